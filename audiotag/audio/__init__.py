@@ -1,0 +1,1 @@
+"""Sound: decoding, resampling, windows, front ends and augmentation."""

@@ -1,0 +1,137 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from audiotag.errors import OptionError
+
+_Function = TypeVar("_Function", bound="Callable[..., Any] | click.Command")
+
+_WORDS = {"true": True, "yes": True, "false": False, "no": False, "none": None, "null": None}
+
+PRECISIONS = ("32", "16-mixed", "bf16-mixed")
+"""Numeric precisions of a forward pass, by lightning-fabric's names."""
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Turn ``["width_mult=0.4", "strides=2,2,2,1", "head_type=mlp"]`` into keyword arguments.
+
+    A value is a number, ``true``/``false``/``none``, a Python literal (``(2, 1)``, quoted text), several of these
+    between commas (a tuple; ``3,`` is a tuple of one), or otherwise text.
+
+    Raises:
+        OptionError: A pair has no ``=``, its key is not a plain name, or a key stands twice.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        key = key.strip().replace("-", "_")
+        if not equals or not key.isidentifier():
+            raise OptionError(
+                f"{pair!r} is not of the form KEY=VALUE", fix="For example: --option width_mult=0.4"
+            )
+        if key in options:
+            raise OptionError(f"the option {key!r} is given twice", fix="Give it once.")
+        options[key] = _value(text.strip())
+    return options
+
+
+def _value(text: str) -> Any:
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        if "," in text:
+            return tuple(_value(part.strip()) for part in text.removesuffix(",").split(","))
+        return text
+    if isinstance(value, list):
+        return tuple(value)
+    return value if isinstance(value, int | float | str | tuple) else text
+
+
+def _option_callback(ctx: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
+    try:
+        return parse_options(pairs)
+    except OptionError as error:
+        raise click.BadParameter(str(error), ctx=ctx, param=parameter) from error
+
+
+def option_option(function: _Function) -> _Function:
+    """``--option KEY=VALUE``, any number of times; the parameter ``options`` is a dict."""
+    return click.option(
+        "--option",
+        "options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=_option_callback,
+        help="Setting of the model's family (width_mult=0.4, strides=2,2,2,1); may be repeated.",
+    )(function)
+
+
+def weights_option(function: _Function) -> _Function:
+    """``--weights PATH``: parameter ``weights``, a `Path` or None."""
+    return click.option(
+        "--weights",
+        type=click.Path(exists=True, path_type=Path),
+        metavar="PATH",
+        help="Local weights: a published file (.pt, .pth, .safetensors) or a checkpoint folder of audiotag.",
+    )(function)
+
+
+def labels_option(function: _Function) -> _Function:
+    """``--labels CSV|NAME``: parameter ``labels``, text for `audiotag.labels.read_labels`, or None."""
+    return click.option(
+        "--labels",
+        metavar="CSV|NAME",
+        help="Classes: a class_labels_indices.csv, or the name of a known list (audioset, fsd50k, home).",
+    )(function)
+
+
+def device_option(function: _Function) -> _Function:
+    """``--device``: parameter ``device``, text such as ``cpu``, ``cuda:1`` or ``auto``."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda[:N]|mps",
+        help="Where to compute; auto takes an accelerator where there is one.",
+    )(function)
+
+
+def precision_option(function: _Function) -> _Function:
+    """``--precision``: parameter ``precision``, one of `PRECISIONS`."""
+    return click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default="32",
+        show_default=True,
+        help="Numbers to compute with; the mixed ones are for GPUs.",
+    )(function)
+
+
+def model_option(
+    *, required: bool = True, multiple: bool = False, default: str | None = None
+) -> Callable[[_Function], _Function]:
+    """``--model NAME|FOLDER``: parameter ``model`` (text, or a tuple of them where *multiple*)."""
+    return click.option(
+        "--model",
+        required=required and default is None,
+        multiple=multiple,
+        default=[default] if multiple and default is not None else default,
+        show_default=default is not None,
+        metavar="NAME|FOLDER",
+        help="Model name (see `audiotag models list`), or a run or checkpoint folder"
+        + ("; may be repeated." if multiple else "."),
+    )
+
+
+def json_option(function: _Function) -> _Function:
+    """``--json``: parameter ``as_json``, a flag."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(function)

@@ -1,0 +1,1 @@
+"""Lists of labelled clips, from the files that users have."""

@@ -1,0 +1,1 @@
+"""The formats of labelled clips that the core reads, one file each."""

@@ -1,0 +1,103 @@
+"""The exceptions of audiotag: one tree, so that ``except AudiotagError`` catches every foreseen failure.
+
+Each message says what happened, to which file or name, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AudiotagError(Exception):
+    """A foreseen failure.
+
+    Args:
+        what: What happened, as a sentence without a final stop.
+        where: The file, clip, key or name it happened to.
+        fix: What the reader can do now, as a sentence.
+    """
+
+    def __init__(self, what: str, *, where: object = None, fix: str | None = None) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.fix = fix
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        place = "" if self.where is None else f"{self.where}: "
+        advice = "" if self.fix is None else f" {self.fix}"
+        return f"{place}{self.what.rstrip('.')}.{advice}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Worker processes pass exceptions on by pickling; keyword arguments would be lost otherwise.
+        return (_rebuild, (type(self), self.what, self.where, self.fix))
+
+
+def _rebuild(kind: type[AudiotagError], what: str, where: str | None, fix: str | None) -> AudiotagError:
+    return kind(what, where=where, fix=fix)
+
+
+class AudioError(AudiotagError):
+    """A recording cannot be read or holds no usable samples."""
+
+
+class LabelError(AudiotagError):
+    """A class list or a clip's label is wrong."""
+
+
+class ManifestError(AudiotagError):
+    """A list of clips (JSON, CSV, folder) is wrong."""
+
+
+class OptionError(AudiotagError):
+    """An option or setting has a value that cannot work."""
+
+
+class PluginError(AudiotagError):
+    """A plugin is broken or breaks the rules of the host."""
+
+
+class NameTakenError(PluginError):
+    """Two distributions register one name."""
+
+
+class UnknownNameError(AudiotagError):
+    """No plugin has registered a name."""
+
+
+class CheckpointError(AudiotagError):
+    """A checkpoint cannot be read, or does not fit the network it is loaded into."""
+
+
+class WeightsError(AudiotagError):
+    """Published weights cannot be had, or are not what they should be."""
+
+
+class TrainingError(AudiotagError):
+    """Training cannot start, go on or resume."""
+
+
+class StoreError(AudiotagError):
+    """A store of clips on disk is damaged, full or in use."""
+
+
+class MissingExtraError(AudiotagError):
+    """An optional dependency is needed and not installed."""
+
+    @classmethod
+    def for_package(cls, package: str, extra: str, purpose: str) -> MissingExtraError:
+        """The error for a missing *package*, brought by ``audiotag[extra]``, needed for *purpose*."""
+        return cls(
+            f"{purpose} needs the package {package!r}, which is not installed",
+            fix=f"Install it with: pip install 'audiotag[{extra}]'",
+        )
+
+
+def suggest(name: str, known: Iterable[str], count: int = 3) -> str | None:
+    """A sentence with the *known* names closest to *name*, or None where nothing is close."""
+    choices = {candidate.lower(): candidate for candidate in known}
+    close = get_close_matches(name.lower(), list(choices), n=count, cutoff=0.6)
+    if not close:
+        return None
+    return "Did you mean " + " or ".join(repr(choices[match]) for match in close) + "?"

@@ -1,0 +1,53 @@
+"""The hooks that a plugin may implement. Each returns descriptors of `audiotag.plugin`; none takes an argument.
+
+A hook is called once, when the first command or function needs its kind of descriptor. It must be quick and
+must not import the implementation: descriptors name their factory as a string.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, SamplingPolicySpec
+
+hookspec = pluggy.HookspecMarker("audiotag")
+
+
+@hookspec
+def register_backbones() -> Iterable[BackboneSpec]:
+    """Networks: families from which fresh ones are made, and published models with weights.
+
+    The factory is called as ``factory(num_classes=int, **options)`` and returns an `audiotag.plugin.Backbone`
+    on the CPU, in training mode, with fresh parameters.
+    """
+    return ()
+
+
+@hookspec
+def register_datasets() -> Iterable[DatasetSpec]:
+    """Readers of labelled clips. The factory is called without arguments and returns an `audiotag.plugin.Dataset`."""
+    return ()
+
+
+@hookspec
+def register_losses() -> Iterable[LossSpec]:
+    """Training losses. The factory is called as ``factory(**options)`` and returns an `audiotag.plugin.Loss`."""
+    return ()
+
+
+@hookspec
+def register_sampling_policies() -> Iterable[SamplingPolicySpec]:
+    """Policies that choose examples, for an epoch of training or for a bounded store.
+
+    The factory is called as ``factory(**options)`` and returns an `audiotag.plugin.BatchSampler` (role
+    ``"training"``) or an `audiotag.plugin.StoragePolicy` (role ``"storage"``).
+    """
+    return ()
+
+
+@hookspec
+def register_commands() -> Iterable[CommandSpec]:
+    """Commands, reached as ``audiotag x GROUP NAME``. The factory names a ``click.Command`` itself."""
+    return ()

@@ -1,0 +1,59 @@
+"""What the host knows about one plugin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SLOW_IMPORT_SECONDS = 1.0
+
+
+@dataclass
+class PluginRecord:
+    """One entry point of the group ``audiotag`` and what came of it.
+
+    Attributes:
+        name: Name of the entry point.
+        distribution: Distribution that brings it, and its `version`.
+        module: What the entry point refers to.
+        status: ``"loaded"``, ``"failed"`` or ``"skipped"`` (not on the allow-list).
+        problems: What is wrong, with what to do; not empty for a failed plugin, and possible for a loaded one
+            (a name that another plugin registers too, a slow import).
+        hooks: Hooks it implements.
+        provides: Kind (``"backbones"``, …) → names.
+        seconds: Time that importing it took.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    status: Literal["loaded", "failed", "skipped"] = "loaded"
+    problems: list[str] = field(default_factory=list)
+    hooks: list[str] = field(default_factory=list)
+    provides: dict[str, list[str]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """Distribution and version, as messages name it."""
+        return f"{self.distribution} {self.version}"
+
+    def fail(self, problem: str) -> None:
+        """Set the plugin aside for *problem*."""
+        self.status = "failed"
+        self.problems.append(problem)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON types."""
+        return {
+            "name": self.name,
+            "distribution": self.distribution,
+            "version": self.version,
+            "module": self.module,
+            "status": self.status,
+            "problems": list(self.problems),
+            "hooks": list(self.hooks),
+            "provides": {kind: list(names) for kind, names in self.provides.items()},
+            "import_seconds": round(self.seconds, 4),
+        }

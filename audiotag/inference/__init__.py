@@ -1,0 +1,1 @@
+"""Tagging recordings: clips, events with timestamps, and the files they are written to."""

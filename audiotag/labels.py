@@ -1,0 +1,248 @@
+"""Ordered sets of classes, matched by mid.
+
+A class has an index (its column in scores), a mid (its identity, as in AudioSet's ontology: ``/m/09x0r``) and
+a display name. Files list classes in any row order; the index column decides.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+from audiotag.errors import LabelError, suggest
+
+_COLUMNS = ("index", "mid", "display_name")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One class: its identity and the name people read."""
+
+    mid: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChange:
+    """What became of the classes of one set in another.
+
+    Attributes:
+        kept: Mids in both, in the new order.
+        added: Mids in the new set only.
+        dropped: Mids in the old set only.
+    """
+
+    kept: tuple[str, ...]
+    added: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{len(self.kept)} classes kept, {len(self.added)} added, {len(self.dropped)} dropped"
+
+
+class LabelSet(Sequence[Label]):
+    """Classes in the order of their index.
+
+    Args:
+        labels: The classes; position is index.
+        source: File or name they come from, for messages.
+
+    Raises:
+        LabelError: There are none, or a mid stands twice.
+    """
+
+    def __init__(self, labels: Iterable[Label], source: str = "class list") -> None:
+        self._labels = tuple(labels)
+        self.source = source
+        if not self._labels:
+            raise LabelError("the class list is empty", where=source, fix="Give at least one class.")
+        self._index: dict[str, int] = {}
+        for index, label in enumerate(self._labels):
+            if label.mid in self._index:
+                raise LabelError(
+                    f"the mid {label.mid!r} stands at index {self._index[label.mid]} and again at {index}",
+                    where=source,
+                    fix="Give each class a mid of its own.",
+                )
+            self._index[label.mid] = index
+        names: dict[str, list[int]] = {}
+        for index, label in enumerate(self._labels):
+            names.setdefault(label.name, []).append(index)
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def] # int → Label, slice → tuple of them
+        return self._labels[index]
+
+    def __iter__(self) -> Iterator[Label]:
+        return iter(self._labels)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LabelSet) and self._labels == other._labels
+
+    def __hash__(self) -> int:
+        return hash(self._labels)
+
+    def __repr__(self) -> str:
+        return f"LabelSet({len(self)} classes from {self.source})"
+
+    @property
+    def mids(self) -> tuple[str, ...]:
+        """Identities in index order."""
+        return tuple(label.mid for label in self._labels)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Display names in index order."""
+        return tuple(label.name for label in self._labels)
+
+    def index(self, label: object, start: int = 0, stop: int | None = None) -> int:
+        """The column of a class, given as mid, display name or `Label`.
+
+        Raises:
+            LabelError: The set has no such class, or two classes share that name.
+        """
+        if isinstance(label, Label):
+            label = label.mid
+        text = str(label)
+        if text in self._index:
+            return self._index[text]
+        indices = self._names.get(text, [])
+        if len(indices) == 1:
+            return indices[0]
+        if indices:
+            mids = ", ".join(self._labels[index].mid for index in indices)
+            raise LabelError(f"the name {text!r} stands for several classes ({mids})", where=self.source, fix="Use the mid.")
+        raise LabelError(
+            f"there is no class {text!r}",
+            where=self.source,
+            fix=suggest(text, [*self.names, *self.mids]) or "Use a mid or a display name of the list.",
+        )
+
+    def __contains__(self, label: object) -> bool:
+        if isinstance(label, Label):
+            label = label.mid
+        return label in self._index or len(self._names.get(str(label), ())) == 1
+
+    def positions_in(self, other: LabelSet) -> list[int | None]:
+        """For each class of this set, its index in *other* (matched by mid), or None."""
+        return [other._index.get(label.mid) for label in self._labels]
+
+    def change_to(self, new: LabelSet) -> LabelChange:
+        """Which classes *new* keeps, adds and drops, matched by mid."""
+        return LabelChange(
+            kept=tuple(mid for mid in new.mids if mid in self._index),
+            added=tuple(mid for mid in new.mids if mid not in self._index),
+            dropped=tuple(mid for mid in self.mids if mid not in new._index),
+        )
+
+    def extended(self, extra: Iterable[Label]) -> LabelSet:
+        """This set with the classes of *extra* that it lacks appended, in their order."""
+        return LabelSet([*self._labels, *(label for label in extra if label.mid not in self._index)], self.source)
+
+    @classmethod
+    def from_names(cls, names: Iterable[str], source: str = "class names") -> LabelSet:
+        """Classes known by name only; the name serves as mid."""
+        return cls([Label(name, name) for name in names], source)
+
+    @classmethod
+    def from_csv(cls, path: str | Path) -> LabelSet:
+        """Read a ``class_labels_indices.csv``: header ``index,mid,display_name``, rows in any order.
+
+        Raises:
+            LabelError: The file is missing, empty, not such a CSV, or its indices are not 0..n−1 each once.
+        """
+        path = Path(path)
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                return cls._from_lines(file, str(path))
+        except FileNotFoundError as error:
+            raise LabelError("the class list does not exist", where=path, fix="Check the path.") from error
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise LabelError(f"the class list cannot be read: {error}", where=path) from error
+
+    @classmethod
+    def _from_lines(cls, lines: Iterable[str], source: str) -> LabelSet:
+        reader = csv.DictReader(lines, skipinitialspace=True)
+        columns = reader.fieldnames or []
+        missing = [column for column in _COLUMNS if column not in columns]
+        if missing:
+            found = ", ".join(columns) or "nothing"
+            raise LabelError(
+                f"the first line has {found}, and lacks {', '.join(missing)}",
+                where=source,
+                fix="It must read: index,mid,display_name",
+            )
+        rows: dict[int, tuple[int, Label]] = {}
+        for row in reader:
+            line = reader.line_num
+            text, mid, name = (row[column] for column in _COLUMNS)
+            if text is None or mid is None or name is None or not mid.strip():
+                raise LabelError(f"line {line} has too few values", where=source, fix="Each line is: index,mid,display_name")
+            if row.get(None):  # type: ignore[call-overload] # DictReader keeps surplus values under None
+                raise LabelError(f"line {line} has too many values", where=source, fix="Put quotes around names with commas.")
+            try:
+                index = int(text)
+            except ValueError as error:
+                raise LabelError(f"the index {text!r} in line {line} is not a whole number", where=source) from error
+            if index in rows:
+                raise LabelError(
+                    f"the index {index} stands in line {rows[index][0]} and again in line {line}",
+                    where=source,
+                    fix="Give each class an index of its own.",
+                )
+            rows[index] = (line, Label(mid.strip(), name.strip()))
+        if not rows:
+            raise LabelError("the class list is empty", where=source, fix="Give at least one class.")
+        gaps = [index for index in range(len(rows)) if index not in rows]
+        if gaps:
+            raise LabelError(
+                f"{len(rows)} classes need the indices 0 to {len(rows) - 1}, and {', '.join(map(str, gaps[:5]))} "
+                f"{'is' if len(gaps) == 1 else 'are'} missing",
+                where=source,
+                fix="Number the classes from 0 without gaps.",
+            )
+        return cls([rows[index][1] for index in range(len(rows))], source)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the classes as a ``class_labels_indices.csv``."""
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_COLUMNS)
+            writer.writerows((index, label.mid, label.name) for index, label in enumerate(self._labels))
+
+
+@lru_cache(maxsize=32)
+def known_labels(name: str) -> LabelSet:
+    """A class list that comes with the core (``"audioset"``, ``"fsd50k"``, ``"home"``) or with a plugin (``"package:file.csv"``).
+
+    Raises:
+        LabelError: There is no such list.
+    """
+    package, _, path = name.partition(":") if ":" in name else ("audiotag", "", f"class_lists/{name}.csv")
+    try:
+        text = files(package).joinpath(path).read_text(encoding="utf-8")
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        raise LabelError(f"no installed class list is called {name!r}", fix="The core has: audioset, fsd50k, home.") from error
+    return LabelSet._from_lines(text.splitlines(), name)
+
+
+def read_labels(source: str | Path | LabelSet | Sequence[str]) -> LabelSet:
+    """A `LabelSet` from itself, a CSV file, a known name, or a sequence of names.
+
+    Raises:
+        LabelError: As `LabelSet.from_csv` and `known_labels` raise.
+    """
+    if isinstance(source, LabelSet):
+        return source
+    if isinstance(source, str | Path):
+        path = Path(source)
+        is_name = isinstance(source, str) and path.suffix != ".csv" and not path.exists()
+        return known_labels(str(source)) if is_name else LabelSet.from_csv(path)
+    return LabelSet.from_names(source)

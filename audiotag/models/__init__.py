@@ -1,0 +1,1 @@
+"""Networks: their contract, how they are made, saved, loaded and measured."""

@@ -1,0 +1,44 @@
+"""A network together with what its scores mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.labels import LabelSet
+from audiotag.models.backbone import Backbone
+from audiotag.plugin import BackboneSpec
+
+
+@dataclass
+class Model:
+    """A backbone with its classes.
+
+    Attributes:
+        backbone: The network.
+        spec: Descriptor it was made from.
+        options: Settings handed to the factory, so that it can be made again.
+        labels: The classes of its scores, in order.
+        name: What messages and outputs call it.
+        single_label: True where scores are a softmax over classes, False for a sigmoid of each.
+        thresholds: Score from which a class counts as heard, float (classes,); None where none were tuned.
+        metadata: What a checkpoint of ours says beyond that (metrics, training settings).
+    """
+
+    backbone: Backbone
+    spec: BackboneSpec
+    options: Mapping[str, Any]
+    labels: LabelSet
+    name: str
+    single_label: bool = False
+    thresholds: NDArray[np.float64] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def clip_seconds(self) -> float:
+        """Length of clip the network was trained on."""
+        return float(self.metadata.get("clip_seconds", self.spec.clip_seconds))

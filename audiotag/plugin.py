@@ -1,0 +1,255 @@
+"""All that a plugin author imports.
+
+A plugin is a module named by an entry point of the group ``audiotag``. Its functions, marked with
+`hookimpl`, return frozen descriptors (the ``…Spec`` classes below) that name their implementation as
+``"package.module:callable"``. The implementation is imported at first use, so a descriptor module must
+be cheap: no torch, no pandas.
+
+    from audiotag.plugin import BackboneSpec, hookimpl
+
+    @hookimpl
+    def register_backbones():
+        return [BackboneSpec(name="tiny", family="tiny", factory="my_package.network:build", ...)]
+
+The four interfaces that implementations follow, `Backbone`, `Dataset`, `Loss` and `SamplingPolicy`, are
+importable from here too; they are resolved on first access.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import pluggy
+
+from audiotag.errors import PluginError
+
+if TYPE_CHECKING:
+    from audiotag.continual.policy import StoragePolicy as StoragePolicy
+    from audiotag.data.clips import Dataset as Dataset
+    from audiotag.models.backbone import Backbone as Backbone
+    from audiotag.training.interfaces import BatchSampler as BatchSampler
+    from audiotag.training.interfaces import Loss as Loss
+
+INTERFACE_VERSION = 1
+"""Version of the plugin interface. A plugin module may state the one it was written for as ``AUDIOTAG_INTERFACE``."""
+
+ENTRY_POINT_GROUP = "audiotag"
+
+hookimpl = pluggy.HookimplMarker("audiotag")
+
+_INTERFACES = {
+    "Backbone": "audiotag.models.backbone",
+    "Dataset": "audiotag.data.clips",
+    "Loss": "audiotag.training.interfaces",
+    "BatchSampler": "audiotag.training.interfaces",
+    "StoragePolicy": "audiotag.continual.policy",
+}
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.()+-]*")
+_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _INTERFACES:
+        return getattr(import_module(_INTERFACES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _require(condition: bool, spec: Any, what: str) -> None:
+    if not condition:
+        raise PluginError(what, where=f"{type(spec).__name__} {getattr(spec, 'name', '?')!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spec:
+    """What every descriptor carries.
+
+    Attributes:
+        name: The name users type. Letters, digits and ``_ . ( ) + -``.
+        factory: The implementation as ``"package.module:callable"``.
+        summary: One line for lists.
+    """
+
+    name: str
+    factory: str
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        _require(bool(_NAME.fullmatch(self.name)), self, "the name may hold letters, digits and _.()+- only")
+        _require(bool(_FACTORY.fullmatch(self.factory)), self, f"factory {self.factory!r} is not of the form 'package.module:callable'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A published file of weights.
+
+    Attributes:
+        urls: Addresses (``https:``, ``http:``, ``file:``, or a scheme that a plugin's *fetcher* understands), tried in order.
+        filename: Name of the file in the cache.
+        sha256: Hex digest, or None where the publisher gives none (then recorded at the first download).
+        bytes: Size, or None where unknown.
+        licence: Licence of the weights.
+        note: A word to the user, shown by ``models info`` and when every address fails (a dead link, a login).
+        fetcher: ``"package.module:callable"`` for addresses that plain HTTP does not serve, called as
+            ``fetcher(url, path)``; None for HTTP and files.
+    """
+
+    urls: tuple[str, ...]
+    filename: str
+    sha256: str | None = None
+    bytes: int | None = None
+    licence: str = "unknown"
+    note: str = ""
+    fetcher: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.urls or isinstance(self.urls, str):
+            raise PluginError("urls must be a tuple of at least one address", where=f"Weights {self.filename!r}")
+        if self.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise PluginError(f"sha256 {self.sha256!r} is not 64 lower-case hex digits", where=f"Weights {self.filename!r}")
+        if "/" in self.filename or "\\" in self.filename or not self.filename:
+            raise PluginError("filename must be a plain file name", where=f"Weights {self.filename!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec(_Spec):
+    """A network that turns sound (and pictures) into class scores.
+
+    A spec with `weights` is a published model that can be loaded by name; one without is a family from
+    which fresh networks are made.
+
+    Attributes:
+        family: Name of the spec without weights from which this one is made (its own name for a family).
+        sample_rate: Hz of the waveform that the network takes.
+        clip_seconds: Length of clip that the network was trained on.
+        min_seconds: Shortest input it is meant for; shorter clips are repeated up to this length.
+        max_seconds: Longest input taken in one pass (longer recordings go through in windows of
+            `clip_seconds`), None for no bound.
+        embedding_dim: Size of the clip embedding, None where options decide it.
+        labels: The ordered classes of the weights: the name of a class list of the core (``"audioset"``,
+            ``"fsd50k"``, ``"home"``), or ``"package:path/in/package.csv"``; None where there are none.
+        num_classes: Size of the published head, None for a family.
+        single_label: True where logits mean a softmax over classes, False where each means a sigmoid.
+        inputs: What the network takes: ``"waveform"``, ``"video"``.
+        options: Settings handed to the factory, on top of its defaults.
+        weights: Where the published weights are.
+        licence: Licence of the code the network was described in.
+        citation: Paper, with its year and arXiv number or DOI.
+        figures: Published results, name → value (``{"AudioSet mAP": 0.471}``).
+    """
+
+    family: str
+    sample_rate: int
+    clip_seconds: float
+    min_seconds: float
+    max_seconds: float | None = None
+    embedding_dim: int | None = None
+    labels: str | None = None
+    num_classes: int | None = None
+    single_label: bool = False
+    inputs: tuple[str, ...] = ("waveform",)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: Weights | None = None
+    licence: str = "unknown"
+    citation: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(1000 <= self.sample_rate <= 384_000, self, f"sample_rate {self.sample_rate} Hz is out of range")
+        _require(0 < self.min_seconds <= self.clip_seconds, self, "min_seconds must lie between 0 and clip_seconds")
+        _require(self.max_seconds is None or self.max_seconds >= self.clip_seconds, self, "max_seconds must be at least clip_seconds")
+        _require(bool(self.inputs) and set(self.inputs) <= {"waveform", "video"}, self, "inputs may name 'waveform' and 'video' only")
+        _require(self.weights is None or self.num_classes is not None, self, "a spec with weights must state num_classes")
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        object.__setattr__(self, "figures", MappingProxyType(dict(self.figures)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(_Spec):
+    """A way to read labelled clips. The factory returns an object that follows `Dataset`.
+
+    Attributes:
+        extensions: File endings that are read this way when the user names no format; ``"/"`` for folders.
+        licence: Licence of the recordings, empty for a generic format.
+        citation: Paper or page that describes the data.
+        homepage: Where people get the data.
+    """
+
+    extensions: tuple[str, ...] = ()
+    licence: str = ""
+    citation: str = ""
+    homepage: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSpec(_Spec):
+    """A training loss. The factory returns a module that follows `Loss`.
+
+    Attributes:
+        task: ``"multilabel"``, ``"singlelabel"`` or ``"embedding"``: what it can be used for.
+        citation: Paper and equation.
+    """
+
+    task: Literal["multilabel", "singlelabel", "embedding"] = "multilabel"
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.task in ("multilabel", "singlelabel", "embedding"), self, f"task {self.task!r} is not known")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingPolicySpec(_Spec):
+    """A policy that chooses examples.
+
+    Attributes:
+        role: ``"training"`` chooses the clips of an epoch (`BatchSampler`); ``"storage"`` chooses what a
+            bounded store keeps (`StoragePolicy`).
+        citation: Paper and algorithm.
+    """
+
+    role: Literal["training", "storage"]
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.role in ("training", "storage"), self, f"role {self.role!r} is not known")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandSpec(_Spec):
+    """A click command of a plugin, reached as ``audiotag x GROUP NAME``.
+
+    Attributes:
+        group: Name of the group, usually the plugin's family.
+    """
+
+    group: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(bool(_NAME.fullmatch(self.group)), self, f"group {self.group!r} is not a plain name")
+
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "INTERFACE_VERSION",
+    "Backbone",
+    "BackboneSpec",
+    "BatchSampler",
+    "CommandSpec",
+    "Dataset",
+    "DatasetSpec",
+    "Loss",
+    "LossSpec",
+    "SamplingPolicySpec",
+    "StoragePolicy",
+    "Weights",
+    "hookimpl",
+]

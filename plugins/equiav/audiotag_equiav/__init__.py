@@ -1,0 +1,1 @@
+"""EquiAV for audiotag."""

@@ -1,0 +1,1 @@
+"""EfficientAT's MobileNets for audiotag."""
