@@ -15,8 +15,11 @@ def shared_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def assets() -> Path:
-    """The shared folder; the test is skipped where it is missing."""
+    """The shared folder; where it is missing the test is skipped, or fails under ``AUDIOTAG_REQUIRE_ASSETS``."""
     folder = shared_folder()
     if not (folder / "golden").is_dir():
-        pytest.skip(f"no golden numbers and assets in {folder} (set AUDIOTAG_ASSETS)")
+        reason = f"no golden numbers and assets in {folder} (set AUDIOTAG_ASSETS)"
+        if os.environ.get("AUDIOTAG_REQUIRE_ASSETS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
     return folder

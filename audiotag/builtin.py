@@ -64,7 +64,7 @@ def register_losses() -> list[LossSpec]:
 
 @hookimpl
 def register_sampling_policies() -> list[SamplingPolicySpec]:
-    """How the clips of a training epoch are chosen."""
+    """How the clips of a training epoch are chosen, and what a bounded store keeps."""
     return [
         SamplingPolicySpec(
             name="shuffle",
@@ -78,5 +78,46 @@ def register_sampling_policies() -> list[SamplingPolicySpec]:
             role="training",
             summary="Clips drawn by the rarity of their labels: weight = sum of 1000 / (count + offset)",
             citation="Gong, Chung, Glass, PSLA, TASLP 2021 (arXiv 2102.01243), section III-B",
+        ),
+        SamplingPolicySpec(
+            name="reservoir",
+            factory="audiotag.continual.policies.reservoir:Reservoir",
+            role="storage",
+            summary="Every clip ever offered is equally likely to be stored",
+            citation="Vitter, Random sampling with a reservoir, ACM TOMS 11(1), 1985, algorithm R",
+        ),
+        SamplingPolicySpec(
+            name="class_balanced",
+            factory="audiotag.continual.policies.class_balanced:ClassBalanced",
+            role="storage",
+            summary="Rare classes kept whole, the others in equal parts (CBRS)",
+            citation="Chrysakis and Moens, Online continual learning from "
+            "imbalanced data, ICML 2020, algorithm 1",
+        ),
+        SamplingPolicySpec(
+            name="partitioning",
+            factory="audiotag.continual.policies.partitioning:Partitioning",
+            role="storage",
+            summary="The store divided among the classes of multi-label clips (PRS)",
+            citation="Kim, Jeong, Kim, Imbalanced continual learning with "
+            "partitioning reservoir sampling, ECCV 2020 (arXiv 2009.03632)",
+        ),
+        SamplingPolicySpec(
+            name="distribution_matching",
+            factory="audiotag.continual.policies.distribution_matching:DistributionMatching",
+            role="storage",
+            summary="The store's classes in proportion to what was observed (the home system's rule)",
+        ),
+        SamplingPolicySpec(
+            name="fifo",
+            factory="audiotag.continual.policies.baselines:Fifo",
+            role="storage",
+            summary="The newest clips",
+        ),
+        SamplingPolicySpec(
+            name="none",
+            factory="audiotag.continual.policies.baselines:Nothing",
+            role="storage",
+            summary="Nothing is stored",
         ),
     ]

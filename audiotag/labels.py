@@ -118,7 +118,11 @@ class LabelSet(Sequence[Label]):
             return indices[0]
         if indices:
             mids = ", ".join(self._labels[index].mid for index in indices)
-            raise LabelError(f"the name {text!r} stands for several classes ({mids})", where=self.source, fix="Use the mid.")
+            raise LabelError(
+                f"the name {text!r} stands for several classes ({mids})",
+                where=self.source,
+                fix="Use the mid.",
+            )
         raise LabelError(
             f"there is no class {text!r}",
             where=self.source,
@@ -184,9 +188,17 @@ class LabelSet(Sequence[Label]):
             line = reader.line_num
             text, mid, name = (row[column] for column in _COLUMNS)
             if text is None or mid is None or name is None or not mid.strip():
-                raise LabelError(f"line {line} has too few values", where=source, fix="Each line is: index,mid,display_name")
+                raise LabelError(
+                    f"line {line} has too few values",
+                    where=source,
+                    fix="Each line is: index,mid,display_name",
+                )
             if row.get(None):  # type: ignore[call-overload] # DictReader keeps surplus values under None
-                raise LabelError(f"line {line} has too many values", where=source, fix="Put quotes around names with commas.")
+                raise LabelError(
+                    f"line {line} has too many values",
+                    where=source,
+                    fix="Put quotes around names with commas.",
+                )
             try:
                 index = int(text)
             except ValueError as error:
@@ -220,7 +232,7 @@ class LabelSet(Sequence[Label]):
 
 @lru_cache(maxsize=32)
 def known_labels(name: str) -> LabelSet:
-    """A class list that comes with the core (``"audioset"``, ``"fsd50k"``, ``"home"``) or with a plugin (``"package:file.csv"``).
+    """A class list: the core's ``"audioset"``, ``"fsd50k"``, ``"home"``, or a plugin's ``"package:file.csv"``.
 
     Raises:
         LabelError: There is no such list.
@@ -229,7 +241,9 @@ def known_labels(name: str) -> LabelSet:
     try:
         text = files(package).joinpath(path).read_text(encoding="utf-8")
     except (FileNotFoundError, ModuleNotFoundError) as error:
-        raise LabelError(f"no installed class list is called {name!r}", fix="The core has: audioset, fsd50k, home.") from error
+        raise LabelError(
+            f"no installed class list is called {name!r}", fix="The core has: audioset, fsd50k, home."
+        ) from error
     return LabelSet._from_lines(text.splitlines(), name)
 
 

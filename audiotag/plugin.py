@@ -81,7 +81,11 @@ class _Spec:
 
     def __post_init__(self) -> None:
         _require(bool(_NAME.fullmatch(self.name)), self, "the name may hold letters, digits and _.()+- only")
-        _require(bool(_FACTORY.fullmatch(self.factory)), self, f"factory {self.factory!r} is not of the form 'package.module:callable'")
+        _require(
+            bool(_FACTORY.fullmatch(self.factory)),
+            self,
+            f"factory {self.factory!r} is not of the form 'package.module:callable'",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +93,7 @@ class Weights:
     """A published file of weights.
 
     Attributes:
-        urls: Addresses (``https:``, ``http:``, ``file:``, or a scheme that a plugin's *fetcher* understands), tried in order.
+        urls: Addresses, tried in order: ``https:``, ``http:``, ``file:``, or what *fetcher* understands.
         filename: Name of the file in the cache.
         sha256: Hex digest, or None where the publisher gives none (then recorded at the first download).
         bytes: Size, or None where unknown.
@@ -111,7 +115,9 @@ class Weights:
         if not self.urls or isinstance(self.urls, str):
             raise PluginError("urls must be a tuple of at least one address", where=f"Weights {self.filename!r}")
         if self.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise PluginError(f"sha256 {self.sha256!r} is not 64 lower-case hex digits", where=f"Weights {self.filename!r}")
+            raise PluginError(
+                f"sha256 {self.sha256!r} is not 64 lower-case hex digits", where=f"Weights {self.filename!r}"
+            )
         if "/" in self.filename or "\\" in self.filename or not self.filename:
             raise PluginError("filename must be a plain file name", where=f"Weights {self.filename!r}")
 
@@ -133,7 +139,7 @@ class BackboneSpec(_Spec):
         embedding_dim: Size of the clip embedding, None where options decide it.
         labels: The ordered classes of the weights: the name of a class list of the core (``"audioset"``,
             ``"fsd50k"``, ``"home"``), or ``"package:path/in/package.csv"``; None where there are none.
-        num_classes: Size of the published head, None for a family.
+        num_classes: Size of the published head, None for a family and for weights without a head (pre-training).
         single_label: True where logits mean a softmax over classes, False where each means a sigmoid.
         inputs: What the network takes: ``"waveform"``, ``"video"``.
         options: Settings handed to the factory, on top of its defaults.
@@ -163,9 +169,21 @@ class BackboneSpec(_Spec):
         super().__post_init__()
         _require(1000 <= self.sample_rate <= 384_000, self, f"sample_rate {self.sample_rate} Hz is out of range")
         _require(0 < self.min_seconds <= self.clip_seconds, self, "min_seconds must lie between 0 and clip_seconds")
-        _require(self.max_seconds is None or self.max_seconds >= self.clip_seconds, self, "max_seconds must be at least clip_seconds")
-        _require(bool(self.inputs) and set(self.inputs) <= {"waveform", "video"}, self, "inputs may name 'waveform' and 'video' only")
-        _require(self.weights is None or self.num_classes is not None, self, "a spec with weights must state num_classes")
+        _require(
+            self.max_seconds is None or self.max_seconds >= self.clip_seconds,
+            self,
+            "max_seconds must be at least clip_seconds",
+        )
+        _require(
+            bool(self.inputs) and set(self.inputs) <= {"waveform", "video"},
+            self,
+            "inputs may name 'waveform' and 'video' only",
+        )
+        _require(
+            self.labels is None or self.num_classes is not None,
+            self,
+            "a spec with labels must state num_classes",
+        )
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
         object.__setattr__(self, "figures", MappingProxyType(dict(self.figures)))
 

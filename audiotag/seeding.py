@@ -11,7 +11,10 @@ import torch
 
 
 def derived_seed(*parts: int | str) -> int:
-    """A seed in [0, 2**63) from any number of *parts* (a run's seed, "mixup", epoch, step): distinct parts, independent streams."""
+    """A seed in [0, 2**63) from any number of *parts* (a run's seed, "mixup", epoch, step).
+
+    Distinct parts give independent streams.
+    """
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 

@@ -22,8 +22,8 @@ PRECISIONS = ("32", "16-mixed", "bf16-mixed")
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """Turn ``["width_mult=0.4", "strides=2,2,2,1", "head_type=mlp"]`` into keyword arguments.
 
-    A value is a number, ``true``/``false``/``none``, a Python literal (``(2, 1)``, quoted text), several of these
-    between commas (a tuple; ``3,`` is a tuple of one), or otherwise text.
+    A value is a number, ``true``/``false``/``none``, a Python literal (``(2, 1)``, quoted text), several of
+    these between commas (a tuple; ``3,`` is a tuple of one), or otherwise text.
 
     Raises:
         OptionError: A pair has no ``=``, its key is not a plain name, or a key stands twice.

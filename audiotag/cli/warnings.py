@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import click
 
-from audiotag.host import get_host
+from audiotag.host import Host, get_host
 
-_warned: set[str] = set()
+_warned_for: Host | None = None
 
 
 def warn_failed_plugins() -> None:
-    """Say on stderr, once per process and plugin, which plugins failed to load; the rest goes on without them."""
-    for record in get_host().failures():
-        if record.label + record.name in _warned:
-            continue
-        _warned.add(record.label + record.name)
+    """Say on stderr which plugins failed to load, once per process; the work goes on without them."""
+    global _warned_for
+    host = get_host()
+    if host is _warned_for:
+        return
+    _warned_for = host
+    for record in host.failures():
         reason = record.problems[0].splitlines()[0]
         click.echo(
             f"Warning: the plugin {record.name!r} of {record.label} is left out: {reason} "
-            "(`audiotag plugins list` says more)",
+            "(see `audiotag plugins list`)",
             err=True,
         )

@@ -150,7 +150,9 @@ class Host:
         advice.append(f"`{listing}` shows what there is.")
         return UnknownNameError(f"there is no {_SINGULAR[kind]} {name!r}", fix=" ".join(advice))
 
-    def resolve(self, spec: BackboneSpec | DatasetSpec | LossSpec | SamplingPolicySpec | CommandSpec) -> Callable[..., Any]:
+    def resolve(
+        self, spec: BackboneSpec | DatasetSpec | LossSpec | SamplingPolicySpec | CommandSpec
+    ) -> Callable[..., Any]:
         """Import the implementation behind *spec*.
 
         Raises:
@@ -162,9 +164,10 @@ class Host:
             found: Any = import_module(module_name)
             for part in attribute.split("."):
                 found = getattr(found, part)
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:  # a plugin may do anything while it is imported
             raise PluginError(
-                f"the implementation {spec.factory!r} of {spec.name!r} cannot be imported: {error}",
+                f"the implementation {spec.factory!r} of {spec.name!r} cannot be imported: "
+                f"{type(error).__name__}: {error}",
                 where=owner.label,
                 fix=f"Reinstall it (pip install --force-reinstall {owner.distribution}) or report it to its authors.",
             ) from error

@@ -110,7 +110,7 @@ def _load(record: PluginRecord, entry: EntryPoint) -> dict[str, list[Any]]:
     wanted = getattr(module, "AUDIOTAG_INTERFACE", INTERFACE_VERSION)
     if wanted != INTERFACE_VERSION:
         raise PluginError(
-            f"it is built for version {wanted} of the plugin interface, and this audiotag has version {INTERFACE_VERSION}",
+            f"it is built for version {wanted} of the plugin interface, and this audiotag has {INTERFACE_VERSION}",
             fix=(
                 "Upgrade audiotag (pip install --upgrade audiotag)."
                 if isinstance(wanted, int) and wanted > INTERFACE_VERSION
@@ -152,5 +152,7 @@ def _check_specs(hook: str, specs: object, spec_class: type) -> list[Any]:
     checked = list(specs)
     for spec in checked:
         if not isinstance(spec, spec_class):
-            raise PluginError(f"{hook} returned a list that holds {spec!r}", fix=f"It may hold {spec_class.__name__} only.")
+            raise PluginError(
+                f"{hook} returned a list that holds {spec!r}", fix=f"It may hold {spec_class.__name__} only."
+            )
     return checked

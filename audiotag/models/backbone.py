@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +87,7 @@ class Backbone(nn.Module, ABC):
     embedding_dim: int
     num_classes: int
     front_end: FrontEnd | None
-    ignored_keys: ClassVar[tuple[str, ...]] = ()
+    ignored_keys: tuple[str, ...] = ()
     video_shape: tuple[int, int, int] | None = None
 
     @property
@@ -140,7 +140,7 @@ class Backbone(nn.Module, ABC):
         return self.forward_spectrogram(spectrogram, video)
 
     def forward(self, waveform: Tensor | None = None, video: Tensor | None = None) -> Tensor:
-        """Logits (batch, classes) of a waveform (batch, samples) in [−1, 1], and of pictures where `inputs` has them."""
+        """Logits (batch, classes) of a waveform (batch, samples) in [−1, 1], with pictures where `inputs` has them."""
         logits: Tensor = self.forward_head(self.head_input(self.forward_features(waveform, video)))
         return logits
 
@@ -161,6 +161,17 @@ class Backbone(nn.Module, ABC):
     def convert_published(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Rename or reshape the entries of a published file, wrappers and common prefixes already taken off."""
         return state
+
+    def fresh_keys(self, state: Mapping[str, Tensor]) -> Collection[str]:
+        """Entries of the state dict that a published file of this kind never holds, so that they start anew.
+
+        None for a file of the whole network. A pre-training checkpoint has no head, say; whatever else is missing
+        remains an error.
+
+        Args:
+            state: The published entries, as `convert_published` returns them.
+        """
+        return ()
 
     def accelerated(self) -> nn.Module:
         """A copy for tagging, in eval mode: same inputs and methods, same numbers up to rounding, faster.

@@ -13,7 +13,9 @@ from audiotag.plugin import BackboneSpec
 from audiotag.seeding import scoped_torch_rng
 
 
-def create_backbone(name: str | BackboneSpec, num_classes: int | None = None, *, seed: int = 0, **options: Any) -> Backbone:
+def create_backbone(
+    name: str | BackboneSpec, num_classes: int | None = None, *, seed: int = 0, **options: Any
+) -> Backbone:
     """Make a network with fresh parameters.
 
     Args:

@@ -1,0 +1,1 @@
+"""Front ends: waveform to spectrogram, one module per family of log-mel features."""

@@ -1,0 +1,119 @@
+"""Clips of a set length, and windows over recordings of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.errors import OptionError
+
+
+def tile_to(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """Repeat a waveform until it has at least *samples* samples; the last repeat is cut. A longer one stays as it is.
+
+    Networks trained on ten seconds fail on one second padded with silence and work on one repeated.
+
+    Args:
+        waveform: (..., length), length ≥ 1.
+        samples: Number wanted.
+
+    Raises:
+        OptionError: There is no sample to repeat.
+    """
+    length = waveform.shape[-1]
+    if length >= samples:
+        return waveform
+    if length == 0:
+        raise OptionError("a waveform without samples cannot be repeated")
+    repeats = -(-samples // length)
+    return np.concatenate([waveform] * repeats, axis=-1)[..., :samples]
+
+
+def fit_length(waveform: NDArray[np.float32], samples: int, offset: int = 0) -> NDArray[np.float32]:
+    """Exactly *samples* samples: cut from *offset* where the waveform is longer, repeated where it is shorter.
+
+    Args:
+        waveform: (..., length), length ≥ 1.
+        samples: Number wanted.
+        offset: First sample of the cut, moved back where too few follow it.
+    """
+    length = waveform.shape[-1]
+    if length <= samples:
+        return tile_to(waveform, samples)
+    begin = min(max(offset, 0), length - samples)
+    return waveform[..., begin : begin + samples]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A piece of a recording.
+
+    Attributes:
+        start: Position of its first sample in the recording.
+        samples: float32 (length,). Shorter than the window asked for only where the whole recording is.
+    """
+
+    start: int
+    samples: NDArray[np.float32]
+
+    @property
+    def stop(self) -> int:
+        """Position after its last sample."""
+        return self.start + self.samples.shape[-1]
+
+
+def window_starts(total: int, window: int, hop: int) -> list[int]:
+    """Where the windows over *total* samples begin.
+
+    Windows begin every *hop* samples as long as they fit; where that leaves samples at the end uncovered, one more
+    window ends with the recording. A recording no longer than *window* has one window.
+    """
+    if total <= window:
+        return [0]
+    starts = list(range(0, total - window + 1, hop))
+    if starts[-1] + window < total:
+        starts.append(total - window)
+    return starts
+
+
+def iterate_windows(blocks: Iterable[NDArray[np.float32]], window: int, hop: int) -> Iterator[Window]:
+    """Cut a stream of blocks into windows at `window_starts`, holding no more than a window and a block.
+
+    Every sample is covered, no window reaches beyond the end, and none is padded.
+
+    Args:
+        blocks: Consecutive pieces of a recording, float32 (samples,).
+        window: Samples of a window, ≥ 1.
+        hop: Samples between the beginnings of windows, 1 ≤ hop ≤ window.
+
+    Raises:
+        OptionError: *window* or *hop* is out of range.
+    """
+    if window < 1 or not 1 <= hop <= window:
+        raise OptionError(
+            f"a hop of {hop} samples does not fit a window of {window}",
+            fix="Take a hop above 0 and at most as long as the window.",
+        )
+    held = np.empty(0, dtype=np.float32)
+    position = 0  # of the first sample held
+    next_start = 0
+    covered = 0
+    for block in blocks:
+        held = np.concatenate([held, block])
+        end = position + held.size
+        while next_start + window <= end:
+            begin = next_start - position
+            yield Window(next_start, held[begin : begin + window])
+            covered = next_start + window
+            next_start += hop
+        # A last window that ends with the recording begins at most one window before the end.
+        keep_from = min(next_start, max(end - window, 0))
+        held = held[keep_from - position :]
+        position = keep_from
+    end = position + held.size
+    if end > covered:
+        begin = max(end - window, 0)
+        yield Window(begin, held[begin - position :])

@@ -1,0 +1,204 @@
+"""``audiotag finetune``: teach a model the sounds of a labelled set."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audiotag.cli.options import labels_option, option_option, parse_options, weights_option
+from audiotag.cli.warnings import warn_failed_plugins
+
+_SETTINGS: tuple[tuple[str, Any, str], ...] = (
+    ("epochs", int, "Passes over the data.  [default: 30, or 100 with a frozen backbone]"),
+    ("batch-size", int, "Clips a step, over all processes.  [default: 32]"),
+    ("seconds", float, "Length of clips in training.  [default: the longest clip, at most the model's]"),
+    ("loss", str, "Loss plugin.  [default: ce for single-label data, else bce]"),
+    ("optimiser", click.Choice(["adamw", "adam", "sgd"]), "Optimiser.  [default: adamw]"),
+    ("learning-rate", float, "Base rate.  [default: 3e-4; 1e-3 for a head alone or a fresh network]"),
+    ("head-lr-ratio", float, "The head's rate as a multiple of the base rate, throughout.  [default: 5, or 1]"),
+    ("weight-decay", float, "Decay of weights.  [default: 1e-4, or 1e-2 with a frozen backbone]"),
+    ("momentum", float, "Momentum of sgd.  [default: 0.9]"),
+    ("schedule", click.Choice(["cosine", "linear", "step", "constant"]), "How the rate changes.  [default: cosine]"),
+    ("warmup", float, "Epochs of warm-up.  [default: a tenth of the run, at most 3]"),
+    ("ramp-start", float, "Epoch from which linear and step go down."),
+    ("final-lr", float, "Factor of the rate at the end.  [default: 0.01]"),
+    ("clip-grad-norm", float, "Largest norm of the gradient.  [default: no clipping]"),
+    ("label-smoothing", float, "Targets become 1 - s and s / classes.  [default: 0]"),
+    ("mixup-alpha", float, "Mixup with shares from Beta(a, a), 0 for none.  [default: 0.3]"),
+    ("mixup-rate", float, "Share of clips that are mixed.  [default: 1]"),
+    ("mixup-on", click.Choice(["spectrogram", "waveform"]), "What is mixed.  [default: spectrogram]"),
+    ("gain-db", float, "Gain within ± dB.  [default: 6]"),
+    ("time-shift", float, "Waveform rolled within ± seconds.  [default: 0.5]"),
+    ("noise", float, "Noise up to this share of full scale.  [default: 0]"),
+    ("frequency-mask", int, "SpecAugment: widest stripe of bands.  [default: 16]"),
+    ("time-mask", int, "SpecAugment: widest stripe of frames.  [default: 64]"),
+    ("roll-frames", int, "Spectrogram rolled within ± frames.  [default: 0]"),
+    ("sampler", str, "How clips are chosen (shuffle, balanced, a plugin's).  [default: shuffle]"),
+    ("batch-norm-momentum", float, "Momentum of batch-norm statistics.  [default: quick enough for the run]"),
+    ("metric", click.Choice(["mAP", "accuracy"]), "What best means.  [default: accuracy for single-label data]"),
+    ("early-stopping", int, "Stop after this many epochs without a better metric."),
+    ("seed", int, "Seed of everything random.  [default: 0]"),
+    ("precision", click.Choice(["32", "16-mixed", "bf16-mixed"]), "Numbers to compute with.  [default: 32]"),
+    ("device", str, "cpu, cuda or auto.  [default: auto]"),
+    ("devices", int, "Number of processes.  [default: 1]"),
+    ("strategy", str, "How processes work together, as Lightning Fabric names it (ddp).  [default: auto]"),
+    ("workers", int, "Processes that decode clips.  [default: 1]"),
+    ("logger", click.Choice(["csv", "tensorboard", "wandb"]), "Log beside log.csv.  [default: csv]"),
+)
+"""Settings of `audiotag.training.settings.Settings` as options: name, type, help."""
+
+
+def _settings_options(function: Any) -> Any:
+    for name, kind, text in reversed(_SETTINGS):
+        function = click.option(f"--{name}", type=kind, default=None, help=text)(function)
+    return function
+
+
+def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, Any]:
+    return parse_options(pairs)
+
+
+@click.command(short_help="Teach a model the sounds of a labelled set.")
+@click.option(
+    "--backbone",
+    metavar="NAME|FOLDER",
+    help="Model to start from (mn04_as), a family for a fresh network (mn), or a checkpoint folder.",
+)
+@click.option("--train", metavar="PATH", help="Labelled clips: JSON manifest, CSV, ESC-50 CSV, or a folder per class.")
+@click.option("--val", metavar="PATH", help="Clips to validate on.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder, new or empty.")
+@click.option(
+    "--resume",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Go on with the run in FOLDER, exactly; nothing else is needed.",
+)
+@labels_option
+@click.option("--format", "format_", metavar="NAME", help="Format of --train and --val (see `audiotag plugins list`).")
+@click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
+@click.option("--fold", type=int, help="Validate on this fold, learn from the others.")
+@click.option("--cross-validate", is_flag=True, help="Train once for each fold; sums up in folds.csv.")
+@click.option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
+@click.option("--unknown-labels", type=click.Choice(["error", "skip"]), default="error", show_default=True)
+@click.option(
+    "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: asks the data]"
+)
+@weights_option
+@option_option
+@click.option("--freeze-backbone", is_flag=True, default=None, help="Train the head alone, on embeddings kept on disk.")
+@click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it."
+)
+@click.option(
+    "--loss-option", "loss_options", multiple=True, metavar="KEY=VALUE", callback=_pairs, help="Option of the loss."
+)
+@click.option(
+    "--sampler-option",
+    "sampler_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_pairs,
+    help="Option of the sampler (weights=weights.csv).",
+)
+@_settings_options
+def finetune(
+    backbone: str | None,
+    train: str | None,
+    val: str | None,
+    output: Path | None,
+    resume: Path | None,
+    labels: str | None,
+    format_: str | None,
+    root: str | None,
+    fold: int | None,
+    cross_validate: bool,
+    val_fraction: float | None,
+    unknown_labels: str,
+    single_label: bool | None,
+    weights: Path | None,
+    options: dict[str, Any],
+    freeze_backbone: bool | None,
+    config: str | None,
+    **settings: Any,
+) -> None:
+    r"""Teach a model the sounds of a labelled set.
+
+    \b
+    audiotag finetune --backbone mn04_as --train train.json --val val.json --output runs/home
+    audiotag finetune --backbone mn04_as --freeze-backbone --train esc50.csv --fold 1 --output runs/fold1
+    audiotag finetune --resume runs/home
+
+    The run folder holds the checkpoints best, best_loss and last, log.csv and the settings; `audiotag infer
+    --model runs/home` uses the best one.
+    """
+    given = {name: value for name, value in settings.items() if value not in (None, {})}
+    if freeze_backbone:
+        given["freeze_backbone"] = True
+    if resume is not None:
+        _resume(resume, given, (backbone, train, output))
+        return
+    missing = [
+        f"--{name}" for name, value in (("backbone", backbone), ("train", train), ("output", output)) if value is None
+    ]
+    if missing:
+        raise click.UsageError(f"Missing {', '.join(missing)} (or --resume FOLDER).")
+    from audiotag.cli.training_display import RichReporter
+    from audiotag.training.finetune import run
+    from audiotag.training.folds import finetune_folds
+    from audiotag.training.request import HELD_OUT, Request
+    from audiotag.training.settings import read_toml
+
+    warn_failed_plugins()
+    assert backbone is not None and train is not None and output is not None
+    request = Request(
+        backbone=backbone,
+        train=train,
+        val=val,
+        weights=weights,
+        options=options,
+        labels=labels,
+        format=format_,
+        root=root,
+        fold=fold,
+        val_fraction=HELD_OUT if val_fraction is None else val_fraction,
+        unknown_labels=unknown_labels,
+        single_label=single_label,
+    )
+    merged = {**(read_toml(config) if config else {}), **given}
+    reporter = RichReporter()
+    if cross_validate:
+        if fold is not None or val is not None:
+            raise click.UsageError("--cross-validate takes neither --fold nor --val.")
+        table = _stoppable(lambda: finetune_folds(request, merged, output, reporter=reporter))
+        reporter.table(table, f"Cross-validation, kept in {output / 'folds.csv'}")
+        return
+    result = _stoppable(lambda: run(request, merged, output, resume=False, reporter=reporter))
+    reporter.summary(result)
+
+
+def _resume(folder: Path, given: dict[str, Any], others: tuple[object, ...]) -> None:
+    from audiotag.cli.training_display import RichReporter
+    from audiotag.training.finetune import resume_run
+
+    strangers = sorted(set(given) - {"workers", "device", "logger"})
+    if strangers or any(other is not None for other in others):
+        raise click.UsageError(
+            "--resume takes its data and settings from the run; only --workers, --device and --logger can be given."
+        )
+    warn_failed_plugins()
+    reporter = RichReporter()
+    reporter.summary(_stoppable(lambda: resume_run(folder, reporter, **given)))
+
+
+def _stoppable(work: Any) -> Any:
+    """Run *work*; a run that was told to stop ends with the exit code of its signal."""
+    from audiotag.training.trainer import Stopped
+
+    try:
+        return work()
+    except Stopped as stopped:
+        click.echo(str(stopped), err=True)
+        sys.exit(128 + stopped.signal)

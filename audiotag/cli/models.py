@@ -1,0 +1,244 @@
+"""``audiotag models``: the registry, facts, weights and complexity."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiotag.cli.options import json_option, option_option
+from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.errors import AudiotagError, OptionError
+from audiotag.host import get_host
+
+if TYPE_CHECKING:
+    from audiotag.models.store import WeightsStore
+    from audiotag.plugin import BackboneSpec, Weights
+
+
+@click.group()
+def models() -> None:
+    """Known models: list, facts, weights, complexity."""
+    warn_failed_plugins()
+
+
+@models.command("list")
+@json_option
+@click.option("--family", metavar="NAME", help="Only the models of one family.")
+@click.option("--published", is_flag=True, help="Only models with published weights, no bare families.")
+def list_models(as_json: bool, family: str | None, published: bool) -> None:
+    """List models and families.
+
+    A family (without weights) makes fresh networks; a model has published weights.
+    """
+    from audiotag.models.store import WeightsStore
+
+    host = get_host()
+    if family is not None:
+        host.backbone(family)  # an unknown family is an error with close matches
+    store = WeightsStore()
+    specs = [
+        spec
+        for spec in host.backbones.values()
+        if (family is None or spec.family == family) and (not published or spec.weights is not None)
+    ]
+    if as_json:
+        click.echo(json.dumps([facts(spec, store) for spec in specs], indent=2, ensure_ascii=False))
+        return
+    if not specs:
+        click.echo("No model is registered. Plugins bring them: pip install audiotag-mobilenet-baseline")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("NAME", "FAMILY", "RATE", "CLASSES"):
+        table.add_column(column, no_wrap=True, justify="right" if column in ("RATE", "CLASSES") else "left")
+    table.add_column("PUBLISHED RESULT")
+    table.add_column("HERE", no_wrap=True)
+    for spec in specs:
+        result = next((f"{figure} {value:g}" for figure, value in spec.figures.items()), "")
+        kind = "family" if spec.weights is None else _here(store, spec.weights)
+        table.add_row(
+            spec.name, spec.family, f"{spec.sample_rate // 1000} kHz", str(spec.num_classes or ""), result, kind
+        )
+    # Wide enough for every name where the output is piped on.
+    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+
+
+def _here(store: WeightsStore, weights: Weights) -> str:
+    return "yes" if store.path(weights).is_file() else "no"
+
+
+def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
+    """What is known of *spec*, as plain JSON types."""
+    owner = get_host().owner(spec)
+    found: dict[str, Any] = {
+        "name": spec.name,
+        "family": spec.family,
+        "summary": spec.summary,
+        "plugin": owner.distribution,
+        "plugin_version": owner.version,
+        "sample_rate": spec.sample_rate,
+        "clip_seconds": spec.clip_seconds,
+        "min_seconds": spec.min_seconds,
+        "max_seconds": spec.max_seconds,
+        "embedding_dim": spec.embedding_dim,
+        "num_classes": spec.num_classes,
+        "labels": spec.labels,
+        "single_label": spec.single_label,
+        "inputs": list(spec.inputs),
+        "options": {key: list(value) if isinstance(value, tuple) else value for key, value in spec.options.items()},
+        "figures": dict(spec.figures),
+        "code_licence": spec.licence,
+        "citation": spec.citation,
+        "weights": None,
+    }
+    if spec.weights is not None:
+        weights = spec.weights
+        found["weights"] = {
+            "urls": list(weights.urls),
+            "path": str(store.path(weights)),
+            "downloaded": store.path(weights).is_file(),
+            "sha256": weights.sha256,
+            "bytes": weights.bytes,
+            "licence": weights.licence,
+            "note": weights.note,
+        }
+    return found
+
+
+@models.command("info")
+@click.argument("name")
+@json_option
+def info(name: str, as_json: bool) -> None:
+    """Show what is known of one model."""
+    from audiotag.models.store import WeightsStore
+
+    found = facts(get_host().backbone(name), WeightsStore())
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for key, value in found.items():
+        if isinstance(value, dict):
+            if value:
+                click.echo(f"{_title(key)}:")
+            for inner, detail in value.items():
+                if detail not in ("", None):
+                    click.echo(f"  {_title(inner)}: {_text(detail)}")
+        elif value not in ("", None):
+            click.echo(f"{_title(key)}: {_text(value)}")
+
+
+def _title(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _with_weights(name: str) -> tuple[BackboneSpec, Weights]:
+    spec = get_host().backbone(name)
+    if spec.weights is None:
+        raise OptionError(
+            "it is a family of networks and has no published weights",
+            where=name,
+            fix=f"`audiotag models list --family {spec.family} --published` shows those that have.",
+        )
+    return spec, spec.weights
+
+
+@models.command("download")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--refresh", is_flag=True, help="Download again what is there already.")
+def download(names: tuple[str, ...], refresh: bool) -> None:
+    """Download published weights, check them, and print where they are."""
+    from audiotag.models.store import WeightsStore
+
+    store = WeightsStore()
+    chosen = [_with_weights(name) for name in names]
+    failed = 0
+    for spec, weights in chosen:
+        try:
+            path = store.fetch(weights, name=spec.name, progress=True, refresh=refresh)
+            click.echo(f"{spec.name}\t{path}")
+        except AudiotagError as error:
+            failed += 1
+            click.echo(f"Error: {error}", err=True)
+    _exit_with_count(failed, len(chosen))
+
+
+@models.command("verify")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.option("--all", "everything", is_flag=True, help="Every model whose weights are here.")
+def verify(names: tuple[str, ...], everything: bool) -> None:
+    """Check downloaded weights: size, and SHA-256 as published or as recorded at the first download."""
+    from audiotag.models.store import WeightsStore
+
+    if bool(names) == everything:
+        raise click.UsageError("Name the models to verify, or give --all.")
+    store = WeightsStore()
+    if everything:
+        specs = [spec for spec in get_host().backbones.values() if spec.weights is not None]
+        chosen = [(spec, spec.weights) for spec in specs if spec.weights and store.path(spec.weights).is_file()]
+        if not chosen:
+            click.echo(f"No weights are in {store.root}.")
+    else:
+        chosen = [_with_weights(name) for name in names]
+    failed = 0
+    for spec, weights in chosen:
+        try:
+            checked = store.verify(weights, name=spec.name)
+            against = "as published" if checked.published else "as first seen here"
+            click.echo(f"{spec.name}\tok\t{checked.bytes:,} bytes\tsha256 {checked.sha256} {against}")
+        except AudiotagError as error:
+            failed += 1
+            click.echo(f"Error: {error}", err=True)
+    _exit_with_count(failed, len(chosen))
+
+
+def _exit_with_count(failed: int, total: int) -> None:
+    if failed:
+        click.echo(f"{failed} of {total} failed.", err=True)
+        sys.exit(1)
+
+
+@models.command("path")
+@click.argument("name")
+def path_of(name: str) -> None:
+    """Print where the weights of a model are, or where to put them."""
+    from audiotag.models.store import WeightsStore
+
+    _, weights = _with_weights(name)
+    path = WeightsStore().path(weights)
+    click.echo(str(path))
+    if not path.is_file():
+        click.echo(f"Nothing is there yet. Run: audiotag models download {name}", err=True)
+
+
+@models.command("complexity")
+@click.argument("name")
+@click.option("--seconds", type=click.FloatRange(min=0.0, min_open=True), default=10.0, show_default=True)
+@click.option("--num-classes", type=click.IntRange(min=1), help="Size of the head, where the name states none.")
+@option_option
+@json_option
+def complexity(name: str, seconds: float, num_classes: int | None, options: dict[str, Any], as_json: bool) -> None:
+    """Count a network's parameters, multiply-accumulates and peak memory; no weights are needed."""
+    from audiotag.models.complexity import measure_complexity
+    from audiotag.models.create import create_backbone
+
+    measured = measure_complexity(create_backbone(name, num_classes, **options), seconds).to_dict()
+    if as_json:
+        click.echo(json.dumps({"name": name, **measured}, indent=2))
+        return
+    click.echo(name)
+    for key, value in measured.items():
+        shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _text(value)
+        click.echo(f"  {_title(key)}: {shown}")

@@ -1,0 +1,111 @@
+"""The live display of a training run: a bar for the steps and a table that grows by a line an epoch."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from audiotag.training.finetune import FinetuneResult
+from audiotag.training.reporting import Reporter, Row
+
+_SHOWN = ("train_loss", "val_loss", "val_mAP", "val_accuracy", "learning_rate", "seconds")
+
+
+class RichReporter(Reporter):
+    """Shows a run on stderr, live on a terminal and as plain lines elsewhere; results go to stdout."""
+
+    def __init__(self) -> None:
+        self.console = Console(file=sys.stderr, highlight=False)
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._steps = 0
+        self._epochs = 0
+        self._header_shown = False
+
+    def message(self, text: str) -> None:
+        """See `Reporter.message`."""
+        self.console.print(text, markup=False)
+
+    def _bar(self, description: str, total: int, completed: int = 0) -> None:
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+                disable=not self.console.is_terminal,
+            )
+            self._progress.start()
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(description, total=total, completed=completed, note="")
+
+    def embedding(self, done: int, total: int) -> None:
+        """See `Reporter.embedding`."""
+        if self._progress is None or self._task is None:
+            self.message(f"Computing {total - done} embeddings ({done} are at hand).")
+            self._bar("embeddings", total, done)
+            return
+        self._progress.update(self._task, completed=done)
+
+    def start(self, epochs: int, steps: int, first_epoch: int) -> None:
+        """See `Reporter.start`."""
+        self._epochs, self._steps = epochs, steps
+        self._header_shown = False
+        if first_epoch:
+            self.message(f"Going on after {first_epoch} of {epochs} epochs.")
+        self._bar(f"epoch {first_epoch + 1}/{epochs}", steps)
+
+    def step(self, epoch: int, step: int, loss: float, rate: float) -> None:
+        """See `Reporter.step`."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=step, note=f"loss {loss:.4f}  rate {rate:.1e}")
+
+    def epoch(self, row: Row, best: bool) -> None:
+        """See `Reporter.epoch`."""
+        names = [name for name in _SHOWN if name in row]
+        if not self._header_shown:
+            self.console.print("  ".join(["epoch", *(f"{name:>13}" for name in names)]), markup=False)
+            self._header_shown = True
+        values = "  ".join(f"{_number(row[name]):>13}" for name in names)
+        self.console.print(f"{row['epoch']:>5}  {values}{'  best' if best else ''}", markup=False)
+        if self._progress is not None and self._task is not None:
+            following = min(int(row["epoch"]) + 1, self._epochs)
+            self._progress.update(self._task, completed=0, description=f"epoch {following}/{self._epochs}")
+
+    def finish(self) -> None:
+        """See `Reporter.finish`."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress, self._task = None, None
+
+    def summary(self, result: FinetuneResult) -> None:
+        """Print what came of a run to stdout."""
+        best = {name: value for name, value in result.best.items() if name.startswith("val_") or name == "epoch"}
+        shown = ", ".join(f"{name.removeprefix('val_')} {_number(value)}" for name, value in best.items())
+        out = Console(highlight=False, soft_wrap=True)
+        out.print(f"Best: {shown}", markup=False)
+        out.print(f"Run:  {result.folder}", markup=False)
+
+    def table(self, frame: pd.DataFrame, title: str) -> None:
+        """Print a table to stdout."""
+        table = Table(title=title)
+        for column in frame.columns:
+            table.add_column(str(column), justify="right")
+        for values in frame.itertuples(index=False):
+            table.add_row(*(_number(value) for value in values))
+        Console().print(table)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.2e}" if value and abs(value) < 1e-3 else f"{value:.4f}"
+    return str(value)

@@ -1,0 +1,1 @@
+"""The storage policies of the core, one file per idea."""

@@ -1,0 +1,83 @@
+"""The two policies that the others are measured against."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from audiotag.continual.policy import NO_ROOM, Decision, Example, StoragePolicy
+
+
+class Fifo(StoragePolicy):
+    """Keep the newest examples: each new one takes the place of the oldest."""
+
+    name = "fifo"
+
+    def __init__(
+        self, capacity: int, num_classes: int, *, seed: int = 0, generator: np.random.Generator | None = None
+    ) -> None:
+        super().__init__(capacity, num_classes, seed=seed, generator=generator)
+        self._arrived: OrderedDict[str, None] = OrderedDict()
+
+    def decide(self, example: Example) -> Decision:
+        """See `StoragePolicy.decide`."""
+        return self.replace(self.victim(), example, "newer than the oldest", 1.0)
+
+    def victim(self) -> int:
+        """The slot of the oldest example."""
+        return self.index.slot(next(iter(self._arrived)))
+
+    def admit(self, example: Example) -> None:
+        """See `StoragePolicy.admit`."""
+        super().admit(example)
+        self._arrived[example.id] = None
+
+    def discard(self, slot: int) -> str:
+        """See `StoragePolicy.discard`."""
+        gone = super().discard(slot)
+        del self._arrived[gone]
+        return gone
+
+    def replace(
+        self, slot: int, example: Example, reason: str, probability: float, reduced_class: int | None = None
+    ) -> Decision:
+        """See `StoragePolicy.replace`."""
+        del self._arrived[self.index.ids[slot]]
+        self._arrived[example.id] = None
+        return super().replace(slot, example, reason, probability, reduced_class)
+
+    def extra_state(self) -> dict[str, Any]:
+        """The ids in the order in which they came."""
+        return {"arrived": list(self._arrived)}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """See `StoragePolicy.load_extra_state`."""
+        arrived: Iterable[str] = state["arrived"]
+        self._arrived = OrderedDict.fromkeys(arrived)
+
+
+class Nothing(StoragePolicy):
+    """Keep nothing, only count what comes: learning without a memory. The capacity is 0, whatever is asked for."""
+
+    name = "none"
+
+    def __init__(
+        self, capacity: int, num_classes: int, *, seed: int = 0, generator: np.random.Generator | None = None
+    ) -> None:
+        super().__init__(0, num_classes, seed=seed, generator=generator)
+
+    def resize(self, capacity: int) -> list[str]:
+        """Nothing changes."""
+        self._checked(capacity)
+        return []
+
+    def decide(self, example: Example) -> Decision:
+        """See `StoragePolicy.decide`."""
+        return NO_ROOM
+
+    def victim(self) -> int:
+        """A slot, all equally likely (there is none as long as nothing is stored)."""
+        return self.any_slot()

@@ -1,0 +1,101 @@
+"""Class-balancing reservoir sampling: keep as many of the rare classes as there are, and equally many of the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.continual.policy import Decision, Example, StoragePolicy
+
+
+class ClassBalanced(StoragePolicy):
+    """CBRS (Chrysakis & Moens, Online continual learning from imbalanced data, ICML 2020, algorithm 1).
+
+    Once the store is full, the class with the most stored examples is the largest (several may tie), and a class that
+    is or ever was the largest is *full*. An example of a class that is not full takes the place of an example
+    of a largest class, drawn uniformly. An example of a full class c is stored with probability (stored of
+    c) / (offered of c), in the place of an example of c drawn uniformly: a reservoir of the class's own.
+
+    The paper has one label per example. With several, the example is treated as one of its least stored class (among
+    those that tie, the least offered; then the lowest index); an example to give up is drawn from all that carry the
+    class in question. With one label each, this is the published algorithm.
+    """
+
+    name = "class_balanced"
+
+    def __init__(
+        self, capacity: int, num_classes: int, *, seed: int = 0, generator: np.random.Generator | None = None
+    ) -> None:
+        super().__init__(capacity, num_classes, seed=seed, generator=generator)
+        self._full: NDArray[np.bool_] = np.zeros(num_classes, dtype=np.bool_)
+        # The largest classes change only with the store, so they are found again only then.
+        self._largest: NDArray[np.intp] | None = None
+
+    def decide(self, example: Example) -> Decision:
+        """See `StoragePolicy.decide`."""
+        if self._largest is None:
+            self._find_largest()
+        label = example.labels[0] if len(example.labels) == 1 else self._governing(example.labels)
+        stored = int(self.index.counts[label])
+        if stored == 0 or not self._full[label]:
+            slot, largest = self._from_largest()
+            return self.replace(slot, example, "its class is not full", 1.0, largest)
+        probability = stored / int(self.offered[label])
+        if self.draws.uniform() < probability:
+            return self.replace(self.any_member(label), example, "drawn within its class", probability, label)
+        return Decision(False, None, "not drawn within its class", probability)
+
+    def victim(self) -> int:
+        """The slot of an example of a largest class."""
+        return self._from_largest()[0]
+
+    def _governing(self, labels: tuple[int, ...]) -> int:
+        counts, offered = self.index.counts, self.offered
+        return min(labels, key=lambda label: (counts[label], offered[label], label))
+
+    def _find_largest(self) -> NDArray[np.intp]:
+        counts = self.index.counts
+        largest = np.flatnonzero(counts == counts.max())
+        self._largest = largest
+        if len(self.index) >= self.capacity:
+            self._full[largest] = True
+        return largest
+
+    def _from_largest(self) -> tuple[int, int]:
+        largest = self._find_largest() if self._largest is None else self._largest
+        label = int(largest[self.draws.below(len(largest)) if len(largest) > 1 else 0])
+        return self.any_member(label), label
+
+    def admit(self, example: Example) -> None:
+        """See `StoragePolicy.admit`."""
+        super().admit(example)
+        self._largest = None
+
+    def discard(self, slot: int) -> str:
+        """See `StoragePolicy.discard`."""
+        self._largest = None
+        return super().discard(slot)
+
+    def replace(
+        self, slot: int, example: Example, reason: str, probability: float, reduced_class: int | None = None
+    ) -> Decision:
+        """See `StoragePolicy.replace`."""
+        if self.index.labels[slot] != example.labels:
+            self._largest = None
+        return super().replace(slot, example, reason, probability, reduced_class)
+
+    def extra_state(self) -> dict[str, Any]:
+        """Which classes are full."""
+        return {"full": self._full.tolist()}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """See `StoragePolicy.load_extra_state`."""
+        self._full = np.array(state["full"], dtype=np.bool_)
+        self._largest = None
+
+    def extend_extra(self, count: int) -> None:
+        """See `StoragePolicy.extend_extra`."""
+        self._full = np.append(self._full, np.zeros(count, dtype=np.bool_))
+        self._largest = None

@@ -1,0 +1,339 @@
+"""What a storage policy is: it sees examples one by one and decides which of them a bounded store keeps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.continual.draws import Draws
+from audiotag.continual.index import ExampleIndex
+from audiotag.errors import OptionError, StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What a policy knows of a clip.
+
+    Attributes:
+        id: Name, unique among the stored examples.
+        labels: Indices of its classes; sorted, and repeats dropped, when the example is made.
+
+    Raises:
+        OptionError: The id is empty, or a label is negative.
+    """
+
+    id: str
+    labels: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != 1:
+            object.__setattr__(self, "labels", tuple(sorted(set(self.labels))))
+        if not self.id:
+            raise OptionError("an example has an empty id", fix="Give each example a name of its own.")
+        if self.labels and self.labels[0] < 0:
+            raise OptionError(f"the label {self.labels[0]} is negative", where=self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of an offer.
+
+    Attributes:
+        stored: Whether the example is in the store now.
+        evicted: Id of the stored example that gave its place, None where none had to.
+        reason: Why, in a few words; the same words for the same cause.
+        probability: Chance that the example had of being stored, given all that came before it.
+        reduced_class: Class that the evicted example was chosen from, None where it was chosen from all.
+    """
+
+    stored: bool
+    evicted: str | None
+    reason: str
+    probability: float
+    reduced_class: int | None = None
+
+
+NO_ROOM = Decision(False, None, "the store holds nothing", 0.0)
+ROOM_LEFT = Decision(True, None, "there was room", 1.0)
+
+
+class StoragePolicy(ABC):
+    """Decides what a store of bounded size keeps.
+
+    A subclass gives `decide` (what to do with an example when the store is full) and `victim` (which one to give up
+    when it must shrink), and `extra_state` / `load_extra_state` where it remembers more than this class does. As
+    long as there is room, every example is stored. All randomness comes from `draws`.
+
+    Args:
+        capacity: Most examples that may be stored, ≥ 0.
+        num_classes: Number of classes, ≥ 1; labels are 0 … num_classes − 1.
+        seed: Seed of the random generator.
+        generator: A generator to use instead of a fresh one from *seed*; it must not be used elsewhere.
+
+    Attributes:
+        name: Name that the policy is registered under.
+        index: The stored examples.
+        draws: The only source of randomness.
+        offered: int64 (classes,), how many offered examples carried each class.
+        offers: Number of offers so far.
+
+    Raises:
+        OptionError: *capacity* or *num_classes* is out of range.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        capacity: int,
+        num_classes: int,
+        *,
+        seed: int = 0,
+        generator: np.random.Generator | None = None,
+    ) -> None:
+        if num_classes < 1:
+            raise OptionError(f"a policy needs at least one class, not {num_classes}", where=self.name)
+        self._capacity = self._checked(capacity)
+        self.index = ExampleIndex(num_classes)
+        self.draws = Draws(np.random.default_rng(seed) if generator is None else generator)
+        self.offered: NDArray[np.int64] = np.zeros(num_classes, dtype=np.int64)
+        self.offers = 0
+        self._observed: NDArray[np.int64] = np.zeros(num_classes, dtype=np.int64)
+        self._observed_total = 0
+
+    def _checked(self, capacity: int) -> int:
+        if capacity < 0:
+            raise OptionError(f"the capacity is {capacity}", where=self.name, fix="Give 0 or more.")
+        return capacity
+
+    # What a policy decides
+
+    @abstractmethod
+    def decide(self, example: Example) -> Decision:
+        """Store *example* or not, now that the store is full (and holds at least one example).
+
+        The example is already counted in `offers`, `offered` and `observed`. To store it, return what
+        `replace` returns.
+        """
+
+    @abstractmethod
+    def victim(self) -> int:
+        """The slot of the example to give up first when the store must shrink. Called only when it is not empty."""
+
+    def extra_state(self) -> dict[str, Any]:
+        """Whatever a subclass remembers beyond this class, options included, as plain JSON types."""
+        return {}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take over what `extra_state` returned; KeyError, TypeError or ValueError where it does not fit."""
+
+    def extend_extra(self, count: int) -> None:
+        """Make room for *count* new classes in what `extra_state` holds."""
+
+    # What the user of a policy calls
+
+    @property
+    def capacity(self) -> int:
+        """Most examples that may be stored."""
+        return self._capacity
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self._observed)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """int64 (classes,): how many stored examples carry each class."""
+        return self.index.counts.copy()
+
+    @property
+    def observed(self) -> NDArray[np.int64]:
+        """int64 (classes,): how often each class was offered or observed, stored or not."""
+        return self._observed.copy()
+
+    @property
+    def observed_shares(self) -> NDArray[np.float64]:
+        """float64 (classes,): `observed` divided by its sum, zeros where nothing was observed."""
+        shares: NDArray[np.float64] = self._observed / max(self._observed_total, 1)
+        return shares
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the stored examples, by slot."""
+        return list(self.index.ids)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __contains__(self, example_id: object) -> bool:
+        return example_id in self.index
+
+    def labels_of(self, example_id: str) -> tuple[int, ...]:
+        """The classes of a stored example.
+
+        Raises:
+            StoreError: It is not stored.
+        """
+        return self.index.labels[self._slot(example_id)]
+
+    def offer(self, example: Example, *, observe: bool = True) -> Decision:
+        """Decide on an example.
+
+        Args:
+            example: The example; its id must not be stored already.
+            observe: Whether to count its labels in `observed`; False where `observe` was called for this clip before.
+
+        Raises:
+            OptionError: It has no label, a label is out of range, or its id is stored already.
+        """
+        labels = example.labels
+        self._check_labels(labels, example.id)
+        if example.id in self.index:
+            raise OptionError("an example of this id is stored already", where=example.id, fix="Give each clip an id of its own.")
+        self.offers += 1
+        for label in labels:
+            self.offered[label] += 1
+        if observe:
+            self._count(labels, 1)
+        if self._capacity == 0:
+            return NO_ROOM
+        if len(self.index) < self._capacity:
+            self.admit(example)
+            return ROOM_LEFT
+        return self.decide(example)
+
+    def observe(self, labels: tuple[int, ...], times: int = 1) -> None:
+        """Count labels that were seen (a model's tags, say) without offering anything.
+
+        Raises:
+            OptionError: There is no label, one is out of range, or *times* is negative.
+        """
+        if times < 0:
+            raise OptionError(f"labels cannot be observed {times} times", where=self.name)
+        self._check_labels(tuple(sorted(set(labels))), "observed labels")
+        self._count(tuple(set(labels)), times)
+
+    def remove(self, example_id: str) -> None:
+        """Take a stored example out.
+
+        Raises:
+            StoreError: It is not stored.
+        """
+        self.discard(self._slot(example_id))
+
+    def resize(self, capacity: int) -> list[str]:
+        """Set the capacity; where it shrinks below the number stored, give examples up by the policy's own choice.
+
+        Returns:
+            Ids of the examples given up, in order.
+
+        Raises:
+            OptionError: *capacity* is negative.
+        """
+        self._capacity = self._checked(capacity)
+        evicted = []
+        while len(self.index) > capacity:
+            evicted.append(self.discard(self.victim()))
+        return evicted
+
+    def extend_classes(self, count: int) -> None:
+        """Add *count* ≥ 0 classes at the end."""
+        if count < 0:
+            raise OptionError(f"{count} classes cannot be added", where=self.name)
+        fresh = np.zeros(count, dtype=np.int64)
+        self._observed = np.append(self._observed, fresh)
+        self.offered = np.append(self.offered, fresh)
+        self.index.extend_classes(count)
+        self.extend_extra(count)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that future decisions depend on, as plain JSON types."""
+        return {
+            "policy": self.name,
+            "capacity": self._capacity,
+            "offers": self.offers,
+            "offered": self.offered.tolist(),
+            "observed": self._observed.tolist(),
+            "examples": self.index.state_dict(),
+            "draws": self.draws.state_dict(),
+            "extra": self.extra_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Become the policy that `state_dict` was taken from: it makes the very same decisions from here on.
+
+        Raises:
+            StoreError: The state is of another policy, or damaged.
+        """
+        if state.get("policy") != self.name:
+            raise StoreError(
+                f"the saved state is of the policy {state.get('policy')!r}, not {self.name!r}",
+                fix="Make the policy that the state was saved from.",
+            )
+        try:
+            observed = np.array(state["observed"], dtype=np.int64)
+            offered = np.array(state["offered"], dtype=np.int64)
+            if observed.shape != offered.shape or observed.ndim != 1 or not len(observed):
+                raise ValueError("the counts are not of the same classes")
+            index = ExampleIndex.from_state_dict(state["examples"], len(observed))
+            capacity, offers = self._checked(int(state["capacity"])), int(state["offers"])
+            draws = Draws(np.random.default_rng(0))
+            draws.load_state_dict(state["draws"])
+            self.load_extra_state(state["extra"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"the saved state of the policy is damaged: {error!r}", where=self.name) from error
+        self._observed, self.offered, self.index = observed, offered, index
+        self._observed_total = int(observed.sum())
+        self._capacity, self.offers, self.draws = capacity, offers, draws
+
+    # What subclasses build on, and override where they keep books of their own
+
+    def admit(self, example: Example) -> None:
+        """Put an example into a new slot."""
+        self.index.add(example.id, example.labels)
+
+    def discard(self, slot: int) -> str:
+        """Take the example of a slot out and return its id."""
+        return self.index.remove(slot)
+
+    def replace(
+        self, slot: int, example: Example, reason: str, probability: float, reduced_class: int | None = None
+    ) -> Decision:
+        """Put an example into the place of another."""
+        evicted = self.index.replace(slot, example.id, example.labels)
+        return Decision(True, evicted, reason, probability, reduced_class)
+
+    def any_slot(self) -> int:
+        """A slot, all equally likely."""
+        return self.draws.below(len(self.index))
+
+    def any_member(self, label: int) -> int:
+        """The slot of an example that carries a class, all equally likely. The class must have one."""
+        members = self.index.members[label]
+        return members[self.draws.below(len(members))]
+
+    def _slot(self, example_id: str) -> int:
+        try:
+            return self.index.slot(example_id)
+        except KeyError as error:
+            raise StoreError("no example of this id is stored", where=example_id) from error
+
+    def _check_labels(self, labels: tuple[int, ...], where: str) -> None:
+        if not labels:
+            raise OptionError("there is no label", where=where, fix="Give at least one class.")
+        if labels[-1] >= len(self._observed):
+            raise OptionError(
+                f"the label {labels[-1]} is out of range, there are {len(self._observed)} classes",
+                where=where,
+                fix="Extend the classes first.",
+            )
+
+    def _count(self, labels: tuple[int, ...], times: int) -> None:
+        for label in labels:
+            self._observed[label] += times
+        self._observed_total += len(labels) * times

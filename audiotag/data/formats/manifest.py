@@ -1,0 +1,113 @@
+"""The JSON manifest that AudioSet trainers use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from audiotag.data.clips import ClipSet, Dataset
+from audiotag.data.rows import Row, clips_from_rows, read_fold, read_number
+from audiotag.errors import ManifestError
+from audiotag.labels import LabelSet
+
+_SHAPE = '{"data": [{"wav": "a.wav", "labels": "/m/09x0r,/m/05zppz"}, …]}'
+_KNOWN = {"video_id", "wav", "video_path", "labels", "start", "stop", "fold"}
+_SNIFFED_BYTES = 65_536
+
+
+class JsonManifest(Dataset):
+    """``{"data": [{"video_id": …, "wav": …, "video_path": …, "labels": "a,b" or ["a", "b"]}, …]}``.
+
+    ``wav`` and ``labels`` are needed; ``video_id``, ``video_path``, ``fold``, ``start`` and ``stop``
+    (seconds) are optional, and other plain values are kept in `Clip.extra`. Labels are mids or display names.
+    """
+
+    def read(
+        self,
+        source: Path,
+        *,
+        labels: LabelSet | None = None,
+        root: Path | None = None,
+        unknown_labels: str = "error",
+        single_label: bool = False,
+        labels_required: bool = True,
+        **options: Any,
+    ) -> ClipSet:
+        """See `Dataset.read`; *single_label* and *labels_required* are those of `clips_from_rows`."""
+        return clips_from_rows(
+            self._rows(source),
+            source=source,
+            root=root,
+            labels=labels,
+            unknown_labels=unknown_labels,
+            single_label=single_label,
+            labels_required=labels_required,
+        )
+
+    def recognises(self, source: Path) -> bool:
+        """Whether the file begins as a JSON object and soon names ``data``."""
+        try:
+            with source.open("rb") as file:
+                head = file.read(_SNIFFED_BYTES).decode("utf-8-sig", errors="ignore").lstrip()
+        except OSError:
+            return False
+        return head.startswith("{") and '"data"' in head
+
+    def _rows(self, source: Path) -> Iterator[Row]:
+        try:
+            content = json.loads(source.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ManifestError(f"the manifest cannot be read: {error}", where=source) from error
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ManifestError(
+                f"the manifest is not valid JSON: {error}", where=source, fix=f"Expected: {_SHAPE}"
+            ) from error
+        entries = content.get("data") if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise ManifestError(
+                "the manifest has no list under the key 'data'", where=source, fix=f"Expected: {_SHAPE}"
+            )
+        for number, entry in enumerate(entries, start=1):
+            yield self._row(entry, f"entry {number}", source)
+
+    def _row(self, entry: object, where: str, source: Path) -> Row:
+        place = f"{source}, {where}"
+        if not isinstance(entry, dict):
+            raise ManifestError(f"{entry!r} is not an object", where=place, fix=f"Expected: {_SHAPE}")
+        name = entry.get("video_id")
+        wav = entry.get("wav")
+        if name is not None:
+            place += f" ({name!r})"
+        elif isinstance(wav, str):
+            place += f" ({wav})"
+        if not isinstance(wav, str) or not wav.strip():
+            raise ManifestError("the clip has no path under the key 'wav'", where=place)
+        labels = entry.get("labels")
+        is_list = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+        if labels is not None and not isinstance(labels, str) and not is_list:
+            raise ManifestError(
+                f"labels is {labels!r}",
+                where=place,
+                fix='Give text ("/m/09x0r,/m/05zppz") or a list of texts.',
+            )
+        video_path = entry.get("video_path")
+        if video_path is not None and not isinstance(video_path, str):
+            raise ManifestError(f"video_path is {video_path!r}", where=place, fix="Give a path as text.")
+        extra = tuple((key, str(value)) for key, value in entry.items() if key not in _KNOWN and _is_plain(value))
+        return Row(
+            where=where,
+            path=wav,
+            labels=labels,
+            id=None if name is None else str(name),
+            start=0.0 if entry.get("start") is None else read_number(entry["start"], "start", place),
+            stop=None if entry.get("stop") is None else read_number(entry["stop"], "stop", place),
+            fold=None if entry.get("fold") is None else read_fold(entry["fold"], place),
+            video_path=video_path or None,
+            extra=extra,
+        )
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float | bool)

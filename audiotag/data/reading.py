@@ -1,0 +1,119 @@
+"""From a path to labelled clips, whatever the format."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from audiotag.data.clips import ClipSet, Dataset
+from audiotag.data.selection import require_files, select_split
+from audiotag.errors import ManifestError, OptionError, PluginError, suggest
+from audiotag.host import get_host
+from audiotag.labels import LabelSet, read_labels
+
+
+def read_clips(
+    source: str | Path,
+    *,
+    format: str | None = None,
+    labels: str | Path | LabelSet | Sequence[str] | None = None,
+    root: str | Path | None = None,
+    unknown_labels: str = "error",
+    split: str | None = None,
+    check_files: bool = True,
+    **options: Any,
+) -> ClipSet:
+    """Read the clips that a file or folder lists.
+
+    Args:
+        source: A JSON manifest, a CSV, a folder of class folders, or whatever a plugin's format reads.
+        format: Name of the format (``"json"``, ``"csv"``, ``"esc50"``, ``"folder"``, a plugin's); None finds
+            it out.
+        labels: The classes, as anything `audiotag.labels.read_labels` takes; None takes those of the source,
+            sorted (by target for ESC-50).
+        root: Folder that relative paths start from; None for the folder of *source*.
+        unknown_labels: ``"error"``, or ``"skip"`` to leave out labels that *labels* lacks; they are counted
+            in `ClipSet.skipped`.
+        split: Keep only the clips whose column ``split`` says this.
+        check_files: Whether missing recordings are an error now, all of them at once, rather than one by one
+            later.
+        options: Settings of the format (``single_label=True``, ``labels_required=False`` for ``json`` and
+            ``csv``).
+
+    Raises:
+        ManifestError: *source* is missing, no format fits it, it is malformed, a clip in it is wrong, or
+            (with *check_files*) recordings are missing.
+        LabelError: *labels* is wrong.
+        OptionError: An option is unknown to the format.
+        UnknownNameError: There is no such format.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise ManifestError("the list of clips does not exist", where=path, fix="Check the path.")
+    name = sniff_format(path) if format is None else format
+    dataset = _dataset(name)
+    _check_options(name, dataset, options)
+    clips = dataset.read(
+        path,
+        labels=None if labels is None else read_labels(labels),
+        root=None if root is None else Path(root),
+        unknown_labels=unknown_labels,
+        **options,
+    )
+    if not isinstance(clips, ClipSet):
+        raise PluginError(f"the format {name!r} returned {type(clips).__name__}, not a ClipSet")
+    if split is not None:
+        clips = select_split(clips, split)
+    if check_files:
+        require_files(clips)
+    return clips
+
+
+def sniff_format(source: Path) -> str:
+    """The name of the format that recognises *source*.
+
+    Raises:
+        ManifestError: None does, or several do.
+    """
+    ending = "/" if source.is_dir() else source.suffix.lower()
+    fitting = [name for name, spec in get_host().datasets.items() if ending in spec.extensions]
+    recognising = [name for name in fitting if _dataset(name).recognises(source)]
+    if len(recognising) == 1:
+        return recognising[0]
+    if len(recognising) > 1:
+        raise ManifestError(
+            f"it fits several formats ({', '.join(recognising)})", where=source, fix="Name one with --format."
+        )
+    if len(fitting) == 1:
+        return fitting[0]  # whose own error says better what is wrong than "no format fits"
+    datasets = get_host().datasets
+    known = "; ".join(f"{name}: {datasets[name].summary}" for name in fitting or datasets)
+    raise ManifestError("no format of labelled clips fits it", where=source, fix=f"The formats are: {known}.")
+
+
+def _dataset(name: str) -> Dataset:
+    host = get_host()
+    spec = host.dataset(name)
+    dataset = host.resolve(spec)()
+    if not isinstance(dataset, Dataset):
+        raise PluginError(
+            f"the factory {spec.factory!r} returned {type(dataset).__name__}, not a Dataset",
+            where=host.owner(spec).label,
+        )
+    return dataset
+
+
+def _check_options(name: str, dataset: Dataset, options: dict[str, Any]) -> None:
+    parameters = inspect.signature(dataset.read).parameters.values()
+    fixed = ("source", "labels", "root", "unknown_labels")
+    known = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in fixed]
+    for option in options:
+        if option not in known:
+            advice = suggest(option, known) or ""
+            raise OptionError(
+                f"there is no option {option!r}",
+                where=f"format {name}",
+                fix=f"{advice} The options are: {', '.join(known) or 'none'}.".strip(),
+            )

@@ -1,0 +1,98 @@
+"""Parts of a clip set, and the same set under another class list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from audiotag.data.clips import ClipSet
+from audiotag.errors import ManifestError
+from audiotag.labels import LabelSet
+
+_MAX_NAMED = 5
+
+
+def select_split(clips: ClipSet, split: str) -> ClipSet:
+    """The clips whose column ``split`` says *split*.
+
+    Raises:
+        ManifestError: There are none.
+    """
+    splits = [dict(clip.extra).get("split") for clip in clips]
+    chosen = [index for index, value in enumerate(splits) if value == split]
+    if not chosen:
+        known = ", ".join(sorted({value for value in splits if value is not None}))
+        raise ManifestError(
+            f"no clip has the split {split!r}", where=clips.source, fix=f"The splits are: {known or 'none'}."
+        )
+    return clips.subset(chosen)
+
+
+def select_folds(clips: ClipSet, folds: Sequence[int]) -> ClipSet:
+    """The clips of *folds*.
+
+    Raises:
+        ManifestError: A fold has no clip.
+    """
+    if missing := sorted(set(folds) - set(clips.folds())):
+        raise ManifestError(
+            f"no clip is in fold {', '.join(map(str, missing))}",
+            where=clips.source,
+            fix=f"The folds are: {', '.join(map(str, clips.folds())) or 'none'}.",
+        )
+    return clips.subset(index for index, clip in enumerate(clips) if clip.fold in folds)
+
+
+def align_labels(clips: ClipSet, labels: LabelSet, *, unknown_labels: str = "error") -> ClipSet:
+    """The same clips with their labels as indices into *labels*, matched by mid.
+
+    Args:
+        clips: Clips of any class list.
+        labels: The classes wanted.
+        unknown_labels: ``"error"``, or ``"skip"`` to leave out classes that *labels* lacks. In a single-label
+            set the clips of such a class are left out.
+
+    Raises:
+        ManifestError: A clip has a class that *labels* lacks; the message names classes and the first such
+            clip.
+    """
+    if clips.labels == labels:
+        return clips
+    position = clips.labels.positions_in(labels)
+    skipped = dict(clips.skipped)
+    kept = []
+    for clip in clips:
+        lacking = [clips.labels[index] for index in clip.labels if position[index] is None]
+        if lacking and unknown_labels == "error":
+            absent = sorted({clips.labels[i].name for other in clips for i in other.labels if position[i] is None})
+            raise ManifestError(
+                f"{len(absent)} classes of the clips are not among those of {labels.source}: "
+                f"{', '.join(absent[:_MAX_NAMED])}{', …' if len(absent) > _MAX_NAMED else ''}",
+                where=f"{clips.source}, clip {clip.id!r}",
+                fix="Classes are matched by mid. Give the list that fits, or --unknown-labels skip.",
+            )
+        for label in lacking:
+            skipped[label.mid] = skipped.get(label.mid, 0) + 1
+        indices = tuple(sorted(index for i in clip.labels if (index := position[i]) is not None))
+        if indices or not (clips.single_label and lacking):
+            kept.append(replace(clip, labels=indices))
+    if not kept:
+        raise ManifestError(f"no clip has a class of {labels.source}", where=clips.source)
+    return replace(clips, clips=tuple(kept), labels=labels, skipped=skipped)
+
+
+def require_files(clips: ClipSet) -> None:
+    """Check that every recording exists.
+
+    Raises:
+        ManifestError: Some are missing; the message counts them and names the first.
+    """
+    paths = dict.fromkeys(clip.path for clip in clips)
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        names = ", ".join(map(str, missing[:_MAX_NAMED])) + (", …" if len(missing) > _MAX_NAMED else "")
+        raise ManifestError(
+            f"{len(missing)} of the recordings do not exist: {names}",
+            where=clips.source,
+            fix="Check the paths; relative ones start at the folder of the list, or at --root.",
+        )

@@ -1,0 +1,210 @@
+"""Pictures of clips: one frame from a folder of frames or from a video file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.data.clips import Clip, ClipSet
+from audiotag.errors import ManifestError, MissingExtraError, OptionError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+FRAMES = 10
+"""Frames kept of a clip: ``frame_0`` to ``frame_9``."""
+
+MIN_SIDE = 16
+"""Pixels below which a side of a picture shows nothing that a network was trained on."""
+
+_EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+
+
+def require_video(clips: ClipSet) -> None:
+    """Check that every clip names its pictures.
+
+    Raises:
+        ManifestError: Some clips have no ``video_path``; the message names the first and the count.
+    """
+    without = [clip for clip in clips.clips if clip.video_path is None]
+    if without:
+        raise ManifestError(
+            f"{len(without)} of {len(clips)} clips have no video_path, the first is {without[0].id!r}",
+            where=clips.source,
+            fix="Give each clip its pictures, or use a model that listens only (--mode audio_only).",
+        )
+
+
+def read_frame(
+    clip: Clip,
+    shape: tuple[int, int, int] = (3, 224, 224),
+    *,
+    generator: np.random.Generator | None = None,
+    frames: int = FRAMES,
+) -> NDArray[np.float32]:
+    """One picture of *clip*, ready for a network trained on ImageNet statistics.
+
+    Args:
+        clip: Its `video_path` is a folder with ``frame_0/{id}.jpg`` to ``frame_9/{id}.jpg``, or a video
+            file, of which *frames* evenly spaced frames between the clip's start and stop are considered.
+        shape: (3, height, width) of the result, height = width.
+        generator: Chooses the frame at random (training). None takes the middle one (frame 5 of 10).
+        frames: Number of frames there are to choose from, at least 1.
+
+    Returns:
+        float32 of *shape*: resized (bicubic) so that the shorter side fits, cut from the centre, then
+        (x − mean) / deviation with ImageNet's, from x in [0, 1]. Roughly −2.2 to 2.7.
+
+    Raises:
+        ManifestError: The clip has no picture, or it cannot be read; the message names clip and file.
+        MissingExtraError: A video file is given and PyAV is not installed.
+        OptionError: *shape* or *frames* cannot work.
+    """
+    return normalise_picture(read_picture(clip, shape, generator=generator, frames=frames))
+
+
+def normalise_picture(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(x − mean) / deviation with ImageNet's; *picture* is float32 (3, height, width) in [0, 1]."""
+    mean = np.asarray(IMAGENET_MEAN, dtype=np.float32)[:, None, None]
+    std = np.asarray(IMAGENET_STD, dtype=np.float32)[:, None, None]
+    return (picture - mean) / std
+
+
+def read_picture(
+    clip: Clip,
+    shape: tuple[int, int, int] = (3, 224, 224),
+    *,
+    generator: np.random.Generator | None = None,
+    frames: int = FRAMES,
+) -> NDArray[np.float32]:
+    """As `read_frame`, before normalising: float32 of *shape* in [0, 1]."""
+    channels, height, width = shape
+    if channels != 3 or height != width or height < 1:
+        raise OptionError(f"a picture cannot have the shape {shape}", fix="Give (3, size, size).")
+    if frames < 1:
+        raise OptionError(f"the number of frames is {frames}", fix="Give at least 1.")
+    if clip.video_path is None:
+        raise ManifestError("the clip has no video_path", where=f"clip {clip.id}", fix="Name its pictures.")
+    index = frames // 2 if generator is None else int(generator.integers(frames))
+    if clip.video_path.is_dir():
+        image = _from_folder(clip, clip.video_path, index)
+    elif clip.video_path.is_file():
+        image = _from_video(clip, clip.video_path, index, frames)
+    else:
+        raise ManifestError(
+            "there is no such folder of frames or video file",
+            where=_place(clip, clip.video_path),
+            fix="Check video_path in the manifest, or give the folder it starts from (--root).",
+        )
+    return _fit(image, height, _place(clip, clip.video_path))
+
+
+def _place(clip: Clip, path: Path) -> str:
+    return f"clip {clip.id} ({path})"
+
+
+def _from_folder(clip: Clip, folder: Path, index: int) -> Image:
+    from PIL import Image as pillow
+
+    path = folder / f"frame_{index}" / f"{clip.id}.jpg"
+    try:
+        with pillow.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError as error:
+        raise ManifestError(
+            "the picture does not exist",
+            where=_place(clip, path),
+            fix=f"Each clip needs frame_0 to frame_{FRAMES - 1}, each with its picture as {{video_id}}.jpg.",
+        ) from error
+    # Pillow answers damaged files with any of these.
+    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
+        raise ManifestError(
+            f"the picture cannot be read: {error}",
+            where=_place(clip, path),
+            fix="Make it again as a JPEG file.",
+        ) from error
+
+
+def _from_video(clip: Clip, path: Path, index: int, frames: int) -> Image:
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtraError.for_package("av", "video", "reading frames of a video file") from error
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ManifestError(
+                    "the file has no video",
+                    where=_place(clip, path),
+                    fix="Give a folder of frames or a video file.",
+                )
+            frame = _seek(container, _time(container, clip, index, frames))
+            if frame is not None:
+                image: Image = frame.to_image()
+                return image
+    except av.error.FFmpegError as error:
+        raise ManifestError(
+            f"the video cannot be read: {error}",
+            where=_place(clip, path),
+            fix="Convert it, for example to MP4.",
+        ) from error
+    raise ManifestError(
+        f"the video holds no frame at place {index} of {frames}",
+        where=_place(clip, path),
+        fix="Check the clip's start and stop.",
+    )
+
+
+def _time(container: Any, clip: Clip, index: int, frames: int) -> float:
+    """Second of the frame *index*: the middle of the index-th of *frames* equal parts of the clip."""
+    stream = container.streams.video[0]
+    if stream.duration is not None:
+        seconds = float(stream.duration * stream.time_base)
+    else:
+        seconds = (container.duration or 0) / 1e6
+    stop = seconds if clip.stop is None else clip.stop if not seconds else min(clip.stop, seconds)
+    return clip.start + (stop - clip.start) * (index + 0.5) / frames
+
+
+def _seek(container: Any, second: float) -> Any:
+    """The last frame that begins at or before *second*, or the first one there is."""
+    stream = container.streams.video[0]
+    begin = float((stream.start_time or 0) * stream.time_base)
+    container.seek(max(0, int((second + begin) / stream.time_base)), stream=stream)
+    chosen = None
+    for frame in container.decode(stream):
+        if chosen is not None and frame.time is not None and frame.time - begin > second:
+            break
+        chosen = frame
+    return chosen
+
+
+def _fit(image: Image, size: int, place: str) -> NDArray[np.float32]:
+    from PIL import Image as pillow
+
+    if image.mode not in _EIGHT_BIT_MODES:
+        raise ManifestError(
+            f"the picture has the mode {image.mode!r}, and 8 bits per channel are needed",
+            where=place,
+            fix="Convert it to RGB.",
+        )
+    if min(image.size) < MIN_SIDE:
+        raise ManifestError(
+            f"the picture has {image.width} × {image.height} pixels, and each side needs {MIN_SIDE}",
+            where=place,
+            fix="Extract the frame again at its full size.",
+        )
+    image = image.convert("RGB")
+    scale = size / min(image.size)
+    width, height = max(size, int(image.width * scale)), max(size, int(image.height * scale))
+    image = image.resize((width, height), pillow.Resampling.BICUBIC)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    image = image.crop((left, top, left + size, top + size))
+    return np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)

@@ -1,0 +1,86 @@
+"""Thresholds that maximise F-beta on a validation set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from audiotag.errors import AudiotagError, OptionError
+from audiotag.evaluation.metrics import Bools, Floats, checked
+
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class TunedThresholds:
+    """Thresholds and what they reach where they were tuned.
+
+    Attributes:
+        thresholds: float64 (classes,); a class counts as heard from its threshold on.
+        f_scores: float64 (classes,), F-beta of each class there; NaN for an untuned class. With one threshold
+            for all classes, the micro F-beta of all of them, repeated.
+        untuned: Columns of the classes without positives, which keep `DEFAULT_THRESHOLD`.
+    """
+
+    thresholds: Floats
+    f_scores: Floats
+    untuned: tuple[int, ...]
+
+
+def tune_thresholds(
+    targets: ArrayLike, scores: ArrayLike, *, beta: float = 1.0, per_class: bool = True
+) -> TunedThresholds:
+    """Find the thresholds with the highest F-beta.
+
+    Every way to cut the scores in two is tried. A threshold lies halfway between the two neighbouring scores
+    that it parts, so that small changes of a score matter least; the lowest one is the lowest score itself.
+    Among cuts of equal F-beta the highest wins: it reports least.
+
+    Args:
+        targets: (clips, classes) of zeros and ones.
+        scores: (clips, classes).
+        beta: Weight of recall against precision, > 0.
+        per_class: A threshold for each class, or one for all of them that maximises micro F-beta over every
+            class.
+
+    Raises:
+        AudiotagError: Shapes differ, targets are not 0 or 1, a score is not a number, or no class has a
+            positive.
+        OptionError: *beta* is not positive.
+    """
+    if not beta > 0:
+        raise OptionError(f"beta is {beta}", where="threshold tuning", fix="Give a number above 0.")
+    truth, values = checked(targets, scores)
+    if not truth.any():
+        raise AudiotagError(
+            "thresholds cannot be tuned: no class has a positive", fix="Tune on clips that have labels."
+        )
+    classes = truth.shape[1]
+    untuned = tuple(int(column) for column in np.flatnonzero(~truth.any(axis=0)))
+    if not per_class:
+        threshold, f_score = _best_cut(truth.ravel(), values.ravel(), beta)
+        return TunedThresholds(np.full(classes, threshold), np.full(classes, f_score), ())
+    thresholds = np.full(classes, DEFAULT_THRESHOLD)
+    f_scores = np.full(classes, np.nan)
+    for column in np.flatnonzero(truth.any(axis=0)):
+        thresholds[column], f_scores[column] = _best_cut(truth[:, column], values[:, column], beta)
+    return TunedThresholds(thresholds, f_scores, untuned)
+
+
+def _best_cut(truth: Bools, scores: Floats, beta: float) -> tuple[float, float]:
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    ends = np.flatnonzero(np.diff(ranked, append=-np.inf))
+    hits = np.cumsum(truth[order])[ends]
+    weight = beta * beta
+    f_scores = (1 + weight) * hits / (ends + 1 + weight * np.count_nonzero(truth))
+    best = int(np.argmax(f_scores))  # the first of equals is the highest cut
+    lowest_inside = ranked[ends[best]]
+    if best + 1 == len(ends):
+        return float(lowest_inside), float(f_scores[best])
+    middle = (lowest_inside + ranked[ends[best] + 1]) / 2
+    # Between neighbouring floats there is no middle; the threshold must not fall on the score below.
+    threshold = middle if middle > ranked[ends[best] + 1] else lowest_inside
+    return float(threshold), float(f_scores[best])

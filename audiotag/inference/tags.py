@@ -1,0 +1,144 @@
+"""What tagging gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from audiotag.errors import AudiotagError, OptionError
+from audiotag.labels import LabelSet
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, eq=False)
+class Tags:
+    """Classes with their scores, the highest first.
+
+    Attributes:
+        labels: Display names.
+        mids: Identities of the same classes.
+        scores: float32 (tags,), probabilities.
+    """
+
+    labels: tuple[str, ...]
+    mids: tuple[str, ...]
+    scores: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[tuple[str, float]]:
+        """(display name, score) of each tag."""
+        return zip(self.labels, self.scores.tolist(), strict=True)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{label} {score:.3f}" for label, score in self)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """A DataFrame with the columns ``label``, ``mid`` and ``score``."""
+        import pandas
+
+        return pandas.DataFrame({"label": list(self.labels), "mid": list(self.mids), "score": self.scores})
+
+
+def select_tags(
+    scores: NDArray[np.float32], labels: LabelSet, *, top: int | None = None, threshold: ArrayLike | None = None
+) -> Tags:
+    """The highest classes of one row of scores.
+
+    Args:
+        scores: (classes,).
+        labels: Its classes.
+        top: How many at most; None for no bound.
+        threshold: Least score, one for all classes or (classes,); None for no bound.
+
+    Raises:
+        OptionError: *top* or *threshold* cannot be.
+    """
+    if top is not None and top < 1:
+        raise OptionError(f"top is {top}", fix="Ask for at least 1 class.")
+    order = np.argsort(-scores, kind="stable")
+    if threshold is not None:
+        order = order[scores[order] >= per_class_thresholds(threshold, len(labels))[order]]
+    chosen = [labels[int(index)] for index in order[:top]]
+    return Tags(
+        tuple(label.name for label in chosen),
+        tuple(label.mid for label in chosen),
+        scores[order[:top]].astype(np.float32),
+    )
+
+
+def per_class_thresholds(threshold: ArrayLike, classes: int) -> NDArray[np.float64]:
+    """One threshold for each class from one for all, or from one for each.
+
+    Raises:
+        OptionError: The number of thresholds does not fit, or one is not a number.
+    """
+    values = np.asarray(threshold, dtype=np.float64)
+    if values.shape not in ((), (classes,)) or np.isnan(values).any():
+        raise OptionError(
+            f"thresholds of shape {values.shape} do not fit {classes} classes",
+            fix="Give one number, or one for each class.",
+        )
+    return np.broadcast_to(values, (classes,))
+
+
+@dataclass(frozen=True, eq=False)
+class TaggedFile:
+    """What became of one recording.
+
+    Attributes:
+        id: The clip's name: the file's name without its ending, or what a manifest calls it.
+        path: The recording.
+        tags: Its highest classes; None where it could not be read.
+        error: Why it could not be read; None where it could.
+        seconds: Its length, 0 where it could not be read.
+        scores: float32 (classes,), every class; None where it could not be read.
+        embedding: float32 (dim,), where embeddings were asked for.
+    """
+
+    id: str
+    path: Path
+    tags: Tags | None = None
+    error: AudiotagError | None = None
+    seconds: float = 0.0
+    scores: NDArray[np.float32] | None = None
+    embedding: NDArray[np.float32] | None = None
+
+    def unwrap(self) -> Tags:
+        """The tags.
+
+        Raises:
+            AudiotagError: The recording could not be read.
+        """
+        if self.tags is None:
+            raise self.error if self.error is not None else AudiotagError("it was not tagged", where=self.path)
+        return self.tags
+
+
+@dataclass(frozen=True, eq=False)
+class WindowScores:
+    """Scores of one window of a recording.
+
+    Attributes:
+        onset: Seconds at which it begins.
+        offset: Seconds at which it ends, never beyond the end of the recording.
+        scores: float32 (classes,), probabilities.
+        embedding: float32 (dim,), where embeddings were asked for.
+    """
+
+    onset: float
+    offset: float
+    scores: NDArray[np.float32]
+    embedding: NDArray[np.float32] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        """onset, offset, scores."""
+        return iter((self.onset, self.offset, self.scores))

@@ -1,0 +1,408 @@
+"""Checkpoints of ours: a folder with the network, its classes, and all that is needed to make it again.
+
+    model.safetensors   parameters and buffers
+    audiotag.json       format version, model, plugin, options, labels, thresholds, metrics, training settings
+    optimizer.pt        state of an unfinished training, only for resuming
+
+A folder is written beside its place under a hidden name and swapped in by two renames. A program killed
+between them leaves ``.NAME.new`` (complete) and ``.NAME.old``; readers then take the new one, and the next
+writer tidies up. One writer to a folder; any number of readers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import secrets
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from audiotag.errors import CheckpointError, NameTakenError, UnknownNameError
+from audiotag.host import get_host
+from audiotag.labels import Label, LabelSet
+from audiotag.models.create import create_backbone
+from audiotag.models.model import Model
+from audiotag.models.published import require_finite
+
+FORMAT = "audiotag-checkpoint"
+FORMAT_VERSION = 1
+
+WEIGHTS_FILE = "model.safetensors"
+FACTS_FILE = "audiotag.json"
+TRAINING_FILE = "optimizer.pt"
+
+_FILES = (WEIGHTS_FILE, FACTS_FILE, TRAINING_FILE)
+_RUN_CHECKPOINTS = ("best", "last")
+
+
+def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[str, Any] | None = None) -> Path:
+    """Write *model* to *folder*, in place of the checkpoint that may be there.
+
+    At every moment the folder holds the old checkpoint or the new one, whole (see the module's text for the
+    instant between two renames).
+
+    Args:
+        folder: Where to; made with its parents.
+        model: What to write.
+        training_state: State of an unfinished training for `load_training_state`: tensors and plain values in
+            dicts, lists and tuples.
+
+    Returns:
+        *folder*.
+
+    Raises:
+        CheckpointError: A weight is not finite, a value cannot be stored, or *folder* holds something else.
+    """
+    folder = Path(folder)
+    _require_replaceable(folder)
+    state = _detached_state(model)
+    require_finite(state, str(folder))
+    facts = _facts(model)
+    training = None if training_state is None else _plain_state(training_state, "training_state")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    recover(folder)
+    partial = _sibling(folder, f"partial-{secrets.token_hex(4)}")
+    partial.mkdir()
+    try:
+        save_file(state, partial / WEIGHTS_FILE, metadata={"format": "pt"})
+        (partial / FACTS_FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        if training is not None:
+            torch.save(training, partial / TRAINING_FILE)
+        for path in partial.iterdir():
+            _sync(path)
+        _sync(partial)
+        partial.replace(_sibling(folder, "new"))
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _swap_in(folder)
+    return folder
+
+
+def _swap_in(folder: Path) -> None:
+    """Put ``.NAME.new`` in the place of *folder*."""
+    old = _sibling(folder, "old")
+    if folder.exists():
+        folder.replace(old)
+    _sibling(folder, "new").replace(folder)
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)  # a leftover is swept by the next writer
+
+
+def recover(folder: str | Path) -> None:
+    """Finish what a killed writer of *folder* began and remove its leftovers; only a writer may call it."""
+    folder = Path(folder)
+    new, old = _sibling(folder, "new"), _sibling(folder, "old")
+    if not folder.exists():
+        for candidate in (new, old):
+            if candidate.is_dir():
+                candidate.replace(folder)
+                break
+    for leftover in (new, old, *folder.parent.glob(f".{folder.name}.partial-*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+
+
+def _sibling(folder: Path, ending: str) -> Path:
+    return folder.with_name(f".{folder.name}.{ending}")
+
+
+def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # folders cannot be opened there
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _require_replaceable(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise CheckpointError("a checkpoint is a folder, and this is a file", where=folder, fix="Name another place.")
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in _FILES)
+    if foreign:
+        raise CheckpointError(
+            f"the folder holds what is no part of a checkpoint and would be lost: {', '.join(foreign[:5])}",
+            where=folder,
+            fix="Name another folder, or move them away.",
+        )
+
+
+def _detached_state(model: Model) -> dict[str, Tensor]:
+    """The state on the CPU; entries that share memory are copied, as safetensors needs it."""
+    state: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for key, value in model.backbone.state_dict().items():
+        tensor = value.detach().cpu().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        state[key] = tensor.clone() if storage in seen else tensor
+        seen.add(storage)
+    return state
+
+
+def _facts(model: Model) -> dict[str, Any]:
+    owner = get_host().owner(get_host().backbone(model.spec.name))
+    thresholds = None if model.thresholds is None else [float(value) for value in model.thresholds]
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "audiotag": version("audiotag"),
+        "name": model.name,
+        "backbone": {
+            "spec": model.spec.name,
+            "family": model.spec.family,
+            "plugin": {"distribution": owner.distribution, "version": owner.version},
+            "options": _plain_json(dict(model.options), "options"),
+            "extra_state": _plain_json(model.backbone.extra_state(), "extra_state"),
+        },
+        "sample_rate": model.backbone.sample_rate,
+        "labels": [{"mid": label.mid, "name": label.name} for label in model.labels],
+        "single_label": model.single_label,
+        "thresholds": thresholds,
+        "metadata": _plain_json(model.metadata, "metadata"),
+    }
+
+
+def _plain_json(value: Any, place: str) -> Any:
+    """*value* as JSON types; what has no number (NaN, an infinity) becomes null."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain_json(inner, f"{place}.{key}") for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_json(inner, f"{place}.{index}") for index, inner in enumerate(value)]
+    raise CheckpointError(f"{place} is a {type(value).__name__}, which cannot be written as JSON")
+
+
+def _plain_state(value: Any, place: str) -> Any:
+    """*value* as types that ``torch.load(weights_only=True)`` takes back."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {_plain_state(key, place): _plain_state(inner, f"{place}.{key}") for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_plain_state(inner, f"{place}.{index}") for index, inner in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    raise CheckpointError(
+        f"{place} is a {type(value).__name__}, and a training state may hold tensors and plain values only"
+    )
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The checkpoint folder that *path* means.
+
+    Args:
+        path: A checkpoint folder, a file in one, or a run folder (its ``best``, else its ``last``).
+
+    Returns:
+        The folder under its proper name, also where a killed writer has left it under a hidden one.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    path = Path(path)
+    if path.name in _FILES and path.is_file():
+        path = path.parent
+    candidates = [path, *(path / name for name in _RUN_CHECKPOINTS)]
+    for candidate in candidates:
+        if (_readable(candidate) / FACTS_FILE).is_file():
+            return candidate
+    what = "is no checkpoint and has none" if path.exists() else "does not exist"
+    raise CheckpointError(
+        f"the folder {what} (looked for {FACTS_FILE} in it, and in its {' and '.join(_RUN_CHECKPOINTS)})",
+        where=path,
+        fix="Give the folder of a training run or of a checkpoint.",
+    )
+
+
+def _readable(folder: Path) -> Path:
+    """Where the content of *folder* is: there, or where a writer killed between two renames has left it."""
+    for candidate in (folder, _sibling(folder, "new"), _sibling(folder, "old")):
+        if candidate.is_dir():
+            return candidate
+    return folder
+
+
+def read_facts(folder: str | Path) -> dict[str, Any]:
+    """What ``audiotag.json`` of a checkpoint or run folder says.
+
+    Raises:
+        CheckpointError: There is none, or the file is damaged or of a format that this version cannot read.
+    """
+    return _read_facts(_readable(find_checkpoint(folder)))
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    path = folder / FACTS_FILE
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the file cannot be read ({error})",
+            where=path,
+            fix="Copy the checkpoint again, or take another.",
+        ) from error
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        raise CheckpointError("the file does not describe a checkpoint of audiotag", where=path)
+    found = facts.get("format_version")
+    if found != FORMAT_VERSION:
+        newer = isinstance(found, int) and found > FORMAT_VERSION
+        raise CheckpointError(
+            f"the checkpoint has format version {found!r}, and this audiotag reads version {FORMAT_VERSION}",
+            where=path,
+            fix="Upgrade audiotag (pip install --upgrade audiotag)." if newer else "The file may be damaged.",
+        )
+    return facts
+
+
+def load_checkpoint(folder: str | Path) -> Model:
+    """Read a checkpoint of ours, on the CPU, in eval mode.
+
+    Args:
+        folder: As `find_checkpoint` takes it.
+
+    Raises:
+        CheckpointError: There is none, it is damaged, or its plugin is missing (and what to install).
+    """
+    proper = find_checkpoint(folder)
+    while True:
+        actual = _readable(proper)
+        identity = _identity(actual)
+        try:
+            facts = _read_facts(actual)
+            state = _read_weights(actual / WEIGHTS_FILE)
+        except CheckpointError:
+            if _identity(_readable(proper)) == identity:
+                raise
+            continue
+        if _identity(_readable(proper)) == identity:  # otherwise a writer has come between the two files
+            return _assemble(facts, state, proper)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = folder.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"the weights cannot be read ({error})",
+            where=path,
+            fix="Copy the checkpoint again, or take another.",
+        ) from error
+    return state
+
+
+def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> Model:
+    try:
+        made_by = facts["backbone"]
+        plugin = made_by["plugin"]
+        labels = LabelSet([Label(label["mid"], label["name"]) for label in facts["labels"]], str(folder))
+        options = {key: _as_tuples(value) for key, value in made_by["options"].items()}
+        thresholds = facts["thresholds"]
+        name, single_label, metadata = facts["name"], facts["single_label"], facts["metadata"]
+        spec_name, extra_state = made_by["spec"], made_by["extra_state"]
+        distribution, plugin_version = plugin["distribution"], plugin["version"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{FACTS_FILE} lacks an entry or has one of another kind ({error})",
+            where=folder,
+            fix="Copy the checkpoint again, or take another.",
+        ) from error
+    try:
+        spec = get_host().backbone(spec_name)
+    except (UnknownNameError, NameTakenError) as error:
+        raise CheckpointError(
+            f"the checkpoint needs the model {spec_name!r} of {distribution} {plugin_version}: {error.what}",
+            where=folder,
+            fix=f"Run: pip install '{distribution}=={plugin_version}'. {error.fix or ''}".rstrip(),
+        ) from error
+    backbone = create_backbone(spec, len(labels), **options)
+    own = backbone.state_dict()
+    wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
+    if wrong:
+        owner = get_host().owner(spec)
+        raise CheckpointError(
+            f"{len(wrong)} weights do not fit the network {spec_name!r} as {owner.label} makes it "
+            f"({', '.join(wrong[:5])}); the checkpoint was made with {distribution} {plugin_version}",
+            where=folder,
+            fix=f"Install that version: pip install '{distribution}=={plugin_version}'",
+        )
+    backbone.load_state_dict(state)
+    backbone.load_extra_state(extra_state)
+    backbone.eval()
+    return Model(
+        backbone=backbone,
+        spec=spec,
+        options=options,
+        labels=labels,
+        name=name,
+        single_label=single_label,
+        thresholds=None if thresholds is None else np.asarray(thresholds, dtype=np.float64),
+        metadata=metadata,
+    )
+
+
+def _as_tuples(value: Any) -> Any:
+    """Lists back into the tuples that options are made of."""
+    return tuple(_as_tuples(inner) for inner in value) if isinstance(value, list) else value
+
+
+def load_training_state(folder: str | Path) -> dict[str, Any]:
+    """The state of an unfinished training that `save_checkpoint` has kept.
+
+    Args:
+        folder: As `find_checkpoint` takes it.
+
+    Raises:
+        CheckpointError: The checkpoint has none, or it is damaged.
+    """
+    path = _readable(find_checkpoint(folder)) / TRAINING_FILE
+    if not path.is_file():
+        raise CheckpointError(
+            "the checkpoint holds no state of a training that could go on",
+            where=path,
+            fix="Resume from the run's 'last' checkpoint, or start a new training from this one.",
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"the training state cannot be read ({str(error).splitlines()[0]})",
+            where=path,
+            fix="Start a new training from the checkpoint's weights.",
+        ) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"the training state is a {type(state).__name__}, not a dict", where=path)
+    return state

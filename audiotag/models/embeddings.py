@@ -1,0 +1,105 @@
+"""What a frozen network makes of clips, kept on disk so that it is computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.errors import StoreError
+from audiotag.models.model import Model
+
+_BATCH = 500
+
+
+def backbone_fingerprint(model: Model) -> str:
+    """A hash of all that decides what the head is given: options, parameters and statistics, without the head."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(
+        repr((model.spec.factory, sorted(map(repr, model.options.items())), model.backbone.extra_state())).encode()
+    )
+    head = set(model.backbone.head_keys())
+    for key, tensor in sorted(model.backbone.state_dict().items()):
+        if key not in head:
+            digest.update(key.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Hash of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+class EmbeddingStore:
+    """Arrays by key in one SQLite file; several processes may use it at once.
+
+    Args:
+        path: The file, made where it does not exist.
+
+    Raises:
+        StoreError: The file is not such a store.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(self.path, timeout=60.0)
+        try:
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS arrays "
+                "(key TEXT PRIMARY KEY, shape TEXT NOT NULL, data BLOB NOT NULL) WITHOUT ROWID"
+            )
+        except sqlite3.DatabaseError as error:
+            raise StoreError(
+                f"it is not a store of embeddings: {error}",
+                where=self.path,
+                fix="Delete it; it is made anew.",
+            ) from error
+
+    def get(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The arrays there are for *keys*, float32."""
+        found: dict[str, NDArray[np.float32]] = {}
+        for start in range(0, len(keys), _BATCH):
+            part = keys[start : start + _BATCH]
+            marks = ",".join("?" * len(part))
+            for key, shape, data in self._connection.execute(
+                f"SELECT key, shape, data FROM arrays WHERE key IN ({marks})", part
+            ):
+                found[key] = np.frombuffer(data, dtype="<f4").reshape([int(size) for size in shape.split(",")])
+        return found
+
+    def put(self, arrays: Mapping[str, NDArray[np.float32]] | Iterable[tuple[str, NDArray[np.float32]]]) -> None:
+        """Keep *arrays* under their keys, in one transaction.
+
+        Raises:
+            StoreError: The disk is full or the file cannot be written.
+        """
+        rows = [
+            (key, ",".join(map(str, array.shape)), np.ascontiguousarray(array, dtype="<f4").tobytes())
+            for key, array in dict(arrays).items()
+        ]
+        try:
+            with self._connection:
+                self._connection.executemany("INSERT OR REPLACE INTO arrays VALUES (?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"embeddings cannot be kept: {error}", where=self.path, fix="Free some space on the disk."
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> EmbeddingStore:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()

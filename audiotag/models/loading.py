@@ -1,0 +1,252 @@
+"""A model by name, by checkpoint folder, or from a published file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from audiotag.errors import CheckpointError, LabelError, OptionError, UnknownNameError
+from audiotag.host import get_host
+from audiotag.labels import LabelSet, known_labels, read_labels
+from audiotag.models.backbone import Backbone
+from audiotag.models.checkpoint import FACTS_FILE, find_checkpoint, load_checkpoint
+from audiotag.models.create import create_backbone
+from audiotag.models.model import Model
+from audiotag.models.published import LoadReport, load_published, published_classes
+from audiotag.models.store import WeightsStore
+from audiotag.plugin import BackboneSpec
+
+Labels = str | Path | LabelSet | Sequence[str]
+"""What `audiotag.labels.read_labels` takes."""
+
+
+def load_model(
+    name: str | Path,
+    *,
+    weights: str | Path | None = None,
+    labels: Labels | None = None,
+    options: Mapping[str, Any] | None = None,
+    untrained_head: bool = False,
+    progress: bool = False,
+) -> Model:
+    """Load a model, on the CPU, in eval mode.
+
+    Args:
+        name: A registered model (``"mn10_as"``, whose weights are downloaded once), a family (``"mn"``, with
+            *weights*), or the folder of a checkpoint or training run of ours.
+        weights: A local file of published weights, or a checkpoint or run folder of ours that must be of the
+            same family. A file's head decides the number of classes.
+        labels: The classes of the weights: a CSV, a known name, a `LabelSet` or names. None takes those that
+            the registry or the checkpoint states; a file whose classes nobody states gets ``class 0``,
+            ``class 1``, ….
+        options: Settings of the family (``{"width_mult": 0.4}``), on top of the registered ones.
+        untrained_head: Accept weights without a head (a pre-training checkpoint that is to be fine-tuned); the
+            fresh head has the classes of *labels*, or one.
+        progress: Draw a progress bar while weights are downloaded.
+
+    Raises:
+        UnknownNameError: There is no such model or folder.
+        WeightsError: The weights cannot be had.
+        CheckpointError: The weights do not fit.
+        LabelError: *labels* and the weights disagree about the classes.
+        OptionError: *options* do not suit the model, or a family is named without weights.
+    """
+    options = dict(options or {})
+    chosen = None if labels is None else read_labels(labels)
+    folder = _folder(name)
+    if folder is not None:
+        if weights is not None:
+            raise OptionError(
+                "weights are given beside a checkpoint, which has its own",
+                where=folder,
+                fix="Give one of them.",
+            )
+        return _from_checkpoint(folder, chosen, options)
+    spec = get_host().backbone(str(name))
+    if weights is not None and Path(weights).is_dir():
+        model = _from_checkpoint(Path(weights), chosen, options)
+        if model.spec.family != spec.family:
+            raise CheckpointError(
+                f"it is of the family {model.spec.family!r}, and {spec.name!r} is of {spec.family!r}",
+                where=weights,
+                fix=f"Load it by its folder alone, or with a model of {model.spec.family!r}.",
+            )
+        return model
+    if weights is not None:
+        return _from_file(spec, Path(weights), chosen, options, untrained_head)
+    if spec.weights is None:
+        raise OptionError(
+            "it is a family of networks and has no weights of its own",
+            where=spec.name,
+            fix=f"Give weights=FILE, or load one of: {', '.join(_published(spec.family)) or 'none'}.",
+        )
+    return _from_registry(spec, chosen, options, untrained_head, progress)
+
+
+def _folder(name: str | Path) -> Path | None:
+    """The checkpoint that *name* means when it is a path; registered names go first."""
+    path = Path(name)
+    if isinstance(name, str) and not _looks_like_path(name) and name in get_host().backbones:
+        return None
+    if path.exists():
+        return find_checkpoint(path)
+    if isinstance(name, str) and not _looks_like_path(name):
+        return None
+    try:
+        return find_checkpoint(path)  # a killed writer may have left it under a hidden name
+    except CheckpointError as error:
+        raise UnknownNameError(
+            "there is no such folder, and no model has that name",
+            where=path,
+            fix="`audiotag models list` shows the names; a run folder is what finetune wrote.",
+        ) from error
+
+
+def _looks_like_path(name: str) -> bool:
+    separators = {os.sep, os.altsep, "/"} - {None}
+    return name.startswith((".", "~")) or any(separator in name for separator in separators if separator)
+
+
+def _published(family: str) -> list[str]:
+    return [spec.name for spec in get_host().backbones.values() if spec.family == family and spec.weights]
+
+
+def _from_checkpoint(folder: Path, labels: LabelSet | None, options: Mapping[str, Any]) -> Model:
+    if options:
+        raise OptionError(
+            f"options ({', '.join(options)}) are given for a checkpoint, which has its own",
+            where=folder,
+            fix=f"They stand in its {FACTS_FILE}; leave them out.",
+        )
+    model = load_checkpoint(folder)
+    if labels is not None:
+        _require_same(labels, model.labels, f"the checkpoint {folder}")
+        model.labels = labels
+    return model
+
+
+def _require_same(given: LabelSet, known: LabelSet, whose: str) -> None:
+    """Refuse labels that would put names to other classes' scores."""
+    if given.mids == known.mids:
+        return
+    if len(given) != len(known):
+        what = f"{given.source} has {len(given)} classes, and {whose} has {len(known)}"
+    elif set(given.mids) == set(known.mids):
+        what = f"{given.source} has the classes of {whose} in another order"
+    else:
+        index = next(i for i, pair in enumerate(zip(given.mids, known.mids, strict=True)) if pair[0] != pair[1])
+        mids = f"{given[index].mid!r} at index {index}, where {whose} has {known[index].mid!r}"
+        what = f"{given.source} has {mids}"
+    raise LabelError(
+        what, fix="Leave the labels out: the model knows its own classes. For other classes, fine-tune it."
+    )
+
+
+def _from_registry(
+    spec: BackboneSpec, labels: LabelSet | None, options: dict[str, Any], untrained_head: bool, progress: bool
+) -> Model:
+    assert spec.weights is not None  # the caller has looked
+    if spec.num_classes is None and not untrained_head:
+        raise _no_head(spec.name)
+    classes = spec.num_classes or (1 if labels is None else len(labels))
+    known = known_labels(spec.labels) if spec.labels is not None else None
+    if known is not None and len(known) != classes:
+        raise LabelError(
+            f"the class list {spec.labels!r} has {len(known)} classes, and the model {classes}",
+            where=spec.name,
+            fix=f"It is a mistake of {get_host().owner(spec).label}; report it to its authors.",
+        )
+    if labels is not None:
+        if known is not None:
+            _require_same(labels, known, repr(spec.name))
+        _require_count(labels, classes, repr(spec.name))
+    backbone = create_backbone(spec, classes, **options)
+    path = WeightsStore().fetch(spec.weights, name=spec.name, progress=progress)
+    report = load_published(backbone, path)
+    _require_head(backbone, report, untrained_head)
+    backbone.eval()
+    return Model(
+        backbone=backbone,
+        spec=spec,
+        options={**spec.options, **options},
+        labels=labels or known or numbered_labels(classes),
+        name=spec.name,
+        single_label=spec.single_label,
+        metadata={"weights": _origin(report)},
+    )
+
+
+def _from_file(
+    spec: BackboneSpec, path: Path, labels: LabelSet | None, options: dict[str, Any], untrained_head: bool
+) -> Model:
+    backbone = create_backbone(spec, 2 if labels is None else len(labels), **options)
+    in_file = published_classes(backbone, path)
+    known = known_labels(spec.labels) if spec.labels is not None else None
+    if labels is not None:
+        if in_file is not None:
+            _require_count(labels, in_file, f"the file {path}")
+    elif in_file is None and untrained_head:
+        labels = numbered_labels(1)
+    elif in_file is None:
+        raise CheckpointError(
+            "the number of classes cannot be read from the file",
+            where=path,
+            fix="Give the options it was trained with (such as the kind of head), or its classes with --labels.",
+        )
+    elif known is not None and len(known) == in_file:
+        labels = known
+    elif spec.num_classes not in (None, in_file):
+        raise LabelError(
+            f"the file has {in_file} classes, and {spec.name!r} has {spec.num_classes}",
+            where=path,
+            fix="Give the file's class list with --labels.",
+        )
+    else:
+        labels = numbered_labels(in_file)
+    if backbone.num_classes != len(labels):
+        backbone = create_backbone(spec, len(labels), **options)
+    report = load_published(backbone, path)
+    _require_head(backbone, report, untrained_head)
+    backbone.eval()
+    return Model(
+        backbone=backbone,
+        spec=spec,
+        options={**spec.options, **options},
+        labels=labels,
+        name=path.stem,
+        single_label=spec.single_label,
+        metadata={"weights": _origin(report)},
+    )
+
+
+def _require_head(backbone: Backbone, report: LoadReport, untrained_head: bool) -> None:
+    if not untrained_head and set(report.fresh) & set(backbone.head_keys()):
+        raise _no_head(report.source)
+
+
+def _no_head(where: str) -> CheckpointError:
+    return CheckpointError(
+        "the weights come without a head, so the model knows no classes yet",
+        where=where,
+        fix="Fine-tune it: audiotag finetune --backbone NAME (and --weights FILE for a local file).",
+    )
+
+
+def _require_count(labels: LabelSet, classes: int, whose: str) -> None:
+    if len(labels) != classes:
+        raise LabelError(
+            f"{labels.source} has {len(labels)} classes, and {whose} has {classes}",
+            fix="Give the class list the weights were trained on; for other classes, fine-tune the model.",
+        )
+
+
+def _origin(report: LoadReport) -> dict[str, Any]:
+    """Where weights came from, for the metadata of checkpoints made from them."""
+    return {"file": Path(report.source).name, "loaded": len(report.loaded), "unused": list(report.unused)}
+
+
+def numbered_labels(count: int) -> LabelSet:
+    """Stand-ins for the classes of weights that come without names: ``class 0``, ``class 1``, …."""
+    return LabelSet.from_names([f"class {index}" for index in range(count)], source="numbers in place of names")

@@ -1,0 +1,341 @@
+"""Weights that others have published, into our networks: strict, and with a report of what went where."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from audiotag.errors import CheckpointError
+from audiotag.models.backbone import Backbone, ClassRows
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
+"""Keys under which training scripts put a state dict, beside an epoch or an optimiser."""
+
+PREFIXES = ("module.", "__M__.", "_orig_mod.")
+"""Beginnings of keys that wrappers of a network leave: data parallelism, EquiAV's scripts, compilation."""
+
+_COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the entries of a published file.
+
+    Attributes:
+        source: The file, or what the entries came from.
+        loaded: Entries of the network that were filled.
+        converted: Those of *loaded* that the network renamed or reshaped (its `convert_published`).
+        replaced: Entries of the head that stayed fresh because the file's do not fit (``head="replace"``).
+        fresh: Entries of the network that files of this kind never hold (its `fresh_keys`); they start anew.
+        missing: Batch-norm counters that an older file lacks; they stay as they were (evaluation uses none).
+        ignored: Entries of the file that the network declares unneeded (its `ignored_keys`).
+        unused: Other entries of the file that the network has no place for (parts that were not built).
+        not_tensors: Entries of the file that are no tensors (an epoch, a list of settings).
+        prefixes: Prefixes taken off the keys, outermost first.
+        file_classes: Classes of the file's head, None where it cannot be told.
+        classes: Classes of the network's head.
+    """
+
+    source: str
+    loaded: tuple[str, ...]
+    converted: tuple[str, ...]
+    replaced: tuple[str, ...]
+    fresh: tuple[str, ...]
+    missing: tuple[str, ...]
+    ignored: tuple[str, ...]
+    unused: tuple[str, ...]
+    not_tensors: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    file_classes: int | None
+    classes: int
+
+    def __str__(self) -> str:
+        lines = [f"{self.source}: {len(self.loaded)} entries loaded"]
+        if self.replaced:
+            counts = "" if self.file_classes is None else f" ({self.file_classes} classes there, {self.classes} here)"
+            lines.append(f"  head starts fresh{counts}: {_listing(self.replaced)}")
+        for title, keys in (
+            ("start anew, since files of this kind have none", self.fresh),
+            ("converted", self.converted),
+            ("not in the file, kept as they were", self.missing),
+            ("not needed", self.ignored),
+            ("unused", self.unused),
+            ("no tensors", self.not_tensors),
+            ("prefixes taken off", self.prefixes),
+        ):
+            if keys:
+                lines.append(f"  {len(keys)} {title}: {_listing(keys)}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON types."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a published file (PyTorch's format or safetensors), out of any wrapper (``model``, …).
+
+    Raises:
+        CheckpointError: The file is missing or damaged, holds pickled code, or has no tensors.
+    """
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    if not path.is_file():
+        what = "is a folder, not a file of weights" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"the file {what}", where=path, fix="Check the path.")
+    if path.suffix == ".safetensors":
+        try:
+            content: Any = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"the safetensors file cannot be read ({error})", where=path, fix="Download or copy it again."
+            ) from error
+    else:
+        content = _torch_load(path)
+    return _unwrap(content, str(path))
+
+
+def _torch_load(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        code = re.search(r"(?:GLOBAL|global:?|Unsupported class) ([\w.]+)", str(error))
+        if code is None:
+            raise _unreadable(path, error) from error
+        raise CheckpointError(
+            f"the file is refused: beside tensors it holds pickled Python objects ({code[1]}), and "
+            "unpickling them can run any code",
+            where=path,
+            fix="Where you trust it, load it with its own program and save model.state_dict() alone.",
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: BaseException) -> CheckpointError:
+    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return CheckpointError(
+        f"the file is no readable PyTorch checkpoint ({first[:160]})",
+        where=path,
+        fix="It may be cut short or another kind of file: download or copy it again.",
+    )
+
+
+def _unwrap(content: Any, source: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The state dict inside *content*, and the names of what stands beside its tensors."""
+    beside: list[str] = []
+    while isinstance(content, Mapping):
+        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+        inner = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if tensors or inner is None:
+            break
+        beside += [str(key) for key in content if key != inner]
+        content = content[inner]
+    if not isinstance(content, Mapping) or not tensors:
+        found = _listing(list(map(str, content))) if isinstance(content, Mapping) else type(content).__name__
+        raise CheckpointError(
+            f"no state dict was found in it (it holds: {found or 'nothing'})",
+            where=source,
+            fix=f"Tensors may stand at the top, or under one of: {', '.join(WRAPPERS)}.",
+        )
+    beside += [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
+    return tensors, tuple(beside)
+
+
+def _without_prefixes(state: dict[str, Tensor], wanted: Iterable[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """*state* without the prefixes that most of its keys carry and no key of the network has."""
+    wanted = tuple(wanted)
+    taken: list[str] = []
+    while True:
+        for prefix in PREFIXES:
+            carrying = [key for key in state if key.startswith(prefix)]
+            if 2 * len(carrying) > len(state) and not any(key.startswith(prefix) for key in wanted):
+                break
+        else:
+            return state, tuple(taken)
+        stripped: dict[str, Tensor] = {}
+        for key, value in state.items():
+            name = key.removeprefix(prefix)
+            if name in stripped:
+                raise CheckpointError(f"the entry {name!r} is there twice, with and without the prefix {prefix!r}")
+            stripped[name] = value
+        state = stripped
+        taken.append(prefix)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A published state under the names of the network."""
+
+    name: str
+    state: dict[str, Tensor]
+    converted: frozenset[str]
+    not_tensors: tuple[str, ...]
+    prefixes: tuple[str, ...]
+
+
+def _open(backbone: Backbone, source: Mapping[str, Any] | str | Path) -> _Source:
+    if isinstance(source, Mapping):
+        name = "state dict"
+        tensors, beside = _unwrap(source, name)
+    else:
+        name = str(source)
+        tensors, beside = _read(Path(source))
+    try:
+        plain, prefixes = _without_prefixes(tensors, backbone.state_dict())
+        state = backbone.convert_published(dict(plain))
+    except CheckpointError as error:
+        raise CheckpointError(error.what, where=error.where or name, fix=error.fix) from error
+    converted = frozenset(key for key, value in state.items() if plain.get(key) is not value)
+    return _Source(name, state, converted, beside, prefixes)
+
+
+def published_classes(backbone: Backbone, source: Mapping[str, Any] | str | Path) -> int | None:
+    """Number of classes of the head in *source*, by the shapes of *backbone*'s head; None where it has none.
+
+    Raises:
+        CheckpointError: As `read_state` raises.
+    """
+    return _file_classes(backbone.class_rows(), _open(backbone, source).state)
+
+
+def _file_classes(class_rows: Mapping[str, ClassRows], state: Mapping[str, Tensor]) -> int | None:
+    counts = set()
+    for key, rows in class_rows.items():
+        if key in state:
+            per_class = prod(size for size in rows.shape if size != -1)
+            count, rest = divmod(state[key].numel(), per_class)
+            counts.add(count if rest == 0 else None)
+    return counts.pop() if len(counts) == 1 else None
+
+
+def load_published(
+    backbone: Backbone,
+    source: Mapping[str, Any] | str | Path,
+    *,
+    head: Literal["strict", "replace"] = "strict",
+) -> LoadReport:
+    """Fill *backbone* with published weights; either every entry it needs is filled, or nothing is.
+
+    Args:
+        backbone: The network; its device and training mode stay.
+        source: A file, or a state dict (possibly wrapped, possibly with prefixed keys).
+        head: ``"strict"`` needs the file's head to fit. ``"replace"`` keeps the network's fresh parameters
+            for layers of the head that do not fit or are not in the file, and lists them in the report.
+
+    Returns:
+        What was loaded, converted, replaced and left over.
+
+    Raises:
+        CheckpointError: The file cannot be read, lacks an entry that the network needs, has one of another
+            shape or with values that are not finite, or (strict) has another number of classes.
+    """
+    if head not in ("strict", "replace"):
+        raise ValueError(f"head is {head!r}; it may be 'strict' or 'replace'")
+    opened = _open(backbone, source)
+    own = backbone.state_dict()
+    file_classes = _file_classes(backbone.class_rows(), opened.state)
+    absent = [key for key in own if key not in opened.state]
+    misshapen = [key for key in own if key in opened.state and opened.state[key].shape != own[key].shape]
+    fresh = frozenset(backbone.fresh_keys(opened.state)) & {*absent, *misshapen}
+    absent = [key for key in absent if key not in fresh]
+    misshapen = [key for key in misshapen if key not in fresh]
+    replaced: set[str] = set()
+    if head == "replace":
+        replaced = _layers_of({*absent, *misshapen} & set(backbone.head_keys()), backbone.head_keys())
+    missing = [key for key in absent if key not in replaced and not key.endswith(_COUNTER)]
+    misshapen = [key for key in misshapen if key not in replaced]
+    if missing or misshapen:
+        raise _does_not_fit(backbone, opened, missing, misshapen, file_classes)
+    kept = replaced | fresh
+    chosen = {key: opened.state[key] for key in own if key in opened.state and key not in kept}
+    require_finite(chosen, opened.name)
+    backbone.load_state_dict(chosen, strict=False)
+    spare = [key for key in opened.state if key not in own]
+    ignored = tuple(key for key in spare if key.startswith(tuple(backbone.ignored_keys)))
+    return LoadReport(
+        source=opened.name,
+        loaded=tuple(chosen),
+        converted=tuple(key for key in chosen if key in opened.converted),
+        replaced=tuple(key for key in own if key in replaced),
+        fresh=tuple(key for key in own if key in fresh),
+        missing=tuple(key for key in absent if key not in replaced),
+        ignored=ignored,
+        unused=tuple(key for key in spare if key not in ignored),
+        not_tensors=opened.not_tensors,
+        prefixes=opened.prefixes,
+        file_classes=file_classes,
+        classes=backbone.num_classes,
+    )
+
+
+def _layers_of(keys: set[str], head_keys: Iterable[str]) -> set[str]:
+    """All entries of the layers that own *keys*: half of a layer's parameters must not meet another half."""
+    layers = {key.rpartition(".")[0] for key in keys if not key.endswith(_COUNTER)}
+    return {key for key in head_keys if key.rpartition(".")[0] in layers}
+
+
+def _does_not_fit(
+    backbone: Backbone, opened: _Source, missing: list[str], misshapen: list[str], file_classes: int | None
+) -> CheckpointError:
+    own = backbone.state_dict()
+    by_class = set(backbone.class_rows())
+    if not missing and file_classes is not None and set(misshapen) <= by_class:
+        return CheckpointError(
+            f"the file has {file_classes} classes and the network {backbone.num_classes}",
+            where=opened.name,
+            fix=f"Make the network with num_classes={file_classes} (give --labels with that many classes), "
+            'or keep its fresh head with head="replace".',
+        )
+    if not set(own) & set(opened.state):
+        return CheckpointError(
+            f"none of the file's {len(opened.state)} entries ({_listing(opened.state)}) belongs to this "
+            f"{type(backbone).__name__}, which needs {_listing(own)}",
+            where=opened.name,
+            fix="It is a checkpoint of another family.",
+        )
+    parts = []
+    if missing:
+        parts.append(f"it lacks {len(missing)} entries that the network needs: {_listing(missing)}")
+    if misshapen:
+        shapes = [
+            f"{key} is {tuple(opened.state[key].shape)} there and {tuple(own[key].shape)} here" for key in misshapen
+        ]
+        parts.append(f"{len(misshapen)} entries have another shape: {_listing(shapes)}")
+    fix = "Make the network with the options that the file was trained with (width, head, bands, mode, …)."
+    if {*missing, *misshapen} <= set(backbone.head_keys()):
+        fix = 'Only the head does not: give the options of the file\'s, or keep a fresh one (head="replace").'
+    return CheckpointError("the file does not fit the network: " + "; ".join(parts), where=opened.name, fix=fix)
+
+
+def require_finite(state: Mapping[str, Tensor], where: str) -> None:
+    """Refuse weights that hold NaN or an infinity.
+
+    Raises:
+        CheckpointError: Naming the entries.
+    """
+    bad = [key for key, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    if bad:
+        raise CheckpointError(
+            f"{len(bad)} entries hold values that are not finite: {_listing(bad)}",
+            where=where,
+            fix="The training that wrote it has diverged; take an earlier checkpoint.",
+        )
+
+
+def _listing(keys: Iterable[str], count: int = 6) -> str:
+    keys = list(keys)
+    more = f" and {len(keys) - count} more" if len(keys) > count else ""
+    return ", ".join(keys[:count]) + more

@@ -1,0 +1,191 @@
+"""Clips → batches of waveforms, decoded in worker processes; nothing but paths and labels stays in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from audiotag.audio.decoding import probe, read_audio
+from audiotag.audio.windows import fit_length
+from audiotag.data.clips import Clip, ClipSet
+from audiotag.errors import AudiotagError, TrainingError
+from audiotag.seeding import numpy_generator, torch_generator
+
+Draw = tuple[int, int]
+"""(index of the clip, place in the epoch): the place seeds what is random about this reading of the clip."""
+
+
+def clip_seconds(clips: ClipSet) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Length of each clip in seconds, from the headers of the files.
+
+    Raises:
+        TrainingError: Files cannot be read; the message names the first few and the count.
+    """
+
+    def length(clip: Clip) -> float | AudiotagError:
+        try:
+            whole = probe(clip.path).seconds
+        except AudiotagError as error:
+            return error
+        return (whole if clip.stop is None else min(clip.stop, whole)) - clip.start
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        lengths = list(pool.map(length, clips))
+    broken = [length for length in lengths if isinstance(length, AudiotagError)]
+    if broken:
+        raise TrainingError(
+            f"{len(broken)} of {len(clips)} clips cannot be read: " + "; ".join(map(str, broken[:5])),
+            where=clips.source,
+            fix="Mend or remove them; training does not go on without them silently.",
+        )
+    return np.array(lengths, dtype=np.float64)
+
+
+class ClipReader(TorchDataset[dict[str, Any]]):
+    """Reads one clip at a time as a waveform of fixed length.
+
+    Args:
+        clips: What to read.
+        sample_rate: Hz of the result.
+        seconds: Length of the result; shorter clips are repeated, longer ones cut.
+        inputs: What the network takes, as `Backbone.inputs`.
+        video_shape: As `Backbone.video_shape`.
+        seed: Seed of the cuts, together with the place in the epoch. None cuts from the clip's beginning.
+    """
+
+    def __init__(
+        self,
+        clips: ClipSet,
+        sample_rate: int,
+        seconds: float,
+        inputs: Sequence[str] = ("waveform",),
+        video_shape: tuple[int, int, int] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.clips = clips
+        self.sample_rate = sample_rate
+        self.seconds = seconds
+        self.inputs = tuple(inputs)
+        self.video_shape = video_shape
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        """Read a clip.
+
+        A foreseen failure comes back under ``"error"``: raised in a worker process it would be wrapped beyond
+        recognition.
+        """
+        index, place = draw
+        clip = self.clips.clips[index]
+        generator = None if self.seed is None else numpy_generator(self.seed, "cut", place)
+        item: dict[str, Any] = {"index": index}
+        try:
+            if "waveform" in self.inputs:
+                item["waveform"] = torch.from_numpy(self._waveform(clip, generator))
+            if "video" in self.inputs:
+                from audiotag.data.video import read_frame
+
+                if self.video_shape is None:
+                    raise TrainingError("the network takes pictures and states no video_shape", where=clip.id)
+                item["video"] = torch.from_numpy(read_frame(clip, self.video_shape, generator=generator))
+        except AudiotagError as error:
+            item["error"] = error
+        return item
+
+    def _waveform(self, clip: Clip, generator: np.random.Generator | None) -> np.ndarray[Any, np.dtype[np.float32]]:
+        start, stop = clip.start, clip.stop
+        whole = probe(clip.path).seconds
+        length = (whole if stop is None else min(stop, whole)) - start
+        if length > self.seconds:
+            start += 0.0 if generator is None else generator.random() * (length - self.seconds)
+            stop = start + self.seconds
+        samples = round(self.seconds * self.sample_rate)
+        return fit_length(read_audio(clip.path, self.sample_rate, start=start, stop=stop), samples)
+
+
+class _Plan:
+    """The batches of an epoch, changed between epochs while the loader's workers live on."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Draw]] = []
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        return iter(self.batches)
+
+
+class Batches:
+    """Batches of clips, read ahead by worker processes.
+
+    Args:
+        reader: Reads one clip.
+        workers: Number of worker processes; 0 reads in this process.
+        seed: Seed of the loader (nothing in a batch depends on it).
+        pin: Whether batches are made ready for a GPU.
+    """
+
+    def __init__(self, reader: ClipReader, workers: int, seed: int, pin: bool = False) -> None:
+        self.reader = reader
+        self._plan = _Plan()
+        self._loader = DataLoader(
+            reader,
+            batch_sampler=cast(Any, self._plan),
+            num_workers=workers,
+            collate_fn=_collate,
+            persistent_workers=workers > 0,
+            pin_memory=pin,
+            generator=torch_generator(seed, "loader"),
+        )
+
+    def read(self, batches: list[list[Draw]]) -> Iterator[dict[str, Tensor]]:
+        """Yield the planned batches: ``waveform`` (batch, samples), ``video`` where taken, ``index`` (batch,).
+
+        Raises:
+            TrainingError: A clip cannot be read; the message names it.
+        """
+        self._plan.batches = batches
+        for batch in self._loader:
+            if "error" in batch:
+                clip, error = batch["error"]
+                raise TrainingError(
+                    f"a clip cannot be read: {error}", where=f"clip {self.reader.clips.clips[clip].id}"
+                ) from error
+            yield batch
+
+
+def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    for item in items:
+        if "error" in item:
+            return {"error": (item["index"], item["error"])}
+    batch: dict[str, Any] = {"index": torch.tensor([item["index"] for item in items])}
+    for name in ("waveform", "video"):
+        if name in items[0]:
+            batch[name] = torch.stack([item[name] for item in items])
+    return batch
+
+
+def cut_batches(
+    order: Sequence[int], batch_size: int, epoch: int, *, rank: int = 0, world: int = 1
+) -> list[list[Draw]]:
+    """Cut an epoch's clips into batches, and give process *rank* of *world* its part of each.
+
+    A last batch too small to give every process two clips joins the one before it: batch norm cannot learn from one.
+    """
+    places = [(int(index), epoch * len(order) + place) for place, index in enumerate(order)]
+    batches = [places[start : start + batch_size] for start in range(0, len(places), batch_size)]
+    if len(batches) > 1 and len(batches[-1]) < 2 * world:
+        tail = batches.pop()
+        batches[-1] = batches[-1] + tail
+    return [batch[rank::world] for batch in batches]

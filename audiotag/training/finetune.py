@@ -1,0 +1,228 @@
+"""Fine-tuning: from a model's name and a list of labelled clips to a run folder with checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric as fabric_package
+import pandas as pd
+from torch import nn
+
+from audiotag.data.clips import ClipSet
+from audiotag.errors import OptionError, TrainingError
+from audiotag.files import write_atomically
+from audiotag.host import get_host
+from audiotag.labels import LabelChange
+from audiotag.models.checkpoint import find_checkpoint
+from audiotag.models.heads import change_classes
+from audiotag.models.loading import load_model
+from audiotag.models.model import Model
+from audiotag.models.store import cache_folder
+from audiotag.training.interfaces import BatchSampler, Loss
+from audiotag.training.optimisation import freeze_all_but_head, make_optimiser, quicken_batch_norm
+from audiotag.training.preparation import (
+    check_same_run,
+    read_training_clips,
+    report_classes,
+    run_record,
+    split_clips,
+    starting_model,
+    training_seconds,
+)
+from audiotag.training.reporting import Reporter, make_loggers
+from audiotag.training.request import Request
+from audiotag.training.schedules import make_schedule
+from audiotag.training.settings import Settings, read_toml, write_toml
+from audiotag.training.sources import HeadSource, NetworkSource
+from audiotag.training.steps import HeadStep, NetworkStep
+from audiotag.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What came of a run.
+
+    Attributes:
+        folder: The run folder, which `audiotag.load` takes.
+        history: One row an epoch: losses, metrics, rate, seconds.
+        best: The row of the best epoch; the last where there was no validation.
+        classes: Which classes were carried over from the model, added and dropped.
+        settings: The settings, with all defaults filled in.
+    """
+
+    folder: Path
+    history: pd.DataFrame
+    best: Mapping[str, Any]
+    classes: LabelChange
+    settings: Settings
+
+
+def finetune(
+    backbone: str,
+    train: str | Path | ClipSet,
+    *,
+    output: str | Path,
+    config: str | Path | None = None,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    **arguments: Any,
+) -> FinetuneResult:
+    """Teach a model the classes of a labelled set.
+
+    Args:
+        backbone: A published model (``"mn04_as"``), a family for fresh parameters (``"mn"``), or a checkpoint of ours.
+        train: Labelled clips: a file, a folder, or a `ClipSet`.
+        output: The run folder. It must be empty or new unless *resume* is set.
+        config: TOML file of settings; keyword arguments win over it.
+        resume: Go on from the ``last`` checkpoint in *output*; every other argument must be as it was.
+        reporter: Told of everything.
+        arguments: Fields of `Request` (``val=…, labels=…, fold=1``) and of `Settings` (``epochs=10,
+            freeze_backbone=True``).
+
+    Returns:
+        The run folder and how it went.
+
+    Raises:
+        AudiotagError: Anything foreseen: unreadable clips, unknown labels, options that cannot work, a checkpoint that
+            does not fit.
+        Stopped: The process was asked to stop; the run can be resumed.
+    """
+    of_request = {name: arguments.pop(name) for name in list(arguments) if name in Request.__dataclass_fields__}
+    request = Request(backbone=backbone, train=train, **of_request)
+    settings = {**(read_toml(config) if config else {}), **arguments}
+    return run(request, settings, Path(output), resume=resume, reporter=reporter or Reporter())
+
+
+def resume_run(folder: str | Path, reporter: Reporter | None = None, **changes: Any) -> FinetuneResult:
+    """Go on with the run in *folder*, with the data and settings that it keeps.
+
+    Args:
+        folder: The run folder.
+        reporter: Told of everything.
+        changes: Settings that do not change the numbers: ``workers``, ``device``, ``logger``.
+
+    Raises:
+        TrainingError: The folder holds no run, or its data has changed.
+    """
+    request, settings = Request.load(Path(folder))
+    return run(request, {**settings, **changes}, Path(folder), resume=True, reporter=reporter or Reporter())
+
+
+def run(
+    request: Request, settings: Mapping[str, Any], folder: Path, *, resume: bool, reporter: Reporter
+) -> FinetuneResult:
+    """Carry out *request* with *settings* (not yet resolved) in *folder*; see `finetune`."""
+    chosen = Settings.from_dict(settings)
+    if resume:
+        find_checkpoint(folder / "last")
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise TrainingError(
+            "the run folder is not empty",
+            where=folder,
+            fix="Choose another --output, or go on with --resume.",
+        )
+    every_clip = read_training_clips(request, reporter)
+    train, val = split_clips(request, every_clip, chosen.seed, reporter)
+    model, pretrained = starting_model(request, train.labels, chosen.seed)
+    change = change_classes(model, train.labels, seed=chosen.seed)
+    model.single_label = train.single_label
+    model.name = folder.name
+    report_classes(reporter, model, change, pretrained)
+    resolved = chosen.resolved(single_label=train.single_label, pretrained=pretrained)
+    seconds = training_seconds(model, train, resolved)
+    record = run_record(model, train, val, seconds)
+    if resume:
+        check_same_run(folder, record, resolved)
+        saved = load_model(str(folder / "last")).backbone
+        model.backbone.load_state_dict(saved.state_dict())
+        model.backbone.load_extra_state(saved.extra_state())
+    fabric = fabric_package.Fabric(
+        accelerator=resolved.device,
+        devices=resolved.devices,
+        strategy=resolved.strategy,
+        precision=resolved.precision,
+    )
+    fabric.launch()
+    if fabric.is_global_zero and not resume:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_toml(resolved.to_dict(), folder / "settings.toml")
+        write_atomically(folder / "data.json", json.dumps(record, indent=1).encode())
+        if request.repeatable:
+            request.save(folder, settings)
+    model.metadata["training"] = resolved.to_dict()
+    model.metadata["clip_seconds"] = seconds
+    trainer = _trainer(model, train, val, seconds, resolved, fabric, folder, reporter)
+    if resume:
+        trainer.resume(folder / "last")
+    progress = trainer.fit()
+    best = progress.history[(progress.best_epoch or len(progress.history)) - 1]
+    return FinetuneResult(folder, pd.DataFrame(progress.history), best, change, resolved)
+
+
+def _trainer(
+    model: Model,
+    train: ClipSet,
+    val: ClipSet | None,
+    seconds: float,
+    settings: Settings,
+    fabric: fabric_package.Fabric,
+    folder: Path,
+    reporter: Reporter,
+) -> Trainer:
+    host = get_host()
+    loss = host.resolve(host.loss(settings.loss or "bce"))(**settings.loss_options)
+    _check_loss(loss, settings, train)
+    sampler: BatchSampler = host.resolve(host.sampling_policy(settings.sampler))(**settings.sampler_options)
+    step, source = _step_and_source(model, train, val, seconds, settings, loss, fabric, reporter)
+    schedule = make_schedule(
+        settings.schedule,
+        epochs=settings.epochs or 1,
+        warmup=settings.warmup or 0.0,
+        final=settings.final_lr,
+        ramp_start=settings.ramp_start,
+    )
+    loggers = make_loggers(settings.logger, folder, settings.to_dict()) if fabric.is_global_zero else []
+    optimiser = make_optimiser(model.backbone, settings)
+    return Trainer(fabric, model, step, optimiser, source, sampler, schedule, settings, folder, reporter, loggers)
+
+
+def _step_and_source(
+    model: Model,
+    train: ClipSet,
+    val: ClipSet | None,
+    seconds: float,
+    settings: Settings,
+    loss: Loss,
+    fabric: fabric_package.Fabric,
+    reporter: Reporter,
+) -> tuple[nn.Module, NetworkSource | HeadSource]:
+    backbone = model.backbone
+    if settings.freeze_backbone:
+        freeze_all_but_head(backbone)
+        store = cache_folder() / "embeddings.sqlite"
+        return HeadStep(backbone, loss, settings), HeadSource(
+            model, train, val, seconds, settings, loss, fabric, store, reporter
+        )
+    if backbone.front_end is None and settings.augmentation.needs_spectrogram:
+        raise OptionError(
+            "masks and rolls need a spectrogram, and this network takes none",
+            where=model.spec.name,
+            fix="Set frequency_mask, time_mask and roll_frames to 0.",
+        )
+    quicken_batch_norm(backbone, settings, len(train))
+    return NetworkStep(backbone, loss, settings), NetworkSource(model, train, val, seconds, settings, loss, fabric)
+
+
+def _check_loss(loss: object, settings: Settings, clips: ClipSet) -> None:
+    if not isinstance(loss, Loss):
+        raise OptionError(f"the loss {settings.loss!r} does not work on class scores", fix="Use bce, ce or focal.")
+    if loss.task == "singlelabel" and not clips.single_label:
+        raise OptionError(
+            f"the loss {settings.loss!r} is for clips with exactly one class, and this data has several labels a clip",
+            where=clips.source,
+            fix="Use --loss bce, or --single-label where each clip has one.",
+        )

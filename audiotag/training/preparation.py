@@ -1,0 +1,163 @@
+"""Before the first step: which clips, which model, and whether a run that goes on is still the same run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiotag.data.clips import ClipSet
+from audiotag.data.reading import read_clips
+from audiotag.errors import TrainingError
+from audiotag.host import get_host
+from audiotag.labels import LabelChange, LabelSet, read_labels
+from audiotag.models.create import create_backbone
+from audiotag.models.loading import load_model
+from audiotag.models.model import Model
+from audiotag.seeding import numpy_generator
+from audiotag.training.data import clip_seconds
+from audiotag.training.reporting import Reporter
+from audiotag.training.request import Request
+from audiotag.training.settings import Settings, read_toml
+
+
+def read_training_clips(request: Request, reporter: Reporter) -> ClipSet:
+    """All clips that the request trains on, before any are held out.
+
+    Raises:
+        ManifestError: The source is wrong.
+        TrainingError: The data is to be single-label and a clip has no label or several.
+    """
+    labels = None if request.labels is None else read_labels(request.labels)
+    clips = _read(request, request.train, labels, reporter)
+    if clips.single_label and any(len(clip.labels) != 1 for clip in clips):
+        wrong = next(clip for clip in clips if len(clip.labels) != 1)
+        raise TrainingError(
+            f"the data is single-label, and this clip has {len(wrong.labels)} labels",
+            where=f"clip {wrong.id} of {clips.source}",
+            fix="Give each clip one label, or train with --multi-label.",
+        )
+    return clips
+
+
+def split_clips(request: Request, clips: ClipSet, seed: int, reporter: Reporter) -> tuple[ClipSet, ClipSet | None]:
+    """The clips to learn from and those to validate on, over the same classes."""
+    if request.val is not None:
+        return clips, _read(request, request.val, clips.labels, reporter)
+    if request.fold is not None:
+        return clips.split_fold(request.fold)
+    if request.val_fraction <= 0:
+        reporter.message("There is no validation set: the last epoch is kept, and nothing tells which is best.")
+        return clips, None
+    return _hold_out(clips, request.val_fraction, seed, reporter)
+
+
+def _read(request: Request, source: str | Path | ClipSet, labels: LabelSet | None, reporter: Reporter) -> ClipSet:
+    if isinstance(source, ClipSet):
+        clips = source
+    else:
+        clips = read_clips(
+            source,
+            format=request.format,
+            labels=labels,
+            root=request.root,
+            unknown_labels=request.unknown_labels,
+        )
+    if clips.skipped:
+        listed = ", ".join(f"{label} ({count})" for label, count in sorted(clips.skipped.items()))
+        reporter.message(f"Labels left out of {clips.source} because the class list lacks them: {listed}.")
+    return clips if request.single_label is None else replace(clips, single_label=request.single_label)
+
+
+def _hold_out(clips: ClipSet, fraction: float, seed: int, reporter: Reporter) -> tuple[ClipSet, ClipSet]:
+    """Hold out a share of the clips, class by class from the rarest: each class is on both sides where it can be."""
+    generator = numpy_generator(seed, "held out")
+    targets = clips.targets()
+    held: set[int] = set()
+    for column in np.argsort(targets.sum(axis=0), kind="stable"):
+        members = np.flatnonzero(targets[:, column])
+        wanted = min(round(fraction * len(members)), len(members) - 1)
+        free = [index for index in generator.permutation(members) if index not in held]
+        held.update(free[: max(0, wanted - sum(index in held for index in members))])
+    if not held:
+        raise TrainingError(
+            f"no clip can be held out of {len(clips)} for validation",
+            where=clips.source,
+            fix="Give --val, or --val-fraction 0.",
+        )
+    reporter.message(f"{len(held)} of {len(clips)} clips are held out for validation (seed {seed}).")
+    return clips.subset(sorted(set(range(len(clips))) - held)), clips.subset(sorted(held))
+
+
+def starting_model(request: Request, labels: LabelSet, seed: int) -> tuple[Model, bool]:
+    """The model to start from, and whether its backbone is trained."""
+    host = get_host()
+    name = request.backbone
+    if request.weights is None and name in host.backbones and host.backbones[name].weights is None:
+        spec = host.backbone(name)
+        fresh = create_backbone(name, len(labels), seed=seed, **request.options)
+        return Model(fresh, spec, {**spec.options, **request.options}, labels, name), False
+    return load_model(name, weights=request.weights, options=dict(request.options) or None), True
+
+
+def report_classes(reporter: Reporter, model: Model, change: LabelChange, pretrained: bool) -> None:
+    """Tell what became of each class of the model's head."""
+    if not pretrained:
+        reporter.message(f"A fresh network for {len(model.labels)} classes.")
+        return
+    names = {label.mid: label.name for label in model.labels}
+    reporter.message(f"The head is replaced: {change}.")
+    for mid in change.kept:
+        reporter.message(f"  {names[mid]}: carried over from the model")
+    for mid in change.added:
+        reporter.message(f"  {names[mid]}: new")
+
+
+def training_seconds(model: Model, clips: ClipSet, settings: Settings) -> float:
+    """Length of clips in training: as long as the data is, within what the network is made for."""
+    longest = float(clip_seconds(clips).max())
+    if settings.seconds is not None:
+        return settings.seconds
+    # A hundredth of a second more or less in a file's length should not change what the network sees.
+    return round(min(max(longest, model.spec.min_seconds), model.spec.clip_seconds), 2)
+
+
+def run_record(model: Model, train: ClipSet, val: ClipSet | None, seconds: float) -> dict[str, Any]:
+    """What the run learns from, to recognise it again."""
+
+    def described(clips: ClipSet | None) -> dict[str, Any] | None:
+        if clips is None:
+            return None
+        return {"source": clips.source, "clips": [clip.id for clip in clips]}
+
+    return {
+        "audiotag": version("audiotag"),
+        "model": model.spec.name,
+        "classes": [asdict(label) for label in model.labels],
+        "single_label": train.single_label,
+        "seconds": seconds,
+        "train": described(train),
+        "val": described(val),
+    }
+
+
+def check_same_run(folder: Path, record: dict[str, Any], settings: Settings) -> None:
+    """Refuse to go on with other data or settings than the run began with."""
+    before = json.loads((folder / "data.json").read_text())
+    changed = [
+        name for name in ("model", "classes", "single_label", "seconds", "train", "val") if before[name] != record[name]
+    ]
+    old = Settings.from_dict(read_toml(folder / "settings.toml"), where=folder / "settings.toml").to_dict()
+    new = settings.to_dict()
+    free = {"workers", "logger", "device"}
+    changed += sorted(name for name in {*old, *new} - free if old.get(name) != new.get(name))
+    if changed:
+        raise TrainingError(
+            f"the run cannot go on: {', '.join(changed)} differ from what it began with",
+            where=folder,
+            fix="Use the same data and settings.",
+        )

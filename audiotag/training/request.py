@@ -1,0 +1,91 @@
+"""What a fine-tuning run is made from, and keeping that with the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from audiotag.data.clips import ClipSet
+from audiotag.errors import TrainingError
+from audiotag.files import write_atomically
+from audiotag.labels import LabelSet
+
+HELD_OUT = 0.15
+"""Share of the training clips that is held out for validation where none are given."""
+
+FILE = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Model and data of a run.
+
+    Attributes:
+        backbone: A published model, a family (fresh parameters), or a checkpoint of ours.
+        train: Labelled clips: a file, a folder or a `ClipSet`.
+        val: Clips to validate on; None holds out `fold`, or a share of `train`.
+        weights: A published file or checkpoint folder to start from.
+        options: Settings of the backbone's family.
+        labels: The classes: a CSV, a known list or a `LabelSet`; None takes those of the data.
+        format: Format of `train` and `val`; None recognises it.
+        root: Folder that relative paths start from.
+        fold: Fold to validate on.
+        val_fraction: Share of `train` to validate on where neither `val` nor `fold` is given, in [0, 1); 0 for none.
+        unknown_labels: ``error`` or ``skip``.
+        single_label: Whether each clip has exactly one class; None asks the data.
+    """
+
+    backbone: str
+    train: str | Path | ClipSet
+    val: str | Path | ClipSet | None = None
+    weights: str | Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    labels: str | Path | LabelSet | None = None
+    format: str | None = None
+    root: str | Path | None = None
+    fold: int | None = None
+    val_fraction: float = HELD_OUT
+    unknown_labels: str = "error"
+    single_label: bool | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it names files only, so that it can be kept and read again."""
+        return not any(isinstance(value, ClipSet | LabelSet) for value in vars(self).values())
+
+    def save(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        """Keep the request, with the *settings* as they were asked for, in a run folder; paths become absolute."""
+        plain = {one.name: getattr(self, one.name) for one in fields(self)}
+        for name in ("backbone", "train", "val", "weights", "labels", "root"):
+            value = plain[name]
+            if isinstance(value, str | Path) and Path(value).exists():
+                plain[name] = str(Path(value).resolve())
+        plain["options"] = dict(self.options)
+        write_atomically(folder / FILE, json.dumps({"request": plain, "settings": dict(settings)}, indent=1).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> tuple[Request, dict[str, Any]]:
+        """The request kept in a run folder, and the settings that were asked for.
+
+        Raises:
+            TrainingError: The folder holds none.
+        """
+        path = folder / FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            request = content["request"]
+            request["options"] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in request["options"].items()
+            }
+            return cls(**request), content["settings"]
+        except FileNotFoundError as error:
+            raise TrainingError(
+                "there is no run to go on with",
+                where=folder,
+                fix=f"Give the folder of a run; it holds {FILE}.",
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"the run's record is damaged: {error}", where=path) from error

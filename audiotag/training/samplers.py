@@ -1,0 +1,85 @@
+"""How the clips of an epoch are chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.errors import OptionError
+from audiotag.training.interfaces import BatchSampler
+
+
+def label_rarity_weights(targets: NDArray[np.float32], offset: float) -> NDArray[np.float64]:
+    """A sampling weight for each clip: the sum over its labels of 1000 / (count of the label + *offset*).
+
+    Offset 0.01 is PSLA's formula (Gong et al. 2021, section III-B), 100 is EfficientAT's.
+
+    Args:
+        targets: (clips, classes), multi-hot.
+        offset: Added to each count, > 0; larger values draw rare classes less often.
+
+    Returns:
+        float64 (clips,).
+    """
+    rarity = 1000.0 / (targets.sum(axis=0, dtype=np.float64) + offset)
+    weights: NDArray[np.float64] = (targets > 0) @ rarity
+    return weights
+
+
+class Shuffle(BatchSampler):
+    """Every clip once, in random order."""
+
+    def epoch(self, targets: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.int64]:
+        """See `BatchSampler.epoch`."""
+        return generator.permutation(len(targets))
+
+
+class Balanced(BatchSampler):
+    """Clips drawn with probability proportional to the rarity of their labels.
+
+    Args:
+        offset: See `label_rarity_weights`.
+        replacement: Whether a clip can be drawn twice in an epoch. Without it, every epoch of full size holds every
+            clip, so it is useful together with *clips_per_epoch* only.
+        clips_per_epoch: Number of draws; None for as many as there are clips.
+        weights: A ``weights.csv`` (one weight a line, in the order of the clips) to use instead of the formula.
+
+    Raises:
+        OptionError: *offset* is not positive, or *clips_per_epoch* cannot be drawn.
+    """
+
+    def __init__(
+        self,
+        offset: float = 100.0,
+        replacement: bool = True,
+        clips_per_epoch: int | None = None,
+        weights: str | Path | None = None,
+    ) -> None:
+        if offset <= 0:
+            raise OptionError(f"offset is {offset}", where="sampler balanced", fix="Give a number above 0.")
+        if clips_per_epoch is not None and clips_per_epoch < 1:
+            raise OptionError(f"clips_per_epoch is {clips_per_epoch}", where="sampler balanced", fix="Give at least 1.")
+        self.offset = offset
+        self.replacement = replacement
+        self.clips_per_epoch = clips_per_epoch
+        self.weights = None if weights is None else Path(weights)
+
+    def epoch(self, targets: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.int64]:
+        """See `BatchSampler.epoch`."""
+        from audiotag.data.weights import read_sampling_weights
+
+        if self.weights is not None:
+            weights = read_sampling_weights(self.weights, len(targets))
+        else:
+            weights = label_rarity_weights(targets, self.offset)
+        count = len(targets) if self.clips_per_epoch is None else self.clips_per_epoch
+        drawable = int(np.count_nonzero(weights))
+        if drawable == 0 or (not self.replacement and count > drawable):
+            raise OptionError(
+                f"{count} clips are to be drawn without repeats, and {drawable} have a weight above 0",
+                where="sampler balanced",
+                fix="Draw with replacement, or fewer clips.",
+            )
+        return generator.choice(len(targets), size=count, replace=self.replacement, p=weights / weights.sum())

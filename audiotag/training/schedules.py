@@ -1,0 +1,104 @@
+"""Learning-rate schedules as pure functions of the position in the run.
+
+Each returns a factor of the base rate. The trainer multiplies every parameter group's own base rate by it, so that a
+ratio between the head's rate and the backbone's survives the whole run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+from audiotag.errors import OptionError, suggest
+
+Schedule = Callable[[float], float]
+"""Position in the run, counted in epochs (fractions allowed) → factor of the base rate."""
+
+
+def constant(position: float, *, warmup: float = 0.0) -> float:
+    """1 after a linear warm-up of *warmup* epochs."""
+    return min(1.0, position / warmup) if warmup > 0 else 1.0
+
+
+def warmup_cosine(position: float, *, total: float, warmup: float, start: float = 0.0, final: float = 0.0) -> float:
+    """Linear warm-up from *start* to 1, then half a cosine down to *final* at *total*.
+
+    As EquiAV trains (Kim et al. 2024): the cosine runs over the ``total − warmup`` units after the warm-up. Beyond
+    *total* the factor stays at *final*.
+
+    Args:
+        position: Epochs (or steps) since the start.
+        total: Length of the run, in the same unit.
+        warmup: Length of the warm-up.
+        start: Factor at position 0.
+        final: Factor at the end.
+    """
+    if position < warmup:
+        return start + (1.0 - start) * position / warmup
+    if position >= total:
+        return final
+    progress = (position - warmup) / (total - warmup)
+    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def exp_warmup_linear_down(
+    position: float, *, warmup: float, ramp_start: float, ramp_length: float, final: float = 0.01
+) -> float:
+    """Exponential warm-up, flat, linear down, as EfficientAT trains (Schmid et al. 2023).
+
+    Args:
+        position: Epochs since the start.
+        warmup: Epochs of the warm-up, exp(−5·(1 − p)²) for the phase p from 0.5 epochs on.
+        ramp_start: Epoch at which the way down begins.
+        ramp_length: Epochs that it takes.
+        final: Factor at its end.
+    """
+    up = 1.0
+    if warmup > 0 and position < warmup:
+        phase = 1.0 - max(position, 0.5) / warmup
+        up = math.exp(-5.0 * phase * phase)
+    if position <= ramp_start:
+        return up
+    down = max(0.0, 1.0 - (position - ramp_start) / ramp_length) if ramp_length > 0 else 0.0
+    return up * (final + (1.0 - final) * down)
+
+
+def step_halving(position: float, *, start: float, every: float = 5.0) -> float:
+    """1 before epoch *start*, then halved there and every *every* epochs, as PSLA trains (Gong et al. 2021)."""
+    if position < start:
+        return 1.0
+    return float(0.5 ** (1 + math.floor((position - start) / every)))
+
+
+def make_schedule(name: str, *, epochs: int, warmup: float, final: float, ramp_start: float | None = None) -> Schedule:
+    """The schedule called *name* for a run of *epochs*.
+
+    Args:
+        name: ``"constant"``, ``"cosine"`` (`warmup_cosine`), ``"linear"`` (`exp_warmup_linear_down`) or ``"step"``
+            (`step_halving`).
+        epochs: Length of the run.
+        warmup: Epochs of warm-up, shorter than the run.
+        final: Factor at the end, in [0, 1].
+        ramp_start: Epoch at which ``"linear"`` and ``"step"`` go down; None for the end of the warm-up (linear)
+            and for half of the run (step).
+
+    Raises:
+        OptionError: The name is unknown, or the warm-up is as long as the run.
+    """
+    if warmup < 0 or (warmup >= epochs and warmup > 0):
+        raise OptionError(f"a warm-up of {warmup:g} epochs does not fit a run of {epochs}", fix="Make it shorter.")
+    if name == "constant":
+        return partial(constant, warmup=warmup)
+    if name == "cosine":
+        return partial(warmup_cosine, total=float(epochs), warmup=warmup, final=final)
+    if name == "linear":
+        begin = warmup if ramp_start is None else ramp_start
+        return partial(exp_warmup_linear_down, warmup=warmup, ramp_start=begin, ramp_length=epochs - begin, final=final)
+    if name == "step":
+        return partial(step_halving, start=epochs / 2 if ramp_start is None else ramp_start)
+    names = ("constant", "cosine", "linear", "step")
+    raise OptionError(
+        f"there is no schedule {name!r}",
+        fix=suggest(name, names) or f"The schedules are: {', '.join(names)}.",
+    )

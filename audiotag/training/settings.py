@@ -1,0 +1,272 @@
+"""The settings of a fine-tuning run: their meaning, defaults and files."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from audiotag.audio.augmentation import Augmentation
+from audiotag.errors import OptionError, suggest
+
+OPTIMISERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("cosine", "linear", "step", "constant")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is trained. ``None`` stands for a default that depends on the rest; `resolved` fills it in.
+
+    Attributes:
+        epochs: Passes over the data (`sampler` decides what a pass is).
+        batch_size: Clips a step, over all processes.
+        freeze_backbone: Compute what the head takes once, keep it on disk, train the head alone.
+        seconds: Length of clips in training; shorter ones are repeated, longer ones cut at random. None: the longest
+            clip of the training set, between the model's least and trained length.
+        loss: Name of a loss plugin; None: ``bce``, or ``ce`` for single-label data.
+        loss_options: Its options.
+        optimiser: ``adam``, ``adamw`` or ``sgd``.
+        learning_rate: Base rate of the backbone (of the head, where the backbone is frozen).
+        head_lr_ratio: The head's base rate as a multiple of `learning_rate`.
+        weight_decay: Decay of weights (decoupled in ``adamw``).
+        betas: Momentum terms of Adam.
+        momentum: Momentum of SGD.
+        schedule: ``cosine``, ``linear`` (exponential warm-up, flat, linear down), ``step`` or ``constant``.
+        warmup: Epochs of warm-up.
+        ramp_start: Epoch from which ``linear`` and ``step`` go down.
+        final_lr: Factor of the base rate at the end.
+        clip_grad_norm: Largest norm of the gradient, None for no clipping.
+        label_smoothing: s in targets 1 − s and s / classes.
+        mixup_alpha: Parameter of the Beta distribution, 0 for no mixup.
+        mixup_rate: Share of clips that are mixed.
+        mixup_on: ``spectrogram`` or ``waveform``.
+        gain_db: See `Augmentation`, as for the five that follow.
+        time_shift: Seconds.
+        noise: Share of full scale.
+        frequency_mask: Bands.
+        time_mask: Frames.
+        roll_frames: Frames.
+        sampler: Name of a sampling-policy plugin of role training.
+        sampler_options: Its options.
+        batch_norm_momentum: Momentum of batch-norm statistics; None raises the network's own so that statistics keep
+            up with short runs.
+        metric: What "best" means: ``mAP`` or ``accuracy``; None: accuracy for single-label data.
+        early_stopping: Epochs without a better metric after which training stops, None for never.
+        seed: Seed of everything random.
+        precision: ``32``, ``16-mixed`` or ``bf16-mixed``.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        devices: Number of processes (each with a device of its own on GPUs).
+        strategy: How several processes work together, as Lightning Fabric names it.
+        workers: Processes that decode clips, beside the training process.
+        logger: ``csv`` alone, or ``tensorboard`` or ``wandb`` beside it.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    freeze_backbone: bool = False
+    seconds: float | None = None
+    loss: str | None = None
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
+    optimiser: str = "adamw"
+    learning_rate: float | None = None
+    head_lr_ratio: float | None = None
+    weight_decay: float | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.9
+    schedule: str = "cosine"
+    warmup: float | None = None
+    ramp_start: float | None = None
+    final_lr: float = 0.01
+    clip_grad_norm: float | None = None
+    label_smoothing: float = 0.0
+    mixup_alpha: float | None = None
+    mixup_rate: float = 1.0
+    mixup_on: Literal["spectrogram", "waveform"] = "spectrogram"
+    gain_db: float | None = None
+    time_shift: float | None = None
+    noise: float = 0.0
+    frequency_mask: int | None = None
+    time_mask: int | None = None
+    roll_frames: int = 0
+    sampler: str = "shuffle"
+    sampler_options: Mapping[str, Any] = field(default_factory=dict)
+    batch_norm_momentum: float | None = None
+    metric: str | None = None
+    early_stopping: int | None = None
+    seed: int = 0
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32"
+    device: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
+    workers: int = 1
+    logger: Literal["csv", "tensorboard", "wandb"] = "csv"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.betas, list):
+            object.__setattr__(self, "betas", tuple(self.betas))
+        _one_of("optimiser", self.optimiser, OPTIMISERS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("mixup_on", self.mixup_on, ("spectrogram", "waveform"))
+        _one_of("precision", self.precision, ("32", "16-mixed", "bf16-mixed"))
+        _one_of("logger", self.logger, ("csv", "tensorboard", "wandb"))
+        _one_of("metric", self.metric, (None, "mAP", "accuracy"))
+        for name in ("epochs", "batch_size", "devices", "early_stopping"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("learning_rate", "head_lr_ratio", "seconds", "clip_grad_norm"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise OptionError(f"{name} is {value}", where="settings", fix="Give a number above 0.")
+        for name in (
+            "weight_decay",
+            "warmup",
+            "mixup_alpha",
+            "gain_db",
+            "time_shift",
+            "noise",
+            "frequency_mask",
+            "time_mask",
+            "workers",
+        ):
+            _at_least(name, getattr(self, name), 0)
+        if not 0 <= self.label_smoothing < 1:
+            raise OptionError(
+                f"label_smoothing is {self.label_smoothing}", where="settings", fix="Give 0 or more, below 1."
+            )
+        if not 0 <= self.mixup_rate <= 1:
+            raise OptionError(f"mixup_rate is {self.mixup_rate}", where="settings", fix="Give a share between 0 and 1.")
+        if self.batch_norm_momentum is not None and not 0 < self.batch_norm_momentum <= 1:
+            raise OptionError(
+                f"batch_norm_momentum is {self.batch_norm_momentum}",
+                where="settings",
+                fix="Give a number above 0, at most 1.",
+            )
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """The part of the settings that varies clips."""
+        return Augmentation(
+            gain_db=self.gain_db or 0.0,
+            time_shift=self.time_shift or 0.0,
+            noise=self.noise,
+            frequency_mask=self.frequency_mask or 0,
+            time_mask=self.time_mask or 0,
+            roll_frames=self.roll_frames,
+        )
+
+    def resolved(self, *, single_label: bool, pretrained: bool) -> Settings:
+        """The settings with every default filled in.
+
+        Args:
+            single_label: Whether each clip has exactly one class.
+            pretrained: Whether the backbone starts from trained weights.
+        """
+        frozen = self.freeze_backbone
+        augmenting = not frozen
+        defaults: dict[str, Any] = {
+            "epochs": 100 if frozen else 30,
+            "batch_size": 32,
+            "loss": "ce" if single_label else "bce",
+            "learning_rate": 1e-3 if frozen or not pretrained else 3e-4,
+            "head_lr_ratio": 1.0 if frozen or not pretrained else 5.0,
+            "weight_decay": 1e-2 if frozen else 1e-4,
+            "mixup_alpha": 0.3 if augmenting else 0.0,
+            "gain_db": 6.0 if augmenting else 0.0,
+            "time_shift": 0.5 if augmenting else 0.0,
+            "frequency_mask": 16 if augmenting else 0,
+            "time_mask": 64 if augmenting else 0,
+            "metric": "accuracy" if single_label else "mAP",
+        }
+        filled = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        settings = replace(self, **filled)
+        if settings.warmup is None:
+            settings = replace(settings, warmup=min(3.0, (settings.epochs or 1) / 10))
+        if frozen:
+            varied = [
+                name
+                for name in (
+                    "mixup_alpha",
+                    "gain_db",
+                    "time_shift",
+                    "noise",
+                    "frequency_mask",
+                    "time_mask",
+                    "roll_frames",
+                )
+                if getattr(settings, name)
+            ]
+            if varied:
+                raise OptionError(
+                    f"{', '.join(varied)} cannot be used with a frozen backbone, which hears each clip once",
+                    where="settings",
+                    fix="Leave them out, or train the whole network.",
+                )
+        return settings
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain types, without those that are None."""
+        plain = asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in plain.items()
+            if value is not None
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: object = "settings") -> Settings:
+        """Settings from plain types.
+
+        Raises:
+            OptionError: A name is unknown, or a value cannot work.
+        """
+        known = [one.name for one in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise OptionError(
+                    f"there is no setting {name!r}",
+                    where=where,
+                    fix=suggest(name, known) or f"The settings are: {', '.join(known)}.",
+                )
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise OptionError(f"a setting has a value of the wrong type: {error}", where=where) from error
+
+
+def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        listed = ", ".join(str(choice) for choice in choices if choice is not None)
+        raise OptionError(f"{name} is {value!r}", where="settings", fix=f"Give one of: {listed}.")
+
+
+def _at_least(name: str, value: float | None, least: float) -> None:
+    if value is not None and value < least:
+        raise OptionError(f"{name} is {value}", where="settings", fix=f"Give at least {least}.")
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Settings from a TOML file, not yet checked.
+
+    Raises:
+        OptionError: The file is missing or not TOML.
+    """
+    path = Path(path)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise OptionError("the settings file does not exist", where=path, fix="Check the path.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(
+            f"the settings file cannot be read: {error}", where=path, fix="It must be a TOML file."
+        ) from error
+
+
+def write_toml(values: Mapping[str, Any], path: str | Path) -> None:
+    """Write plain settings as TOML; ``None`` values are left out."""
+    from audiotag.files import write_atomically
+
+    kept = {name: value for name, value in values.items() if value is not None}
+    write_atomically(Path(path), tomli_w.dumps(kept).encode())

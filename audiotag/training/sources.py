@@ -1,0 +1,233 @@
+"""Where a run's batches and validation scores come from: the clips, or what a frozen network made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric as fabric_package
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audiotag.data.clips import Clip, ClipSet
+from audiotag.evaluation.metrics import accuracy, mean_average_precision
+from audiotag.models.embeddings import EmbeddingStore, backbone_fingerprint, file_digest
+from audiotag.models.model import Model
+from audiotag.training.data import Batches, ClipReader, Draw
+from audiotag.training.interfaces import Loss
+from audiotag.training.reporting import Reporter
+from audiotag.training.settings import Settings
+
+_EMBEDDING_BATCH = 32
+
+
+def validation_metrics(logits: NDArray[np.float32], targets: NDArray[np.float32], loss: Loss) -> dict[str, float]:
+    """Loss, mAP and, for single-label data, accuracy of a validation set.
+
+    Args:
+        logits: (clips, classes).
+        targets: (clips, classes), multi-hot.
+        loss: The training loss.
+    """
+    with torch.no_grad():
+        value = float(loss(torch.from_numpy(logits), torch.from_numpy(targets)).mean())
+    metrics = {"loss": value, "mAP": mean_average_precision(targets, logits)}
+    if loss.task == "singlelabel":
+        metrics["accuracy"] = accuracy(targets, logits)
+    return metrics
+
+
+def _whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> list[list[Draw]]:
+    """Every clip once, in order, in batches; each process gets equally many, repeating the last if need be."""
+    share = -(-count // world)
+    mine = [min(rank * share + place, count - 1) for place in range(share)]
+    draws = [(index, index) for index in mine]
+    return [draws[start : start + batch_size] for start in range(0, share, batch_size)]
+
+
+class NetworkSource:
+    """Clips through the whole network.
+
+    Args:
+        model: The model that learns.
+        train: Clips to learn from.
+        val: Clips to validate on, or None.
+        seconds: Length of clips.
+        settings: Resolved settings.
+        loss: The training loss.
+        fabric: Devices and processes.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        train: ClipSet,
+        val: ClipSet | None,
+        seconds: float,
+        settings: Settings,
+        loss: Loss,
+        fabric: fabric_package.Fabric,
+    ) -> None:
+        backbone = model.backbone
+        self.targets = train.targets()
+        self._model, self._loss, self._fabric, self._settings = model, loss, fabric, settings
+        self._val = val
+        pin = fabric.device.type == "cuda"
+
+        def batches(clips: ClipSet, seed: int | None) -> Batches:
+            reader = ClipReader(clips, backbone.sample_rate, seconds, backbone.inputs, backbone.video_shape, seed)
+            return Batches(reader, settings.workers, settings.seed, pin)
+
+        self._train_batches = batches(train, settings.seed)
+        self._val_batches = None if val is None else batches(val, None)
+
+    def train_batches(self, batches: list[list[Draw]]) -> Iterator[dict[str, Tensor]]:
+        """See `Source.train_batches`."""
+        return self._train_batches.read(batches)
+
+    def train_mode(self) -> None:
+        """Everything learns."""
+        self._model.backbone.train()
+
+    def validate(self) -> dict[str, float]:
+        """See `Source.validate`."""
+        if self._val is None or self._val_batches is None:
+            return {}
+        backbone, fabric = self._model.backbone, self._fabric
+        backbone.eval()
+        plan = _whole_pass(len(self._val), self._settings.batch_size or 1, fabric.global_rank, fabric.world_size)
+        parts = []
+        with torch.inference_mode():
+            for batch in self._val_batches.read(plan):
+                inputs = fabric.to_device({name: batch[name] for name in backbone.inputs})
+                with fabric.autocast():
+                    parts.append(backbone(**inputs).float())
+        gathered = torch.cat(parts)
+        if fabric.world_size > 1:
+            gathered = fabric.all_gather(gathered).flatten(0, 1)
+        logits = gathered[: len(self._val)].cpu().numpy()
+        return validation_metrics(logits, self._val.targets(), self._loss.cpu())
+
+
+class HeadSource:
+    """What a frozen network gave for each clip, computed once and kept on disk.
+
+    Args:
+        model: The model whose head learns; its backbone stays as it is.
+        train: Clips to learn from.
+        val: Clips to validate on, or None.
+        seconds: Length of clips.
+        settings: Resolved settings.
+        loss: The training loss.
+        fabric: Devices and processes.
+        store: Where the embeddings are kept, over runs.
+        reporter: Told how far the computation is.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        train: ClipSet,
+        val: ClipSet | None,
+        seconds: float,
+        settings: Settings,
+        loss: Loss,
+        fabric: fabric_package.Fabric,
+        store: Path,
+        reporter: Reporter,
+    ) -> None:
+        self.targets = train.targets()
+        self._model, self._loss, self._fabric = model, loss, fabric
+        embed = FrozenEmbedder(model, seconds, settings, fabric, store, reporter)
+        self._train_inputs = torch.from_numpy(embed(train))
+        self._val_targets = None if val is None else val.targets()
+        self._val_inputs = None if val is None else torch.from_numpy(embed(val))
+
+    def train_batches(self, batches: list[list[Draw]]) -> Iterator[dict[str, Tensor]]:
+        """See `Source.train_batches`."""
+        for batch in batches:
+            index = torch.tensor([draw[0] for draw in batch])
+            yield {"index": index, "head_input": self._train_inputs[index]}
+
+    def train_mode(self) -> None:
+        """The head learns; the rest stays in eval mode."""
+        self._model.backbone.eval()
+        for module in self._model.backbone.head_modules().values():
+            module.train()
+
+    def validate(self) -> dict[str, float]:
+        """See `Source.validate`."""
+        if self._val_inputs is None or self._val_targets is None:
+            return {}
+        self._model.backbone.eval()
+        parts = []
+        with torch.inference_mode():
+            for inputs in self._val_inputs.split(1024):
+                parts.append(self._model.backbone.forward_head(self._fabric.to_device(inputs)).float().cpu())
+        return validation_metrics(torch.cat(parts).numpy(), self._val_targets, self._loss.cpu())
+
+
+class FrozenEmbedder:
+    """Computes what the head of a frozen network takes, looking on disk first.
+
+    The key of a clip is made of the content of its file, the part of it that is used, and everything in the network
+    and its front end that has a say.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        seconds: float,
+        settings: Settings,
+        fabric: fabric_package.Fabric,
+        store: Path,
+        reporter: Reporter,
+    ) -> None:
+        self._model, self._seconds, self._settings = model, seconds, settings
+        self._fabric, self._store, self._reporter = fabric, store, reporter
+        self._prefix = f"{backbone_fingerprint(model)}/{seconds:g}"
+
+    def _key(self, clip: Clip) -> str:
+        parts = [self._prefix, f"{clip.start:g}", "end" if clip.stop is None else f"{clip.stop:g}"]
+        if "waveform" in self._model.backbone.inputs:
+            parts.append(file_digest(clip.path))
+        if "video" in self._model.backbone.inputs:
+            from audiotag.data.video import frame_digest
+
+            parts.append(frame_digest(clip))
+        return "/".join(parts)
+
+    def __call__(self, clips: ClipSet) -> NDArray[np.float32]:
+        """What the head takes for each clip, float32 (clips, …)."""
+        keys = [self._key(clip) for clip in clips]
+        with EmbeddingStore(self._store) as store:
+            known = store.get(keys)
+            missing = [index for index, key in enumerate(keys) if key not in known]
+            if missing:
+                self._reporter.embedding(len(clips) - len(missing), len(clips))
+                for indices, values in self._compute(clips, missing):
+                    fresh = {keys[index]: value for index, value in zip(indices, values, strict=True)}
+                    store.put(fresh)
+                    known |= fresh
+                    self._reporter.embedding(len(known), len(set(keys)))
+            else:
+                self._reporter.message(f"All {len(clips)} embeddings were at hand in {self._store}.")
+        return np.stack([known[key] for key in keys])
+
+    def _compute(self, clips: ClipSet, indices: list[int]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        backbone = self._model.backbone
+        network: Any = backbone.accelerated().to(self._fabric.device)
+        reader = ClipReader(clips, backbone.sample_rate, self._seconds, backbone.inputs, backbone.video_shape)
+        batches = Batches(reader, self._settings.workers, self._settings.seed)
+        plan = [
+            [(index, index) for index in indices[start : start + _EMBEDDING_BATCH]]
+            for start in range(0, len(indices), _EMBEDDING_BATCH)
+        ]
+        with torch.inference_mode():
+            for batch in batches.read(plan):
+                inputs = self._fabric.to_device({name: batch[name] for name in backbone.inputs})
+                values = network.head_input(network.forward_features(**inputs))
+                yield batch["index"].tolist(), values.float().cpu().numpy()

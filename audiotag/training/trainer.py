@@ -1,0 +1,341 @@
+"""The training loop: steps, schedules, validation, checkpoints, and going on where it stopped.
+
+Everything random in a step is derived from (seed, epoch, step, process), so a run that goes on from a checkpoint
+computes what an uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import lightning_fabric as fabric_package
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from audiotag.errors import TrainingError
+from audiotag.models.backbone import Backbone
+from audiotag.models.checkpoint import load_training_state, save_checkpoint
+from audiotag.models.model import Model
+from audiotag.seeding import numpy_generator, scoped_torch_rng
+from audiotag.training.data import Draw, cut_batches
+from audiotag.training.interfaces import BatchSampler
+from audiotag.training.reporting import CsvLog, EpochLogger, Reporter
+from audiotag.training.schedules import Schedule
+from audiotag.training.settings import Settings
+
+SAVE_EVERY_SECONDS = 20.0
+"""Least time between two checkpoints for going on; one is always written at the end and when the run is stopped."""
+
+
+class Stopped(TrainingError):
+    """The run was asked to stop (SIGTERM, SIGINT) and has saved what it had.
+
+    Attributes:
+        signal: Number of the signal.
+    """
+
+    signal: int = 0
+
+
+class Source(Protocol):
+    """Where batches come from: the network's clips, or kept embeddings."""
+
+    targets: NDArray[np.float32]
+
+    def train_batches(self, batches: list[list[Draw]]) -> Iterator[dict[str, Tensor]]:
+        """Batches of inputs by name, with ``index`` (batch,)."""
+
+    def validate(self) -> dict[str, float]:
+        """Metrics on the validation set (``loss``, ``mAP``, …), the same on every process; empty without one."""
+
+    def train_mode(self) -> None:
+        """Put the modules into training mode."""
+
+
+@dataclass
+class Progress:
+    """Where a run is. Plain values, kept in the checkpoint.
+
+    Attributes:
+        epoch: Epochs done.
+        step: Steps done in the next one.
+        loss_sum: Sum of the losses of these steps, each counted by its clips.
+        clips: Number of these clips.
+        history: One row an epoch.
+        best_metric: Best value of the metric so far, None before the first.
+        best_loss: Lowest validation loss so far.
+        best_epoch: Epoch of the best metric.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    clips: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_metric: float | None = None
+    best_loss: float | None = None
+    best_epoch: int | None = None
+
+
+class Trainer:
+    """Runs the epochs.
+
+    Args:
+        fabric: Devices, precision and processes.
+        model: What is trained; checkpoints hold it.
+        step: The step as a module, holding the model's backbone.
+        optimiser: Over the parameters that learn; each group's ``base_lr`` is its rate at factor 1.
+        source: Batches and validation.
+        sampler: Chooses the clips of an epoch.
+        schedule: Factor of the base rates.
+        settings: Resolved settings.
+        folder: The run folder: ``last``, ``best``, ``best_loss``, ``log.csv``.
+        reporter: Told of everything.
+        loggers: Take the row of each epoch.
+        after_epoch: Called with the number of epochs done, on every process.
+    """
+
+    def __init__(
+        self,
+        fabric: fabric_package.Fabric,
+        model: Model,
+        step: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        source: Source,
+        sampler: BatchSampler,
+        schedule: Schedule,
+        settings: Settings,
+        folder: Path,
+        reporter: Reporter,
+        loggers: list[EpochLogger],
+    ) -> None:
+        self.fabric = fabric
+        self.model = model
+        self.step, self.optimiser = fabric.setup(step, optimiser)
+        self.source = source
+        self.sampler = sampler
+        self.schedule = schedule
+        self.settings = settings
+        self.folder = folder
+        self.reporter = reporter
+        self.loggers = loggers
+        self.progress = Progress()
+        self.log = CsvLog(folder / "log.csv")
+        self._saved_at = time.monotonic()
+        self._signal: int | None = None
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network that learns."""
+        return self.model.backbone
+
+    def resume(self, folder: Path) -> None:
+        """Take up the state that a checkpoint folder keeps; the model itself has been loaded from it already.
+
+        Raises:
+            TrainingError: The checkpoint keeps no training state.
+        """
+        state = load_training_state(folder)
+        self.progress = Progress(**state["progress"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+
+    def fit(self) -> Progress:
+        """Train to the last epoch.
+
+        Raises:
+            Stopped: The process was asked to stop; ``last`` holds the state at the last whole step.
+            TrainingError: The loss is not finite.
+        """
+        epochs = self.settings.epochs or 1
+        order = self._order(self.progress.epoch)
+        steps = len(cut_batches(order, self.settings.batch_size or 1, 0))
+        self.reporter.start(epochs, steps, self.progress.epoch)
+        with self._catching_signals():
+            try:
+                while self.progress.epoch < epochs:
+                    self._run_epoch(epochs)
+                    if self._out_of_patience():
+                        self.reporter.message(
+                            f"Stopped early: no better {self.settings.metric} "
+                            f"for {self.settings.early_stopping} epochs."
+                        )
+                        break
+                self._save("last", resume=True)
+            finally:
+                self.reporter.finish()
+                for logger in self.loggers:
+                    logger.close()
+        return self.progress
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return self.sampler.epoch(self.source.targets, numpy_generator(self.settings.seed, "order", epoch))
+
+    def _run_epoch(self, epochs: int) -> None:
+        progress, settings = self.progress, self.settings
+        started = time.monotonic()
+        epoch = progress.epoch
+        self.backbone.on_epoch_start(epoch, epochs)
+        batches = cut_batches(
+            self._order(epoch),
+            settings.batch_size or 1,
+            epoch,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+        )
+        rate = 0.0
+        self.source.train_mode()
+        for batch in self.source.train_batches(batches[progress.step :]):
+            rate = self._set_rates(epoch + (progress.step + 0.5) / len(batches))
+            loss = self._one_step(batch, epoch, progress.step)
+            count = len(batch["index"])
+            progress.loss_sum += loss * count
+            progress.clips += count
+            progress.step += 1
+            self.reporter.step(epoch, progress.step, progress.loss_sum / progress.clips, rate)
+            if self._asked_to_stop():
+                self._stop()
+        row: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "train_loss": self._mean_over_processes(progress.loss_sum / max(progress.clips, 1)),
+            "learning_rate": rate,
+        }
+        row |= {f"val_{name}": value for name, value in self.source.validate().items()}
+        row["seconds"] = round(time.monotonic() - started, 3)
+        progress.epoch, progress.step, progress.loss_sum, progress.clips = epoch + 1, 0, 0.0, 0
+        progress.history.append(row)
+        self._keep_best(row)
+        if self.fabric.is_global_zero:
+            self.log.write(progress.history)
+            for logger in self.loggers:
+                logger.log(row)
+        self.reporter.epoch(row, best=progress.best_epoch == epoch + 1)
+        if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
+            self._save("last", resume=True)
+        if self._asked_to_stop() and progress.epoch < epochs:
+            self._stop()
+
+    def _set_rates(self, position: float) -> float:
+        factor = self.schedule(position)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def _one_step(self, batch: dict[str, Tensor], epoch: int, step: int) -> float:
+        place = (self.settings.seed, epoch, step, self.fabric.global_rank)
+        index = batch.pop("index")
+        targets = self.fabric.to_device(torch.from_numpy(self.source.targets[index.numpy()]))
+        inputs = self.fabric.to_device(batch)
+        # Dropout and drop path draw from torch's global generator: give them one of this step's own.
+        with scoped_torch_rng("step", *place, devices=[self.fabric.device]):
+            loss = self.step(inputs, targets, place)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss became {value} in epoch {epoch + 1}, step {step + 1}",
+                where=self.folder,
+                fix="Use a lower --learning-rate, --clip-grad-norm 1, or --precision 32.",
+            )
+        self.fabric.backward(loss)
+        if self.settings.clip_grad_norm is not None:
+            self.fabric.clip_gradients(self.step, self.optimiser, max_norm=self.settings.clip_grad_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        batch["index"] = index
+        return value
+
+    def _mean_over_processes(self, value: float) -> float:
+        if self.fabric.world_size == 1:
+            return value
+        return float(self.fabric.all_reduce(torch.tensor(value, device=self.fabric.device), reduce_op="mean"))
+
+    def _keep_best(self, row: dict[str, Any]) -> None:
+        progress = self.progress
+        value, loss = row.get(f"val_{self.settings.metric}"), row.get("val_loss")
+        if (
+            value is not None
+            and not math.isnan(value)
+            and (progress.best_metric is None or value > progress.best_metric)
+        ):
+            progress.best_metric, progress.best_epoch = value, progress.epoch
+            self._save("best")
+        if loss is not None and (progress.best_loss is None or loss < progress.best_loss):
+            progress.best_loss = loss
+            self._save("best_loss")
+
+    def _out_of_patience(self) -> bool:
+        patience, best = self.settings.early_stopping, self.progress.best_epoch
+        return patience is not None and best is not None and self.progress.epoch - best >= patience
+
+    def _save(self, name: str, *, resume: bool = False) -> None:
+        if self.fabric.is_global_zero:
+            metrics = self.progress.history[-1] if self.progress.history else {}
+            self.model.metadata["metrics"] = {key: value for key, value in metrics.items() if key != "seconds"}
+            state = None
+            if resume:
+                state = {
+                    "progress": asdict(self.progress),
+                    "optimiser": self.optimiser.state_dict(),
+                    "precision": self.fabric.strategy.precision.state_dict(),
+                }
+            save_checkpoint(self.folder / name, self.model, training_state=state)
+        self.fabric.barrier()
+        if resume:
+            self._saved_at = time.monotonic()
+
+    def _asked_to_stop(self) -> bool:
+        if self.fabric.world_size == 1:
+            return self._signal is not None
+        asked = torch.tensor(float(self._signal or 0), device=self.fabric.device)
+        number = int(self.fabric.all_reduce(asked, reduce_op="sum"))
+        if number:
+            self._signal = self._signal or int(signal.SIGTERM)
+        return bool(number)
+
+    def _stop(self) -> None:
+        self._save("last", resume=True)
+        progress = self.progress
+        stopped = Stopped(
+            f"stopped by a signal after {progress.epoch} epochs and {progress.step} steps; the state is saved",
+            where=self.folder,
+            fix=f"Go on with: audiotag finetune --resume {self.folder}",
+        )
+        stopped.signal = self._signal or int(signal.SIGTERM)
+        raise stopped
+
+    def _catching_signals(self) -> _SignalGuard:
+        def remember(number: int) -> None:
+            self._signal = number
+
+        return _SignalGuard(remember)
+
+
+class _SignalGuard:
+    """While it is open, SIGTERM and SIGINT are noted instead of acted upon (in the main thread only)."""
+
+    def __init__(self, remember: Callable[[int], None]) -> None:
+        self._remember = remember
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _SignalGuard:
+        def note(number: int, frame: FrameType | None) -> None:
+            self._remember(number)
+
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, note)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,115 @@
+"""The `mn` family: MobileNetV3-Large taggers (Schmid, Koutini, Widmer, ICASSP 2023, arXiv 2211.04772)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from audiotag_mobilenet_baseline.base import MobileNetTagger, require, require_choice
+from audiotag_mobilenet_baseline.blocks import AXES, JOINS, InvertedResidual, conv_norm, initialise
+from audiotag_mobilenet_baseline.table import (
+    LAST_EXPANSION,
+    STEM_CHANNELS,
+    STEM_STRIDE,
+    block_shapes,
+    make_divisible,
+    reduced,
+)
+
+CLIP_SECONDS = 10
+
+
+class MN(MobileNetTagger):
+    """MobileNetV3-Large with a choice of width, head, strides and squeeze-and-excitation axes.
+
+    Args:
+        num_classes: Size of the head.
+        width_mult: Width multiplier; 1.0 gives 4.88 million parameters with 527 classes.
+        head_type: ``"mlp"``, ``"fully_convolutional"`` or ``"multihead_attention_pooling"``.
+        attention_heads: Heads of ``multihead_attention_pooling``.
+        se_dims: Axes of squeeze-and-excitation: letters of ``"c"`` (channel), ``"f"`` (frequency), ``"t"`` (time),
+            or ``"none"``. ``"f"`` ties the network to `n_mels`, ``"t"`` to `input_frames`.
+        se_agg: How several axes are joined: ``"max"``, ``"avg"``, ``"add"`` or ``"min"``.
+        se_r: How much narrower squeezed vectors are.
+        strides: The four adjustable strides.
+        n_mels: Mel bands.
+        hop_size: Samples between frames of the spectrogram; 320 are 10 ms.
+        input_frames: Frames of a clip, for ``se_dims`` with ``"t"``; None for ten seconds.
+        dropout: Dropout before the last layer of the ``mlp`` head.
+        norm_momentum: Share of a batch in the running statistics of batch norms. The published 0.01 suits long
+            training; short training from scratch needs more (0.1).
+
+    Raises:
+        OptionError: An option has a value that cannot work.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        width_mult: float = 1.0,
+        head_type: str = "mlp",
+        attention_heads: int = 4,
+        se_dims: str = "c",
+        se_agg: str = "max",
+        se_r: int = 4,
+        strides: Sequence[int] = (2, 2, 2, 2),
+        n_mels: int = 128,
+        hop_size: int = 320,
+        input_frames: int | None = None,
+        dropout: float = 0.2,
+        norm_momentum: float = 0.01,
+    ) -> None:
+        super().__init__(
+            num_classes,
+            width_mult=width_mult,
+            head_type=head_type,
+            attention_heads=attention_heads,
+            strides=strides,
+            n_mels=n_mels,
+            hop_size=hop_size,
+            dropout=dropout,
+            norm_momentum=norm_momentum,
+        )
+        axes = "" if se_dims == "none" else se_dims
+        require(
+            bool(se_dims) and set(axes) <= set(AXES) and len(set(axes)) == len(axes),
+            "se_dims",
+            se_dims,
+            "Give letters of 'cft', each at most once, or 'none'.",
+        )
+        require_choice("se_agg", se_agg, JOINS)
+        require(se_r >= 1, "se_r", se_r, "Give at least 1.")
+        if input_frames is None:
+            input_frames = 1 + (CLIP_SECONDS * self.sample_rate - 1) // hop_size
+        require(input_frames >= 1, "input_frames", input_frames, "Give at least 1 frame.")
+
+        stem = make_divisible(STEM_CHANNELS * width_mult)
+        layers: list[nn.Module] = [
+            conv_norm(1, stem, 3, stride=STEM_STRIDE, act="HS", momentum=norm_momentum)
+        ]
+        bands, frames = reduced(n_mels, STEM_STRIDE), reduced(input_frames, STEM_STRIDE)
+        for shape in block_shapes(width_mult, strides):
+            bands, frames = reduced(bands, shape.stride), reduced(frames, shape.stride)
+            sizes = {"c": shape.expanded_channels, "f": bands, "t": frames}
+            layers.append(
+                InvertedResidual(
+                    shape,
+                    {axis: sizes[axis] for axis in axes} if shape.attention else {},
+                    join=se_agg,
+                    reduction=se_r,
+                    momentum=norm_momentum,
+                )
+            )
+        last = self.embedding_dim // LAST_EXPANSION
+        layers.append(conv_norm(last, self.embedding_dim, 1, act="HS", momentum=norm_momentum))
+        self.features = nn.Sequential(*layers)
+        initialise(list(self.features.modules()))
+        self.classifier = self._make_head()
+
+    def forward_spectrogram(self, spectrogram: Tensor | None, video: Tensor | None = None) -> Tensor:
+        """Feature map (batch, `embedding_dim`, f, t) of a spectrogram (batch, bands, frames); *video* is not used."""
+        assert spectrogram is not None
+        features: Tensor = self.features(spectrogram.unsqueeze(1))
+        return features

@@ -1,0 +1,94 @@
+"""A network of a few dozen parameters that follows the whole contract; registered as ``tiny`` by a fixture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audiotag.errors import OptionError
+from audiotag.models.backbone import Backbone, ClassRows, FrontEnd
+
+SAMPLE_RATE = 8000
+FRAME_SAMPLES = 80
+BANDS = 8
+
+
+class TinyFrontEnd(FrontEnd):
+    """Log energies of eight slices of each 10 ms frame."""
+
+    sample_rate = SAMPLE_RATE
+    frame_rate = SAMPLE_RATE / FRAME_SAMPLES
+    bands = BANDS
+    padding_value = -5.0
+
+    def forward(self, waveform: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        short = -waveform.shape[-1] % FRAME_SAMPLES
+        waveform = nn.functional.pad(waveform, (0, short))
+        slices = waveform.reshape(len(waveform), -1, BANDS, FRAME_SAMPLES // BANDS)
+        return (slices.square().mean(-1) + 1e-5).log().transpose(1, 2) / 2
+
+
+class TinyBackbone(Backbone):
+    sample_rate = SAMPLE_RATE
+    ignored_keys = ("front_end_constants.",)
+
+    def __init__(self, num_classes: int, width: int = 4, head_type: str = "linear") -> None:
+        super().__init__()
+        if head_type not in ("linear", "mlp"):
+            raise OptionError(f"there is no head_type {head_type!r}", fix="It may be linear or mlp.")
+        self.front_end = TinyFrontEnd()
+        self.embedding_dim = width
+        self.head_type = head_type
+        self.temperature = 1.0
+        self.conv = nn.Conv1d(BANDS, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm1d(width)
+        self.reset_head(num_classes)
+
+    @property
+    def frame_rate(self) -> float:
+        return self.front_end.frame_rate
+
+    def forward_spectrogram(self, spectrogram: Tensor | None, video: Tensor | None = None) -> Tensor:
+        return torch.relu(self.norm(self.conv(spectrogram)))
+
+    def pool(self, features: Tensor) -> Tensor:
+        return features.mean(-1)
+
+    def frames(self, features: Tensor) -> Tensor:
+        return features.transpose(1, 2)
+
+    def forward_head(self, head_input: Tensor) -> Tensor:
+        return self.classifier(head_input)
+
+    def reset_head(self, num_classes: int) -> None:
+        device = self.conv.weight.device
+        layers: list[nn.Module] = []
+        if self.head_type == "mlp":
+            layers += [nn.Linear(self.embedding_dim, 6, device=device), nn.ReLU()]
+        last = 6 if self.head_type == "mlp" else self.embedding_dim
+        layers.append(nn.Linear(last, num_classes, device=device))
+        self.classifier = nn.Sequential(*layers)
+        self.num_classes = num_classes
+
+    def head_modules(self) -> Mapping[str, nn.Module]:
+        return {"classifier": self.classifier}
+
+    def class_rows(self) -> Mapping[str, ClassRows]:
+        last = len(self.classifier) - 1
+        dim = self.classifier[last].in_features
+        return {
+            f"classifier.{last}.weight": ClassRows((-1, dim), 0),
+            f"classifier.{last}.bias": ClassRows((-1,), 0),
+        }
+
+    def convert_published(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {key.replace("stem_conv.", "conv."): value for key, value in state.items()}
+
+    def extra_state(self) -> dict[str, Any]:
+        return {"temperature": self.temperature}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        self.temperature = float(state["temperature"])
