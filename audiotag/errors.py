@@ -6,7 +6,6 @@ Each message says what happened, to which file or name, and what to do about it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class AudiotagError(Exception):
@@ -96,6 +95,8 @@ class MissingExtraError(AudiotagError):
 
 def suggest(name: str, known: Iterable[str], count: int = 3) -> str | None:
     """A sentence with the *known* names closest to *name*, or None where nothing is close."""
+    from difflib import get_close_matches
+
     choices = {candidate.lower(): candidate for candidate in known}
     close = get_close_matches(name.lower(), list(choices), n=count, cutoff=0.6)
     if not close:

@@ -193,7 +193,7 @@ class LabelSet(Sequence[Label]):
                     where=source,
                     fix="Each line is: index,mid,display_name",
                 )
-            if row.get(None):  # type: ignore[call-overload] # DictReader keeps surplus values under None
+            if row.get(None):  # DictReader keeps surplus values under None
                 raise LabelError(
                     f"line {line} has too many values",
                     where=source,

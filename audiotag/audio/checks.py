@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from audiotag.errors import AudioError
 
 LOUDEST = 32.0
-"""Largest magnitude taken for sound in [−1, 1]: 30 dB above full scale, more than any float recorder's headroom in use."""
+"""Largest magnitude taken for sound in [−1, 1]: 30 dB above full scale, the headroom that float recorders use."""
 
 
 def check_samples(waveform: NDArray[np.float32], where: object = None) -> None:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from audiotag.errors import AudioError, MissingExtraError
 
-CONTAINER_SUFFIXES = frozenset(
-    ".3gp .aac .ac3 .amr .ape .asf .avi .dts .eac3 .flv .m4a .m4b .m4v .mka .mkv .mov .mp2 .mp4 .mpeg .mpg .mts .ogv "
-    ".tta .ts .webm .wma .wmv .wv".split()
+_ENDINGS = (
+    ".3gp .aac .ac3 .amr .ape .asf .avi .dts .eac3 .flv .m4a .m4b .m4v .mka .mkv .mov .mp2 "
+    ".mp4 .mpeg .mpg .mts .ogv .tta .ts .webm .wma .wmv .wv"
 )
+CONTAINER_SUFFIXES = frozenset(_ENDINGS.split())
 """Endings of files that PyAV is tried on."""
 
 
@@ -46,7 +47,7 @@ def _open(path: Path) -> tuple[Any, Any, type[Exception]]:
 
 
 def probe_container(path: Path) -> tuple[int, int, float, str]:
-    """(sample rate in Hz, channels, seconds as the container states them, name of the format) of the first sound stream.
+    """Sample rate (Hz), channels, seconds as the container states them, and format of the first sound stream.
 
     Raises:
         AudioError: The file is not a recording.

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from audiotag.audio.checks import check_samples
 from audiotag.audio.containers import CONTAINER_SUFFIXES, container_blocks, probe_container
-from audiotag.audio.integrity import check_complete
+from audiotag.audio.integrity import EndlessWav, check_complete
 from audiotag.audio.resampling import StreamResampler
 from audiotag.errors import AudioError, OptionError
 
-AUDIO_SUFFIXES = CONTAINER_SUFFIXES | frozenset(
-    ".aif .aifc .aiff .au .bwf .caf .flac .mp3 .oga .ogg .opus .rf64 .snd .w64 .wav .wave".split()
-)
+_ENDINGS = ".aif .aifc .aiff .au .bwf .caf .flac .mp3 .oga .ogg .opus .rf64 .snd .w64 .wav .wave"
+AUDIO_SUFFIXES = CONTAINER_SUFFIXES | frozenset(_ENDINGS.split())
 """Endings, in lower case, of files that are taken for recordings when a folder is searched."""
 
 _BLOCK_VALUES = 1 << 21
@@ -29,6 +28,9 @@ _BLOCK_VALUES = 1 << 21
 
 _UNKNOWN_FRAMES = 1 << 62
 """libsndfile gives more frames than this for a file whose header leaves the length open."""
+
+_MP3_SLACK = 2 * 1152
+"""Samples that an MP3 may lack: without a header for it, libsndfile estimates its length from its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +168,8 @@ def _check_file(path: str | Path) -> Path:
 def _open(path: Path) -> soundfile.SoundFile | None:
     """Open a recording with libsndfile; None where PyAV has to read it."""
     try:
-        whole = check_complete(path)
-        sound = soundfile.SoundFile(path)
+        header = check_complete(path)
+        sound = soundfile.SoundFile(path) if header.size_at is None else _EndlessSound(path, header.size_at)
     except soundfile.LibsndfileError as error:
         if path.suffix.lower() in CONTAINER_SUFFIXES:
             return None
@@ -181,10 +183,27 @@ def _open(path: Path) -> soundfile.SoundFile | None:
     if sound.frames == 0:
         sound.close()
         raise AudioError("the recording has no samples", where=path, fix="Leave it out, or record it again.")
-    if not whole or sound.frames > _UNKNOWN_FRAMES:
+    if not header.reliable or sound.frames > _UNKNOWN_FRAMES:
         sound.close()
         return None
     return sound
+
+
+class _EndlessSound(soundfile.SoundFile):  # type: ignore[misc] # soundfile has no types
+    """A WAV without a length; closes the file object that libsndfile reads through, too."""
+
+    def __init__(self, path: Path, size_at: int) -> None:
+        self._source = EndlessWav(path, size_at)
+        try:
+            super().__init__(self._source)
+        except BaseException:
+            self._source.close()
+            raise
+
+    def close(self) -> None:
+        """Close both."""
+        super().close()
+        self._source.close()
 
 
 def _soundfile_blocks(
@@ -204,6 +223,8 @@ def _soundfile_blocks(
             while position < end:
                 block = sound.read(min(size, end - position), dtype="float32", always_2d=True)
                 if len(block) == 0:
+                    if sound.format == "MP3" and end - position <= _MP3_SLACK:
+                        return
                     raise AudioError(
                         f"the file is truncated: it promises {sound.frames} samples and holds {position}",
                         where=path,

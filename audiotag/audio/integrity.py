@@ -6,10 +6,12 @@ of a page and an MP3 that lost its second half all open as shorter recordings. H
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from audiotag.errors import AudioError
 
@@ -20,13 +22,25 @@ _OGG_TAIL = 65_536 + 512
 """Bytes at the end of an Ogg file that hold at least one whole page header: a page has at most 65 307 bytes."""
 
 
-def check_complete(path: Path) -> bool:
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the header of a recording is worth.
+
+    Attributes:
+        reliable: False where libsndfile would guess the length wrong: an MP3 of variable bit rate without a header for
+            it.
+        size_at: Position of a WAV's size of its sound, where that is 0 although sound follows (the writer was stopped
+            before it could fill it in); None otherwise.
+    """
+
+    reliable: bool = True
+    size_at: int | None = None
+
+
+def check_complete(path: Path) -> Header:
     """Compare what the header of a recording promises with the bytes that are there.
 
     Knows WAV (RIFF, RIFX, RF64, BW64), Wave64, AIFF, AU, CAF, Ogg and MP3; says nothing about other files.
-
-    Returns:
-        False where libsndfile would guess the length wrong: an MP3 of variable bit rate without a header for it.
 
     Raises:
         AudioError: The file is truncated.
@@ -35,7 +49,10 @@ def check_complete(path: Path) -> bool:
     with path.open("rb") as file:
         magic = file.read(16)
         if magic[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
-            _check_chunk(path, size, _riff_data(file, magic[:4]))
+            chunk = _riff_data(file, magic[:4])
+            _check_chunk(path, size, chunk)
+            if chunk is not None and chunk[1] == 0 and size > chunk[0]:
+                return Header(size_at=chunk[0] - 4)
         elif magic[:4] == b"riff":
             _check_chunk(path, size, _wave64_data(file))
         elif magic[:4] == b"FORM":
@@ -47,8 +64,30 @@ def check_complete(path: Path) -> bool:
         elif magic[:4] == b"OggS":
             _check_ogg(path, size, file)
         elif magic[:3] == b"ID3" or (magic[:1] == b"\xff" and len(magic) > 1 and magic[1] & 0xE0 == 0xE0):
-            return _check_mp3(path, size, file)
-    return True
+            return Header(reliable=_check_mp3(path, size, file))
+    return Header()
+
+
+class EndlessWav(io.FileIO):
+    """A WAV whose size of sound reads as unknown, so that libsndfile reads up to the end of the file.
+
+    Args:
+        path: The file.
+        size_at: Position of the four bytes of that size.
+    """
+
+    def __init__(self, path: Path, size_at: int) -> None:
+        super().__init__(path, "rb")
+        self._size_at = size_at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into *buffer*, with the size replaced."""
+        begin = self.tell()
+        count = super().readinto(buffer) or 0
+        view = memoryview(buffer).cast("B")
+        for position in range(max(begin, self._size_at), min(begin + count, self._size_at + 4)):
+            view[position - begin] = 0xFF
+        return count
 
 
 def _truncated(path: Path, promised: str, found: str) -> AudioError:
@@ -74,7 +113,7 @@ def _check_chunk(path: Path, size: int, chunk: tuple[int, int] | None) -> None:
 def _data_chunk(
     file: BinaryIO, begin: int, width: int, order: str, wanted: bytes, *, padded: bool = True
 ) -> tuple[int, int] | None:
-    """Position and size of the chunk *wanted*; each chunk is a name of 4 bytes, a size of *width* bytes, and its content."""
+    """Position and size of the chunk *wanted*: chunks are a name of 4 bytes, a size of *width* bytes, content."""
     while True:
         file.seek(begin)
         header = file.read(4 + width)

@@ -62,7 +62,7 @@ class Window:
     @property
     def stop(self) -> int:
         """Position after its last sample."""
-        return self.start + self.samples.shape[-1]
+        return self.start + self.samples.size
 
 
 def window_starts(total: int, window: int, hop: int) -> list[int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiotag.cli.options import json_option, option_option
+from audiotag.cli.columns import print_columns
+from audiotag.cli.options import echo_json, json_option, option_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.host import get_host
@@ -45,27 +45,22 @@ def list_models(as_json: bool, family: str | None, published: bool) -> None:
         if (family is None or spec.family == family) and (not published or spec.weights is not None)
     ]
     if as_json:
-        click.echo(json.dumps([facts(spec, store) for spec in specs], indent=2, ensure_ascii=False))
+        echo_json([facts(spec, store) for spec in specs])
         return
     if not specs:
         click.echo("No model is registered. Plugins bring them: pip install audiotag-mobilenet-baseline")
         return
-    from rich.console import Console
-    from rich.table import Table
+    print_columns(
+        ("NAME", "FAMILY", "RATE", "CLASSES", "HERE", "PUBLISHED RESULT"),
+        [_row(spec, store) for spec in specs],
+        right=("RATE", "CLASSES"),
+    )
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("NAME", "FAMILY", "RATE", "CLASSES"):
-        table.add_column(column, no_wrap=True, justify="right" if column in ("RATE", "CLASSES") else "left")
-    table.add_column("PUBLISHED RESULT")
-    table.add_column("HERE", no_wrap=True)
-    for spec in specs:
-        result = next((f"{figure} {value:g}" for figure, value in spec.figures.items()), "")
-        kind = "family" if spec.weights is None else _here(store, spec.weights)
-        table.add_row(
-            spec.name, spec.family, f"{spec.sample_rate // 1000} kHz", str(spec.num_classes or ""), result, kind
-        )
-    # Wide enough for every name where the output is piped on.
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+
+def _row(spec: BackboneSpec, store: WeightsStore) -> tuple[str, ...]:
+    here = "family" if spec.weights is None else _here(store, spec.weights)
+    result = next((f"{figure} {value:g}" for figure, value in spec.figures.items()), "")
+    return (spec.name, spec.family, f"{spec.sample_rate // 1000} kHz", str(spec.num_classes or ""), here, result)
 
 
 def _here(store: WeightsStore, weights: Weights) -> str:
@@ -119,7 +114,7 @@ def info(name: str, as_json: bool) -> None:
 
     found = facts(get_host().backbone(name), WeightsStore())
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        echo_json(found)
         return
     for key, value in found.items():
         if isinstance(value, dict):
@@ -127,7 +122,7 @@ def info(name: str, as_json: bool) -> None:
                 click.echo(f"{_title(key)}:")
             for inner, detail in value.items():
                 if detail not in ("", None):
-                    click.echo(f"  {_title(inner)}: {_text(detail)}")
+                    click.echo(f"  {inner}: {_text(detail)}")
         elif value not in ("", None):
             click.echo(f"{_title(key)}: {_text(value)}")
 
@@ -236,9 +231,9 @@ def complexity(name: str, seconds: float, num_classes: int | None, options: dict
 
     measured = measure_complexity(create_backbone(name, num_classes, **options), seconds).to_dict()
     if as_json:
-        click.echo(json.dumps({"name": name, **measured}, indent=2))
+        echo_json({"name": name, **measured})
         return
     click.echo(name)
     for key, value in measured.items():
-        shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _text(value)
-        click.echo(f"  {_title(key)}: {shown}")
+        unit = " bytes" if key.endswith("memory") else ""
+        click.echo(f"  {_title(key)}: {value:,}{unit}")

@@ -33,9 +33,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         key = key.strip().replace("-", "_")
         if not equals or not key.isidentifier():
-            raise OptionError(
-                f"{pair!r} is not of the form KEY=VALUE", fix="For example: --option width_mult=0.4"
-            )
+            raise OptionError(f"{pair!r} is not of the form KEY=VALUE", fix="For example: --option width_mult=0.4")
         if key in options:
             raise OptionError(f"the option {key!r} is given twice", fix="Give it once.")
         options[key] = _value(text.strip())
@@ -130,6 +128,13 @@ def model_option(
         help="Model name (see `audiotag models list`), or a run or checkpoint folder"
         + ("; may be repeated." if multiple else "."),
     )
+
+
+def echo_json(value: Any) -> None:
+    """Print *value* (plain JSON types) for programs to read."""
+    import json
+
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def json_option(function: _Function) -> _Function:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
 import click
 
-from audiotag.cli.options import json_option
+from audiotag.cli.columns import print_columns
+from audiotag.cli.options import echo_json, json_option
 from audiotag.host import PluginRecord, get_host
 
 _KINDS = {
@@ -17,6 +15,7 @@ _KINDS = {
     "sampling_policies": "sampling policies",
     "commands": "commands",
 }
+_COLOURS = {"loaded": "green", "failed": "red", "skipped": "yellow"}
 _FEW = 5
 
 
@@ -31,23 +30,21 @@ def list_plugins(as_json: bool) -> None:
     """List plugins with their status and what they provide; problems stand below the table."""
     records = get_host().plugins
     if as_json:
-        click.echo(json.dumps([record.to_dict() for record in records], indent=2, ensure_ascii=False))
+        echo_json([record.to_dict() for record in records])
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("NAME", "DISTRIBUTION", "VERSION", "STATUS"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("PROVIDES")
-    colours = {"loaded": "green", "failed": "red", "skipped": "yellow"}
-    for record in records:
-        status = f"[{colours[record.status]}]{record.status}[/]"
-        table.add_row(
-            escape(record.name), escape(record.distribution), escape(record.version), status, escape(provided(record))
-        )
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+    print_columns(
+        ("NAME", "DISTRIBUTION", "VERSION", "STATUS", "PROVIDES"),
+        [
+            (
+                record.name,
+                record.distribution,
+                record.version,
+                click.style(record.status, fg=_COLOURS[record.status]),
+                provided(record),
+            )
+            for record in records
+        ],
+    )
     for record in records:
         for problem in record.problems:
             click.echo(f"{record.name} ({record.label}): {problem}")

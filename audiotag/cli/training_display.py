@@ -20,7 +20,7 @@ class RichReporter(Reporter):
     """Shows a run on stderr, live on a terminal and as plain lines elsewhere; results go to stdout."""
 
     def __init__(self) -> None:
-        self.console = Console(file=sys.stderr, highlight=False)
+        self.console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._steps = 0

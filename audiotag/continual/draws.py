@@ -13,7 +13,8 @@ BLOCK = 1024
 """Numbers drawn at a time; a call into numpy costs far more than one number."""
 
 _BIT_GENERATORS = {
-    kind.__name__: kind for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64, np.random.MT19937)
+    kind.__name__: kind
+    for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64, np.random.MT19937)
 }
 
 

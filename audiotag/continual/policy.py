@@ -128,10 +128,10 @@ class StoragePolicy(ABC):
         """Whatever a subclass remembers beyond this class, options included, as plain JSON types."""
         return {}
 
-    def load_extra_state(self, state: dict[str, Any]) -> None:
+    def load_extra_state(self, state: dict[str, Any]) -> None:  # noqa: B027 # nothing more to take over by default
         """Take over what `extra_state` returned; KeyError, TypeError or ValueError where it does not fit."""
 
-    def extend_extra(self, count: int) -> None:
+    def extend_extra(self, count: int) -> None:  # noqa: B027 # nothing to extend by default
         """Make room for *count* new classes in what `extra_state` holds."""
 
     # What the user of a policy calls
@@ -194,7 +194,9 @@ class StoragePolicy(ABC):
         labels = example.labels
         self._check_labels(labels, example.id)
         if example.id in self.index:
-            raise OptionError("an example of this id is stored already", where=example.id, fix="Give each clip an id of its own.")
+            raise OptionError(
+                "an example of this id is stored already", where=example.id, fix="Give each clip an id of its own."
+            )
         self.offers += 1
         for label in labels:
             self.offered[label] += 1

@@ -92,7 +92,7 @@ def require_files(clips: ClipSet) -> None:
     if missing:
         names = ", ".join(map(str, missing[:_MAX_NAMED])) + (", …" if len(missing) > _MAX_NAMED else "")
         raise ManifestError(
-            f"{len(missing)} of the recordings do not exist: {names}",
+            f"recordings are missing ({len(missing)}): {names}",
             where=clips.source,
             fix="Check the paths; relative ones start at the folder of the list, or at --root.",
         )

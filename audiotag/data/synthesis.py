@@ -42,10 +42,13 @@ def _bands(time: Waveform, low: float, high: float, generator: np.random.Generat
 
 
 def doorbell(time: Waveform, generator: np.random.Generator) -> Waveform:
-    """Ding, dong: two decaying tones, the second lower."""
-    pitch, start = generator.uniform(600, 800), generator.uniform(0.0, 0.4)
-    high = np.sin(2 * np.pi * pitch * time) * _decay(time, start, 0.7)
-    return high + np.sin(2 * np.pi * pitch * 0.8 * time) * _decay(time, start + generator.uniform(0.4, 0.6), 0.9)
+    """Ding, dong, again and again: two decaying tones, the second lower."""
+    pitch, pause = generator.uniform(600, 800), generator.uniform(0.4, 0.6)
+    wave = np.zeros_like(time)
+    for start in np.arange(generator.uniform(0.0, 0.4), float(time[-1]), generator.uniform(1.8, 2.4)):
+        wave += np.sin(2 * np.pi * pitch * time) * _decay(time, start, 0.7)
+        wave += np.sin(2 * np.pi * pitch * 0.8 * time) * _decay(time, start + pause, 0.9)
+    return wave
 
 
 def smoke_alarm(time: Waveform, generator: np.random.Generator) -> Waveform:
@@ -149,7 +152,7 @@ def mix_clip(mids: list[str], rate: int, seconds: float, channels: int, generato
     wave = 0.01 * generator.standard_normal(len(time))
     for mid in mids:
         sound = CLASSES[mid][1](time, generator)
-        wave = wave + sound / max(float(np.abs(sound).max()), 1e-9) * 10 ** (generator.uniform(-8, 0) / 20)
+        wave = wave + sound / max(float(np.abs(sound).max()), 1e-9) * 10 ** (generator.uniform(-6, 0) / 20)
     wave = wave / float(np.abs(wave).max()) * generator.uniform(0.3, 0.95)
     balance = generator.uniform(0.5, 1.0, size=channels)
     return wave[:, None] * balance
@@ -173,7 +176,7 @@ def write_set(folder: str | Path, *, clips: int = 320, seed: int = 0, minutes: f
         # The first class takes turns, so that every class is heard in every part.
         mids = [labels.mids[number % len(labels)]]
         others = [mid for mid in labels.mids if mid not in mids]
-        mids += [str(mid) for mid in generator.choice(others, size=generator.choice([0, 1, 2], p=[0.4, 0.4, 0.2]), replace=False)]
+        mids += [str(mid) for mid in generator.choice(others, size=generator.choice([0, 1, 2], p=[0.4, 0.45, 0.15]), replace=False)]
         rate, channels = int(generator.choice(RATES)), int(generator.choice([1, 1, 2]))
         wave = mix_clip(mids, rate, float(generator.uniform(2.0, 5.0)), channels, generator)
         name = f"audio/clip_{number:04d}.{generator.choice(['wav', 'flac'])}"

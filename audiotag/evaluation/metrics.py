@@ -205,8 +205,8 @@ def top_k_accuracy(targets: ArrayLike, scores: ArrayLike, k: int) -> float:
     if not 1 <= k <= truth.shape[1]:
         raise OptionError(f"top {k} of {truth.shape[1]} classes", fix=f"Give a number from 1 to {truth.shape[1]}.")
     order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    labelled: Bools = truth.any(axis=1)
-    found: Bools = np.take_along_axis(truth, order, axis=1).any(axis=1)
+    labelled = np.asarray(truth.any(axis=1))
+    found = np.asarray(np.take_along_axis(truth, order, axis=1).any(axis=1))
     return float(found[labelled].mean()) if labelled.any() else float("nan")
 
 

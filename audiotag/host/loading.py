@@ -124,7 +124,7 @@ def _load(record: PluginRecord, entry: EntryPoint) -> dict[str, list[Any]]:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise PluginError(
-            f"{_first_line(error)}",
+            "; ".join(line.strip() for line in str(error).splitlines() if line.strip()),
             fix=f"The hooks are {', '.join(HOOKS)}; none takes an argument.",
         ) from error
     collected: dict[str, list[Any]] = {}
@@ -133,15 +133,14 @@ def _load(record: PluginRecord, entry: EntryPoint) -> dict[str, list[Any]]:
         if not caller.get_hookimpls():
             continue
         record.hooks.append(hook)
-        for specs in caller():
+        results = caller()
+        if len(results) < len(caller.get_hookimpls()):  # pluggy leaves out a None
+            raise PluginError(f"{hook} returned nothing", fix=f"Return a list of {spec_class.__name__}.")
+        for specs in results:
             checked = _check_specs(hook, specs, spec_class)
             collected.setdefault(kind, []).extend(checked)
             record.provides.setdefault(kind, []).extend(spec.name for spec in checked)
     return collected
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _check_specs(hook: str, specs: object, spec_class: type) -> list[Any]:

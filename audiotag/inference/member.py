@@ -82,7 +82,9 @@ class Member:
         self._network: Any = None
         rate = model.backbone.sample_rate
         spec = model.spec
-        longest = max(LONGEST_PASS_SECONDS, model.clip_seconds) if spec.max_seconds is None else spec.max_seconds
+        longest = model.max_seconds
+        if longest is None:
+            longest = max(LONGEST_PASS_SECONDS, model.clip_seconds)
         self.sample_rate = rate
         self.needs_waveform = "waveform" in model.backbone.inputs
         self.needs_video = "video" in model.backbone.inputs
@@ -105,7 +107,7 @@ class Member:
         return self._network
 
     def pieces(self, waveform: NDArray[np.float32], sample_rate: int) -> list[NDArray[np.float32]]:
-        """Cut one waveform (samples,) into inputs: itself, repeated to the least length; or windows where it is too long."""
+        """Inputs from one waveform (samples,): itself, repeated to the least length; windows where it is too long."""
         waveform = resample(waveform, sample_rate, self.sample_rate)
         if waveform.size <= self._max_samples:
             return [tile_to(waveform, self._min_samples)]
@@ -162,14 +164,15 @@ class Member:
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Frame embeddings (frames, dim) of one waveform (samples,), and the seconds of their middles.
 
-        A waveform longer than one pass goes in windows; where the last overlaps the one before, each moment is given once.
+        A waveform longer than one pass goes in windows; where the last overlaps the one before, each moment is
+        given once.
         """
         own = resample(waveform, sample_rate, self.sample_rate)
         pieces = self.pieces(own, self.sample_rate)
         starts = [0] if len(pieces) == 1 else window_starts(own.size, self._clip_samples, self._clip_samples)
         rate = float(self.network.frame_rate)
         parts: list[NDArray[np.float32]] = []
-        times: list[NDArray[np.float64]] = []
+        times: list[NDArray[np.floating]] = []
         done = 0.0
         for start, piece in zip(starts, pieces, strict=True):
             inputs = self._inputs([piece], None if picture is None else [picture], [0])
@@ -184,7 +187,7 @@ class Member:
             parts.append(frames[wanted])
             times.append(middles[wanted])
             done = end
-        return np.concatenate(parts), np.concatenate(times)
+        return np.concatenate(parts), np.concatenate(times).astype(np.float64)
 
     def _inputs(
         self,

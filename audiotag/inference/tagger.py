@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from audiotag.audio.checks import check_samples
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import AudioError, AudiotagError, OptionError
-from audiotag.inference.ahead import iterate_ahead, map_ahead
-from audiotag.inference.combine import EnsembleMode, check_ensemble, combine_logits, scores_of
+from audiotag.inference.ahead import iterate_ahead
+from audiotag.inference.combine import EnsembleMode, scores_of
+from audiotag.inference.engine import Engine
 from audiotag.inference.events import detect_events, events_frame
-from audiotag.inference.member import Member, choose_device
-from audiotag.inference.sound import Sound, SoundReader, as_clip
+from audiotag.inference.sound import as_clip
 from audiotag.inference.tags import TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
 from audiotag.labels import LabelSet
 from audiotag.models.loading import load_model
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 DEFAULT_THRESHOLD = 0.5
 """Score from which a class counts as heard where neither the caller nor the model says otherwise."""
 
-_Batch = tuple[NDArray[np.float32], NDArray[np.float32] | None]
+_CPU_BATCH = 4
+"""Larger batches leave the caches of a CPU and are slower: four ten-second clips took less time each than eight."""
+_ACCELERATOR_BATCH = 32
 
 
 def load(
@@ -72,13 +74,15 @@ def load(
 class Tagger:
     """A model, or several, ready to tag.
 
-    Input is mono sound at any rate, in [−1, 1]. A clip shorter than a network takes is repeated up to that length; one
-    longer than it takes in one pass goes through in windows of the trained length, the last of which ends with the clip,
-    and the windows' logits (embeddings) are averaged. Inputs are never padded against each other: a clip scores the
-    same alone and in a batch. Scores are a sigmoid of each logit, or a softmax where the model is single-label.
+    Input is mono sound at any rate, in [−1, 1]. A clip shorter than a network takes is repeated up to that
+    length; one longer than it takes in one pass (60 s where its spec gives no bound) goes through in windows of
+    the trained length, the last of which ends with the clip, and the windows' logits (embeddings) are averaged.
+    Inputs are never padded against each other: a clip scores the same alone and in a batch. Scores are a sigmoid
+    of each logit, or a softmax where the model is single-label.
 
     Args:
-        models: The model, or the members of an ensemble: the same classes in any order, matched by mid; rates may differ.
+        models: The model, or the members of an ensemble: the same classes in any order, matched by mid; sample
+            rates may differ.
         device: As `choose_device` takes it.
         precision: ``"32"``, ``"bf16-mixed"`` or ``"16-mixed"`` (and ``"bf16"``, ``"16"`` for short).
         accelerate: Compute with a copy made for speed (on the CPU). Without it the model's own network is used, and is
@@ -96,6 +100,7 @@ class Tagger:
         sample_rate: Hz that recordings are read at: the highest of the members.
         clip_seconds: Length of clip that the (first) network was trained on.
         name: What outputs call it.
+        default_batch_size: Clips computed at a time where the caller does not say.
     """
 
     def __init__(
@@ -108,28 +113,17 @@ class Tagger:
         ensemble: EnsembleMode = "logits",
     ) -> None:
         models = [models] if isinstance(models, Model) else list(models)
-        self._columns = check_ensemble(models, ensemble)
-        self._ensemble: EnsembleMode = ensemble
-        self.device = choose_device(device)
-        self._members = [Member(model, self.device, precision, accelerate) for model in models]
+        self._engine = Engine(models, device, precision, accelerate, ensemble)
         first = models[0]
         self.labels: LabelSet = first.labels
         self.single_label: bool = first.single_label
         self.thresholds: NDArray[np.float64] | None = None
         if len(models) == 1 and first.thresholds is not None:
             self.thresholds = per_class_thresholds(first.thresholds, len(first.labels))
-        self.sample_rate: int = max(member.sample_rate for member in self._members)
-        self.clip_seconds: float = self._members[0].clip_seconds
+        self.sample_rate: int = self._engine.sample_rate
+        self.clip_seconds: float = self._engine.members[0].clip_seconds
         self.name: str = " + ".join(model.name for model in models)
-        shapes = {model.backbone.video_shape for model in models if "video" in model.backbone.inputs}
-        if len(shapes) > 1:
-            raise OptionError(f"the models take pictures of different shapes: {shapes}", fix="Use one of them.")
-        self._reader = SoundReader(
-            self.sample_rate,
-            hears=any(member.needs_waveform for member in self._members),
-            video_shape=next(iter(shapes), None),
-            longest_seconds=min(member.longest_seconds for member in self._members),
-        )
+        self.default_batch_size: int = _CPU_BATCH if self._engine.device.type == "cpu" else _ACCELERATOR_BATCH
 
     def logits(
         self, waveform: ArrayLike | torch.Tensor, sample_rate: int, *, video: ArrayLike | torch.Tensor | None = None
@@ -149,7 +143,7 @@ class Tagger:
             OptionError: The model needs pictures and there are none.
         """
         waveforms, pictures = self._check_input(waveform, sample_rate, video)
-        return self._score(waveforms, pictures, sample_rate, batch_size=8)[0]
+        return self._engine.score(waveforms, pictures, sample_rate, self.default_batch_size)[0]
 
     def scores(
         self, waveform: ArrayLike | torch.Tensor, sample_rate: int, *, video: ArrayLike | torch.Tensor | None = None
@@ -174,17 +168,17 @@ class Tagger:
             video: Pictures, for models that see.
 
         Returns:
-            float32 (batch, dim) for clips; for frames the pair float32 (batch, frames, dim), float64 (frames,): the second
-            in the middle of each frame.
+            float32 (batch, dim) for clips; for frames the pair float32 (batch, frames, dim), float64 (frames,): the
+            second in the middle of each frame.
 
         Raises:
             AudioError: As `logits` raises.
             OptionError: *kind* is unknown, or the tagger is an ensemble.
         """
-        member = self._only_member()
+        member = self._engine.only_member()
         waveforms, pictures = self._check_input(waveform, sample_rate, video)
         if kind == "clip":
-            embeddings = self._score(waveforms, pictures, sample_rate, batch_size=8, embed=True)[1]
+            embeddings = self._engine.score(waveforms, pictures, sample_rate, self.default_batch_size, embed=True)[1]
             assert embeddings is not None
             return embeddings
         if kind != "frame":
@@ -196,7 +190,12 @@ class Tagger:
         return np.stack([frames for frames, _ in parts]), parts[0][1]
 
     def tag(
-        self, path: str | Path | Clip, top: int | None = 10, threshold: ArrayLike | None = None, *, batch_size: int = 8
+        self,
+        path: str | Path | Clip,
+        top: int | None = 10,
+        threshold: ArrayLike | None = None,
+        *,
+        batch_size: int | None = None,
     ) -> Tags:
         """Tag one recording of any length.
 
@@ -204,7 +203,7 @@ class Tagger:
             path: The recording, or a clip of one.
             top: How many classes at most; None for all.
             threshold: Least score, one for all or one for each class (`thresholds`); None for no bound.
-            batch_size: Clips computed at a time.
+            batch_size: Clips computed at a time; None for `default_batch_size`.
 
         Raises:
             AudioError: The recording cannot be read.
@@ -219,7 +218,7 @@ class Tagger:
         *,
         top: int | None = 10,
         threshold: ArrayLike | None = None,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         workers: int = 2,
         embeddings: bool = False,
     ) -> Iterator[TaggedFile]:
@@ -229,20 +228,22 @@ class Tagger:
             paths: Recordings, or clips of them; may be an iterator without end.
             top: How many classes of each at most; None for all.
             threshold: Least score, one for all or one for each class; None for no bound.
-            batch_size: Clips computed at a time.
+            batch_size: Clips computed at a time; None for `default_batch_size`.
             workers: Threads that read.
             embeddings: Whether each result has its embedding.
 
         Yields:
-            One result of each recording, in the order given. One that cannot be read has an `error`, and the rest goes on.
+            One result of each recording, in the order given. One that cannot be read has an `error`, and the rest
+            goes on.
 
         Raises:
             OptionError: A setting cannot be.
         """
-        if batch_size < 1 or workers < 1:
-            raise OptionError(f"batch_size is {batch_size} and workers is {workers}", fix="Give at least 1.")
+        if workers < 1:
+            raise OptionError(f"workers is {workers}", fix="Give at least 1.")
+        batch_size = self._batch_size(batch_size)
         if embeddings:
-            self._only_member()
+            self._engine.only_member()
         return self._tag_files(map(as_clip, paths), top, threshold, batch_size, workers, embeddings)
 
     def _tag_files(
@@ -254,18 +255,17 @@ class Tagger:
         workers: int,
         embed: bool,
     ) -> Iterator[TaggedFile]:
-        for sound, outputs in self._score_clips(clips, batch_size, workers, embed):
-            clip = sound.clip
-            if isinstance(outputs, AudiotagError):
-                yield TaggedFile(clip.id, clip.path, error=outputs)
+        for output in self._engine.score_clips(clips, batch_size, workers, embed):
+            clip = output.clip
+            if output.logits is None:
+                yield TaggedFile(clip.id, clip.path, error=output.error)
                 continue
-            logits, embedding, seconds = outputs
-            scores = scores_of(logits, self.single_label)
+            scores = scores_of(output.logits, self.single_label)
             tags = select_tags(scores, self.labels, top=top, threshold=threshold)
-            yield TaggedFile(clip.id, clip.path, tags, None, seconds, scores, embedding)
+            yield TaggedFile(clip.id, clip.path, tags, None, output.seconds, scores, output.embedding)
 
     def score_clips(
-        self, clips: ClipSet | Iterable[Clip], *, batch_size: int = 8, workers: int = 2
+        self, clips: ClipSet | Iterable[Clip], *, batch_size: int | None = None, workers: int = 2
     ) -> tuple[NDArray[np.float32], list[tuple[str, AudiotagError]]]:
         """Logits of many clips, for evaluation; each clip's start and stop are honoured.
 
@@ -275,11 +275,11 @@ class Tagger:
         """
         logits = np.full((len(clips := tuple(clips)), len(self.labels)), np.nan, dtype=np.float32)
         errors: list[tuple[str, AudiotagError]] = []
-        for row, (sound, outputs) in enumerate(self._score_clips(clips, batch_size, workers, embed=False)):
-            if isinstance(outputs, AudiotagError):
-                errors.append((sound.clip.id, outputs))
-            else:
-                logits[row] = outputs[0]
+        for row, output in enumerate(self._engine.score_clips(clips, self._batch_size(batch_size), workers)):
+            if output.error is not None:
+                errors.append((output.clip.id, output.error))
+            elif output.logits is not None:
+                logits[row] = output.logits
         return logits, errors
 
     def score_windows(
@@ -288,7 +288,7 @@ class Tagger:
         window: float | None = None,
         hop: float | None = None,
         *,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         embeddings: bool = False,
     ) -> Iterator[WindowScores]:
         """Scores of the windows over a recording of any length, in bounded memory.
@@ -300,22 +300,21 @@ class Tagger:
             path: The recording, or a clip of one; times count from the clip's start.
             window: Seconds of a window; None for the length the network was trained on.
             hop: Seconds between beginnings, at most *window*; None for half a window.
-            batch_size: Windows computed at a time.
+            batch_size: Windows computed at a time; None for `default_batch_size`.
             embeddings: Whether each window has its embedding.
 
         Raises:
             AudioError: The recording cannot be read; possibly after some windows.
             OptionError: A setting cannot be.
         """
-        if batch_size < 1:
-            raise OptionError(f"batch_size is {batch_size}", fix="Give at least 1.")
+        batch_size = self._batch_size(batch_size)
         if embeddings:
-            self._only_member()
+            self._engine.only_member()
         window = self.clip_seconds if window is None else window
         hop = window / 2 if hop is None else hop
-        batches = self._reader.windows(as_clip(path), window, hop, batch_size)
+        batches = self._engine.reader.windows(as_clip(path), window, hop, batch_size)
         for batch in iterate_ahead(batches, depth=2):
-            logits, embedding = self._score(
+            logits, embedding = self._engine.score(
                 batch.waveforms, batch.pictures, self.sample_rate, batch_size, embed=embeddings
             )
             scores = scores_of(logits, self.single_label)
@@ -331,7 +330,7 @@ class Tagger:
         merge: float = 0.0,
         min_duration: float = 0.0,
         *,
-        batch_size: int = 8,
+        batch_size: int | None = None,
     ) -> pandas.DataFrame:
         """What is heard when, in a recording of any length and in bounded memory.
 
@@ -345,7 +344,7 @@ class Tagger:
             threshold: One for all or one for each class; None for the model's tuned ones, or else 0.5.
             merge: Events of a class at most this many seconds apart become one.
             min_duration: Shorter events, after merging, are left out.
-            batch_size: Windows computed at a time.
+            batch_size: Windows computed at a time; None for `default_batch_size`.
 
         Returns:
             DataFrame with the columns ``filename``, ``onset``, ``offset`` (seconds), ``event_label`` (display name) and
@@ -371,10 +370,12 @@ class Tagger:
             threshold = DEFAULT_THRESHOLD if self.thresholds is None else self.thresholds
         return per_class_thresholds(threshold, len(self.labels))
 
-    def _only_member(self) -> Member:
-        if len(self._members) > 1:
-            raise OptionError("an ensemble has no embedding of its own", where=self.name, fix="Load one model.")
-        return self._members[0]
+    def _batch_size(self, batch_size: int | None) -> int:
+        if batch_size is None:
+            return self.default_batch_size
+        if batch_size < 1:
+            raise OptionError(f"batch_size is {batch_size}", fix="Give at least 1.")
+        return batch_size
 
     def _check_input(
         self, waveform: ArrayLike | torch.Tensor, sample_rate: int, video: ArrayLike | torch.Tensor | None
@@ -392,94 +393,12 @@ class Tagger:
             return rows, None
         pictures = _as_float(video, "video")
         pictures = pictures[None] if pictures.ndim == 3 else pictures
-        if pictures.shape != (len(rows), *(self._reader.video_shape or pictures.shape[1:])):
+        if pictures.shape != (len(rows), *(self._engine.reader.video_shape or pictures.shape[1:])):
             raise OptionError(
                 f"pictures of shape {pictures.shape} do not fit {len(rows)} waveforms",
-                fix=f"Give (batch, channels, height, width), each picture {self._reader.video_shape}.",
+                fix=f"Give (batch, channels, height, width), each picture {self._engine.reader.video_shape}.",
             )
         return rows, list(pictures)
-
-    def _score(
-        self,
-        waveforms: Sequence[NDArray[np.float32]] | None,
-        pictures: Sequence[NDArray[np.float32]] | None,
-        sample_rate: int,
-        batch_size: int,
-        embed: bool = False,
-    ) -> _Batch:
-        """Combined logits (clips, classes), and the only member's embeddings where *embed*."""
-        outputs = [member.score(waveforms, pictures, sample_rate, batch_size, embed=embed) for member in self._members]
-        return self._combine([logits for logits, _ in outputs]), outputs[0][1]
-
-    def _combine(self, members: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        aligned = [
-            logits if columns is None else logits[:, columns]
-            for logits, columns in zip(members, self._columns, strict=True)
-        ]
-        return combine_logits(aligned, self._ensemble, self.single_label)
-
-    def _score_clips(
-        self, clips: Iterable[Clip], batch_size: int, workers: int, embed: bool
-    ) -> Iterator[tuple[Sound, tuple[NDArray[np.float32], NDArray[np.float32] | None, float] | AudiotagError]]:
-        """(clip, (logits, embedding, seconds) or the error) of each clip, in order."""
-        chunk: list[Sound] = []
-        for sound in map_ahead(self._reader.read, clips, workers=workers, depth=batch_size + 2 * workers):
-            chunk.append(sound)
-            if len(chunk) == batch_size or sound.is_long:
-                yield from self._score_chunk(chunk, batch_size, embed)
-                chunk = []
-        yield from self._score_chunk(chunk, batch_size, embed)
-
-    def _score_chunk(
-        self, chunk: list[Sound], batch_size: int, embed: bool
-    ) -> Iterator[tuple[Sound, tuple[NDArray[np.float32], NDArray[np.float32] | None, float] | AudiotagError]]:
-        whole = [sound for sound in chunk if sound.error is None and not sound.is_long]
-        logits: Sequence[NDArray[np.float32]] = ()
-        embeddings: NDArray[np.float32] | None = None
-        if whole:
-            waveforms = [sound.waveform for sound in whole if sound.waveform is not None]
-            pictures = [sound.picture for sound in whole if sound.picture is not None]
-            logits, embeddings = self._score(waveforms or None, pictures or None, self.sample_rate, batch_size, embed)
-        row = 0
-        for sound in chunk:
-            if sound.error is not None:
-                yield sound, sound.error
-            elif sound.is_long:
-                try:
-                    outputs = self._score_long(sound.clip, batch_size, embed)
-                except AudiotagError as error:
-                    yield sound, error
-                else:
-                    yield sound, outputs
-            else:
-                yield sound, (logits[row], None if embeddings is None else embeddings[row], sound.seconds)
-                row += 1
-
-    def _score_long(
-        self, clip: Clip, batch_size: int, embed: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, float]:
-        """Logits, embedding and seconds of a clip that is read in windows, as if it had been read whole."""
-        totals: list[NDArray[np.float32]] = []
-        embedding: NDArray[np.float32] | None = None
-        seconds = 0.0
-        for member in self._members:
-            total = np.zeros(len(self.labels), dtype=np.float64)
-            embedding_total: Any = 0.0
-            count = 0
-            length = member.clip_seconds
-            for batch in iterate_ahead(self._reader.windows(clip, length, length, batch_size), depth=2):
-                logits, embeddings = member.score(
-                    batch.waveforms, batch.pictures, self.sample_rate, batch_size, embed=embed
-                )
-                total += logits.sum(axis=0, dtype=np.float64)
-                count += len(logits)
-                seconds = batch.offsets[-1]
-                if embeddings is not None:
-                    embedding_total = embedding_total + embeddings.sum(axis=0, dtype=np.float64)
-            totals.append((total / count).astype(np.float32)[None])
-            if embed:
-                embedding = (embedding_total / count).astype(np.float32)
-        return self._combine(totals)[0], embedding, seconds
 
 
 def _as_float(values: ArrayLike | torch.Tensor, name: str) -> NDArray[np.float32]:
@@ -492,4 +411,4 @@ def _as_float(values: ArrayLike | torch.Tensor, name: str) -> NDArray[np.float32
             f"the {name} has the type {array.dtype}, not float",
             fix="Give float samples in [-1, 1]: divide 16-bit integers by 32768.",
         )
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return np.asarray(array, dtype=np.float32, order="C")

@@ -26,7 +26,7 @@ def accelerated_copy(backbone: Backbone) -> Backbone:
             _fold_sequence(module)
     for module in fast.modules():
         if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # mypy sees the other form
+            module.to(memory_format=torch.channels_last)
     return fast
 
 
@@ -36,7 +36,7 @@ def _fold_sequence(sequence: nn.Sequential) -> None:
             if batch_norm.running_mean is None:
                 continue  # it normalises by each batch's own statistics, which no kernel can hold
             fold_batch_norm(convolution, batch_norm)
-            setattr(sequence, name, nn.Identity())
+            setattr(sequence, name, nn.Identity().eval())
 
 
 def batch_norm_affine(batch_norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

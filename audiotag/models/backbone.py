@@ -80,6 +80,7 @@ class Backbone(nn.Module, ABC):
         ignored_keys: Prefixes of entries that published files carry and that are not needed (constants of the
             authors' own front end, say).
         video_shape: (channels, height, width) of a picture, None where the network takes none.
+        max_seconds: Longest sound taken in one pass where an option decides it, None for what the spec says.
     """
 
     inputs: tuple[str, ...] = ("waveform",)
@@ -89,6 +90,7 @@ class Backbone(nn.Module, ABC):
     front_end: FrontEnd | None
     ignored_keys: tuple[str, ...] = ()
     video_shape: tuple[int, int, int] | None = None
+    max_seconds: float | None = None
 
     @property
     @abstractmethod

@@ -4,18 +4,12 @@
     audiotag.json       format version, model, plugin, options, labels, thresholds, metrics, training settings
     optimizer.pt        state of an unfinished training, only for resuming
 
-A folder is written beside its place under a hidden name and swapped in by two renames. A program killed
-between them leaves ``.NAME.new`` (complete) and ``.NAME.old``; readers then take the new one, and the next
-writer tidies up. One writer to a folder; any number of readers.
+Folders are replaced whole (`audiotag.folders`): one writer to a folder, any number of readers.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import pickle
-import secrets
-import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from audiotag.errors import CheckpointError, NameTakenError, UnknownNameError
+from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
 from audiotag.labels import Label, LabelSet
 from audiotag.models.create import create_backbone
@@ -48,8 +43,7 @@ _RUN_CHECKPOINTS = ("best", "last")
 def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[str, Any] | None = None) -> Path:
     """Write *model* to *folder*, in place of the checkpoint that may be there.
 
-    At every moment the folder holds the old checkpoint or the new one, whole (see the module's text for the
-    instant between two renames).
+    A program killed at any moment leaves the old checkpoint or the new one, whole.
 
     Args:
         folder: Where to; made with its parents.
@@ -61,7 +55,8 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
         *folder*.
 
     Raises:
-        CheckpointError: A weight is not finite, a value cannot be stored, or *folder* holds something else.
+        CheckpointError: A weight is not finite, a value cannot be stored, *folder* holds something else or cannot be
+            written.
     """
     folder = Path(folder)
     _require_replaceable(folder)
@@ -69,62 +64,17 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
     require_finite(state, str(folder))
     facts = _facts(model)
     training = None if training_state is None else _plain_state(training_state, "training_state")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    recover(folder)
-    partial = _sibling(folder, f"partial-{secrets.token_hex(4)}")
-    partial.mkdir()
     try:
-        save_file(state, partial / WEIGHTS_FILE, metadata={"format": "pt"})
-        (partial / FACTS_FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        if training is not None:
-            torch.save(training, partial / TRAINING_FILE)
-        for path in partial.iterdir():
-            _sync(path)
-        _sync(partial)
-        partial.replace(_sibling(folder, "new"))
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    _swap_in(folder)
+        with atomic_folder(folder) as partial:
+            save_file(state, partial / WEIGHTS_FILE, metadata={"format": "pt"})
+            (partial / FACTS_FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            if training is not None:
+                torch.save(training, partial / TRAINING_FILE)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"the checkpoint cannot be written ({error})", where=folder, fix="Make room, or name another folder."
+        ) from error
     return folder
-
-
-def _swap_in(folder: Path) -> None:
-    """Put ``.NAME.new`` in the place of *folder*."""
-    old = _sibling(folder, "old")
-    if folder.exists():
-        folder.replace(old)
-    _sibling(folder, "new").replace(folder)
-    _sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)  # a leftover is swept by the next writer
-
-
-def recover(folder: str | Path) -> None:
-    """Finish what a killed writer of *folder* began and remove its leftovers; only a writer may call it."""
-    folder = Path(folder)
-    new, old = _sibling(folder, "new"), _sibling(folder, "old")
-    if not folder.exists():
-        for candidate in (new, old):
-            if candidate.is_dir():
-                candidate.replace(folder)
-                break
-    for leftover in (new, old, *folder.parent.glob(f".{folder.name}.partial-*")):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-
-
-def _sibling(folder: Path, ending: str) -> Path:
-    return folder.with_name(f".{folder.name}.{ending}")
-
-
-def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():  # folders cannot be opened there
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _require_replaceable(folder: Path) -> None:
@@ -230,7 +180,7 @@ def find_checkpoint(path: str | Path) -> Path:
         path = path.parent
     candidates = [path, *(path / name for name in _RUN_CHECKPOINTS)]
     for candidate in candidates:
-        if (_readable(candidate) / FACTS_FILE).is_file():
+        if (current_folder(candidate) / FACTS_FILE).is_file():
             return candidate
     what = "is no checkpoint and has none" if path.exists() else "does not exist"
     raise CheckpointError(
@@ -240,21 +190,13 @@ def find_checkpoint(path: str | Path) -> Path:
     )
 
 
-def _readable(folder: Path) -> Path:
-    """Where the content of *folder* is: there, or where a writer killed between two renames has left it."""
-    for candidate in (folder, _sibling(folder, "new"), _sibling(folder, "old")):
-        if candidate.is_dir():
-            return candidate
-    return folder
-
-
 def read_facts(folder: str | Path) -> dict[str, Any]:
     """What ``audiotag.json`` of a checkpoint or run folder says.
 
     Raises:
         CheckpointError: There is none, or the file is damaged or of a format that this version cannot read.
     """
-    return _read_facts(_readable(find_checkpoint(folder)))
+    return _read_facts(current_folder(find_checkpoint(folder)))
 
 
 def _read_facts(folder: Path) -> dict[str, Any]:
@@ -291,16 +233,16 @@ def load_checkpoint(folder: str | Path) -> Model:
     """
     proper = find_checkpoint(folder)
     while True:
-        actual = _readable(proper)
+        actual = current_folder(proper)
         identity = _identity(actual)
         try:
             facts = _read_facts(actual)
             state = _read_weights(actual / WEIGHTS_FILE)
         except CheckpointError:
-            if _identity(_readable(proper)) == identity:
+            if _identity(current_folder(proper)) == identity:
                 raise
             continue
-        if _identity(_readable(proper)) == identity:  # otherwise a writer has come between the two files
+        if _identity(current_folder(proper)) == identity:  # otherwise a writer has come between the two files
             return _assemble(facts, state, proper)
 
 
@@ -388,7 +330,7 @@ def load_training_state(folder: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: The checkpoint has none, or it is damaged.
     """
-    path = _readable(find_checkpoint(folder)) / TRAINING_FILE
+    path = current_folder(find_checkpoint(folder)) / TRAINING_FILE
     if not path.is_file():
         raise CheckpointError(
             "the checkpoint holds no state of a training that could go on",
@@ -397,9 +339,9 @@ def load_training_state(folder: str | Path) -> dict[str, Any]:
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the unpickler meets damaged bytes with errors of every kind
         raise CheckpointError(
-            f"the training state cannot be read ({str(error).splitlines()[0]})",
+            f"the training state cannot be read ({type(error).__name__}: {str(error).partition(chr(10))[0]})",
             where=path,
             fix="Start a new training from the checkpoint's weights.",
         ) from error

@@ -215,7 +215,7 @@ def _from_file(
         spec=spec,
         options={**spec.options, **options},
         labels=labels,
-        name=path.stem,
+        name=path.stem if spec.weights is None else spec.name,
         single_label=spec.single_label,
         metadata={"weights": _origin(report)},
     )

@@ -41,4 +41,10 @@ class Model:
     @property
     def clip_seconds(self) -> float:
         """Length of clip the network was trained on."""
-        return float(self.metadata.get("clip_seconds", self.spec.clip_seconds))
+        trained = float(self.metadata.get("clip_seconds", self.spec.clip_seconds))
+        return trained if self.max_seconds is None else min(trained, self.max_seconds)
+
+    @property
+    def max_seconds(self) -> float | None:
+        """Longest sound taken in one pass, None for no bound."""
+        return self.spec.max_seconds if self.backbone.max_seconds is None else self.backbone.max_seconds

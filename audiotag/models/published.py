@@ -120,7 +120,7 @@ def _torch_load(path: Path) -> Any:
             where=path,
             fix="Where you trust it, load it with its own program and save model.state_dict() alone.",
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # the unpickler meets damaged bytes with errors of every kind
         raise _unreadable(path, error) from error
 
 
@@ -217,7 +217,8 @@ def _file_classes(class_rows: Mapping[str, ClassRows], state: Mapping[str, Tenso
         if key in state:
             per_class = prod(size for size in rows.shape if size != -1)
             count, rest = divmod(state[key].numel(), per_class)
-            counts.add(count if rest == 0 else None)
+            if rest == 0:  # else the layer has another width, and the others may still tell
+                counts.add(count)
     return counts.pop() if len(counts) == 1 else None
 
 

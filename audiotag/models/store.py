@@ -3,24 +3,21 @@
 Files lie in one flat folder under the names their publishers gave them. A file whose SHA-256 the registry
 does not know gets a record (``NAME.sha256.json``) when it is first seen, and must agree with it ever after.
 A download becomes visible only when it is complete and checked, so two processes may fetch at once.
+
+`audiotag models list` asks this module which files are there, so what only a download needs is imported there.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
 
 from audiotag.errors import AudiotagError, WeightsError
-from audiotag.files import atomic_path, write_atomically
 from audiotag.plugin import Weights
 
 TIMEOUT_SECONDS = 30.0
@@ -117,6 +114,8 @@ class WeightsStore:
         Raises:
             WeightsError: The record is damaged.
         """
+        import json
+
         path = self._record_path(weights)
         try:
             return str(json.loads(path.read_text(encoding="utf-8"))["sha256"])
@@ -134,6 +133,11 @@ class WeightsStore:
 
     def _check(self, path: Path, weights: Weights, source: str = "put there by hand") -> CheckedFile:
         """Check the file at *path* (the stored one, or one just downloaded) and record a hash seen first."""
+        import hashlib
+        import json
+
+        from audiotag.files import write_atomically
+
         size = path.stat().st_size
         if weights.bytes is not None and size != weights.bytes:
             raise WeightsError(f"it has {size:,} bytes, not {weights.bytes:,}")
@@ -160,6 +164,8 @@ class WeightsStore:
 
     def _download(self, weights: Weights, name: str, progress: bool) -> Path:
         path = self.path(weights)
+        from audiotag.files import atomic_path
+
         failures: list[str] = []
         for url in weights.urls:
             try:
@@ -178,14 +184,19 @@ class WeightsStore:
         tried = "".join(f"\n  {failure}" for failure in failures)
         note = f"\nNote: {weights.note.rstrip('.')}." if weights.note else ""
         raise WeightsError(
-            f"the weights of {name!r} cannot be had from any of {len(failures)} address(es):{tried}{note}\n",
-            fix=f"Get the file some other way and put it at {path}, or name it with --weights FILE.",
+            f"the weights of {name!r} cannot be had from any of {len(failures)} address(es):{tried}{note}",
+            fix=f"\nGet the file some other way and put it at {path}, or name it with --weights FILE.",
         )
 
 
 def _transfer(url: str, destination: Path, weights: Weights, name: str, progress: bool) -> None:
     """Bring the content of *url* into the file *destination*; a failure of the source is a WeightsError."""
-    parts = urlsplit(url)
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise WeightsError(f"the address is malformed ({error})") from error
     if parts.scheme in ("", "file"):
         _copy(Path(unquote(parts.path) if parts.scheme else url), destination)
         return
@@ -209,6 +220,8 @@ def _transfer(url: str, destination: Path, weights: Weights, name: str, progress
 
 
 def _copy(source: Path, destination: Path) -> None:
+    import shutil
+
     try:
         shutil.copyfile(source, destination)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
@@ -328,4 +341,9 @@ def _meter(name: str, progress: bool) -> Iterator[_Meter]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        yield _RichMeter(bar, bar.add_task(name, total=None))
+        task = bar.add_task(name, total=None)
+        try:
+            yield _RichMeter(bar, task)
+        except WeightsError:
+            bar.update(task, visible=False)  # the next address gets a bar of its own
+            raise

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -113,19 +114,6 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         return fit_length(read_audio(clip.path, self.sample_rate, start=start, stop=stop), samples)
 
 
-class _Plan:
-    """The batches of an epoch, changed between epochs while the loader's workers live on."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[Draw]] = []
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        return iter(self.batches)
-
-
 class Batches:
     """Batches of clips, read ahead by worker processes.
 
@@ -138,31 +126,39 @@ class Batches:
 
     def __init__(self, reader: ClipReader, workers: int, seed: int, pin: bool = False) -> None:
         self.reader = reader
-        self._plan = _Plan()
-        self._loader = DataLoader(
-            reader,
-            batch_sampler=cast(Any, self._plan),
-            num_workers=workers,
-            collate_fn=_collate,
-            persistent_workers=workers > 0,
-            pin_memory=pin,
-            generator=torch_generator(seed, "loader"),
-        )
+        self._options: dict[str, Any] = {
+            "num_workers": workers,
+            "collate_fn": _collate,
+            "pin_memory": pin,
+            "worker_init_fn": _leave_signals_to_parent,
+        }
+        self._seed = seed
 
-    def read(self, batches: list[list[Draw]]) -> Iterator[dict[str, Tensor]]:
+    def read(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """Yield the planned batches: ``waveform`` (batch, samples), ``video`` where taken, ``index`` (batch,).
 
         Raises:
             TrainingError: A clip cannot be read; the message names it.
         """
-        self._plan.batches = batches
-        for batch in self._loader:
-            if "error" in batch:
-                clip, error = batch["error"]
-                raise TrainingError(
-                    f"a clip cannot be read: {error}", where=f"clip {self.reader.clips.clips[clip].id}"
-                ) from error
-            yield batch
+        sampler = cast(Any, batches)
+        generator = torch_generator(self._seed, "loader")
+        ahead = iter(DataLoader(self.reader, batch_sampler=sampler, generator=generator, **self._options))
+        try:
+            for batch in ahead:
+                if "error" in batch:
+                    clip, error = batch["error"]
+                    name = f"clip {self.reader.clips.clips[clip].id}"
+                    raise TrainingError(f"a clip cannot be read: {error}", where=name) from error
+                yield batch
+        finally:
+            # The workers end with the iterator; a traceback must not keep it alive until the program's end.
+            del ahead
+
+
+def _leave_signals_to_parent(worker: int) -> None:
+    """A terminal or a service manager signals the whole process group; the trainer decides when workers stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -101,7 +101,8 @@ def starting_model(request: Request, labels: LabelSet, seed: int) -> tuple[Model
         spec = host.backbone(name)
         fresh = create_backbone(name, len(labels), seed=seed, **request.options)
         return Model(fresh, spec, {**spec.options, **request.options}, labels, name), False
-    return load_model(name, weights=request.weights, options=dict(request.options) or None), True
+    model = load_model(name, weights=request.weights, options=dict(request.options) or None, untrained_head=True)
+    return model, True
 
 
 def report_classes(reporter: Reporter, model: Model, change: LabelChange, pretrained: bool) -> None:

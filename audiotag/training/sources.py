@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class NetworkSource:
         self._train_batches = batches(train, settings.seed)
         self._val_batches = None if val is None else batches(val, None)
 
-    def train_batches(self, batches: list[list[Draw]]) -> Iterator[dict[str, Tensor]]:
+    def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """See `Source.train_batches`."""
         return self._train_batches.read(batches)
 
@@ -146,7 +146,7 @@ class HeadSource:
         self._val_targets = None if val is None else val.targets()
         self._val_inputs = None if val is None else torch.from_numpy(embed(val))
 
-    def train_batches(self, batches: list[list[Draw]]) -> Iterator[dict[str, Tensor]]:
+    def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """See `Source.train_batches`."""
         for batch in batches:
             index = torch.tensor([draw[0] for draw in batch])

@@ -10,7 +10,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -52,7 +53,7 @@ class Source(Protocol):
 
     targets: NDArray[np.float32]
 
-    def train_batches(self, batches: list[list[Draw]]) -> Iterator[dict[str, Tensor]]:
+    def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """Batches of inputs by name, with ``index`` (batch,)."""
 
     def validate(self) -> dict[str, float]:
@@ -193,18 +194,19 @@ class Trainer:
             rank=self.fabric.global_rank,
             world=self.fabric.world_size,
         )
-        rate = 0.0
         self.source.train_mode()
-        for batch in self.source.train_batches(batches[progress.step :]):
-            rate = self._set_rates(epoch + (progress.step + 0.5) / len(batches))
-            loss = self._one_step(batch, epoch, progress.step)
-            count = len(batch["index"])
-            progress.loss_sum += loss * count
-            progress.clips += count
-            progress.step += 1
-            self.reporter.step(epoch, progress.step, progress.loss_sum / progress.clips, rate)
-            if self._asked_to_stop():
-                self._stop()
+        with closing(self.source.train_batches(batches[progress.step :])) as ahead:
+            for batch in ahead:
+                rate = self._set_rates(epoch + (progress.step + 0.5) / len(batches))
+                loss = self._one_step(batch, epoch, progress.step)
+                count = len(batch["index"])
+                progress.loss_sum += loss * count
+                progress.clips += count
+                progress.step += 1
+                self.reporter.step(epoch, progress.step, progress.loss_sum / progress.clips, rate)
+                if self._asked_to_stop():
+                    self._stop()
+        rate = self._set_rates(epoch + (len(batches) - 0.5) / len(batches))
         row: dict[str, Any] = {
             "epoch": epoch + 1,
             "train_loss": self._mean_over_processes(progress.loss_sum / max(progress.clips, 1)),

@@ -4,7 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiotag.data.reading import read_clips
@@ -21,11 +21,13 @@ def read_rows(rows, **options):
     return clips_from_rows(rows, source=Path("list"), **options)
 
 
+@settings(deadline=None)
 @given(st.lists(plain, min_size=1, max_size=6), st.sampled_from(",;|"), st.sampled_from(["", " "]))
 def test_joined_names_split_again(names, separator, blank):
     assert split_labels((separator + blank).join(names), ";|,") == names
 
 
+@settings(deadline=None)
 @given(st.data(), st.lists(plain, min_size=1, max_size=8, unique=True))
 def test_labels_survive_as_text_and_as_list(data, names):
     chosen = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
@@ -34,6 +36,7 @@ def test_labels_survive_as_text_and_as_list(data, names):
     assert [clip.labels for clip in read_rows(rows, labels=LabelSet.from_names(names))] == [expected, expected]
 
 
+@settings(deadline=None)
 @given(st.data(), st.lists(with_commas, min_size=1, max_size=5, unique=True))
 def test_mids_are_found_beside_names_that_hold_commas(data, names):
     labels = LabelSet([Label(f"/m/{index}", name) for index, name in enumerate(names)])
@@ -44,6 +47,7 @@ def test_mids_are_found_beside_names_that_hold_commas(data, names):
     assert second.labels == (chosen[0],)
 
 
+@settings(deadline=None)
 @given(st.permutations(range(6)))
 def test_the_order_of_clips_changes_nothing_but_the_order(order):
     rows = [Row(str(n), f"clip{n}", [f"class {n % 4}", f"class {n % 3}"]) for n in range(6)]
@@ -53,6 +57,7 @@ def test_the_order_of_clips_changes_nothing_but_the_order(order):
     assert list(shuffled) == [straight[index] for index in order]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(plain, st.lists(plain, max_size=3)), min_size=1, max_size=5, unique_by=lambda pair: pair[0]))
 def test_manifests_round_trip(pairs):
     entries = [{"video_id": name, "wav": "x.wav", "labels": labels} for name, labels in pairs]

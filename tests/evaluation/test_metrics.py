@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
@@ -39,6 +39,7 @@ def tagged(draw, max_clips=30, max_classes=5, values=12):
     return targets, generator.integers(0, values, shape) / values
 
 
+@settings(deadline=None)
 @given(tagged())
 def test_average_precision_and_auc_agree_with_scikit_learn(data):
     targets, scores = data
@@ -47,6 +48,7 @@ def test_average_precision_and_auc_agree_with_scikit_learn(data):
         np.testing.assert_allclose(ours(targets, scores), theirs, rtol=0, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(tagged())
 def test_curves_agree_with_scikit_learn(data):
     targets, scores = data[0][:, 0], data[1][:, 0]
@@ -57,6 +59,7 @@ def test_curves_agree_with_scikit_learn(data):
     np.testing.assert_array_equal(at[::-1], theirs[2])
 
 
+@settings(deadline=None)
 @given(tagged(), st.floats(0.25, 4))
 def test_precision_recall_f_agree_with_scikit_learn(data, beta):
     targets, scores = data
@@ -75,6 +78,7 @@ def test_precision_recall_f_agree_with_scikit_learn(data, beta):
         np.testing.assert_allclose(np.array(values), np.array(theirs), atol=1e-12)
 
 
+@settings(deadline=None)
 @given(tagged(), st.randoms(use_true_random=False))
 def test_the_order_of_clips_does_not_matter(data, random):
     targets, scores = data
@@ -84,6 +88,7 @@ def test_the_order_of_clips_does_not_matter(data, random):
         np.testing.assert_allclose(measure(targets[order], scores[order]), measure(targets, scores), atol=1e-12)
 
 
+@settings(deadline=None)
 @given(tagged(), st.randoms(use_true_random=False))
 def test_classes_go_with_their_columns(data, random):
     targets, scores = data
@@ -93,6 +98,7 @@ def test_classes_go_with_their_columns(data, random):
         np.testing.assert_array_equal(measure(targets[:, order], scores[:, order]), measure(targets, scores)[order])
 
 
+@settings(deadline=None)
 @given(tagged())
 def test_only_the_order_of_scores_matters(data):
     targets, scores = data
@@ -100,6 +106,7 @@ def test_only_the_order_of_scores_matters(data):
         np.testing.assert_array_equal(measure(targets, np.exp(3 * scores) - 7), measure(targets, scores))
 
 
+@settings(deadline=None)
 @given(tagged())
 def test_auc_is_the_share_of_pairs_in_order(data):
     targets, scores = data[0][:, 0], data[1][:, 0]
@@ -150,6 +157,7 @@ def test_accuracy_and_top_k():
             metrics.top_k_accuracy(targets, scores, k)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
 def test_confusion_agrees_with_scikit_learn(pairs):
     true, taken = zip(*pairs, strict=True)
@@ -172,7 +180,7 @@ def test_thresholds_belong_to_the_class():
     "measure", [metrics.average_precision, metrics.roc_auc, metrics.accuracy, metrics.confusion_matrix]
 )
 def test_scores_that_are_no_numbers_are_refused(measure, bad):
-    with pytest.raises(AudiotagError, match="1 scores are not finite.*clip 1 and class 0"):
+    with pytest.raises(AudiotagError, match=r"1 scores are not finite.*clip 1 and class 0"):
         measure(np.eye(2), np.array([[1, 0], [bad, 1]]))
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiotag.errors import AudiotagError, OptionError
@@ -24,6 +24,7 @@ def cuts(scores):
     return np.concatenate([distinct, (distinct[1:] + distinct[:-1]) / 2])
 
 
+@settings(deadline=None)
 @given(tagged(), st.sampled_from([0.5, 1.0, 2.0]))
 def test_each_class_gets_the_best_threshold_there_is(data, beta):
     targets, scores = data
@@ -36,6 +37,7 @@ def test_each_class_gets_the_best_threshold_there_is(data, beta):
         np.testing.assert_allclose(tuned.f_scores[column], best)
 
 
+@settings(deadline=None)
 @given(tagged())
 def test_one_threshold_has_the_best_micro_f1(data):
     targets, scores = data

@@ -62,11 +62,9 @@ class EfficientAtLogMel(FrontEnd):
         _require(4 <= n_mels <= n_fft // 2, f"n_mels is {n_mels}", f"Give 4 to {n_fft // 2} bands.")
         _require(1 <= hop_size <= n_fft, f"hop_size is {hop_size}", f"Give 1 to {n_fft} samples.")
         _require(0 < window_size <= n_fft, f"window_size is {window_size}", f"Give 1 to {n_fft} samples.")
+        _require(low_jitter >= 1 and high_jitter >= 1, f"jitter is {low_jitter}, {high_jitter}", "Give at least 1.")
         _require(
-            low_jitter >= 1 and high_jitter >= 1, f"jitter is {low_jitter}, {high_jitter}", "Give at least 1."
-        )
-        _require(
-            0 <= fmin and fmin + low_jitter < fmax - high_jitter / 2 and fmax <= sample_rate / 2,
+            fmin >= 0 and fmin + low_jitter < fmax - high_jitter / 2 and fmax <= sample_rate / 2,
             f"the mel bands reach from {fmin} to {fmax} Hz at {sample_rate} Hz",
             "Let fmin be well below fmax, and fmax at most half the sample rate.",
         )
@@ -91,9 +89,7 @@ class EfficientAtLogMel(FrontEnd):
     def _filters(self, fmin: float, fmax: float) -> Tensor:
         """Mel filters (bands, n_fft / 2 + 1); Kaldi has none at the Nyquist bin, so its column is zero."""
         # The last three are limits and factor of a warped frequency axis; the factor 1 leaves it as it is.
-        banks, _ = get_mel_banks(
-            self.bands, self.n_fft, float(self.sample_rate), fmin, fmax, 100.0, -500.0, 1.0
-        )
+        banks, _ = get_mel_banks(self.bands, self.n_fft, float(self.sample_rate), fmin, fmax, 100.0, -500.0, 1.0)
         return functional.pad(banks, (0, 1))
 
     def _varied_filters(self, generator: torch.Generator) -> Tensor:

@@ -20,7 +20,9 @@ class ClassBalanced(StoragePolicy):
 
     The paper has one label per example. With several, the example is treated as one of its least stored class (among
     those that tie, the least offered; then the lowest index); an example to give up is drawn from all that carry the
-    class in question. With one label each, this is the published algorithm.
+    class in question. A full class can then lose more than its share, with examples that go because of another label;
+    it counts as full only while it has at least as many as the largest less one. With one label each, full classes
+    always have, and this is the published algorithm.
     """
 
     name = "class_balanced"
@@ -35,13 +37,12 @@ class ClassBalanced(StoragePolicy):
 
     def decide(self, example: Example) -> Decision:
         """See `StoragePolicy.decide`."""
-        if self._largest is None:
-            self._find_largest()
+        largest = self._find_largest() if self._largest is None else self._largest
         label = example.labels[0] if len(example.labels) == 1 else self._governing(example.labels)
         stored = int(self.index.counts[label])
-        if stored == 0 or not self._full[label]:
-            slot, largest = self._from_largest()
-            return self.replace(slot, example, "its class is not full", 1.0, largest)
+        if not self._full[label] or stored < max(1, int(self.index.counts[largest[0]]) - 1):
+            slot, reduced = self._from_largest()
+            return self.replace(slot, example, "its class is not full", 1.0, reduced)
         probability = stored / int(self.offered[label])
         if self.draws.uniform() < probability:
             return self.replace(self.any_member(label), example, "drawn within its class", probability, label)

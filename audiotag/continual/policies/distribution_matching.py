@@ -16,10 +16,10 @@ class DistributionMatching(StoragePolicy):
     """The published rule (see `store_audio_decision`), with a capacity that fills first.
 
     Once full: with p_observed and p_stored the shares of the classes (label occurrences over their sum), an example is
-    stored with probability *replace_prob* × (mean of p_observed over its labels). It takes the place of one that carries
-    a class drawn with probability proportional to max(p_stored − p_observed, 0), all of that class equally likely; where
-    no class is over-represented, of any. Frequent classes thus enter more often, and rare ones may die out: see
-    ``docs/continual.md``.
+    stored with probability *replace_prob* × (mean of p_observed over its labels). It takes the place of one that
+    carries a class drawn with probability proportional to max(p_stored − p_observed, 0), all of that class equally
+    likely; where no class is over-represented, of any. Frequent classes thus enter more often, and rare ones may die
+    out: see ``docs/continual.md``.
 
     Args:
         capacity: See `StoragePolicy`.
@@ -113,11 +113,17 @@ def store_audio_decision(
     stored = np.asarray(stored_counts, dtype=np.float64)
     labels = sorted(set(incoming_labels))
     if observed.ndim != 1 or observed.shape != stored.shape or (observed < 0).any() or (stored < 0).any():
-        raise OptionError("obs_counts and stored_counts must be of equal length and not negative", where="store_audio_decision")
+        raise OptionError(
+            "obs_counts and stored_counts must be of equal length and not negative", where="store_audio_decision"
+        )
     if not labels or labels[0] < 0 or labels[-1] >= len(observed):
-        raise OptionError(f"the labels {labels} are not classes of 0 … {len(observed) - 1}", where="store_audio_decision")
+        raise OptionError(
+            f"the labels {labels} are not classes of 0 … {len(observed) - 1}", where="store_audio_decision"
+        )
     if observed.sum() == 0:
-        raise OptionError("nothing was observed yet", where="store_audio_decision", fix="Count the incoming clip first.")
+        raise OptionError(
+            "nothing was observed yet", where="store_audio_decision", fix="Count the incoming clip first."
+        )
     _checked_probability(replace_prob)
     if not stored_examples or stored.sum() == 0:
         return True, None, None
@@ -136,5 +142,7 @@ def store_audio_decision(
 
 def _checked_probability(replace_prob: float) -> float:
     if not 0.0 <= replace_prob <= 1.0:
-        raise OptionError(f"replace_prob is {replace_prob}", where="distribution_matching", fix="Give a number from 0 to 1.")
+        raise OptionError(
+            f"replace_prob is {replace_prob}", where="distribution_matching", fix="Give a number from 0 to 1."
+        )
     return replace_prob

@@ -16,7 +16,7 @@ CANDIDATES = 32
 
 
 class Partitioning(StoragePolicy):
-    """PRS (Kim, Jeong & Kim, Imbalanced continual learning with partitioning reservoir sampling, ECCV 2020, arXiv 2009.03632).
+    """PRS (Kim, Jeong & Kim, Imbalanced continual learning with partitioning reservoir sampling, ECCV 2020).
 
     With n_i the number of offered examples of class i, the class is to have the share p_i = n_i^ρ / Σ_j n_j^ρ of the
     label occurrences in the store, and the quota m_i = capacity × p_i. Once the store is full:
@@ -28,8 +28,8 @@ class Partitioning(StoragePolicy):
       less labels not in excess are kept in view; of these, one whose removal leaves the smallest
       Σ_i |l_i − p_i Σ_j l_j| goes, ties drawn uniformly.
 
-    The paper compares every example of the drawn class. Here at most *candidates* of them, drawn uniformly, are compared,
-    so that the cost does not grow with the store.
+    The paper (arXiv 2009.03632, section 4) compares every example of the drawn class. Here at most *candidates* of
+    them, drawn uniformly, are compared, so that the cost does not grow with the store.
 
     Args:
         capacity: See `StoragePolicy`.

@@ -58,8 +58,8 @@ class EquiAV(Branches, Backbone):
     - ``multimodal``: both branches → mean → projection each, side by side → head.
 
     Only the branches that the mode needs are built. The feature map holds the normed tokens (batch, tokens, width),
-    those of sound before those of the picture. Frame embeddings are the tokens averaged over mel rows, 6.25 to the
-    second (a picture has one frame).
+    those of sound before those of the picture. Frame embeddings are the tokens averaged over mel rows, 6.25 to
+    the second; ``video_only`` has one for the whole clip.
 
     Args:
         num_classes: Size of the head.
@@ -131,6 +131,9 @@ class EquiAV(Branches, Backbone):
             drop_path=drop_path,
             gradient_checkpointing=gradient_checkpointing,
         )
+        front_end = None
+        if SOUND in MODES[mode]:
+            front_end = make_front_end(num_mel_bins, target_length, statistics, norm_mean, norm_std)
         super().__init__(config, MODES[mode])
         self.mode = mode
         self.inputs = _INPUTS[mode]
@@ -138,11 +141,9 @@ class EquiAV(Branches, Backbone):
         self.inter_linear = inter_linear
         self.num_classes = num_classes
         self.projection_dim = projection_dim
-        self.front_end = None
-        if SOUND in self.modalities:
-            self.front_end = make_front_end(num_mel_bins, target_length, statistics, norm_mean, norm_std)
+        self.front_end = front_end
         self.video_shape = (3, picture_size, picture_size) if PICTURE in self.modalities else None
-        self.clip_seconds = target_length / 100
+        self.max_seconds = target_length / 100 if SOUND in self.modalities else None
         self.ignored_keys = self.unused_norms()
         # The published video network takes the mean token as it is.
         self.projected = () if mode == "video_only" else self.modalities
@@ -163,7 +164,7 @@ class EquiAV(Branches, Backbone):
     def frame_rate(self) -> float:
         """Frames per second of `frames`."""
         if SOUND not in self.modalities:
-            return 1 / self.clip_seconds
+            return 100 / self.config.target_length
         return 100 / PATCH
 
     def forward_spectrogram(self, spectrogram: Tensor | None, video: Tensor | None = None) -> Tensor:

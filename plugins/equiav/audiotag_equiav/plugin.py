@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from audiotag.plugin import BackboneSpec, CommandSpec, LossSpec, Weights, hookimpl
 
-CITATION = "Kim et al., EquiAV: Leveraging Equivariance for Audio-Visual Contrastive Learning, ICML 2024 (arXiv 2403.09502)"
+CITATION = (
+    "Kim et al., EquiAV: Leveraging Equivariance for Audio-Visual Contrastive Learning, ICML 2024 (arXiv 2403.09502)"
+)
 MAE_CITATION = "He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022 (arXiv 2111.06377)"
 
 _DRIVE_NOTE = "The file lies on Google Drive; fetching it needs gdown (pip install 'audiotag-equiav[drive]')"

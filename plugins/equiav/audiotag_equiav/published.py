@@ -93,7 +93,7 @@ def fresh_keys(network: EquiAV, state: Mapping[str, Tensor]) -> frozenset[str]:
         state: The entries under the network's names, as `published_entries` gives them.
     """
     own = network.state_dict()
-    if _was_mae(state):
+    if is_mae_entries(state):
         kept = tuple(f"{part}_{modality}." for part in _BRANCH_PARTS for modality in network.modalities)
         return frozenset(key for key in own if not key.startswith(kept))
     if is_pretrained(state):
@@ -104,6 +104,7 @@ def fresh_keys(network: EquiAV, state: Mapping[str, Tensor]) -> frozenset[str]:
     return frozenset()
 
 
-def _was_mae(entries: Mapping[str, Tensor]) -> bool:
+def is_mae_entries(entries: Mapping[str, Tensor]) -> bool:
+    """Whether *entries*, as `published_entries` gives them, come from MAE's encoder."""
     # Its class token and its one position table have no place here and keep their names.
     return "cls_token" in entries or ("pos_embed" in entries and "mlp_head.0.weight" not in entries)

@@ -20,7 +20,7 @@ HEAD_TYPES = ("mlp", "fully_convolutional", "multihead_attention_pooling")
 class MobileNetTagger(Backbone):
     """A MobileNetV3-Large over EfficientAT's log-mel spectrogram.
 
-    A subclass builds its layers and `_feature_map`; the head is at ``classifier`` in both families.
+    A subclass builds its layers and `forward_spectrogram`; the head is at ``classifier`` in both families.
 
     Args:
         num_classes: Size of the head.
@@ -114,10 +114,7 @@ class MobileNetTagger(Backbone):
 
     def head_modules(self) -> Mapping[str, nn.Module]:
         """What `reset_head` replaces."""
-        return {
-            f"classifier.{name}".rstrip("."): module
-            for name, module in self.classifier.class_modules().items()
-        }
+        return {f"classifier.{name}".rstrip("."): module for name, module in self.classifier.class_modules().items()}
 
     def class_rows(self) -> Mapping[str, ClassRows]:
         """Where each class stands in the head's entries."""

@@ -39,7 +39,7 @@ def conv_norm(
     act: str | None = None,
     momentum: float,
 ) -> nn.Sequential:
-    """Convolution without bias (keys ``0``), batch norm (``1``), and the activation *act* (``2``) where one is named."""
+    """Convolution without bias (keys ``0``), batch norm (``1``), and the activation *act* (``2``) if named."""
     layers: list[nn.Module] = [
         nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
         norm(out_channels, momentum),
@@ -95,13 +95,11 @@ class ConcurrentSqueezeExcitation(nn.Module):
     def __init__(self, sizes: dict[str, int], join: str, reduction: int) -> None:
         super().__init__()
         self.join = join
-        self.conc_se_layers = nn.ModuleList(
-            SqueezeExcitation(axis, size, reduction) for axis, size in sizes.items()
-        )
+        self.conc_se_layers = nn.ModuleList(SqueezeExcitation(axis, size, reduction) for axis, size in sizes.items())
 
     def forward(self, features: Tensor) -> Tensor:
         """The joined feature map, same shape (batch, channels, frequency, time)."""
-        scaled = [layer(features) for layer in self.conc_se_layers]
+        scaled: list[Tensor] = [layer(features) for layer in self.conc_se_layers]
         if self.join == "max":
             return reduce(torch.maximum, scaled)
         if self.join == "min":
@@ -143,9 +141,7 @@ class InvertedResidual(nn.Module):
         if expanded != shape.in_channels:
             layers.append(block(shape.in_channels, expanded, 1, act=shape.activation))
         layers.append(
-            block(
-                expanded, expanded, shape.kernel, stride=shape.stride, groups=expanded, act=shape.activation
-            )
+            block(expanded, expanded, shape.kernel, stride=shape.stride, groups=expanded, act=shape.activation)
         )
         if attention_sizes:
             layers.append(ConcurrentSqueezeExcitation(attention_sizes, join, reduction))

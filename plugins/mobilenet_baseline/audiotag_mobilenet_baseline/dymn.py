@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from audiotag.models.acceleration import accelerated_copy
@@ -98,9 +99,8 @@ class DyMN(MobileNetTagger):
         require(temperature_end > 0, "temperature_end", temperature_end, "Give a number above 0.")
         require(temperature >= temperature_end, "temperature", temperature, f"Give at least {temperature_end}.")
         require(temperature_slope > 0, "temperature_slope", temperature_slope, "Give a number above 0.")
-        require(
-            temperature_late_slope >= 0, "temperature_late_slope", temperature_late_slope, "Give at least 0."
-        )
+        require(temperature_late_slope >= 0, "temperature_late_slope", temperature_late_slope, "Give at least 0.")
+        self.clip_by_clip = False
         self.anneal_temperature = anneal_temperature
         self._annealing = (temperature, temperature_end, temperature_slope, temperature_late_slope)
 
@@ -121,7 +121,13 @@ class DyMN(MobileNetTagger):
     def forward_spectrogram(self, spectrogram: Tensor | None, video: Tensor | None = None) -> Tensor:
         """Feature map (batch, `embedding_dim`, f, t) of a spectrogram (batch, bands, frames); *video* is not used."""
         assert spectrogram is not None
-        features: Tensor = self.in_c(spectrogram.unsqueeze(1))
+        features = spectrogram.unsqueeze(1)
+        if self.clip_by_clip and features.device.type == "cpu":
+            return torch.cat([self._feature_map(clip) for clip in torch.split(features, 1)])
+        return self._feature_map(features)
+
+    def _feature_map(self, features: Tensor) -> Tensor:
+        features = self.in_c(features)
         for layer in self.layers:
             features = layer(features)
         features = self.out_c(features)
@@ -154,8 +160,14 @@ class DyMN(MobileNetTagger):
             self.set_temperature(float(state["temperature"]))
 
     def accelerated(self) -> nn.Module:
-        """A faster copy for tagging: batch norms are folded into the stored kernels too."""
+        """A faster copy for tagging: batch norms are folded into the stored kernels too.
+
+        On the CPU it goes through a batch clip by clip, since a clip's mixed kernels serve a plain convolution in the
+        channels-last layout.
+        """
         copy = accelerated_copy(self)
+        assert isinstance(copy, DyMN)
+        copy.clip_by_clip = True
         for module in copy.modules():
             if isinstance(module, DynamicInvertedResidual):
                 module.fold_norms()

@@ -22,7 +22,7 @@ CONTEXT_MIN, CONTEXT_MAX = 32, 128
 
 
 def context_size(shape: BlockShape, width_mult: float) -> int:
-    """Length of a block's context vector: a quarter of the expanded channels within bounds that scale with the width."""
+    """Length of a block's context vector: a quarter of the expanded channels, within bounds."""
     size = make_divisible(shape.expanded_channels // CONTEXT_REDUCTION)
     low, high = make_divisible(CONTEXT_MIN * width_mult), make_divisible(CONTEXT_MAX * width_mult)
     return min(max(size, low), high)
@@ -85,8 +85,17 @@ class DynamicConv2d(nn.Module):
         out_channels, _, kernel, _ = self.kernel_shape
         mixture = torch.softmax(self.residuals[0](context) / self.temperature, dim=-1)
         kernels = mixture @ self.weight.view(KERNELS, -1)
+        if batch == 1:
+            kernels = kernels.view(self.kernel_shape)
+            if features.is_contiguous(memory_format=torch.channels_last):
+                kernels = kernels.to(memory_format=torch.channels_last)
+            return functional.conv2d(features, kernels, self.bias, self.stride, kernel // 2, groups=self.groups)
         if kernel == 1:
-            return self._pointwise(features, kernels.view(batch, out_channels, channels))
+            flat = features.reshape(batch, channels, height * width)
+            mixed = torch.bmm(kernels.view(batch, out_channels, channels), flat)
+            if self.bias is not None:
+                mixed.add_(self.bias.view(-1, 1))
+            return mixed.view(batch, out_channels, height, width)
         # One convolution for the whole batch: the clips stand side by side as groups of channels.
         result = functional.conv2d(
             features.reshape(1, batch * channels, height, width),
@@ -97,19 +106,6 @@ class DynamicConv2d(nn.Module):
             groups=batch * self.groups,
         )
         return result.view(batch, out_channels, *result.shape[2:])
-
-    def _pointwise(self, features: Tensor, kernels: Tensor) -> Tensor:
-        batch, channels, height, width = features.shape
-        if features.is_contiguous(memory_format=torch.channels_last):
-            flat = features.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
-            mixed = torch.bmm(flat, kernels.transpose(1, 2))
-            if self.bias is not None:
-                mixed.add_(self.bias)
-            return mixed.view(batch, height, width, -1).permute(0, 3, 1, 2)
-        mixed = torch.bmm(kernels, features.reshape(batch, channels, height * width))
-        if self.bias is not None:
-            mixed.add_(self.bias.view(-1, 1))
-        return mixed.view(batch, -1, height, width)
 
 
 class DynamicRelu(nn.Module):
@@ -129,10 +125,10 @@ class DynamicRelu(nn.Module):
         """Activate (batch, channels, f, t) with the lines that *context* (batch, length) gives."""
         theta = 2 * torch.sigmoid(self.coef_net(context)) - 1
         theta = theta.view(-1, self.channels, 2 * LINES) * self.lambdas + self.init_v
-        slope1, slope2, offset1, offset2 = theta.to(features.dtype)[..., None, None].unbind(2)
-        return torch.maximum(
-            torch.addcmul(offset1, features, slope1), torch.addcmul(offset2, features, slope2)
-        )
+        # Coefficients of neighbouring channels side by side, so that the broadcast below is vectorised.
+        theta = theta.to(features.dtype).permute(2, 0, 1).contiguous()
+        slope1, slope2, offset1, offset2 = theta[..., None, None]
+        return torch.maximum(torch.addcmul(offset1, features, slope1), torch.addcmul(offset2, features, slope2))
 
 
 class ContextGenerator(nn.Module):
@@ -215,9 +211,12 @@ class DynamicInvertedResidual(nn.Module):
         if self.expands:
             result = self.exp_act(self.exp_norm(self.exp_conv(result, context)))
         result = self.depth_act(self.depth_norm(self.depth_conv(result, context)), context)
+        if result.is_contiguous(memory_format=torch.channels_last):
+            over_frequency = over_frequency.contiguous(memory_format=torch.channels_last)
+            over_time = over_time.contiguous(memory_format=torch.channels_last)
         result = result * over_frequency * over_time
-        result = self.proj_norm(self.proj_conv(result, context))
-        return result.add_(features) if self.keeps_input else result
+        projected: Tensor = self.proj_norm(self.proj_conv(result, context))
+        return projected.add_(features) if self.keeps_input else projected
 
     @torch.no_grad()
     def fold_norms(self) -> None:
@@ -226,7 +225,7 @@ class DynamicInvertedResidual(nn.Module):
             batch_norm = getattr(self, f"{name}_norm", None)
             if isinstance(batch_norm, nn.BatchNorm2d):
                 getattr(self, f"{name}_conv").fold(batch_norm)
-                setattr(self, f"{name}_norm", nn.Identity())
+                setattr(self, f"{name}_norm", nn.Identity().eval())
         if isinstance(self.context_gen.joint_norm, nn.BatchNorm2d):
             fold_batch_norm(self.context_gen.joint_conv, self.context_gen.joint_norm)
-            self.context_gen.joint_norm = nn.Identity()
+            self.context_gen.joint_norm = nn.Identity().eval()

@@ -166,7 +166,8 @@ class AttentionHead(Head):
         attention = torch.sigmoid(attention).clamp(ATTENTION_EPSILON, 1 - ATTENTION_EPSILON)
         attention = attention / attention.sum(1, keepdim=True)
         per_head = (attention * scores).sum(1)
-        return (per_head * self.head_weight).sum(1)
+        logits: Tensor = (per_head * self.head_weight).sum(1)
+        return logits
 
     def reset(self, num_classes: int) -> None:
         """See `Head.reset`."""

@@ -29,7 +29,7 @@ class MN(MobileNetTagger):
         head_type: ``"mlp"``, ``"fully_convolutional"`` or ``"multihead_attention_pooling"``.
         attention_heads: Heads of ``multihead_attention_pooling``.
         se_dims: Axes of squeeze-and-excitation: letters of ``"c"`` (channel), ``"f"`` (frequency), ``"t"`` (time),
-            or ``"none"``. ``"f"`` ties the network to `n_mels`, ``"t"`` to `input_frames`.
+            or ``"none"``. ``"f"`` ties the network to `n_mels`, ``"t"`` to clips of `input_frames`.
         se_agg: How several axes are joined: ``"max"``, ``"avg"``, ``"add"`` or ``"min"``.
         se_r: How much narrower squeezed vectors are.
         strides: The four adjustable strides.
@@ -85,10 +85,11 @@ class MN(MobileNetTagger):
             input_frames = 1 + (CLIP_SECONDS * self.sample_rate - 1) // hop_size
         require(input_frames >= 1, "input_frames", input_frames, "Give at least 1 frame.")
 
+        if "t" in axes:
+            self.max_seconds = input_frames * hop_size / self.sample_rate
+
         stem = make_divisible(STEM_CHANNELS * width_mult)
-        layers: list[nn.Module] = [
-            conv_norm(1, stem, 3, stride=STEM_STRIDE, act="HS", momentum=norm_momentum)
-        ]
+        layers: list[nn.Module] = [conv_norm(1, stem, 3, stride=STEM_STRIDE, act="HS", momentum=norm_momentum)]
         bands, frames = reduced(n_mels, STEM_STRIDE), reduced(input_frames, STEM_STRIDE)
         for shape in block_shapes(width_mult, strides):
             bands, frames = reduced(bands, shape.stride), reduced(frames, shape.stride)

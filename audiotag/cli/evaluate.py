@@ -1,0 +1,271 @@
+"""``audiotag evaluate``: measure a model on labelled clips."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiotag.cli.options import (
+    device_option,
+    json_option,
+    labels_option,
+    model_option,
+    option_option,
+    precision_option,
+    weights_option,
+)
+from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.errors import OptionError
+
+if TYPE_CHECKING:
+    from audiotag.evaluation.evaluation import Evaluation
+    from audiotag.evaluation.folds import CrossValidation
+
+_MAX_NAMED = 8
+
+
+@click.command(short_help="Measure a model on labelled clips.")
+@model_option(required=False)
+@click.option("--ensemble", metavar="NAME,NAME,...", help="Several models whose outputs are averaged, for --model.")
+@click.option(
+    "--combine",
+    type=click.Choice(["logits", "probabilities"]),
+    default="logits",
+    show_default=True,
+    help="What an ensemble averages.",
+)
+@weights_option
+@option_option
+@click.option(
+    "--data",
+    required=True,
+    metavar="PATH",
+    help="Labelled clips: JSON manifest, CSV, ESC-50 CSV, or a folder per class.",
+)
+@click.option("--format", "format_", metavar="NAME", help="Format of --data (see `audiotag plugins list`).")
+@click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
+@labels_option
+@click.option(
+    "--unknown-labels",
+    type=click.Choice(["error", "skip"]),
+    default="error",
+    show_default=True,
+    help="What to do with labels that the model lacks.",
+)
+@click.option("--split", metavar="NAME", help="Measure on the clips of this split (column split of a CSV).")
+@click.option("--fold", "fold", type=int, multiple=True, help="Measure on the clips of this fold; may be repeated.")
+@click.option(
+    "--folds",
+    is_flag=True,
+    help="Cross-validation: --model is a folder with fold_1, fold_2, ..., each measured on the fold it has not seen.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Choice(["last", "best"]),
+    default="last",
+    show_default=True,
+    help="With --folds: best was chosen by looking at the fold, so it flatters.",
+)
+@click.option(
+    "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: asks the data]"
+)
+@click.option(
+    "--thresholds",
+    metavar="SCORE|tuned|FILE",
+    help="Score from which a class counts as heard: a number, the model's tuned ones, or a file mid -> threshold."
+    "  [default: tuned where there are any, else 0.5]",
+)
+@click.option(
+    "--tune-thresholds",
+    "tune_thresholds_on",
+    metavar="PATH",
+    help="Labelled clips on which to find the thresholds that maximise F-beta; they are kept in the checkpoint.",
+)
+@click.option("--beta", type=float, default=1.0, show_default=True, help="Weight of recall in that tuning.")
+@click.option("--one-threshold", is_flag=True, help="Tune one threshold for all classes, for micro F-beta.")
+@click.option(
+    "--top-k", type=click.IntRange(min=1), multiple=True, help="k of top-k accuracy.  [default: 3, 5 for single-label]"
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Clips at a time.")
+@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that read.")
+@click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
+@device_option
+@precision_option
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write metrics.json, per_class.csv and report.html there.",
+)
+@click.option(
+    "--figures",
+    type=click.Choice(["pdf", "png", "svg"]),
+    help="Also draw figures for papers into --output, with matplotlib.",
+)
+@json_option
+def evaluate(model: str | None, ensemble: str | None, folds: bool, as_json: bool, **settings: Any) -> None:
+    """Measure a model on labelled clips.
+
+    \b
+    audiotag evaluate --model runs/home --data test.json --output results
+    audiotag evaluate --model runs/home --data test.json --tune-thresholds val.json
+    audiotag evaluate --model runs/folds --data esc50.csv --folds
+
+    Clips that cannot be read are reported and left out; the exit code is then 1. Classes that no clip has are left
+    out of every mean and listed.
+    """  # noqa: D301 # click takes the control character, not the two signs
+    warn_failed_plugins()
+    models = _models(model, ensemble)
+    if settings["figures"] is not None and settings["output"] is None:
+        raise OptionError("there is no folder to draw figures into", where="--figures", fix="Give --output FOLDER.")
+    shared = {name: settings[name] for name in ("labels", "root", "unknown_labels", "split", "single_label")}
+    shared |= {name: settings[name] for name in ("device", "precision", "batch_size", "workers", "strict", "output")}
+    shared |= {"format": settings["format_"], "top_k": settings["top_k"] or None}
+    result: Evaluation | CrossValidation
+    with _progress() as progress:
+        if folds:
+            result = _cross_validate(models, settings, {**shared, "progress": progress})
+        else:
+            from audiotag.evaluation.evaluate import evaluate as measure
+
+            result = measure(
+                models[0] if len(models) == 1 else models,
+                settings["data"],
+                weights=settings["weights"],
+                options=settings["options"],
+                ensemble=settings["combine"],
+                folds=settings["fold"] or None,
+                thresholds=_thresholds(settings["thresholds"]),
+                tune_thresholds_on=settings["tune_thresholds_on"],
+                beta=settings["beta"],
+                per_class_thresholds=not settings["one_threshold"],
+                progress=progress,
+                **shared,
+            )
+    if settings["figures"] is not None:
+        from audiotag.evaluation.evaluation import Evaluation
+        from audiotag.evaluation.figures import save_figures
+
+        pooled = result if isinstance(result, Evaluation) else result.pooled
+        save_figures(pooled, settings["output"], format=settings["figures"])
+    if as_json:
+        click.echo(result.to_json(), nl=False)
+    else:
+        _print(result, settings["output"])
+    _report_failures(result)
+
+
+def _models(model: str | None, ensemble: str | None) -> list[str]:
+    if (model is None) == (ensemble is None):
+        raise OptionError("one model or one ensemble is needed", fix="Give --model, or --ensemble NAME,NAME.")
+    if ensemble is None:
+        return [str(model)]
+    return [ensemble] if Path(ensemble).exists() else [name.strip() for name in ensemble.split(",") if name.strip()]
+
+
+def _thresholds(text: str | None) -> str | float | None:
+    if text is None or text == "tuned":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        if Path(text).exists():
+            return text
+        raise OptionError(
+            f"{text!r} is neither a number, nor 'tuned', nor a file", where="--thresholds", fix="Give one of these."
+        ) from None
+
+
+def _cross_validate(models: list[str], settings: dict[str, Any], shared: dict[str, Any]) -> CrossValidation:
+    from audiotag.evaluation.folds import evaluate_folds
+
+    unused = [name for name in ("weights", "options", "fold", "tune_thresholds_on") if settings[name]]
+    if len(models) > 1 or unused:
+        options = {"options": "option", "tune_thresholds_on": "tune-thresholds"}
+        named = ", ".join(f"--{options.get(name, name)}" for name in unused) or "--ensemble"
+        raise OptionError(f"{named} does not go with --folds", fix="Leave it out.")
+    threshold = _thresholds(settings["thresholds"])
+    if isinstance(threshold, str):
+        raise OptionError(
+            "a cross-validation takes one threshold for all folds", where="--thresholds", fix="Give a number."
+        )
+    return evaluate_folds(
+        models[0],
+        settings["data"],
+        checkpoint=settings["checkpoint"],
+        threshold=0.5 if threshold is None else threshold,
+        **shared,
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on standard error; None where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("Tagging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print(result: Evaluation | CrossValidation, output: Path | None) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from audiotag.evaluation.definitions import meaning, shown, title
+    from audiotag.evaluation.evaluation import Evaluation
+
+    console = Console(highlight=False)
+    pooled = result if isinstance(result, Evaluation) else result.pooled
+    console.print(f"[bold]{escape(pooled.model)}[/bold] on {escape(pooled.data)}")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("Measure", no_wrap=True)
+    if isinstance(result, Evaluation):
+        table.add_column("Value", justify="right")
+        table.add_column("What it is", style="dim")
+        for name, value in result.summary.items():
+            table.add_row(escape(title(name)), shown(value), escape(meaning(name)))
+    else:
+        for fold in result.folds:
+            table.add_column(f"Fold {fold}", justify="right")
+        for text in ("Mean", "± Std", "Pooled"):
+            table.add_column(text, justify="right")
+        for name in result.mean:
+            values = [shown(fold.summary[name]) for fold in result.folds.values()]
+            sums = [shown(result.mean[name]), shown(result.std[name]), shown(pooled.summary[name])]
+            table.add_row(escape(title(name)), *values, *sums)
+    console.print(table)
+    names = dict(zip(pooled.labels.mids, pooled.labels.names, strict=True))
+    for what, items in (
+        ("classes occur in no clip and count in no mean", [names[mid] for mid in pooled.without_positives]),
+        ("classes occur in every clip and have no AUC", [names[mid] for mid in pooled.without_negatives]),
+        ("labels of the data are no classes of the model and were left out", list(pooled.skipped)),
+    ):
+        if items:
+            named = ", ".join(items[:_MAX_NAMED]) + (", …" if len(items) > _MAX_NAMED else "")
+            console.print(f"{len(items)} {what}: {escape(named)}", style="dim")
+    if output is not None:
+        console.print(f"Report: {escape(str(output / 'report.html'))}", soft_wrap=True)
+
+
+def _report_failures(result: Evaluation | CrossValidation) -> None:
+    for clip, reason in result.failed:
+        click.echo(f"Error: clip {clip!r}: {reason}", err=True)
+    if result.failed:
+        from audiotag.evaluation.evaluation import Evaluation
+
+        measured = (result if isinstance(result, Evaluation) else result.pooled).summary["clips"]
+        click.echo(f"{len(result.failed)} of {len(result.failed) + measured} clips could not be read.", err=True)
+        sys.exit(1)

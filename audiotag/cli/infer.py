@@ -1,0 +1,135 @@
+"""``audiotag infer``: tag recordings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiotag.cli.options import (
+    device_option,
+    labels_option,
+    model_option,
+    option_option,
+    precision_option,
+    weights_option,
+)
+from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.errors import OptionError
+
+if TYPE_CHECKING:
+    from audiotag.inference.tagger import Tagger
+
+DEFAULT_MODEL = "mn10_as"
+
+_FORMATS = ("table", "csv", "jsonl", "tsv", "audacity", "raven", "parquet", "home")
+
+
+class _Threshold(click.ParamType[float | str]):
+    """A score, or the word ``tuned``."""
+
+    name = "score"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        try:
+            return "tuned" if value == "tuned" else float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'tuned'", param, ctx)
+
+
+@click.command(short_help="Tag recordings: files, folders, globs or manifests.")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@model_option(default=DEFAULT_MODEL)
+@weights_option
+@labels_option
+@option_option
+@click.option(
+    "--ensemble",
+    multiple=True,
+    metavar="NAME,NAME,...",
+    help="Several models whose outputs are averaged, instead of --model; may be repeated.",
+)
+@click.option(
+    "--combine",
+    type=click.Choice(["logits", "probabilities"]),
+    default="logits",
+    show_default=True,
+    help="What an ensemble averages.",
+)
+@click.option("--window", type=float, metavar="SECONDS", help="Report events, from windows of this length.")
+@click.option("--hop", type=float, metavar="SECONDS", help="Time between windows.  [default: half a window]")
+@click.option("--events", is_flag=True, help="Report events, from windows as long as the model was trained on.")
+@click.option("--per-window", is_flag=True, help="Report the tags of each window instead of events.")
+@click.option(
+    "--threshold",
+    type=_Threshold(),
+    metavar="SCORE|tuned",
+    help="Least score to report; 'tuned' takes the model's own thresholds."
+    "  [default: for events the tuned ones or 0.5, for home 0.5, otherwise none]",
+)
+@click.option("--merge", type=float, metavar="SECONDS", help="Join events of a class this far apart.  [default: 0]")
+@click.option("--min-duration", type=float, metavar="SECONDS", help="Leave out shorter events.  [default: 0]")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    help="Most classes of a recording (or window) to report.  [default: 10 without a threshold, otherwise all]",
+)
+@click.option("--format", "format_", type=click.Choice(_FORMATS), help="Output format.  [default: table]")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write; without it, print.")
+@click.option("--resume", is_flag=True, help="Keep what --output has (csv, jsonl) and add recordings it lacks.")
+@click.option(
+    "--embeddings", type=click.Path(path_type=Path), metavar="NPZ", help="Also write the embeddings into this file."
+)
+@click.option("--root", type=click.Path(path_type=Path), help="Folder that a manifest's relative paths start from.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), help="Clips at a time.  [default: 4 on the CPU, 32 elsewhere]"
+)
+@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that read.")
+@click.option("--strict", is_flag=True, help="Stop at the first recording that cannot be read.")
+@device_option
+@precision_option
+def infer(paths: tuple[str, ...], **settings: Any) -> None:
+    """Tag recordings: files, folders (searched with their subfolders), patterns or manifests (.json, .csv).
+
+    Without --window or --events, each recording gets the classes with the highest scores. With them, it gets events
+    with onset and offset; recordings of any length are read piece by piece.
+
+    A recording that cannot be read is reported and the rest goes on; the exit code is then 1.
+    """
+    from audiotag.cli.infer_progress import InferProgress
+    from audiotag.inference.inputs import find_clips
+    from audiotag.inference.run import InferRun
+
+    warn_failed_plugins()
+    plan = InferRun.plan(settings)
+    clips = find_clips(paths, settings["root"])
+    tagger = _load(settings)
+    # A bar would be drawn into results that go to the same terminal.
+    with InferProgress(silent=plan.output is None and sys.stdout.isatty()) as progress:
+        complete = plan.run(tagger, clips, progress)
+    progress.summarise()
+    if not complete:
+        sys.exit(1)
+
+
+def _load(settings: dict[str, Any]) -> Tagger:
+    from audiotag.inference.tagger import load
+
+    names: list[str] = []
+    for text in settings["ensemble"]:
+        names.extend([text] if Path(text).exists() else [name.strip() for name in text.split(",") if name.strip()])
+    if names:
+        source = click.get_current_context().get_parameter_source("model")
+        if source is not click.core.ParameterSource.DEFAULT or settings["weights"] is not None:
+            raise OptionError("--ensemble does not go with --model or --weights", fix="Name all models in --ensemble.")
+    return load(
+        names or settings["model"],
+        weights=settings["weights"],
+        labels=settings["labels"],
+        device=settings["device"],
+        options=settings["options"],
+        precision=settings["precision"],
+        ensemble=settings["combine"],
+    )

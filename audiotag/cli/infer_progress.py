@@ -1,0 +1,96 @@
+"""What ``audiotag infer`` says on standard error while it works."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from audiotag.errors import AudiotagError
+
+
+class InferProgress:
+    """A bar with recordings a second and how many times faster than real time; errors one by one; a last line.
+
+    Args:
+        silent: Draw no bar.
+    """
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            TextColumn("Tagging"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=silent or not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=None, rate="")
+        self._started = time.perf_counter()
+        self._skipped = 0
+        self._seconds = 0.0
+        self._done = 0
+        self._failed = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def begin(self, total: int, skipped: int) -> None:
+        """Set the number of recordings, and of those that an earlier output already has."""
+        self._skipped = skipped
+        self._progress.update(self._task, total=total)
+
+    def heard(self, seconds: float) -> None:
+        """Count *seconds* of sound."""
+        self._seconds += seconds
+        self._update(0)
+
+    def done(self) -> None:
+        """Count a recording."""
+        self._done += 1
+        self._update(1)
+
+    def failed(self, error: AudiotagError) -> None:
+        """Report a recording that could not be read."""
+        self._failed += 1
+        self._say(f"Error: {error}")
+        self._update(1)
+
+    def interrupted(self) -> None:
+        """Say that the user stopped the run."""
+        self._say("Interrupted; what was done is kept.")
+
+    def summarise(self) -> None:
+        """Print the last line: how many, how fast, and how many could not be read."""
+        elapsed = time.perf_counter() - self._started
+        recordings = "recording" if self._done == 1 else "recordings"
+        line = f"Tagged {self._done} {recordings}, {self._seconds:.0f} s of sound, in {elapsed:.1f} s ({self._rate()})."
+        if self._skipped:
+            line += f" {self._skipped} were done before."
+        self._say(line)
+        if self._failed:
+            total = self._failed + self._done
+            self._say(f"{self._failed} of {total} recordings could not be read.")
+
+    def _say(self, text: str) -> None:
+        self._console.print(escape(text))
+
+    def _rate(self) -> str:
+        elapsed = max(time.perf_counter() - self._started, 1e-9)
+        return f"{(self._done + self._failed) / elapsed:.1f} files/s, {self._seconds / elapsed:.0f} × real time"
+
+    def _update(self, advance: int) -> None:
+        self._progress.update(self._task, advance=advance, rate=self._rate())

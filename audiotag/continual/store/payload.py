@@ -1,0 +1,93 @@
+"""What is kept of a clip: its sound or its embedding, as the bytes of a file."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.continual.store.records import Kind
+from audiotag.errors import AudioError, OptionError
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The content of a clip's file; read only when the clip is really stored.
+
+    Attributes:
+        kind: ``"audio"`` or ``"embedding"``.
+        suffix: Ending of the file, with the dot.
+        size: Its number of bytes.
+        content: The bytes, or the file to copy them from.
+    """
+
+    kind: Kind
+    suffix: str
+    size: int
+    content: bytes | Path = field(repr=False)
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, start: float = 0.0, stop: float | None = None) -> Payload:
+        """A recording as it is, byte for byte, or a part of it as mono 24-bit FLAC at its own rate.
+
+        Args:
+            path: The recording.
+            start: Seconds at which the part begins.
+            stop: Seconds at which it ends, None for the end of the recording.
+
+        Raises:
+            AudioError: It cannot be read as a recording.
+        """
+        from audiotag.audio.decoding import probe, read_audio
+
+        path = Path(path)
+        info = probe(path)
+        if start > 0 or stop is not None:
+            part = read_audio(path, info.sample_rate, start=start, stop=stop)
+            return cls.from_waveform(part, info.sample_rate)
+        return cls("audio", path.suffix.lower(), path.stat().st_size, path)
+
+    @classmethod
+    def from_waveform(cls, waveform: NDArray[np.float32], sample_rate: int) -> Payload:
+        """Mono samples as 24-bit FLAC, or as a WAV of floats where they leave [−1, 1].
+
+        Args:
+            waveform: float (samples,).
+            sample_rate: Hz.
+
+        Raises:
+            AudioError: There are no samples, or some are not finite.
+            OptionError: The array is not one-dimensional, or the rate is not positive.
+        """
+        import soundfile
+
+        samples = np.asarray(waveform, dtype=np.float32)
+        if samples.ndim != 1 or sample_rate < 1:
+            raise OptionError(
+                f"an array of shape {samples.shape} at {sample_rate} Hz is no mono waveform", fix="Give (samples,)."
+            )
+        if not samples.size or not np.isfinite(samples).all():
+            raise AudioError("there are no samples, or some are NaN or infinite", where="waveform")
+        fits = float(np.abs(samples).max()) <= 1.0
+        container, subtype, suffix = ("FLAC", "PCM_24", ".flac") if fits else ("WAV", "FLOAT", ".wav")
+        buffer = io.BytesIO()
+        soundfile.write(buffer, samples, sample_rate, format=container, subtype=subtype)
+        return cls("audio", suffix, len(buffer.getvalue()), buffer.getvalue())
+
+    @classmethod
+    def from_embedding(cls, embedding: NDArray[Any]) -> Payload:
+        """An array of numbers as a ``.npy`` file.
+
+        Raises:
+            OptionError: It holds something else than numbers.
+        """
+        array = np.asarray(embedding)
+        if array.dtype.kind not in "fiu":
+            raise OptionError(f"an array of {array.dtype} is no embedding", fix="Give an array of numbers.")
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        return cls("embedding", ".npy", len(buffer.getvalue()), buffer.getvalue())

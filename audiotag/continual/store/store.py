@@ -1,0 +1,391 @@
+"""The store: add clips, let the policy choose, read what is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from audiotag.continual.policy import Example, StoragePolicy
+from audiotag.continual.store import journal
+from audiotag.continual.store.database import (
+    FILENAME,
+    create_database,
+    explained,
+    insert_classes,
+    open_database,
+    read_settings,
+)
+from audiotag.continual.store.files import new_folder
+from audiotag.continual.store.payload import Payload
+from audiotag.continual.store.records import Addition
+from audiotag.continual.store.transfer import read_export, write_export
+from audiotag.continual.store.view import CLIP_COLUMNS, StoreView
+from audiotag.errors import OptionError, StoreError
+from audiotag.labels import LabelChange, LabelSet, read_labels
+
+
+class ClipStore(StoreView):
+    """A bounded set of labelled clips in a folder, chosen by a storage policy.
+
+    When a method that changes the store returns, the change is on disk: neither ``kill -9`` nor a power cut undoes it.
+    When it raises, nothing has changed. Several processes may use one store at once: each change waits for the one
+    before, and the policy's decisions are those of one policy that saw every offer in that order. An object serves
+    one thread.
+
+    Args:
+        folder: A store made by `create` (or ``audiotag store init``). Files that a crash left behind are removed.
+
+    Raises:
+        StoreError: There is no store, it is damaged, or another process keeps it locked.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(folder)
+        self._settings: dict[str, Any] = {}
+        self._policy: StoragePolicy | None = None
+        self._operation = 0
+        self._changing = False
+        self._sweep_due = True
+        try:
+            with self._writing():
+                pass
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        labels: str | Path | LabelSet | Sequence[str],
+        *,
+        policy: str = "class_balanced",
+        capacity: int | None = None,
+        capacity_bytes: int | None = None,
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+    ) -> ClipStore:
+        """Make an empty store and open it.
+
+        Args:
+            folder: Where; it must not exist, or be empty.
+            labels: The classes, as anything `audiotag.labels.read_labels` takes.
+            policy: Name of a storage policy.
+            capacity: Most clips, ≥ 0.
+            capacity_bytes: Most bytes of all files together, ≥ 1. Give one of the two, or both.
+            seed: Seed of the policy's random generator.
+            options: Settings of the policy.
+
+        Raises:
+            StoreError: *folder* is in use, or cannot be written.
+            OptionError: No capacity is given, or a setting is out of range.
+            UnknownNameError: There is no such policy.
+        """
+        folder = Path(folder)
+        if capacity is None and capacity_bytes is None:
+            raise OptionError("the store has no bound", where=folder, fix="Give a capacity in clips or in bytes.")
+        if capacity_bytes is not None and capacity_bytes < 1:
+            raise OptionError(f"the capacity is {capacity_bytes} bytes", where=folder, fix="Give 1 or more.")
+        classes = read_labels(labels)
+        settings = {
+            "policy": policy,
+            "options": dict(options or {}),
+            "seed": seed,
+            "capacity": capacity,
+            "capacity_bytes": capacity_bytes,
+        }
+        fresh = journal.fresh_policy(settings, len(classes))
+        with new_folder(folder) as temporary:
+            create_database(temporary / FILENAME, settings, classes)
+            database = open_database(temporary)
+            with explained(temporary):
+                journal.write_snapshot(database, fresh, 0)
+                database.close()
+        return cls(folder)
+
+    def export(self, folder: str | Path) -> Path:
+        """Write everything into a folder that other programs can read, and `from_export` can make a store of.
+
+        ``manifest.json`` lists the clips kept as audio for `audiotag.data.reading.read_clips`, with
+        ``class_labels_indices.csv`` beside it; ``store.json`` has all clips, counts and the state of the policy. No
+        other process can change the store meanwhile.
+
+        Args:
+            folder: Where; it must not exist, or be empty.
+
+        Raises:
+            StoreError: *folder* is in use or cannot be written, or a file of the store is gone.
+        """
+        folder = Path(folder)
+        with self._writing() as policy:
+            notes = {key: json.loads(value) for key, value in self._database.execute("SELECT key, value FROM notes")}
+            settings = {key: value for key, value in self._settings.items() if key != "format"}
+            with new_folder(folder) as temporary:
+                write_export(temporary, self.clips(), self.labels, settings, policy, notes)
+        return folder
+
+    @classmethod
+    def from_export(cls, export: str | Path, folder: str | Path) -> ClipStore:
+        """Make a store that goes on exactly where the exported one stood, and open it.
+
+        Args:
+            export: A folder that `export` wrote.
+            folder: Where to make the store; it must not exist, or be empty.
+
+        Raises:
+            StoreError: *export* is no export or damaged, or *folder* is in use or cannot be written.
+        """
+        folder = Path(folder)
+        with new_folder(folder) as temporary:
+            read_export(Path(export), temporary)
+        return cls(folder)
+
+    def add(
+        self,
+        clip_id: str,
+        payload: Payload,
+        labels: Sequence[str],
+        *,
+        observe: bool = True,
+        source: str = "",
+        notes: Mapping[str, Any] | None = None,
+    ) -> Addition:
+        """Offer a clip to the policy, and store it if the policy says so.
+
+        Args:
+            clip_id: Its name, not stored already.
+            payload: Its sound or embedding.
+            labels: Its classes, each a mid or display name of `labels`; at least one.
+            observe: Whether to count the labels as observed; False where `observe` was called for this clip before.
+            source: Where it comes from, for lists.
+            notes: Key → JSON value, kept with this change or not at all: a program that works through a stream can
+                note its position here, and goes on at the right place after a crash.
+
+        Raises:
+            LabelError: A class is unknown.
+            OptionError: There is no label, or the id is empty.
+            StoreError: The id is stored already, the clip alone exceeds the capacity in bytes, or it cannot be written
+                (a full disk).
+        """
+        with self._writing() as policy:
+            bound = self._settings["capacity_bytes"]
+            if bound is not None and payload.size > bound:
+                raise StoreError(f"the clip has {payload.size} bytes and the store may hold {bound}", where=clip_id)
+            example = Example(clip_id, tuple(self._positions(labels)))
+            if not example.labels:
+                raise OptionError("there is no label", where=clip_id, fix="Give at least one class.")
+            if clip_id in policy:
+                raise StoreError(
+                    "a clip of this id is stored already", where=clip_id, fix="Give each clip an id of its own."
+                )
+            self._changing = True
+            if bound is not None:
+                self._make_place(policy, payload.size, bound)
+            decision = policy.offer(example, observe=observe)
+            entry = ["offer", clip_id, list(example.labels), observe, decision.stored, decision.evicted]
+            operation = journal.append(self._database, entry)
+            evicted = [] if decision.evicted is None else [decision.evicted]
+            reason = decision.reason
+            if bound is not None:
+                evicted += self._fit_bytes(policy, evicted, clip_id, payload.size, bound)
+                if clip_id in evicted:
+                    evicted.remove(clip_id)
+                    reason = "given up to fit into the capacity in bytes"
+            stored = clip_id in policy
+            evicted_files = [self._drop(gone) for gone in evicted]
+            if observe:
+                self._count_observed(example.labels, 1)
+            self._database.execute("UPDATE head SET offers = offers + 1")
+            if stored:
+                self._keep(example, payload, source)
+            self._write_notes(notes)
+        self._files.remove(evicted_files)
+        return Addition(stored, tuple(evicted), reason, decision.probability, operation)
+
+    def observe(self, labels: Sequence[str], times: int = 1) -> None:
+        """Count labels that were seen (a model's tags, say) without offering a clip.
+
+        Raises:
+            LabelError: A class is unknown.
+            OptionError: There is no label.
+        """
+        with self._writing() as policy:
+            positions = tuple(sorted(set(self._positions(labels))))
+            self._changing = True
+            policy.observe(positions, times)
+            journal.append(self._database, ["observe", list(positions), times])
+            self._count_observed(positions, times)
+
+    def remove(self, clip_id: str) -> None:
+        """Take a clip out.
+
+        Raises:
+            StoreError: It is not stored.
+        """
+        with self._writing() as policy:
+            if clip_id not in policy:
+                raise StoreError(f"no clip {clip_id!r} is stored", where=self.folder, fix="See: audiotag store list")
+            self._changing = True
+            policy.remove(clip_id)
+            journal.append(self._database, ["remove", clip_id])
+            name = self._drop(clip_id)
+        self._files.remove([name])
+
+    def resize(self, *, capacity: int | None = None, capacity_bytes: int | None = None) -> tuple[str, ...]:
+        """Set both bounds (None for no bound); where clips must go, the policy chooses them.
+
+        Returns:
+            Ids of the clips given up.
+
+        Raises:
+            OptionError: No bound is given, or one is out of range.
+        """
+        if capacity is None and capacity_bytes is None:
+            raise OptionError("the store has no bound", where=self.folder, fix="Give a capacity in clips or in bytes.")
+        if (capacity is not None and capacity < 0) or (capacity_bytes is not None and capacity_bytes < 1):
+            raise OptionError(f"a capacity of {capacity} clips, {capacity_bytes} bytes cannot be", where=self.folder)
+        with self._writing() as policy:
+            self._changing = True
+            evicted = self._resize_policy(policy, max(len(policy), 1) if capacity is None else capacity)
+            if capacity_bytes is not None:
+                evicted += self._fit_bytes(policy, evicted, None, 0, capacity_bytes)
+            names = [self._drop(gone) for gone in evicted]
+            settings = {"capacity": capacity, "capacity_bytes": capacity_bytes}
+            for key, value in settings.items():
+                self._database.execute("UPDATE settings SET value = ? WHERE key = ?", (json.dumps(value), key))
+        self._settings.update(settings)
+        self._files.remove(names)
+        return tuple(evicted)
+
+    def extend_labels(self, labels: str | Path | LabelSet | Sequence[str]) -> LabelChange:
+        """Append the classes that the store lacks, matched by mid; stored labels stay as they are.
+
+        Returns:
+            What changed from the old class list to the new one; nothing is ever dropped.
+        """
+        extra = read_labels(labels)
+        with self._writing() as policy:
+            old = self.labels
+            new = old.extended(extra)
+            added = len(new) - len(old)
+            if added:
+                self._changing = True
+                policy.extend_classes(added)
+                journal.append(self._database, ["extend", added])
+                insert_classes(self._database, iter(new[len(old) :]), len(old))
+        return old.change_to(new)
+
+    # Inside a change
+
+    @contextmanager
+    def _writing(self) -> Iterator[StoragePolicy]:
+        """A transaction with the policy as it stands after everyone's changes: all of it happens, or nothing does."""
+        self._changing = False
+        try:
+            with self._explained():
+                self._database.execute("BEGIN IMMEDIATE")
+                self._settings = read_settings(self._database)
+                if self._sweep_due:
+                    # Under the lock nobody is between writing a file and naming it.
+                    self._files.sweep({name for (name,) in self._database.execute("SELECT file FROM clips")})
+                    self._sweep_due = False
+                # Should catching up fail half-way, the policy in memory is of no use any more.
+                behind, self._policy = self._policy, None
+                policy, self._operation = journal.catch_up(
+                    self._database, behind, self._operation, self._settings, self.folder
+                )
+                self._policy = policy
+                yield policy
+                (last,) = self._database.execute("SELECT operations FROM head").fetchone()
+                if journal.snapshot_due(self._database, last, len(policy)):
+                    journal.write_snapshot(self._database, policy, last)
+                self._database.execute("COMMIT")
+                self._operation = last
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            if self._changing:
+                # The policy in memory is ahead of the one on disk; the next change starts from the disk. A file may lie
+                # there unnamed: whether a failed commit reached the disk is known only when the index is read again.
+                self._policy, self._sweep_due = None, True
+            self._labels = None
+            raise
+
+    def _positions(self, labels: Sequence[str]) -> list[int]:
+        if isinstance(labels, str):
+            raise OptionError(f"the labels are the text {labels!r}", where=self.folder, fix="Give a list of classes.")
+        classes = self.labels
+        return [classes.index(label) for label in labels]
+
+    def _make_place(self, policy: StoragePolicy, size: int, bound: int) -> None:
+        """Give the policy the capacity in clips that the free bytes mean: one more clip while this one fits."""
+        (used,) = self._database.execute("SELECT bytes FROM head").fetchone()
+        capacity = len(policy) + 1 if used + size <= bound else len(policy)
+        most = self._settings["capacity"]
+        self._resize_policy(policy, capacity if most is None else min(capacity, most))
+
+    def _resize_policy(self, policy: StoragePolicy, capacity: int) -> list[str]:
+        if policy.capacity == capacity:
+            return []
+        evicted = policy.resize(capacity)
+        journal.append(self._database, ["resize", capacity, evicted])
+        return evicted
+
+    def _fit_bytes(
+        self, policy: StoragePolicy, evicted: list[str], newcomer: str | None, size: int, bound: int
+    ) -> list[str]:
+        """Let the policy give up clips until the files fit; returns their ids."""
+        (used,) = self._database.execute("SELECT bytes FROM head").fetchone()
+        used -= sum(self._bytes_of(gone) for gone in evicted)
+        if newcomer is not None and newcomer in policy:
+            used += size
+        more: list[str] = []
+        while used > bound:
+            for gone in self._resize_policy(policy, len(policy) - 1):
+                used -= size if gone == newcomer else self._bytes_of(gone)
+                more.append(gone)
+        return more
+
+    def _bytes_of(self, clip_id: str) -> int:
+        return int(self._database.execute("SELECT bytes FROM clips WHERE id = ?", (clip_id,)).fetchone()[0])
+
+    def _keep(self, example: Example, payload: Payload, source: str) -> None:
+        self._database.execute("UPDATE head SET files = files + 1")
+        (number,) = self._database.execute("SELECT files FROM head").fetchone()
+        name, digest = self._files.write(number, payload)
+        added = datetime.now(UTC).isoformat(timespec="seconds")
+        self._database.execute(
+            f"INSERT INTO clips ({CLIP_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (number, example.id, name, payload.kind, payload.size, digest, source, added),
+        )
+        for position in example.labels:
+            self._database.execute("INSERT INTO clip_classes VALUES (?, ?)", (number, position))
+            self._database.execute("UPDATE classes SET stored = stored + 1 WHERE position = ?", (position,))
+        self._database.execute("UPDATE head SET bytes = bytes + ?", (payload.size,))
+
+    def _drop(self, clip_id: str) -> str:
+        """Take a clip out of the index and return the name of its file."""
+        row = self._database.execute("SELECT number, file, bytes FROM clips WHERE id = ?", (clip_id,)).fetchone()
+        number, name, size = row
+        self._database.execute(
+            "UPDATE classes SET stored = stored - 1 "
+            "WHERE position IN (SELECT position FROM clip_classes WHERE number = ?)",
+            (number,),
+        )
+        self._database.execute("DELETE FROM clips WHERE number = ?", (number,))
+        self._database.execute("UPDATE head SET bytes = bytes - ?", (size,))
+        return str(name)
+
+    def _count_observed(self, positions: Sequence[int], times: int) -> None:
+        self._database.executemany(
+            "UPDATE classes SET observed = observed + ? WHERE position = ?",
+            [(times, position) for position in positions],
+        )
+
+    def _write_notes(self, notes: Mapping[str, Any] | None) -> None:
+        for key, value in (notes or {}).items():
+            self._database.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (key, json.dumps(value)))

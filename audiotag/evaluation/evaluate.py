@@ -1,0 +1,214 @@
+"""Measuring a model on labelled clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from audiotag.data.clips import ClipSet
+from audiotag.errors import OptionError
+from audiotag.evaluation.evaluation import Evaluation, evaluate_scores
+from audiotag.evaluation.metrics import Floats
+from audiotag.evaluation.scoring import DataRequest, Progress, score
+from audiotag.evaluation.threshold_files import read_thresholds
+from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD, TunedThresholds, tune_thresholds
+from audiotag.host import get_host
+from audiotag.inference.combine import EnsembleMode
+from audiotag.inference.tagger import Tagger, load
+from audiotag.labels import LabelSet
+from audiotag.models.checkpoint import (
+    TRAINING_FILE,
+    find_checkpoint,
+    load_checkpoint,
+    load_training_state,
+    save_checkpoint,
+)
+from audiotag.models.model import Model
+
+ModelSource = str | Path | Model | Tagger | Sequence[str | Path]
+
+
+def evaluate(
+    model: ModelSource,
+    data: str | Path | ClipSet,
+    *,
+    weights: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    ensemble: EnsembleMode = "logits",
+    labels: str | Path | LabelSet | Sequence[str] | None = None,
+    format: str | None = None,
+    root: str | Path | None = None,
+    unknown_labels: str = "error",
+    split: str | None = None,
+    folds: Sequence[int] | None = None,
+    single_label: bool | None = None,
+    thresholds: str | Path | ArrayLike | None = None,
+    tune_thresholds_on: str | Path | ClipSet | None = None,
+    beta: float = 1.0,
+    per_class_thresholds: bool = True,
+    store_thresholds: bool = True,
+    top_k: Sequence[int] | None = None,
+    device: str = "cpu",
+    precision: str = "32",
+    batch_size: int = 16,
+    workers: int = 2,
+    strict: bool = False,
+    output: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure a model on labelled clips.
+
+    The clips' classes are matched to the model's by mid. Clips that cannot be read are left out and listed.
+
+    Args:
+        model: A registered name, a run or checkpoint folder, a `Model`, a `Tagger`, or several names or folders for
+            an ensemble.
+        data: Labelled clips: a file or folder that `audiotag.data.reading.read_clips` takes, or a `ClipSet`.
+        weights: As for `audiotag.load`.
+        options: As for `audiotag.load`.
+        ensemble: As for `audiotag.load`.
+        labels: Classes that the labels of *data* refer to, and, with *weights*, the classes of the weights; None
+            takes the model's.
+        format: Format of *data*; None finds it out.
+        root: Folder that relative paths start from.
+        unknown_labels: ``"error"``, or ``"skip"`` to leave out labels that the model lacks; they are counted.
+        split: Measure on the clips of this split only.
+        folds: Measure on the clips of these folds only.
+        single_label: Whether each clip has exactly one class; None takes what the data says, or, for a single-label
+            model, what is so.
+        thresholds: Multi-label decisions: one number, one for each class, a file (see `read_thresholds`), ``"tuned"``
+            for those in the checkpoint; None for those where there are any, else 0.5.
+        tune_thresholds_on: Clips on which thresholds that maximise F-beta are found, instead of *thresholds*.
+        beta: Weight of recall against precision in that tuning.
+        per_class_thresholds: Tune one threshold for each class, or one for all.
+        store_thresholds: Keep the tuned thresholds in the checkpoint, where *model* is one of ours.
+        top_k: The k of top-k accuracy; None for 3 and 5 for single-label data and none otherwise.
+        device: As for `audiotag.load`.
+        precision: As for `audiotag.load`.
+        batch_size: Clips computed at a time.
+        workers: Threads that read.
+        strict: Raise at the first clip that cannot be read.
+        output: Folder for ``metrics.json``, ``per_class.csv``, ``report.html`` and ``confusion.csv``.
+        progress: Called with (clips done, clips in all).
+
+    Raises:
+        AudiotagError: The model, the data or an option is wrong, or no clip could be read.
+    """
+    tagger = _tagger(model, weights, options, labels, device, precision, ensemble)
+    request = DataRequest(format, labels, root, unknown_labels, split, folds, single_label)
+    clips = request.read(data, tagger.labels, single_label_model=tagger.single_label)
+    if clips.single_label and (thresholds is not None or tune_thresholds_on is not None):
+        raise OptionError(
+            "thresholds do not apply: each clip has one class, and the highest score decides",
+            where=clips.source,
+            fix="Leave them out, or measure as multi-label (single_label=False, --multi-label).",
+        )
+    cuts: Floats | None = None
+    if tune_thresholds_on is not None:
+        if thresholds is not None:
+            raise OptionError("thresholds are given, and are to be tuned", fix="Do one of them.")
+        validation = DataRequest(format, labels, root, unknown_labels).read(tune_thresholds_on, tagger.labels)
+        scored = score(tagger, validation, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
+        tuned = tune_thresholds(scored.targets, scored.scores, beta=beta, per_class=per_class_thresholds)
+        cuts = tuned.thresholds
+        if store_thresholds and (folder := checkpoint_folder(model)) is not None:
+            keep_thresholds(folder, tuned, validation, beta)
+    elif not clips.single_label:
+        cuts = choose_thresholds(thresholds, tagger)
+    scored = score(tagger, clips, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
+    result = evaluate_scores(
+        scored.targets,
+        scored.scores,
+        tagger.labels,
+        single_label=clips.single_label,
+        thresholds=cuts,
+        top_k=top_k,
+        failed=scored.failed,
+        skipped=clips.skipped,
+        model=tagger.name,
+        data=clips.source,
+        clip_ids=scored.clip_ids,
+    )
+    if output is not None:
+        result.save(output)
+    return result
+
+
+def _tagger(
+    model: ModelSource,
+    weights: str | Path | None,
+    options: Mapping[str, Any] | None,
+    labels: str | Path | LabelSet | Sequence[str] | None,
+    device: str,
+    precision: str,
+    ensemble: EnsembleMode,
+) -> Tagger:
+    if isinstance(model, Tagger):
+        return model
+    if isinstance(model, Model):
+        return Tagger(model, device=device, precision=precision)
+    own = labels if weights is not None else None  # labels describe the weights only where those come alone
+    return load(
+        model, weights=weights, labels=own, device=device, options=options, precision=precision, ensemble=ensemble
+    )
+
+
+def choose_thresholds(thresholds: str | Path | ArrayLike | None, tagger: Tagger) -> Floats:
+    """One threshold for each class of *tagger*; see `evaluate`.
+
+    Raises:
+        OptionError: There are no tuned thresholds, the file is wrong, or the number of thresholds does not fit.
+    """
+    if thresholds is None:
+        return tagger.event_thresholds()
+    if isinstance(thresholds, str) and thresholds == "tuned":
+        if tagger.thresholds is None:
+            raise OptionError(
+                "it has no tuned thresholds",
+                where=tagger.name,
+                fix=f"Tune them on a validation set (--tune-thresholds), or give a number such as {DEFAULT_THRESHOLD}.",
+            )
+        return tagger.thresholds
+    if isinstance(thresholds, str | Path):
+        return read_thresholds(thresholds, tagger.labels)
+    return tagger.event_thresholds(thresholds)
+
+
+def checkpoint_folder(model: ModelSource) -> Path | None:
+    """The checkpoint of ours that *model* names, or None."""
+    if isinstance(model, Model | Tagger):
+        return None
+    if not isinstance(model, str | Path):
+        return checkpoint_folder(model[0]) if len(model) == 1 else None
+    registered = isinstance(model, str) and model in get_host().backbones
+    return None if registered or not Path(model).exists() else find_checkpoint(model)
+
+
+def keep_thresholds(folder: str | Path, tuned: TunedThresholds, data: ClipSet, beta: float = 1.0) -> None:
+    """Write tuned thresholds into a checkpoint of ours; a training that can be resumed from it stays so.
+
+    Args:
+        folder: As `find_checkpoint` takes it.
+        tuned: The thresholds, one for each class of the checkpoint.
+        data: What they were tuned on, for the record.
+        beta: What F-beta they maximise, for the record.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read or written.
+    """
+    checkpoint = find_checkpoint(folder)
+    model = load_checkpoint(checkpoint)
+    model.thresholds = tuned.thresholds
+    model.metadata["thresholds"] = {
+        "tuned_on": data.source,
+        "clips": len(data),
+        "beta": beta,
+        "classes_without_positives": [model.labels.mids[index] for index in tuned.untuned],
+        "mean_f_score": float(np.nanmean(tuned.f_scores)),
+    }
+    resumable = (checkpoint / TRAINING_FILE).is_file()
+    save_checkpoint(checkpoint, model, training_state=load_training_state(checkpoint) if resumable else None)

@@ -1,0 +1,257 @@
+"""The result of measuring a model: numbers, tables, and the files they are kept in."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from audiotag.errors import AudiotagError
+from audiotag.evaluation import metrics
+from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD
+from audiotag.files import write_atomically
+from audiotag.labels import LabelSet
+
+FORMAT_VERSION = 1
+"""Version of ``metrics.json``."""
+
+DEFAULT_TOP_K = (3, 5)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What came out of an evaluation.
+
+    Attributes:
+        summary: Name → number. ``docs/metrics.md`` defines each.
+        per_class: One row a class, in the order of `labels`: ``index``, ``mid``, ``name``, ``support`` (clips that
+            have it), ``detected`` (clips decided for), ``average_precision``, ``roc_auc``, ``d_prime``,
+            ``precision``, ``recall``, ``f1`` and, for multi-label data, ``threshold``. NaN where a number is not
+            defined.
+        labels: The classes.
+        single_label: Whether each clip has exactly one class and decisions are the highest score.
+        thresholds: float64 (classes,) used for decisions; None for single-label data.
+        confusion: int64 (classes, classes), true class by row, decided class by column; None for multi-label data.
+        without_positives: Mids of classes that no clip has: without average precision and AUC, left out of every
+            mean.
+        without_negatives: Mids of classes that every clip has: without AUC, left out of the means of AUC and d′.
+        failed: (clip id, reason) of clips that could not be read; they count nowhere.
+        skipped: Labels of the data that the model lacks and that were left out, label → number of clips.
+        model: Name of the model.
+        data: Where the clips come from.
+        clip_ids: Names of the clips behind `targets` and `scores`.
+        targets: bool (clips, classes).
+        scores: float64 (clips, classes), probabilities.
+    """
+
+    summary: dict[str, float | int]
+    per_class: pd.DataFrame
+    labels: LabelSet
+    single_label: bool
+    thresholds: metrics.Floats | None
+    confusion: NDArray[np.int64] | None
+    without_positives: tuple[str, ...]
+    without_negatives: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    model: str = ""
+    data: str = ""
+    clip_ids: tuple[str, ...] = ()
+    targets: metrics.Bools = field(default_factory=lambda: np.zeros((0, 0), dtype=np.bool_), repr=False)
+    scores: metrics.Floats = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but targets and scores, as values that JSON knows; see `as_json`."""
+        content: dict[str, Any] = {
+            "format": "audiotag-metrics",
+            "format_version": FORMAT_VERSION,
+            "model": self.model,
+            "data": self.data,
+            "single_label": self.single_label,
+            "summary": self.summary,
+            "per_class": self.per_class.to_dict(orient="records"),
+            "classes_without_positives": list(self.without_positives),
+            "classes_without_negatives": list(self.without_negatives),
+            "failed_clips": [{"clip": clip, "reason": reason} for clip, reason in self.failed],
+            "skipped_labels": dict(self.skipped),
+        }
+        if self.thresholds is not None:
+            content["thresholds"] = dict(zip(self.labels.mids, self.thresholds.tolist(), strict=True))
+        if self.confusion is not None:
+            content["confusion"] = self.confusion.tolist()
+        plain: dict[str, Any] = as_json(content)
+        return plain
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """`per_class` as CSV text; undefined numbers are empty cells."""
+        text: str = self.per_class.to_csv(index=False, lineterminator="\n")
+        return text
+
+    def confusion_csv(self) -> str:
+        """`confusion` as CSV text with mids, true class by row.
+
+        Raises:
+            AudiotagError: The data is multi-label.
+        """
+        if self.confusion is None:
+            raise AudiotagError("multi-label data has no confusion matrix", where=self.data)
+        table = pd.DataFrame(self.confusion, index=self.labels.mids, columns=self.labels.mids)
+        text: str = table.to_csv(index_label="true", lineterminator="\n")
+        return text
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``metrics.json``, ``per_class.csv``, ``report.html`` and, for single-label data, ``confusion.csv``.
+
+        Each file is replaced in one step; the folder is made with its parents.
+
+        Returns:
+            *folder*.
+        """
+        from audiotag.evaluation.report import render_report
+
+        folder = Path(folder)
+        write_atomically(folder / "metrics.json", self.to_json().encode())
+        write_atomically(folder / "per_class.csv", self.to_csv().encode())
+        if self.confusion is not None:
+            write_atomically(folder / "confusion.csv", self.confusion_csv().encode())
+        write_atomically(folder / "report.html", render_report(self).encode())
+        return folder
+
+
+def evaluate_scores(
+    targets: ArrayLike,
+    scores: ArrayLike,
+    labels: LabelSet,
+    *,
+    single_label: bool = False,
+    thresholds: ArrayLike | None = None,
+    top_k: Sequence[int] | None = None,
+    failed: Sequence[tuple[str, str]] = (),
+    skipped: Mapping[str, int] | None = None,
+    model: str = "",
+    data: str = "",
+    clip_ids: Sequence[str] = (),
+) -> Evaluation:
+    """Measure scores against targets.
+
+    Args:
+        targets: (clips, classes) of zeros and ones.
+        scores: (clips, classes), probabilities.
+        labels: The classes.
+        single_label: Decide for the highest score, and report accuracy, top-k and the confusion matrix.
+        thresholds: One for all classes or one for each, where not *single_label*; None for 0.5.
+        top_k: The k of ``top_k_accuracy``; None for 3 and 5 (fewer where there are no more classes) for single-label
+            data and none otherwise.
+        failed: (clip id, reason) of clips that are not among the targets.
+        skipped: Labels that were left out, label → number of clips.
+        model: Name of the model, for reports.
+        data: Where the clips come from, for reports.
+        clip_ids: Names of the clips.
+
+    Raises:
+        AudiotagError: Shapes differ, there is no clip, targets are not 0 or 1, a score is not a number, or a clip
+            does not have exactly one class where *single_label* says so.
+        OptionError: A k is out of range.
+    """
+    truth, values = metrics.checked(targets, scores)
+    clips, classes = truth.shape
+    if classes != len(labels):
+        raise AudiotagError(f"scores of {classes} classes do not fit {len(labels)} labels", where=labels.source)
+    if clips == 0:
+        raise AudiotagError("there is no clip to measure on", where=data or None)
+    support = truth.sum(axis=0)
+    has, lacks = support > 0, support < clips
+    precisions, auc = metrics.average_precision(truth, values), metrics.roc_auc(truth, values)
+    cuts: metrics.Floats | None = None
+    if single_label:
+        decisions = metrics.decide_single(values)
+    else:
+        cuts = np.broadcast_to(
+            np.asarray(DEFAULT_THRESHOLD if thresholds is None else thresholds, float), classes
+        ).copy()
+        decisions = metrics.decide(values, cuts)
+    rates = metrics.precision_recall_f1(truth[:, has], decisions[:, has])
+    confusion = metrics.confusion_matrix(truth, values) if single_label else None
+    if top_k is None:
+        top_k = [k for k in DEFAULT_TOP_K if k < classes] if single_label else []
+
+    summary: dict[str, float | int] = {
+        "clips": clips,
+        "failed_clips": len(failed),
+        "classes": classes,
+        "classes_with_positives": int(has.sum()),
+    }
+    if single_label:
+        summary["accuracy"] = metrics.accuracy(truth, values)
+    for k in top_k:
+        summary[f"top_{k}_accuracy"] = metrics.top_k_accuracy(truth, values, k)
+    summary |= {
+        "mAP": metrics.mean_defined(precisions),
+        "mAUC": metrics.mean_defined(auc),
+        "d_prime_of_mean_auc": metrics.d_prime_of_mean_auc(auc),
+        "mean_of_class_d_primes": metrics.mean_of_class_d_primes(auc),
+    }
+    for kind, triple in (("micro", rates.micro), ("macro", rates.macro)):
+        summary |= {f"{kind}_{name}": value for name, value in zip(("precision", "recall", "f1"), triple, strict=True)}
+    if not single_label:
+        summary["detections_of_classes_without_positives"] = int(decisions[:, ~has].sum())
+
+    per_class = pd.DataFrame(
+        {
+            "index": range(classes),
+            "mid": labels.mids,
+            "name": labels.names,
+            "support": support.astype(int),
+            "detected": decisions.sum(axis=0).astype(int),
+            "average_precision": precisions,
+            "roc_auc": auc,
+            "d_prime": metrics.d_prime(auc),
+            "precision": np.nan,
+            "recall": np.nan,
+            "f1": np.nan,
+        }
+    )
+    per_class.loc[has, ["precision", "recall", "f1"]] = np.stack([rates.precision, rates.recall, rates.f_score], axis=1)
+    if cuts is not None:
+        per_class["threshold"] = cuts
+    return Evaluation(
+        summary=summary,
+        per_class=per_class,
+        labels=labels,
+        single_label=single_label,
+        thresholds=cuts,
+        confusion=confusion,
+        without_positives=tuple(np.array(labels.mids, dtype=object)[~has]),
+        without_negatives=tuple(np.array(labels.mids, dtype=object)[~lacks]),
+        failed=tuple(failed),
+        skipped=dict(skipped or {}),
+        model=model,
+        data=data,
+        clip_ids=tuple(clip_ids),
+        targets=truth,
+        scores=values,
+    )
+
+
+def as_json(value: Any) -> Any:
+    """*value* as types of JSON: NaN becomes None, an infinity "Infinity" or "-Infinity" (which ``float()`` reads)."""
+    if isinstance(value, Mapping):
+        return {str(key): as_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value

@@ -1,0 +1,106 @@
+"""Figures for papers and slides, drawn with matplotlib (``audiotag[plots]``); the report page needs none of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiotag.errors import MissingExtraError, OptionError
+from audiotag.evaluation.evaluation import Evaluation
+from audiotag.evaluation.metrics import precision_recall_curve
+from audiotag.files import atomic_path
+
+FORMATS = ("pdf", "png", "svg")
+
+
+def save_figures(result: Evaluation, folder: str | Path, *, format: str = "pdf") -> list[Path]:
+    """Draw ``average_precision``, ``precision_recall`` and, for single-label data, ``confusion``.
+
+    Classes without positives are left out. Colours are safe for the colour-blind and for grey print.
+
+    Args:
+        result: What to draw.
+        folder: Where to; made with its parents.
+        format: One of `FORMATS`.
+
+    Returns:
+        The files.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OptionError: *format* is unknown.
+    """
+    if format not in FORMATS:
+        raise OptionError(f"there is no figure format {format!r}", fix=f"It may be {', '.join(FORMATS)}.")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError.for_package("matplotlib", "plots", "drawing figures") from error
+    figures = {"average_precision": _bars(result, Figure), "precision_recall": _curves(result, Figure)}
+    if result.confusion is not None:
+        figures["confusion"] = _confusion(result, Figure)
+    written = []
+    for name, figure in figures.items():
+        path = Path(folder) / f"{name}.{format}"
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=format, dpi=200)
+        written.append(path)
+    return written
+
+
+def _ranked(result: Evaluation) -> Any:
+    table = result.per_class[result.per_class["support"] > 0]
+    return table.sort_values("average_precision", kind="stable")
+
+
+def _bars(result: Evaluation, figure_class: Any) -> Any:
+    table = _ranked(result)
+    figure = figure_class(figsize=(6, 1.2 + 0.22 * len(table)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.barh([_plain(name) for name in table["name"]], table["average_precision"], color="#1f6f8b")
+    axes.axvline(result.summary["mAP"], color="#b3541e", linestyle="--", label=f"mAP {result.summary['mAP']:.3f}")
+    axes.set(xlim=(0, 1), xlabel="Average precision")
+    axes.margins(y=0.01)
+    axes.legend(loc="lower right", frameon=False)
+    return figure
+
+
+def _curves(result: Evaluation, figure_class: Any) -> Any:
+    """Every class's curve in grey, and their mean at each recall."""
+    figure = figure_class(figsize=(4.5, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    grid = np.linspace(0, 1, 201)
+    heights = []
+    for column in _ranked(result)["index"]:
+        precision, recall, _ = precision_recall_curve(result.targets[:, column], result.scores[:, column])
+        axes.step([0, *recall], [precision[0], *precision], where="pre", color="#9aa5ad", linewidth=0.6, alpha=0.6)
+        heights.append(precision[np.minimum(np.searchsorted(recall, grid - 1e-12), len(recall) - 1)])
+    axes.plot(grid, np.mean(heights, axis=0), color="#1f6f8b", linewidth=2, label="mean over classes")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Recall", ylabel="Precision", aspect="equal")
+    axes.legend(loc="lower left", frameon=False)
+    return figure
+
+
+def _confusion(result: Evaluation, figure_class: Any) -> Any:
+    assert result.confusion is not None
+    used = np.flatnonzero(result.confusion.sum(axis=0) + result.confusion.sum(axis=1))
+    matrix = result.confusion[np.ix_(used, used)]
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    names = [_plain(result.labels.names[index]) for index in used]
+    size = 2 + 0.35 * len(used)
+    figure = figure_class(figsize=(size, size), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(used)), names, rotation=90)
+    axes.set_yticks(range(len(used)), names)
+    axes.set(xlabel="Decided class", ylabel="True class")
+    for row, column in np.argwhere(matrix):
+        colour = "white" if shares[row, column] > 0.55 else "black"
+        axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    return figure
+
+
+def _plain(name: str) -> str:
+    return name.replace("$", r"\$")  # matplotlib would read mathematics

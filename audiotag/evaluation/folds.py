@@ -1,0 +1,245 @@
+"""Cross-validation: each clip is judged by the model that has not learnt from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audiotag.data.clips import ClipSet
+from audiotag.errors import CheckpointError, LabelError
+from audiotag.evaluation.evaluation import FORMAT_VERSION, Evaluation, as_json, evaluate_scores
+from audiotag.evaluation.metrics import mean_defined
+from audiotag.evaluation.scoring import DataRequest, Progress, Scored, score
+from audiotag.files import write_atomically
+from audiotag.inference.tagger import Tagger, load
+from audiotag.labels import LabelSet
+from audiotag.models.checkpoint import find_checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """What came out of a cross-validation.
+
+    Attributes:
+        folds: Fold → evaluation of the model that was trained on the others.
+        pooled: One evaluation of all clips together, each scored by the model of its fold.
+        table: One row a fold: ``fold``, ``clips`` and every metric.
+        mean: Metric → mean over folds, folds where it is not defined left out.
+        std: Metric → standard deviation over folds (n − 1); NaN for fewer than two, and where one is infinite.
+    """
+
+    folds: dict[int, Evaluation]
+    pooled: Evaluation
+    table: pd.DataFrame
+    mean: dict[str, float]
+    std: dict[str, float]
+
+    @property
+    def failed(self) -> tuple[tuple[str, str], ...]:
+        """(clip id, reason) of clips that could not be read."""
+        return self.pooled.failed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but targets and scores, as values that JSON knows (see `Evaluation.to_dict`)."""
+        content: dict[str, Any] = as_json(
+            {
+                "format": "audiotag-cross-validation",
+                "format_version": FORMAT_VERSION,
+                "model": self.pooled.model,
+                "data": self.pooled.data,
+                "mean": self.mean,
+                "std": self.std,
+                "folds": {fold: result.summary for fold, result in self.folds.items()},
+                "pooled": self.pooled.to_dict(),
+            }
+        )
+        return content
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``metrics.json`` and ``folds.csv``, and the tables and the page of the pooled evaluation.
+
+        Returns:
+            *folder*.
+        """
+        from audiotag.evaluation.report import render_report
+
+        folder = Path(folder)
+        write_atomically(folder / "metrics.json", self.to_json().encode())
+        write_atomically(folder / "folds.csv", self.table.to_csv(index=False, lineterminator="\n").encode())
+        write_atomically(folder / "per_class.csv", self.pooled.to_csv().encode())
+        if self.pooled.confusion is not None:
+            write_atomically(folder / "confusion.csv", self.pooled.confusion_csv().encode())
+        write_atomically(folder / "report.html", render_report(self.pooled, folds=self).encode())
+        return folder
+
+
+def evaluate_folds(
+    run_folder: str | Path,
+    data: str | Path | ClipSet,
+    *,
+    checkpoint: Literal["last", "best"] = "last",
+    labels: str | Path | LabelSet | Sequence[str] | None = None,
+    format: str | None = None,
+    root: str | Path | None = None,
+    unknown_labels: str = "error",
+    split: str | None = None,
+    single_label: bool | None = None,
+    threshold: float = 0.5,
+    top_k: Sequence[int] | None = None,
+    device: str = "cpu",
+    precision: str = "32",
+    batch_size: int = 16,
+    workers: int = 2,
+    strict: bool = False,
+    output: str | Path | None = None,
+    progress: Progress | None = None,
+) -> CrossValidation:
+    """Measure a cross-validation: the model in ``fold_1`` on the clips of fold 1, and so on.
+
+    Args:
+        run_folder: Holds ``fold_1``, ``fold_2``, …, as ``audiotag finetune --cross-validate`` writes them.
+        data: The clips, with folds.
+        checkpoint: ``"last"``, or ``"best"``, which was chosen by looking at the held-out fold and so flatters. A
+            fold's folder that is a checkpoint itself is taken as it is.
+        labels: Classes that the labels of *data* refer to; None takes the models'.
+        format: As for `evaluate`.
+        root: As for `evaluate`.
+        unknown_labels: As for `evaluate`.
+        split: As for `evaluate`.
+        single_label: As for `evaluate`.
+        threshold: For multi-label decisions; one for all classes and folds, so that clips can be pooled.
+        top_k: As for `evaluate`.
+        device: As for `evaluate`.
+        precision: As for `evaluate`.
+        batch_size: As for `evaluate`.
+        workers: As for `evaluate`.
+        strict: As for `evaluate`.
+        output: Folder to save to.
+        progress: Called with (clips done, clips in all) within each fold.
+
+    Raises:
+        CheckpointError: There are no runs, or the folds of runs and data differ.
+        LabelError: The models have different classes.
+        AudiotagError: As `evaluate` raises.
+    """
+    runs = _runs(Path(run_folder), checkpoint)
+    request = DataRequest(format, labels, root, unknown_labels, split, single_label=single_label)
+    clips: ClipSet | None = None
+    first: Tagger | None = None
+    results: dict[int, Evaluation] = {}
+    parts: list[Scored] = []
+    for fold, folder in runs.items():
+        tagger = load(folder, device=device, precision=precision)
+        if clips is None or first is None:
+            first = tagger
+            clips = request.read(data, tagger.labels, single_label_model=tagger.single_label)
+            _require_same_folds(runs, clips, Path(run_folder))
+        elif (change := first.labels.change_to(tagger.labels)).added or change.dropped:
+            raise LabelError(f"its classes differ from those of the first fold: {change}", where=folder)
+        held_out = replace(request, folds=[fold]).read(clips, tagger.labels)
+        scored = score(tagger, held_out, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
+        results[fold] = _measure(scored, held_out, tagger.labels, threshold, top_k, f"{tagger.name} (fold {fold})")
+        parts.append(_in_order(scored, tagger.labels, first.labels))
+    assert clips is not None and first is not None  # _runs gives at least one
+    pooled = _measure(
+        Scored(
+            clip_ids=tuple(clip for part in parts for clip in part.clip_ids),
+            targets=np.concatenate([part.targets for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+            failed=tuple(failure for part in parts for failure in part.failed),
+        ),
+        clips,
+        first.labels,
+        threshold,
+        top_k,
+        Path(run_folder).resolve().name,
+    )
+    validation = _summed_up(results, pooled)
+    if output is not None:
+        validation.save(output)
+    return validation
+
+
+def _measure(
+    scored: Scored, clips: ClipSet, labels: LabelSet, threshold: float, top_k: Sequence[int] | None, model: str
+) -> Evaluation:
+    return evaluate_scores(
+        scored.targets,
+        scored.scores,
+        labels,
+        single_label=clips.single_label,
+        thresholds=threshold,
+        top_k=top_k,
+        failed=scored.failed,
+        skipped=clips.skipped,
+        model=model,
+        data=clips.source,
+        clip_ids=scored.clip_ids,
+    )
+
+
+def _in_order(scored: Scored, labels: LabelSet, wanted: LabelSet) -> Scored:
+    columns = [labels.index(label) for label in wanted]
+    return replace(scored, targets=scored.targets[:, columns], scores=scored.scores[:, columns])
+
+
+def _summed_up(results: dict[int, Evaluation], pooled: Evaluation) -> CrossValidation:
+    table = pd.DataFrame(
+        [
+            {"fold": fold, "clips": result.summary["clips"]}
+            | {name: value for name, value in result.summary.items() if isinstance(value, float)}
+            for fold, result in results.items()
+        ]
+    )
+    columns = [name for name in table.columns if name not in ("fold", "clips")]
+    return CrossValidation(
+        results,
+        pooled,
+        table,
+        mean={name: mean_defined(table[name]) for name in columns},
+        std={name: _deviation(table[name].to_numpy()) for name in columns},
+    )
+
+
+def _deviation(values: NDArray[np.float64]) -> float:
+    """Sample standard deviation without NaNs; NaN for fewer than two numbers, or where one is infinite."""
+    kept = values[~np.isnan(values)]
+    return float(np.std(kept, ddof=1)) if len(kept) > 1 and np.isfinite(kept).all() else float("nan")
+
+
+def _runs(folder: Path, checkpoint: str) -> dict[int, Path]:
+    runs: dict[int, Path] = {}
+    for inside in folder.glob("fold_*"):
+        number = inside.name.removeprefix("fold_")
+        if number.isdecimal():
+            chosen = inside / checkpoint
+            runs[int(number)] = find_checkpoint(chosen if chosen.is_dir() else inside)
+    if not runs:
+        raise CheckpointError(
+            "there are no runs called fold_1, fold_2, … in it",
+            where=folder,
+            fix="Train them with: audiotag finetune --cross-validate --output FOLDER",
+        )
+    return dict(sorted(runs.items()))
+
+
+def _require_same_folds(runs: dict[int, Path], clips: ClipSet, folder: Path) -> None:
+    folds = set(clips.folds())
+    if folds != set(runs):
+        raise CheckpointError(
+            f"it has runs for the folds {', '.join(map(str, runs))}, and {clips.source} has the folds "
+            f"{', '.join(map(str, sorted(folds))) or 'none'}",
+            where=folder,
+            fix="Each fold needs its run; audiotag finetune --cross-validate goes on with what is missing.",
+        )

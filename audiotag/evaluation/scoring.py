@@ -1,0 +1,156 @@
+"""From labelled clips and a tagger to targets and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from audiotag.data.clips import ClipSet
+from audiotag.data.reading import read_clips
+from audiotag.data.selection import align_labels, require_files, select_folds, select_split
+from audiotag.errors import AudiotagError, ManifestError
+from audiotag.evaluation.metrics import Bools, Floats
+from audiotag.inference.tagger import Tagger
+from audiotag.labels import LabelSet
+
+Progress = Callable[[int, int], None]
+"""Called with (clips done, clips in all)."""
+
+_BATCHES_A_STEP = 8
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """How labelled clips are read: the arguments of `read_clips`, and the part of them that is wanted.
+
+    Attributes:
+        format: Name of the format; None finds it out.
+        labels: Classes that the labels refer to; None takes the model's.
+        root: Folder that relative paths start from.
+        unknown_labels: ``"error"`` or ``"skip"``.
+        split: Keep the clips of this split.
+        folds: Keep the clips of these folds.
+        single_label: Whether each clip has exactly one class; None takes what the data says, or, for a single-label
+            model, what is so.
+    """
+
+    format: str | None = None
+    labels: str | Path | LabelSet | Sequence[str] | None = None
+    root: str | Path | None = None
+    unknown_labels: str = "error"
+    split: str | None = None
+    folds: Sequence[int] | None = None
+    single_label: bool | None = None
+
+    def read(self, data: str | Path | ClipSet, classes: LabelSet, *, single_label_model: bool = False) -> ClipSet:
+        """The wanted clips of *data*, with labels as indices into *classes* (matched by mid).
+
+        Raises:
+            ManifestError: *data* is wrong, or a clip has a class that *classes* lacks.
+        """
+        if isinstance(data, ClipSet):
+            clips = data if self.split is None else select_split(data, self.split)
+        else:
+            clips = read_clips(
+                data,
+                format=self.format,
+                labels=classes if self.labels is None else self.labels,
+                root=self.root,
+                unknown_labels=self.unknown_labels,
+                split=self.split,
+                check_files=False,  # a missing recording is a failed clip, counted like any other that cannot be read
+            )
+        if self.folds is not None:
+            clips = select_folds(clips, self.folds)
+        clips = align_labels(clips, classes, unknown_labels=self.unknown_labels)
+        single = self.single_label
+        if single is None:
+            single = clips.single_label or (single_label_model and all(len(clip.labels) == 1 for clip in clips))
+        wrong = next((clip for clip in clips if len(clip.labels) != 1), None)
+        if single and wrong is not None:
+            raise ManifestError(
+                f"the clip {wrong.id!r} has {len(wrong.labels)} labels, in a set where each clip has exactly one",
+                where=clips.source,
+                fix="Give it one label, or measure as multi-label.",
+            )
+        return replace(clips, single_label=single)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a tagger says about clips.
+
+    Attributes:
+        clip_ids: Clips that could be read.
+        targets: bool (clips, classes).
+        scores: float64 (clips, classes), probabilities.
+        failed: (clip id, reason) of the others.
+    """
+
+    clip_ids: tuple[str, ...]
+    targets: Bools
+    scores: Floats
+    failed: tuple[tuple[str, str], ...]
+
+
+def score(
+    tagger: Tagger,
+    clips: ClipSet,
+    *,
+    batch_size: int,
+    workers: int,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Scored:
+    """Tag *clips*.
+
+    Args:
+        tagger: Its classes are those of *clips*, in the same order.
+        clips: What to tag.
+        batch_size: Clips computed at a time.
+        workers: Threads that read.
+        strict: Raise where a clip cannot be read, instead of leaving it out.
+        progress: Told of clips done.
+
+    Raises:
+        AudiotagError: No clip could be read, or, where *strict*, one could not.
+    """
+    if strict:
+        require_files(clips)
+    # Small steps let progress be told and strictness stop early; without either, one step keeps the readers busy.
+    step = batch_size * _BATCHES_A_STEP if strict or progress is not None else max(1, len(clips))
+    parts: list[NDArray[np.float32]] = []
+    errors: list[tuple[str, AudiotagError]] = []
+    for begin in range(0, len(clips), step):
+        logits, failures = tagger.score_clips(clips[begin : begin + step], batch_size=batch_size, workers=workers)
+        if strict and failures:
+            raise failures[0][1]
+        parts.append(logits)
+        errors.extend(failures)
+        if progress is not None:
+            progress(min(begin + step, len(clips)), len(clips))
+    if len(errors) == len(clips):
+        raise AudiotagError(
+            f"none of the {len(clips)} clips could be read; the first: {errors[0][1]}",
+            where=clips.source,
+            fix="Check the paths; relative ones start at the folder of the list, or at --root.",
+        )
+    lost = {clip for clip, _ in errors}
+    kept = [row for row, clip in enumerate(clips) if clip.id not in lost]
+    return Scored(
+        clip_ids=tuple(clips[row].id for row in kept),
+        targets=clips.targets()[kept] > 0,
+        scores=probabilities(np.concatenate(parts)[kept], tagger.single_label),
+        failed=tuple((clip, str(error)) for clip, error in errors),
+    )
+
+
+def probabilities(logits: NDArray[np.float32], single_label: bool) -> Floats:
+    """Scores in float64, so that sure clips keep their order: a softmax for *single_label*, else a sigmoid of each."""
+    values = logits.astype(np.float64)
+    return np.asarray(softmax(values, axis=1) if single_label else expit(values), dtype=np.float64)

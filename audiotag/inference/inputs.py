@@ -1,0 +1,73 @@
+"""From what a user names (files, folders, patterns, manifests) to clips."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from audiotag.audio.decoding import AUDIO_SUFFIXES
+from audiotag.data.clips import Clip
+from audiotag.data.reading import read_clips, sniff_format
+from audiotag.errors import AudioError
+from audiotag.inference.sound import as_clip
+
+MANIFEST_SUFFIXES = (".json", ".csv")
+"""Endings of files that list clips."""
+
+
+def find_clips(sources: Iterable[str | Path], root: str | Path | None = None) -> list[Clip]:
+    """The clips that *sources* name, in their order, each once.
+
+    Args:
+        sources: Recordings; folders, searched with their subfolders for files with an audio ending (hidden ones are
+            left out), in alphabetical order; patterns with ``*``, ``?``, ``**`` and ``[…]``; manifests (.json, .csv).
+        root: Folder that a manifest's relative paths start from; None for the manifest's own.
+
+    Raises:
+        AudioError: A folder or pattern has no recordings in it. (A named recording that is missing is a clip all the
+            same, and an error when it is read.)
+        ManifestError: A manifest is wrong.
+    """
+    clips: dict[tuple[Path, float, float | None], Clip] = {}
+    for source in sources:
+        for clip in _find(str(source), root):
+            clips.setdefault((clip.path, clip.start, clip.stop), clip)
+    return list(clips.values())
+
+
+def _find(source: str, root: str | Path | None) -> Iterator[Clip]:
+    path = Path(source)
+    if path.is_dir():
+        yield from _in_folder(path)
+    elif path.suffix.lower() in MANIFEST_SUFFIXES and path.exists():
+        yield from _in_manifest(path, root)
+    elif glob.has_magic(source) and not path.exists():
+        # Path.glob takes no absolute pattern.
+        matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207
+        if not matches:
+            raise AudioError("the pattern fits no file", where=source, fix="Check the pattern.")
+        for match in map(Path, matches):
+            if not match.is_dir():
+                yield as_clip(match)
+    else:
+        yield as_clip(path)
+
+
+def _in_folder(folder: Path) -> Iterator[Clip]:
+    found = False
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.suffix.lower() in AUDIO_SUFFIXES and path.is_file():
+            found = True
+            yield as_clip(path)
+    if not found:
+        raise AudioError("there are no recordings in this folder", where=folder, fix="Check the path.")
+
+
+def _in_manifest(path: Path, root: str | Path | None) -> Iterator[Clip]:
+    name = sniff_format(path)
+    # Tagging needs no labels; the two generic formats can do without.
+    options: dict[str, Any] = {"labels_required": False} if name in ("json", "csv") else {}
+    yield from read_clips(path, format=name, root=root, check_files=False, **options)

@@ -1,0 +1,53 @@
+"""Parquet, for data frames and databases."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import IO, Any
+
+from audiotag.errors import MissingExtraError
+from audiotag.inference.writers.base import Writer
+from audiotag.inference.writers.rows import COLUMNS, Result
+
+_ROWS_IN_A_GROUP = 65_536
+
+
+class ParquetWriter(Writer):
+    """A Parquet file with the columns of the CSV: times float64, score float32.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise MissingExtraError.for_package("pyarrow", "parquet", "writing Parquet") from error
+        text, number = pyarrow.string(), pyarrow.float64()
+        types = (text, number, number, text, text, pyarrow.float32())
+        self._schema = pyarrow.schema(list(zip(COLUMNS, types, strict=True)))
+        self._table = pyarrow.Table
+        self._writer = pyarrow.parquet.ParquetWriter(file, self._schema)
+        self._rows: list[dict[str, Any]] = []
+
+    def write(self, result: Result) -> None:
+        """Add one recording."""
+        for row in result.rows:
+            values = (str(result.path), row.onset, row.offset, row.label, row.mid, row.score)
+            self._rows.append(dict(zip(COLUMNS, values, strict=True)))
+        if len(self._rows) >= _ROWS_IN_A_GROUP:
+            self._flush()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the rest and the file's index."""
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(self._table.from_pylist(self._rows, schema=self._schema))
+            self._rows.clear()

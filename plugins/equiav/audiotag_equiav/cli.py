@@ -1,0 +1,199 @@
+"""``audiotag x equiav``: pre-training and retrieval from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audiotag.cli.options import device_option, option_option
+
+_PRECISIONS = ("32", "bf16-mixed", "16-mixed")
+
+_DATA = (
+    click.option("--format", "format_", metavar="NAME", help="Format of the list (see `audiotag plugins list`)."),
+    click.option("--root", metavar="FOLDER", help="Folder that relative paths start from."),
+)
+
+
+def _data_options(function: Any) -> Any:
+    for option in reversed(_DATA):
+        function = option(function)
+    return function
+
+
+@click.command(short_help="Learn from clips with sound and pictures, without labels.")
+@click.option("--train", metavar="PATH", help="Clips with wav and video_path: a JSON manifest, or another list.")
+@_data_options
+@click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder, new or empty.")
+@click.option(
+    "--resume",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Go on with the run in FOLDER, exactly; nothing else is needed.",
+)
+@click.option(
+    "--init",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Weights to start from: MAE ViT-B, or pre-trained EquiAV.",
+)
+@click.option("--epochs", type=int, default=20, show_default=True, help="Passes over the clips.")
+@click.option("--batch-size", type=int, default=128, show_default=True, help="Pairs a step, over all processes.")
+@click.option("--learning-rate", type=float, default=1e-4, show_default=True, help="Highest rate.")
+@click.option("--weight-decay", type=float, default=1e-5, show_default=True, help="Decay of weights.")
+@click.option("--warmup", type=float, default=2.0, show_default=True, help="Epochs of warm-up.")
+@click.option(
+    "--centroid-count", type=int, default=16, show_default=True, help="Transformations sampled for a centroid."
+)
+@click.option("--temperature", type=float, default=0.07, show_default=True, help="Of the losses.")
+@click.option("--inter-loss", default="infonce", show_default=True, help="Loss between sounds and pictures.")
+@click.option("--intra-loss", default="ntxent", show_default=True, help="Loss within each.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option(
+    "--precision", type=click.Choice(_PRECISIONS), default="32", show_default=True, help="Numbers to compute with."
+)
+@click.option("--accelerator", default="auto", show_default=True, help="cpu, cuda or auto.")
+@click.option("--devices", type=int, default=1, show_default=True, help="Processes; each GPU has one of its own.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes that read clips, for each.")
+@click.option("--save-steps", type=int, default=500, show_default=True, help="Steps between checkpoints.")
+@option_option
+def pretrain(
+    train: str | None,
+    format_: str | None,
+    root: str | None,
+    output: Path | None,
+    resume: Path | None,
+    init: Path | None,
+    options: dict[str, Any],
+    precision: str,
+    **settings: Any,
+) -> None:
+    """Learn from clips with sound and pictures, without labels.
+
+    The network's options are given as --option KEY=VALUE: aug_size_a (7, 12, 21, 23, 24), aug_size_v (18, 21),
+    centroid, statistics, target_length, depth, width, heads, and so on.
+    """
+    from audiotag.errors import OptionError
+    from audiotag_equiav.pairs import read_pairs
+    from audiotag_equiav.pretraining import (
+        PretrainingSettings,
+        pretrain,
+        read_run,
+        resume_pretraining,
+    )
+    from audiotag_equiav.pretraining_network import PretrainingOptions
+
+    if resume is not None:
+        if train is not None or output is not None or init is not None:
+            raise OptionError(
+                "--resume goes on with what the run began with", fix="Leave out --train, --output, --init."
+            )
+        data = read_run(resume)["data"]
+        resume_pretraining(resume, read_pairs(**data), report=click.echo)
+        folder = resume
+    else:
+        if train is None or output is None:
+            raise OptionError("--train and --output are needed", fix="Or --resume FOLDER to go on with a run.")
+        data = {"path": str(Path(train).resolve()), "format": format_, "root": root}
+        pretrain(
+            read_pairs(**data),
+            output,
+            options=PretrainingOptions.from_dict(options),
+            settings=PretrainingSettings(precision="32-true" if precision == "32" else precision, **settings),
+            init=init,
+            data=data,
+            report=click.echo,
+        )
+        folder = output
+    click.echo(f"Weights: {folder / 'pretrained.safetensors'}")
+
+
+@click.command(short_help="Find the picture of each sound and the sound of each picture.")
+@click.option(
+    "--weights",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="PATH",
+    help="A run folder of pretrain, its pretrained.safetensors, or a published file.",
+)
+@click.option("--data", required=True, metavar="PATH", help="Clips with sound and pictures.")
+@_data_options
+@click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Where the results are written.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sampled transformations.")
+@click.option(
+    "--centroid-count", type=int, default=16, show_default=True, help="Transformations sampled for a centroid."
+)
+@click.option("--batch-size", type=int, default=16, show_default=True, help="Clips computed at a time.")
+@click.option("--chunk", type=int, default=1024, show_default=True, help="Clips ranked against each other at a time.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes that read clips.")
+@device_option
+@click.option(
+    "--precision", type=click.Choice(_PRECISIONS), default="32", show_default=True, help="Numbers to compute with."
+)
+@option_option
+def retrieve(
+    weights: Path,
+    data: str,
+    format_: str | None,
+    root: str | None,
+    output: Path | None,
+    seed: int,
+    centroid_count: int,
+    batch_size: int,
+    chunk: int,
+    workers: int,
+    device: str,
+    precision: str,
+    options: dict[str, Any],
+) -> None:
+    """Find the picture of each sound and the sound of each picture: R@1, R@5, R@10 and the median rank."""
+    from audiotag.inference.member import choose_device, choose_precision
+    from audiotag_equiav.pairs import read_pairs
+    from audiotag_equiav.retrieval import load_pretrained, retrieve
+
+    network = load_pretrained(weights, options).to(choose_device(device))
+    clips = read_pairs(data, format=format_, root=root)
+    result = retrieve(
+        network,
+        clips,
+        seed=seed,
+        centroid_count=centroid_count,
+        batch_size=batch_size,
+        workers=workers,
+        precision=choose_precision(precision),
+        chunk=chunk,
+    )
+    _print(result)
+    if output is not None:
+        result.write(output, weights=str(weights), data=data, seed=seed, centroid_count=centroid_count)
+        click.echo(f"Results: {output}")
+
+
+def _print(result: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("direction", *result.audio_to_video.figures(), title=f"Retrieval among {len(result.ids)} clips")
+    for name, direction in result.directions().items():
+        table.add_row(name.replace("_", " "), *(f"{value:.3f}" for value in direction.figures().values()))
+    Console().print(table)
+
+
+@click.command(short_help="Pre-train and retrieve on a small made-up set: tones paired with colours.")
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Where all of it is written."
+)
+@click.option("--epochs", type=int, default=8, show_default=True, help="Passes over the set.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+def demo(output: Path, epochs: int, seed: int) -> None:
+    """Pre-train and retrieve on a small made-up set: tones paired with colours."""
+    from audiotag_equiav.demo import run_demo
+
+    before, after = run_demo(output, epochs=epochs, seed=seed, report=click.echo)
+    click.echo("Before training:")
+    _print(before)
+    click.echo("After:")
+    _print(after)
+    click.echo(f"The set, the run and the results are in {output}")

@@ -1,0 +1,190 @@
+"""Clips with sound and pictures, as pre-training and retrieval read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from audiotag.audio.decoding import probe, read_audio
+from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.reading import read_clips, sniff_format
+from audiotag.data.video import read_picture, require_video
+from audiotag.errors import AudiotagError, TrainingError
+from audiotag.models.backbone import FrontEnd
+from audiotag.seeding import numpy_generator
+from audiotag_equiav.backbone import SAMPLE_RATE
+from audiotag_equiav.pretraining_network import PretrainingOptions
+from audiotag_equiav.transformations import draw_picture, draw_sound
+
+Draw = tuple[int, int]
+"""(index of the clip, place in the run): the place seeds what is random about this reading of the clip."""
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Pairs of sounds and pictures, with transformations.
+
+    Attributes:
+        waveforms: One float32 (samples,) for each clip; lengths differ.
+        pictures: float32 (batch, 3, size, size) in [0, 1].
+        sound_vectors: The transformation of each sound, (batch, 7 to 24).
+        picture_vectors: The transformation of each picture, (batch, 18 or 21).
+        sound_centroids: Sampled transformations, (batch, count, 7 to 24).
+        picture_centroids: The same for pictures.
+    """
+
+    waveforms: tuple[Tensor, ...]
+    pictures: Tensor
+    sound_vectors: Tensor
+    picture_vectors: Tensor
+    sound_centroids: Tensor
+    picture_centroids: Tensor
+
+    def to(self, device: torch.device) -> PairBatch:
+        """The batch on *device*."""
+        return PairBatch(
+            **{
+                one.name: value.to(device)
+                if isinstance(value, Tensor)
+                else tuple(waveform.to(device) for waveform in value)
+                for one in fields(self)
+                for value in [getattr(self, one.name)]
+            }
+        )
+
+
+def read_pairs(path: str | Path, *, format: str | None = None, root: str | Path | None = None) -> ClipSet:
+    """Clips with sound and pictures from a list; it needs no labels, and those it has are passed over.
+
+    Args:
+        path: A JSON manifest or CSV with ``video_path``, or what a plugin's format reads.
+        format: Name of the format, None to find it out.
+        root: Folder that relative paths start from.
+
+    Raises:
+        ManifestError: The list is wrong, or clips in it have no pictures; the message names the first.
+    """
+    format = sniff_format(Path(path)) if format is None else format
+    options = {"labels_required": False} if format in ("json", "csv") else {}
+    # A class that no list has: labels are unknown, and skipped.
+    clips = read_clips(path, format=format, root=root, labels=["pair"], unknown_labels="skip", **options)
+    require_video(clips)
+    return clips
+
+
+class PairReader(TorchDataset[dict[str, Any]]):
+    """Reads the sound and a picture of a clip, and draws transformations for them.
+
+    Args:
+        clips: The clips; each needs pictures.
+        options: Sizes of the network.
+        centroid_count: Transformations sampled for the centroid.
+        seed: Seed of everything drawn.
+        training: True cuts long sounds at random, draws a random frame, and draws by the place in the run. False
+            takes the beginning and the middle frame, and draws by the clip's id, so that a clip always gives the
+            same.
+
+    Raises:
+        ManifestError: A clip has no pictures.
+    """
+
+    def __init__(
+        self, clips: ClipSet, options: PretrainingOptions, *, centroid_count: int, seed: int, training: bool
+    ) -> None:
+        require_video(clips)
+        self.clips = clips
+        self.options = options
+        self.centroid_count = centroid_count
+        self.seed = seed
+        self.training = training
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        """Read a clip; a foreseen failure comes back as ``"error"``, which worker processes would garble."""
+        index, place = draw
+        clip = self.clips.clips[index]
+        key: int | str = place if self.training else clip.id
+        generator = numpy_generator(self.seed, "pair", key)
+        try:
+            return self._read(clip, generator)
+        except AudiotagError as error:
+            return {"clip": clip.id, "error": error}
+
+    def _read(self, clip: Clip, generator: np.random.Generator) -> dict[str, Any]:
+        options = self.options
+        size = options.picture_size
+        chooser = generator if self.training else None
+        picture = read_picture(clip, (3, size, size), generator=chooser)
+        grid = {"frames": options.target_length, "bands": options.num_mel_bins}
+        sounds = draw_sound(1 + self.centroid_count, generator, size=options.aug_size_a, **grid)
+        pictures = draw_picture(1 + self.centroid_count, generator, size=options.aug_size_v, pixels=size)
+        return {
+            "waveforms": torch.from_numpy(self._waveform(clip, generator)),
+            "pictures": torch.from_numpy(picture),
+            "sound_vectors": torch.from_numpy(sounds[0]),
+            "picture_vectors": torch.from_numpy(pictures[0]),
+            "sound_centroids": torch.from_numpy(sounds[1:]),
+            "picture_centroids": torch.from_numpy(pictures[1:]),
+        }
+
+    def _waveform(self, clip: Clip, generator: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
+        seconds = self.options.target_length / 100 + 0.015  # the last frame reaches 15 ms beyond its hop
+        start, stop = clip.start, clip.stop
+        if self.training:
+            whole = probe(clip.path).seconds
+            spare = (whole if stop is None else min(stop, whole)) - start - seconds
+            start += generator.random() * max(0.0, spare)
+        end = start + seconds
+        return read_audio(clip.path, SAMPLE_RATE, start=start, stop=end if stop is None else min(end, stop))
+
+
+def read_batches(reader: PairReader, plan: Iterable[Sequence[Draw]], workers: int) -> Iterator[PairBatch]:
+    """The planned batches, read ahead by *workers* processes (0: by this one).
+
+    Raises:
+        TrainingError: A clip cannot be read; the message names it.
+    """
+    loader = DataLoader(
+        reader,
+        batch_sampler=list(plan),  # type: ignore[arg-type] # the stubs know integers only
+        num_workers=workers,
+        collate_fn=_collate,
+        generator=torch.Generator().manual_seed(0),
+    )
+    for batch in loader:
+        if isinstance(batch, dict):
+            raise TrainingError(f"a clip cannot be read: {batch['error']}", where=f"clip {batch['clip']}") from batch[
+                "error"
+            ]
+        yield batch
+
+
+def _collate(items: list[dict[str, Any]]) -> PairBatch | dict[str, Any]:
+    failed = next((item for item in items if "error" in item), None)
+    if failed is not None:
+        return failed
+    stacked = {name: torch.stack([item[name] for item in items]) for name in items[0] if name != "waveforms"}
+    return PairBatch(waveforms=tuple(item["waveforms"] for item in items), **stacked)
+
+
+def spectrograms(front_end: FrontEnd, waveforms: Sequence[Tensor]) -> Tensor:
+    """Features (batch, bands, frames) of waveforms of any lengths; those of one length are computed together."""
+    groups: dict[int, list[int]] = {}
+    for index, waveform in enumerate(waveforms):
+        groups.setdefault(len(waveform), []).append(index)
+    features: list[Tensor | None] = [None] * len(waveforms)
+    for indices in groups.values():
+        together = front_end(torch.stack([waveforms[index] for index in indices]))
+        for index, one in zip(indices, together, strict=True):
+            features[index] = one
+    return torch.stack([one for one in features if one is not None])

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiotag.audio.windows import fit_length, iterate_windows, tile_to, window_starts
+from audiotag.errors import OptionError
+
+
+def ramp(samples: int) -> np.ndarray:
+    return np.arange(samples, dtype=np.float32)
+
+
+def test_tiling_repeats_and_cuts() -> None:
+    np.testing.assert_array_equal(tile_to(ramp(3), 8), [0, 1, 2, 0, 1, 2, 0, 1])
+    np.testing.assert_array_equal(tile_to(np.stack([ramp(2), ramp(2) + 5]), 3), [[0, 1, 0], [5, 6, 5]])
+    np.testing.assert_array_equal(tile_to(ramp(9), 8), ramp(9))
+    with pytest.raises(OptionError):
+        tile_to(ramp(0), 8)
+
+
+@given(samples=st.integers(1, 60), wanted=st.integers(1, 60), offset=st.integers(-5, 80))
+def test_fit_length_gives_the_length_and_a_piece_of_the_sound(samples: int, wanted: int, offset: int) -> None:
+    result = fit_length(ramp(samples), wanted, offset)
+    assert result.size == wanted
+    if samples > wanted:
+        begin = int(result[0])
+        np.testing.assert_array_equal(result, ramp(samples)[begin : begin + wanted])
+        assert begin == min(max(offset, 0), samples - wanted)
+
+
+def blocks_of(sound: np.ndarray, sizes: list[int]) -> Iterator[np.ndarray]:
+    position = 0
+    for size in sizes:
+        yield sound[position : position + size]
+        position += size
+    yield sound[position:]
+
+
+@given(
+    total=st.integers(1, 400),
+    window=st.integers(1, 120),
+    hop_share=st.floats(0.01, 1.0),
+    sizes=st.lists(st.integers(0, 150), max_size=8),
+)
+def test_windows_of_a_stream(total: int, window: int, hop_share: float, sizes: list[int]) -> None:
+    hop = max(1, int(window * hop_share))
+    sound = ramp(total)
+    windows = list(iterate_windows(blocks_of(sound, sizes), window, hop))
+    assert [piece.start for piece in windows] == window_starts(total, window, hop)
+    covered = np.zeros(total, dtype=bool)
+    for piece in windows:
+        assert piece.samples.size == min(window, total)
+        np.testing.assert_array_equal(piece.samples, sound[piece.start : piece.stop])
+        covered[piece.start : piece.stop] = True
+    assert covered.all()
+    assert windows[-1].stop == total
+    assert len({piece.start for piece in windows}) == len(windows)
+
+
+def test_the_last_window_ends_with_the_recording() -> None:
+    assert window_starts(100, 40, 20) == [0, 20, 40, 60]
+    assert window_starts(101, 40, 20) == [0, 20, 40, 60, 61]
+    assert window_starts(40, 40, 20) == [0]
+    assert window_starts(3, 40, 20) == [0]
+
+
+def test_a_stream_of_nothing_has_no_windows() -> None:
+    assert list(iterate_windows([ramp(0)], 4, 2)) == []
+
+
+@pytest.mark.parametrize(("window", "hop"), [(0, 1), (4, 0), (4, 5)])
+def test_impossible_windows_are_refused(window: int, hop: int) -> None:
+    with pytest.raises(OptionError, match="hop"):
+        list(iterate_windows([ramp(10)], window, hop))

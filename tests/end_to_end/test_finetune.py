@@ -1,0 +1,89 @@
+"""``audiotag finetune`` through the installed console script."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+SMALL = ("--backbone", "mn", "--option", "width_mult=0.1", "--seconds", "1", "--batch-size", "4", "--device", "cpu")
+
+
+def _learn(sounds, folder, *more):
+    return ("finetune", *SMALL, "--train", sounds, "--fold", "1", "--output", folder, *more)
+
+
+def _same(one, two):
+    one, two = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_learn_measure_and_tag(audiotag, sounds, tmp_path):
+    run = tmp_path / "my run"
+    shown = audiotag(*_learn(sounds, run, "--epochs", "2"))
+    assert str(run) in shown.stdout
+    assert len(pd.read_csv(run / "log.csv")) == 2
+    measured = audiotag("evaluate", "--model", run, "--data", sounds, "--fold", "1", "--device", "cpu")
+    assert "accuracy" in measured.stdout.lower()
+    tags = audiotag("infer", sounds.parent / "audio" / "1.wav", "--model", run, "--format", "csv", "--device", "cpu")
+    assert "high" in tags.stdout
+
+
+def test_a_stopped_run_goes_on_with_resume(audiotag, script, environment, sounds, tmp_path):
+    audiotag(*_learn(sounds, tmp_path / "whole", "--epochs", "3"))
+    command = [script, *map(str, _learn(sounds, tmp_path / "cut", "--epochs", "3"))]
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.strip().startswith("1 "):  # the first epoch's line; the second is under way
+                break
+        os.killpg(process.pid, signal.SIGTERM)
+        process.stderr.read()
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    audiotag("finetune", "--resume", tmp_path / "cut")
+    for name in ("last", "best", "best_loss"):
+        assert _same(tmp_path / "whole" / name, tmp_path / "cut" / name)
+    columns = ["epoch", "train_loss", "val_loss", "val_accuracy"]
+    whole, cut = (pd.read_csv(tmp_path / name / "log.csv")[columns] for name in ("whole", "cut"))
+    pd.testing.assert_frame_equal(whole, cut)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_with_resume(audiotag, script, environment, sounds, tmp_path):
+    """SIGKILL at random moments, while checkpoints are written too, until the run is through."""
+    more = ("--epochs", "6", "--freeze-backbone")
+    audiotag(*_learn(sounds, tmp_path / "whole", *more))
+    delays = random.Random(0)
+    first = True
+    for _ in range(12):
+        command = _learn(sounds, tmp_path / "cut", *more) if first else ("finetune", "--resume", tmp_path / "cut")
+        process = subprocess.Popen([script, *map(str, command)], env=environment, start_new_session=True)
+        time.sleep(delays.uniform(4.0, 9.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        first = not (tmp_path / "cut" / "last").exists() and not (tmp_path / "cut").exists()
+    audiotag("finetune", "--resume", tmp_path / "cut")
+    assert _same(tmp_path / "whole" / "best", tmp_path / "cut" / "best")
+    assert _same(tmp_path / "whole" / "last", tmp_path / "cut" / "last")
+
+
+def test_two_processes_on_one_machine(audiotag, sounds, tmp_path):
+    audiotag(*_learn(sounds, tmp_path / "run", "--epochs", "1", "--devices", "2", "--strategy", "ddp"))
+    assert (tmp_path / "run" / "best" / "model.safetensors").exists()
+
+
+def test_mistakes_get_one_message(audiotag, sounds, tmp_path):
+    shown = audiotag("finetune", "--backbone", "mn99_as", "--train", sounds, "--output", tmp_path / "x", code=1)
+    assert "mn99_as" in shown.stderr
+    assert "Traceback" not in shown.stderr
+    shown = audiotag("finetune", "--train", sounds, code=2)
+    assert "--backbone" in shown.stderr
+    shown = audiotag("finetune", "--resume", tmp_path, code=1)
+    assert "no run to go on with" in shown.stderr or "checkpoint" in shown.stderr

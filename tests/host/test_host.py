@@ -1,0 +1,255 @@
+import textwrap
+
+import pytest
+
+from audiotag.errors import NameTakenError, PluginError, UnknownNameError
+from audiotag.host import get_host
+from audiotag.host import loading as host_loading
+
+GOOD = """
+from audiotag.plugin import LossSpec, hookimpl
+
+@hookimpl
+def register_losses():
+    return [LossSpec(name={name!r}, factory={factory!r}, summary="A loss for tests")]
+"""
+
+
+def good(name="my_loss", factory="math:sqrt"):
+    return GOOD.format(name=name, factory=factory)
+
+
+def record(name):
+    return next(record for record in get_host().plugins if record.name == name)
+
+
+BROKEN = {
+    "raises at import": ("raise RuntimeError('no licence today')", "RuntimeError: no licence today"),
+    "exits at import": ("import sys; sys.exit(3)", "SystemExit: 3"),
+    "imports what is missing": ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+    "does not parse": ("def (", "SyntaxError"),
+    "misspelt hook": (
+        "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_backbone(): return []",
+        "register_backbone",
+    ),
+    "wrong signature": (
+        "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_losses(registry): return []",
+        "registry",
+    ),
+    "hook raises": (
+        "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_losses(): return 1 / 0",
+        "ZeroDivisionError",
+    ),
+    "hook returns nothing": (
+        "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_losses(): pass",
+        "register_losses",
+    ),
+    "hook returns one spec": (
+        "from audiotag.plugin import LossSpec, hookimpl\n@hookimpl\n"
+        "def register_losses(): return LossSpec(name='a', factory='a:b')",
+        "Return a list",
+    ),
+    "hook returns other things": (
+        "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_losses(): return ['mse']",
+        "'mse'",
+    ),
+    "hook returns another kind of spec": (
+        "from audiotag.plugin import LossSpec, hookimpl\n@hookimpl\n"
+        "def register_backbones(): return [LossSpec(name='a', factory='a:b')]",
+        "BackboneSpec only",
+    ),
+    "spec is wrong": (
+        "from audiotag.plugin import LossSpec, hookimpl\n@hookimpl\n"
+        "def register_losses(): return [LossSpec(name='a', factory='a.b')]",
+        "factory 'a.b' is not of the form",
+    ),
+    "newer interface": ("AUDIOTAG_INTERFACE = 99", "version 99 of the plugin interface"),
+    "older interface": ("AUDIOTAG_INTERFACE = 0", "pip install --upgrade audiotag-broken"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_plugin_is_set_aside_with_its_reason_and_the_rest_works(install_plugin, case):
+    source, reason = BROKEN[case]
+    install_plugin("audiotag-broken", source, entry="broken", version="2.1")
+    install_plugin("audiotag-good", good())
+    broken = record("broken")
+    assert broken.status == "failed"
+    assert reason in broken.problems[0]
+    assert broken.provides == {}
+    assert broken.label == "audiotag-broken 2.1"
+    assert get_host().loss("my_loss").name == "my_loss"
+    assert get_host().loss("bce").name == "bce"
+    assert [failed.name for failed in get_host().failures()] == ["broken"]
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_strict_plugins_raise_instead(install_plugin, monkeypatch, case):
+    install_plugin("audiotag-broken", BROKEN[case][0], entry="broken")
+    monkeypatch.setenv("AUDIOTAG_STRICT_PLUGINS", "1")
+    with pytest.raises(PluginError, match=r"audiotag-broken 1\.0: the plugin 'broken' failed.*AUDIOTAG_STRICT_PLUGINS"):
+        get_host()
+
+
+def test_strictness_can_be_switched_off_by_value(install_plugin, monkeypatch):
+    install_plugin("audiotag-broken", "1 / 0", entry="broken")
+    monkeypatch.setenv("AUDIOTAG_STRICT_PLUGINS", "0")
+    assert record("broken").status == "failed"
+
+
+def test_a_missing_module_of_the_entry_point_is_a_failure(install_plugin):
+    install_plugin("audiotag-broken", "", entry_line="broken = no_such_module.plugin")
+    assert "no_such_module" in record("broken").problems[0]
+
+
+def test_one_name_of_two_owners_names_both_and_serves_neither(install_plugin):
+    install_plugin("audiotag-first", good("shared"))
+    install_plugin("audiotag-second", good("shared"), version="3.0")
+    host = get_host()
+    with pytest.raises(NameTakenError, match=r"audiotag-first 1\.0 and audiotag-second 3\.0.*AUDIOTAG_LOAD_PLUGINS"):
+        host.loss("shared")
+    assert "shared" not in host.losses
+    for name in ("audiotag-first", "audiotag-second"):
+        assert "audiotag-first 1.0 and audiotag-second 3.0" in record(name).problems[0]
+        assert record(name).status == "loaded"
+
+
+def test_a_name_of_the_core_can_be_taken_by_nobody(install_plugin):
+    install_plugin("audiotag-thief", good("bce"))
+    with pytest.raises(NameTakenError, match=r"audiotag \S+ and audiotag-thief 1\.0"):
+        get_host().loss("bce")
+
+
+def test_a_taken_name_raises_when_plugins_are_strict(install_plugin, monkeypatch):
+    install_plugin("audiotag-first", good("shared"))
+    install_plugin("audiotag-second", good("shared"))
+    monkeypatch.setenv("AUDIOTAG_STRICT_PLUGINS", "yes")
+    with pytest.raises(NameTakenError, match=r"'shared'"):
+        get_host()
+
+
+def test_two_distributions_may_give_their_entry_points_one_name(install_plugin):
+    install_plugin("audiotag-first", good("first_loss"), entry="same")
+    install_plugin("audiotag-second", good("second_loss"), entry="same")
+    assert {"first_loss", "second_loss"} <= set(get_host().losses)
+
+
+def test_the_allow_list_names_distributions_or_entry_points(install_plugin, monkeypatch):
+    install_plugin("audiotag-first", good("first_loss"), entry="one")
+    install_plugin("audiotag-second", good("second_loss"), entry="two")
+    install_plugin("audiotag-third", "1 / 0", entry="three")
+    monkeypatch.setenv("AUDIOTAG_LOAD_PLUGINS", "Audiotag_First, two")
+    host = get_host()
+    assert {"first_loss", "second_loss", "bce"} <= set(host.losses), "the core is always loaded"
+    assert record("three").status == "skipped"
+    assert record("three").problems == ["AUDIOTAG_LOAD_PLUGINS does not name it"]
+    assert not list(host.failures())
+
+
+def test_an_empty_allow_list_loads_the_core_alone(install_plugin, monkeypatch):
+    install_plugin("audiotag-first", good("first_loss"))
+    monkeypatch.setenv("AUDIOTAG_LOAD_PLUGINS", "")
+    host = get_host()
+    assert "bce" in host.losses and "first_loss" not in host.losses
+
+
+def test_a_slow_import_is_reported(install_plugin, monkeypatch):
+    monkeypatch.setattr(host_loading, "SLOW_IMPORT_SECONDS", -1.0)
+    install_plugin("audiotag-slow", good(), entry="slow")
+    slow = record("slow")
+    assert slow.status == "loaded"
+    assert "should not import the implementation" in slow.problems[0]
+
+
+def test_plugins_load_in_a_fixed_order_with_the_core_first(install_plugin):
+    install_plugin("zzz-plugin", good("last"))
+    install_plugin("aaa-plugin", good("first"))
+    names = [record.distribution for record in get_host().plugins]
+    assert names[0] == "audiotag"
+    assert names[1:] == sorted(names[1:])
+    assert names.index("aaa-plugin") < names.index("zzz-plugin")
+
+
+def test_unknown_names_get_close_matches_and_where_to_look(install_plugin):
+    install_plugin("audiotag-good", good("asymmetric_focal"))
+    with pytest.raises(
+        UnknownNameError, match=r"no loss 'asymetric_focal'.*Did you mean 'asymmetric_focal'.*plugins list"
+    ):
+        get_host().loss("asymetric_focal")
+
+
+def test_unknown_names_mention_plugins_that_failed(install_plugin):
+    install_plugin("audiotag-broken", "raise ValueError('torn')", entry="broken")
+    with pytest.raises(UnknownNameError, match=r"failed to load: audiotag-broken 1\.0 \(ValueError: torn\)"):
+        get_host().backbone("net_of_broken")
+
+
+def test_names_of_our_plugins_say_what_to_install(monkeypatch, install_plugin):
+    monkeypatch.setattr(host_loading, "entry_points", lambda group: ())
+    with pytest.raises(UnknownNameError, match=r"no model 'mn10_as'.*pip install audiotag-mobilenet-baseline"):
+        get_host().backbone("mn10_as")
+
+
+@pytest.mark.parametrize("kind", ["backbone", "dataset", "loss", "sampling_policy"])
+def test_every_kind_answers_unknown_names(install_plugin, kind):
+    with pytest.raises(UnknownNameError, match=r"there is no .* 'nonesuch'"):
+        getattr(get_host(), kind)("nonesuch")
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("no_such_module:f", r"cannot be imported: ModuleNotFoundError.*pip install --force-reinstall audiotag-good"),
+        ("math:no_such_function", r"cannot be imported: AttributeError"),
+        ("math:pi", r"is not callable"),
+        ("exploding_implementation:f", r"cannot be imported: RuntimeError: boom"),
+        ("exiting_implementation:f", r"cannot be imported: SystemExit"),
+    ],
+)
+def test_a_factory_that_does_not_work_names_the_distribution(install_plugin, plugin_folder, factory, message):
+    (plugin_folder / "exploding_implementation.py").write_text("raise RuntimeError('boom')")
+    (plugin_folder / "exiting_implementation.py").write_text("raise SystemExit(1)")
+    install_plugin("audiotag-good", good(factory=factory))
+    host = get_host()
+    with pytest.raises(PluginError, match=rf"audiotag-good 1\.0: .*{message}"):
+        host.resolve(host.loss("my_loss"))
+
+
+def test_a_factory_that_works_is_imported_when_asked_for(install_plugin):
+    install_plugin("audiotag-good", good(factory="math:sqrt"))
+    host = get_host()
+    spec = host.loss("my_loss")
+    assert host.resolve(spec)(9.0) == 3.0
+    assert host.owner(spec).distribution == "audiotag-good"
+
+
+def test_the_host_is_made_once(install_plugin):
+    install_plugin(
+        "audiotag-counting",
+        textwrap.dedent("""
+            import os
+            from audiotag.plugin import hookimpl
+
+            @hookimpl
+            def register_losses():
+                os.environ["COUNTED"] = os.environ.get("COUNTED", "") + "x"
+                return []
+        """),
+    )
+    import os
+
+    os.environ.pop("COUNTED", None)
+    try:
+        assert get_host() is get_host()
+        assert os.environ["COUNTED"] == "x"
+    finally:
+        os.environ.pop("COUNTED", None)
+
+
+def test_records_are_plain_json(install_plugin):
+    import json
+
+    install_plugin("audiotag-good", good())
+    plain = json.loads(json.dumps(record("audiotag-good").to_dict()))
+    assert plain["provides"] == {"losses": ["my_loss"]}
+    assert plain["hooks"] == ["register_losses"]

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiotag.errors import AudioError, OptionError
+from audiotag.inference.events import average_cells, detect_events, merge_cells
+from audiotag.inference.tagger import Tagger
+from audiotag.inference.tags import WindowScores
+from audiotag.models.model import Model
+
+MakeModel = Callable[..., Model]
+Record = Callable[..., Path]
+
+
+def window(onset: float, offset: float, *scores: float) -> WindowScores:
+    return WindowScores(onset, offset, np.array(scores, dtype=np.float32))
+
+
+def test_cells_average_the_windows_that_cover_them() -> None:
+    cells = list(average_cells([window(0, 2, 0.0), window(1, 3, 1.0), window(2, 4, 0.5)], 1.0))
+    assert [(cell.onset, cell.offset) for cell in cells] == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    np.testing.assert_allclose([cell.scores[0] for cell in cells], [0.0, 0.5, 0.75, 0.5])
+
+
+def test_a_window_that_covers_a_part_of_a_cell_counts_for_that_part() -> None:
+    cells = list(average_cells([window(0, 4, 0.0), window(1.5, 5.5, 1.0)], 2.0))
+    assert [(cell.onset, cell.offset) for cell in cells] == [(0, 2), (2, 4), (4, 5.5)]
+    np.testing.assert_allclose([cell.scores[0] for cell in cells], [0.2, 0.5, 1.0])
+
+
+def cells_of(*scores: float) -> list[WindowScores]:
+    return [window(index, index + 1, score) for index, score in enumerate(scores)]
+
+
+def spans(cells: list[WindowScores], threshold: float = 0.5, **settings: float) -> list[tuple[float, ...]]:
+    events = merge_cells(cells, np.array([threshold]), **settings)
+    return [(event.onset, event.offset, round(event.score, 4)) for event in events]
+
+
+def test_consecutive_cells_make_one_event_with_the_highest_score() -> None:
+    assert spans(cells_of(0.1, 0.6, 0.9, 0.5, 0.2, 0.7)) == [(1, 4, 0.9), (5, 6, 0.7)]
+    assert spans(cells_of(0.1, 0.2)) == []
+
+
+def test_events_a_little_apart_are_joined() -> None:
+    cells = cells_of(0.9, 0, 0.8, 0, 0, 0.7)
+    assert len(spans(cells)) == 3
+    assert spans(cells, merge=1.0) == [(0, 3, 0.9), (5, 6, 0.7)]
+    assert spans(cells, merge=2.0) == [(0, 6, 0.9)]
+
+
+def test_short_events_are_left_out_after_joining() -> None:
+    assert spans(cells_of(0.9, 0, 0.8, 0, 0, 0.7), merge=1.0, min_duration=2.0) == [(0, 3, 0.9)]
+
+
+@pytest.mark.parametrize("settings", [{"merge": -1.0}, {"min_duration": -0.5}, {"merge": float("nan")}])
+def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(OptionError):
+        spans(cells_of(0.9), **settings)
+
+
+@st.composite
+def recordings(draw: st.DrawFn) -> tuple[list[WindowScores], float, float]:
+    """Windows over a recording as the reader cuts them, the hop, and the length."""
+    hop = draw(st.integers(1, 12)) / 4
+    size = hop * draw(st.integers(1, 5)) + draw(st.integers(0, 3)) / 4
+    total = draw(st.integers(1, 120)) / 4
+    starts = [0.0]
+    while starts[-1] + hop + size <= total:
+        starts.append(starts[-1] + hop)
+    if total > size and starts[-1] + size < total:
+        starts.append(total - size)
+    score = st.floats(0, 1, width=32)
+    return [window(start, min(start + size, total), draw(score), draw(score)) for start in starts], hop, total
+
+
+@given(recordings(), st.floats(0, 3), st.floats(0, 3), st.floats(0.05, 0.95))
+def test_events_lie_in_the_recording_and_apart(
+    made: tuple[list[WindowScores], float, float], merge: float, min_duration: float, threshold: float
+) -> None:
+    windows, hop, total = made
+    cells = list(average_cells(windows, hop))
+    assert cells[0].onset == 0
+    assert cells[-1].offset == pytest.approx(total)
+    for before, after in zip(cells, cells[1:], strict=False):
+        assert after.onset == pytest.approx(before.offset)
+    thresholds = np.array([threshold, 0.5])
+    events = detect_events(windows, hop=hop, thresholds=thresholds, merge=merge, min_duration=min_duration)
+    for index in (0, 1):
+        own = [event for event in events if event.index == index]
+        for event in own:
+            assert 0 <= event.onset < event.offset <= total + 1e-9
+            assert event.offset - event.onset >= min_duration - 1e-5
+            assert event.score >= np.float32(thresholds[index]) - 1e-6
+        for before, after in zip(own, own[1:], strict=False):
+            assert after.onset - before.offset > merge
+    # Without joining and leaving out, exactly the cells that reach the threshold are in events.
+    plain = detect_events(windows, hop=hop, thresholds=thresholds)
+    for cell in cells:
+        middle = (cell.onset + cell.offset) / 2
+        for index in (0, 1):
+            inside = any(e.index == index and e.onset <= middle < e.offset for e in plain)
+            assert inside == bool(cell.scores[index] >= thresholds[index])
+
+
+def test_events_of_a_recording(model: MakeModel, record: Record) -> None:
+    tagger = Tagger(model())
+    path = record("day one.wav", 30.4, (0, 6.0, 12.0), (2, 20.0, 30.4), rate=44_100, channels=2)
+    events = tagger.events(path, window=2.0, hop=0.5)
+    assert list(events.columns) == ["filename", "onset", "offset", "event_label", "score"]
+    assert list(events.event_label) == ["Low", "High"]
+    assert (events.filename == str(path)).all()
+    np.testing.assert_allclose(events.onset, [6, 20], atol=1.0)
+    np.testing.assert_allclose(events.offset, [12, 30.4], atol=1.0)
+    assert events.offset.max() <= 30.4
+    assert events.score.between(0.5, 1).all()
+
+
+def test_the_end_of_an_awkward_length_is_not_overrun(model: MakeModel, record: Record) -> None:
+    path = record("a.wav", 7.2468, (1, 0.0, 8.0), rate=44_100)
+    seconds = round(7.2468 * 44_100) / 44_100
+    events = Tagger(model()).events(path, window=2.0, hop=1.0)
+    assert len(events) == 1
+    assert seconds - 1e-3 < events.offset[0] <= seconds
+
+
+def test_a_recording_shorter_than_a_window_is_one_event(model: MakeModel, record: Record) -> None:
+    events = Tagger(model()).events(record("a.wav", 0.4, (1, 0.0, 0.4)), window=2.0, hop=1.0)
+    assert [tuple(row) for row in events[["onset", "offset"]].to_numpy()] == [(0.0, 0.4)]
+
+
+def test_silence_has_no_events_but_their_columns(model: MakeModel, record: Record) -> None:
+    events = Tagger(model()).events(record("a.wav", 5.0))
+    assert len(events) == 0
+    assert events.onset.dtype == events.score.dtype == np.float64
+
+
+def test_thresholds_given_tuned_or_half(model: MakeModel, record: Record) -> None:
+    path = record("a.wav", 4.0, (0, 0.0, 4.0), (1, 0.0, 4.0))
+    assert list(Tagger(model()).events(path).event_label) == ["Low", "Middle, of three"]
+    tuned = Tagger(model(thresholds=np.array([0.999, 0.5, 0.5])))
+    assert tuned.thresholds is not None
+    assert list(tuned.events(path).event_label) == ["Middle, of three"]
+    assert list(tuned.events(path, threshold=0.9).event_label) == ["Low", "Middle, of three"]
+    assert len(tuned.events(path, threshold=0.999)) == 0
+
+
+def test_windows_are_as_asked(model: MakeModel, record: Record) -> None:
+    tagger = Tagger(model())
+    path = record("a.wav", 5.3, (0, 0.0, 2.0))
+    windows = list(tagger.score_windows(path, 2.0, 1.5, batch_size=2, embeddings=True))
+    np.testing.assert_allclose([w.onset for w in windows], [0, 1.5, 3.0, 3.3])
+    np.testing.assert_allclose([w.offset for w in windows], [2, 3.5, 5.0, 5.3])
+    assert all(w.embedding is not None and w.embedding.shape == (3,) for w in windows)
+    np.testing.assert_allclose(
+        windows[0].scores, tagger.tag(record("b.wav", 2.0, (0, 0.0, 2.0)), None).scores[[0, 1, 2]]
+    )
+    onset, offset, scores = windows[1]
+    assert (onset, offset) == (1.5, 3.5)
+    assert scores.shape == (3,)
+
+
+@pytest.mark.parametrize(("size", "hop"), [(0.0, 1.0), (2.0, 0.0), (2.0, 3.0), (-1.0, None)])
+def test_impossible_windows(model: MakeModel, record: Record, size: float, hop: float | None) -> None:
+    with pytest.raises(OptionError, match=r"window|hop"):
+        Tagger(model()).events(record("a.wav", 2.0), window=size, hop=hop)
+
+
+def test_a_file_broken_in_its_middle_is_an_error(model: MakeModel, record: Record) -> None:
+    path = record("a.flac", 20.0, (0, 0.0, 20.0))
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(AudioError, match="damaged"):
+        Tagger(model()).events(path)

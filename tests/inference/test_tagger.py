@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import audiotag
+from audiotag.data.clips import Clip, ClipSet
+from audiotag.errors import AudioError, LabelError, OptionError
+from audiotag.inference.tagger import Tagger
+from audiotag.labels import LabelSet
+from audiotag.models.model import Model
+
+RATE = 8000
+
+MakeModel = Callable[..., Model]
+Sound = Callable[..., np.ndarray]
+Record = Callable[..., Path]
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-values))
+
+
+def test_scores_are_the_sigmoid_of_logits(model: MakeModel, sound: Sound) -> None:
+    tagger = Tagger(model())
+    waveform = sound(2.0, (1, 0.0, 2.0))
+    logits = tagger.logits(waveform, RATE)
+    assert logits.shape == (1, 3)
+    np.testing.assert_allclose(logits[0], [-4, 80 * 0.09 - 4, -4], atol=0.05)
+    np.testing.assert_allclose(tagger.scores(waveform, RATE), sigmoid(logits), rtol=1e-5)
+
+
+def test_single_label_scores_are_a_softmax(model: MakeModel, sound: Sound) -> None:
+    tagger = Tagger(model(single_label=True))
+    scores = tagger.scores(sound(2.0, (1, 0.0, 2.0)), RATE)
+    assert tagger.single_label
+    assert scores.sum() == pytest.approx(1)
+    assert scores.argmax() == 1
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_any_rate_gives_the_same_tags(model: MakeModel, sound: Sound, rate: int) -> None:
+    scores = Tagger(model()).scores(sound(2.0, (0, 0.0, 2.0), rate=rate), rate)
+    np.testing.assert_allclose(scores, Tagger(model()).scores(sound(2.0, (0, 0.0, 2.0)), RATE), atol=5e-3)
+
+
+def test_arrays_and_tensors_and_double_precision(model: MakeModel, sound: Sound) -> None:
+    tagger = Tagger(model())
+    waveform = sound(2.0, (2, 0.0, 1.0))
+    expected = tagger.scores(waveform, RATE)
+    for other in (torch.from_numpy(waveform), waveform.astype(np.float64), waveform[None], waveform.tolist()):
+        np.testing.assert_allclose(tagger.scores(other, RATE), expected, rtol=1e-6)
+    half = tagger.scores(torch.from_numpy(waveform).bfloat16().requires_grad_(), RATE)
+    np.testing.assert_allclose(half, expected, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "cause"),
+    [
+        (np.zeros(0, dtype=np.float32), "no samples"),
+        (np.zeros((2, 0), dtype=np.float32), "no samples"),
+        (np.zeros((2, 3, 4), dtype=np.float32), "shape"),
+        (np.float32(0.5), "shape"),
+        (np.zeros(100, dtype=np.int16), "int16"),
+        (torch.zeros(100, dtype=torch.int32), "int32"),
+        (np.array([0.0, np.nan], dtype=np.float32), "NaN"),
+        (np.array([0.0, np.inf], dtype=np.float32), "infinite"),
+        (np.array([0.0, 20_000.0], dtype=np.float32), "between -1 and 1"),
+    ],
+)
+def test_bad_waveforms_are_refused(model: MakeModel, waveform: object, cause: str) -> None:
+    tagger = Tagger(model())
+    with pytest.raises(AudioError, match=cause):
+        tagger.scores(waveform, RATE)  # type: ignore[arg-type]
+
+
+def test_a_short_clip_is_repeated_to_the_least_length(model: MakeModel, sound: Sound) -> None:
+    tagger = Tagger(model())
+    quarter = sound(0.25, (0, 0.0, 0.25))
+    np.testing.assert_array_equal(tagger.logits(quarter, RATE), tagger.logits(np.tile(quarter, 4), RATE))
+    assert np.isfinite(tagger.scores(np.float32([0.1]), RATE)).all()
+
+
+def test_a_long_clip_is_the_average_of_its_windows(model: MakeModel, sound: Sound) -> None:
+    tagger = Tagger(model())
+    waveform = sound(5.0, (0, 0.0, 1.0), (1, 4.0, 5.0))
+    windows = [tagger.logits(waveform[start : start + 2 * RATE], RATE)[0] for start in (0, 2 * RATE, 3 * RATE)]
+    np.testing.assert_allclose(tagger.logits(waveform, RATE)[0], np.mean(windows, axis=0), rtol=1e-5)
+    # Within the bound it goes in one piece.
+    whole = tagger.logits(waveform[: 4 * RATE], RATE)[0]
+    np.testing.assert_allclose(whole[0], 80 * 0.09 / 4 - 4, atol=0.05)
+
+
+def test_a_batch_gives_what_its_rows_give(model: MakeModel, sound: Sound) -> None:
+    tagger = Tagger(model())
+    batch = np.stack([sound(3.0, (index % 3, 0.3 * index, 2.0)) for index in range(7)])
+    alone = np.concatenate([tagger.logits(row, RATE) for row in batch])
+    np.testing.assert_allclose(tagger.logits(batch, RATE), alone, rtol=1e-5)
+
+
+def test_embeddings_of_clips_and_frames(model: MakeModel, sound: Sound) -> None:
+    tagger = Tagger(model())
+    waveform = np.stack([sound(3.0, (0, 1.0, 2.0)), sound(3.0, (2, 0.0, 3.0))])
+    clips = tagger.embed(waveform, RATE)
+    assert clips.shape == (2, 3)
+    frames, times = tagger.embed(waveform, RATE, "frame")
+    assert frames.shape == (2, 60, 3)
+    np.testing.assert_allclose(times, np.arange(60) * 0.05 + 0.025)
+    np.testing.assert_allclose(frames.mean(axis=1), clips, rtol=1e-5)
+    heard = frames[0, :, 0] > 0.05
+    np.testing.assert_array_equal(heard, (times > 1) & (times < 2))
+    with pytest.raises(OptionError, match="kind"):
+        tagger.embed(waveform, RATE, "word")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.26, 0.7, 4.0, 4.05, 7.3])
+def test_frames_tell_each_moment_once(model: MakeModel, sound: Sound, seconds: float) -> None:
+    frames, times = Tagger(model()).embed(sound(seconds, (0, 0.0, seconds)), RATE, "frame")
+    assert frames.shape[1] == times.size == max(1, round(seconds * 20 - 1e-9 - 0.01))
+    if times.size > 1:
+        assert np.diff(times).min() > 0.02
+        assert times[-1] < seconds
+
+
+def test_tags_of_a_file(model: MakeModel, record: Record) -> None:
+    tagger = Tagger(model())
+    path = record("Küche 1.wav", 2.0, (1, 0.0, 2.0), rate=44_100, channels=2)
+    tags = tagger.tag(path, top=2)
+    assert tags.labels[0] == "Middle, of three"
+    assert tags.mids[0] == "/m/mid"
+    assert len(tags) == 2 == len(tags.to_frame())
+    assert list(tags.to_frame().columns) == ["label", "mid", "score"]
+    assert tagger.tag(path, threshold=0.5).labels == ("Middle, of three",)
+    assert tagger.tag(path, top=None, threshold=[0.0, 2.0, 0.0]).mids in (("/m/low", "/m/high"), ("/m/high", "/m/low"))
+    assert len(tagger.tag(path, top=None)) == 3
+    with pytest.raises(AudioError, match="does not exist"):
+        tagger.tag(path.with_name("nothing.wav"))
+    with pytest.raises(OptionError, match="top"):
+        tagger.tag(path, top=0)
+    with pytest.raises(OptionError, match="thresholds"):
+        tagger.tag(path, threshold=[0.1, 0.2])
+
+
+def test_many_files_come_in_order_whatever_their_length(model: MakeModel, record: Record) -> None:
+    tagger = Tagger(model())
+    lengths = [2.0, 0.3, 9.5, 2.0, 4.0, 2.5, 0.3, 2.0, 6.0, 2.0, 2.0]
+    paths = [record(f"{index}.wav", length, (index % 3, 0.0, length)) for index, length in enumerate(lengths)]
+    alone = [tagger.tag(path, top=None) for path in paths]
+    for batch_size, workers in ((1, 1), (3, 2), (64, 4)):
+        results = list(tagger.tag_files(paths, top=None, batch_size=batch_size, workers=workers))
+        assert [result.path for result in results] == paths
+        for result, expected, length in zip(results, alone, lengths, strict=True):
+            assert result.seconds == pytest.approx(length)
+            assert result.unwrap().labels == expected.labels
+            np.testing.assert_allclose(result.unwrap().scores, expected.scores, rtol=1e-4)
+
+
+def test_a_long_file_is_tagged_as_if_it_were_in_memory(model: MakeModel, record: Record, sound: Sound) -> None:
+    tagger = Tagger(model())
+    parts = ((0, 1.0, 4.0), (2, 8.0, 20.3))
+    path = record("long.wav", 20.3, *parts)
+    (result,) = tagger.tag_files([path], top=None, embeddings=True)
+    assert result.scores is not None and result.embedding is not None
+    waveform = sound(20.3, *parts)
+    np.testing.assert_allclose(result.scores, tagger.scores(waveform, RATE)[0], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(result.embedding, tagger.embed(waveform, RATE)[0], rtol=1e-3, atol=1e-5)
+
+
+def test_a_model_without_a_bound_is_not_given_hours_at_once(model: MakeModel, record: Record) -> None:
+    made = model(max_seconds=None)
+    Tagger(made).tag(record("long.wav", 150.0, (0, 0.0, 150.0)))
+    lengths = {shape[-1] / 20 for shape in made.backbone.shapes}  # type: ignore[attr-defined]
+    assert max(lengths) <= 60
+
+
+def test_one_broken_file_costs_no_other(model: MakeModel, record: Record, tmp_path: Path) -> None:
+    good = [record(f"{index}.wav", 2.0, (0, 0.0, 2.0)) for index in range(4)]
+    (tmp_path / "text.wav").write_text("hello")
+    paths = [good[0], tmp_path / "none.wav", good[1], tmp_path / "text.wav", good[2], good[3]]
+    results = list(Tagger(model()).tag_files(paths, batch_size=2))
+    assert [result.error is None for result in results] == [True, False, True, False, True, True]
+    assert "text.wav" in str(results[3].error)
+    assert results[3].tags is None and results[3].scores is None
+    with pytest.raises(AudioError, match="does not exist"):
+        results[1].unwrap()
+
+
+def test_reading_is_bounded_and_ahead(model: MakeModel, record: Record) -> None:
+    path = record("a.wav", 2.0, (0, 0.0, 2.0))
+    taken = 0
+
+    def endless() -> object:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield path
+
+    results = Tagger(model()).tag_files(endless(), batch_size=2, workers=2)  # type: ignore[arg-type]
+    for _ in range(5):
+        next(results)
+    assert 5 < taken < 30
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_settings_out_of_range_are_errors_at_once(model: MakeModel) -> None:
+    tagger = Tagger(model())
+    with pytest.raises(OptionError, match="batch_size"):
+        tagger.tag_files([], batch_size=0)
+    with pytest.raises(OptionError, match="workers"):
+        tagger.tag_files([], workers=0)
+    for settings, cause in (({"device": "tpu9"}, "device"), ({"precision": "8"}, "precision")):
+        with pytest.raises(OptionError, match=cause):
+            Tagger(model(), **settings)
+    with pytest.raises(OptionError, match="at least one model"):
+        Tagger([])
+    with pytest.raises(OptionError, match="combine"):
+        Tagger(model(), ensemble="votes")  # type: ignore[arg-type]
+
+
+def test_clips_of_a_set_are_scored_within_their_bounds(model: MakeModel, record: Record, tmp_path: Path) -> None:
+    tagger = Tagger(model())
+    path = record("a.wav", 6.0, (0, 0.0, 3.0), (2, 3.0, 6.0))
+    clips = (
+        Clip("first", path, start=0.0, stop=3.0),
+        Clip("lost", tmp_path / "none.wav"),
+        Clip("second", path, start=3.0),
+    )
+    logits, errors = tagger.score_clips(ClipSet(clips, tagger.labels))
+    assert logits.shape == (3, 3) and logits.dtype == np.float32
+    np.testing.assert_allclose(logits[[0, 2]], [[3.2, -4, -4], [-4, -4, 3.2]], atol=0.05)
+    assert np.isnan(logits[1]).all()
+    assert [name for name, _ in errors] == ["lost"]
+
+
+def test_an_ensemble_averages_logits(model: MakeModel, sound: Sound) -> None:
+    louder = model(name="louder")
+    with torch.no_grad():
+        louder.backbone.scale.mul_(2)  # type: ignore[operator, union-attr]
+    members = [model(), louder]
+    waveform = sound(2.0, (0, 0.0, 2.0), (1, 0.0, 0.7))
+    each = [Tagger(one).logits(waveform, RATE) for one in members]
+    np.testing.assert_allclose(Tagger(members).logits(waveform, RATE), np.mean(each, axis=0), rtol=1e-5)
+    by_probability = Tagger(members, ensemble="probabilities")
+    expected = np.mean([sigmoid(logits) for logits in each], axis=0)
+    np.testing.assert_allclose(by_probability.scores(waveform, RATE), expected, rtol=1e-4)
+    assert Tagger(members).name == "tones + louder"
+    with pytest.raises(OptionError, match="ensemble"):
+        Tagger(members).embed(waveform, RATE)
+
+
+def test_a_single_label_ensemble_of_probabilities_adds_up(model: MakeModel, sound: Sound) -> None:
+    members = [model(single_label=True), model(single_label=True, order=(2, 0, 1))]
+    scores = Tagger(members, ensemble="probabilities").scores(sound(2.0, (1, 0.0, 2.0)), RATE)
+    np.testing.assert_allclose(scores, Tagger(members[0]).scores(sound(2.0, (1, 0.0, 2.0)), RATE), rtol=1e-5)
+
+
+def test_members_are_matched_by_mid_and_may_differ_in_rate(model: MakeModel, sound: Sound, record: Record) -> None:
+    first, second = model(), model(16_000, order=(2, 0, 1))
+    tagger = Tagger([first, second])
+    assert tagger.sample_rate == 16_000
+    assert tagger.labels == first.labels
+    waveform = sound(2.0, (1, 0.0, 2.0), rate=44_100)
+    np.testing.assert_allclose(tagger.logits(waveform, 44_100), Tagger(first).logits(waveform, 44_100), atol=0.05)
+    assert tagger.tag(record("a.wav", 9.0, (0, 0.0, 9.0))).labels[0] == "Low"
+
+
+def test_members_of_other_classes_are_refused(model: MakeModel) -> None:
+    other = model()
+    other.labels = LabelSet.from_names(["Low", "Mid", "High"])
+    with pytest.raises(LabelError, match="differ"):
+        Tagger([model(), other])
+    with pytest.raises(LabelError, match="mean different things"):
+        Tagger([model(), model(single_label=True)])
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "bf16", "16"])
+def test_lower_precision_is_close(model: MakeModel, sound: Sound, precision: str) -> None:
+    waveform = sound(2.0, (1, 0.0, 2.0))
+    scores = Tagger(model(), precision=precision).scores(waveform, RATE)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, Tagger(model()).scores(waveform, RATE), atol=0.02)
+
+
+def test_a_model_that_sees_gets_its_picture(
+    model: MakeModel, sound: Sound, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger = Tagger(model(sees=True))
+    waveform = np.stack([sound(2.0), sound(2.0, (0, 0.0, 2.0))])
+    pictures = np.zeros((2, 3, 2, 2), dtype=np.float32)
+    pictures[0] = 0.1
+    np.testing.assert_allclose(tagger.logits(waveform, RATE, video=pictures), [[4, 4, 4], [3.2, -4, -4]], atol=0.05)
+    with pytest.raises(OptionError, match="picture"):
+        tagger.logits(waveform, RATE)
+    with pytest.raises(OptionError, match="shape"):
+        tagger.logits(waveform, RATE, video=pictures[0])
+
+    asked: list[tuple[float, float | None]] = []
+
+    def read_frame(clip: Clip, shape: tuple[int, int, int]) -> np.ndarray:
+        asked.append((clip.start, clip.stop))
+        return np.full(shape, 0.1, dtype=np.float32)
+
+    monkeypatch.setattr("audiotag.data.video.read_frame", read_frame)
+    path = record("a.wav", 2.0)
+    np.testing.assert_allclose(tagger.tag(path, top=None).scores, sigmoid(np.array([4.0] * 3)), atol=1e-3)
+    list(tagger.score_windows(record("b.wav", 3.0), 2.0, 1.0))
+    assert asked == [(0.0, None), (0.0, 2.0), (1.0, 3.0)]
+
+
+def test_the_published_checkpoint_gives_the_published_tags(assets: Path) -> None:
+    import json
+
+    weights = assets / "assets/weights/mn04_as_mAP_432.pt"
+    if not weights.exists():
+        pytest.skip(f"{weights} is missing")
+    golden = json.loads((assets / "golden/mn04_as_published.json").read_text())["outputs"]
+    tagger = audiotag.load("mn04_as", weights=weights)
+    for name, expected in golden.items():
+        tags = tagger.tag(assets / "assets/clips" / name)
+        assert list(tags.labels) == [label for label, _ in expected["top"]]
+        np.testing.assert_allclose(tags.scores, [score for _, score in expected["top"]], atol=1e-3)
+
+
+def test_several_names_load_as_an_ensemble(model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_model(name: str, **settings: object) -> Model:
+        asked.append((name, settings["weights"]))
+        return model(name=name)
+
+    monkeypatch.setattr("audiotag.inference.tagger.load_model", load_model)
+    assert audiotag.load(["a", "b"], weights=["1.pt", "2.pt"]).name == "a + b"
+    assert asked == [("a", "1.pt"), ("b", "2.pt")]
+    with pytest.raises(OptionError, match="2 models and 1"):
+        audiotag.load(["a", "b"], weights="1.pt")

@@ -1,0 +1,314 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from audiotag.errors import CheckpointError
+from audiotag.host import get_host, reset_host
+from audiotag.labels import Label, LabelSet
+from audiotag.models import checkpoint as module
+from audiotag.models.checkpoint import (
+    find_checkpoint,
+    load_checkpoint,
+    load_training_state,
+    read_facts,
+    save_checkpoint,
+)
+from audiotag.models.create import create_backbone
+from audiotag.models.model import Model
+
+LABELS = LabelSet([Label("/m/1", "Dripping, slow"), Label("/m/2", 'A "bang"'), Label("/m/3", "Vogel — Wald")])
+
+
+@pytest.fixture
+def make_model(tiny):
+    def make(seed=0, **options):
+        options = {"width": 3, "head_type": "mlp", **options}
+        return Model(
+            backbone=create_backbone("tiny", 3, seed=seed, **options),
+            spec=get_host().backbone("tiny"),
+            options=options,
+            labels=LABELS,
+            name=f"mine {seed}",
+            metadata={"metrics": {"mAP": np.float64(0.5), "AUC": float("nan")}, "clip_seconds": 2.0},
+        )
+
+    return make
+
+
+def name_in(folder):
+    return json.loads((folder / "audiotag.json").read_text())["name"]
+
+
+def test_everything_comes_back(make_model, tmp_path):
+    model = make_model(single := 3)
+    model.single_label = True
+    model.thresholds = np.array([0.1, 0.25, 0.5])
+    model.backbone.temperature = 12.5
+    folder = save_checkpoint(tmp_path / "deep" / "er", model)
+    assert sorted(path.name for path in folder.iterdir()) == ["audiotag.json", "model.safetensors"]
+    back = load_checkpoint(folder)
+    assert back.labels == LABELS and back.labels.names == LABELS.names
+    assert (back.name, back.single_label, back.options) == (f"mine {single}", True, {"width": 3, "head_type": "mlp"})
+    assert back.thresholds.tolist() == [0.1, 0.25, 0.5]
+    assert back.backbone.temperature == 12.5
+    assert not back.backbone.training
+    assert back.clip_seconds == 2.0
+    assert back.metadata["metrics"] == {"mAP": 0.5, "AUC": None}
+    waveform = torch.linspace(-1, 1, 8000)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(back.backbone(waveform), model.backbone.eval()(waveform), rtol=0, atol=0)
+
+
+def test_the_facts_name_the_plugin_and_are_valid_json(make_model, tmp_path):
+    save_checkpoint(tmp_path / "model", make_model())
+    facts = json.loads((tmp_path / "model" / "audiotag.json").read_text(), parse_constant=pytest.fail)
+    assert facts["format_version"] == 1
+    assert facts["backbone"]["plugin"] == {"distribution": "audiotag-tiny", "version": "1.0"}
+    assert facts["labels"][0] == {"mid": "/m/1", "name": "Dripping, slow"}
+    assert facts["sample_rate"] == 8000
+    assert read_facts(tmp_path / "model") == facts
+
+
+def test_tuples_in_options_come_back_as_tuples(make_model, tmp_path):
+    model = make_model()
+    model.options = {**model.options, "width": 3}
+    save_checkpoint(tmp_path / "model", model)
+    path = tmp_path / "model" / "audiotag.json"
+    facts = json.loads(path.read_text())
+    facts["backbone"]["options"]["head_type"] = ["linear", "mlp"]
+    path.write_text(json.dumps(facts))
+    with pytest.raises(Exception, match=r"\('linear', 'mlp'\)"):
+        load_checkpoint(tmp_path / "model")
+
+
+def test_a_second_checkpoint_takes_the_place_of_the_first(make_model, tmp_path):
+    save_checkpoint(tmp_path / "model", make_model(0), training_state={"epoch": 1})
+    save_checkpoint(tmp_path / "model", make_model(1))
+    assert load_checkpoint(tmp_path / "model").name == "mine 1"
+    assert not (tmp_path / "model" / "optimizer.pt").exists()
+    assert [path.name for path in tmp_path.iterdir() if "model" in path.name] == ["model"]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_and_the_old_checkpoint_stays(make_model, tmp_path, bad):
+    save_checkpoint(tmp_path / "model", make_model(0))
+    model = make_model(1)
+    with torch.no_grad():
+        model.backbone.conv.weight[0, 0, 0] = bad
+    with pytest.raises(CheckpointError, match=r"not finite: conv\.weight"):
+        save_checkpoint(tmp_path / "model", model)
+    assert load_checkpoint(tmp_path / "model").name == "mine 0"
+
+
+def test_training_state_comes_back(make_model, tmp_path):
+    generator = np.random.default_rng(3)
+    state = {
+        "epoch": np.int64(4),
+        "optimizer": torch.optim.AdamW(make_model().backbone.parameters(), lr=1e-3, betas=(0.9, 0.95)).state_dict(),
+        "torch_rng": torch.Generator().manual_seed(1).get_state(),
+        "numpy_rng": generator.bit_generator.state,
+        "best": {"mAP": np.float64(0.25), "history": [(1, 0.5)]},
+    }
+    save_checkpoint(tmp_path / "last", make_model(), training_state=state)
+    back = load_training_state(tmp_path / "last")
+    assert back["epoch"] == 4 and back["best"] == {"mAP": 0.25, "history": [(1, 0.5)]}
+    assert torch.equal(back["torch_rng"], state["torch_rng"])
+    assert back["numpy_rng"] == generator.bit_generator.state
+    assert back["optimizer"]["param_groups"][0]["betas"] == (0.9, 0.95)
+
+
+def test_a_training_state_that_could_not_be_read_again_is_refused(make_model, tmp_path):
+    with pytest.raises(CheckpointError, match=r"training_state\.sampler\.0 is a set"):
+        save_checkpoint(tmp_path / "last", make_model(), training_state={"sampler": [{1, 2}]})
+    assert not (tmp_path / "last").exists()
+
+
+def test_no_training_state_is_said_so(make_model, tmp_path):
+    save_checkpoint(tmp_path / "best", make_model())
+    with pytest.raises(CheckpointError, match=r"no state of a training.*'last'"):
+        load_training_state(tmp_path / "best")
+
+
+def test_a_damaged_training_state_is_said_so(make_model, tmp_path):
+    save_checkpoint(tmp_path / "last", make_model(), training_state={"epoch": 1})
+    (tmp_path / "last" / "optimizer.pt").write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match=r"training state cannot be read"):
+        load_training_state(tmp_path / "last")
+
+
+def test_a_run_folder_means_its_best_then_its_last(make_model, tmp_path):
+    run = tmp_path / "run"
+    save_checkpoint(run / "last", make_model(1))
+    assert find_checkpoint(run) == run / "last"
+    save_checkpoint(run / "best", make_model(2))
+    assert find_checkpoint(run) == run / "best"
+    assert find_checkpoint(run / "last" / "model.safetensors") == run / "last"
+    assert load_checkpoint(run).name == "mine 2"
+
+
+def test_no_checkpoint_is_said_so(tmp_path):
+    with pytest.raises(CheckpointError, match=r"does not exist"):
+        find_checkpoint(tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match=r"is no checkpoint and has none.*best and last"):
+        load_checkpoint(tmp_path)
+
+
+def test_other_files_are_never_lost(make_model, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "diary.txt").write_text("precious")
+    with pytest.raises(CheckpointError, match=r"would be lost: diary\.txt"):
+        save_checkpoint(tmp_path / "notes", make_model())
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(CheckpointError, match=r"this is a file"):
+        save_checkpoint(tmp_path / "file", make_model())
+    assert (tmp_path / "notes" / "diary.txt").read_text() == "precious"
+
+
+def test_a_place_that_cannot_be_written_is_said_so(make_model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"cannot be written"):
+        save_checkpoint(tmp_path / "file" / "model", make_model())
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing after it runs."""
+
+
+def kill_at_rename(monkeypatch, number):
+    """Kill the program at the *number*-th rename of the writer, before it happens."""
+    original, count = Path.replace, 0
+
+    def replace(self, target):
+        nonlocal count
+        count += 1
+        if count == number:
+            raise Killed
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr("audiotag.folders.shutil.rmtree", lambda *args, **kwargs: None)
+
+
+@pytest.mark.parametrize(("rename", "survivor"), [(1, "mine 0"), (2, "mine 0"), (3, "mine 1")])
+def test_a_kill_at_any_rename_leaves_a_whole_checkpoint(make_model, tmp_path, monkeypatch, rename, survivor):
+    run = tmp_path / "run"
+    save_checkpoint(run / "last", make_model(0))
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at_rename(patch, rename)
+        save_checkpoint(run / "last", make_model(1))
+    assert (run / "last").exists() == (rename < 3)
+    assert load_checkpoint(run / "last").name == survivor
+    assert load_checkpoint(run).name == survivor
+    save_checkpoint(run / "last", make_model(2))
+    assert load_checkpoint(run).name == "mine 2"
+    assert [path.name for path in run.iterdir()] == ["last"]
+
+
+def test_a_kill_before_the_old_one_is_removed_is_swept_up(make_model, tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "run" / "last", make_model(0))
+    with monkeypatch.context() as patch:
+        patch.setattr("audiotag.folders.shutil.rmtree", lambda *args, **kwargs: None)
+        save_checkpoint(tmp_path / "run" / "last", make_model(1))
+    assert (tmp_path / "run" / ".last.old").exists()
+    assert load_checkpoint(tmp_path / "run").name == "mine 1"
+    save_checkpoint(tmp_path / "run" / "last", make_model(2))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["last"]
+
+
+def test_only_the_old_one_left_is_still_found(make_model, tmp_path):
+    save_checkpoint(tmp_path / "last", make_model(0))
+    (tmp_path / "last").rename(tmp_path / ".last.old")
+    assert load_checkpoint(tmp_path).name == "mine 0"
+
+
+def test_a_reader_whom_a_writer_comes_between_reads_again(make_model, tmp_path, monkeypatch):
+    """The description is read, a writer swaps the folder, the weights are read: they must not be mixed."""
+    models = [make_model(seed) for seed in range(2)]
+    save_checkpoint(tmp_path / "model", models[0])
+    original, calls = module.load_file, []
+
+    def load_file(path):
+        calls.append(path)
+        if len(calls) == 1:
+            save_checkpoint(tmp_path / "model", models[1])
+        return original(path)
+
+    monkeypatch.setattr(module, "load_file", load_file)
+    back = load_checkpoint(tmp_path / "model")
+    assert back.name == "mine 1" and len(calls) == 2
+    assert torch.equal(back.backbone.conv.weight, models[1].backbone.conv.weight)
+
+
+@pytest.mark.parametrize("found", [2, 0, "1", None])
+def test_an_unknown_format_version_is_said_so(make_model, tmp_path, found):
+    folder = save_checkpoint(tmp_path / "model", make_model())
+    facts = json.loads((folder / "audiotag.json").read_text())
+    facts["format_version"] = found
+    (folder / "audiotag.json").write_text(json.dumps(facts))
+    advice = "Upgrade audiotag" if found == 2 else "may be damaged"
+    with pytest.raises(CheckpointError, match=f"format version {found!r}, and this audiotag reads version 1.*{advice}"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "audiotag-checkpoint", "format_version": 1}'])
+def test_a_damaged_description_is_said_so(make_model, tmp_path, content):
+    folder = save_checkpoint(tmp_path / "model", make_model())
+    (folder / "audiotag.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"model"):
+        load_checkpoint(folder)
+
+
+def test_damaged_weights_are_said_so(make_model, tmp_path):
+    folder = save_checkpoint(tmp_path / "model", make_model())
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:-10])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: the weights cannot be read"):
+        load_checkpoint(folder)
+
+
+def test_weights_that_do_not_fit_the_plugin_name_its_version(make_model, tmp_path):
+    folder = save_checkpoint(tmp_path / "model", make_model())
+    facts = json.loads((folder / "audiotag.json").read_text())
+    facts["backbone"]["options"]["width"] = 5
+    (folder / "audiotag.json").write_text(json.dumps(facts))
+    with pytest.raises(CheckpointError, match=r"do not fit.*pip install 'audiotag-tiny==1.0'"):
+        load_checkpoint(folder)
+
+
+def test_a_missing_plugin_is_named_with_what_to_install(make_model, tmp_path):
+    folder = save_checkpoint(tmp_path / "model", make_model())
+    shutil.rmtree(tmp_path / "site-packages" / "audiotag_tiny_plugin-1.0.dist-info")
+    reset_host()
+    with pytest.raises(
+        CheckpointError, match=r"needs the model 'tiny' of audiotag-tiny 1.0.*pip install 'audiotag-tiny==1.0'"
+    ):
+        load_checkpoint(folder)
+
+
+def test_a_killed_process_leaves_a_whole_checkpoint(make_model, tmp_path, plugin_folder):
+    """A real SIGKILL while a process does nothing but save."""
+    save_checkpoint(tmp_path / "model", make_model(0))
+    program = (
+        "import sys; from audiotag.models.checkpoint import load_checkpoint, save_checkpoint\n"
+        f"model = load_checkpoint({str(tmp_path / 'model')!r}); print('ready', flush=True)\n"
+        f"while True: save_checkpoint({str(tmp_path / 'model')!r}, model)\n"
+    )
+    tests = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(plugin_folder), str(tests)])}
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment)
+    assert process.stdout.readline() == b"ready\n"
+    threading.Event().wait(0.3)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert load_checkpoint(tmp_path / "model").name == "mine 0"
+    save_checkpoint(tmp_path / "model", make_model(1))
+    assert [path.name for path in tmp_path.iterdir() if "model" in path.name] == ["model"]

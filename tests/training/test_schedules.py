@@ -1,0 +1,75 @@
+"""Schedules against the authors' own numbers, and their shape."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiotag.errors import OptionError
+from audiotag.training.schedules import exp_warmup_linear_down, make_schedule, step_halving, warmup_cosine
+
+
+@pytest.fixture(scope="module")
+def recipes(assets):
+    return json.loads((assets / "golden" / "recipes.json").read_text())
+
+
+def test_warmup_cosine_equals_equiav(recipes):
+    golden = recipes["warmup_cosine"]
+    arguments = golden["arguments"]
+    reference = arguments["ref_lr"]
+    for step, expected in enumerate(golden["values"][: arguments["T_max"] + 1]):
+        factor = warmup_cosine(
+            step,
+            total=arguments["T_max"],
+            warmup=arguments["warmup_steps"],
+            start=arguments["start_lr"] / reference,
+            final=arguments["final_lr"] / reference,
+        )
+        assert factor * reference == pytest.approx(expected, rel=1e-9)
+
+
+def test_exp_warmup_linear_down_equals_efficientat(recipes):
+    golden = recipes["exp_warmup_linear_down"]
+    arguments = golden["arguments"]
+    for epoch, expected in zip(golden["epochs"], golden["values"], strict=True):
+        factor = exp_warmup_linear_down(
+            epoch,
+            warmup=arguments["warmup"],
+            ramp_start=arguments["start_rampdown"],
+            ramp_length=arguments["rampdown_length"],
+            final=arguments["last_value"],
+        )
+        assert factor == pytest.approx(expected, rel=1e-9)
+
+
+def test_step_halving_equals_psla(recipes):
+    for epoch, expected in enumerate(recipes["psla_step_schedule"]["values"]):
+        assert step_halving(epoch, start=10, every=5) * 1e-3 == pytest.approx(expected)
+
+
+@given(
+    name=st.sampled_from(["constant", "cosine", "linear", "step"]),
+    epochs=st.integers(2, 200),
+    share=st.floats(0, 0.9),
+    position=st.floats(0, 1),
+)
+def test_factors_stay_between_zero_and_one(name, epochs, share, position):
+    schedule = make_schedule(name, epochs=epochs, warmup=share * epochs, final=0.01)
+    assert 0.0 <= schedule(position * epochs) <= 1.0
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_runs_end_at_the_final_factor(name):
+    assert make_schedule(name, epochs=10, warmup=2, final=0.05)(10) == pytest.approx(0.05)
+
+
+def test_unknown_name_is_answered_with_a_close_one():
+    with pytest.raises(OptionError, match="cosine"):
+        make_schedule("cosin", epochs=10, warmup=0, final=0)
+
+
+def test_warmup_as_long_as_the_run_is_refused():
+    with pytest.raises(OptionError, match="warm-up"):
+        make_schedule("cosine", epochs=5, warmup=5, final=0)
