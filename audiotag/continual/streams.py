@@ -188,7 +188,7 @@ def _stream(shares: NDArray[np.float64], generator: np.random.Generator, most_la
     steps, classes = shares.shape
     if steps < 1 or not 1 <= most_labels <= classes:
         raise OptionError(f"{steps} clips with up to {most_labels} of {classes} classes make no stream", where="stream")
-    numbers: NDArray[np.int64] = generator.integers(1, most_labels + 1, size=steps)
+    numbers = generator.integers(1, most_labels + 1, size=(steps,))
     # The largest of log(share) + Gumbel noise are a draw without repeats, for all steps at once.
     keys = np.log(shares) + generator.gumbel(size=(steps, classes))
     order = np.argsort(-keys, axis=1)[:, :most_labels]

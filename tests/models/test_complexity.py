@@ -151,6 +151,17 @@ def test_peak_memory_of_an_inverted_residual(keeps_input, peak, sliced):
     assert found.sliced_peak_memory == 2 * POSITIONS * sliced
 
 
+def test_an_input_that_a_layer_uses_anyway_does_not_wait_beside_it():
+    class Residual(nn.Conv2d):
+        keeps_input = True
+
+        def forward(self, features):
+            return super().forward(features) + features
+
+    body = nn.Sequential(nn.Conv2d(1, 4, 1), Residual(4, 4, 1))
+    assert measure_complexity(Network(body, 4), seconds=2.0).peak_memory == 2 * POSITIONS * 8
+
+
 def test_a_block_that_needs_all_channels_at_once_gains_nothing():
     body = nn.Sequential(nn.Conv2d(1, 4, 1), Block(True, False))
     found = measure_complexity(Network(body, 4), seconds=2.0)
