@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The machines that run this are shared: a slow example says nothing about the code.
+settings.register_profile("audiotag", deadline=None)
+settings.load_profile("audiotag")
 
 
 def shared_folder() -> Path:

@@ -112,7 +112,7 @@ class Weights:
     fetcher: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.urls or isinstance(self.urls, str):
+        if not self.urls or not all(":" in url for url in self.urls):
             raise PluginError("urls must be a tuple of at least one address", where=f"Weights {self.filename!r}")
         if self.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise PluginError(

@@ -14,7 +14,7 @@ from audiotag.cli.warnings import warn_failed_plugins
 _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("epochs", int, "Passes over the data.  [default: 30, or 100 with a frozen backbone]"),
     ("batch-size", int, "Clips a step, over all processes.  [default: 32]"),
-    ("seconds", float, "Length of clips in training.  [default: the longest clip, at most the model's]"),
+    ("seconds", float, "Length of clips in training.  [default: the data's usual length, at most the model's]"),
     ("loss", str, "Loss plugin.  [default: ce for single-label data, else bce]"),
     ("optimiser", click.Choice(["adamw", "adam", "sgd"]), "Optimiser.  [default: adamw]"),
     ("learning-rate", float, "Base rate.  [default: 3e-4; 1e-3 for a head alone or a fresh network]"),
@@ -124,7 +124,7 @@ def finetune(
     config: str | None,
     **settings: Any,
 ) -> None:
-    r"""Teach a model the sounds of a labelled set.
+    """Teach a model the sounds of a labelled set.
 
     \b
     audiotag finetune --backbone mn04_as --train train.json --val val.json --output runs/home
@@ -133,7 +133,7 @@ def finetune(
 
     The run folder holds the checkpoints best, best_loss and last, log.csv and the settings; `audiotag infer
     --model runs/home` uses the best one.
-    """
+    """  # noqa: D301
     given = {name: value for name, value in settings.items() if value not in (None, {})}
     if freeze_backbone:
         given["freeze_backbone"] = True

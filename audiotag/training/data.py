@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -23,7 +24,7 @@ Draw = tuple[int, int]
 """(index of the clip, place in the epoch): the place seeds what is random about this reading of the clip."""
 
 
-def clip_seconds(clips: ClipSet) -> np.ndarray[Any, np.dtype[np.float64]]:
+def clip_seconds(clips: ClipSet) -> NDArray[np.float64]:
     """Length of each clip in seconds, from the headers of the files.
 
     Raises:
@@ -103,7 +104,7 @@ class ClipReader(TorchDataset[dict[str, Any]]):
             item["error"] = error
         return item
 
-    def _waveform(self, clip: Clip, generator: np.random.Generator | None) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _waveform(self, clip: Clip, generator: np.random.Generator | None) -> NDArray[np.float32]:
         start, stop = clip.start, clip.stop
         whole = probe(clip.path).seconds
         length = (whole if stop is None else min(stop, whole)) - start
@@ -173,7 +174,7 @@ def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def cut_batches(
-    order: Sequence[int], batch_size: int, epoch: int, *, rank: int = 0, world: int = 1
+    order: NDArray[np.int64], batch_size: int, epoch: int, *, rank: int = 0, world: int = 1
 ) -> list[list[Draw]]:
     """Cut an epoch's clips into batches, and give process *rank* of *world* its part of each.
 

@@ -75,17 +75,17 @@ class TensorboardLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingExtraError.for_package("tensorboard", "tensorboard", "--logger tensorboard") from error
-        self._writer = SummaryWriter(log_dir=str(folder))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(log_dir=str(folder))
 
     def log(self, row: Row) -> None:
         """Take the row of an epoch."""
         for name, value in row.items():
             if name != "epoch" and isinstance(value, int | float):
-                self._writer.add_scalar(name, value, global_step=int(row["epoch"]))  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(name, value, global_step=int(row["epoch"]))
 
     def close(self) -> None:
         """Write what is left."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
 
 class WandbLog:

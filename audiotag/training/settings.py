@@ -25,8 +25,8 @@ class Settings:
         epochs: Passes over the data (`sampler` decides what a pass is).
         batch_size: Clips a step, over all processes.
         freeze_backbone: Compute what the head takes once, keep it on disk, train the head alone.
-        seconds: Length of clips in training; shorter ones are repeated, longer ones cut at random. None: the longest
-            clip of the training set, between the model's least and trained length.
+        seconds: Length of clips in training; shorter ones are repeated, longer ones cut at random. None: what nineteen in
+            twenty clips do not exceed, between the model's least and trained length.
         loss: Name of a loss plugin; None: ``bce``, or ``ce`` for single-label data.
         loss_options: Its options.
         optimiser: ``adam``, ``adamw`` or ``sgd``.
@@ -106,8 +106,7 @@ class Settings:
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
 
     def __post_init__(self) -> None:
-        if isinstance(self.betas, list):
-            object.__setattr__(self, "betas", tuple(self.betas))
+        object.__setattr__(self, "betas", tuple(self.betas))  # TOML gives a list
         _one_of("optimiser", self.optimiser, OPTIMISERS)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("mixup_on", self.mixup_on, ("spectrogram", "waveform"))

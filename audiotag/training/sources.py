@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning_fabric as fabric_package
 import numpy as np
@@ -34,10 +35,14 @@ def validation_metrics(logits: NDArray[np.float32], targets: NDArray[np.float32]
     """
     with torch.no_grad():
         value = float(loss(torch.from_numpy(logits), torch.from_numpy(targets)).mean())
-    metrics = {"loss": value, "mAP": mean_average_precision(targets, logits)}
-    if loss.task == "singlelabel":
-        metrics["accuracy"] = accuracy(targets, logits)
-    return metrics
+    if loss.task != "singlelabel":
+        return {"loss": value, "mAP": mean_average_precision(targets, logits)}
+    probabilities = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+    return {
+        "loss": value,
+        "mAP": mean_average_precision(targets, probabilities),
+        "accuracy": accuracy(targets, probabilities),
+    }
 
 
 def _whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> list[list[Draw]]:
@@ -107,7 +112,7 @@ class NetworkSource:
                     parts.append(backbone(**inputs).float())
         gathered = torch.cat(parts)
         if fabric.world_size > 1:
-            gathered = fabric.all_gather(gathered).flatten(0, 1)
+            gathered = cast(Tensor, fabric.all_gather(gathered)).flatten(0, 1)
         logits = gathered[: len(self._val)].cpu().numpy()
         return validation_metrics(logits, self._val.targets(), self._loss.cpu())
 
@@ -165,7 +170,7 @@ class HeadSource:
         self._model.backbone.eval()
         parts = []
         with torch.inference_mode():
-            for inputs in self._val_inputs.split(1024):
+            for inputs in torch.split(self._val_inputs, 1024):
                 parts.append(self._model.backbone.forward_head(self._fabric.to_device(inputs)).float().cpu())
         return validation_metrics(torch.cat(parts).numpy(), self._val_targets, self._loss.cpu())
 
@@ -195,9 +200,10 @@ class FrozenEmbedder:
         if "waveform" in self._model.backbone.inputs:
             parts.append(file_digest(clip.path))
         if "video" in self._model.backbone.inputs:
-            from audiotag.data.video import frame_digest
+            from audiotag.data.video import read_frame
 
-            parts.append(frame_digest(clip))
+            picture = read_frame(clip, cast(tuple[int, int, int], self._model.backbone.video_shape))
+            parts.append(hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest())
         return "/".join(parts)
 
     def __call__(self, clips: ClipSet) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import lightning_fabric as fabric_package
 import numpy as np
@@ -259,7 +259,8 @@ class Trainer:
     def _mean_over_processes(self, value: float) -> float:
         if self.fabric.world_size == 1:
             return value
-        return float(self.fabric.all_reduce(torch.tensor(value, device=self.fabric.device), reduce_op="mean"))
+        mean = self.fabric.all_reduce(torch.tensor(value, device=self.fabric.device), reduce_op="mean")
+        return float(cast(Tensor, mean))
 
     def _keep_best(self, row: dict[str, Any]) -> None:
         progress = self.progress
@@ -299,7 +300,7 @@ class Trainer:
         if self.fabric.world_size == 1:
             return self._signal is not None
         asked = torch.tensor(float(self._signal or 0), device=self.fabric.device)
-        number = int(self.fabric.all_reduce(asked, reduce_op="sum"))
+        number = int(cast(Tensor, self.fabric.all_reduce(asked, reduce_op="sum")))
         if number:
             self._signal = self._signal or int(signal.SIGTERM)
         return bool(number)

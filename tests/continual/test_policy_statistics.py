@@ -195,20 +195,22 @@ def test_the_function_at_its_edges() -> None:
             wrong()
 
 
-@pytest.mark.parametrize("labels", [(1,), (0, 3)])
-def test_partitioning_samples_in_and_out_by_its_formulas(labels: tuple[int, ...]) -> None:
-    rho = 0.5
-    policy = fixed_store("partitioning", rho=rho, candidates=0)
-    for number in range(25):
-        policy.offer(Example(f"more{number}", (0,) if number % 3 else (1, 3)))
-    outcomes = decisions(policy, labels, 12000, seed=8)
+@pytest.mark.parametrize(("seed", "labels"), [(33, (1,)), (4, (0, 3)), (36, (2, 4, 5))])
+def test_partitioning_samples_in_and_out_by_its_formulas(seed: int, labels: tuple[int, ...]) -> None:
+    rho, classes, capacity = 0.5, 6, 25
+    rng = np.random.default_rng(seed)
+    policy = create_policy("partitioning", capacity, classes, seed=1, rho=rho, candidates=0)
+    rows = [tuple(rng.choice(classes, size=rng.integers(1, 4), replace=False).tolist()) for _ in range(capacity)]
+    offer_all(policy, rows)
+    policy.offered += rng.integers(10, 60, size=classes)
+    outcomes = decisions(policy, labels, 8000, seed=8)
 
     offered = policy.offered.astype(float)
     offered[list(labels)] += 1
     target = offered**rho / (offered**rho).sum()
     weight = np.exp(-offered[list(labels)])
-    store = min(1.0, float((weight / weight.sum() * (12 * target / offered)[list(labels)]).sum()))
-    stored = {example: np.isin(range(4), policy.labels_of(example)) for example in policy.ids}
+    store = min(1.0, float((weight / weight.sum() * (capacity * target / offered)[list(labels)]).sum()))
+    stored = {example: np.isin(range(classes), policy.labels_of(example)) for example in policy.ids}
     counts = np.sum(list(stored.values()), axis=0)
     excess = counts - target * counts.sum()
     probabilities = {(None, None): 1 - store}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def test_events_lie_in_the_recording_and_apart(
     cells = list(average_cells(windows, hop))
     assert cells[0].onset == 0
     assert cells[-1].offset == pytest.approx(total)
-    for before, after in zip(cells, cells[1:], strict=False):
+    for before, after in itertools.pairwise(cells):
         assert after.onset == pytest.approx(before.offset)
     thresholds = np.array([threshold, 0.5])
     events = detect_events(windows, hop=hop, thresholds=thresholds, merge=merge, min_duration=min_duration)
@@ -98,7 +99,7 @@ def test_events_lie_in_the_recording_and_apart(
             assert 0 <= event.onset < event.offset <= total + 1e-9
             assert event.offset - event.onset >= min_duration - 1e-5
             assert event.score >= np.float32(thresholds[index]) - 1e-6
-        for before, after in zip(own, own[1:], strict=False):
+        for before, after in itertools.pairwise(own):
             assert after.onset - before.offset > merge
     # Without joining and leaving out, exactly the cells that reach the threshold are in events.
     plain = detect_events(windows, hop=hop, thresholds=thresholds)

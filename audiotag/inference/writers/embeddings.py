@@ -39,13 +39,12 @@ class EmbeddingCollector:
             OSError: It cannot be written.
         """
         times = np.array(self._times, dtype=np.float64).reshape(-1, 2)
-        dim = self._embeddings[0].size if self._embeddings else 0
         with atomic_path(self._path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
                 filenames=np.array(self._filenames, dtype=np.str_),
                 onsets=times[:, 0],
                 offsets=times[:, 1],
-                embeddings=np.array(self._embeddings, dtype=np.float32).reshape(-1, dim),
+                embeddings=np.array(self._embeddings, dtype=np.float32).reshape(len(times), -1 if len(times) else 0),
                 model=np.array(self._model),
             )

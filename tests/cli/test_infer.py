@@ -1,0 +1,242 @@
+"""The verb with a model that hears three tones (tests/inference/conftest.py), loaded by a name of the test's own."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas
+import pytest
+from click.testing import CliRunner, Result
+
+from audiotag.cli.infer import infer
+from audiotag.errors import AudiotagError, OptionError
+from audiotag.models.model import Model
+
+
+@pytest.fixture(scope="session")
+def tones() -> ModuleType:
+    path = Path(__file__).parents[1] / "inference" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("tone_model", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def loaded(tones: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, object]]]:
+    asked: list[tuple[str, dict[str, object]]] = []
+
+    def load_model(name: str, **settings: object) -> Model:
+        asked.append((name, settings))
+        thresholds = np.array([0.5, 0.999, 0.5]) if name == "tuned" else None
+        made: Model = tones.tone_model(name=name, thresholds=thresholds)
+        return made
+
+    monkeypatch.setattr("audiotag.inference.tagger.load_model", load_model)
+    return asked
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(loaded: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Result:
+        return CliRunner().invoke(infer, [str(argument) for argument in arguments] + ["--device", "cpu"])
+
+    return call
+
+
+@pytest.fixture
+def recordings(tones: ModuleType, tmp_path: Path) -> Iterator[Path]:
+    import soundfile
+
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    made = {"low.wav": (2.0, (0, 0.0, 2.0)), "mixed.flac": (12.0, (1, 2.0, 6.0), (2, 8.0, 12.0)), "short.ogg": (0.3,)}
+    for name, (seconds, *parts) in made.items():
+        soundfile.write(folder / name, tones.tones(seconds, *parts), tones.RATE)
+    yield Path("sounds")
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_tags_of_a_folder_as_a_table(run: Run, recordings: Path) -> None:
+    result = run(recordings)
+    assert result.exit_code == 0, result.output
+    for expected in ("low.wav", "mixed.flac", "short.ogg", "Middle, of three", "score"):
+        assert expected in result.stdout
+    assert "Tagged 3 recordings, 14 s of sound" in result.stderr
+    assert "files/s" in result.stderr and "real time" in result.stderr
+
+
+def test_standard_output_holds_the_csv_alone(run: Run, recordings: Path) -> None:
+    result = run(recordings, "--format", "csv", "--top", 1)
+    found = rows(result.stdout)
+    assert [row["filename"] for row in found] == ["sounds/low.wav", "sounds/mixed.flac", "sounds/short.ogg"]
+    assert found[0]["event_label"] == "Low"
+    assert float(found[0]["score"]) > 0.9
+    assert (found[0]["onset"], found[0]["offset"]) == ("0", "2")
+
+
+def test_threshold_and_top(run: Run, recordings: Path) -> None:
+    low = recordings / "low.wav"
+    assert len(rows(run(low, "--format", "csv").stdout)) == 3
+    assert [row["event_label"] for row in rows(run(low, "--format", "csv", "--threshold", 0.5).stdout)] == ["Low"]
+    assert len(rows(run(low, "--format", "csv", "--threshold", 0.001, "--top", 2).stdout)) == 2
+    assert run(low, "--threshold", "high").exit_code == 2
+
+
+def test_tuned_thresholds(run: Run, recordings: Path) -> None:
+    arguments = (recordings / "mixed.flac", "--format", "csv", "--window", 2, "--hop", 1)
+    labels = {row["event_label"] for row in rows(run(*arguments, "--model", "tuned").stdout)}
+    assert labels == {"High"}
+    labels = {row["event_label"] for row in rows(run(*arguments, "--model", "tuned", "--threshold", 0.5).stdout)}
+    assert labels == {"High", "Middle, of three"}
+    failure = run(*arguments, "--threshold", "tuned")
+    assert isinstance(failure.exception, OptionError)
+    assert "tuned" in str(failure.exception)
+
+
+def test_windows_become_events(run: Run, recordings: Path) -> None:
+    result = run(recordings, "--window", 2, "--hop", 0.5, "--format", "tsv")
+    assert result.exit_code == 0
+    frame = pandas.read_csv(io.StringIO(result.stdout), sep="\t")
+    assert list(frame.columns) == ["filename", "onset", "offset", "event_label"]
+    mixed = frame[frame.filename == "sounds/mixed.flac"]
+    assert list(mixed.event_label) == ["Middle, of three", "High"]
+    np.testing.assert_allclose(mixed[["onset", "offset"]], [[2, 6], [8, 12]], atol=1.0)
+    assert mixed.offset.max() <= 12
+
+
+def test_events_of_the_models_own_length_merged_and_left_out(run: Run, recordings: Path) -> None:
+    mixed = recordings / "mixed.flac"
+    assert len(rows(run(mixed, "--events", "--format", "csv").stdout)) == 2
+    assert len(rows(run(mixed, "--min-duration", 99, "--format", "csv").stdout)) == 0
+    assert len(rows(run(mixed, "--events", "--top", 1, "--format", "csv").stdout)) == 1
+
+
+def test_tags_of_each_window(run: Run, recordings: Path) -> None:
+    result = run(recordings / "mixed.flac", "--window", 4, "--hop", 4, "--per-window", "--top", 1, "--format", "csv")
+    found = rows(result.stdout)
+    assert [(row["onset"], row["offset"]) for row in found] == [("0", "4"), ("4", "8"), ("8", "12")]
+    assert found[2]["event_label"] == "High"
+
+
+def test_broken_recordings_are_reported_and_the_rest_goes_on(run: Run, recordings: Path) -> None:
+    (recordings / "broken.wav").write_text("hello")
+    for mode in ((), ("--window", 2)):
+        result = run(recordings, "nothing.wav", "--format", "csv", *mode)
+        assert result.exit_code == 1
+        assert {row["filename"] for row in rows(result.stdout)} >= {"sounds/low.wav", "sounds/mixed.flac"}
+        assert "Error: sounds/broken.wav: it cannot be read" in result.stderr
+        assert "Error: nothing.wav: the file does not exist" in result.stderr
+        assert "2 of 5 recordings could not be read" in result.stderr
+
+
+def test_strict_stops_at_the_first(run: Run, recordings: Path) -> None:
+    (recordings / "a.wav").write_text("hello")
+    output = Path("out.csv")
+    result = run(recordings / "low.wav", recordings, "--strict", "--format", "csv", "--output", output)
+    assert result.exit_code == 1
+    assert "a.wav" in result.stderr
+    assert {row["filename"] for row in rows(output.read_text())} == {"sounds/low.wav"}
+
+
+def test_output_and_embeddings(run: Run, recordings: Path) -> None:
+    result = run(recordings, "--format", "jsonl", "--output", "new/out.jsonl", "--embeddings", "new/vectors.npz")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    found = [json.loads(line) for line in Path("new/out.jsonl").read_text().splitlines()]
+    assert len(found) == 9
+    with np.load("new/vectors.npz") as vectors:
+        assert vectors["embeddings"].shape == (3, 3)
+        assert list(vectors["filenames"]) == sorted({row["filename"] for row in found})
+    run(recordings / "mixed.flac", "--window", 4, "--embeddings", "windows.npz")
+    with np.load("windows.npz") as vectors:
+        np.testing.assert_array_equal(vectors["onsets"], [0, 2, 4, 6, 8])
+
+
+def test_home_predictions(run: Run, recordings: Path) -> None:
+    found = rows(run(recordings, "--format", "home").stdout)
+    assert [row["video_id"] for row in found] == ["low", "mixed", "short"]
+    assert found[0]["predicted_label"] == "Low"
+    assert found[2]["predicted_label"] == ""
+
+
+def test_a_manifest_names_clips(run: Run, recordings: Path) -> None:
+    manifest = Path("list.json")
+    manifest.write_text(json.dumps({"data": [{"video_id": "clip 7", "wav": "sounds/low.wav"}]}))
+    assert rows(run(manifest, "--format", "home").stdout)[0]["video_id"] == "clip 7"
+
+
+def test_resuming_adds_what_is_missing(run: Run, recordings: Path) -> None:
+    arguments = (recordings, "--format", "csv", "--output", "out.csv", "--resume")
+    run(recordings / "mixed.flac", *arguments[1:])
+    first = Path("out.csv").read_text()
+    result = run(*arguments)
+    assert "Tagged 2 recordings" in result.stderr and "1 were done before" in result.stderr
+    assert Path("out.csv").read_text().startswith(first)
+    assert {row["filename"] for row in rows(Path("out.csv").read_text())} == {
+        "sounds/low.wav",
+        "sounds/mixed.flac",
+        "sounds/short.ogg",
+    }
+    assert "Tagged 0 recordings" in run(*arguments).stderr
+
+
+def test_ensembles(run: Run, recordings: Path, loaded: list[tuple[str, dict[str, object]]]) -> None:
+    result = run(recordings, "--ensemble", "one,two", "--ensemble", "three", "--combine", "probabilities")
+    assert result.exit_code == 0
+    assert [name for name, _ in loaded] == ["one", "two", "three"]
+    failure = run(recordings, "--ensemble", "one,two", "--model", "three")
+    assert isinstance(failure.exception, OptionError)
+
+
+def test_the_models_settings_are_passed_on(
+    run: Run, recordings: Path, tmp_path: Path, loaded: list[tuple[str, dict[str, object]]]
+) -> None:
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"")
+    run(recordings, "--model", "mine", "--weights", weights, "--labels", "home", "--option", "width_mult=0.5")
+    name, settings = loaded[0]
+    assert name == "mine"
+    assert (settings["weights"], settings["labels"]) == (weights, "home")
+    assert settings["options"] == {"width_mult": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (("--format", "parquet"), "Parquet"),
+        (("--format", "home", "--window", "2"), "home"),
+        (("--per-window", "--merge", "1"), "merge"),
+        (("--resume",), "resume"),
+        (("--window", "2", "--hop", "3"), "hop"),
+        (("--resume", "--format", "tsv", "--output", "earlier"), "resumed"),
+    ],
+)
+def test_options_that_do_not_go_together(run: Run, recordings: Path, arguments: tuple[str, ...], cause: str) -> None:
+    Path("earlier").write_text("")
+    failure = run(recordings, *arguments)
+    assert isinstance(failure.exception, AudiotagError)
+    assert cause in str(failure.exception)
+
+
+def test_a_name_that_looks_like_markup_is_printed_as_it_is(run: Run, recordings: Path) -> None:
+    path = recordings / "low.wav"
+    path = path.rename(path.with_name("[red]low[1].wav"))
+    assert "[red]low[1].wav" in run(path).stdout
+    assert "[bold]nothing.wav" in run("[bold]nothing.wav").stderr + str(run("[bold]nothing.wav").exception)
