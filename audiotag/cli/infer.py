@@ -132,4 +132,5 @@ def _load(settings: dict[str, Any]) -> Tagger:
         options=settings["options"],
         precision=settings["precision"],
         ensemble=settings["combine"],
+        progress=True,
     )

@@ -19,7 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "models": ("audiotag.cli.models:models", "Known models: list, facts, weights, complexity."),
     "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
     "demo": ("audiotag.cli.demo:demo", "Synthesise sounds, learn them, measure and tag: the whole job on made-up data."),
-    "x": ("audiotag.cli.extensions:extensions", "Commands of plugins."),
+    "x": ("audiotag.cli.extensions:extensions", "Commands of plugins: audiotag x GROUP NAME."),
 }
 """Verb → (module:command, the line that `audiotag --help` shows)."""
 

@@ -99,7 +99,7 @@ class RichReporter(Reporter):
         """Print a table to stdout."""
         table = Table(title=title)
         for column in frame.columns:
-            table.add_column(str(column), justify="right")
+            table.add_column(str(column).replace("best_val_", "best ").removeprefix("val_"), justify="right")
         for values in frame.itertuples(index=False):
             table.add_row(*(_number(value) for value in values))
         Console().print(table)

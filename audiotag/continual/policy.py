@@ -116,8 +116,8 @@ class StoragePolicy(ABC):
     def decide(self, example: Example) -> Decision:
         """Store *example* or not, now that the store is full (and holds at least one example).
 
-        The example is already counted in `offers`, `offered` and `observed`. To store it, return what
-        `replace` returns.
+        The example is already counted in `offers`, `offered` and `observed`. Return what `replace` returns, which
+        stores it, or what `skip` returns.
         """
 
     @abstractmethod
@@ -309,6 +309,10 @@ class StoragePolicy(ABC):
         """Put an example into the place of another."""
         evicted = self.index.replace(slot, example.id, example.labels)
         return Decision(True, evicted, reason, probability, reduced_class)
+
+    def skip(self, reason: str, probability: float) -> Decision:
+        """Leave the store as it is."""
+        return Decision(False, None, reason, probability)
 
     def any_slot(self) -> int:
         """A slot, all equally likely."""

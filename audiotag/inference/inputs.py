@@ -12,9 +12,12 @@ from audiotag.data.clips import Clip
 from audiotag.data.reading import read_clips, sniff_format
 from audiotag.errors import AudioError
 from audiotag.inference.sound import as_clip
+from audiotag.labels import LabelSet
 
 MANIFEST_SUFFIXES = (".json", ".csv")
 """Endings of files that list clips."""
+
+_NO_CLASSES = LabelSet.from_names(["-"], "no classes")
 
 
 def find_clips(sources: Iterable[str | Path], root: str | Path | None = None) -> list[Clip]:
@@ -68,6 +71,8 @@ def _in_folder(folder: Path) -> Iterator[Clip]:
 
 def _in_manifest(path: Path, root: str | Path | None) -> Iterator[Clip]:
     name = sniff_format(path)
-    # Tagging needs no labels; the two generic formats can do without.
-    options: dict[str, Any] = {"labels_required": False} if name in ("json", "csv") else {}
+    # Tagging needs no labels, and the generic formats can do without: any there are, are left out.
+    options: dict[str, Any] = {}
+    if name in ("json", "csv"):
+        options = {"labels": _NO_CLASSES, "unknown_labels": "skip", "labels_required": False}
     yield from read_clips(path, format=name, root=root, check_files=False, **options)

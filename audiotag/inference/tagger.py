@@ -42,6 +42,7 @@ def load(
     options: Mapping[str, Any] | None = None,
     precision: str = "32",
     ensemble: EnsembleMode = "logits",
+    progress: bool = False,
 ) -> Tagger:
     """Load a model, or several as an ensemble, for tagging.
 
@@ -53,6 +54,7 @@ def load(
         options: Settings of the family (``{"width_mult": 0.4}``).
         precision: ``"32"``, ``"bf16-mixed"`` or ``"16-mixed"``.
         ensemble: How several models' outputs are averaged: ``"logits"`` or ``"probabilities"``.
+        progress: Draw a progress bar while weights are downloaded.
 
     Raises:
         AudiotagError: The model or its weights cannot be had, or they do not fit (see `load_model` and `Tagger`).
@@ -66,7 +68,8 @@ def load(
             f"{len(names)} models and {len(files)} files of weights were given", fix="Give one file for each model."
         )
     models = [
-        load_model(one, weights=file, labels=labels, options=options) for one, file in zip(names, files, strict=True)
+        load_model(one, weights=file, labels=labels, options=options, progress=progress)
+        for one, file in zip(names, files, strict=True)
     ]
     return Tagger(models, device=device, precision=precision, ensemble=ensemble)
 

@@ -74,6 +74,7 @@ class Progress:
         clips: Number of these clips.
         history: One row an epoch.
         best_metric: Best value of the metric so far, None before the first.
+        best_metric_loss: Validation loss of that epoch.
         best_loss: Lowest validation loss so far.
         best_epoch: Epoch of the best metric.
     """
@@ -84,6 +85,7 @@ class Progress:
     clips: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     best_metric: float | None = None
+    best_metric_loss: float | None = None
     best_loss: float | None = None
     best_epoch: int | None = None
 
@@ -265,16 +267,19 @@ class Trainer:
     def _keep_best(self, row: dict[str, Any]) -> None:
         progress = self.progress
         value, loss = row.get(f"val_{self.settings.metric}"), row.get("val_loss")
-        if (
-            value is not None
-            and not math.isnan(value)
-            and (progress.best_metric is None or value > progress.best_metric)
-        ):
-            progress.best_metric, progress.best_epoch = value, progress.epoch
+        if value is not None and not math.isnan(value) and self._better(value, loss):
+            progress.best_metric, progress.best_metric_loss, progress.best_epoch = value, loss, progress.epoch
             self._save("best")
         if loss is not None and (progress.best_loss is None or loss < progress.best_loss):
             progress.best_loss = loss
             self._save("best_loss")
+
+    def _better(self, value: float, loss: float | None) -> bool:
+        """Whether an epoch is the best so far; small validation sets give ties, and the lower loss decides them."""
+        best, best_loss = self.progress.best_metric, self.progress.best_metric_loss
+        if best is None or value != best:
+            return best is None or value > best
+        return loss is not None and best_loss is not None and loss < best_loss
 
     def _out_of_patience(self) -> bool:
         patience, best = self.settings.early_stopping, self.progress.best_epoch

@@ -46,7 +46,7 @@ class ClassBalanced(StoragePolicy):
         probability = stored / int(self.offered[label])
         if self.draws.uniform() < probability:
             return self.replace(self.any_member(label), example, "drawn within its class", probability, label)
-        return Decision(False, None, "not drawn within its class", probability)
+        return self.skip("not drawn within its class", probability)
 
     def victim(self) -> int:
         """The slot of an example of a largest class."""

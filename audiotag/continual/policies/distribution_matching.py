@@ -54,7 +54,7 @@ class DistributionMatching(StoragePolicy):
         total = max(self._observed_total, 1)
         probability = occurrences / (len(labels) * total) * self.replace_prob
         if self.draws.uniform() >= probability:
-            return Decision(False, None, "not drawn", probability)
+            return self.skip("not drawn", probability)
         slot, label = self._reduce()
         return self.replace(slot, example, "drawn", probability, label)
 

@@ -77,7 +77,7 @@ class Partitioning(StoragePolicy):
         shares = self.target_shares()
         probability = self._probability(example.labels, shares)
         if self.draws.uniform() >= probability:
-            return Decision(False, None, "not drawn", probability)
+            return self.skip("not drawn", probability)
         slot, label = self._sample_out(shares)
         return self.replace(slot, example, "drawn", probability, label)
 

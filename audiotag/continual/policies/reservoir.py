@@ -22,7 +22,7 @@ class Reservoir(StoragePolicy):
         probability = self.capacity / self.offers
         if slot < self.capacity:
             return self.replace(slot, example, "drawn", probability)
-        return Decision(False, None, "not drawn", probability)
+        return self.skip("not drawn", probability)
 
     def victim(self) -> int:
         """A slot, all equally likely."""
