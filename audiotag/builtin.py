@@ -91,8 +91,7 @@ def register_sampling_policies() -> list[SamplingPolicySpec]:
             factory="audiotag.continual.policies.class_balanced:ClassBalanced",
             role="storage",
             summary="Rare classes kept whole, the others in equal parts (CBRS)",
-            citation="Chrysakis and Moens, Online continual learning from "
-            "imbalanced data, ICML 2020, algorithm 1",
+            citation="Chrysakis and Moens, Online continual learning from imbalanced data, ICML 2020, algorithm 1",
         ),
         SamplingPolicySpec(
             name="partitioning",

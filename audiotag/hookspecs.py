@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, SamplingPolicySpec
+from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec
 
 hookspec = pluggy.HookspecMarker("audiotag")
 
@@ -50,4 +50,10 @@ def register_sampling_policies() -> Iterable[SamplingPolicySpec]:
 @hookspec
 def register_commands() -> Iterable[CommandSpec]:
     """Commands, reached as ``audiotag x GROUP NAME``. The factory names a ``click.Command`` itself."""
+    return ()
+
+
+@hookspec
+def register_recipes() -> Iterable[RecipeSpec]:
+    """Named settings for ``audiotag finetune --recipe NAME``, as TOML files in a package."""
     return ()

@@ -255,6 +255,33 @@ class CommandSpec(_Spec):
         _require(bool(_NAME.fullmatch(self.group)), self, f"group {self.group!r} is not a plain name")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecipeSpec:
+    """Named settings of a fine-tuning run, kept as a TOML file in a package.
+
+    The file holds settings of ``audiotag finetune`` and may have a table ``[options]`` of the backbone's family.
+
+    Attributes:
+        name: What users type after ``--recipe``.
+        path: The file as ``"package:path/in/package.toml"``.
+        summary: One line for lists.
+        citation: Paper or page that the settings come from.
+    """
+
+    name: str
+    path: str
+    summary: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        _require(bool(_NAME.fullmatch(self.name)), self, "the name may hold letters, digits and _.()+- only")
+        _require(
+            bool(re.fullmatch(r"[A-Za-z_][\w.]*:[\w./-]+\.toml", self.path)),
+            self,
+            f"path {self.path!r} is not of the form 'package:file.toml'",
+        )
+
+
 __all__ = [
     "ENTRY_POINT_GROUP",
     "INTERFACE_VERSION",
@@ -266,6 +293,7 @@ __all__ = [
     "DatasetSpec",
     "Loss",
     "LossSpec",
+    "RecipeSpec",
     "SamplingPolicySpec",
     "StoragePolicy",
     "Weights",

@@ -90,6 +90,12 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
 @option_option
 @click.option("--freeze-backbone", is_flag=True, default=None, help="Train the head alone, on embeddings kept on disk.")
 @click.option(
+    "--recipe", metavar="NAME", help="Named settings (see `audiotag recipes list`); --config and options win."
+)
+@click.option(
+    "--mode", metavar="NAME", help="Short for --option mode=NAME (equiav: audio_only, video_only, multimodal)."
+)
+@click.option(
     "--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it."
 )
 @click.option(
@@ -121,6 +127,8 @@ def finetune(
     weights: Path | None,
     options: dict[str, Any],
     freeze_backbone: bool | None,
+    recipe: str | None,
+    mode: str | None,
     config: str | None,
     **settings: Any,
 ) -> None:
@@ -148,11 +156,14 @@ def finetune(
     from audiotag.cli.training_display import RichReporter
     from audiotag.training.finetune import run
     from audiotag.training.folds import finetune_folds
+    from audiotag.training.recipes import load_recipe
     from audiotag.training.request import HELD_OUT, Request
     from audiotag.training.settings import read_toml
 
     warn_failed_plugins()
     assert backbone is not None and train is not None and output is not None
+    chosen = load_recipe(recipe) if recipe else None
+    options = {**(chosen.options if chosen else {}), **({"mode": mode} if mode else {}), **options}
     request = Request(
         backbone=backbone,
         train=train,
@@ -167,7 +178,7 @@ def finetune(
         unknown_labels=unknown_labels,
         single_label=single_label,
     )
-    merged = {**(read_toml(config) if config else {}), **given}
+    merged = {**(chosen.settings if chosen else {}), **(read_toml(config) if config else {}), **given}
     reporter = RichReporter()
     if cross_validate:
         if fold is not None or val is not None:

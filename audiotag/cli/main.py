@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "finetune": ("audiotag.cli.finetune:finetune", "Teach a model the sounds of a labelled set."),
     "evaluate": ("audiotag.cli.evaluate:evaluate", "Measure a model on labelled clips."),
     "store": ("audiotag.cli.store:store", "A bounded store of labelled clips that a policy chooses."),
+    "recipes": ("audiotag.cli.recipes:recipes", "Named settings for fine-tuning."),
     "models": ("audiotag.cli.models:models", "Known models: list, facts, weights, complexity."),
     "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
     "demo": ("audiotag.cli.demo:demo", "Synthesise sounds, learn them, measure and tag: the whole job on made-up data."),

@@ -14,6 +14,7 @@ _KINDS = {
     "losses": "losses",
     "sampling_policies": "sampling policies",
     "commands": "commands",
+    "recipes": "recipes",
 }
 _COLOURS = {"loaded": "green", "failed": "red", "skipped": "yellow"}
 _FEW = 5

@@ -145,7 +145,7 @@ def add(
             for position, (clip, clip_labels) in enumerate(clips[start:], start=start + 1):
                 try:
                     done = _add(opened, clip, clip_labels, {key: position})
-                except AudioError as error:
+                except (AudioError, OptionError) as error:
                     click.echo(f"Error: {error}", err=True)
                     failed += 1
                     continue
@@ -156,7 +156,7 @@ def add(
                     click.echo(_line(clip.id, done))
         click.echo(f"{offered} clips offered: {stored} stored, {evicted} evicted, {len(opened)} in the store")
     if failed:
-        click.echo(f"{failed} clips could not be read", err=True)
+        click.echo(f"{failed} clips could not be added", err=True)
         sys.exit(1)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any
 
 from audiotag.errors import NameTakenError, PluginError, UnknownNameError, suggest
 from audiotag.host.loading import HOOKS, discover, load, strict
 from audiotag.host.records import PluginRecord
-from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, SamplingPolicySpec
+from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec
 
 _KNOWN_ELSEWHERE = {
     "equiav": "audiotag-equiav",
@@ -26,9 +26,10 @@ _SINGULAR = {
     "losses": "loss",
     "sampling_policies": "sampling policy",
     "commands": "command",
+    "recipes": "recipe",
 }
 
-_Spec = TypeVar("_Spec", BackboneSpec, DatasetSpec, LossSpec, SamplingPolicySpec, CommandSpec)
+AnySpec = BackboneSpec | DatasetSpec | LossSpec | SamplingPolicySpec | CommandSpec | RecipeSpec
 
 
 class Host:
@@ -94,6 +95,11 @@ class Host:
         """``"group name"`` → descriptor, leaving out names that two plugins claim."""
         return self._specs("commands")
 
+    @property
+    def recipes(self) -> dict[str, RecipeSpec]:
+        """Name → descriptor, leaving out names that two plugins claim."""
+        return self._specs("recipes")
+
     def backbone(self, name: str) -> BackboneSpec:
         """The backbone called *name*.
 
@@ -119,7 +125,12 @@ class Host:
         found: SamplingPolicySpec = self._get("sampling_policies", name)
         return found
 
-    def owner(self, spec: BackboneSpec | DatasetSpec | LossSpec | SamplingPolicySpec | CommandSpec) -> PluginRecord:
+    def recipe(self, name: str) -> RecipeSpec:
+        """The recipe called *name*; raises as `backbone` does."""
+        found: RecipeSpec = self._get("recipes", name)
+        return found
+
+    def owner(self, spec: AnySpec) -> PluginRecord:
         """The plugin that registered *spec*."""
         for kind in self._owners.values():
             for owners in kind.values():
@@ -146,7 +157,9 @@ class Host:
         failed = [f"{record.label} ({record.problems[0]})" for record in self.plugins if record.status == "failed"]
         if failed:
             advice.append("Plugins that failed to load: " + "; ".join(failed) + ".")
-        listing = {"backbones": "audiotag models list"}.get(kind, "audiotag plugins list")
+        listing = {"backbones": "audiotag models list", "recipes": "audiotag recipes list"}.get(
+            kind, "audiotag plugins list"
+        )
         advice.append(f"`{listing}` shows what there is.")
         return UnknownNameError(f"there is no {_SINGULAR[kind]} {name!r}", fix=" ".join(advice))
 

@@ -21,6 +21,7 @@ from audiotag.plugin import (
     CommandSpec,
     DatasetSpec,
     LossSpec,
+    RecipeSpec,
     SamplingPolicySpec,
 )
 
@@ -32,6 +33,7 @@ HOOKS: Mapping[str, tuple[str, type]] = {
     "register_losses": ("losses", LossSpec),
     "register_sampling_policies": ("sampling_policies", SamplingPolicySpec),
     "register_commands": ("commands", CommandSpec),
+    "register_recipes": ("recipes", RecipeSpec),
 }
 """Hook → (kind of descriptor, its class)."""
 

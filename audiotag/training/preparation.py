@@ -128,7 +128,8 @@ def training_seconds(model: Model, clips: ClipSet, settings: Settings) -> float:
     # One overlong file in a hundred should not make the network hear every other clip twice.
     usual = float(np.quantile(lengths, 0.95))
     # A hundredth of a second more or less in a file's length should not change what the network sees.
-    return round(min(max(usual, model.spec.min_seconds), model.spec.clip_seconds), 2)
+    longest = min(model.spec.clip_seconds, model.backbone.max_seconds or model.spec.clip_seconds)
+    return round(min(max(usual, model.spec.min_seconds), longest), 2)
 
 
 def run_record(model: Model, train: ClipSet, val: ClipSet | None, seconds: float) -> dict[str, Any]:

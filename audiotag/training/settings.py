@@ -25,8 +25,8 @@ class Settings:
         epochs: Passes over the data (`sampler` decides what a pass is).
         batch_size: Clips a step, over all processes.
         freeze_backbone: Compute what the head takes once, keep it on disk, train the head alone.
-        seconds: Length of clips in training; shorter ones are repeated, longer ones cut at random. None: what nineteen in
-            twenty clips do not exceed, between the model's least and trained length.
+        seconds: Length of clips in training; shorter ones are repeated, longer ones cut at random. None: what
+            nineteen in twenty clips do not exceed, between the model's least and trained length.
         loss: Name of a loss plugin; None: ``bce``, or ``ce`` for single-label data.
         loss_options: Its options.
         optimiser: ``adam``, ``adamw`` or ``sgd``.

@@ -43,7 +43,14 @@ class NetworkStep(nn.Module):
         targets = smooth_targets(targets, self.smoothing)
         mixture = None
         if self.mixup_alpha > 0:
-            mixture = Mixture.draw(len(targets), self.mixup_alpha, self.mixup_rate, numpy_generator("mixup", *place))
+            # EfficientAT mixes spectrograms with max(λ, 1 − λ); PSLA and EquiAV mix waveforms with λ itself.
+            mixture = Mixture.draw(
+                len(targets),
+                self.mixup_alpha,
+                self.mixup_rate,
+                numpy_generator("mixup", *place),
+                dominant=self.mixup_on == "spectrogram",
+            )
             targets = mixture.apply(targets)
         spectrogram = None
         if "waveform" in inputs:

@@ -320,7 +320,7 @@ def test_wrong_calls_are_refused_and_change_nothing(store: ClipStore) -> None:
     store.add("a", embedding(1), ["dog"])
     before = store.statistics().to_dict()
     for action, kind, message in [
-        (lambda: store.add("a", embedding(1), ["dog"]), StoreError, "stored already"),
+        (lambda: store.add("a", embedding(1), ["dog"]), OptionError, "stored already"),
         (lambda: store.add("b", embedding(1), []), OptionError, "no label"),
         (lambda: store.add("b", embedding(1), ["dgo"]), LabelError, "'dog'"),
         (lambda: store.add("b", embedding(1), "dog"), OptionError, "list of classes"),
@@ -393,7 +393,7 @@ def test_capacity_in_bytes_is_never_exceeded(
             store.resize(capacity_bytes=1000)
             assert sum(clip.bytes for clip in store) <= 1000
             assert store.verify().ok
-        with pytest.raises(StoreError, match="may hold"):
+        with pytest.raises(OptionError, match="may hold"):
             store.add("big", embedding(0, 2000), ["dog"])
 
 
@@ -429,7 +429,7 @@ def test_classes_grow_by_mid(tmp_path: Path) -> None:
 def test_notes_are_kept_with_the_change_or_not_at_all(store: ClipStore) -> None:
     store.add("a", embedding(1), ["dog"], notes={"position": 17, "file": "ü"})
     assert store.note("position") == 17 and store.note("file") == "ü" and store.note("other") is None
-    with pytest.raises(StoreError):
+    with pytest.raises(OptionError):
         store.add("a", embedding(1), ["dog"], notes={"position": 18})
     with pytest.raises(TypeError):
         store.add("b", embedding(1), ["dog"], notes={"position": object()})

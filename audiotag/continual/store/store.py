@@ -167,19 +167,23 @@ class ClipStore(StoreView):
 
         Raises:
             LabelError: A class is unknown.
-            OptionError: There is no label, or the id is empty.
-            StoreError: The id is stored already, the clip alone exceeds the capacity in bytes, or it cannot be written
-                (a full disk).
+            OptionError: There is no label, the id is empty or stored already, or the clip alone exceeds the capacity
+                in bytes.
+            StoreError: The clip cannot be written (a full disk), or the store is damaged or locked by another process.
         """
         with self._writing() as policy:
             bound = self._settings["capacity_bytes"]
             if bound is not None and payload.size > bound:
-                raise StoreError(f"the clip has {payload.size} bytes and the store may hold {bound}", where=clip_id)
+                raise OptionError(
+                    f"the clip has {payload.size} bytes and the store may hold {bound}",
+                    where=clip_id,
+                    fix="Leave it out, or resize the store.",
+                )
             example = Example(clip_id, tuple(self._positions(labels)))
             if not example.labels:
                 raise OptionError("there is no label", where=clip_id, fix="Give at least one class.")
             if clip_id in policy:
-                raise StoreError(
+                raise OptionError(
                     "a clip of this id is stored already", where=clip_id, fix="Give each clip an id of its own."
                 )
             self._changing = True

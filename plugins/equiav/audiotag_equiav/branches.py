@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as functional
-from timm.layers import Attention, DropPath, Mlp
+from timm.layers import Attention, DropPath, Mlp  # type: ignore[attr-defined] # re-exported without saying so
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -90,7 +90,8 @@ class PatchEmbedding(nn.Module):
         if picture.shape[1] == 1:
             # Three equal channels under three kernels are one channel under their sum.
             weight = weight.sum(dim=1, keepdim=True)
-        return functional.conv2d(picture, weight, self.proj.bias, stride=PATCH).flatten(2).transpose(1, 2)
+        tokens = functional.conv2d(picture, weight, self.proj.bias, stride=PATCH)
+        return tokens.flatten(2).transpose(1, 2)
 
 
 class Block(nn.Module):

@@ -78,12 +78,12 @@ def pretrain(
     from audiotag.errors import OptionError
     from audiotag_equiav.pairs import read_pairs
     from audiotag_equiav.pretraining import (
-        PretrainingSettings,
         pretrain,
         read_run,
         resume_pretraining,
     )
     from audiotag_equiav.pretraining_network import PretrainingOptions
+    from audiotag_equiav.settings import PretrainingSettings
 
     if resume is not None:
         if train is not None or output is not None or init is not None:

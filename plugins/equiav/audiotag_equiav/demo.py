@@ -52,7 +52,7 @@ def make_pairs(folder: str | Path, *, recordings: int = 12, seed: int = 0) -> tu
         seed: Seed of what differs between recordings.
 
     Returns:
-        The manifests ``train.json`` and ``test.json``, in the format of EquiAV's own (without labels).
+        The manifests ``train.json`` and ``test.json``, in the format of EquiAV's own; the tones are the labels.
     """
     folder = Path(folder)
     manifests = []
@@ -65,7 +65,14 @@ def make_pairs(folder: str | Path, *, recordings: int = 12, seed: int = 0) -> tu
                     generator = numpy_generator(seed, "pairs", name)
                     _write_sound(folder / "sound" / f"{name}.wav", low, high, generator)
                     _write_pictures(folder / "frames", name, low, high, generator)
-                    entries.append({"video_id": name, "wav": f"sound/{name}.wav", "video_path": "frames", "labels": []})
+                    entries.append(
+                        {
+                            "video_id": name,
+                            "wav": f"sound/{name}.wav",
+                            "video_path": "frames",
+                            "labels": [f"{LOW_TONES[low]:g} Hz", f"{HIGH_TONES[high]:g} Hz"],
+                        }
+                    )
         path = folder / f"{part}.json"
         write_atomically(path, json.dumps({"data": entries}, indent=1).encode())
         manifests.append(path)
@@ -130,9 +137,10 @@ def run_demo(
 def _run(folder: Path, epochs: int, seed: int, report: Callable[[str], None] | None) -> tuple[Retrieval, Retrieval]:
     from audiotag.seeding import scoped_torch_rng
     from audiotag_equiav.pairs import read_pairs
-    from audiotag_equiav.pretraining import PretrainingSettings, pretrain
+    from audiotag_equiav.pretraining import pretrain
     from audiotag_equiav.pretraining_network import PretrainingNetwork
     from audiotag_equiav.retrieval import load_pretrained, retrieve
+    from audiotag_equiav.settings import PretrainingSettings
 
     train_path, test_path = make_pairs(folder / "pairs", seed=seed)
     train, test = (read_pairs(path) for path in (train_path, test_path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,12 @@ class PairBatch:
     def to(self, device: torch.device) -> PairBatch:
         """The batch on *device*."""
         return PairBatch(
-            **{
-                one.name: value.to(device)
-                if isinstance(value, Tensor)
-                else tuple(waveform.to(device) for waveform in value)
-                for one in fields(self)
-                for value in [getattr(self, one.name)]
-            }
+            waveforms=tuple(waveform.to(device) for waveform in self.waveforms),
+            pictures=self.pictures.to(device),
+            sound_vectors=self.sound_vectors.to(device),
+            picture_vectors=self.picture_vectors.to(device),
+            sound_centroids=self.sound_centroids.to(device),
+            picture_centroids=self.picture_centroids.to(device),
         )
 
 
@@ -73,7 +72,7 @@ def read_pairs(path: str | Path, *, format: str | None = None, root: str | Path 
         ManifestError: The list is wrong, or clips in it have no pictures; the message names the first.
     """
     format = sniff_format(Path(path)) if format is None else format
-    options = {"labels_required": False} if format in ("json", "csv") else {}
+    options: dict[str, Any] = {"labels_required": False} if format in ("json", "csv") else {}
     # A class that no list has: labels are unknown, and skipped.
     clips = read_clips(path, format=format, root=root, labels=["pair"], unknown_labels="skip", **options)
     require_video(clips)

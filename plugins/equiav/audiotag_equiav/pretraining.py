@@ -12,25 +12,27 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.multiprocessing import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
 from audiotag.errors import CheckpointError, OptionError, TrainingError
 from audiotag.files import atomic_path
 from audiotag.host import get_host
+from audiotag.models.backbone import FrontEnd
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.reporting import CsvLog
 from audiotag.training.schedules import warmup_cosine
 from audiotag_equiav.losses import PairLoss, total_loss
 from audiotag_equiav.pairs import Draw, PairBatch, PairReader, read_batches, spectrograms
 from audiotag_equiav.pretraining_network import Embeddings, PretrainingNetwork, PretrainingOptions
+from audiotag_equiav.settings import PretrainingSettings
 from audiotag_equiav.transformations import apply_picture, apply_sound
 from audiotag_equiav.warmstart import warm_start
 
@@ -38,80 +40,6 @@ FORMAT, FORMAT_VERSION = "equiav-pretraining", 1
 STATE_FILE, WEIGHTS_FILE, LOG_FILE = "last.pt", "pretrained.safetensors", "log.csv"
 
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class PretrainingSettings:
-    """How a network is pre-trained. The defaults are the paper's, but for the number of processes.
-
-    Attributes:
-        epochs: Passes over the clips.
-        batch_size: Pairs a step, over all processes; the clips left over at the end of an epoch are not used.
-        learning_rate: Highest rate.
-        weight_decay: Decoupled decay of weights.
-        betas: Momentum terms of AdamW.
-        warmup: Epochs of linear warm-up.
-        start_factor: Factor of the rate at the start.
-        final_factor: Factor of the rate at the end.
-        centroid_count: Transformations sampled for each clip's centroid.
-        temperature: Of all losses.
-        inter_loss: Loss plugin between modalities.
-        intra_loss: Loss plugin within a modality.
-        seed: Seed of everything random.
-        precision: ``32-true``, ``16-mixed`` or ``bf16-mixed``.
-        accelerator: ``cpu``, ``cuda`` or ``auto``.
-        devices: Processes; on GPUs each has one of its own.
-        workers: Processes that read clips, for each of them.
-        save_steps: Steps between checkpoints within an epoch.
-    """
-
-    epochs: int = 20
-    batch_size: int = 128
-    learning_rate: float = 1e-4
-    weight_decay: float = 1e-5
-    betas: tuple[float, float] = (0.9, 0.95)
-    warmup: float = 2.0
-    start_factor: float = 2e-3
-    final_factor: float = 1e-2
-    centroid_count: int = 16
-    temperature: float = 0.07
-    inter_loss: str = "infonce"
-    intra_loss: str = "ntxent"
-    seed: int = 0
-    precision: str = "32-true"
-    accelerator: str = "auto"
-    devices: int = 1
-    workers: int = 1
-    save_steps: int = 500
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
-        for name, least in (
-            ("epochs", 1),
-            ("devices", 1),
-            ("batch_size", 2),
-            ("centroid_count", 1),
-            ("workers", 0),
-            ("save_steps", 1),
-            ("warmup", 0),
-            ("weight_decay", 0),
-        ):
-            if getattr(self, name) < least:
-                raise OptionError(
-                    f"{name} is {getattr(self, name)}", where="pre-training", fix=f"Give at least {least}."
-                )
-        if not self.learning_rate > 0:
-            raise OptionError(f"learning_rate is {self.learning_rate}", where="pre-training")
-        if self.batch_size % self.devices:
-            raise OptionError(
-                f"{self.batch_size} pairs cannot be shared equally by {self.devices} processes",
-                where="pre-training",
-                fix="Give a multiple as batch size.",
-            )
-        if self.warmup >= self.epochs:
-            raise OptionError(
-                f"a warm-up of {self.warmup:g} epochs does not fit a run of {self.epochs}", where="pre-training"
-            )
 
 
 def pretrain(
@@ -338,6 +266,7 @@ class PretrainingStep:
     def __init__(self, fabric: Fabric, network: nn.Module, settings: PretrainingSettings) -> None:
         self._fabric = fabric
         self._network = network
+        self._front_end = cast(FrontEnd, network.front_end)
         self._inter = _loss(settings.inter_loss, settings.temperature)
         self._intra = _loss(settings.intra_loss, settings.temperature)
         shape = (1, 3, 1, 1)
@@ -350,7 +279,7 @@ class PretrainingStep:
         The embeddings of all processes are gathered, with gradient: every process has the loss of the whole batch,
         and the gradients averaged over processes are those of one process that has it all.
         """
-        sound = spectrograms(self._network.front_end, batch.waveforms)
+        sound = spectrograms(self._front_end, batch.waveforms)
         embeddings = self._network(
             sound,
             (batch.pictures - self._mean) / self._std,
@@ -362,7 +291,7 @@ class PretrainingStep:
             batch.picture_centroids,
         )
         if self._fabric.world_size > 1:
-            gathered = self._fabric.all_gather(torch.stack(list(embeddings)), sync_grads=True)
+            gathered = cast(Tensor, self._fabric.all_gather(torch.stack(list(embeddings)), sync_grads=True))
             # (processes, 6, batch, dim) → six of (processes · batch, dim)
             embeddings = Embeddings(*gathered.transpose(0, 1).flatten(1, 2).unbind(0))
         inter = self._inter(embeddings.sound_inv, embeddings.picture_inv).mean()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as functional
-from timm.layers import Mlp
+from timm.layers import Mlp  # type: ignore[attr-defined] # re-exported without saying so
 from torch import Tensor, nn
 
 from audiotag.audio.frontends.kaldi import KaldiFbank

@@ -130,19 +130,23 @@ def partner_ranks(queries: ArrayLike, candidates: ArrayLike, chunk: int = 1024) 
 def _unit(embeddings: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(embeddings, dtype=np.float64)
     norms = np.linalg.norm(values, axis=1, keepdims=True)
-    return values / np.maximum(norms, np.finfo(np.float64).tiny)
+    unit: NDArray[np.float64] = values / np.maximum(norms, np.finfo(np.float64).tiny)
+    return unit
 
 
 def score_retrieval(
     sounds: ArrayLike, pictures: ArrayLike, ids: Sequence[str] | None = None, chunk: int = 1024
 ) -> Retrieval:
     """Figures of both directions from embeddings (clips, dim), row i of both belonging together."""
-    ranks = (partner_ranks(sounds, pictures, chunk), partner_ranks(pictures, sounds, chunk))
-    directions = [
-        Direction(*(float((one <= k).mean()) for k in (1, 5, 10)), float(np.median(one)), one) for one in ranks
-    ]
-    names = tuple(ids) if ids is not None else tuple(map(str, range(len(ranks[0]))))
-    return Retrieval(names, *directions)
+    there = _direction(partner_ranks(sounds, pictures, chunk))
+    back = _direction(partner_ranks(pictures, sounds, chunk))
+    names = tuple(ids) if ids is not None else tuple(map(str, range(len(there.ranks))))
+    return Retrieval(names, there, back)
+
+
+def _direction(ranks: NDArray[np.int64]) -> Direction:
+    first, fifth, tenth = (float((ranks <= k).mean()) for k in (1, 5, 10))
+    return Direction(first, fifth, tenth, float(np.median(ranks)), ranks)
 
 
 def load_pretrained(source: str | Path, options: dict[str, Any] | None = None) -> PretrainingNetwork:

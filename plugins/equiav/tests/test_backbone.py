@@ -7,7 +7,11 @@ import torch
 from audiotag_equiav.backbone import EquiAV
 
 from audiotag.errors import OptionError
+from audiotag.host import get_host
+from audiotag.inference.tagger import Tagger
+from audiotag.labels import LabelSet
 from audiotag.models.create import create_backbone
+from audiotag.models.model import Model
 
 MODES = ("audio_only", "video_only", "multimodal")
 
@@ -165,3 +169,15 @@ def test_statistics_are_those_of_the_data_set(tiny: dict[str, Any]) -> None:
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         create_backbone("equiav", 5, **options)
+
+
+def test_longer_sounds_go_through_in_windows_of_the_networks_length(tiny: dict[str, Any]) -> None:
+    network = create_backbone("equiav", 5, **tiny).eval()
+    labels = LabelSet.from_names(list("abcde"))
+    model = Model(network, get_host().backbone("equiav"), dict(tiny), labels, "small")
+    assert model.clip_seconds == model.max_seconds == 0.64
+    waveform = inputs(1, 2 * 10_240)[0]
+    with torch.no_grad():
+        windows = network(waveform.reshape(2, 10_240))
+    logits = Tagger(model).logits(waveform, 16_000)
+    torch.testing.assert_close(torch.from_numpy(logits), windows.mean(dim=0, keepdim=True), atol=1e-4, rtol=1e-4)

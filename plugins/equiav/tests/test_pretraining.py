@@ -13,9 +13,10 @@ import torch
 from audiotag_equiav import warm_start
 from audiotag_equiav.demo import run_demo
 from audiotag_equiav.pairs import PairReader, read_pairs
-from audiotag_equiav.pretraining import PretrainingSettings, pretrain, read_run, resume_pretraining
+from audiotag_equiav.pretraining import pretrain, read_run, resume_pretraining
 from audiotag_equiav.pretraining_network import PretrainingOptions
 from audiotag_equiav.retrieval import load_pretrained
+from audiotag_equiav.settings import PretrainingSettings
 
 from audiotag.errors import CheckpointError, ManifestError, OptionError, TrainingError
 from audiotag.models.create import create_backbone

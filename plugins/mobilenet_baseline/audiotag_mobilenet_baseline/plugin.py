@@ -155,7 +155,7 @@ def _weights(file: str) -> Weights:
 
 def _summary(name: str, options: _Options) -> str:
     variant = next((word for word in name.split("(")[0].split("_")[1:] if word in _SUMMARIES), None)
-    summary = "AudioSet" if variant is None else _SUMMARIES[variant].format_map(options)
+    summary = "AudioSet tagger" if variant is None else _SUMMARIES[variant].format_map(options)
     if "strides" in options:
         summary += ", strides " + "".join(map(str, options["strides"]))
     return summary

@@ -1,0 +1,41 @@
+"""``audiotag recipes``: named settings for fine-tuning."""
+
+from __future__ import annotations
+
+import click
+
+from audiotag.cli.columns import print_columns
+from audiotag.cli.warnings import warn_failed_plugins
+
+
+@click.group(short_help="Named settings for fine-tuning.")
+def recipes() -> None:
+    """Named settings for `audiotag finetune --recipe NAME`."""
+
+
+@recipes.command("list")
+def list_recipes() -> None:
+    """List the recipes that the installed plugins bring."""
+    from audiotag.host import get_host
+
+    warn_failed_plugins()
+    rows = [(spec.name, spec.summary) for spec in get_host().recipes.values()]
+    if not rows:
+        click.echo("No installed plugin brings a recipe.")
+        return
+    print_columns(("NAME", "WHAT IT IS"), rows)
+
+
+@recipes.command("show")
+@click.argument("name")
+def show(name: str) -> None:
+    """Print a recipe as TOML, ready for --config."""
+    from audiotag.host import get_host
+    from audiotag.training.recipes import load_recipe
+
+    warn_failed_plugins()
+    recipe = load_recipe(name)
+    citation = get_host().recipe(name).citation
+    if citation:
+        click.echo(f"# {citation}")
+    click.echo(recipe.text.rstrip())

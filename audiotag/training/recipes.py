@@ -1,0 +1,54 @@
+"""Named settings of fine-tuning runs, from TOML files that plugins bring."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from audiotag.errors import PluginError
+from audiotag.host import get_host
+from audiotag.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a recipe sets.
+
+    Attributes:
+        name: Its name.
+        settings: Fields of `Settings`.
+        options: Settings of the backbone's family.
+        text: The file as it was written, with its comments.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    options: dict[str, Any]
+    text: str
+
+
+def load_recipe(name: str) -> Recipe:
+    """The recipe called *name*.
+
+    Raises:
+        UnknownNameError: No plugin registers it.
+        PluginError: Its file is missing or is not TOML.
+        OptionError: It sets something that is not a setting.
+    """
+    host = get_host()
+    spec = host.recipe(name)
+    package, _, path = spec.path.partition(":")
+    try:
+        text = files(package).joinpath(path).read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except (OSError, ModuleNotFoundError, tomllib.TOMLDecodeError) as error:
+        raise PluginError(
+            f"the recipe {name!r} cannot be read from {spec.path!r}: {error}",
+            where=host.owner(spec).label,
+            fix="Reinstall the plugin or report it to its authors.",
+        ) from error
+    options = content.pop("options", {})
+    Settings.from_dict(content, where=f"recipe {name}")
+    return Recipe(name, content, options, text)
