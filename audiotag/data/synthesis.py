@@ -72,13 +72,13 @@ def running_water(time: Waveform, generator: np.random.Generator) -> Waveform:
 
 
 def knocking(time: Waveform, generator: np.random.Generator) -> Waveform:
-    """Groups of dull knocks."""
+    """Groups of three hard knocks: a click and a short, hollow ring."""
     wave = np.zeros_like(time)
-    gap = generator.uniform(0.16, 0.24)
-    for group in np.arange(generator.uniform(0, 0.3), float(time[-1]), generator.uniform(1.1, 1.5)):
-        for knock in range(3):
-            body = np.sin(2 * np.pi * generator.uniform(150, 220) * time)
-            wave += (body + 0.3 * generator.standard_normal(len(time))) * _decay(time, group + knock * gap, 0.04)
+    gap, pitch = generator.uniform(0.14, 0.2), generator.uniform(250, 350)
+    click = _bands(time, 500, 6000, generator)
+    for group in np.arange(generator.uniform(0, 0.3), float(time[-1]), generator.uniform(0.9, 1.2)):
+        for start in group + gap * np.arange(3):
+            wave += np.sin(2 * np.pi * pitch * time) * _decay(time, start, 0.12) + click * _decay(time, start, 0.05)
     return wave
 
 

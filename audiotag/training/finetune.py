@@ -29,6 +29,7 @@ from audiotag.training.preparation import (
     check_same_run,
     read_training_clips,
     report_classes,
+    require_inputs,
     run_record,
     split_clips,
     starting_model,
@@ -136,11 +137,14 @@ def run(
     every_clip = read_training_clips(request, reporter)
     train, val = split_clips(request, every_clip, chosen.seed, reporter)
     model, pretrained = starting_model(request, train.labels, chosen.seed)
+    require_inputs(model, train, val)
     change = change_classes(model, train.labels, seed=chosen.seed)
     model.single_label = train.single_label
     model.name = folder.name
     report_classes(reporter, model, change, pretrained)
-    resolved = chosen.resolved(single_label=train.single_label, pretrained=pretrained)
+    resolved = chosen.resolved(
+        single_label=train.single_label, pretrained=pretrained, hears="waveform" in model.backbone.inputs
+    )
     seconds = training_seconds(model, train, resolved)
     record = run_record(model, train, val, seconds)
     if resume:

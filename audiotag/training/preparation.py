@@ -118,6 +118,20 @@ def report_classes(reporter: Reporter, model: Model, change: LabelChange, pretra
         reporter.message(f"  {names[mid]}: new")
 
 
+def require_inputs(model: Model, *sets: ClipSet | None) -> None:
+    """Refuse clips that lack what the network takes.
+
+    Raises:
+        ManifestError: The network takes pictures, and clips have none; the message names the first.
+    """
+    if "video" in model.backbone.inputs:
+        from audiotag.data.video import require_video
+
+        for clips in sets:
+            if clips is not None:
+                require_video(clips)
+
+
 def training_seconds(model: Model, clips: ClipSet, settings: Settings) -> float:
     """Length of clips in training: as long as the data is, within what the network is made for."""
     if "waveform" not in model.backbone.inputs:

@@ -14,6 +14,7 @@ from audiotag.audio.augmentation import Augmentation
 from audiotag.errors import OptionError, suggest
 
 OPTIMISERS = ("adam", "adamw", "sgd")
+_OF_SOUND = ("gain_db", "time_shift", "noise", "frequency_mask", "time_mask", "roll_frames")
 SCHEDULES = ("cosine", "linear", "step", "constant")
 
 
@@ -156,15 +157,16 @@ class Settings:
             roll_frames=self.roll_frames,
         )
 
-    def resolved(self, *, single_label: bool, pretrained: bool) -> Settings:
+    def resolved(self, *, single_label: bool, pretrained: bool, hears: bool = True) -> Settings:
         """The settings with every default filled in.
 
         Args:
             single_label: Whether each clip has exactly one class.
             pretrained: Whether the backbone starts from trained weights.
+            hears: Whether it takes sound; without, what varies sound is switched off.
         """
         frozen = self.freeze_backbone
-        augmenting = not frozen
+        augmenting = hears and not frozen
         defaults: dict[str, Any] = {
             "epochs": 100 if frozen else 30,
             "batch_size": 32,
@@ -172,7 +174,7 @@ class Settings:
             "learning_rate": 1e-3 if frozen or not pretrained else 3e-4,
             "head_lr_ratio": 1.0 if frozen or not pretrained else 5.0,
             "weight_decay": 1e-2 if frozen else 1e-4,
-            "mixup_alpha": 0.3 if augmenting else 0.0,
+            "mixup_alpha": 0.0 if frozen else 0.3,
             "gain_db": 6.0 if augmenting else 0.0,
             "time_shift": 0.5 if augmenting else 0.0,
             "frequency_mask": 16 if augmenting else 0,
@@ -181,22 +183,12 @@ class Settings:
         }
         filled = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         settings = replace(self, **filled)
+        if not hears:
+            settings = replace(settings, **dict.fromkeys(_OF_SOUND, 0))
         if settings.warmup is None:
             settings = replace(settings, warmup=min(3.0, (settings.epochs or 1) / 10))
         if frozen:
-            varied = [
-                name
-                for name in (
-                    "mixup_alpha",
-                    "gain_db",
-                    "time_shift",
-                    "noise",
-                    "frequency_mask",
-                    "time_mask",
-                    "roll_frames",
-                )
-                if getattr(settings, name)
-            ]
+            varied = [name for name in ("mixup_alpha", *_OF_SOUND) if getattr(settings, name)]
             if varied:
                 raise OptionError(
                     f"{', '.join(varied)} cannot be used with a frozen backbone, which hears each clip once",

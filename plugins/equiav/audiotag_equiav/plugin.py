@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audiotag.plugin import BackboneSpec, CommandSpec, LossSpec, Weights, hookimpl
+from audiotag.plugin import BackboneSpec, CommandSpec, LossSpec, RecipeSpec, Weights, hookimpl
 
 CITATION = (
     "Kim et al., EquiAV: Leveraging Equivariance for Audio-Visual Contrastive Learning, ICML 2024 (arXiv 2403.09502)"
@@ -90,6 +90,25 @@ def register_losses() -> list[LossSpec]:
             summary="SimCLR's normalised temperature-scaled cross-entropy",
             task="embedding",
             citation="Chen et al., SimCLR, ICML 2020 (arXiv 2002.05709), eq. 1",
+        ),
+    ]
+
+
+@hookimpl
+def register_recipes() -> list[RecipeSpec]:
+    """The authors' settings for fine-tuning."""
+    return [
+        RecipeSpec(
+            name="equiav",
+            path="audiotag_equiav:recipes/equiav.toml",
+            summary="EquiAV on multi-label clips: AudioSet's statistics, binary cross-entropy",
+            citation=CITATION,
+        ),
+        RecipeSpec(
+            name="equiav-vggsound",
+            path="audiotag_equiav:recipes/equiav-vggsound.toml",
+            summary="EquiAV on single-label clips: VGGSound's statistics, cross-entropy",
+            citation=CITATION,
         ),
     ]
 

@@ -1,0 +1,156 @@
+"""One step of on-line learning: a few clips, of any lengths, through the head or the whole network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from audiotag.continual.online_settings import OnlineSettings
+from audiotag.errors import OptionError, TrainingError
+from audiotag.host import get_host
+from audiotag.models.model import Model
+from audiotag.seeding import scoped_torch_rng
+from audiotag.training.interfaces import Loss
+from audiotag.training.optimisation import freeze_all_but_head, make_optimiser
+from audiotag.training.schedules import Schedule, constant, make_schedule
+
+Sample = NDArray[np.float32]
+"""A clip as the part of the network that learns takes it, float32 (pieces, …).
+
+What the frozen backbone gives its head, or the samples of the waveform. A clip longer than the network takes in one
+pass has several pieces, and its logits are their mean, as in tagging.
+"""
+
+
+class OnlineTraining:
+    """The parameters that learn, their optimiser, and the rate.
+
+    Batch norms keep their statistics, so that a batch of one works for every network; dropout and the like draw from
+    a generator derived from (seed, clip, step).
+
+    Args:
+        model: What learns, in place.
+        settings: Resolved settings.
+
+    Attributes:
+        learned: Clips learnt so far; the schedule counts these.
+
+    Raises:
+        OptionError: The loss, optimiser or schedule cannot be.
+    """
+
+    def __init__(self, model: Model, settings: OnlineSettings) -> None:
+        training = settings.for_training()
+        self.model = model
+        self.settings = settings
+        self.learned = 0
+        self._loss = _make_loss(settings, model)
+        backbone = model.backbone
+        if settings.freeze_backbone:
+            freeze_all_but_head(backbone)
+        else:
+            backbone.requires_grad_(True)
+        self._parameters = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+        self._optimiser = make_optimiser(backbone, training)
+        self._schedule = _make_schedule(settings)
+        self._forward = backbone.forward_head if settings.freeze_backbone else backbone
+
+    def learn(self, samples: Sequence[Sample], targets: NDArray[np.float32], step: int) -> float:
+        """Take one step.
+
+        Args:
+            samples: The new clip and those replayed.
+            targets: float32 (clips, classes), multi-hot.
+            step: Number of this step for the clip; with `learned` it decides what is drawn.
+
+        Returns:
+            The mean loss before the step.
+
+        Raises:
+            TrainingError: The loss is not finite; nothing has changed.
+        """
+        factor = self._schedule(self.learned + (step + 0.5) / max(self.settings.steps, 1))
+        for group in self._optimiser.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        self._train_mode()
+        device = self._parameters[0].device
+        with scoped_torch_rng(self.settings.seed, "online step", self.learned, step, devices=[device]):
+            losses: Tensor = self._loss(self.logits(samples), torch.from_numpy(targets).to(device))
+        loss = losses.mean()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss became {value}", where=self.model.name, fix="Use a lower learning rate, or clip_grad_norm 1."
+            )
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.settings.clip_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.settings.clip_grad_norm)
+        self._optimiser.step()
+        return value
+
+    def logits(self, samples: Sequence[Sample]) -> Tensor:
+        """Logits (clips, classes) of clips of any shapes: those of one shape go together."""
+        device = self._parameters[0].device
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, sample in enumerate(samples):
+            groups.setdefault(sample.shape[1:], []).append(index)
+        total = torch.zeros(len(samples), self.model.backbone.num_classes, device=device)
+        for indices in groups.values():
+            pieces = torch.from_numpy(np.concatenate([samples[index] for index in indices])).to(device)
+            counts = [len(samples[index]) for index in indices]
+            owners = torch.tensor(np.repeat(indices, counts), device=device)
+            shares = torch.tensor(np.repeat(1.0 / np.array(counts, dtype=np.float32), counts), device=device)
+            total = total.index_add(0, owners, self._forward(pieces).float() * shares[:, None])
+        return total
+
+    def _train_mode(self) -> None:
+        backbone = self.model.backbone
+        backbone.eval()
+        learning: list[nn.Module] = list(backbone.head_modules().values())
+        if not self.settings.freeze_backbone:
+            learning = [backbone]
+        for module in learning:
+            module.train()
+            for part in module.modules():
+                if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                    part.eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next steps depend on beside the model."""
+        return {"learned": self.learned, "optimiser": self._optimiser.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.learned = int(state["learned"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+
+def _make_loss(settings: OnlineSettings, model: Model) -> Loss:
+    host = get_host()
+    name = settings.loss or "bce"
+    loss = host.resolve(host.loss(name))(**settings.loss_options)
+    if not isinstance(loss, Loss):
+        raise OptionError(f"the loss {name!r} does not work on class scores", fix="Use bce, ce or focal.")
+    if loss.task == "singlelabel" and not model.single_label:
+        raise OptionError(
+            f"the loss {name!r} is for clips with exactly one class, and the model gives several",
+            where=model.name,
+            fix="Use bce, or --single-label where each clip has one class.",
+        )
+    return loss
+
+
+def _make_schedule(settings: OnlineSettings) -> Schedule:
+    if settings.schedule_clips is None:
+        return partial(constant, warmup=float(settings.warmup))
+    return make_schedule(
+        settings.schedule, epochs=settings.schedule_clips, warmup=settings.warmup, final=settings.final_lr
+    )

@@ -1,0 +1,100 @@
+"""The recipes, and the toolkit's fine-tuning with EquiAV in its three modes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import audiotag
+from audiotag.errors import AudiotagError, TrainingError
+from audiotag.training.finetune import finetune
+from audiotag.training.recipes import load_recipe
+from audiotag.training.steps import NetworkStep
+
+MODES = ("audio_only", "video_only", "multimodal")
+QUICK = {"epochs": 1, "warmup": 0.0, "batch_size": 4, "workers": 0, "device": "cpu", "val_fraction": 0.0}
+
+
+@pytest.fixture
+def labelled(write_pairs) -> Path:
+    """Eight pairs of two classes."""
+    manifest = write_pairs(8)
+    content = json.loads(manifest.read_text())
+    for index, entry in enumerate(content["data"]):
+        entry["labels"] = ["/m/09x0r", "/m/0bt9lr"][index % 2]
+    manifest.write_text(json.dumps(content))
+    return manifest
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("recipe", ["equiav", "equiav-vggsound"])
+def test_recipes_train_in_every_mode(labelled, tiny, tmp_path, mode, recipe) -> None:
+    options = {**tiny, "mode": mode}
+    single = recipe == "equiav-vggsound"
+    result = finetune(
+        "equiav", labelled, output=tmp_path / "run", recipe=recipe, options=options, single_label=single, **QUICK
+    )
+    assert result.settings.head_lr_ratio == 50.0
+    assert result.settings.betas == (0.9, 0.95)
+    assert result.settings.loss == ("ce" if single else "bce")
+    assert np.isfinite(result.history["train_loss"]).all()
+    tagger = audiotag.load(tmp_path / "run" / "last")
+    assert tagger.single_label == single
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_frozen_training_keeps_embeddings_in_every_mode(labelled, tiny, tmp_path, monkeypatch, mode) -> None:
+    monkeypatch.setenv("AUDIOTAG_CACHE", str(tmp_path / "cache"))
+    finetune("equiav", labelled, output=tmp_path / "run", options={**tiny, "mode": mode}, freeze_backbone=True, **QUICK)
+    assert (tmp_path / "cache" / "embeddings.sqlite").exists()
+
+
+def test_vggsound_has_its_own_statistics() -> None:
+    assert load_recipe("equiav-vggsound").options["statistics"] == "vggsound"
+    assert "statistics" not in load_recipe("equiav").options
+
+
+def test_pictures_are_mixed_with_the_share_of_their_sounds(labelled, tiny, tmp_path, monkeypatch) -> None:
+    seen: list[tuple[Any, Any]] = []
+    from audiotag.training import steps
+
+    class Spy(steps.Mixture):
+        def apply(self, values: torch.Tensor) -> torch.Tensor:
+            seen.append(("values", self.share))
+            return super().apply(values)
+
+    monkeypatch.setattr(steps, "Mixture", Spy)
+    assert NetworkStep is steps.NetworkStep
+    finetune(
+        "equiav", labelled, output=tmp_path / "run", recipe="equiav", options={**tiny, "mode": "multimodal"}, **QUICK
+    )
+    first = seen[:3]  # targets, waveforms, pictures of one step
+    assert len(first) == 3
+    assert all(torch.equal(share, first[0][1]) for _, share in first)
+
+
+def test_a_clip_without_its_picture_is_named(labelled, tiny, tmp_path) -> None:
+    missing = labelled.parent / "frame_5" / "clip 3.jpg"
+    missing.unlink()
+    with pytest.raises((TrainingError, AudiotagError), match="clip 3"):
+        finetune(
+            "equiav",
+            labelled,
+            val=labelled,
+            output=tmp_path / "run",
+            options={**tiny, "mode": "multimodal"},
+            **{key: value for key, value in QUICK.items() if key != "val_fraction"},
+        )
+
+
+def test_clips_with_and_without_pictures_do_not_mix(labelled, tiny, tmp_path) -> None:
+    content = json.loads(labelled.read_text())
+    del content["data"][2]["video_path"]
+    labelled.write_text(json.dumps(content))
+    with pytest.raises(AudiotagError, match="clip 2"):
+        finetune("equiav", labelled, output=tmp_path / "run", options={**tiny, "mode": "multimodal"}, **QUICK)
