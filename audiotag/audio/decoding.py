@@ -5,6 +5,8 @@ libsndfile reads WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF and their relatives; P
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,14 +155,16 @@ def stream_audio(
 def _check_file(path: str | Path) -> Path:
     path = Path(path)
     try:
-        size = path.stat().st_size
+        status = path.stat()
     except FileNotFoundError as error:
         raise AudioError("the file does not exist", where=path, fix="Check the path.") from error
     except (OSError, ValueError) as error:  # a name too long, a null byte, no permission for the folder
         raise AudioError(f"the file cannot be reached: {error}", where=path, fix="Check the path.") from error
     if path.is_dir():
         raise AudioError("this is a folder, not a recording", where=path, fix="Name a file in it.")
-    if size == 0:
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioError("this is a pipe or device, not a file", where=path, fix="Write the sound into a file first.")
+    if status.st_size == 0:
         raise AudioError("the file is empty", where=path, fix="Copy or record it again.")
     return path
 
@@ -169,7 +173,7 @@ def _open(path: Path) -> soundfile.SoundFile | None:
     """Open a recording with libsndfile; None where PyAV has to read it."""
     try:
         header = check_complete(path)
-        sound = soundfile.SoundFile(path) if header.size_at is None else _EndlessSound(path, header.size_at)
+        sound = soundfile.SoundFile(_native(path)) if header.size_at is None else _EndlessSound(path, header.size_at)
     except soundfile.LibsndfileError as error:
         if path.suffix.lower() in CONTAINER_SUFFIXES:
             return None
@@ -187,6 +191,11 @@ def _open(path: Path) -> soundfile.SoundFile | None:
         sound.close()
         return None
     return sound
+
+
+def _native(path: Path) -> Path | bytes:
+    """The name as the system stores it: soundfile encodes text strictly, and names need not be valid text."""
+    return path if os.name == "nt" else os.fsencode(path)
 
 
 class _EndlessSound(soundfile.SoundFile):  # type: ignore[misc] # soundfile has no types

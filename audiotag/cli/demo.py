@@ -19,7 +19,7 @@ from audiotag.cli.options import device_option
     help="Where everything is written; what an earlier demo left there is replaced.",
 )
 @click.option("--clips", type=click.IntRange(min=64), default=320, show_default=True, help="Number of made-up clips.")
-@click.option("--epochs", type=click.IntRange(min=1), default=40, show_default=True, help="Passes over the clips.")
+@click.option("--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Passes over the clips.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @device_option
 def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:

@@ -77,6 +77,9 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
     help="Go on with the run in FOLDER, exactly; nothing else is needed.",
 )
 @labels_option
+@click.option(
+    "--previous-labels", metavar="CSV|NAME", help="Classes of the model that is started from, where it does not say."
+)
 @click.option("--format", "format_", metavar="NAME", help="Format of --train and --val (see `audiotag plugins list`).")
 @click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
 @click.option("--fold", type=int, help="Validate on this fold, learn from the others.")
@@ -117,6 +120,7 @@ def finetune(
     output: Path | None,
     resume: Path | None,
     labels: str | None,
+    previous_labels: str | None,
     format_: str | None,
     root: str | None,
     fold: int | None,
@@ -171,6 +175,7 @@ def finetune(
         weights=weights,
         options=options,
         labels=labels,
+        previous_labels=previous_labels,
         format=format_,
         root=root,
         fold=fold,

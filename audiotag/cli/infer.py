@@ -76,7 +76,12 @@ class _Threshold(click.ParamType[float | str]):
     type=click.IntRange(min=1),
     help="Most classes of a recording (or window) to report.  [default: 10 without a threshold, otherwise all]",
 )
-@click.option("--format", "format_", type=click.Choice(_FORMATS), help="Output format.  [default: table]")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(_FORMATS),
+    help="Output format.  [default: what the ending of --output tells, otherwise table]",
+)
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write; without it, print.")
 @click.option("--resume", is_flag=True, help="Keep what --output has (csv, jsonl) and add recordings it lacks.")
 @click.option(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from importlib import import_module
@@ -17,9 +19,17 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("audiotag.cli.evaluate:evaluate", "Measure a model on labelled clips."),
     "store": ("audiotag.cli.store:store", "A bounded store of labelled clips that a policy chooses."),
     "recipes": ("audiotag.cli.recipes:recipes", "Named settings for fine-tuning."),
+    "online": (
+        "audiotag.cli.online:online",
+        "Learn from a stream of clips, one by one, with a bounded store.",
+    ),
+    "labels": ("audiotag.cli.labels:labels", "The classes of a model: extend, reorder, leave out."),
     "models": ("audiotag.cli.models:models", "Known models: list, facts, weights, complexity."),
     "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
-    "demo": ("audiotag.cli.demo:demo", "Synthesise sounds, learn them, measure and tag: the whole job on made-up data."),
+    "demo": (
+        "audiotag.cli.demo:demo",
+        "The whole job on made-up data: synthesise sounds, learn, measure and tag.",
+    ),
     "x": ("audiotag.cli.extensions:extensions", "Commands of plugins: audiotag x GROUP NAME."),
 }
 """Verb → (module:command, the line that `audiotag --help` shows)."""
@@ -61,8 +71,28 @@ def main() -> None:
     """Tag sounds in recordings, teach a model new ones, and measure it."""
 
 
+def _prepare_streams() -> None:
+    """Make printing safe from names of files and classes, and from streams that the caller has closed."""
+    codecs.register_error("audiotag", _encode_anyhow)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed with >&-
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 # open until the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="audiotag")
+
+
+def _encode_anyhow(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Names that are not valid text come out as the bytes they are; what the encoding lacks, escaped."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeEncodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
 def run() -> None:
     """Run the command line; foreseen failures become one message and exit code 1."""
+    _prepare_streams()
     try:
         main(prog_name="audiotag")
     except AudiotagError as error:

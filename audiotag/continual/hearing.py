@@ -71,7 +71,7 @@ class Hearing:
             length = self._member.clip_seconds
             parts, seconds = [], 0.0
             for batch in self._engine.reader.windows(clip, length, length, 1):
-                parts.append(self._sample(batch.waveforms, None if batch.pictures is None else batch.pictures))
+                parts.append(self._sample(batch.waveforms, batch.pictures))
                 seconds = batch.offsets[-1]
             return self._scored(np.concatenate(parts), seconds)
         pieces = None
@@ -120,4 +120,5 @@ class Hearing:
             pieces = torch.from_numpy(sample).to(self._engine.device)
             logits = backbone.forward_head(pieces) if self.frozen else backbone(pieces)
             mean = logits.float().mean(dim=0, keepdim=True).cpu().numpy()
-        return scores_of(mean, self.model.single_label)[0]
+        scores: NDArray[np.float32] = scores_of(mean, self.model.single_label)[0]
+        return scores

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.reading import read_clips, sniff_format
 from audiotag.data.rows import split_labels
-from audiotag.errors import ManifestError
+from audiotag.errors import AudiotagError, ManifestError
 from audiotag.host import get_host
-from audiotag.inference.inputs import MANIFEST_SUFFIXES, find_clips
+from audiotag.inference.inputs import find_clips
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
 
@@ -41,11 +42,13 @@ class StreamClip:
         id: Its name, unique in the stream.
         sound: The recording, or samples.
         labels: Its classes (mids or display names), None or empty where nobody said.
+        problem: What is wrong with the line that named it; None where all is well.
     """
 
     id: str
     sound: Clip | Waveform
     labels: tuple[str, ...] | None = None
+    problem: AudiotagError | None = None
 
 
 def read_stream(
@@ -77,7 +80,7 @@ def read_stream(
     if path.is_dir() and format is None and not _has_class_folders(path):
         return [StreamClip(_relative(clip.path, path), clip) for clip in find_clips([path], root)], {}
     name = sniff_format(path) if format is None and path.exists() else format
-    options = {"labels_required": False} if name in ("json", "csv") else {}
+    options: dict[str, Any] = {"labels_required": False} if name in ("json", "csv") else {}
     found: ClipSet = read_clips(
         path, format=name, labels=labels, root=root, unknown_labels=unknown_labels, check_files=False, **options
     )
@@ -109,9 +112,8 @@ def stream_of_lines(lines: Iterable[str], labels: LabelSet, *, first: int = 0) -
         labels: The classes.
         first: Number of clips before the first line, for their names.
 
-    Raises:
-        ManifestError: A line is no such object.
-        LabelError: A class is unknown.
+    Yields:
+        A clip of each line; of a line that is wrong, one with a `StreamClip.problem`.
     """
     number = first
     for line in lines:
@@ -119,9 +121,13 @@ def stream_of_lines(lines: Iterable[str], labels: LabelSet, *, first: int = 0) -
         if not text:
             continue
         number += 1
-        yield _from_json(text, labels, number) if text.startswith("{") else StreamClip(
-            f"{text} #{number}", as_clip(text)
-        )
+        if not text.startswith("{"):
+            yield StreamClip(f"{text} #{number}", as_clip(text))
+            continue
+        try:
+            yield _from_json(text, labels, number)
+        except AudiotagError as error:
+            yield StreamClip(f"line {number}", as_clip(text), problem=error)
 
 
 def _from_json(text: str, labels: LabelSet, number: int) -> StreamClip:
@@ -129,7 +135,9 @@ def _from_json(text: str, labels: LabelSet, number: int) -> StreamClip:
     try:
         entry = json.loads(text)
     except ValueError as error:
-        raise ManifestError(f"the line is no JSON object: {error}", where=where, fix=f"It reads: {text[:80]}") from error
+        raise ManifestError(
+            f"the line is no JSON object: {error}", where=where, fix=f"It reads: {text[:80]}"
+        ) from error
     wav, named = entry.get("wav"), entry.get("labels") or []
     if not isinstance(wav, str) or not wav:
         raise ManifestError("the line names no recording", where=where, fix='Give {"wav": "door.wav", …}.')
@@ -146,8 +154,3 @@ def _from_json(text: str, labels: LabelSet, number: int) -> StreamClip:
     mids = tuple(labels[labels.index(name)].mid for name in named)
     clip = Clip(id=identity, path=Path(wav), start=float(times[0] or 0.0), stop=None if times[1] is None else times[1])
     return StreamClip(identity, clip, mids or None)
-
-
-def is_list(source: str | Path) -> bool:
-    """Whether *source* is a file that lists clips."""
-    return Path(source).suffix.lower() in MANIFEST_SUFFIXES

@@ -61,19 +61,19 @@ class ReplayMemory:
         if self._operation is not None:
             self._operation += 1
 
-    def added(self, clip_id: str, addition: Addition, target: Target, sample: Sample) -> None:
-        """The learner has offered a clip to the store."""
+    def added(self, clip_id: str, addition: Addition, target: Target, sample: Sample | None) -> None:
+        """The learner has offered a clip to the store; *sample* where it is what the stored file gives, bit for bit."""
         alone = self._operation is not None and addition.operation == self._operation + 1
         self._operation = addition.operation
         if not alone:
             # Somebody else has changed the store meanwhile, or nobody knows.
             self.refresh()
-        elif addition.stored:
+        else:
             for gone in addition.evicted:
                 self._entries.pop(gone, None)
-            clip = None if self._keep else self._store.clip(clip_id)
-            self._entries[clip_id] = _Entry(clip, target, None)
-        if addition.stored and self._keep and clip_id in self._entries:
+            if addition.stored:
+                self._entries[clip_id] = _Entry(None, target, None)
+        if self._keep and clip_id in self._entries:
             self._entries[clip_id].sample = sample
 
     def draw(self, count: int, generator: np.random.Generator, *, without: str) -> tuple[list[Sample], list[Target]]:

@@ -62,7 +62,8 @@ def _in_folder(folder: Path) -> Iterator[Clip]:
     found = False
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.suffix.lower() in AUDIO_SUFFIXES and path.is_file():
+        # A link that leads nowhere is a recording that is missing, and is to be reported.
+        if not hidden and path.suffix.lower() in AUDIO_SUFFIXES and (path.is_file() or not path.exists()):
             found = True
             yield as_clip(path)
     if not found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,13 @@ from audiotag.inference.writers import (
 )
 
 _DEFAULT_TOP = 10
+
+_ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".tsv": "tsv", ".parquet": "parquet"}
+
+
+def format_of(output: Path | None) -> str:
+    """The format that the ending of an output's name tells; a table for people where it tells none."""
+    return "table" if output is None else _ENDINGS.get(output.suffix.lower(), "table")
 
 
 class Listener(Protocol):
@@ -77,7 +85,8 @@ class InferRun:
             OptionError: They do not.
         """
         output: Path | None = settings["output"]
-        format = settings["format_"] or "table"
+        format = settings["format_"] or format_of(output)
+        _check_numbers(settings)
         about_events = [name for name in ("merge", "min_duration") if settings[name] is not None]
         if settings["per_window"]:
             mode = "windows"
@@ -242,6 +251,24 @@ class InferRun:
                 fix="Tune them with `audiotag evaluate`, or give a number as --threshold.",
             )
         return tagger.thresholds
+
+
+def _check_numbers(settings: dict[str, Any]) -> None:
+    """Refuse what cannot be before any model is loaded or output begun."""
+    for name, least_is_allowed in (("window", False), ("hop", False), ("merge", True), ("min_duration", True)):
+        value = settings[name]
+        if value is not None and not (0 < value < math.inf or (least_is_allowed and value == 0)):
+            least = "0 or more" if least_is_allowed else "more than 0"
+            raise OptionError(f"--{name.replace('_', '-')} is {value} s", fix=f"Give {least} seconds.")
+    window, hop = settings["window"], settings["hop"]
+    if window is not None and hop is not None and hop > window:
+        raise OptionError(
+            f"a hop of {hop} s leaves gaps between windows of {window} s",
+            fix="Take a hop at most as long as the window.",
+        )
+    threshold = settings["threshold"]
+    if isinstance(threshold, float) and not math.isfinite(threshold):
+        raise OptionError(f"--threshold is {threshold}", fix="Give a score from 0 to 1.")
 
 
 def _top_classes(events: list[Event], top: int | None) -> list[Event]:

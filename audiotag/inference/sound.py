@@ -112,7 +112,7 @@ class SoundReader:
         """
         if not self.hears:
             raise OptionError("a model that only sees has no windows over sound", where=clip.path)
-        if not window > 0 or not 0 < hop <= window:
+        if not 0 < window < float("inf") or not 0 < hop <= window:
             raise OptionError(
                 f"a hop of {hop} s does not fit a window of {window} s",
                 fix="Take a hop above 0 and at most as long as the window.",

@@ -217,7 +217,7 @@ class Tagger:
 
     def tag_files(
         self,
-        paths: Iterable[str | Path | Clip],
+        paths: str | Path | Clip | Iterable[str | Path | Clip],
         *,
         top: int | None = 10,
         threshold: ArrayLike | None = None,
@@ -228,7 +228,7 @@ class Tagger:
         """Tag many recordings; reading goes on in threads while the network computes.
 
         Args:
-            paths: Recordings, or clips of them; may be an iterator without end.
+            paths: Recordings, or clips of them, or only one; may be an iterator without end.
             top: How many classes of each at most; None for all.
             threshold: Least score, one for all or one for each class; None for no bound.
             batch_size: Clips computed at a time; None for `default_batch_size`.
@@ -242,6 +242,8 @@ class Tagger:
         Raises:
             OptionError: A setting cannot be.
         """
+        if isinstance(paths, str | Path | Clip):  # text would be taken for a list of letters
+            paths = [paths]
         if workers < 1:
             raise OptionError(f"workers is {workers}", fix="Give at least 1.")
         batch_size = self._batch_size(batch_size)

@@ -82,7 +82,9 @@ def per_class_thresholds(threshold: ArrayLike, classes: int) -> NDArray[np.float
         OptionError: The number of thresholds does not fit, or one is not a number.
     """
     values = np.asarray(threshold, dtype=np.float64)
-    if values.shape not in ((), (classes,)) or np.isnan(values).any():
+    if np.isnan(values).any():
+        raise OptionError("a threshold is NaN", fix="Give numbers.")
+    if values.shape not in ((), (classes,)):
         raise OptionError(
             f"thresholds of shape {values.shape} do not fit {classes} classes",
             fix="Give one number, or one for each class.",

@@ -9,6 +9,7 @@ from typing import Any
 from audiotag.errors import OptionError, PluginError, suggest
 from audiotag.host import get_host
 from audiotag.models.backbone import Backbone
+from audiotag.models.options import wrongly_typed
 from audiotag.plugin import BackboneSpec
 from audiotag.seeding import scoped_torch_rng
 
@@ -36,13 +37,13 @@ def create_backbone(
         num_classes = spec.num_classes
     if num_classes is None:
         raise OptionError("a fresh network needs a number of classes", where=spec.name, fix="Give num_classes.")
+    factory = host.resolve(spec)
+    merged = {**spec.options, **options, "num_classes": num_classes}
+    check_options(spec, factory, merged)
     if num_classes < 1:
         raise OptionError(f"num_classes is {num_classes}", where=spec.name, fix="Give at least 1.")
-    factory = host.resolve(spec)
-    merged = {**spec.options, **options}
-    check_options(spec, factory, merged)
     with scoped_torch_rng(seed, "parameters"):
-        backbone = factory(num_classes=num_classes, **merged)
+        backbone = factory(**merged)
     if not isinstance(backbone, Backbone):
         raise PluginError(
             f"the factory {spec.factory!r} returned {type(backbone).__name__}, not a Backbone",
@@ -52,17 +53,21 @@ def create_backbone(
 
 
 def check_options(spec: BackboneSpec, factory: Callable[..., Any], options: dict[str, Any]) -> None:
-    """Refuse options that the *factory* of *spec* does not take.
+    """Refuse options that the *factory* of *spec* does not take, or not with values of these types.
 
     Raises:
-        OptionError: With close matches and the list of options.
+        OptionError: With close matches and the list of options, or with the type that it takes.
     """
     parameters = inspect.signature(factory).parameters
+    wrong = wrongly_typed(factory, options)
+    if wrong is not None:
+        option, description = wrong
+        raise OptionError(f"the option {option!r} is {options[option]!r}", where=spec.name, fix=f"Give {description}.")
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     known = [option for option in parameters if option != "num_classes"]
     for option in options:
-        if option not in known:
+        if option not in parameters:
             advice = suggest(option, known) or ""
             raise OptionError(
                 f"there is no option {option!r}",

@@ -108,6 +108,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
 
 
 def _torch_load(path: Path) -> Any:
+    with path.open("rb") as file:
+        beginning = file.read(2)
+    if not beginning.startswith((b"PK", b"\x80")):  # PyTorch's archives, and its pickles from before 1.6
+        what = "is no PyTorch checkpoint" if beginning else "is empty"
+        raise CheckpointError(f"the file {what}", where=path, fix="Check the path, or download or copy it again.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

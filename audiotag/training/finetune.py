@@ -134,6 +134,8 @@ def run(
             where=folder,
             fix="Choose another --output, or go on with --resume.",
         )
+    if not Path(request.backbone).exists():
+        get_host().backbone(request.backbone)  # a misspelt name should be known before the clips are read
     every_clip = read_training_clips(request, reporter)
     train, val = split_clips(request, every_clip, chosen.seed, reporter)
     model, pretrained = starting_model(request, train.labels, chosen.seed)

@@ -12,7 +12,7 @@ import numpy as np
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.reading import read_clips
-from audiotag.errors import TrainingError
+from audiotag.errors import OptionError, TrainingError
 from audiotag.host import get_host
 from audiotag.labels import LabelChange, LabelSet, read_labels
 from audiotag.models.create import create_backbone
@@ -99,9 +99,19 @@ def starting_model(request: Request, labels: LabelSet, seed: int) -> tuple[Model
     name = request.backbone
     if request.weights is None and name in host.backbones and host.backbones[name].weights is None:
         spec = host.backbone(name)
+        if request.previous_labels is not None:
+            raise OptionError(
+                "a fresh network has no previous classes", where=name, fix="Give weights, or leave them out."
+            )
         fresh = create_backbone(name, len(labels), seed=seed, **request.options)
         return Model(fresh, spec, {**spec.options, **request.options}, labels, name), False
-    model = load_model(name, weights=request.weights, options=dict(request.options) or None, untrained_head=True)
+    model = load_model(
+        name,
+        weights=request.weights,
+        labels=request.previous_labels,
+        options=dict(request.options) or None,
+        untrained_head=True,
+    )
     return model, True
 
 

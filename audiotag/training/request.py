@@ -30,6 +30,8 @@ class Request:
         weights: A published file or checkpoint folder to start from.
         options: Settings of the backbone's family.
         labels: The classes: a CSV, a known list or a `LabelSet`; None takes those of the data.
+        previous_labels: The classes of the weights that are started from, where neither the registry nor a checkpoint
+            names them; rows of the head are carried over by mid.
         format: Format of `train` and `val`; None recognises it.
         root: Folder that relative paths start from.
         fold: Fold to validate on.
@@ -44,6 +46,7 @@ class Request:
     weights: str | Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     labels: str | Path | LabelSet | None = None
+    previous_labels: str | Path | LabelSet | None = None
     format: str | None = None
     root: str | Path | None = None
     fold: int | None = None
@@ -59,7 +62,7 @@ class Request:
     def save(self, folder: Path, settings: Mapping[str, Any]) -> None:
         """Keep the request, with the *settings* as they were asked for, in a run folder; paths become absolute."""
         plain = {one.name: getattr(self, one.name) for one in fields(self)}
-        for name in ("backbone", "train", "val", "weights", "labels", "root"):
+        for name in ("backbone", "train", "val", "weights", "labels", "previous_labels", "root"):
             value = plain[name]
             if isinstance(value, str | Path) and Path(value).exists():
                 plain[name] = str(Path(value).resolve())

@@ -1,0 +1,342 @@
+"""``audiotag online``: learn from a stream of clips as they come, with a bounded store."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from audiotag.cli.labels import print_change
+from audiotag.cli.online_benchmark import benchmark
+from audiotag.cli.options import device_option, labels_option, option_option, parse_options, weights_option
+from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.errors import LabelError
+
+if TYPE_CHECKING:
+    from audiotag.continual.listening import StreamClip
+    from audiotag.continual.online import OnlineEvent, OnlineLearner
+    from audiotag.continual.online_settings import OnlineSettings
+    from audiotag.continual.store import ClipStore
+    from audiotag.models.model import Model
+
+_SETTINGS: tuple[tuple[str, Any, str], ...] = (
+    ("replay", int, "Stored clips that each step learns from beside the new one.  [default: 16]"),
+    ("steps", int, "Steps for each labelled clip.  [default: 3]"),
+    ("loss", str, "Loss plugin.  [default: ce for single-label models, else bce]"),
+    ("optimiser", click.Choice(["adamw", "adam", "sgd"]), "Optimiser.  [default: adamw]"),
+    ("learning-rate", float, "Base rate.  [default: 1e-3, or 1e-4 for the whole network]"),
+    ("head-lr-ratio", float, "The head's rate as a multiple of the base rate.  [default: 1, or 5]"),
+    ("weight-decay", float, "Decay of weights.  [default: 1e-2, or 1e-4]"),
+    ("momentum", float, "Momentum of sgd.  [default: 0.9]"),
+    ("schedule", click.Choice(["constant", "cosine", "linear", "step"]), "How the rate changes.  [default: constant]"),
+    ("schedule-clips", int, "Labelled clips that the schedule runs over."),
+    ("warmup", int, "Labelled clips of warm-up.  [default: 0]"),
+    ("final-lr", float, "Factor of the rate at the end of the schedule.  [default: 0.01]"),
+    ("clip-grad-norm", float, "Largest norm of the gradient.  [default: no clipping]"),
+    ("pseudo-label", float, "Learn from clips without a label: classes scored at least this by the model or teacher."),
+    ("threshold", float, "Score from which a tag counts as observed.  [default: the model's tuned ones, or 0.5]"),
+    ("keep", click.Choice(["embedding", "audio"]), "What the store keeps.  [default: embedding, or audio]"),
+    ("checkpoint-every", int, "Clips between two checkpoints.  [default: 50]"),
+    ("seed", int, "Seed of everything random.  [default: 0]"),
+)
+"""Settings of `audiotag.continual.online_settings.OnlineSettings` as options: name, type, help."""
+
+
+def _settings_options(function: Any) -> Any:
+    for name, kind, text in reversed(_SETTINGS):
+        function = click.option(f"--{name}", type=kind, default=None, help=text)(function)
+    return function
+
+
+def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, Any]:
+    return parse_options(pairs)
+
+
+@click.group(invoke_without_command=True, short_help="Learn from a stream of clips, one by one, with a bounded store.")
+@click.option("--model", metavar="NAME|FOLDER", help="Model to start from: a name, or a run or checkpoint folder.")
+@weights_option
+@option_option
+@click.option(
+    "--previous-labels", metavar="CSV|NAME", help="Classes of the model that is started from, where it does not say."
+)
+@labels_option
+@click.option(
+    "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: as the model]"
+)
+@click.option(
+    "--store", "store_folder", type=click.Path(path_type=Path), metavar="STORE", help="Made by `audiotag store init`."
+)
+@click.option(
+    "--stream",
+    metavar="PATH|-",
+    help="Labelled list (JSON, CSV), folder of class folders or of recordings; - takes lines from the standard input.",
+)
+@click.option("--format", "format_", metavar="NAME", help="Format of the stream (see `audiotag plugins list`).")
+@click.option("--root", metavar="FOLDER", help="Folder that relative paths of the stream start from.")
+@click.option("--unknown-labels", type=click.Choice(["error", "skip"]), default="error", show_default=True)
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder: checkpoints go to FOLDER/last."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --output; where there is none, begin it.")
+@click.option("--teacher", metavar="NAME|FOLDER", help="Model that gives pseudo-labels, with --pseudo-label.")
+@click.option("--whole-network", is_flag=True, help="Let the whole network learn, not the head alone.")
+@click.option(
+    "--loss-option", "loss_options", multiple=True, metavar="KEY=VALUE", callback=_pairs, help="Option of the loss."
+)
+@_settings_options
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each clip.")
+@click.option("--quiet", is_flag=True, help="Print problems and totals only.")
+@click.pass_context
+def online(
+    context: click.Context,
+    /,
+    model: str | None,
+    weights: Path | None,
+    options: dict[str, Any],
+    previous_labels: str | None,
+    labels: str | None,
+    single_label: bool | None,
+    store_folder: Path | None,
+    stream: str | None,
+    format_: str | None,
+    root: str | None,
+    unknown_labels: str,
+    output: Path | None,
+    resume: bool,
+    teacher: str | None,
+    whole_network: bool,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Learn from a stream of clips, one by one, with a bounded store.
+
+    \b
+    audiotag online --model runs/home --store memory --stream evening.json --output runs/evening
+    tail -f heard.jsonl | audiotag online --model runs/home --store memory --stream - --output runs/live --resume
+
+    Each clip is tagged, counted, offered to the store where it has a label, and learnt from together with stored
+    clips. A line of the standard input is a path, or JSON: {"wav": "a.wav", "labels": ["Doorbell"], "id": "a"}; each
+    is answered by one line when store and model have done with it. SIGTERM and Ctrl-C stop after the current clip;
+    --resume goes on there, with the same model as without the stop.
+    """  # noqa: D301
+    if context.invoked_subcommand is not None:
+        return
+    needed = {"--store": store_folder, "--stream": stream, "--output": output}
+    missing = [name for name, value in needed.items() if value is None]
+    if missing:
+        raise click.UsageError(f"Missing {', '.join(missing)}.")
+    assert store_folder is not None and stream is not None and output is not None
+    from audiotag.continual.listening import read_stream, stream_of_lines
+    from audiotag.continual.online import has_checkpoint
+    from audiotag.continual.store import ClipStore
+    from audiotag.inference.member import choose_device
+    from audiotag.inference.tagger import load
+    from audiotag.labels import read_labels
+
+    warn_failed_plugins()
+    given = {name: value for name, value in settings.items() if value not in (None, {})}
+    if whole_network:
+        given["freeze_backbone"] = False
+    if teacher is not None and "pseudo_label" not in given:
+        raise click.UsageError("--teacher needs --pseudo-label, the confidence from which it is believed.")
+    live = stream == "-"
+    signals = _StopSignals()
+    with ClipStore(store_folder) as store, signals:
+        common = {
+            "device": str(choose_device(device)),
+            "teacher": None if teacher is None else load(teacher, device=device),
+        }
+        if resume and has_checkpoint(output):
+            learner = _resumed(output, store, given, not live, common)
+            if labels is not None and read_labels(labels).mids != learner.model.labels.mids:
+                raise LabelError(
+                    "--labels differs from the classes of the run",
+                    where=output,
+                    fix=f"Begin a new run: --model {output} --labels … and another --output.",
+                )
+            click.echo(f"Going on after clip {learner.position}", err=True)
+        else:
+            if model is None:
+                raise click.UsageError("Missing --model.")
+            started = _starting_model(model, weights, options, previous_labels, labels, single_label, given)
+            learner = _begun(started, store, given, output, common)
+        classes = learner.model.labels
+        clips: Iterator[StreamClip]
+        if live:
+            clips = stream_of_lines(signals.lines(sys.stdin), classes, first=learner.position)
+        else:
+            found, skipped = read_stream(stream, classes, format=format_, root=root, unknown_labels=unknown_labels)
+            for label, count in skipped.items():
+                click.echo(f"Warning: the model has no class {label!r}; left out of {count} clips", err=True)
+            clips = iter(found[learner.position :])
+        counts = {"clips": 0, "learnt": 0, "stored": 0, "failed": 0}
+        for event in learner.run(clips, stop=lambda: signals.number is not None):
+            counts["clips"] += 1
+            counts["learnt"] += event.loss is not None
+            counts["stored"] += event.addition is not None and event.addition.stored
+            counts["failed"] += event.error is not None
+            _print(event, as_json, quiet)
+        learner.save()
+        click.echo(
+            f"{counts['clips']} clips: {counts['learnt']} learnt, {counts['stored']} stored; "
+            f"{len(store)} in the store, the model in {output / 'last'}",
+            err=True,
+        )
+    if signals.number is not None:
+        click.echo(f"Stopped after clip {learner.position}; go on with --resume", err=True)
+        sys.exit(128 + signals.number)
+    if counts["failed"]:
+        click.echo(f"{counts['failed']} clips had problems", err=True)
+        sys.exit(1)
+
+
+online.add_command(benchmark)
+
+
+def _settings(given: dict[str, Any]) -> OnlineSettings:
+    from audiotag.continual.online_settings import OnlineSettings
+
+    return OnlineSettings(**given)
+
+
+def _starting_model(
+    name: str,
+    weights: Path | None,
+    options: dict[str, Any],
+    previous_labels: str | None,
+    labels: str | None,
+    single_label: bool | None,
+    given: dict[str, Any],
+) -> Model:
+    from audiotag.labels import read_labels
+    from audiotag.models.heads import change_classes
+    from audiotag.models.loading import load_model
+
+    model = load_model(name, weights=weights, labels=previous_labels, options=options or None)
+    if single_label is not None:
+        model.single_label = single_label
+    if labels is not None:
+        old = model.labels
+        new = read_labels(labels)
+        change = change_classes(model, new, seed=given.get("seed", 0))
+        print_change(old, new, change, err=True)
+        click.echo(f"Classes: {change}", err=True)
+        if not change.kept:
+            click.echo("Warning: no class of the model is kept; the head starts anew", err=True)
+    return model
+
+
+def _begun(
+    model: Model, store: ClipStore, given: dict[str, Any], output: Path, common: dict[str, Any]
+) -> OnlineLearner:
+    from audiotag.continual.online import OnlineLearner
+
+    return OnlineLearner(model, store, _settings(given), folder=output, **common)
+
+
+def _resumed(
+    output: Path, store: ClipStore, given: dict[str, Any], rewinds: bool, common: dict[str, Any]
+) -> OnlineLearner:
+    from audiotag.continual.online import OnlineLearner
+
+    settings = _settings(given) if given else None
+    return OnlineLearner.resume(output, store, settings, rewinds=rewinds, **common)
+
+
+def _print(event: OnlineEvent, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        import json
+
+        click.echo(json.dumps(_plain(event), ensure_ascii=False))
+    elif event.error is not None:
+        click.echo(f"{event.position} {event.id}: {event.error}", err=True)
+    elif not quiet:
+        click.echo(_line(event))
+
+
+def _line(event: OnlineEvent) -> str:
+    parts = [] if event.tags is None else [", ".join(f"{name} {score:.2f}" for name, score in list(event.tags)[:3])]
+    if event.labels:
+        who = "" if event.label_source == "given" else f" (by the {event.label_source})"
+        parts.append(f"label {', '.join(event.labels)}{who}")
+    if event.addition is not None:
+        gone = f", in the place of {', '.join(event.addition.evicted)}" if event.addition.evicted else ""
+        parts.append(f"{'stored' if event.addition.stored else 'not stored'}: {event.addition.reason}{gone}")
+    elif event.offered_before:
+        parts.append("offered before")
+    if event.loss is not None:
+        parts.append(f"loss {event.loss:.3f} with {event.replayed} replayed")
+    return f"{event.position} {event.id}: {' | '.join(parts)}"
+
+
+def _plain(event: OnlineEvent) -> dict[str, Any]:
+    addition = event.addition
+    tags = [] if event.tags is None else [{"label": name, "score": round(score, 6)} for name, score in event.tags]
+    return {
+        "position": event.position,
+        "id": event.id,
+        "seconds": event.seconds,
+        "tags": tags,
+        "labels": list(event.labels),
+        "label_source": event.label_source,
+        "stored": None if addition is None else addition.stored,
+        "evicted": [] if addition is None else list(addition.evicted),
+        "reason": None if addition is None else addition.reason,
+        "offered_before": event.offered_before,
+        "loss": event.loss,
+        "replayed": event.replayed,
+        "error": None if event.error is None else str(event.error),
+    }
+
+
+class _StopWaiting(BaseException):
+    """Ends the wait for the next line."""
+
+
+class _StopSignals:
+    """While it is open, SIGTERM and SIGINT are noted, and end a wait for input.
+
+    Attributes:
+        number: The signal that came, None before one does.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._waiting = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _StopSignals:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        if self._waiting:
+            raise _StopWaiting
+
+    def lines(self, file: IO[str]) -> Iterator[str]:
+        """The lines of *file* until a signal comes. A line that had just come in then has not been answered."""
+        while True:
+            try:
+                self._waiting = True
+                line = "" if self.number is not None else file.readline()
+            except _StopWaiting:
+                return
+            finally:
+                self._waiting = False
+            if not line:
+                return
+            yield line

@@ -1,0 +1,180 @@
+"""``audiotag online benchmark``: does on-line learning remember?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiotag.cli.columns import print_columns
+from audiotag.cli.options import device_option, echo_json, labels_option, option_option, parse_options, weights_option
+from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.errors import OptionError
+
+if TYPE_CHECKING:
+    from audiotag.continual.benchmark import OnlineBenchmark
+    from audiotag.continual.simulation import Contender
+
+
+@click.command()
+@click.option("--model", required=True, metavar="NAME|FOLDER", help="Model whose frozen backbone hears the clips.")
+@weights_option
+@option_option
+@click.option("--data", required=True, metavar="PATH", help="Labelled clips with folds (or give --test).")
+@click.option("--test", metavar="PATH", help="Clips to measure on.")
+@click.option("--test-fold", type=int, help="Fold to measure on; the others are the stream.")
+@click.option("--format", "format_", metavar="NAME", help="Format of the clips (see `audiotag plugins list`).")
+@labels_option
+@click.option(
+    "--task", "tasks", multiple=True, metavar="CLASS,CLASS,...", help="Classes of a task; repeat for each, in order."
+)
+@click.option(
+    "--classes-per-task", type=int, default=2, show_default=True, help="Without --task: dealt anew for each seed."
+)
+@click.option("--mixtures", is_flag=True, help="Multi-label: the stream and the test are mixtures of two clips.")
+@click.option("--capacity", type=click.IntRange(0), default=40, show_default=True, help="Places in the store.")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="NAME[:KEY=VALUE,...]",
+    help="Policy to compare; may be repeated.  [default: all six]",
+)
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Number of runs.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first run; the next have the next.")
+@click.option("--replay", type=int, default=None, help="Stored clips in a step.  [default: 16]")
+@click.option("--steps", type=int, default=None, help="Steps for each clip.  [default: 3]")
+@click.option("--learning-rate", type=float, default=None, help="Rate.  [default: 1e-3]")
+@click.option("--loss", default=None, help="Loss plugin.  [default: ce, or bce for several classes a clip]")
+@click.option("--optimiser", type=click.Choice(["adamw", "adam", "sgd"]), default=None, help="[default: adamw]")
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Write runs.csv, summary.csv and scores.csv."
+)
+@click.option("--plots", type=click.Choice(["png", "svg"]), help="Draw scores and forgetting, into --output.")
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def benchmark(
+    model: str,
+    weights: Path | None,
+    options: dict[str, Any],
+    data: str,
+    test: str | None,
+    test_fold: int | None,
+    format_: str | None,
+    labels: str | None,
+    tasks: tuple[str, ...],
+    classes_per_task: int,
+    mixtures: bool,
+    capacity: int,
+    policies: tuple[str, ...],
+    seeds: int,
+    seed: int,
+    output: Path | None,
+    plots: str | None,
+    device: str,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Learn a class-incremental stream on-line with each storage policy, and measure what is forgotten.
+
+    \b
+    audiotag online benchmark --model mn04_as --data esc10.csv --test-fold 4 --output report --plots png
+
+    The stream brings task after task, each with classes of its own, every clip once. After each task the model is
+    measured on the classes so far. Prints mean and standard deviation over the seeds after the last task: average
+    score, forgetting from best, backward transfer, classes with a stored clip.
+    """  # noqa: D301
+    from dataclasses import replace
+
+    from audiotag.continual import benchmark as bench
+    from audiotag.continual.online_settings import OnlineSettings
+    from audiotag.data.reading import read_clips
+    from audiotag.inference.member import choose_device
+    from audiotag.models.heads import change_classes
+    from audiotag.models.loading import load_model
+
+    warn_failed_plugins()
+    if (test is None) == (test_fold is None):
+        raise OptionError("the clips to measure on are not named, or twice", fix="Give --test or --test-fold.")
+    if plots is not None and output is None:
+        raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
+    where = str(choose_device(device))
+    everything = read_clips(data, format=format_, labels=labels)
+    if test_fold is not None:
+        train, held_out = everything.split_fold(test_fold)
+    else:
+        assert test is not None
+        train, held_out = everything, read_clips(test, format=format_, labels=everything.labels)
+    loaded = load_model(model, weights=weights, options=options or None)
+    change_classes(loaded, train.labels)
+    loaded.single_label = train.single_label and not mixtures
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    def dealt(generator: Any) -> Any:
+        if tasks:
+            return bench.named_tasks([text.split(",") for text in tasks], train.labels)
+        return bench.deal_tasks(len(train.labels), classes_per_task, generator)
+
+    if mixtures:
+        sounds: dict[str, Any] = {}
+
+        def streams(generator: Any) -> bench.TaskStream:
+            say("Mixing and hearing clips")
+            return bench.mixture_stream(
+                loaded, train, held_out, dealt(generator), generator, device=where, cache=sounds
+            )
+    else:
+        heard = bench.hear_clips(loaded, train, device=where, progress=say)
+        heard_test = bench.hear_clips(loaded, held_out, device=where, progress=say)
+
+        def streams(generator: Any) -> bench.TaskStream:
+            return bench.clip_stream(heard, heard_test, dealt(generator), generator)
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    result = bench.run_benchmark(
+        loaded,
+        streams,
+        contenders=[_contender(text) for text in policies] or bench.CONTENDERS,
+        capacity=capacity,
+        seeds=range(seed, seed + seeds),
+        settings=replace(OnlineSettings(), **given),
+        progress=say,
+    )
+    if output is not None:
+        result.write(output)
+        if plots is not None:
+            from audiotag.continual.benchmark_plots import plot_benchmark
+
+            plot_benchmark(result, output / f"benchmark.{plots}")
+    _show(result, as_json)
+
+
+def _contender(text: str) -> Contender:
+    from audiotag.continual.simulation import Contender
+
+    name, _, pairs = text.partition(":")
+    return Contender(name, parse_options([pair for pair in pairs.split(",") if pair]))
+
+
+def _show(result: OnlineBenchmark, as_json: bool) -> None:
+    summary = result.summary()
+    if as_json:
+        echo_json({"measure": result.measure, "policies": summary.to_dict(orient="records")})
+        return
+    columns = {
+        f"AVERAGE {result.measure.upper()}": "average_score",
+        "FORGETTING": "forgetting_from_best",
+        "BACKWARD TRANSFER": "backward_transfer",
+        "CLASSES RETAINED": "classes_retained",
+    }
+    rows = []
+    for _, row in summary.iterrows():
+        cells = [
+            f"{row[name]:.1f}" if name == "classes_retained" else f"{row[name]:.3f} ± {row[f'{name}_deviation']:.3f}"
+            for name in columns.values()
+        ]
+        rows.append((*cells, str(row["policy"])))
+    print_columns((*columns, "POLICY"), rows, right=tuple(columns))

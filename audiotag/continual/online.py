@@ -1,0 +1,395 @@
+"""The on-line learner: it tags each clip of a stream, keeps what the store's policy wants, and learns step by step."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.continual.hearing import Heard, Hearing
+from audiotag.continual.listening import StreamClip, Waveform
+from audiotag.continual.memory import ReplayMemory, Target, multi_hot
+from audiotag.continual.online_settings import OnlineSettings
+from audiotag.continual.stepping import OnlineTraining, Sample
+from audiotag.continual.store import Addition, ClipStore, Payload, StoredClip
+from audiotag.data.clips import Clip
+from audiotag.errors import AudioError, AudiotagError, CheckpointError, OptionError, StoreError, TrainingError
+from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
+from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
+from audiotag.models.checkpoint import find_checkpoint, load_checkpoint, load_training_state, save_checkpoint
+from audiotag.models.embeddings import backbone_fingerprint
+from audiotag.models.model import Model
+from audiotag.seeding import numpy_generator
+
+LabelSource = Literal["given", "model", "teacher"]
+
+_FINGERPRINT = "online embeddings"
+"""Note of a store: the fingerprint of the backbone that made the embeddings in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class OnlineEvent:
+    """What the learner did with one clip.
+
+    Attributes:
+        position: Number of the clip in the stream, counted from 1.
+        id: Its name.
+        seconds: Its length.
+        tags: What the model heard before it learnt from the clip, the highest first.
+        labels: Display names of the classes learnt, empty where there was no label.
+        label_source: Who gave them: somebody, the model itself, a teacher; None where nobody did.
+        addition: What the store did with it; None where it was not offered.
+        offered_before: True where it was offered before the run was interrupted, or is in the store already.
+        loss: Loss of the first step; None where none was taken.
+        replayed: Stored clips in the first step.
+        error: Why the clip could not be read or stored; None where all went well.
+    """
+
+    position: int
+    id: str
+    seconds: float = 0.0
+    tags: Tags | None = None
+    labels: tuple[str, ...] = ()
+    label_source: LabelSource | None = None
+    addition: Addition | None = None
+    offered_before: bool = False
+    loss: float | None = None
+    replayed: int = 0
+    error: AudiotagError | None = None
+
+
+class OnlineLearner:
+    """A model that learns from a stream, clip by clip, with a bounded store.
+
+    For each clip: the model tags it; the observed distribution counts its label, or the model's tags where it has
+    none; a clip with a label is offered to the store; and the model takes a few steps on it and on stored clips drawn
+    anew. With a frozen backbone the network runs once for each clip, for the tags and for what the head learns from.
+
+    **Stopping and going on.** A checkpoint holds the model, the optimiser and the position in the stream; all
+    randomness is derived from the seed and the position. A run that was stopped between two clips goes on as if it
+    had not been, bit for bit. After ``kill -9`` the model goes on from the last checkpoint and learns the clips since
+    then again. The store is ahead of it by these clips; it noted the position together with each of them, so none is
+    offered twice and none is left out. Only replay may differ then, because it draws from the store as it is now:
+    with ``checkpoint_every=1`` it does not, and the model is the same bit for bit here too.
+
+    Args:
+        model: What learns, in place. Its classes are appended to those of the store where it lacks some.
+        store: The store; other processes may add clips to it meanwhile.
+        settings: How to learn.
+        folder: Where checkpoints go (``folder / "last"``); None for none.
+        device: Where to compute.
+        teacher: A model that gives pseudo-labels in the learner's place.
+
+    Attributes:
+        model: The model.
+        position: Clips of the stream that are done.
+
+    Raises:
+        OptionError: The settings do not suit the model.
+        StoreError: The store holds embeddings of another backbone.
+        CheckpointError: *folder* holds a checkpoint already, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        store: ClipStore,
+        settings: OnlineSettings | None = None,
+        *,
+        folder: str | Path | None = None,
+        device: str = "cpu",
+        teacher: Tagger | None = None,
+    ) -> None:
+        self._start(model, store, settings or OnlineSettings(), folder, device, teacher)
+        self._run = uuid.uuid4().hex
+        self.position = 0
+        self._offered = 0
+        self._last_id: str | None = None
+        if self._folder is not None:
+            if has_checkpoint(self._folder):
+                raise CheckpointError(
+                    "there is a run here already", where=self._folder, fix="Go on with it (--resume), or name another."
+                )
+            model.name = self._folder.name
+            self.save()
+
+    @classmethod
+    def resume(
+        cls,
+        folder: str | Path,
+        store: ClipStore,
+        settings: OnlineSettings | None = None,
+        *,
+        device: str = "cpu",
+        teacher: Tagger | None = None,
+        rewinds: bool = True,
+    ) -> OnlineLearner:
+        """Go on with the run in *folder*.
+
+        Args:
+            folder: Where the run keeps its checkpoints.
+            store: The store of the run.
+            settings: As they were; ``checkpoint_every`` may differ. None takes those of the run.
+            device: Where to compute.
+            teacher: As it was.
+            rewinds: Whether the stream can be heard again from any position. Otherwise the clips after the checkpoint
+                that were offered to the store are not learnt again, except by replay.
+
+        Raises:
+            CheckpointError: There is no run.
+            TrainingError: The settings are not those of the run.
+        """
+        place = Path(folder) / "last"
+        model = load_checkpoint(place)
+        state = load_training_state(place).get("online")
+        if not isinstance(state, dict):
+            raise CheckpointError("the checkpoint is of another kind of training", where=place)
+        before = OnlineSettings(**{**state["settings"], "betas": tuple(state["settings"]["betas"])})
+        chosen = before if settings is None else settings.resolved(single_label=model.single_label)
+        old, new = before.to_dict(), chosen.to_dict()
+        changed = sorted(name for name in old if name != "checkpoint_every" and old[name] != new[name])
+        if changed:
+            raise TrainingError(
+                f"the run cannot go on: {', '.join(changed)} differ from what it began with",
+                where=folder,
+                fix="Use the same settings, or begin a new run from its checkpoint.",
+            )
+        learner = cls.__new__(cls)
+        learner._start(model, store, chosen, folder, device, teacher)
+        learner._training.load_state_dict(state["training"])
+        learner._run = state["run"]
+        learner.position = int(state["position"])
+        noted = store.note(learner._note_key) or {"position": 0, "id": None}
+        learner._offered = int(noted["position"])
+        learner._last_id = noted["id"]
+        if not rewinds:
+            learner.position = max(learner.position, learner._offered)
+        return learner
+
+    def _start(
+        self,
+        model: Model,
+        store: ClipStore,
+        settings: OnlineSettings,
+        folder: str | Path | None,
+        device: str,
+        teacher: Tagger | None,
+    ) -> None:
+        self.model, self._store, self._teacher = model, store, teacher
+        self._settings = settings.resolved(single_label=model.single_label)
+        self._folder = None if folder is None else Path(folder)
+        self._hearing = Hearing(model, device, frozen=self._settings.freeze_backbone)
+        self._training = OnlineTraining(model, self._settings)
+        self._notes: dict[str, Any] = {}
+        self._check_embeddings(backbone_fingerprint(model) if self._settings.freeze_backbone else None)
+        if teacher is not None:
+            self._teacher_columns = model.labels.positions_in(teacher.labels)
+            if not any(column is not None for column in self._teacher_columns):
+                raise OptionError("the teacher knows no class of the model", where=teacher.name, fix="Take another.")
+        tuned = DEFAULT_THRESHOLD if model.thresholds is None else model.thresholds
+        threshold = tuned if self._settings.threshold is None else self._settings.threshold
+        self._thresholds = per_class_thresholds(threshold, len(model.labels))
+        store.extend_labels(model.labels)
+        self._memory = ReplayMemory(store, model.labels, self._recall, keep=self._settings.freeze_backbone)
+
+    def _check_embeddings(self, fingerprint: str | None) -> None:
+        """Refuse a store with embeddings that another backbone made, or any where the whole network learns."""
+        noted = self._store.note(_FINGERPRINT)
+        if (fingerprint is None or noted not in (None, fingerprint)) and any(
+            clip.kind == "embedding" for clip in self._store
+        ):
+            what = "a backbone that learns cannot use" if fingerprint is None else "another backbone made"
+            raise StoreError(
+                f"the store holds embeddings, which {what}",
+                where=self._store.folder,
+                fix="Take a new store, or one of audio, which any model can learn from.",
+            )
+        if self._settings.keep == "embedding":
+            self._notes[_FINGERPRINT] = fingerprint
+
+    @property
+    def _note_key(self) -> str:
+        return f"online {self._run}"
+
+    def run(self, stream: Iterable[StreamClip], *, stop: Callable[[], bool] = lambda: False) -> Iterator[OnlineEvent]:
+        """Work through a stream, from the clip after `position` on; checkpoints are written on the way and at the end.
+
+        Args:
+            stream: The clips that come next.
+            stop: Asked after each clip; True ends the run, which can be gone on with.
+
+        Yields:
+            What was done with each clip.
+
+        Raises:
+            StoreError: The store cannot be written (a full disk); the clip can be heard again.
+            TrainingError: The loss is not finite.
+        """
+        saved = self.position
+        try:
+            for clip in stream:
+                yield self.hear(clip)
+                if self.position - saved >= self._settings.checkpoint_every:
+                    self.save()
+                    saved = self.position
+                if stop():
+                    break
+        except GeneratorExit:  # the caller has seen enough; every clip begun is done
+            if self.position > saved:
+                self.save()
+            raise
+        if self.position > saved:
+            self.save()
+
+    def hear(self, clip: StreamClip) -> OnlineEvent:
+        """Tag the next clip of the stream, offer it to the store, and learn from it; see the class.
+
+        A clip that cannot be read, or is larger than the store, is passed over; the event says why.
+
+        Raises:
+            LabelError: The clip has a class that the model lacks.
+            StoreError: The store cannot be written.
+            TrainingError: The loss is not finite.
+        """
+        position = self.position + 1
+        if clip.problem is not None:
+            self.position = position
+            return OnlineEvent(position, clip.id, error=clip.problem)
+        columns = [self.model.labels.index(label) for label in clip.labels or ()]
+        try:
+            heard, teacher_scores = self._listen(clip)
+        except AudioError as unreadable:
+            self.position = position
+            return OnlineEvent(position, clip.id, error=unreadable)
+        tags = select_tags(heard.scores, self.model.labels, top=5)
+        source: LabelSource | None = "given" if columns else None
+        if not columns and self._settings.pseudo_label is not None:
+            columns = self._confident(heard.scores if teacher_scores is None else teacher_scores)
+            source = None if not columns else "model" if teacher_scores is None else "teacher"
+        addition: Addition | None = None
+        error: AudiotagError | None = None
+        again, loss, replayed = False, None, 0
+        if columns:
+            target = multi_hot(columns, len(self.model.labels))
+            again = position <= self._offered or clip.id == self._last_id or clip.id in self._store
+            if not again:
+                try:
+                    addition = self._offer(clip, heard, columns, target, position)
+                except (AudioError, OptionError) as refusal:
+                    error = refusal
+            loss, replayed = self._learn(heard.sample, target, clip.id)
+        elif position > self._offered:
+            self._observe(heard)
+        self.position = position
+        names = tuple(self.model.labels.names[column] for column in columns)
+        return OnlineEvent(
+            position, clip.id, heard.seconds, tags, names, source, addition, again, loss, replayed, error
+        )
+
+    def _listen(self, clip: StreamClip) -> tuple[Heard, NDArray[np.float32] | None]:
+        sound = clip.sound
+        if isinstance(sound, Waveform):
+            heard = self._hearing.hear_waveform(sound.samples, sound.sample_rate)
+        else:
+            heard = self._hearing.hear(sound)
+        if self._teacher is None or clip.labels:
+            return heard, None
+        if isinstance(sound, Waveform):
+            scores = self._teacher.scores(sound.samples, sound.sample_rate)[0]
+        else:
+            (result,) = self._teacher.tag_files([sound], workers=1)
+            result.unwrap()
+            assert result.scores is not None  # unwrap would have raised
+            scores = result.scores
+        mapped = np.zeros(len(self.model.labels), dtype=np.float32)
+        for column, source in enumerate(self._teacher_columns):
+            if source is not None:
+                mapped[column] = scores[source]
+        return heard, mapped
+
+    def _confident(self, scores: NDArray[np.float32]) -> list[int]:
+        confidence = self._settings.pseudo_label or 1.0
+        if self.model.single_label:
+            best = int(scores.argmax())
+            return [best] if scores[best] >= confidence else []
+        return [int(column) for column in np.flatnonzero(scores >= confidence)]
+
+    def _observe(self, heard: Heard) -> None:
+        """Count the model's tags of a clip without a label."""
+        if self.model.single_label:
+            columns = [int(heard.scores.argmax())]
+        else:
+            columns = [int(column) for column in np.flatnonzero(heard.scores >= self._thresholds)]
+        if columns:
+            self._store.observe([self.model.labels.mids[column] for column in columns])
+            self._memory.observed()
+
+    def _offer(self, clip: StreamClip, heard: Heard, columns: list[int], target: Target, position: int) -> Addition:
+        sound = clip.sound
+        # A cut is kept as 24-bit FLAC; what is replayed must be the same now and after a restart.
+        exact = self._settings.keep == "embedding" or (
+            isinstance(sound, Clip) and not sound.start and sound.stop is None
+        )
+        if self._settings.keep == "embedding":
+            payload = Payload.from_embedding(heard.sample)
+        elif isinstance(sound, Waveform):
+            payload = Payload.from_waveform(sound.samples, sound.sample_rate)
+        else:
+            payload = Payload.from_file(sound.path, start=sound.start, stop=sound.stop)
+        addition = self._store.add(
+            clip.id,
+            payload,
+            [self.model.labels.mids[column] for column in columns],
+            source=str(sound.path) if isinstance(sound, Clip) else "",
+            notes={**self._notes, self._note_key: {"position": position, "id": clip.id}},
+        )
+        self._memory.added(clip.id, addition, target, heard.sample if exact else None)
+        return addition
+
+    def _learn(self, sample: Sample, target: Target, clip_id: str) -> tuple[float | None, int]:
+        loss, replayed = None, 0
+        for step in range(self._settings.steps):
+            samples, targets = [sample], [target]
+            if self._settings.replay:
+                draws = numpy_generator(self._settings.seed, "replay", self._training.learned, step)
+                stored = self._memory.draw(self._settings.replay, draws, without=clip_id)
+                samples, targets = samples + stored[0], targets + stored[1]
+            value = self._training.learn(samples, np.stack(targets), step)
+            if step == 0:
+                loss, replayed = value, len(samples) - 1
+        self._training.learned += 1
+        return loss, replayed
+
+    def _recall(self, clip: StoredClip) -> Sample:
+        if clip.kind == "embedding":
+            embedding: Sample = clip.embedding().astype(np.float32, copy=False)
+            return embedding
+        return self._hearing.hear(Clip(id=clip.id, path=clip.path)).sample
+
+    def save(self) -> None:
+        """Write a checkpoint, atomically; without a folder nothing happens."""
+        if self._folder is None:
+            return
+        settings = self._settings.to_dict()
+        self.model.metadata["online"] = {"position": self.position, "settings": settings}
+        state = {
+            "run": self._run,
+            "position": self.position,
+            "settings": settings,
+            "training": self._training.state_dict(),
+        }
+        save_checkpoint(self._folder / "last", self.model, training_state={"online": state})
+
+
+def has_checkpoint(folder: str | Path) -> bool:
+    """Whether a run in *folder* could be gone on with."""
+    try:
+        find_checkpoint(Path(folder) / "last")
+    except CheckpointError:
+        return False
+    return True

@@ -1,0 +1,202 @@
+"""``audiotag online`` and ``audiotag online benchmark``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from click.testing import CliRunner
+
+from audiotag.cli.main import main
+from audiotag.continual.store import ClipStore
+from audiotag.errors import LabelError
+from audiotag.host import get_host
+from audiotag.labels import LabelSet
+from audiotag.models.checkpoint import load_checkpoint, save_checkpoint
+from audiotag.models.create import create_backbone
+from audiotag.models.model import Model
+
+RATE = 8000
+
+
+def run(*arguments, code=0, text=None):
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments], input=text)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done
+
+
+@pytest.fixture
+def home(tiny, tmp_path):
+    """A model of two classes, a store, and a list of twelve tones, every fourth without a label."""
+    labels = LabelSet.from_names(["low", "high"])
+    backbone = create_backbone("tiny", 2).eval()
+    save_checkpoint(tmp_path / "model", Model(backbone, get_host().backbone("tiny"), {}, labels, "tiny"))
+    generator = np.random.default_rng(0)
+    entries = []
+    for number in range(12):
+        time = np.arange(RATE // 4) / RATE
+        wave = 0.5 * np.sin(2 * np.pi * (150, 3000)[number % 2] * time) + 0.05 * generator.standard_normal(len(time))
+        soundfile.write(tmp_path / f"{number}.wav", wave, RATE)
+        entry = {"video_id": f"clip {number}", "wav": f"{number}.wav"}
+        entries.append(entry if number % 4 == 3 else {**entry, "labels": ("low", "high")[number % 2]})
+    (tmp_path / "list.json").write_text(json.dumps({"data": entries}))
+    ClipStore.create(tmp_path / "store", labels, policy="reservoir", capacity=4).close()
+    return tmp_path
+
+
+def common(home, store="store", output="run", *more):
+    return ("online", "--model", home / "model", "--store", home / store, "--output", home / output,
+            "--device", "cpu", "--replay", 3, *more)  # fmt: skip
+
+
+def same(one, two):
+    one, two = (load_checkpoint(path).backbone.state_dict() for path in (one, two))
+    return all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_list_is_learnt_and_each_clip_is_answered(home):
+    done = run(*common(home), "--stream", home / "list.json")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 12
+    assert lines[0].startswith("1 clip 0: ") and "label low | stored: there was room | loss" in lines[0]
+    assert "label" not in lines[3] and "loss" not in lines[3]
+    assert "12 clips: 9 learnt" in done.stderr
+    assert load_checkpoint(home / "run").metadata["online"]["position"] == 12
+    with ClipStore(home / "store") as store:
+        assert store.offers == 9 and len(store) == 4
+
+
+def test_lines_are_answered_as_json(home):
+    lines = [
+        str(home / "0.wav"),
+        json.dumps({"wav": str(home / "1.wav"), "labels": ["high"], "id": "door"}),
+        json.dumps({"wav": str(home / "none.wav"), "labels": ["high"]}),
+        json.dumps({"wav": str(home / "1.wav"), "labels": ["unheard of"]}),
+    ]
+    arguments = (*common(home), "--stream", "-", "--json")
+    done = run(*arguments, text="\n".join(lines), code=1)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["position"] for event in events] == [1, 2, 3, 4]
+    assert events[0]["labels"] == [] and len(events[0]["tags"]) == 2
+    assert events[1]["id"] == "door" and events[1]["stored"] is True and events[1]["loss"] > 0
+    assert "none.wav" in events[2]["error"] and "unheard of" in events[3]["error"]
+    assert "2 clips had problems" in done.stderr
+    done = run(*arguments, "--resume", text=lines[1] + "\n")
+    (event,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert event["position"] == 5 and event["offered_before"] is True and event["stored"] is None
+
+
+def test_resume_begins_and_goes_on(home):
+    run(*common(home), "--stream", home / "list.json")
+    ClipStore.create(home / "store 2", ["low", "high"], policy="reservoir", capacity=4).close()
+    content = json.loads((home / "list.json").read_text())
+    (home / "part.json").write_text(json.dumps({"data": content["data"][:5]}))
+    cut = common(home, "store 2", "run 2", "--resume")
+    run(*cut, "--stream", home / "part.json")
+    done = run(*cut, "--stream", home / "list.json")
+    assert "Going on after clip 5" in done.stderr and len(done.stdout.splitlines()) == 7
+    assert same(home / "run" / "last", home / "run 2" / "last")
+    done = run(*cut, "--stream", home / "list.json")
+    assert done.stdout == ""
+    with pytest.raises(LabelError, match="differs from the classes"):
+        LabelSet.from_names(["x"]).to_csv(home / "x.csv")
+        run(*cut, "--stream", home / "list.json", "--labels", home / "x.csv")
+
+
+def test_classes_grow_at_the_start(home):
+    LabelSet.from_names(["high", "middle", "low"]).to_csv(home / "new.csv")
+    done = run(*common(home), "--stream", home / "list.json", "--labels", home / "new.csv", "--steps", 0, "--quiet")
+    assert "2 classes kept, 1 added, 0 dropped" in done.stderr
+    before, after = (load_checkpoint(home / name).backbone.state_dict() for name in ("model", "run"))
+    key = "classifier.0.weight"
+    assert torch.equal(after[key][[2, 0]], before[key])
+    with ClipStore(home / "store") as store:
+        assert store.labels.names == ("low", "high", "middle")
+
+
+def test_what_is_missing_is_named(home):
+    assert "--store, --stream" in run("online", "--output", home / "run", code=2).stderr
+    done = run("online", "--store", home / "store", "--stream", "-", "--output", home / "run", code=2)
+    assert "--model" in done.stderr
+    done = run(*common(home), "--stream", "-", "--teacher", home / "model", code=2)
+    assert "--pseudo-label" in done.stderr
+
+
+def test_a_signal_ends_the_wait_for_lines(home, plugin_folder):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(plugin_folder), *(path for path in sys.path if path)]),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "audiotag.cli.main", *map(str, common(home)), "--stream", "-", "--json"]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdin.write(json.dumps({"wav": str(home / "0.wav"), "labels": ["low"]}) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert json.loads(answer)["loss"] > 0, errors
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Stopped after clip 1" in errors
+    assert load_checkpoint(home / "run").metadata["online"]["position"] == 1
+
+
+@pytest.fixture
+def buzzes(home):
+    """An ESC-50 style list of four buzzes in two folds: noise in one quarter of each 10 ms, as the tiny network hears."""
+    generator = np.random.default_rng(1)
+    rows = []
+    (home / "audio").mkdir()
+    for number in range(32):
+        name = ("c1", "c2", "c3", "c4")[number % 4]
+        gate = np.where(np.arange(RATE // 4) % 80 // 20 == number % 4, 0.3, 0.01)
+        wave = gate * generator.uniform(-1, 1, RATE // 4)
+        soundfile.write(home / "audio" / f"{number}.wav", wave, RATE)
+        rows.append(
+            {"filename": f"{number}.wav", "fold": 1 + number // 20, "target": number % 4, "category": name, "take": "A"}
+        )
+    pd.DataFrame(rows).to_csv(home / "buzzes.csv", index=False)
+    return home / "buzzes.csv"
+
+
+def test_the_benchmark_measures_forgetting(home, buzzes):
+    backbone = create_backbone("tiny", 2, width=16).eval()
+    model = Model(backbone, get_host().backbone("tiny"), {"width": 16}, LabelSet.from_names(["a", "b"]), "wide")
+    save_checkpoint(home / "wide", model)
+    arguments = ("online", "benchmark", "--model", home / "wide", "--data", buzzes, "--test-fold", 2, "--capacity", 8)
+    more = ("--seeds", 2, "--learning-rate", 0.05, "--policy", "none", "--policy", "class_balanced", "--device", "cpu")
+    done = run(*arguments, *more, "--output", home / "report", "--plots", "svg")
+    assert "class_balanced" in done.stdout and "AVERAGE ACCURACY" in done.stdout
+    summary = pd.read_csv(home / "report" / "summary.csv").set_index("policy")
+    assert summary.average_score["class_balanced"] > summary.average_score["none"]
+    assert summary.forgetting_from_best["class_balanced"] < summary.forgetting_from_best["none"]
+    assert summary.classes_retained.to_dict() == {"none": 0, "class_balanced": 4}
+    scores = pd.read_csv(home / "report" / "scores.csv")
+    assert len(scores) == 2 * 2 * 3 and scores.accuracy.between(0, 1).all()
+    assert (home / "report" / "benchmark.svg").stat().st_size > 1000
+    again = run(*arguments, *more, "--json")
+    records = json.loads(again.stdout)["policies"]
+    assert records[1]["average_score"] == pytest.approx(summary.average_score["class_balanced"], abs=1e-9)
+
+
+def test_the_benchmark_of_mixtures_reports_map(home, buzzes):
+    done = run(
+        "online", "benchmark", "--model", home / "model", "--data", buzzes, "--test-fold", 2, "--mixtures", "--seeds", 1,
+        "--policy", "partitioning:rho=0.5", "--task", "c1,c3", "--task", "c2,c4", "--device", "cpu", "--json",
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["measure"] == "mAP"
+    assert found["policies"][0]["policy"] == "partitioning(rho=0.5)"
+    assert 0 < found["policies"][0]["average_score"] <= 1
