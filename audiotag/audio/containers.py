@@ -25,7 +25,8 @@ def _import_av(path: Path) -> ModuleType:
         import av
     except ImportError as error:
         raise MissingExtraError.for_package("av", "video", f"reading {path}") from error
-    return av  # type: ignore[no-any-return]
+    module: ModuleType = av
+    return module
 
 
 def _open(path: Path) -> tuple[Any, Any, type[Exception]]:

@@ -12,7 +12,7 @@ from audiotag.cli.options import labels_option, option_option, parse_options, we
 from audiotag.cli.warnings import warn_failed_plugins
 
 _SETTINGS: tuple[tuple[str, Any, str], ...] = (
-    ("epochs", int, "Passes over the data.  [default: 30, or 100 with a frozen backbone]"),
+    ("epochs", int, "Passes over the data.  [default: 15; 30 from scratch, 100 for a head alone]"),
     ("batch-size", int, "Clips a step, over all processes.  [default: 32]"),
     ("seconds", float, "Length of clips in training.  [default: the data's usual length, at most the model's]"),
     ("loss", str, "Loss plugin.  [default: ce for single-label data, else bce]"),

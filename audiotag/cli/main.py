@@ -28,7 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
     "demo": (
         "audiotag.cli.demo:demo",
-        "The whole job on made-up data: synthesise sounds, learn, measure and tag.",
+        "Synthesise sounds, learn them, measure and tag: the whole job on made-up data.",
     ),
     "x": ("audiotag.cli.extensions:extensions", "Commands of plugins: audiotag x GROUP NAME."),
 }
@@ -77,7 +77,7 @@ def _prepare_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed with >&-
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 # open until the end
+            setattr(sys, name, open(os.devnull, "w", errors="audiotag"))  # noqa: PTH123, SIM115 # open to the end
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="audiotag")
 

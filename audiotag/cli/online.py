@@ -29,7 +29,7 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("steps", int, "Steps for each labelled clip.  [default: 3]"),
     ("loss", str, "Loss plugin.  [default: ce for single-label models, else bce]"),
     ("optimiser", click.Choice(["adamw", "adam", "sgd"]), "Optimiser.  [default: adamw]"),
-    ("learning-rate", float, "Base rate.  [default: 1e-3, or 1e-4 for the whole network]"),
+    ("learning-rate", float, "Base rate.  [default: 1e-3, 3e-3 for multi-label models, 1e-4 for the whole network]"),
     ("head-lr-ratio", float, "The head's rate as a multiple of the base rate.  [default: 1, or 5]"),
     ("weight-decay", float, "Decay of weights.  [default: 1e-2, or 1e-4]"),
     ("momentum", float, "Momentum of sgd.  [default: 0.9]"),

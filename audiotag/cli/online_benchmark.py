@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first run; the next have the next.")
 @click.option("--replay", type=int, default=None, help="Stored clips in a step.  [default: 16]")
 @click.option("--steps", type=int, default=None, help="Steps for each clip.  [default: 3]")
-@click.option("--learning-rate", type=float, default=None, help="Rate.  [default: 1e-3]")
+@click.option("--learning-rate", type=float, default=None, help="Rate.  [default: 1e-3; 3e-3 for mixtures]")
 @click.option("--loss", default=None, help="Loss plugin.  [default: ce, or bce for several classes a clip]")
 @click.option("--optimiser", type=click.Choice(["adamw", "adam", "sgd"]), default=None, help="[default: adamw]")
 @click.option(

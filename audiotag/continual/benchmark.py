@@ -337,8 +337,6 @@ def _one_run(
 
 
 def _task_scores(training: OnlineTraining, stream: TaskStream, tasks: int) -> list[float]:
-    backbone = training.model.backbone
-    backbone.eval()
     with torch.inference_mode():
         logits = training.logits(stream.test.samples).cpu().numpy()
     targets = stream.test.targets

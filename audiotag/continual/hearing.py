@@ -56,7 +56,7 @@ class Hearing:
         self.frozen = frozen
         self._engine = Engine([model], device, "32", accelerate=frozen, ensemble="logits")
         self._member = self._engine.only_member()
-        model.backbone.to(self._engine.device)
+        model.backbone.to(self._engine.device).eval()
 
     def hear(self, clip: Clip) -> Heard:
         """Score a recording.
@@ -115,7 +115,6 @@ class Hearing:
     def scores(self, sample: Sample) -> NDArray[np.float32]:
         """Probabilities (classes,) of a sample, with the head as it is now."""
         backbone = self.model.backbone
-        backbone.eval()
         with torch.inference_mode():
             pieces = torch.from_numpy(sample).to(self._engine.device)
             logits = backbone.forward_head(pieces) if self.frozen else backbone(pieces)

@@ -85,5 +85,4 @@ def train_on_audio_only(
     for _ in range(total):
         losses.append(training.learn([heard.sample], target[None], 0))
         training.learned += 1
-    model.backbone.eval()
     return losses

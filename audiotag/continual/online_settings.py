@@ -25,7 +25,7 @@ class OnlineSettings:
         loss: Name of a loss plugin; None: ``ce`` for single-label models, else ``bce``.
         loss_options: Its options.
         optimiser: ``adamw``, ``adam`` or ``sgd``.
-        learning_rate: Base rate; None: 1e-3 for a head alone, 1e-4 for the whole network.
+        learning_rate: Base rate; None: for a head alone 1e-3 (single-label) or 3e-3, for the whole network 1e-4.
         head_lr_ratio: The head's base rate as a multiple of `learning_rate`; None: 1 for a head alone, else 5.
         weight_decay: Decay of weights; None: 1e-2 for a head alone, else 1e-4.
         betas: Momentum terms of Adam.
@@ -111,7 +111,7 @@ class OnlineSettings:
         frozen = self.freeze_backbone
         defaults: dict[str, Any] = {
             "loss": "ce" if single_label else "bce",
-            "learning_rate": 1e-3 if frozen else 1e-4,
+            "learning_rate": (1e-3 if single_label else 3e-3) if frozen else 1e-4,
             "head_lr_ratio": 1.0 if frozen else 5.0,
             "weight_decay": 1e-2 if frozen else 1e-4,
             "keep": "embedding" if frozen else "audio",

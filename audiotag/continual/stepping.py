@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -60,6 +61,15 @@ class OnlineTraining:
         self._parameters = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
         self._optimiser = make_optimiser(backbone, training)
         self._schedule = _make_schedule(settings)
+        # A step on the head must not walk through all modules of the network to set their mode.
+        backbone.eval()
+        learning = list(backbone.head_modules().values()) if settings.freeze_backbone else [backbone]
+        self._varied = [
+            part
+            for module in learning
+            for part in module.modules()
+            if not isinstance(part, nn.modules.batchnorm._BatchNorm)
+        ]
         self._forward = backbone.forward_head if settings.freeze_backbone else backbone
 
     def learn(self, samples: Sequence[Sample], targets: NDArray[np.float32], step: int) -> float:
@@ -79,9 +89,11 @@ class OnlineTraining:
         factor = self._schedule(self.learned + (step + 0.5) / max(self.settings.steps, 1))
         for group in self._optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
-        self._train_mode()
         device = self._parameters[0].device
-        with scoped_torch_rng(self.settings.seed, "online step", self.learned, step, devices=[device]):
+        with (
+            scoped_torch_rng(self.settings.seed, "online step", self.learned, step, devices=[device]),
+            self._training(),
+        ):
             losses: Tensor = self._loss(self.logits(samples), torch.from_numpy(targets).to(device))
         loss = losses.mean()
         value = float(loss.detach())
@@ -111,17 +123,16 @@ class OnlineTraining:
             total = total.index_add(0, owners, self._forward(pieces).float() * shares[:, None])
         return total
 
-    def _train_mode(self) -> None:
-        backbone = self.model.backbone
-        backbone.eval()
-        learning: list[nn.Module] = list(backbone.head_modules().values())
-        if not self.settings.freeze_backbone:
-            learning = [backbone]
-        for module in learning:
-            module.train()
-            for part in module.modules():
-                if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                    part.eval()
+    @contextmanager
+    def _training(self) -> Iterator[None]:
+        """What learns is in training mode, batch norms apart; afterwards everything is in evaluation mode again."""
+        for module in self._varied:
+            module.training = True
+        try:
+            yield
+        finally:
+            for module in self._varied:
+                module.training = False
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next steps depend on beside the model."""

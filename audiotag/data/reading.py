@@ -77,6 +77,8 @@ def sniff_format(source: Path) -> str:
     Raises:
         ManifestError: None does, or several do.
     """
+    if source.is_file() and source.stat().st_size == 0:
+        raise ManifestError("the file is empty", where=source, fix="Copy or write it again.")
     ending = "/" if source.is_dir() else source.suffix.lower()
     fitting = [name for name, spec in get_host().datasets.items() if ending in spec.extensions]
     recognising = [name for name in fitting if _dataset(name).recognises(source)]

@@ -168,7 +168,7 @@ class Settings:
         frozen = self.freeze_backbone
         augmenting = hears and not frozen
         defaults: dict[str, Any] = {
-            "epochs": 100 if frozen else 30,
+            "epochs": 100 if frozen else 15 if pretrained else 30,
             "batch_size": 32,
             "loss": "ce" if single_label else "bce",
             "learning_rate": 1e-3 if frozen or not pretrained else 3e-4,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +279,17 @@ def test_other_containers_by_pyav(tmp_path: Path) -> None:
 def test_other_containers_name_the_extra(tmp_path: Path) -> None:
     with pytest.raises(MissingExtraError, match=r"audiotag\[video\]"):
         read_audio(write_bytes(tmp_path / "film.mp4", b"hello\n" * 99), 16_000)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text on Windows")
+def test_a_name_that_is_not_valid_text(tmp_path: Path, recordings: dict[str, Path]) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    path.write_bytes(recordings["wav"].read_bytes())
+    np.testing.assert_array_equal(read_audio(path, 32_000), read_audio(recordings["wav"], 32_000))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(AudioError, match="pipe"):
+        probe(tmp_path / "pipe.wav")

@@ -240,3 +240,36 @@ def test_a_name_that_looks_like_markup_is_printed_as_it_is(run: Run, recordings:
     path = path.rename(path.with_name("[red]low[1].wav"))
     assert "[red]low[1].wav" in run(path).stdout
     assert "[bold]nothing.wav" in run("[bold]nothing.wav").stderr + str(run("[bold]nothing.wav").exception)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--window", 0),
+        ("--window", "inf"),
+        ("--hop", -1),
+        ("--window", 1, "--hop", 2),
+        ("--events", "--merge", -1),
+        ("--events", "--min-duration", "nan"),
+        ("--threshold", "nan"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_before_anything_is_loaded_or_written(
+    run: Run, recordings: Path, loaded: list[object], arguments: tuple[object, ...]
+) -> None:
+    result = run(recordings, "--format", "csv", *arguments)
+    assert isinstance(result.exception, OptionError)
+    assert not result.stdout and not loaded
+
+
+def test_the_ending_of_the_output_tells_the_format(run: Run, recordings: Path) -> None:
+    low = recordings / "low.wav"
+    for name in ("tags.csv", "tags.CSV"):
+        assert run(low, "--output", name).exit_code == 0
+        assert rows(Path(name).read_text())[0]["event_label"] == "Low"
+    run(low, "--output", "tags.jsonl")
+    assert json.loads(Path("tags.jsonl").read_text().splitlines()[0])["event_label"] == "Low"
+    run(low, "--output", "tags.csv", "--format", "home")
+    assert Path("tags.csv").read_text().startswith("video_id")
+    run(low, "--output", "tags.txt")
+    assert "score" in Path("tags.txt").read_text()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -44,8 +46,10 @@ def home(tiny, tmp_path):
     generator = np.random.default_rng(0)
     entries = []
     for number in range(12):
-        time = np.arange(RATE // 4) / RATE
-        wave = 0.5 * np.sin(2 * np.pi * (150, 3000)[number % 2] * time) + 0.05 * generator.standard_normal(len(time))
+        seconds = np.arange(RATE // 4) / RATE
+        wave = 0.5 * np.sin(2 * np.pi * (150, 3000)[number % 2] * seconds) + 0.05 * generator.standard_normal(
+            len(seconds)
+        )
         soundfile.write(tmp_path / f"{number}.wav", wave, RATE)
         entry = {"video_id": f"clip {number}", "wav": f"{number}.wav"}
         entries.append(entry if number % 4 == 3 else {**entry, "labels": ("low", "high")[number % 2]})
@@ -153,9 +157,38 @@ def test_a_signal_ends_the_wait_for_lines(home, plugin_folder):
     assert load_checkpoint(home / "run").metadata["online"]["position"] == 1
 
 
+@pytest.mark.slow
+def test_kills_at_random_moments_leave_nothing_out(home, plugin_folder):
+    """SIGKILL again and again: in the end the store and, with a checkpoint after each clip, the model are the same."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(plugin_folder), *(path for path in sys.path if path)]),
+        "OMP_NUM_THREADS": "1",
+    }
+    more = ("--stream", home / "list.json", "--checkpoint-every", 1, "--resume")
+    run(*common(home), *more)
+    ClipStore.create(home / "killed", ["low", "high"], policy="reservoir", capacity=4).close()
+    command = [sys.executable, "-m", "audiotag.cli.main", *map(str, (*common(home, "killed", "killed run"), *more))]
+    moments = random.Random(0)
+    for _ in range(8):
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            for _ in range(moments.randrange(1, 3)):
+                process.stdout.readline()
+            time.sleep(moments.uniform(0, 0.03))
+            process.kill()
+    run(*common(home, "killed", "killed run"), *more)
+    assert same(home / "run" / "last", home / "killed run" / "last")
+    with ClipStore(home / "store") as one, ClipStore(home / "killed") as other:
+        assert one.offers == other.offers
+        assert [(clip.id, clip.sha256) for clip in one] == [(clip.id, clip.sha256) for clip in other]
+        assert other.verify().ok
+
+
 @pytest.fixture
 def buzzes(home):
-    """An ESC-50 style list of four buzzes in two folds: noise in one quarter of each 10 ms, as the tiny network hears."""
+    """An ESC-50 style list in two folds: noise in one quarter of each 10 ms, as the tiny network hears."""
     generator = np.random.default_rng(1)
     rows = []
     (home / "audio").mkdir()
@@ -193,8 +226,8 @@ def test_the_benchmark_measures_forgetting(home, buzzes):
 
 def test_the_benchmark_of_mixtures_reports_map(home, buzzes):
     done = run(
-        "online", "benchmark", "--model", home / "model", "--data", buzzes, "--test-fold", 2, "--mixtures", "--seeds", 1,
-        "--policy", "partitioning:rho=0.5", "--task", "c1,c3", "--task", "c2,c4", "--device", "cpu", "--json",
+        "online", "benchmark", "--model", home / "model", "--data", buzzes, "--test-fold", 2, "--mixtures",
+        "--seeds", 1, "--policy", "partitioning:rho=0.5", "--task", "c1,c3", "--task", "c2,c4", "--json",
     )  # fmt: skip
     found = json.loads(done.stdout)
     assert found["measure"] == "mAP"

@@ -187,7 +187,7 @@ class TestJsonManifest:
             ('{"data": []}', "no clips"),
             ('{"clips": []}', "'data'"),
             ("[1]", "'data'"),
-            ("", "not valid JSON"),
+            ("", "is empty"),
         ],
     )
     def test_wrong_files(self, tmp_path, text, message):
@@ -243,7 +243,7 @@ class TestCsvTable:
             ("path,labels,start\na,b,late\n", "line 2.*start is 'late'"),
             ("path,labels,fold\na,b,first\n", "line 2.*fold is 'first'"),
             ("path,tags\na,b\n", "no format"),
-            ("", "no format"),
+            ("", "is empty"),
         ],
     )
     def test_wrong_tables(self, tmp_path, text, message):

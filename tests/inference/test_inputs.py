@@ -71,3 +71,9 @@ def test_a_video_file_brings_its_pictures(tmp_path: Path) -> None:
     assert clip.video_path == clip.path
     (clip,) = find_clips([tmp_path / "film.wav"])
     assert clip.video_path is None
+
+
+def test_a_link_that_leads_nowhere_is_a_recording_that_is_missing(tree: Path) -> None:
+    (tree / "gone.wav").symlink_to("nowhere.wav")
+    (tree / "sub" / "up").symlink_to("..")
+    assert names(tree, tree) == ["a.FLAC", "b.wav", "gone.wav", "sub/deep/c d.ogg", "we[1]rd.mp3"]

@@ -337,3 +337,17 @@ def test_several_names_load_as_an_ensemble(model: MakeModel, monkeypatch: pytest
     assert asked == [("a", "1.pt"), ("b", "2.pt")]
     with pytest.raises(OptionError, match="2 models and 1"):
         audiotag.load(["a", "b"], weights="1.pt")
+
+
+def test_one_path_is_one_recording_and_not_a_list_of_letters(model: MakeModel, record: Record) -> None:
+    path = record("one.wav", 2.0)
+    for one in (path, str(path), Clip("one", path)):
+        assert [file.path for file in Tagger(model()).tag_files(one)] == [path]
+
+
+def test_settings_that_are_not_finite_are_refused(model: MakeModel, record: Record) -> None:
+    tagger, path = Tagger(model()), record("one.wav", 2.0)
+    with pytest.raises(OptionError, match="window"):
+        tagger.events(path, window=float("inf"))
+    with pytest.raises(OptionError, match="NaN"):
+        tagger.tag(path, threshold=float("nan"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -194,3 +195,14 @@ def test_embeddings(tmp_path: Path) -> None:
     EmbeddingCollector(path, "none").save()
     with np.load(path) as file:
         assert file["embeddings"].shape[0] == 0
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_names_that_are_not_valid_text_can_be_written(format: str, tmp_path: Path) -> None:
+    if format == "parquet":
+        pytest.importorskip("pyarrow")
+    name = os.fsdecode(b"caf\xe9.wav")
+    with open_writer(format, tmp_path / "out", high_frequency=8000.0) as writer:
+        writer.write(Result(Path(name).stem, Path(name), 1.0, (Row(0.0, 1.0, "Dog", "/m/1", 0.5),)))
+    content = (tmp_path / "out").read_bytes()
+    assert (b"caf\\udce9" if format == "parquet" else b"Dog" if format == "audacity" else b"caf\xe9") in content

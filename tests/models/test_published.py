@@ -232,3 +232,10 @@ def test_the_class_count_can_be_read_before_the_network_has_it(tiny, head_type):
     del state["conv.weight"]
     headless = {"conv.weight": torch.zeros(4, 8, 3)}
     assert published_classes(tiny.TinyBackbone(2), headless) is None
+
+
+@pytest.mark.parametrize(("content", "what"), [(b"", "is empty"), (b"hello there", "is no PyTorch checkpoint")])
+def test_another_kind_of_file_is_said_to_be_one(tmp_path, content, what):
+    (tmp_path / "file.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=what):
+        read_state(tmp_path / "file.pt")

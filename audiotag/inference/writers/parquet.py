@@ -13,7 +13,9 @@ _ROWS_IN_A_GROUP = 65_536
 
 
 class ParquetWriter(Writer):
-    """A Parquet file with the columns of the CSV: times float64, score float32.
+    r"""A Parquet file with the columns of the CSV: times float64, score float32.
+
+    Bytes of a file name that are no UTF-8 are escaped (``\udce9``).
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -34,8 +36,10 @@ class ParquetWriter(Writer):
 
     def write(self, result: Result) -> None:
         """Add one recording."""
+        # Arrow's text is valid UTF-8, and names of files need not be.
+        path = str(result.path).encode("utf-8", "backslashreplace").decode()
         for row in result.rows:
-            values = (str(result.path), row.onset, row.offset, row.label, row.mid, row.score)
+            values = (path, row.onset, row.offset, row.label, row.mid, row.score)
             self._rows.append(dict(zip(COLUMNS, values, strict=True)))
         if len(self._rows) >= _ROWS_IN_A_GROUP:
             self._flush()

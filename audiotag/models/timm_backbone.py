@@ -1,0 +1,230 @@
+"""Any image model of timm over a log-mel spectrogram, so that a new architecture is one option away."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as functional
+from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed  # type: ignore[attr-defined] # re-exported without saying so
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from audiotag.audio.frontends.efficientat import EfficientAtLogMel
+from audiotag.errors import OptionError, WeightsError, suggest
+from audiotag.models.backbone import Backbone, ClassRows
+
+SAMPLE_RATE = 32_000
+
+_FRAMES_STEP = 32
+"""Spectrograms are padded to a multiple of this, the stride of most architectures; some take nothing else."""
+
+_TRIAL_FRAMES = 512
+"""Width of the picture on which an architecture is tried when it is made."""
+
+
+class TimmBackbone(Backbone):
+    """A network of timm on one channel: the spectrogram is a picture with frequency as height.
+
+    The feature map is what the architecture's ``forward_features`` gives, (batch, channels, height, width),
+    (batch, height, width, channels) or (batch, tokens, channels). The clip embedding is timm's pooling of it, frame
+    embeddings are its mean over frequency, and the head is a linear layer. Parameters are random; weights of timm are
+    loaded like other published files: a stem for three colours is summed over them, positions of a ViT are fitted to
+    the spectrogram, the classifier is left out.
+
+    Args:
+        num_classes: Size of the head.
+        architecture: Name of the model in timm (``timm.list_models()``).
+        n_mels: Mel bands.
+        hop_size: Samples between frames of the spectrogram, at 32 kHz.
+        clip_seconds: Length that an architecture made for one size of picture (ViT, Swin) takes: shorter sound is
+            padded, longer sound cut. Others take any length.
+        drop_path: Rate of stochastic depth, where the architecture has it.
+
+    Raises:
+        OptionError: timm has no such architecture, it does not take such a spectrogram, or an option cannot work.
+    """
+
+    sample_rate = SAMPLE_RATE
+    front_end: EfficientAtLogMel
+    # Architectures have methods and attributes that no type of timm states.
+    network: Any
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        architecture: str = "efficientnet_b0",
+        n_mels: int = 128,
+        hop_size: int = 320,
+        clip_seconds: float = 10.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not timm.is_model(architecture):
+            advice = suggest(architecture, timm.list_models()) or ""
+            raise OptionError(
+                f"timm has no architecture {architecture!r}",
+                where="timm",
+                fix=f"{advice} `python -c 'import timm; print(timm.list_models())'` shows all.".strip(),
+            )
+        if not 0 < clip_seconds <= 60:
+            raise OptionError(f"clip_seconds is {clip_seconds}", where="timm", fix="Give a length up to 60 s.")
+        if not 0 <= drop_path < 1:
+            raise OptionError(f"drop_path is {drop_path}", where="timm", fix="Give a number from 0, below 1.")
+        self.num_classes = num_classes
+        self.architecture = architecture
+        self.front_end = EfficientAtLogMel(n_mels, hop_size, sample_rate=SAMPLE_RATE)
+        settings: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+        self.fixed_frames: int | None = None
+        config = timm.get_pretrained_cfg(architecture)
+        if config is not None and config.fixed_input_size:
+            steps = math.ceil(clip_seconds * self.front_end.frame_rate / _FRAMES_STEP)
+            self.fixed_frames = steps * _FRAMES_STEP
+            self.max_seconds = self.fixed_frames / self.front_end.frame_rate
+            settings["img_size"] = (n_mels, self.fixed_frames)
+        try:
+            self.network = timm.create_model(architecture, in_chans=1, num_classes=0, **settings)
+            self.embedding_dim, frames = self._try()
+        except (
+            ArithmeticError,
+            AssertionError,
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            # Whatever an architecture does with a picture that it cannot take.
+            raise OptionError(
+                f"the architecture {architecture!r} does not work on spectrograms of {n_mels} bands "
+                f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'})",
+                where="timm",
+                fix="Choose another one (efficientnet_b0, resnet18, convnext_tiny), or another n_mels.",
+            ) from error
+        self._frame_rate = self.front_end.frame_rate * frames / (self.fixed_frames or _TRIAL_FRAMES)
+        self.classifier = nn.Linear(self.embedding_dim, num_classes)
+        self.ignored_keys = tuple(f"network.{name}." for name in self._configured("classifier"))
+
+    def _configured(self, entry: str) -> tuple[str, ...]:
+        """Names of layers that timm's description of the architecture has under *entry*."""
+        config: Mapping[str, Any] = self.network.pretrained_cfg
+        names = config.get(entry) or ()
+        return (names,) if isinstance(names, str) else tuple(names)
+
+    @torch.no_grad()
+    def _try(self) -> tuple[int, int]:
+        """Size of the clip embedding, and number of frames of a spectrogram as wide as the architecture is tried on."""
+        training = self.network.training
+        self.network.eval()
+        features = self.forward_spectrogram(torch.zeros(1, self.front_end.bands, self.fixed_frames or _TRIAL_FRAMES))
+        embedding, frames = self.pool(features), self.frames(features)
+        self.network.train(training)
+        if embedding.ndim != 2 or frames.ndim != 3:
+            raise ValueError(f"it gives embeddings of {embedding.ndim} axes")
+        return embedding.shape[1], frames.shape[1]
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second of `frames`: 3.125 for most architectures."""
+        return self._frame_rate
+
+    def forward_spectrogram(self, spectrogram: Tensor | None, video: Tensor | None = None) -> Tensor:
+        """The architecture's feature map of (batch, bands, frames), padded with silence; *video* is not used."""
+        assert spectrogram is not None
+        given = spectrogram.shape[-1]
+        wanted = math.ceil(given / _FRAMES_STEP) * _FRAMES_STEP if self.fixed_frames is None else self.fixed_frames
+        spectrogram = functional.pad(spectrogram, (0, max(0, wanted - given)), value=self.front_end.padding_value)
+        spectrogram = spectrogram[..., :wanted]
+        features: Tensor = self.network.forward_features(spectrogram.unsqueeze(1))
+        return features
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Clip embeddings (batch, `embedding_dim`), pooled as the architecture does before its classifier."""
+        embeddings: Tensor = self.network.forward_head(features, pre_logits=True)
+        return embeddings
+
+    def frames(self, features: Tensor) -> Tensor:
+        """Frame embeddings (batch, frames, channels): the mean over frequency."""
+        if features.ndim == 3:
+            tokens = features[:, getattr(self.network, "num_prefix_tokens", 0) :]
+            rows, columns = self.network.patch_embed.grid_size
+            return tokens.reshape(len(tokens), int(rows), int(columns), -1).mean(1)
+        if getattr(self.network, "output_fmt", "NCHW") == "NHWC":
+            return features.mean(1)
+        return features.mean(2).transpose(1, 2)
+
+    def forward_head(self, head_input: Tensor) -> Tensor:
+        """Logits (batch, classes) of clip embeddings."""
+        logits: Tensor = self.classifier(head_input)
+        return logits
+
+    def reset_head(self, num_classes: int) -> None:
+        """Replace the linear layer."""
+        self.classifier = nn.Linear(self.embedding_dim, num_classes, device=self.classifier.weight.device)
+        self.num_classes = num_classes
+
+    def head_modules(self) -> Mapping[str, nn.Module]:
+        """The linear layer."""
+        return {"classifier": self.classifier}
+
+    def class_rows(self) -> Mapping[str, ClassRows]:
+        """Rows of the linear layer."""
+        return {
+            "classifier.weight": ClassRows((-1, self.embedding_dim), 0),
+            "classifier.bias": ClassRows((-1,), 0),
+        }
+
+    def convert_published(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Entries of timm under ``network.``, the stem for one channel; entries of this class as they are."""
+        if any(key.startswith("network.") for key in state):
+            return state
+        own = self.network.state_dict()
+        converted = {f"network.{key}": value for key, value in state.items()}
+        for name in self._configured("first_conv"):
+            key = f"{name}.weight"
+            if key in state and key in own and state[key].shape[1] != own[key].shape[1]:
+                converted[f"network.{key}"] = adapt_input_conv(own[key].shape[1], state[key])
+        positions = own.get("pos_embed")
+        if positions is not None and "pos_embed" in state and state["pos_embed"].shape != positions.shape:
+            prefix = 0 if getattr(self.network, "no_embed_class", False) else self.network.num_prefix_tokens
+            converted["network.pos_embed"] = resample_abs_pos_embed(
+                state["pos_embed"], list(self.network.patch_embed.grid_size), num_prefix_tokens=prefix
+            )
+        return converted
+
+    def fresh_keys(self, state: Mapping[str, Tensor]) -> Collection[str]:
+        """The head, for weights of timm."""
+        return () if "classifier.weight" in state else self.head_keys()
+
+    def accelerated(self) -> TimmBackbone:
+        """A copy whose convolutions take the channels-last layout.
+
+        Batch norms are not folded: those of timm may carry an activation, and which convolution they follow is known
+        to each architecture's own code only.
+        """
+        fast = copy.deepcopy(self).eval().requires_grad_(False)
+        for module in fast.network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
+        return fast
+
+
+def fetch_weights(url: str, path: str | Path) -> None:
+    """Download ``timm:NAME.TAG`` to *path* (safetensors), through timm.
+
+    Raises:
+        WeightsError: timm does not give the weights.
+    """
+    name = url.removeprefix("timm:")
+    try:
+        state = timm.create_model(name, pretrained=True).state_dict()
+    except Exception as error:  # its own errors and those of its HTTP client; all mean that there are no weights
+        raise WeightsError(f"timm does not give the weights: {error}", where=url) from error
+    save_file({key: value.contiguous() for key, value in state.items()}, path)

@@ -1,0 +1,1 @@
+"""ConvNeXt-Tiny on AudioSet for audiotag."""

@@ -1,0 +1,145 @@
+"""ConvNeXt-Tiny on log-mel spectrograms (Pellegrini et al., Interspeech 2023, arXiv 2306.00830)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from audiotag.audio.frontends.slaney import SlaneyLogMel
+from audiotag.errors import OptionError
+from audiotag.models.backbone import Backbone, ClassRows
+from audiotag_convnext.blocks import NORM_EPSILON, Block, downsampler, stem
+
+SAMPLE_RATE = 32_000
+BANDS = 224
+DEPTHS = (3, 3, 9, 3)
+WIDTHS = (96, 192, 384, 768)
+STRIDE = 32
+
+
+class ConvNeXt(Backbone):
+    """ConvNeXt-Tiny for tagging.
+
+    The feature map is the last stage's (batch, 768, frames, 7), time before frequency: 31 frames for ten seconds, 3.125
+    to the second. Frame embeddings are its mean over frequency; the clip embedding is the layer norm of their maximum
+    plus their mean over time.
+
+    Args:
+        num_classes: Size of the head.
+        drop_path: Rate at which the last block is left out in training, earlier ones less.
+        pad_seconds: Shorter sound is padded with zeros to this length, as the authors do; 0 leaves it as it is
+            (0.32 s, one frame of the feature map, at least).
+        norm_momentum: Share of a batch in the running statistics of the batch norm over mel bands.
+
+    Raises:
+        OptionError: An option has a value that cannot work.
+    """
+
+    sample_rate = SAMPLE_RATE
+    embedding_dim = WIDTHS[-1]
+    ignored_keys = ("spectrogram_extractor.", "logmel_extractor.")
+    front_end: SlaneyLogMel
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        drop_path: float = 0.0,
+        pad_seconds: float = 10.0,
+        norm_momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        _require(0 <= drop_path < 1, "drop_path", drop_path, "Give a number from 0, below 1.")
+        _require(0 <= pad_seconds <= 60, "pad_seconds", pad_seconds, "Give 0 to 60 seconds.")
+        _require(0 < norm_momentum <= 1, "norm_momentum", norm_momentum, "Give a number above 0, up to 1.")
+        self.num_classes = num_classes
+        least = STRIDE / 100
+        self.front_end = SlaneyLogMel(
+            BANDS,
+            sample_rate=SAMPLE_RATE,
+            n_fft=1024,
+            hop_size=320,
+            fmin=50.0,
+            fmax=14_000.0,
+            pad_samples=round(max(pad_seconds, least) * SAMPLE_RATE),
+        )
+        self.bn0 = nn.BatchNorm2d(BANDS, momentum=norm_momentum)
+        samplers = [stem(WIDTHS[0])]
+        samplers += [downsampler(*pair) for pair in pairwise(WIDTHS)]
+        self.downsample_layers = nn.ModuleList(samplers)
+        rates = iter(torch.linspace(0, drop_path, sum(DEPTHS)).tolist())
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Block(width, next(rates)) for _ in range(depth)))
+            for width, depth in zip(WIDTHS, DEPTHS, strict=True)
+        )
+        self.norm = nn.LayerNorm(WIDTHS[-1], eps=NORM_EPSILON)
+        self.head_audioset = nn.Linear(WIDTHS[-1], num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second of `frames`: 3.125."""
+        return self.front_end.frame_rate / STRIDE
+
+    def forward_spectrogram(self, spectrogram: Tensor | None, video: Tensor | None = None) -> Tensor:
+        """Feature map (batch, 768, frames / 32, 7) of (batch, 224, frames); *video* is not used."""
+        assert spectrogram is not None
+        # The batch norm is over mel bands; the network sees time as the height of a picture of one channel.
+        features: Tensor = self.bn0(spectrogram.unsqueeze(3)).permute(0, 3, 2, 1)
+        for sampler, stage in zip(self.downsample_layers, self.stages, strict=True):
+            features = stage(sampler(features))
+        return features
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Clip embeddings (batch, 768)."""
+        frames = features.mean(3)
+        embeddings: Tensor = self.norm(frames.amax(2) + frames.mean(2))
+        return embeddings
+
+    def frames(self, features: Tensor) -> Tensor:
+        """Frame embeddings (batch, frames, 768): the mean over frequency."""
+        return features.mean(3).transpose(1, 2)
+
+    def forward_head(self, head_input: Tensor) -> Tensor:
+        """Logits (batch, classes) of clip embeddings."""
+        logits: Tensor = self.head_audioset(head_input)
+        return logits
+
+    def reset_head(self, num_classes: int) -> None:
+        """Replace the last linear layer."""
+        fresh = nn.Linear(self.embedding_dim, num_classes, device=self.head_audioset.weight.device)
+        nn.init.trunc_normal_(fresh.weight, std=0.02)
+        nn.init.zeros_(fresh.bias)
+        self.head_audioset = fresh
+        self.num_classes = num_classes
+
+    def head_modules(self) -> Mapping[str, nn.Module]:
+        """The last linear layer."""
+        return {"head_audioset": self.head_audioset}
+
+    def class_rows(self) -> Mapping[str, ClassRows]:
+        """Rows of the last layer."""
+        return {
+            "head_audioset.weight": ClassRows((-1, self.embedding_dim), 0),
+            "head_audioset.bias": ClassRows((-1,), 0),
+        }
+
+    def accelerated(self) -> ConvNeXt:
+        """A copy whose feature maps stay channels-last, so that the norms and linear layers need no copies."""
+        fast = copy.deepcopy(self).eval().requires_grad_(False)
+        for part in (*fast.downsample_layers, *fast.stages):
+            part.to(memory_format=torch.channels_last)
+        return fast
+
+
+def _require(condition: bool, option: str, value: object, fix: str) -> None:
+    if not condition:
+        raise OptionError(f"the value {value!r} cannot work", where=option, fix=fix)

@@ -1,0 +1,31 @@
+"""Files on Hugging Face, through huggingface_hub."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from audiotag.errors import MissingExtraError, WeightsError
+
+
+def fetch(url: str, path: str | Path) -> None:
+    """Download ``hf:OWNER/REPOSITORY/FILE`` to *path*.
+
+    Raises:
+        MissingExtraError: huggingface_hub is not installed.
+        WeightsError: Hugging Face does not give the file.
+    """
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise MissingExtraError(
+            "a file on Hugging Face needs the package 'huggingface_hub', which is not installed",
+            where=url,
+            fix="Install it with: pip install 'audiotag-convnext[hub]'",
+        ) from error
+    owner, repository, filename = url.removeprefix("hf:").split("/", 2)
+    try:
+        cached = hf_hub_download(f"{owner}/{repository}", filename)
+    except Exception as error:  # its own errors and those of its HTTP client; all mean that there is no file
+        raise WeightsError(f"Hugging Face does not give the file: {error}", where=url) from error
+    shutil.copyfile(cached, path)

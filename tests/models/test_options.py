@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from audiotag.errors import OptionError
+from audiotag.models.create import create_backbone
+from audiotag.models.options import wrongly_typed
+
+
+class Factory:
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        width: float = 1.0,
+        mode: str = "a",
+        fast: bool = False,
+        strides: Sequence[int] = (2, 2),
+        frames: int | None = None,
+        kind: Literal["x", "y"] = "x",
+        other: Mapping[str, Any] | None = None,
+        free: Any = None,
+    ) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"width": 1, "mode": "b", "fast": True, "strides": [1, 2], "frames": None, "free": object()},
+        {"width": np.float32(0.5), "frames": np.int64(3), "strides": (), "kind": 3, "other": {"a": 1}},
+        {"unknown": 1},
+    ],
+)
+def test_values_of_the_right_types_pass(options: dict[str, Any]) -> None:
+    assert wrongly_typed(Factory, options) is None
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "description"),
+    [
+        ("width", "abc", "a number"),
+        ("width", True, "a number"),
+        ("num_classes", 2.5, "a whole number"),
+        ("mode", None, "a word"),
+        ("fast", 1, "true or false"),
+        ("strides", 2, "a list of whole numbers"),
+        ("strides", "22", "a list of whole numbers"),
+        ("strides", [2, "2"], "a list of whole numbers"),
+        ("frames", "ten", "a whole number or none"),
+    ],
+)
+def test_a_value_of_another_type_is_named(option: str, value: Any, description: str) -> None:
+    assert wrongly_typed(Factory, {"fast": True, option: value}) == (option, description)
+
+
+def test_a_wrong_option_of_a_network_is_an_error_of_ours(tiny: Any) -> None:
+    with pytest.raises(OptionError, match=r"tiny: the option 'width' is 'abc'\. Give a whole number"):
+        create_backbone("tiny", 3, width="abc")
+    with pytest.raises(OptionError, match=r"'num_classes' is 2\.5"):
+        create_backbone("tiny", 2.5)  # type: ignore[arg-type]
