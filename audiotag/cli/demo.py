@@ -68,7 +68,9 @@ def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
     events_file = output / "events.csv"
     events.to_csv(events_file, index=False)
     click.echo(events.head(8).to_string(index=False))
-    click.echo(f"\nHeld-out mAP {evaluation.summary['mAP']:.3f} after {time.monotonic() - started:.0f} s. What was written:")
+    click.echo(
+        f"\nHeld-out mAP {evaluation.summary['mAP']:.3f} after {time.monotonic() - started:.0f} s. What was written:"
+    )
     for what, path in (
         ("labelled clips", data.train.parent),
         ("the model", result.folder),

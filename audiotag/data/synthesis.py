@@ -176,12 +176,17 @@ def write_set(folder: str | Path, *, clips: int = 320, seed: int = 0, minutes: f
         # The first class takes turns, so that every class is heard in every part.
         mids = [labels.mids[number % len(labels)]]
         others = [mid for mid in labels.mids if mid not in mids]
-        mids += [str(mid) for mid in generator.choice(others, size=generator.choice([0, 1, 2], p=[0.4, 0.45, 0.15]), replace=False)]
+        mids += [
+            str(mid)
+            for mid in generator.choice(others, size=generator.choice([0, 1, 2], p=[0.4, 0.45, 0.15]), replace=False)
+        ]
         rate, channels = int(generator.choice(RATES)), int(generator.choice([1, 1, 2]))
         wave = mix_clip(mids, rate, float(generator.uniform(2.0, 5.0)), channels, generator)
         name = f"audio/clip_{number:04d}.{generator.choice(['wav', 'flac'])}"
         with atomic_path(folder / name) as temporary:
-            soundfile.write(temporary, wave, rate, subtype=str(generator.choice(["PCM_16", "PCM_24"])), format=name[-4:].strip("."))
+            soundfile.write(
+                temporary, wave, rate, subtype=str(generator.choice(["PCM_16", "PCM_24"])), format=name[-4:].strip(".")
+            )
         entries.append({"video_id": f"clip_{number:04d}", "wav": name, "labels": ",".join(mids)})
     labels.to_csv(folder / "class_labels_indices.csv")
     # Parts are cut in blocks of eight, so that the turns of the classes stay whole.

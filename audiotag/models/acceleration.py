@@ -32,7 +32,7 @@ def accelerated_copy(backbone: Backbone) -> Backbone:
 
 def _fold_sequence(sequence: nn.Sequential) -> None:
     for (_, convolution), (name, batch_norm) in pairwise(list(sequence.named_children())):
-        if isinstance(convolution, nn.Conv2d) and isinstance(batch_norm, nn.BatchNorm2d):
+        if isinstance(convolution, nn.Conv2d) and type(batch_norm) is nn.BatchNorm2d:
             if batch_norm.running_mean is None:
                 continue  # it normalises by each batch's own statistics, which no kernel can hold
             fold_batch_norm(convolution, batch_norm)

@@ -120,7 +120,10 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward_head(self, head_input: Tensor) -> Tensor:
-        """Logits (batch, classes) from `head_input`'s result, or from anything of that shape kept on disk."""
+        """Logits (batch, classes) from `head_input`'s result, kept on disk or not, or from clip embeddings.
+
+        A head that needs more than a clip embedding (frames, a map) takes one as a single frame.
+        """
 
     @abstractmethod
     def reset_head(self, num_classes: int) -> None:

@@ -10,7 +10,7 @@ from audiotag.errors import OptionError, PluginError, suggest
 from audiotag.host import get_host
 from audiotag.models.backbone import Backbone
 from audiotag.models.options import wrongly_typed
-from audiotag.plugin import BackboneSpec
+from audiotag.plugin import BackboneSpec, LossSpec, SamplingPolicySpec
 from audiotag.seeding import scoped_torch_rng
 
 
@@ -52,7 +52,9 @@ def create_backbone(
     return backbone
 
 
-def check_options(spec: BackboneSpec, factory: Callable[..., Any], options: dict[str, Any]) -> None:
+def check_options(
+    spec: BackboneSpec | LossSpec | SamplingPolicySpec, factory: Callable[..., Any], options: dict[str, Any]
+) -> None:
     """Refuse options that the *factory* of *spec* does not take, or not with values of these types.
 
     Raises:

@@ -226,5 +226,5 @@ def fetch_weights(url: str, path: str | Path) -> None:
     try:
         state = timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # its own errors and those of its HTTP client; all mean that there are no weights
-        raise WeightsError(f"timm does not give the weights: {error}", where=url) from error
+        raise WeightsError(f"timm does not give the weights: {error}") from error
     save_file({key: value.contiguous() for key, value in state.items()}, path)

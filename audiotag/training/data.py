@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,12 +52,13 @@ def clip_seconds(clips: ClipSet) -> NDArray[np.float64]:
 
 
 class ClipReader(TorchDataset[dict[str, Any]]):
-    """Reads one clip at a time as a waveform of fixed length.
+    """Reads one clip at a time as a waveform.
 
     Args:
         clips: What to read.
         sample_rate: Hz of the result.
-        seconds: Length of the result; shorter clips are repeated, longer ones cut.
+        shortest: Seconds up to which shorter clips are repeated.
+        longest: Seconds to which longer clips are cut; the same as *shortest* for clips of one length.
         inputs: What the network takes, as `Backbone.inputs`.
         video_shape: As `Backbone.video_shape`.
         seed: Seed of the cuts, together with the place in the epoch. None cuts from the clip's beginning.
@@ -66,14 +68,16 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         self,
         clips: ClipSet,
         sample_rate: int,
-        seconds: float,
+        shortest: float,
+        longest: float,
         inputs: Sequence[str] = ("waveform",),
         video_shape: tuple[int, int, int] | None = None,
         seed: int | None = None,
     ) -> None:
         self.clips = clips
         self.sample_rate = sample_rate
-        self.seconds = seconds
+        self.shortest = shortest
+        self.longest = longest
         self.inputs = tuple(inputs)
         self.video_shape = video_shape
         self.seed = seed
@@ -108,11 +112,12 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         start, stop = clip.start, clip.stop
         whole = probe(clip.path).seconds
         length = (whole if stop is None else min(stop, whole)) - start
-        if length > self.seconds:
-            start += 0.0 if generator is None else generator.random() * (length - self.seconds)
-            stop = start + self.seconds
-        samples = round(self.seconds * self.sample_rate)
-        return fit_length(read_audio(clip.path, self.sample_rate, start=start, stop=stop), samples)
+        if length > self.longest:
+            start += 0.0 if generator is None else generator.random() * (length - self.longest)
+            stop = start + self.longest
+        waveform = read_audio(clip.path, self.sample_rate, start=start, stop=stop)
+        least, most = math.ceil(self.shortest * self.sample_rate), round(self.longest * self.sample_rate)
+        return fit_length(waveform, min(max(len(waveform), least), max(least, most)))
 
 
 class Batches:
@@ -138,6 +143,8 @@ class Batches:
     def read(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """Yield the planned batches: ``waveform`` (batch, samples), ``video`` where taken, ``index`` (batch,).
 
+        A batch of clips of several lengths comes in parts of one length each.
+
         Raises:
             TrainingError: A clip cannot be read; the message names it.
         """
@@ -145,12 +152,13 @@ class Batches:
         generator = torch_generator(self._seed, "loader")
         ahead = iter(DataLoader(self.reader, batch_sampler=sampler, generator=generator, **self._options))
         try:
-            for batch in ahead:
-                if "error" in batch:
-                    clip, error = batch["error"]
-                    name = f"clip {self.reader.clips.clips[clip].id}"
-                    raise TrainingError(f"a clip cannot be read: {error}", where=name) from error
-                yield batch
+            for parts in ahead:
+                for part in parts:
+                    if "error" in part:
+                        clip, error = part["error"]
+                        name = f"clip {self.reader.clips.clips[clip].id}"
+                        raise TrainingError(f"a clip cannot be read: {error}", where=name) from error
+                    yield part
         finally:
             # The workers end with the iterator; a traceback must not keep it alive until the program's end.
             del ahead
@@ -162,15 +170,21 @@ def _leave_signals_to_parent(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+def _collate(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    by_length: dict[int, list[dict[str, Any]]] = {}
     for item in items:
         if "error" in item:
-            return {"error": (item["index"], item["error"])}
-    batch: dict[str, Any] = {"index": torch.tensor([item["index"] for item in items])}
+            return [{"error": (item["index"], item["error"])}]
+        by_length.setdefault(len(item.get("waveform", ())), []).append(item)
+    return [_stack(part) for part in by_length.values()]
+
+
+def _stack(items: list[dict[str, Any]]) -> dict[str, Any]:
+    stacked: dict[str, Any] = {"index": torch.tensor([item["index"] for item in items])}
     for name in ("waveform", "video"):
         if name in items[0]:
-            batch[name] = torch.stack([item[name] for item in items])
-    return batch
+            stacked[name] = torch.stack([item[name] for item in items])
+    return stacked
 
 
 def cut_batches(

@@ -18,11 +18,14 @@ from audiotag.errors import OptionError, TrainingError
 from audiotag.files import write_atomically
 from audiotag.host import get_host
 from audiotag.labels import LabelChange
+from audiotag.inference.member import choose_device
 from audiotag.models.checkpoint import find_checkpoint
+from audiotag.models.create import check_options
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import cache_folder
+from audiotag.plugin import LossSpec, SamplingPolicySpec
 from audiotag.training.interfaces import BatchSampler, Loss
 from audiotag.training.optimisation import freeze_all_but_head, make_optimiser, quicken_batch_norm
 from audiotag.training.preparation import (
@@ -31,6 +34,7 @@ from audiotag.training.preparation import (
     report_classes,
     require_inputs,
     run_record,
+    sampler_options_for,
     split_clips,
     starting_model,
     training_seconds,
@@ -154,6 +158,7 @@ def run(
         saved = load_model(str(folder / "last")).backbone
         model.backbone.load_state_dict(saved.state_dict())
         model.backbone.load_extra_state(saved.extra_state())
+    choose_device(resolved.device)  # Fabric's own refusal names neither the device nor a way out
     fabric = fabric_package.Fabric(
         accelerator=resolved.device,
         devices=resolved.devices,
@@ -169,7 +174,8 @@ def run(
             request.save(folder, settings)
     model.metadata["training"] = resolved.to_dict()
     model.metadata["clip_seconds"] = seconds
-    trainer = _trainer(model, train, val, seconds, resolved, fabric, folder, reporter)
+    sampler_options = sampler_options_for(resolved, every_clip, train)
+    trainer = _trainer(model, train, val, seconds, resolved, sampler_options, fabric, folder, reporter)
     if resume:
         trainer.resume(folder / "last")
     progress = trainer.fit()
@@ -183,14 +189,15 @@ def _trainer(
     val: ClipSet | None,
     seconds: float,
     settings: Settings,
+    sampler_options: Mapping[str, Any],
     fabric: fabric_package.Fabric,
     folder: Path,
     reporter: Reporter,
 ) -> Trainer:
     host = get_host()
-    loss = host.resolve(host.loss(settings.loss or "bce"))(**settings.loss_options)
+    loss = _implementation(host.loss(settings.loss or "bce"), settings.loss_options)
     _check_loss(loss, settings, train)
-    sampler: BatchSampler = host.resolve(host.sampling_policy(settings.sampler))(**settings.sampler_options)
+    sampler: BatchSampler = _implementation(host.sampling_policy(settings.sampler), sampler_options)
     step, source = _step_and_source(model, train, val, seconds, settings, loss, fabric, reporter)
     schedule = make_schedule(
         settings.schedule,
@@ -231,6 +238,12 @@ def _step_and_source(
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).
     backbone.to(memory_format=torch.channels_last)
     return NetworkStep(backbone, loss, settings), NetworkSource(model, train, val, seconds, settings, loss, fabric)
+
+
+def _implementation(spec: LossSpec | SamplingPolicySpec, options: Mapping[str, Any]) -> Any:
+    factory = get_host().resolve(spec)
+    check_options(spec, factory, dict(options))
+    return factory(**options)
 
 
 def _check_loss(loss: object, settings: Settings, clips: ClipSet) -> None:

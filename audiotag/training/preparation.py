@@ -12,6 +12,7 @@ import numpy as np
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.reading import read_clips
+from audiotag.data.weights import read_sampling_weights
 from audiotag.errors import OptionError, TrainingError
 from audiotag.host import get_host
 from audiotag.labels import LabelChange, LabelSet, read_labels
@@ -156,22 +157,31 @@ def training_seconds(model: Model, clips: ClipSet, settings: Settings) -> float:
     return round(min(max(usual, model.spec.min_seconds), longest), 2)
 
 
+def sampler_options_for(settings: Settings, every_clip: ClipSet, train: ClipSet) -> dict[str, Any]:
+    """The sampler's options; a file of weights for every clip is cut to the clips that are learned from.
+
+    Raises:
+        ManifestError: The file has another number of weights than there are clips.
+    """
+    options = dict(settings.sampler_options)
+    source = options.get("weights")
+    if not isinstance(source, str | Path) or len(train) == len(every_clip):
+        return options
+    weights = dict(zip((clip.id for clip in every_clip), read_sampling_weights(source, len(every_clip)), strict=True))
+    options["weights"] = [float(weights[clip.id]) for clip in train]
+    return options
+
+
 def run_record(model: Model, train: ClipSet, val: ClipSet | None, seconds: float) -> dict[str, Any]:
     """What the run learns from, to recognise it again."""
-
-    def described(clips: ClipSet | None) -> dict[str, Any] | None:
-        if clips is None:
-            return None
-        return {"source": clips.source, "clips": [clip.id for clip in clips]}
-
     return {
         "audiotag": version("audiotag"),
         "model": model.spec.name,
         "classes": [asdict(label) for label in model.labels],
         "single_label": train.single_label,
         "seconds": seconds,
-        "train": described(train),
-        "val": described(val),
+        "train": [clip.id for clip in train],
+        "val": None if val is None else [clip.id for clip in val],
     }
 
 

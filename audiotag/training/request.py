@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotag.data.clips import ClipSet
-from audiotag.errors import TrainingError
+from audiotag.errors import OptionError, TrainingError
 from audiotag.files import write_atomically
 from audiotag.labels import LabelSet
 
@@ -53,6 +53,10 @@ class Request:
     val_fraction: float = HELD_OUT
     unknown_labels: str = "error"
     single_label: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.val_fraction < 1:
+            raise OptionError(f"val_fraction is {self.val_fraction}", fix="Give a share of the clips, below 1.")
 
     @property
     def repeatable(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,8 @@ class Balanced(BatchSampler):
         replacement: Whether a clip can be drawn twice in an epoch. Without it, every epoch of full size holds every
             clip, so it is useful together with *clips_per_epoch* only.
         clips_per_epoch: Number of draws; None for as many as there are clips.
-        weights: A ``weights.csv`` (one weight a line, in the order of the clips) to use instead of the formula.
+        weights: Weights to use instead of the formula: a ``weights.csv`` (one a line, in the order of the clips), or
+            the numbers.
 
     Raises:
         OptionError: *offset* is not positive, or *clips_per_epoch* cannot be drawn.
@@ -55,7 +57,7 @@ class Balanced(BatchSampler):
         offset: float = 100.0,
         replacement: bool = True,
         clips_per_epoch: int | None = None,
-        weights: str | Path | None = None,
+        weights: str | Path | Sequence[float] | None = None,
     ) -> None:
         if offset <= 0:
             raise OptionError(f"offset is {offset}", where="sampler balanced", fix="Give a number above 0.")
@@ -64,16 +66,18 @@ class Balanced(BatchSampler):
         self.offset = offset
         self.replacement = replacement
         self.clips_per_epoch = clips_per_epoch
-        self.weights = None if weights is None else Path(weights)
+        self.weights = weights
 
     def epoch(self, targets: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.int64]:
         """See `BatchSampler.epoch`."""
         from audiotag.data.weights import read_sampling_weights
 
-        if self.weights is not None:
+        if self.weights is None:
+            weights = label_rarity_weights(targets, self.offset)
+        elif isinstance(self.weights, str | Path):
             weights = read_sampling_weights(self.weights, len(targets))
         else:
-            weights = label_rarity_weights(targets, self.offset)
+            weights = np.asarray(self.weights, dtype=np.float64)
         count = len(targets) if self.clips_per_epoch is None else self.clips_per_epoch
         drawable = int(np.count_nonzero(weights))
         if drawable == 0 or (not self.replacement and count > drawable):

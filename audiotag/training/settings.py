@@ -184,7 +184,8 @@ class Settings:
         filled = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         settings = replace(self, **filled)
         if not hears:
-            settings = replace(settings, **dict.fromkeys(_OF_SOUND, 0))
+            silent: dict[str, Any] = dict.fromkeys(_OF_SOUND, 0)
+            settings = replace(settings, **silent)
         if settings.warmup is None:
             settings = replace(settings, warmup=min(3.0, (settings.epochs or 1) / 10))
         if frozen:

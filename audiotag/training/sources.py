@@ -23,6 +23,8 @@ from audiotag.training.reporting import Reporter
 from audiotag.training.settings import Settings
 
 _EMBEDDING_BATCH = 32
+LONGEST_PASS = 60.0
+"""Seconds at which clips are cut where a network states no bound."""
 
 
 def validation_metrics(logits: NDArray[np.float32], targets: NDArray[np.float32], loss: Loss) -> dict[str, float]:
@@ -51,6 +53,12 @@ def _whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> l
     mine = [min(rank * share + place, count - 1) for place in range(share)]
     draws = [(index, index) for index in mine]
     return [draws[start : start + batch_size] for start in range(0, share, batch_size)]
+
+
+def own_length(model: Model) -> tuple[float, float]:
+    """The shortest and longest clip, in seconds, that *model* hears as it is; the tagger's own rule."""
+    longest = model.max_seconds or LONGEST_PASS
+    return min(model.spec.min_seconds, longest), longest
 
 
 class NetworkSource:
@@ -82,12 +90,15 @@ class NetworkSource:
         self._val = val
         pin = fabric.device.type == "cuda"
 
-        def batches(clips: ClipSet, seed: int | None) -> Batches:
-            reader = ClipReader(clips, backbone.sample_rate, seconds, backbone.inputs, backbone.video_shape, seed)
-            return Batches(reader, settings.workers, settings.seed, pin)
+        def batches(clips: ClipSet, shortest: float, longest: float, seed: int | None) -> Batches:
+            rate, inputs, shape = backbone.sample_rate, backbone.inputs, backbone.video_shape
+            return Batches(
+                ClipReader(clips, rate, shortest, longest, inputs, shape, seed), settings.workers, settings.seed, pin
+            )
 
-        self._train_batches = batches(train, settings.seed)
-        self._val_batches = None if val is None else batches(val, None)
+        self._train_batches = batches(train, seconds, seconds, settings.seed)
+        # Validation hears what the tagger would: each clip at its own length.
+        self._val_batches = None if val is None else batches(val, *own_length(model), None)
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """See `Source.train_batches`."""
@@ -104,17 +115,15 @@ class NetworkSource:
         backbone, fabric = self._model.backbone, self._fabric
         backbone.eval()
         plan = _whole_pass(len(self._val), self._settings.batch_size or 1, fabric.global_rank, fabric.world_size)
-        parts = []
+        mine = torch.full((len(self._val), len(self._model.labels)), float("-inf"), device=fabric.device)
         with torch.inference_mode():
             for batch in self._val_batches.read(plan):
                 inputs = fabric.to_device({name: batch[name] for name in backbone.inputs})
                 with fabric.autocast():
-                    parts.append(backbone(**inputs).float())
-        gathered = torch.cat(parts)
-        if fabric.world_size > 1:
-            gathered = cast(Tensor, fabric.all_gather(gathered)).flatten(0, 1)
-        logits = gathered[: len(self._val)].cpu().numpy()
-        return validation_metrics(logits, self._val.targets(), self._loss.cpu())
+                    mine[batch["index"].to(fabric.device)] = backbone(**inputs).float()
+        # Every process has filled in the rows of its own clips.
+        logits = cast(Tensor, fabric.all_gather(mine)).amax(0) if fabric.world_size > 1 else mine
+        return validation_metrics(logits.cpu().numpy(), self._val.targets(), self._loss.cpu())
 
 
 class HeadSource:
@@ -191,9 +200,12 @@ class FrozenEmbedder:
         store: Path,
         reporter: Reporter,
     ) -> None:
-        self._model, self._seconds, self._settings = model, seconds, settings
+        self._model, self._settings = model, settings
         self._fabric, self._store, self._reporter = fabric, store, reporter
-        self._prefix = f"{backbone_fingerprint(model)}/{seconds:g}"
+        # A head on clip embeddings takes each clip at its own length, as the tagger does; one on frames needs all
+        # clips alike.
+        self._bounds = own_length(model) if _takes_embeddings(model) else (seconds, seconds)
+        self._prefix = f"{backbone_fingerprint(model)}/{self._bounds[0]:g}-{self._bounds[1]:g}"
 
     def _key(self, clip: Clip) -> str:
         parts = [self._prefix, f"{clip.start:g}", "end" if clip.stop is None else f"{clip.stop:g}"]
@@ -226,7 +238,7 @@ class FrozenEmbedder:
     def _compute(self, clips: ClipSet, indices: list[int]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         backbone = self._model.backbone
         network: Any = backbone.accelerated().to(self._fabric.device)
-        reader = ClipReader(clips, backbone.sample_rate, self._seconds, backbone.inputs, backbone.video_shape)
+        reader = ClipReader(clips, backbone.sample_rate, *self._bounds, backbone.inputs, backbone.video_shape)
         batches = Batches(reader, self._settings.workers, self._settings.seed)
         plan = [
             [(index, index) for index in indices[start : start + _EMBEDDING_BATCH]]
@@ -237,3 +249,20 @@ class FrozenEmbedder:
                 inputs = self._fabric.to_device({name: batch[name] for name in backbone.inputs})
                 values = network.head_input(network.forward_features(**inputs))
                 yield batch["index"].tolist(), values.float().cpu().numpy()
+
+
+def _takes_embeddings(model: Model) -> bool:
+    """Whether what the head takes has one shape, whatever the length of the clip."""
+    backbone = model.backbone
+    if "waveform" not in backbone.inputs:
+        return True
+    silence = torch.zeros(1, round(own_length(model)[0] * backbone.sample_rate))
+    inputs: dict[str, Tensor] = {"waveform": silence}
+    if "video" in backbone.inputs and backbone.video_shape is not None:
+        inputs["video"] = torch.zeros(1, *backbone.video_shape)
+    training = backbone.training
+    backbone.eval()
+    with torch.inference_mode():
+        shape = backbone.head_input(backbone.forward_features(**inputs)).shape
+    backbone.train(training)
+    return len(shape) == 2

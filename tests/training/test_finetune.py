@@ -203,7 +203,8 @@ def test_a_misspelt_setting_is_answered_with_a_close_one(tones, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"epochs": 0}, {"learning_rate": -1.0}, {"label_smoothing": 1.0}, {"schedule": "cosin"}, {"precision": "8"}]
+    "settings",
+    [{"epochs": 0}, {"learning_rate": -1.0}, {"label_smoothing": 1.0}, {"schedule": "cosin"}, {"precision": "8"}],
 )
 def test_settings_that_cannot_work_are_refused(tones, tmp_path, settings):
     with pytest.raises(OptionError):
@@ -273,7 +274,7 @@ def test_cross_validation_needs_folds(overlaps, tmp_path):
 def test_held_out_clips_are_balanced_and_disjoint(tones, tmp_path):
     finetune("tiny", tones, output=tmp_path / "run", val_fraction=0.25, **QUICK)
     record = json.loads((tmp_path / "run" / "data.json").read_text())
-    train, val = set(record["train"]["clips"]), set(record["val"]["clips"])
+    train, val = set(record["train"]), set(record["val"])
     assert not train & val
     assert len(train | val) == 24
     assert len(val) == 6
@@ -282,3 +283,47 @@ def test_held_out_clips_are_balanced_and_disjoint(tones, tmp_path):
 def test_tensorboard_gets_the_metrics(tones, tmp_path):
     finetune("tiny", tones, fold=1, output=tmp_path / "run", logger="tensorboard", **QUICK)
     assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+
+
+def test_a_run_on_relative_paths_goes_on(tones, tmp_path, monkeypatch):
+    monkeypatch.chdir(tones.parent)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        finetune("tiny", "tones.csv", fold=1, output="run", reporter=StopAt(patch, 1, 1), **QUICK)
+    monkeypatch.chdir(tmp_path)
+    assert len(resume_run(tones.parent / "run").history) == QUICK["epochs"]
+
+
+def test_validation_agrees_with_evaluate(tones, tmp_path):
+    import soundfile
+
+    # One clip of another length: each side must hear it as it is.
+    wave, rate = soundfile.read(tones.parent / "audio" / "2.wav")
+    soundfile.write(tones.parent / "audio" / "2.wav", wave[: len(wave) * 2 // 3], rate)
+    for frozen in (False, True):
+        folder = tmp_path / f"frozen {frozen}"
+        run = finetune("tiny", tones, fold=1, output=folder, freeze_backbone=frozen, **{**QUICK, "epochs": 2})
+        measured = audiotag.evaluate(str(folder / "last"), tones, folds=[1])
+        for name in ("accuracy", "mAP"):
+            assert measured.summary[name] == pytest.approx(run.history[f"val_{name}"].iloc[-1], abs=1e-6)
+
+
+def test_weights_for_every_clip_are_cut_with_the_split(tones, tmp_path):
+    (tmp_path / "weights.csv").write_text("1\n" * 24)
+    options = {"sampler": "balanced", "sampler_options": {"weights": str(tmp_path / "weights.csv")}}
+    result = finetune("tiny", tones, fold=1, output=tmp_path / "run", **options, **QUICK)
+    assert len(result.history) == QUICK["epochs"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss_options": {"gama": 1.0}, "loss": "focal"},
+        {"loss_options": {"gamma": "x"}, "loss": "focal"},
+        {"sampler_options": {"foo": 1}},
+        {"device": "cuda:99"},
+        {"val_fraction": 1.5, "fold": None},
+    ],
+)
+def test_options_that_cannot_work_are_named(overlaps, tmp_path, settings):
+    with pytest.raises(OptionError, match="gam|foo|cuda|val_fraction"):
+        finetune("tiny", overlaps, output=tmp_path / "run", **{**QUICK, **settings})

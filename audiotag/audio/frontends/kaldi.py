@@ -52,9 +52,7 @@ class KaldiFbank(FrontEnd):
     ) -> None:
         super().__init__()
         if bands < 4:
-            raise OptionError(
-                f"the number of mel bands is {bands}", where="Kaldi filter bank", fix="Give at least 4."
-            )
+            raise OptionError(f"the number of mel bands is {bands}", where="Kaldi filter bank", fix="Give at least 4.")
         if target_length is not None and target_length < 1:
             raise OptionError(
                 f"target_length is {target_length}", where="Kaldi filter bank", fix="Give at least 1 frame."

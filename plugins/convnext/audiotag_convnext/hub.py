@@ -27,5 +27,5 @@ def fetch(url: str, path: str | Path) -> None:
     try:
         cached = hf_hub_download(f"{owner}/{repository}", filename)
     except Exception as error:  # its own errors and those of its HTTP client; all mean that there is no file
-        raise WeightsError(f"Hugging Face does not give the file: {error}", where=url) from error
+        raise WeightsError(f"Hugging Face does not give the file: {error}") from error
     shutil.copyfile(cached, path)

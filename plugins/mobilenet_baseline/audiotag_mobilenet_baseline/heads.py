@@ -41,7 +41,7 @@ class MlpHead(Head):
     """Global average, a hidden layer, and a linear layer to the classes.
 
     The hidden layer counts as part of the network, not of the classes: it was trained with the backbone, keeps its
-    parameters when the classes change, and its output is what a frozen backbone hands on.
+    parameters when the classes change, and stays as it is while a frozen backbone's head learns.
 
     Args:
         channels: Channels of the feature map.
@@ -60,13 +60,13 @@ class MlpHead(Head):
         initialise(list(self.children()))
 
     def prepare(self, features: Tensor) -> Tensor:
-        """The hidden layer's output (batch, hidden)."""
-        hidden: Tensor = self.activation(self.get_submodule("2")(features.mean((2, 3))))
-        return hidden
+        """Clip embeddings (batch, channels)."""
+        return features.mean((2, 3))
 
     def forward(self, prepared: Tensor) -> Tensor:
-        """Logits (batch, classes) from (batch, hidden)."""
-        logits: Tensor = self.get_submodule("5")(self.dropout(prepared))
+        """Logits (batch, classes) from clip embeddings."""
+        hidden = self.activation(self.get_submodule("2")(prepared))
+        logits: Tensor = self.get_submodule("5")(self.dropout(hidden))
         return logits
 
     def reset(self, num_classes: int) -> None:
@@ -106,7 +106,12 @@ class FullyConvolutionalHead(Head):
         return features
 
     def forward(self, prepared: Tensor) -> Tensor:
-        """Logits (batch, classes) from a feature map."""
+        """Logits (batch, classes) from a feature map, or from clip embeddings (batch, channels).
+
+        In evaluation mode both are the same: average, convolution and norm are linear.
+        """
+        if prepared.ndim == 2:
+            prepared = prepared[:, :, None, None]
         scores: Tensor = self.get_submodule("1")(self.get_submodule("0")(prepared))
         return scores.mean((2, 3))
 
@@ -159,7 +164,9 @@ class AttentionHead(Head):
         return features.mean(2).transpose(1, 2)
 
     def forward(self, prepared: Tensor) -> Tensor:
-        """Logits (batch, classes) from frames."""
+        """Logits (batch, classes) from frames; a clip embedding (batch, channels) counts as one frame."""
+        if prepared.ndim == 2:
+            prepared = prepared[:, None]
         batch, frames, _ = prepared.shape
         maps = self.subspace_proj(prepared).float().view(batch, frames, 2, self.heads, -1)
         attention, scores = maps.unbind(2)

@@ -84,7 +84,7 @@ class PSLA(Backbone):
         assert spectrogram is not None
         pictures = spectrogram.unsqueeze(1)
         if self._clip_by_clip:
-            return torch.cat([self.effnet(picture) for picture in pictures.split(1)])
+            return torch.cat([self.effnet(picture[None]) for picture in pictures])
         features: Tensor = self.effnet(pictures)
         return features
 
