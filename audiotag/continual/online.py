@@ -284,7 +284,7 @@ class OnlineLearner:
                     error = refusal
             loss, replayed = self._learn(heard.sample, target, clip.id)
         elif position > self._offered:
-            self._observe(heard)
+            self._observe(heard, clip.id, position)
         self.position = position
         names = tuple(self.model.labels.names[column] for column in columns)
         return OnlineEvent(
@@ -319,14 +319,19 @@ class OnlineLearner:
             return [best] if scores[best] >= confidence else []
         return [int(column) for column in np.flatnonzero(scores >= confidence)]
 
-    def _observe(self, heard: Heard) -> None:
+    def _place(self, clip_id: str, position: int) -> dict[str, Any]:
+        """What is kept in the store with a change: after a kill, it tells that this clip has had its effect."""
+        return {**self._notes, self._note_key: {"position": position, "id": clip_id}}
+
+    def _observe(self, heard: Heard, clip_id: str, position: int) -> None:
         """Count the model's tags of a clip without a label."""
         if self.model.single_label:
             columns = [int(heard.scores.argmax())]
         else:
             columns = [int(column) for column in np.flatnonzero(heard.scores >= self._thresholds)]
         if columns:
-            self._store.observe([self.model.labels.mids[column] for column in columns])
+            mids = [self.model.labels.mids[column] for column in columns]
+            self._store.observe(mids, notes=self._place(clip_id, position))
             self._memory.observed()
 
     def _offer(self, clip: StreamClip, heard: Heard, columns: list[int], target: Target, position: int) -> Addition:
@@ -346,7 +351,7 @@ class OnlineLearner:
             payload,
             [self.model.labels.mids[column] for column in columns],
             source=str(sound.path) if isinstance(sound, Clip) else "",
-            notes={**self._notes, self._note_key: {"position": position, "id": clip.id}},
+            notes=self._place(clip.id, position),
         )
         self._memory.added(clip.id, addition, target, heard.sample if exact else None)
         return addition

@@ -115,7 +115,8 @@ class Dataset(ABC):
             source: File or folder.
             labels: The classes to use; None takes those that the source names, in its own or sorted order.
             root: Folder that relative paths start from; None for the folder of *source*.
-            unknown_labels: ``"error"``, or ``"skip"`` to leave out labels that *labels* lacks (counted in `ClipSet.skipped`).
+            unknown_labels: ``"error"``, or ``"skip"`` to leave out labels that *labels* lacks (counted in
+                `ClipSet.skipped`).
             options: Settings of the format.
 
         Raises:
@@ -123,5 +124,8 @@ class Dataset(ABC):
         """
 
     def recognises(self, source: Path) -> bool:
-        """Whether *source* looks like this format, for sources given without one. Must be quick and must not raise for any path."""
+        """Whether *source* looks like this format, for sources given without one.
+
+        Must be quick and must not raise for any path.
+        """
         return False

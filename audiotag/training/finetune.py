@@ -17,8 +17,8 @@ from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError, TrainingError
 from audiotag.files import write_atomically
 from audiotag.host import get_host
-from audiotag.labels import LabelChange
 from audiotag.inference.member import choose_device
+from audiotag.labels import LabelChange
 from audiotag.models.checkpoint import find_checkpoint
 from audiotag.models.create import check_options
 from audiotag.models.heads import change_classes

@@ -198,6 +198,21 @@ def test_unlabelled_clips_are_observed_by_their_tags(tiny, tmp_path):
         assert store.offers == 0
 
 
+def test_after_a_kill_no_unlabelled_clip_is_counted_twice(tiny, tmp_path, monkeypatch):
+    settings = OnlineSettings(threshold=0.0, checkpoint_every=100)
+    stream = clips(6, labelled=False)
+    with store_in(tmp_path / "s") as store:
+        learner = OnlineLearner(fresh(), store, settings, folder=tmp_path / "run")
+        learner.save()
+        for clip in stream[:4]:
+            learner.hear(clip)  # and then the power fails: nothing is saved
+    with ClipStore(tmp_path / "s") as store:
+        again = OnlineLearner.resume(tmp_path / "run", store)
+        assert again.position == 0
+        list(again.run(stream))
+        assert store.statistics().observed.tolist() == [6, 6]
+
+
 def test_pseudo_labels_come_from_the_model_above_a_confidence(tiny, tmp_path):
     model = fresh(single_label=True)
     with torch.no_grad():

@@ -27,9 +27,7 @@ def frames(tmp_path: Path) -> Path:
     """Ten frames of 40 × 30 pixels, each of another grey."""
     for index in range(10):
         (tmp_path / f"frame_{index}").mkdir()
-        Image.new("RGB", (40, 30), (20 * index,) * 3).save(
-            tmp_path / f"frame_{index}" / "a b.jpg", quality=100
-        )
+        Image.new("RGB", (40, 30), (20 * index,) * 3).save(tmp_path / f"frame_{index}" / "a b.jpg", quality=100)
     return tmp_path
 
 
@@ -92,9 +90,7 @@ def test_a_bad_picture_is_an_error_that_names_clip_and_file(frames: Path, damage
 
 def test_a_sixteen_bit_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "frame_5").mkdir()
-    Image.fromarray(np.full((20, 20), 40_000, dtype=np.uint16)).save(
-        tmp_path / "frame_5" / "a b.jpg", format="PNG"
-    )
+    Image.fromarray(np.full((20, 20), 40_000, dtype=np.uint16)).save(tmp_path / "frame_5" / "a b.jpg", format="PNG")
     with pytest.raises(ManifestError, match="mode"):
         read_frame(clip(tmp_path))
 
@@ -139,9 +135,7 @@ def film(tmp_path: Path) -> Path:
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.bit_rate = 4_000_000
         for index in range(20):
-            frame = av.VideoFrame.from_ndarray(
-                np.full((48, 64, 3), 10 * index, dtype=np.uint8), format="rgb24"
-            )
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * index, dtype=np.uint8), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path

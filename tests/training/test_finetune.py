@@ -85,10 +85,10 @@ def test_the_number_of_workers_does_not_matter(tones, tmp_path):
 
 
 def test_training_leaves_the_global_generators_alone(tones, tmp_path):
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     finetune("tiny", tones, fold=1, output=tmp_path / "run", **QUICK)
     assert torch.equal(torch.get_rng_state(), torch_state)
-    assert (np.random.get_state()[1] == numpy_state).all()
+    assert (np.random.get_state()[1] == numpy_state).all()  # noqa: NPY002
 
 
 class StopAt(Reporter):
@@ -122,7 +122,7 @@ def test_going_on_with_other_data_is_refused(tones, tmp_path, monkeypatch):
         finetune("tiny", tones, fold=1, output=tmp_path / "run", reporter=StopAt(patch, 1, 1), **QUICK)
     table = pd.read_csv(tones)
     table.iloc[:-1].to_csv(tones, index=False)
-    with pytest.raises(TrainingError, match="train|val"):
+    with pytest.raises(TrainingError, match=r"train|val"):
         resume_run(tmp_path / "run")
 
 
@@ -226,7 +226,7 @@ def test_a_clip_that_fails_in_a_worker_is_named(tones, tmp_path):
     import soundfile
 
     soundfile.write(tones.parent / "audio" / "3.wav", np.full(4000, np.nan), 8000, subtype="FLOAT")
-    with pytest.raises(TrainingError, match="NaN|finite"):
+    with pytest.raises(TrainingError, match=r"NaN|finite"):
         finetune("tiny", tones, fold=1, output=tmp_path / "run", **{**QUICK, "workers": 1})
 
 
@@ -325,5 +325,5 @@ def test_weights_for_every_clip_are_cut_with_the_split(tones, tmp_path):
     ],
 )
 def test_options_that_cannot_work_are_named(overlaps, tmp_path, settings):
-    with pytest.raises(OptionError, match="gam|foo|cuda|val_fraction"):
+    with pytest.raises(OptionError, match=r"gam|foo|cuda|val_fraction"):
         finetune("tiny", overlaps, output=tmp_path / "run", **{**QUICK, **settings})

@@ -210,8 +210,13 @@ class ClipStore(StoreView):
         self._files.remove(evicted_files)
         return Addition(stored, tuple(evicted), reason, decision.probability, operation)
 
-    def observe(self, labels: Sequence[str], times: int = 1) -> None:
+    def observe(self, labels: Sequence[str], times: int = 1, *, notes: Mapping[str, Any] | None = None) -> None:
         """Count labels that were seen (a model's tags, say) without offering a clip.
+
+        Args:
+            labels: Classes, by mid or name.
+            times: How often they were seen.
+            notes: Key → JSON value, kept with this change or not at all, as for `add`.
 
         Raises:
             LabelError: A class is unknown.
@@ -223,6 +228,7 @@ class ClipStore(StoreView):
             policy.observe(positions, times)
             journal.append(self._database, ["observe", list(positions), times])
             self._count_observed(positions, times)
+            self._write_notes(notes)
 
     def remove(self, clip_id: str) -> None:
         """Take a clip out.

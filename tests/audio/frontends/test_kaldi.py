@@ -48,9 +48,7 @@ def test_short_clips_are_padded_with_zero_energies_before_normalising() -> None:
     assert features.shape == (2, 128, 120)
     assert torch.equal(features[:, :, 98:], torch.full((2, 128, 22), 1.0))
     assert front_end.padding_value == 1.0
-    torch.testing.assert_close(
-        features[0, :, :98], (reference(waveform[0]) + 4.0) / 4.0, atol=2e-4, rtol=1e-4
-    )
+    torch.testing.assert_close(features[0, :, :98], (reference(waveform[0]) + 4.0) / 4.0, atol=2e-4, rtol=1e-4)
 
 
 def test_long_clips_are_cut_at_the_end_and_keep_the_mean_of_the_whole() -> None:
