@@ -12,6 +12,7 @@ import click
 
 from audiotag.cli.options import (
     device_option,
+    frames_option,
     json_option,
     labels_option,
     model_option,
@@ -74,6 +75,7 @@ _MAX_NAMED = 8
 @click.option(
     "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: asks the data]"
 )
+@frames_option
 @click.option(
     "--thresholds",
     metavar="SCORE|tuned|FILE",
@@ -125,6 +127,7 @@ def evaluate(model: str | None, ensemble: str | None, folds: bool, as_json: bool
         raise OptionError("there is no folder to draw figures into", where="--figures", fix="Give --output FOLDER.")
     shared = {name: settings[name] for name in ("labels", "root", "unknown_labels", "split", "single_label")}
     shared |= {name: settings[name] for name in ("device", "precision", "batch_size", "workers", "strict", "output")}
+    shared["frames"] = settings["frames"]
     shared |= {"format": settings["format_"], "top_k": settings["top_k"] or None}
     result: Evaluation | CrossValidation
     with _progress() as progress:

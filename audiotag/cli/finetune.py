@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from audiotag.cli.options import labels_option, option_option, parse_options, weights_option
+from audiotag.cli.options import frames_option, labels_option, option_option, parse_options, weights_option
 from audiotag.cli.warnings import warn_failed_plugins
 
 _SETTINGS: tuple[tuple[str, Any, str], ...] = (
@@ -24,6 +24,7 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("schedule", click.Choice(["cosine", "linear", "step", "constant"]), "How the rate changes.  [default: cosine]"),
     ("warmup", float, "Epochs of warm-up.  [default: a tenth of the run, at most 3]"),
     ("ramp-start", float, "Epoch from which linear and step go down."),
+    ("initial-lr", float, "cosine: factor of the rate at the start of the warm-up.  [default: 0]"),
     ("final-lr", float, "Factor of the rate at the end.  [default: 0.01]"),
     ("clip-grad-norm", float, "Largest norm of the gradient.  [default: no clipping]"),
     ("label-smoothing", float, "Targets become 1 - s and s / classes.  [default: 0]"),
@@ -89,6 +90,7 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
 @click.option(
     "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: asks the data]"
 )
+@frames_option
 @weights_option
 @option_option
 @click.option("--freeze-backbone", is_flag=True, default=None, help="Train the head alone, on embeddings kept on disk.")
@@ -128,6 +130,7 @@ def finetune(
     val_fraction: float | None,
     unknown_labels: str,
     single_label: bool | None,
+    frames: int | None,
     weights: Path | None,
     options: dict[str, Any],
     freeze_backbone: bool | None,
@@ -182,6 +185,7 @@ def finetune(
         val_fraction=HELD_OUT if val_fraction is None else val_fraction,
         unknown_labels=unknown_labels,
         single_label=single_label,
+        frames=frames,
     )
     merged = {**(chosen.settings if chosen else {}), **(read_toml(config) if config else {}), **given}
     reporter = RichReporter()

@@ -10,6 +10,7 @@ import click
 
 from audiotag.cli.options import (
     device_option,
+    frames_option,
     labels_option,
     model_option,
     option_option,
@@ -88,6 +89,7 @@ class _Threshold(click.ParamType[float | str]):
     "--embeddings", type=click.Path(path_type=Path), metavar="NPZ", help="Also write the embeddings into this file."
 )
 @click.option("--root", type=click.Path(path_type=Path), help="Folder that a manifest's relative paths start from.")
+@frames_option
 @click.option(
     "--batch-size", type=click.IntRange(min=1), help="Clips at a time.  [default: 4 on the CPU, 32 elsewhere]"
 )
@@ -109,7 +111,7 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
 
     warn_failed_plugins()
     plan = InferRun.plan(settings)
-    clips = find_clips(paths, settings["root"])
+    clips = find_clips(paths, settings["root"], frames=settings["frames"])
     tagger = _load(settings)
     # A bar would be drawn into results that go to the same terminal.
     with InferProgress(silent=plan.output is None and sys.stdout.isatty()) as progress:

@@ -92,6 +92,17 @@ def labels_option(function: _Function) -> _Function:
     )(function)
 
 
+def frames_option(function: _Function) -> _Function:
+    """``--frames N``: parameter ``frames``, the number of pictures of a clip to choose from, or None."""
+    return click.option(
+        "--frames",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="For models that see: take pictures from N evenly spaced frames of a video file, or from frame_0 to"
+        " frame_N-1 of a folder; training draws one, testing takes the middle one.  [default: 10]",
+    )(function)
+
+
 def device_option(function: _Function) -> _Function:
     """``--device``: parameter ``device``, text such as ``cpu``, ``cuda:1`` or ``auto``."""
     return click.option(

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
 
+FRAMES = 10
+"""Frames kept of a clip with pictures: ``frame_0`` to ``frame_9``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -28,6 +31,8 @@ class Clip:
         fold: Fold of a cross-validation, None where the data has none.
         video_path: Folder that holds ``frame_{0..9}/{id}.jpg``, or a video file; None where there are no pictures.
         extra: Whatever else the source says about the clip (a source recording, a split).
+        frames: Pictures there are to choose from: the first so many of the folder, or so many evenly spaced frames
+            of the video file.
     """
 
     id: str
@@ -38,6 +43,7 @@ class Clip:
     fold: int | None = None
     video_path: Path | None = None
     extra: tuple[tuple[str, str], ...] = ()
+    frames: int = FRAMES
 
 
 @dataclass(frozen=True)

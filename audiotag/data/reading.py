@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from audiotag.data.clips import ClipSet, Dataset
-from audiotag.data.selection import require_files, select_split
+from audiotag.data.selection import require_files, select_split, with_frames
 from audiotag.errors import ManifestError, OptionError, PluginError, suggest
 from audiotag.host import get_host
 from audiotag.labels import LabelSet, read_labels
@@ -23,6 +24,7 @@ def read_clips(
     unknown_labels: str = "error",
     split: str | None = None,
     check_files: bool = True,
+    frames: int | None = None,
     **options: Any,
 ) -> ClipSet:
     """Read the clips that a file or folder lists.
@@ -39,6 +41,8 @@ def read_clips(
         split: Keep only the clips whose column ``split`` says this.
         check_files: Whether missing recordings are an error now, all of them at once, rather than one by one
             later.
+        frames: Pictures of a clip there are to choose from, where clips have pictures: of a folder the first so many,
+            of a video file so many evenly spaced frames. None for ten.
         options: Settings of the format (``single_label=True``, ``labels_required=False`` for ``json`` and
             ``csv``).
 
@@ -46,7 +50,7 @@ def read_clips(
         ManifestError: *source* is missing, no format fits it, it is malformed, a clip in it is wrong, or
             (with *check_files*) recordings are missing.
         LabelError: *labels* is wrong.
-        OptionError: An option is unknown to the format.
+        OptionError: An option is unknown to the format, or *frames* is below 1.
         UnknownNameError: There is no such format.
     """
     path = Path(source)
@@ -68,7 +72,7 @@ def read_clips(
         clips = select_split(clips, split)
     if check_files:
         require_files(clips)
-    return clips
+    return clips if frames is None else replace(clips, clips=with_frames(clips, frames))
 
 
 def sniff_format(source: Path) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from audiotag.data.clips import ClipSet
-from audiotag.errors import ManifestError
+from audiotag.data.clips import Clip, ClipSet
+from audiotag.errors import ManifestError, OptionError
 from audiotag.labels import LabelSet
 
 _MAX_NAMED = 5
@@ -41,6 +41,19 @@ def select_folds(clips: ClipSet, folds: Sequence[int]) -> ClipSet:
             fix=f"The folds are: {', '.join(map(str, clips.folds())) or 'none'}.",
         )
     return clips.subset(index for index, clip in enumerate(clips) if clip.fold in folds)
+
+
+def with_frames(clips: Iterable[Clip], frames: int | None) -> tuple[Clip, ...]:
+    """The same clips with *frames* pictures each to choose from; None leaves them as they are.
+
+    Raises:
+        OptionError: *frames* is below 1.
+    """
+    if frames is None:
+        return tuple(clips)
+    if frames < 1:
+        raise OptionError(f"the number of frames is {frames}", where="frames", fix="Give at least 1.")
+    return tuple(replace(clip, frames=frames) for clip in clips)
 
 
 def align_labels(clips: ClipSet, labels: LabelSet, *, unknown_labels: str = "error") -> ClipSet:

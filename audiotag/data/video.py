@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-FRAMES = 10
-"""Frames kept of a clip: ``frame_0`` to ``frame_9``."""
-
 MIN_SIDE = 16
 """Pixels below which a side of a picture shows nothing that a network was trained on."""
 
@@ -46,16 +43,14 @@ def read_frame(
     shape: tuple[int, int, int] = (3, 224, 224),
     *,
     generator: np.random.Generator | None = None,
-    frames: int = FRAMES,
 ) -> NDArray[np.float32]:
     """One picture of *clip*, ready for a network trained on ImageNet statistics.
 
     Args:
-        clip: Its `video_path` is a folder with ``frame_0/{id}.jpg`` to ``frame_9/{id}.jpg``, or a video
-            file, of which *frames* evenly spaced frames between the clip's start and stop are considered.
+        clip: Its `video_path` is a folder with ``frame_0/{id}.jpg`` to ``frame_9/{id}.jpg`` (`Clip.frames` of them),
+            or a video file, of which as many evenly spaced frames between the clip's start and stop are considered.
         shape: (3, height, width) of the result, height = width.
         generator: Chooses the frame at random (training). None takes the middle one (frame 5 of 10).
-        frames: Number of frames there are to choose from, at least 1.
 
     Returns:
         float32 of *shape*: resized (bicubic) so that the shorter side fits, cut from the centre, then
@@ -64,9 +59,9 @@ def read_frame(
     Raises:
         ManifestError: The clip has no picture, or it cannot be read; the message names clip and file.
         MissingExtraError: A video file is given and PyAV is not installed.
-        OptionError: *shape* or *frames* cannot work.
+        OptionError: *shape* cannot work.
     """
-    return normalise_picture(read_picture(clip, shape, generator=generator, frames=frames))
+    return normalise_picture(read_picture(clip, shape, generator=generator))
 
 
 def normalise_picture(picture: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -81,21 +76,18 @@ def read_picture(
     shape: tuple[int, int, int] = (3, 224, 224),
     *,
     generator: np.random.Generator | None = None,
-    frames: int = FRAMES,
 ) -> NDArray[np.float32]:
     """As `read_frame`, before normalising: float32 of *shape* in [0, 1]."""
     channels, height, width = shape
     if channels != 3 or height != width or height < 1:
         raise OptionError(f"a picture cannot have the shape {shape}", fix="Give (3, size, size).")
-    if frames < 1:
-        raise OptionError(f"the number of frames is {frames}", fix="Give at least 1.")
     if clip.video_path is None:
         raise ManifestError("the clip has no video_path", where=f"clip {clip.id}", fix="Name its pictures.")
-    index = frames // 2 if generator is None else int(generator.integers(frames))
+    index = clip.frames // 2 if generator is None else int(generator.integers(clip.frames))
     if clip.video_path.is_dir():
         image = _from_folder(clip, clip.video_path, index)
     elif clip.video_path.is_file():
-        image = _from_video(clip, clip.video_path, index, frames)
+        image = _from_video(clip, clip.video_path, index)
     else:
         raise ManifestError(
             "there is no such folder of frames or video file",
@@ -121,7 +113,8 @@ def _from_folder(clip: Clip, folder: Path, index: int) -> Image:
         raise ManifestError(
             "the picture does not exist",
             where=_place(clip, path),
-            fix=f"Each clip needs frame_0 to frame_{FRAMES - 1}, each with its picture as {{video_id}}.jpg.",
+            fix=f"Each clip needs frame_0 to frame_{clip.frames - 1}, each with its picture as {{video_id}}.jpg; "
+            "where there are fewer, give their number (--frames).",
         ) from error
     # Pillow answers damaged files with any of these.
     except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
@@ -132,7 +125,7 @@ def _from_folder(clip: Clip, folder: Path, index: int) -> Image:
         ) from error
 
 
-def _from_video(clip: Clip, path: Path, index: int, frames: int) -> Image:
+def _from_video(clip: Clip, path: Path, index: int) -> Image:
     try:
         import av
     except ImportError as error:
@@ -145,7 +138,7 @@ def _from_video(clip: Clip, path: Path, index: int, frames: int) -> Image:
                     where=_place(clip, path),
                     fix="Give a folder of frames or a video file.",
                 )
-            frame = _seek(container, _time(container, clip, index, frames))
+            frame = _seek(container, _time(container, clip, index))
             if frame is not None:
                 image: Image = frame.to_image()
                 return image
@@ -156,21 +149,21 @@ def _from_video(clip: Clip, path: Path, index: int, frames: int) -> Image:
             fix="Convert it, for example to MP4.",
         ) from error
     raise ManifestError(
-        f"the video holds no frame at place {index} of {frames}",
+        f"the video holds no frame at place {index} of {clip.frames}",
         where=_place(clip, path),
         fix="Check the clip's start and stop.",
     )
 
 
-def _time(container: Any, clip: Clip, index: int, frames: int) -> float:
-    """Second of the frame *index*: the middle of the index-th of *frames* equal parts of the clip."""
+def _time(container: Any, clip: Clip, index: int) -> float:
+    """Second of the frame *index*: the middle of the index-th of `Clip.frames` equal parts of the clip."""
     stream = container.streams.video[0]
     if stream.duration is not None:
         seconds = float(stream.duration * stream.time_base)
     else:
         seconds = (container.duration or 0) / 1e6
     stop = seconds if clip.stop is None else clip.stop if not seconds else min(clip.stop, seconds)
-    return clip.start + (stop - clip.start) * (index + 0.5) / frames
+    return clip.start + (stop - clip.start) * (index + 0.5) / clip.frames
 
 
 def _seek(container: Any, second: float) -> Any:

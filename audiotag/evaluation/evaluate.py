@@ -46,6 +46,7 @@ def evaluate(
     split: str | None = None,
     folds: Sequence[int] | None = None,
     single_label: bool | None = None,
+    frames: int | None = None,
     thresholds: str | Path | ArrayLike | None = None,
     tune_thresholds_on: str | Path | ClipSet | None = None,
     beta: float = 1.0,
@@ -80,6 +81,7 @@ def evaluate(
         folds: Measure on the clips of these folds only.
         single_label: Whether each clip has exactly one class; None takes what the data says, or, for a single-label
             model, what is so.
+        frames: Pictures of a clip there are to choose from (see `read_clips`); the middle one is seen.
         thresholds: Multi-label decisions: one number, one for each class, a file (see `read_thresholds`), ``"tuned"``
             for those in the checkpoint; None for those where there are any, else 0.5.
         tune_thresholds_on: Clips on which thresholds that maximise F-beta are found, instead of *thresholds*.
@@ -99,7 +101,7 @@ def evaluate(
         AudiotagError: The model, the data or an option is wrong, or no clip could be read.
     """
     tagger = _tagger(model, weights, options, labels, device, precision, ensemble)
-    request = DataRequest(format, labels, root, unknown_labels, split, folds, single_label)
+    request = DataRequest(format, labels, root, unknown_labels, split, folds, single_label, frames)
     clips = request.read(data, tagger.labels, single_label_model=tagger.single_label)
     if clips.single_label and (thresholds is not None or tune_thresholds_on is not None):
         raise OptionError(
@@ -111,7 +113,9 @@ def evaluate(
     if tune_thresholds_on is not None:
         if thresholds is not None:
             raise OptionError("thresholds are given, and are to be tuned", fix="Do one of them.")
-        validation = DataRequest(format, labels, root, unknown_labels).read(tune_thresholds_on, tagger.labels)
+        validation = DataRequest(format, labels, root, unknown_labels, frames=frames).read(
+            tune_thresholds_on, tagger.labels
+        )
         scored = score(tagger, validation, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
         tuned = tune_thresholds(scored.targets, scored.scores, beta=beta, per_class=per_class_thresholds)
         cuts = tuned.thresholds

@@ -95,6 +95,7 @@ def evaluate_folds(
     unknown_labels: str = "error",
     split: str | None = None,
     single_label: bool | None = None,
+    frames: int | None = None,
     threshold: float = 0.5,
     top_k: Sequence[int] | None = None,
     device: str = "cpu",
@@ -118,6 +119,7 @@ def evaluate_folds(
         unknown_labels: As for `evaluate`.
         split: As for `evaluate`.
         single_label: As for `evaluate`.
+        frames: As for `evaluate`.
         threshold: For multi-label decisions; one for all classes and folds, so that clips can be pooled.
         top_k: As for `evaluate`.
         device: As for `evaluate`.
@@ -134,7 +136,7 @@ def evaluate_folds(
         AudiotagError: As `evaluate` raises.
     """
     runs = _runs(Path(run_folder), checkpoint)
-    request = DataRequest(format, labels, root, unknown_labels, split, single_label=single_label)
+    request = DataRequest(format, labels, root, unknown_labels, split, single_label=single_label, frames=frames)
     clips: ClipSet | None = None
     first: Tagger | None = None
     results: dict[int, Evaluation] = {}

@@ -12,7 +12,7 @@ from scipy.special import expit, softmax
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.reading import read_clips
-from audiotag.data.selection import align_labels, require_files, select_folds, select_split
+from audiotag.data.selection import align_labels, require_files, select_folds, select_split, with_frames
 from audiotag.errors import AudiotagError, ManifestError
 from audiotag.evaluation.metrics import Bools, Floats
 from audiotag.inference.tagger import Tagger
@@ -37,6 +37,7 @@ class DataRequest:
         folds: Keep the clips of these folds.
         single_label: Whether each clip has exactly one class; None takes what the data says, or, for a single-label
             model, what is so.
+        frames: Pictures of a clip there are to choose from; None leaves them at what they are.
     """
 
     format: str | None = None
@@ -46,6 +47,7 @@ class DataRequest:
     split: str | None = None
     folds: Sequence[int] | None = None
     single_label: bool | None = None
+    frames: int | None = None
 
     def read(self, data: str | Path | ClipSet, classes: LabelSet, *, single_label_model: bool = False) -> ClipSet:
         """The wanted clips of *data*, with labels as indices into *classes* (matched by mid).
@@ -65,6 +67,7 @@ class DataRequest:
                 split=self.split,
                 check_files=False,  # a missing recording is a failed clip, counted like any other that cannot be read
             )
+        clips = replace(clips, clips=with_frames(clips, self.frames))
         if self.folds is not None:
             clips = select_folds(clips, self.folds)
         clips = align_labels(clips, classes, unknown_labels=self.unknown_labels)

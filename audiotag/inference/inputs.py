@@ -10,6 +10,7 @@ from typing import Any
 from audiotag.audio.decoding import AUDIO_SUFFIXES
 from audiotag.data.clips import Clip
 from audiotag.data.reading import read_clips, sniff_format
+from audiotag.data.selection import with_frames
 from audiotag.errors import AudioError
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
@@ -20,24 +21,30 @@ MANIFEST_SUFFIXES = (".json", ".csv")
 _NO_CLASSES = LabelSet.from_names(["-"], "no classes")
 
 
-def find_clips(sources: Iterable[str | Path], root: str | Path | None = None) -> list[Clip]:
+def find_clips(
+    sources: Iterable[str | Path], root: str | Path | None = None, *, frames: int | None = None
+) -> list[Clip]:
     """The clips that *sources* name, in their order, each once.
 
     Args:
         sources: Recordings; folders, searched with their subfolders for files with an audio ending (hidden ones are
             left out), in alphabetical order; patterns with ``*``, ``?``, ``**`` and ``[…]``; manifests (.json, .csv).
         root: Folder that a manifest's relative paths start from; None for the manifest's own.
+        frames: Pictures of a clip there are to choose from (see `read_clips`).
 
     Raises:
         AudioError: A folder or pattern has no recordings in it. (A named recording that is missing is a clip all the
             same, and an error when it is read.)
         ManifestError: A manifest is wrong.
+        OptionError: *frames* is below 1.
     """
-    clips: dict[tuple[Path, float, float | None], Clip] = {}
+    clips: dict[tuple[object, ...], Clip] = {}
     for source in sources:
         for clip in _find(str(source), root):
-            clips.setdefault((clip.path, clip.start, clip.stop), clip)
-    return list(clips.values())
+            # Pictures in a folder are found by the clip's id.
+            seen = None if clip.video_path is None else (clip.video_path, clip.id)
+            clips.setdefault((clip.path, clip.start, clip.stop, seen), clip)
+    return list(with_frames(clips.values(), frames))
 
 
 def _find(source: str, root: str | Path | None) -> Iterator[Clip]:

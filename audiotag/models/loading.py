@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from audiotag.errors import CheckpointError, LabelError, OptionError, UnknownNameError
 from audiotag.host import get_host
@@ -30,6 +30,7 @@ def load_model(
     options: Mapping[str, Any] | None = None,
     untrained_head: bool = False,
     progress: bool = False,
+    report: Callable[[LoadReport], object] | None = None,
 ) -> Model:
     """Load a model, on the CPU, in eval mode.
 
@@ -42,9 +43,11 @@ def load_model(
             the registry or the checkpoint states; a file whose classes nobody states gets ``class 0``,
             ``class 1``, ….
         options: Settings of the family (``{"width_mult": 0.4}``), on top of the registered ones.
-        untrained_head: Accept weights without a head (a pre-training checkpoint that is to be fine-tuned); the
-            fresh head has the classes of *labels*, or one.
+        untrained_head: Accept weights without a head (a pre-training checkpoint that is to be fine-tuned), or, where
+            no *labels* are given, a file with a head of another shape; the fresh head has the classes of *labels*,
+            or one.
         progress: Draw a progress bar while weights are downloaded.
+        report: Told what became of the entries of a published file; checkpoints of ours fit by construction.
 
     Raises:
         UnknownNameError: There is no such model or folder.
@@ -75,14 +78,14 @@ def load_model(
             )
         return model
     if weights is not None:
-        return _from_file(spec, Path(weights), chosen, options, untrained_head)
+        return _from_file(spec, Path(weights), chosen, options, untrained_head, report)
     if spec.weights is None:
         raise OptionError(
             "it is a family of networks and has no weights of its own",
             where=spec.name,
             fix=f"Give weights=FILE, or load one of: {', '.join(_published(spec.family)) or 'none'}.",
         )
-    return _from_registry(spec, chosen, options, untrained_head, progress)
+    return _from_registry(spec, chosen, options, untrained_head, progress, report)
 
 
 def _folder(name: str | Path) -> Path | None:
@@ -145,7 +148,12 @@ def _require_same(given: LabelSet, known: LabelSet, whose: str) -> None:
 
 
 def _from_registry(
-    spec: BackboneSpec, labels: LabelSet | None, options: dict[str, Any], untrained_head: bool, progress: bool
+    spec: BackboneSpec,
+    labels: LabelSet | None,
+    options: dict[str, Any],
+    untrained_head: bool,
+    progress: bool,
+    tell: Callable[[LoadReport], object] | None,
 ) -> Model:
     assert spec.weights is not None  # the caller has looked
     if spec.num_classes is None and not untrained_head:
@@ -166,6 +174,8 @@ def _from_registry(
     path = WeightsStore().fetch(spec.weights, name=spec.name, progress=progress)
     report = load_published(backbone, path)
     _require_head(backbone, report, untrained_head)
+    if tell is not None:
+        tell(report)
     backbone.eval()
     return Model(
         backbone=backbone,
@@ -179,21 +189,30 @@ def _from_registry(
 
 
 def _from_file(
-    spec: BackboneSpec, path: Path, labels: LabelSet | None, options: dict[str, Any], untrained_head: bool
+    spec: BackboneSpec,
+    path: Path,
+    labels: LabelSet | None,
+    options: dict[str, Any],
+    untrained_head: bool,
+    tell: Callable[[LoadReport], object] | None,
 ) -> Model:
     backbone = create_backbone(spec, 2 if labels is None else len(labels), **options)
     in_file = published_classes(backbone, path)
     known = known_labels(spec.labels) if spec.labels is not None else None
+    head: Literal["strict", "replace"] = "strict"
     if labels is not None:
         if in_file is not None:
             _require_count(labels, in_file, f"the file {path}")
     elif in_file is None and untrained_head:
-        labels = numbered_labels(1)
+        labels, head = numbered_labels(1), "replace"
     elif in_file is None:
+        report = load_published(backbone, path, head="replace")
+        _require_head(backbone, report, untrained_head)
         raise CheckpointError(
-            "the number of classes cannot be read from the file",
+            "the number of classes cannot be read from the file, whose head lacks entries of the network's or has "
+            f"them in another shape: {', '.join(report.replaced)}",
             where=path,
-            fix="Give the options it was trained with (such as the kind of head), or its classes with --labels.",
+            fix="Give the options it was trained with (such as the mode, or the kind of head).",
         )
     elif known is not None and len(known) == in_file:
         labels = known
@@ -207,8 +226,10 @@ def _from_file(
         labels = numbered_labels(in_file)
     if backbone.num_classes != len(labels):
         backbone = create_backbone(spec, len(labels), **options)
-    report = load_published(backbone, path)
+    report = load_published(backbone, path, head=head)
     _require_head(backbone, report, untrained_head)
+    if tell is not None:
+        tell(report)
     backbone.eval()
     return Model(
         backbone=backbone,

@@ -142,7 +142,7 @@ def run(
         get_host().backbone(request.backbone)  # a misspelt name should be known before the clips are read
     every_clip = read_training_clips(request, reporter)
     train, val = split_clips(request, every_clip, chosen.seed, reporter)
-    model, pretrained = starting_model(request, train.labels, chosen.seed)
+    model, pretrained = starting_model(request, train.labels, chosen.seed, reporter)
     require_inputs(model, train, val)
     change = change_classes(model, train.labels, seed=chosen.seed)
     model.single_label = train.single_label
@@ -204,6 +204,7 @@ def _trainer(
         epochs=settings.epochs or 1,
         warmup=settings.warmup or 0.0,
         final=settings.final_lr,
+        initial=settings.initial_lr,
         ramp_start=settings.ramp_start,
     )
     loggers = make_loggers(settings.logger, folder, settings.to_dict()) if fabric.is_global_zero else []

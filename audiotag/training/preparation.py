@@ -12,6 +12,7 @@ import numpy as np
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.reading import read_clips
+from audiotag.data.selection import with_frames
 from audiotag.data.weights import read_sampling_weights
 from audiotag.errors import OptionError, TrainingError
 from audiotag.host import get_host
@@ -68,6 +69,7 @@ def _read(request: Request, source: str | Path | ClipSet, labels: LabelSet | Non
             root=request.root,
             unknown_labels=request.unknown_labels,
         )
+    clips = replace(clips, clips=with_frames(clips, request.frames))
     if clips.skipped:
         listed = ", ".join(f"{label} ({count})" for label, count in sorted(clips.skipped.items()))
         reporter.message(f"Labels left out of {clips.source} because the class list lacks them: {listed}.")
@@ -94,8 +96,8 @@ def _hold_out(clips: ClipSet, fraction: float, seed: int, reporter: Reporter) ->
     return clips.subset(sorted(set(range(len(clips))) - held)), clips.subset(sorted(held))
 
 
-def starting_model(request: Request, labels: LabelSet, seed: int) -> tuple[Model, bool]:
-    """The model to start from, and whether its backbone is trained."""
+def starting_model(request: Request, labels: LabelSet, seed: int, reporter: Reporter) -> tuple[Model, bool]:
+    """The model to start from, and whether its backbone is trained; tells what was taken of published weights."""
     host = get_host()
     name = request.backbone
     if request.weights is None and name in host.backbones and host.backbones[name].weights is None:
@@ -112,6 +114,7 @@ def starting_model(request: Request, labels: LabelSet, seed: int) -> tuple[Model
         labels=request.previous_labels,
         options=dict(request.options) or None,
         untrained_head=True,
+        report=lambda report: reporter.message(str(report)),
     )
     return model, True
 

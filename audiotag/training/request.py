@@ -38,6 +38,7 @@ class Request:
         val_fraction: Share of `train` to validate on where neither `val` nor `fold` is given, in [0, 1); 0 for none.
         unknown_labels: ``error`` or ``skip``.
         single_label: Whether each clip has exactly one class; None asks the data.
+        frames: Pictures of a clip there are to choose from (see `audiotag.data.reading.read_clips`).
     """
 
     backbone: str
@@ -53,6 +54,7 @@ class Request:
     val_fraction: float = HELD_OUT
     unknown_labels: str = "error"
     single_label: bool | None = None
+    frames: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_fraction < 1:

@@ -71,7 +71,15 @@ def step_halving(position: float, *, start: float, every: float = 5.0) -> float:
     return float(0.5 ** (1 + math.floor((position - start) / every)))
 
 
-def make_schedule(name: str, *, epochs: int, warmup: float, final: float, ramp_start: float | None = None) -> Schedule:
+def make_schedule(
+    name: str,
+    *,
+    epochs: int,
+    warmup: float,
+    final: float,
+    initial: float = 0.0,
+    ramp_start: float | None = None,
+) -> Schedule:
     """The schedule called *name* for a run of *epochs*.
 
     Args:
@@ -80,18 +88,21 @@ def make_schedule(name: str, *, epochs: int, warmup: float, final: float, ramp_s
         epochs: Length of the run.
         warmup: Epochs of warm-up, shorter than the run.
         final: Factor at the end, in [0, 1].
+        initial: Factor at the beginning of the warm-up of ``"cosine"``, in [0, 1].
         ramp_start: Epoch at which ``"linear"`` and ``"step"`` go down; None for the end of the warm-up (linear)
             and for half of the run (step).
 
     Raises:
-        OptionError: The name is unknown, or the warm-up is as long as the run.
+        OptionError: The name is unknown, the warm-up is as long as the run, or *initial* is no such factor.
     """
+    if not 0 <= initial <= 1:
+        raise OptionError(f"the rate cannot begin at {initial:g} of the base rate", fix="Give a factor from 0 to 1.")
     if warmup < 0 or (warmup >= epochs and warmup > 0):
         raise OptionError(f"a warm-up of {warmup:g} epochs does not fit a run of {epochs}", fix="Make it shorter.")
     if name == "constant":
         return partial(constant, warmup=warmup)
     if name == "cosine":
-        return partial(warmup_cosine, total=float(epochs), warmup=warmup, final=final)
+        return partial(warmup_cosine, total=float(epochs), warmup=warmup, start=initial, final=final)
     if name == "linear":
         begin = warmup if ramp_start is None else ramp_start
         return partial(exp_warmup_linear_down, warmup=warmup, ramp_start=begin, ramp_length=epochs - begin, final=final)

@@ -39,6 +39,7 @@ class Settings:
         schedule: ``cosine``, ``linear`` (exponential warm-up, flat, linear down), ``step`` or ``constant``.
         warmup: Epochs of warm-up.
         ramp_start: Epoch from which ``linear`` and ``step`` go down.
+        initial_lr: Factor of the base rate at the first step of a warm-up that ``cosine`` begins with.
         final_lr: Factor of the base rate at the end.
         clip_grad_norm: Largest norm of the gradient, None for no clipping.
         label_smoothing: s in targets 1 − s and s / classes.
@@ -81,6 +82,7 @@ class Settings:
     schedule: str = "cosine"
     warmup: float | None = None
     ramp_start: float | None = None
+    initial_lr: float = 0.0
     final_lr: float = 0.01
     clip_grad_norm: float | None = None
     label_smoothing: float = 0.0

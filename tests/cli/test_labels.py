@@ -87,14 +87,15 @@ def test_finetune_takes_previous_labels(model, tmp_path):
     from audiotag.labels import read_labels
     from audiotag.models.heads import change_classes
     from audiotag.training.preparation import starting_model
+    from audiotag.training.reporting import Reporter
     from audiotag.training.request import Request
 
     old = class_list(tmp_path / "old.csv", "a", "b", "c")
     labels = read_labels(class_list(tmp_path / "new.csv", "c", "z"))
     request = Request(backbone="tiny", weights=tmp_path / "old.pt", train="unused", previous_labels=old)
-    started, pretrained = starting_model(request, labels, seed=0)
+    started, pretrained = starting_model(request, labels, 0, Reporter())
     assert pretrained and started.labels.mids == ("a", "b", "c")
     assert change_classes(started, labels).kept == ("c",)
     with pytest.raises(AudiotagError, match="no previous classes"):
-        starting_model(Request(backbone="tiny", train="unused", previous_labels=old), labels, seed=0)
+        starting_model(Request(backbone="tiny", train="unused", previous_labels=old), labels, 0, Reporter())
     assert "--previous-labels" in run("finetune", "--help").stdout

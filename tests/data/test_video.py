@@ -14,8 +14,8 @@ from audiotag.labels import LabelSet
 from audiotag.seeding import numpy_generator
 
 
-def clip(folder: Path | None, identity: str = "a b") -> Clip:
-    return Clip(id=identity, path=Path("sound.wav"), video_path=folder)
+def clip(folder: Path | None, identity: str = "a b", frames: int = 10) -> Clip:
+    return Clip(id=identity, path=Path("sound.wav"), video_path=folder, frames=frames)
 
 
 def grey_level(picture: np.ndarray) -> float:
@@ -111,10 +111,21 @@ def test_sets_that_mix_clips_with_and_without_pictures_are_refused(tmp_path: Pat
         require_video(mixed)
 
 
-@pytest.mark.parametrize(("shape", "frames_"), [((1, 8, 8), 10), ((3, 8, 9), 10), ((3, 8, 8), 0)])
-def test_impossible_shapes_are_refused(frames: Path, shape: tuple[int, int, int], frames_: int) -> None:
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 9)])
+def test_impossible_shapes_are_refused(frames: Path, shape: tuple[int, int, int]) -> None:
     with pytest.raises(OptionError):
-        read_frame(clip(frames), shape, frames=frames_)
+        read_frame(clip(frames), shape)
+
+
+def test_a_folder_of_fewer_frames(frames: Path) -> None:
+    for index in range(3, 10):
+        (frames / f"frame_{index}" / "a b.jpg").unlink()
+    with pytest.raises(ManifestError, match="--frames"):
+        read_frame(clip(frames))
+    assert grey_level(read_picture(clip(frames, frames=3), (3, 16, 16))) == pytest.approx(20, abs=3)
+    generator = numpy_generator(1)
+    drawn = {grey_level(read_picture(clip(frames, frames=3), (3, 16, 16), generator=generator)) for _ in range(30)}
+    assert {round(level / 20) for level in drawn} == {0, 1, 2}
 
 
 def test_a_video_without_pyav_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,9 +155,9 @@ def film(tmp_path: Path) -> Path:
 def test_evenly_spaced_frames_of_a_video_file(film: Path) -> None:
     middle = read_picture(clip(film), (3, 32, 32))
     assert grey_level(middle) == pytest.approx(110, abs=5)  # frame 5 of 10 begins at 1.1 s: the 11th of 20
-    assert grey_level(read_picture(clip(film), (3, 32, 32), frames=1)) == pytest.approx(100, abs=5)
-    part = Clip(id="part", path=film, video_path=film, start=0.0, stop=0.4)
-    assert grey_level(read_picture(part, (3, 32, 32), frames=1)) == pytest.approx(20, abs=5)
+    assert grey_level(read_picture(clip(film, frames=1), (3, 32, 32))) == pytest.approx(100, abs=5)
+    part = Clip(id="part", path=film, video_path=film, start=0.0, stop=0.4, frames=1)
+    assert grey_level(read_picture(part, (3, 32, 32))) == pytest.approx(20, abs=5)
 
 
 def test_a_broken_video_file_is_an_error_that_names_the_clip(film: Path) -> None:

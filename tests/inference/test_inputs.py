@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from audiotag.data.clips import Clip
-from audiotag.errors import AudioError
+from audiotag.errors import AudioError, OptionError
 from audiotag.inference.inputs import find_clips
 
 
@@ -77,3 +77,20 @@ def test_a_link_that_leads_nowhere_is_a_recording_that_is_missing(tree: Path) ->
     (tree / "gone.wav").symlink_to("nowhere.wav")
     (tree / "sub" / "up").symlink_to("..")
     assert names(tree, tree) == ["a.FLAC", "b.wav", "gone.wav", "sub/deep/c d.ogg", "we[1]rd.mp3"]
+
+
+def test_one_recording_with_other_pictures_is_another_clip(tree: Path) -> None:
+    manifest = tree / "list.json"
+    entries = [{"video_id": name, "wav": "b.wav", "video_path": "frames"} for name in ("one", "two")]
+    manifest.write_text(json.dumps({"data": entries}))
+    assert [(clip.id, clip.video_path) for clip in find_clips([manifest], frames=4)] == [
+        ("one", tree / "frames"),
+        ("two", tree / "frames"),
+    ]
+
+
+def test_the_number_of_frames_goes_with_every_clip(tree: Path) -> None:
+    assert [clip.frames for clip in find_clips([tree / "b.wav"])] == [10]
+    assert {clip.frames for clip in find_clips([tree], frames=3)} == {3}
+    with pytest.raises(OptionError, match="frames"):
+        find_clips([tree], frames=0)

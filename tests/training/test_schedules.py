@@ -73,3 +73,9 @@ def test_unknown_name_is_answered_with_a_close_one():
 def test_warmup_as_long_as_the_run_is_refused():
     with pytest.raises(OptionError, match="warm-up"):
         make_schedule("cosine", epochs=5, warmup=5, final=0)
+
+
+def test_a_warmup_begins_at_the_initial_factor():
+    assert make_schedule("cosine", epochs=10, warmup=2, final=0.05, initial=0.3)(0) == pytest.approx(0.3)
+    with pytest.raises(OptionError, match="base rate"):
+        make_schedule("cosine", epochs=10, warmup=2, final=0.05, initial=1.5)

@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
-from audiotag.cli.options import device_option, option_option
+from audiotag.cli.options import device_option, frames_option, option_option
 
 _PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
 _DATA = (
     click.option("--format", "format_", metavar="NAME", help="Format of the list (see `audiotag plugins list`)."),
     click.option("--root", metavar="FOLDER", help="Folder that relative paths start from."),
+    frames_option,
 )
 
 
@@ -63,6 +64,7 @@ def pretrain(
     train: str | None,
     format_: str | None,
     root: str | None,
+    frames: int | None,
     output: Path | None,
     resume: Path | None,
     init: Path | None,
@@ -86,17 +88,19 @@ def pretrain(
     from audiotag_equiav.settings import PretrainingSettings
 
     if resume is not None:
-        if train is not None or output is not None or init is not None:
-            raise OptionError(
-                "--resume goes on with what the run began with", fix="Leave out --train, --output, --init."
-            )
+        context = click.get_current_context()
+        default = click.core.ParameterSource.DEFAULT
+        given = [one for one in context.command.params if context.get_parameter_source(str(one.name)) is not default]
+        if others := [one.opts[0] for one in given if one.name != "resume"]:
+            raise OptionError("--resume goes on with what the run began with", fix=f"Leave out {', '.join(others)}.")
         data = read_run(resume)["data"]
         resume_pretraining(resume, read_pairs(**data), report=click.echo)
         folder = resume
     else:
         if train is None or output is None:
             raise OptionError("--train and --output are needed", fix="Or --resume FOLDER to go on with a run.")
-        data = {"path": str(Path(train).resolve()), "format": format_, "root": root}
+        root = None if root is None else str(Path(root).resolve())
+        data = {"path": str(Path(train).resolve()), "format": format_, "root": root, "frames": frames}
         pretrain(
             read_pairs(**data),
             output,
@@ -138,6 +142,7 @@ def retrieve(
     data: str,
     format_: str | None,
     root: str | None,
+    frames: int | None,
     output: Path | None,
     seed: int,
     centroid_count: int,
@@ -154,7 +159,7 @@ def retrieve(
     from audiotag_equiav.retrieval import load_pretrained, retrieve
 
     network = load_pretrained(weights, options).to(choose_device(device))
-    clips = read_pairs(data, format=format_, root=root)
+    clips = read_pairs(data, format=format_, root=root, frames=frames)
     result = retrieve(
         network,
         clips,

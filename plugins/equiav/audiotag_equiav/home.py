@@ -11,6 +11,7 @@ from audiotag.audio.decoding import read_audio
 from audiotag.errors import OptionError
 from audiotag.files import atomic_path
 from audiotag.host import get_host
+from audiotag.inference.member import choose_device
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import Label, LabelSet
 from audiotag.models.loading import load_model
@@ -47,7 +48,7 @@ def load_audio_model(
     Raises:
         LabelError: The class list is wrong, or has another number of classes than the file.
         CheckpointError: The file cannot be read or does not fit; the message names what is missing.
-        OptionError: *modality_mode* is another one: pictures go through ``audiotag infer``.
+        OptionError: *modality_mode* is another one: pictures go through ``audiotag infer``; or there is no *device*.
     """
     import pandas
 
@@ -57,6 +58,7 @@ def load_audio_model(
             where="load_audio_model",
             fix="Use audio_only, or audiotag.load(…, options={'mode': …}) for pictures.",
         )
+    place = choose_device(device)
     labels = LabelSet.from_csv(class_indices_path)
     options = {"mode": modality_mode, "head": head_type, "num_mel_bins": num_mel_bins}
     folder = Path(weights_path).is_dir()
@@ -66,7 +68,7 @@ def load_audio_model(
     )
     backbone = model.backbone
     assert isinstance(backbone, EquiAV)  # the family's factory is that class
-    return backbone.to(device).eval(), frame
+    return backbone.to(place).eval(), frame
 
 
 def audio_event_classification(

@@ -60,13 +60,16 @@ class PairBatch:
         )
 
 
-def read_pairs(path: str | Path, *, format: str | None = None, root: str | Path | None = None) -> ClipSet:
+def read_pairs(
+    path: str | Path, *, format: str | None = None, root: str | Path | None = None, frames: int | None = None
+) -> ClipSet:
     """Clips with sound and pictures from a list; it needs no labels, and those it has are passed over.
 
     Args:
         path: A JSON manifest or CSV with ``video_path``, or what a plugin's format reads.
         format: Name of the format, None to find it out.
         root: Folder that relative paths start from.
+        frames: Pictures of a clip there are to choose from (see `audiotag.data.reading.read_clips`).
 
     Raises:
         ManifestError: The list is wrong, or clips in it have no pictures; the message names the first.
@@ -74,7 +77,7 @@ def read_pairs(path: str | Path, *, format: str | None = None, root: str | Path 
     format = sniff_format(Path(path)) if format is None else format
     options: dict[str, Any] = {"labels_required": False} if format in ("json", "csv") else {}
     # A class that no list has: labels are unknown, and skipped.
-    clips = read_clips(path, format=format, root=root, labels=["pair"], unknown_labels="skip", **options)
+    clips = read_clips(path, format=format, root=root, labels=["pair"], unknown_labels="skip", frames=frames, **options)
     require_video(clips)
     return clips
 

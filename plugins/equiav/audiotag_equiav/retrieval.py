@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
-from audiotag.errors import OptionError
+from audiotag.errors import CheckpointError, OptionError
 from audiotag.files import atomic_path, write_atomically
 from audiotag_equiav.branches import PICTURE, SOUND
 from audiotag_equiav.pairs import PairReader, read_batches, spectrograms
@@ -164,7 +164,13 @@ def load_pretrained(source: str | Path, options: dict[str, Any] | None = None) -
         path = path / WEIGHTS_FILE
     chosen = PretrainingOptions.from_dict({**(options or {}), **_stated_options(path)})
     network = PretrainingNetwork(chosen)
-    warm_start(network, path)
+    fresh = warm_start(network, path).fresh
+    if fresh:
+        raise CheckpointError(
+            f"the file holds no pre-trained EquiAV: it lacks {len(fresh)} entries ({', '.join(fresh[:5])}, …)",
+            where=path,
+            fix="Give a run of pretrain, or the published pre-trained file.",
+        )
     return network.eval()
 
 

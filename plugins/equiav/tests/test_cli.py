@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from audiotag.cli.main import main
-from audiotag.errors import OptionError
+from audiotag.errors import AudiotagError, CheckpointError, OptionError
+from audiotag.models.create import create_backbone
 
 SMALL = [
     "--option=depth=1",
@@ -20,6 +23,14 @@ SMALL = [
     "--option=projection_width=8",
     "--option=augmentation_dim=8",
 ]
+
+
+def mae() -> dict[str, torch.Tensor]:
+    """One branch of the size of `SMALL`, without a name, as MAE has it."""
+    branch = create_backbone("equiav", 2, mode="video_only", depth=1, width=16, heads=2, picture_size=32)
+    parts = ("patch_embed_v.", "blocks_v.", "norm_v.")
+    state = {key.replace("_v.", ".", 1): one for key, one in branch.state_dict().items() if key.startswith(parts)}
+    return {**state, "cls_token": torch.zeros(1, 1, 16)}
 
 
 def run(*arguments: str | Path) -> Result:
@@ -46,8 +57,47 @@ def test_pretrain_resume_and_retrieve(write_pairs: Callable[..., Path], tmp_path
 def test_what_does_not_go_together_is_refused(write_pairs: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--train and --output"):
         run("pretrain", "--output", tmp_path / "run")
-    with pytest.raises(OptionError, match="--resume"):
-        run("pretrain", "--resume", tmp_path, "--train", write_pairs(2))
+    with pytest.raises(OptionError, match=r"--resume.*Leave out --train, --epochs, --option"):
+        run("pretrain", "--resume", tmp_path, "--train", write_pairs(2), "--epochs=7", *SMALL)
+
+
+def test_weights_without_pretraining_are_no_retrieval(tmp_path: Path, write_pairs: Callable[..., Path]) -> None:
+    torch.save({"model": mae()}, tmp_path / "mae.pth")
+    with pytest.raises(CheckpointError, match=r"no pre-trained EquiAV.*modality_a"):
+        run("retrieve", "--weights", tmp_path / "mae.pth", "--data", write_pairs(2), "--device=cpu", *SMALL)
+
+
+def verb(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def test_every_verb_takes_the_number_of_frames(
+    write_pairs: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders with frame_0 to frame_2 only."""
+    monkeypatch.setenv("AUDIOTAG_CACHE", str(tmp_path / "cache"))
+    manifest = write_pairs(4)
+    for index in range(3, 10):
+        shutil.rmtree(manifest.parent / f"frame_{index}")
+    quick = ["--epochs=1", "--warmup=0", "--batch-size=4", "--workers=0"]
+    pretraining = ["--train", manifest, "--accelerator=cpu", *quick, *SMALL]
+    with pytest.raises(AudiotagError, match=r"does not exist.*--frames"):
+        run("pretrain", "--output", tmp_path / "failed", *pretraining)
+    folder = tmp_path / "run"
+    run("pretrain", "--output", folder, "--frames=3", *pretraining)
+    run("pretrain", "--resume", folder)
+    run("retrieve", "--weights", folder, "--data", manifest, "--frames=3", "--workers=0", "--device=cpu")
+    tuned = tmp_path / "tuned"
+    options = ["--backbone=equiav", "--mode=multimodal", "--train", manifest, "--val", manifest, "--device=cpu"]
+    for frozen in ([], ["--freeze-backbone"]):
+        output = ["--output", tuned / str(len(frozen)), "--frames=3", *frozen]
+        assert verb("finetune", *options, *output, *quick, *SMALL[:-1]).exit_code == 0
+    assert verb("finetune", "--resume", tuned / "0").exit_code == 0
+    for arguments in (["evaluate", "--data", manifest], ["infer", manifest], ["infer", "--window=0.2", manifest]):
+        command = [*arguments, "--model", tuned / "0", "--device=cpu"]
+        assert verb(*command).exit_code == 1
+        assert verb(*command, "--frames=3").exit_code == 0
+    assert verb("infer", manifest, "--model", tuned / "0", "--frames=0").exit_code == 2
 
 
 def test_help_names_the_commands() -> None:

@@ -14,6 +14,8 @@ import audiotag
 from audiotag.errors import AudiotagError, TrainingError
 from audiotag.training.finetune import finetune
 from audiotag.training.recipes import load_recipe
+from audiotag.training.schedules import make_schedule
+from audiotag.training.settings import Settings
 from audiotag.training.steps import NetworkStep
 
 MODES = ("audio_only", "video_only", "multimodal")
@@ -98,3 +100,19 @@ def test_clips_with_and_without_pictures_do_not_mix(labelled, tiny, tmp_path) ->
     labelled.write_text(json.dumps(content))
     with pytest.raises(AudiotagError, match="clip 2"):
         finetune("equiav", labelled, output=tmp_path / "run", options={**tiny, "mode": "multimodal"}, **QUICK)
+
+
+@pytest.mark.parametrize("recipe", ["equiav", "equiav-vggsound"])
+def test_the_rate_follows_the_authors_schedule(recipe: str, assets: Path) -> None:
+    golden = json.loads((assets / "golden" / "recipes.json").read_text())["warmup_cosine"]
+    facts, settings = golden["arguments"], Settings(**load_recipe(recipe).settings)
+    assert settings.learning_rate == facts["ref_lr"]
+    schedule = make_schedule(
+        settings.schedule,
+        epochs=facts["T_max"],
+        warmup=facts["warmup_steps"],
+        final=settings.final_lr,
+        initial=settings.initial_lr,
+    )
+    for step, expected in enumerate(golden["values"][: facts["T_max"] + 1]):
+        assert schedule(step) * settings.learning_rate == pytest.approx(expected, rel=1e-9)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from audiotag_equiav.pretraining_network import PretrainingNetwork, PretrainingO
 from audiotag.errors import CheckpointError
 from audiotag.models.create import create_backbone
 from audiotag.models.loading import load_model
-from audiotag.models.published import load_published
+from audiotag.models.published import LoadReport, load_published
+from audiotag.training.finetune import finetune
+from audiotag.training.reporting import Reporter
 
 State = dict[str, torch.Tensor]
 
@@ -154,3 +157,55 @@ def test_the_loader_gives_pre_trained_weights_a_fresh_head_where_asked(
     model = load_model("equiav.pretrained", weights=path, labels=["a", "b"], options=tiny, untrained_head=True)
     assert model.backbone.num_classes == 2
     assert torch.equal(model.backbone.state_dict()["norm_a.weight"], pretrained["norm_a.weight"])
+
+
+def test_finetuning_tells_what_it_took_of_a_file(
+    tiny: dict[str, Any], tmp_path: Path, write_pairs: Callable[..., Path]
+) -> None:
+    torch.save({"model": mae(tiny)}, tmp_path / "mae.pth")
+    said: list[str] = []
+
+    class Listener(Reporter):
+        def message(self, text: str) -> None:
+            said.append(text)
+
+    finetune(
+        "mae_vit_base",
+        write_pairs(4),
+        output=tmp_path / "run",
+        weights=tmp_path / "mae.pth",
+        options=tiny,
+        epochs=1,
+        warmup=0.0,
+        workers=0,
+        device="cpu",
+        val_fraction=0.0,
+        reporter=Listener(),
+    )
+    report = next(text for text in said if "entries loaded" in text)
+    assert "mae.pth" in report
+    assert all(key in report for key in ("pos_embed_a", "pred_a_inter", "cls_token")) and "start anew" in report
+
+
+def test_a_head_of_another_mode_is_named_and_starts_anew_in_finetuning(tiny: dict[str, Any], tmp_path: Path) -> None:
+    both = create_backbone("equiav", 3, mode="multimodal", **tiny).state_dict()
+    torch.save({f"__M__.{key}": value for key, value in both.items()}, tmp_path / "both.pth")
+    with pytest.raises(CheckpointError, match=r"mlp_head\.0\.weight.*mode"):
+        load_model("equiav", weights=tmp_path / "both.pth", options=tiny)
+    reports: list[LoadReport] = []
+    model = load_model(
+        "equiav", weights=tmp_path / "both.pth", options=tiny, untrained_head=True, report=reports.append
+    )
+    assert torch.equal(model.backbone.state_dict()["norm_a.bias"], both["norm_a.bias"])
+    assert reports[0].replaced == ("mlp_head.0.weight", "mlp_head.0.bias")
+    assert any(key.startswith("blocks_v.") for key in reports[0].unused)
+    del both["norm_a.bias"]
+    torch.save(both, tmp_path / "both.pth")
+    with pytest.raises(CheckpointError, match=r"norm_a\.bias"):
+        load_model("equiav", weights=tmp_path / "both.pth", options=tiny, untrained_head=True)
+
+
+def test_a_file_without_head_says_so_without_labels(tiny: dict[str, Any], pretrained: State, tmp_path: Path) -> None:
+    torch.save(pretrained, tmp_path / "pre.pth")
+    with pytest.raises(CheckpointError, match="without a head"):
+        load_model("equiav", weights=tmp_path / "pre.pth", options=tiny)
