@@ -38,7 +38,7 @@ def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
     from audiotag.inference.tagger import load
     from audiotag.training.finetune import finetune
 
-    # So small a network learns faster on one thread than on two that wait for each other, most of all on a busy machine.
+    # So small a network learns faster on one thread than on two that wait for each other, above all on a busy machine.
     torch.set_num_threads(1)
     started = time.monotonic()
     for name in ("data", "run", "report"):

@@ -162,12 +162,15 @@ class _Run:
                 where=self.clips.source,
                 fix="Give more clips or a smaller batch size.",
             )
-        fabric = Fabric(
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            strategy="ddp_spawn" if settings.devices > 1 else "auto",
-            precision=settings.precision,  # type: ignore[arg-type] # Fabric refuses unknown ones itself
-        )
+        try:
+            fabric = Fabric(
+                accelerator=settings.accelerator,
+                devices=settings.devices,
+                strategy="ddp_spawn" if settings.devices > 1 else "auto",
+                precision=settings.precision,  # type: ignore[arg-type] # Fabric refuses unknown ones itself
+            )
+        except (RuntimeError, ValueError) as error:  # how Fabric answers what this machine lacks
+            raise OptionError(str(error), where="pre-training", fix="Use another accelerator or precision.") from error
         try:
             history: list[dict[str, float]] = fabric.launch(partial(_train, self))
         except ProcessRaisedException as error:

@@ -12,7 +12,8 @@ from timm.layers import Mlp  # type: ignore[attr-defined] # re-exported without 
 from torch import Tensor, nn
 
 from audiotag.audio.frontends.kaldi import KaldiFbank
-from audiotag.errors import OptionError
+from audiotag.errors import OptionError, suggest
+from audiotag.models.options import wrongly_typed
 from audiotag_equiav.backbone import make_front_end
 from audiotag_equiav.branches import PICTURE, SOUND, BranchConfig, Branches, initialise
 from audiotag_equiav.projections import Projection
@@ -71,6 +72,12 @@ class PretrainingOptions:
                     fix=f"Give one of: {', '.join(map(str, sizes))}.",
                 )
 
+        for name in ("augmentation_dim", "projection_dim", "projection_width"):
+            if getattr(self, name) < 1:
+                raise OptionError(
+                    f"{name} is {getattr(self, name)}", where="equiav pre-training", fix="Give at least 1."
+                )
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PretrainingOptions:
         """Options from plain values.
@@ -78,13 +85,21 @@ class PretrainingOptions:
         Raises:
             OptionError: A name is unknown, or a value cannot work.
         """
-        try:
-            return cls(**values)
-        except TypeError as error:
-            known = ", ".join(cls.__dataclass_fields__)
+        known = list(cls.__dataclass_fields__)
+        for name in values:
+            if name not in known:
+                raise OptionError(
+                    f"there is no option {name!r}",
+                    where="equiav pre-training",
+                    fix=f"{suggest(name, known) or ''} The options are: {', '.join(known)}.".strip(),
+                )
+        wrong = wrongly_typed(cls, dict(values))
+        if wrong is not None:
+            name, wanted = wrong
             raise OptionError(
-                f"an option is not known: {error}", where="equiav pre-training", fix=f"There are: {known}."
-            ) from error
+                f"the option {name!r} is {values[name]!r}", where="equiav pre-training", fix=f"Give {wanted}."
+            )
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """The options as plain values."""

@@ -103,7 +103,7 @@ def partner_ranks(queries: ArrayLike, candidates: ArrayLike, chunk: int = 1024) 
         chunk: Rows and columns of a block, at least 1.
 
     Raises:
-        OptionError: The shapes differ, there is no clip, or *chunk* is below 1.
+        OptionError: The shapes differ, there is no clip, *chunk* is below 1, or a value is not finite.
     """
     first, second = _unit(queries), _unit(candidates)
     if first.shape != second.shape or len(first) == 0 or chunk < 1:
@@ -111,6 +111,11 @@ def partner_ranks(queries: ArrayLike, candidates: ArrayLike, chunk: int = 1024) 
             f"embeddings of {first.shape} and {second.shape} cannot be ranked in chunks of {chunk}",
             where="retrieval",
             fix="Give as many sounds as pictures, at least one, and chunks of at least 1.",
+        )
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        # Nothing compares with NaN, so that every partner would come first.
+        raise OptionError(
+            "embeddings hold values that are not finite", where="retrieval", fix="Check the weights, or use float32."
         )
     ranks = np.empty(len(first), dtype=np.int64)
     for begin in range(0, len(first), chunk):
@@ -216,8 +221,12 @@ def embed_pairs(
 
     Raises:
         ManifestError: Clips lack pictures.
+        OptionError: *centroid_count* or *batch_size* is below 1.
         TrainingError: A clip cannot be read.
     """
+    for name, value in (("centroid_count", centroid_count), ("batch_size", batch_size)):
+        if value < 1:
+            raise OptionError(f"{name} is {value}", where="retrieval", fix="Give at least 1.")
     device = next(network.parameters()).device
     reader = PairReader(clips, network.options, centroid_count=centroid_count, seed=seed, training=False)
     places = [(index, index) for index in range(len(clips))]

@@ -61,6 +61,25 @@ def test_what_does_not_go_together_is_refused(write_pairs: Callable[..., Path], 
         run("pretrain", "--resume", tmp_path, "--train", write_pairs(2), "--epochs=7", *SMALL)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--accelerator=cuda"], "accelerator"),
+        (["--accelerator=nonsense"], "accelerator"),
+        (["--option=dropout=much"], "'dropout' is 'much'"),
+        (["--option=detph=3"], "no option 'detph'.*depth"),
+        (["--option=aug_size_a=13"], "aug_size_a is 13"),
+        (["--option=aug_size_v=24"], "aug_size_v is 24"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(
+    write_pairs: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: list[str], said: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(OptionError, match=said):
+        run("pretrain", "--train", write_pairs(2), "--output", tmp_path / "run", "--batch-size=2", *SMALL, *wrong)
+
+
 def test_weights_without_pretraining_are_no_retrieval(tmp_path: Path, write_pairs: Callable[..., Path]) -> None:
     torch.save({"model": mae()}, tmp_path / "mae.pth")
     with pytest.raises(CheckpointError, match=r"no pre-trained EquiAV.*modality_a"):

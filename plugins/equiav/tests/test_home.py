@@ -94,6 +94,12 @@ def test_bad_input_is_named(classes: Path, small: Path, tmp_path: Path) -> None:
         load_audio_model(classes, small)
 
 
+def test_a_device_that_is_not_there_is_refused(classes: Path, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(OptionError, match="no device 'cuda'"):
+        load_audio_model(classes, small, "cuda")
+
+
 @pytest.mark.slow
 def test_the_whole_network_with_the_home_classes(assets: Path, tmp_path: Path) -> None:
     rows = json.loads((assets / "facts" / "home_classes.json").read_text())

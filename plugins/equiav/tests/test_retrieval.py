@@ -55,6 +55,21 @@ def test_what_cannot_be_ranked_is_refused(queries: int, candidates: int, chunk: 
         partner_ranks(np.ones((queries, 2)), np.ones((candidates, 2)), chunk)
 
 
+def test_values_that_are_not_finite_never_count_as_found() -> None:
+    broken = np.ones((3, 2))
+    broken[1, 0] = np.nan
+    with pytest.raises(OptionError, match="finite"):
+        partner_ranks(broken, np.ones((3, 2)))
+
+
+@pytest.mark.parametrize("setting", ["centroid_count", "batch_size"])
+def test_nothing_at_a_time_is_refused(
+    write_pairs: Callable[..., Path], tiny_pretraining: PretrainingOptions, setting: str
+) -> None:
+    with pytest.raises(OptionError, match=setting):
+        embed_pairs(PretrainingNetwork(tiny_pretraining), read_pairs(write_pairs(2)), workers=0, **{setting: 0})
+
+
 def test_an_embedding_depends_on_the_clip_and_the_seed_alone(
     write_pairs: Callable[..., Path], tiny_pretraining: PretrainingOptions
 ) -> None:
