@@ -153,7 +153,20 @@ def finetune(
     if freeze_backbone:
         given["freeze_backbone"] = True
     if resume is not None:
-        _resume(resume, given, (backbone, train, output))
+        of_the_run: tuple[object, ...] = (
+            backbone,
+            train,
+            val,
+            output,
+            labels,
+            previous_labels,
+            format_,
+            root,
+            fold,
+            val_fraction,
+        )
+        of_the_run += (single_label, frames, weights, recipe, mode, config, options or None, cross_validate or None)
+        _resume(resume, given, of_the_run)
         return
     missing = [
         f"--{name}" for name, value in (("backbone", backbone), ("train", train), ("output", output)) if value is None

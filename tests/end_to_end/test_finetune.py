@@ -85,5 +85,7 @@ def test_mistakes_get_one_message(audiotag, sounds, tmp_path):
     assert "Traceback" not in shown.stderr
     shown = audiotag("finetune", "--train", sounds, code=2)
     assert "--backbone" in shown.stderr
+    shown = audiotag("finetune", "--resume", tmp_path, "--labels", "home", code=2)
+    assert "takes its data and settings from the run" in " ".join(shown.stderr.split())
     shown = audiotag("finetune", "--resume", tmp_path, code=1)
     assert "no run to go on with" in shown.stderr or "checkpoint" in shown.stderr
