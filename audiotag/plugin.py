@@ -31,6 +31,7 @@ from audiotag.errors import PluginError
 if TYPE_CHECKING:
     from audiotag.continual.policy import StoragePolicy as StoragePolicy
     from audiotag.data.clips import Dataset as Dataset
+    from audiotag.data.published import PublishedDataset as PublishedDataset
     from audiotag.models.backbone import Backbone as Backbone
     from audiotag.training.interfaces import BatchSampler as BatchSampler
     from audiotag.training.interfaces import Loss as Loss
@@ -45,6 +46,7 @@ hookimpl = pluggy.HookimplMarker("audiotag")
 _INTERFACES = {
     "Backbone": "audiotag.models.backbone",
     "Dataset": "audiotag.data.clips",
+    "PublishedDataset": "audiotag.data.published",
     "Loss": "audiotag.training.interfaces",
     "BatchSampler": "audiotag.training.interfaces",
     "StoragePolicy": "audiotag.continual.policy",
@@ -189,20 +191,59 @@ class BackboneSpec(_Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A file that a data set is published in.
+
+    Attributes:
+        url: Its address, ``https:``, ``http:`` or ``file:``.
+        filename: Its name in the folder it is downloaded to.
+        checksum: ``"md5:…"`` or ``"sha256:…"`` as the publisher states it, None where none is stated.
+        bytes: Size, or None where unknown.
+        note: A word to the user (a login, a licence to accept).
+    """
+
+    url: str
+    filename: str
+    checksum: str | None = None
+    bytes: int | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        place = f"Remote {self.filename!r}"
+        if ":" not in self.url:
+            raise PluginError(f"the address {self.url!r} has no scheme", where=place)
+        if "/" in self.filename or "\\" in self.filename or not self.filename:
+            raise PluginError("filename must be a plain file name", where=place)
+        if self.checksum is not None and not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
+            raise PluginError(f"checksum {self.checksum!r} is not md5:… or sha256:… in lower-case hex", where=place)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetSpec(_Spec):
     """A way to read labelled clips. The factory returns an object that follows `Dataset`.
+
+    A generic format (a CSV, a folder per class) has neither licence nor citation; a published data set states both,
+    and its factory returns a `PublishedDataset`.
 
     Attributes:
         extensions: File endings that are read this way when the user names no format; ``"/"`` for folders.
         licence: Licence of the recordings, empty for a generic format.
-        citation: Paper or page that describes the data.
+        citation: Paper or page that describes the data, empty for a generic format.
         homepage: Where people get the data.
+        remotes: The files it is published in, empty where they cannot be fetched one by one.
+        splits: Names of the official splits, as `PublishedDataset.read` gives them in ``extra``.
     """
 
     extensions: tuple[str, ...] = ()
     licence: str = ""
     citation: str = ""
     homepage: str = ""
+    remotes: tuple[Remote, ...] = ()
+    splits: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(bool(self.licence) == bool(self.citation), self, "licence and citation go together")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,7 +334,9 @@ __all__ = [
     "DatasetSpec",
     "Loss",
     "LossSpec",
+    "PublishedDataset",
     "RecipeSpec",
+    "Remote",
     "SamplingPolicySpec",
     "StoragePolicy",
     "Weights",

@@ -33,6 +33,8 @@ class Clip:
         extra: Whatever else the source says about the clip (a source recording, a split).
         frames: Pictures there are to choose from: the first so many of the folder, or so many evenly spaced frames
             of the video file.
+        unknown: Indices of classes of which nobody has said whether they are heard (partly labelled sets such as
+            OpenMIC); they count neither in losses nor in metrics.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Clip:
     video_path: Path | None = None
     extra: tuple[tuple[str, str], ...] = ()
     frames: int = FRAMES
+    unknown: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,15 @@ class ClipSet(Sequence[Clip]):
         for row, clip in enumerate(self.clips):
             targets[row, list(clip.labels)] = 1.0
         return targets
+
+    def known(self) -> NDArray[np.bool_] | None:
+        """Which labels are known, bool (clips, classes); None where all are."""
+        if not any(clip.unknown for clip in self.clips):
+            return None
+        known = np.ones((len(self.clips), len(self.labels)), dtype=np.bool_)
+        for row, clip in enumerate(self.clips):
+            known[row, list(clip.unknown)] = False
+        return known
 
     def subset(self, indices: Iterable[int]) -> ClipSet:
         """The clips at *indices*, in that order."""

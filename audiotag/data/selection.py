@@ -88,7 +88,8 @@ def align_labels(clips: ClipSet, labels: LabelSet, *, unknown_labels: str = "err
             skipped[label.mid] = skipped.get(label.mid, 0) + 1
         indices = tuple(sorted(index for i in clip.labels if (index := position[i]) is not None))
         if indices or not (clips.single_label and lacking):
-            kept.append(replace(clip, labels=indices))
+            unknown = tuple(sorted(index for i in clip.unknown if (index := position[i]) is not None))
+            kept.append(replace(clip, labels=indices, unknown=unknown))
     if not kept:
         raise ManifestError(f"no clip has a class of {labels.source}", where=clips.source)
     return replace(clips, clips=tuple(kept), labels=labels, skipped=skipped)
