@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiotag.errors import LabelError
@@ -52,6 +52,7 @@ def test_several_parents_and_the_nearest_first():
     assert ontology.ancestors("e") == ("d", "b", "c", "a")
 
 
+@settings(max_examples=40)
 @given(st.data(), st.integers(1, 12))
 def test_ancestors_and_children_agree(data, count):
     names = [f"n{index}" for index in range(count)]

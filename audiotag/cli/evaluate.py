@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from audiotag.cli.options import (
     precision_option,
     weights_option,
 )
+from audiotag.cli.tagging_progress import tagging_progress
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 
@@ -130,7 +129,7 @@ def evaluate(model: str | None, ensemble: str | None, folds: bool, as_json: bool
     shared["frames"] = settings["frames"]
     shared |= {"format": settings["format_"], "top_k": settings["top_k"] or None}
     result: Evaluation | CrossValidation
-    with _progress() as progress:
+    with tagging_progress() as progress:
         if folds:
             result = _cross_validate(models, settings, {**shared, "progress": progress})
         else:
@@ -204,22 +203,6 @@ def _cross_validate(models: list[str], settings: dict[str, Any], shared: dict[st
         threshold=0.5 if threshold is None else threshold,
         **shared,
     )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error; None where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("Tagging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print(result: Evaluation | CrossValidation, output: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""``audiotag labels``: the classes of a model."""
+"""``audiotag labels``: the classes of a model, and the labels of clips."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.labels_enhance import check, enhance
 from audiotag.cli.options import echo_json, json_option, option_option, weights_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def labels() -> None:
-    """The classes of a model: extend, reorder, leave out."""
+    """Give a model other classes; find labels that clips lack."""
     warn_failed_plugins()
+
+
+labels.add_command(enhance)
+labels.add_command(check)
 
 
 @labels.command()

@@ -23,7 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "audiotag.cli.online:online",
         "Learn from a stream of clips, one by one, with a bounded store.",
     ),
-    "labels": ("audiotag.cli.labels:labels", "The classes of a model: extend, reorder, leave out."),
+    "labels": ("audiotag.cli.labels:labels", "Give a model other classes; find labels that clips lack."),
     "models": ("audiotag.cli.models:models", "Known models: list, facts, weights, complexity."),
     "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
     "demo": (

@@ -59,6 +59,7 @@ class ClipSet(Sequence[Clip]):
         single_label: True where each clip has exactly one class.
         source: Where the set comes from, for messages.
         skipped: Labels that were left out because the class list lacks them, label → number of clips.
+        repeated: Classes that a clip names more than once, mid → number of clips; they count once.
     """
 
     clips: tuple[Clip, ...]
@@ -66,6 +67,7 @@ class ClipSet(Sequence[Clip]):
     single_label: bool = False
     source: str = "clips"
     skipped: dict[str, int] = field(default_factory=dict)
+    repeated: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -96,13 +96,17 @@ def clips_from_rows(
     finder = _Finder(labels, separators)
     clips = []
     skipped: Counter[str] = Counter()
+    repeated: Counter[str] = Counter()
     first: tuple[str, str] | None = None
     for row, name in zip(found, ids, strict=True):
         try:
-            indices, unknown = finder.find(row.labels)
+            found_indices, unknown = finder.find(row.labels)
         except LabelError as error:
             raise ManifestError(error.what, where=_place(source, name, row), fix=error.fix) from error
         skipped.update(set(unknown))
+        indices = tuple(dict.fromkeys(found_indices))
+        if len(indices) < len(found_indices):
+            repeated.update(labels[index].mid for index, count in Counter(found_indices).items() if count > 1)
         if unknown and first is None:
             first = (_place(source, name, row), unknown[0])
         if single_label and not indices and unknown:
@@ -139,6 +143,7 @@ def clips_from_rows(
         single_label=single_label,
         source=str(source),
         skipped=dict(sorted(skipped.items())),
+        repeated=dict(sorted(repeated.items())),
     )
 
 
@@ -265,18 +270,18 @@ class _Finder:
         self._one: dict[str, int | None] = {}
         self._many: dict[str, list[tuple[str, int | None]]] = {}
 
-    def find(self, labels: str | Sequence[str] | None) -> tuple[tuple[int, ...], list[str]]:
-        """(ascending indices, unknown texts). Raises LabelError for a name that several classes share."""
+    def find(self, labels: str | Sequence[str] | None) -> tuple[list[int], list[str]]:
+        """(ascending indices, as often as named; unknown texts). Raises LabelError for a name that classes share."""
         if labels is None:
-            return (), []
+            return [], []
         if isinstance(labels, str):
             if labels not in self._many:
                 self._many[labels] = list(self._split(labels))
             pairs = self._many[labels]
         else:
             pairs = [(text.strip(), self._index(text.strip())) for text in labels]
-        indices = sorted({index for _, index in pairs if index is not None})
-        return tuple(indices), [text for text, index in pairs if index is None]
+        indices = sorted(index for _, index in pairs if index is not None)
+        return indices, [text for text, index in pairs if index is None]
 
     def _index(self, text: str) -> int | None:
         if text not in self._one:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,7 @@ def _read_npz(path: Path, only: Collection[str] | None) -> tuple[NDArray[np.floa
         wanted = frozenset(only)
         rows = [row for row, name in enumerate(names) if name in wanted]
         values, names = values[rows], [names[row] for row in rows]
-        _check_any(path, names)
+        _check_any(path, names, only, map(str, ids))
     return values.astype(np.float32), tuple(names), tuple(str(mid) for mid in mids)
 
 
@@ -205,7 +206,7 @@ def _read_npy(path: Path, only: Collection[str] | None) -> tuple[NDArray[np.floa
         values = np.load(path, allow_pickle=False, mmap_mode="r")
     _check_numbers(path, values)
     names = list(row_of) if only is None else [name for name in dict.fromkeys(only) if name in row_of]
-    _check_any(path, names)
+    _check_any(path, names, only or (), row_of)
     rows = [row_of[name] for name in names]
     if (last := max(rows)) >= len(values):
         raise ManifestError(
@@ -257,9 +258,14 @@ def _check_numbers(path: Path, values: Any) -> None:
         raise ManifestError(f"the scores are {found}, not floating-point (clips, classes)", where=path, fix=_SHAPE)
 
 
-def _check_any(path: Path, names: list[str]) -> None:
-    if not names:
-        raise ManifestError("none of the clips wanted has scores", where=path, fix="Clips are matched by id.")
+def _check_any(path: Path, found: list[str], wanted: Collection[str], there: Iterable[str]) -> None:
+    if not found:
+        examples = [_named(list(islice(names, 2))) for names in (wanted, there)]
+        raise ManifestError(
+            f"none of the {len(wanted)} clips wanted has scores",
+            where=path,
+            fix=f"Clips are matched by id: {examples[0] or 'none'} wanted, {examples[1] or 'none'} here.",
+        )
 
 
 def _named(names: Collection[str]) -> str:

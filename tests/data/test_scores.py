@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiotag.data.clips import Clip, ClipSet
@@ -34,6 +34,7 @@ names = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(st.data(), names, names)
 def test_what_is_written_is_read_and_aligned_whatever_the_order(data, ids, mids):
     values = np.random.default_rng(0).random((len(ids), len(mids)), dtype=np.float32)
@@ -105,7 +106,7 @@ def test_stored_teacher_scores_are_read_by_their_map(stored):
     np.testing.assert_array_equal(one.scores, scores.scores[1:])
     with pytest.raises(ManifestError, match="logits"):
         ScoresFile.read(stored, labels=labels)
-    with pytest.raises(ManifestError, match="none of the clips wanted"):
+    with pytest.raises(ManifestError, match=r"none of the [01] clips wanted"):
         ScoresFile.read(stored, labels=labels, logits=True, only=["q"])
     with pytest.raises(OptionError, match="which classes"):
         ScoresFile.read(stored)
@@ -138,7 +139,7 @@ def test_wrong_maps_of_rows(stored, text, message):
 def test_only_leaves_other_clips_of_an_npz_out(tmp_path):
     Scores(VALUES, ("x", "y"), ("a", "b", "c")).write(tmp_path / "s.npz")
     assert ScoresFile.read(tmp_path / "s.npz", only=["y", "q"]).ids == ("y",)
-    with pytest.raises(ManifestError, match="none of the clips wanted"):
+    with pytest.raises(ManifestError, match=r"none of the [01] clips wanted"):
         ScoresFile.read(tmp_path / "s.npz", only=[])
     with pytest.raises(OptionError, match="names its own classes"):
         ScoresFile.read(tmp_path / "s.npz", labels=LabelSet.from_names("abc"))

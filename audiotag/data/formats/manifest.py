@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from audiotag.data.clips import ClipSet, Dataset
+from audiotag.data.clips import Clip, ClipSet, Dataset
 from audiotag.data.rows import Row, clips_from_rows, read_fold, read_number
 from audiotag.errors import ManifestError
+from audiotag.files import write_atomically
 from audiotag.labels import LabelSet
 
 _SHAPE = '{"data": [{"wav": "a.wav", "labels": "/m/09x0r,/m/05zppz"}, …]}'
@@ -107,6 +108,54 @@ class JsonManifest(Dataset):
             video_path=video_path or None,
             extra=extra,
         )
+
+
+def write_manifest(clips: ClipSet, path: str | Path) -> None:
+    """Write *clips* as a JSON manifest that `JsonManifest` reads back: ids, parts, folds, extra values; labels as mids.
+
+    Paths below the folder of *path* are written from there, others in full. Pictures to choose from (`Clip.frames`)
+    are a setting of whoever reads, and are not written.
+
+    Raises:
+        ManifestError: A clip has labels of which nobody has said anything, or an extra value whose name means
+            something else in a manifest; a manifest cannot say so.
+    """
+    path = Path(path)
+    folder = path.parent.absolute()
+    entries = [_entry(clip, clips, folder) for clip in clips]
+    write_atomically(path, (json.dumps({"data": entries}, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _entry(clip: Clip, clips: ClipSet, folder: Path) -> dict[str, Any]:
+    where = f"{clips.source}, clip {clip.id!r}"
+    if clip.unknown:
+        raise ManifestError(
+            f"of {len(clip.unknown)} classes nobody has said whether they are heard, which a manifest cannot say",
+            where=where,
+            fix="Leave the clips with such classes out.",
+        )
+    if taken := [key for key, _ in clip.extra if key in _KNOWN]:
+        raise ManifestError(
+            f"it has a value called {taken[0]!r}, which means something else in a manifest",
+            where=where,
+            fix="Rename that column.",
+        )
+    entry: dict[str, Any] = {"video_id": clip.id, "wav": _from(folder, clip.path)}
+    if clip.video_path is not None:
+        entry["video_path"] = _from(folder, clip.video_path)
+    entry["labels"] = [clips.labels[index].mid for index in clip.labels]
+    if clip.start > 0:
+        entry["start"] = clip.start
+    if clip.stop is not None:
+        entry["stop"] = clip.stop
+    if clip.fold is not None:
+        entry["fold"] = clip.fold
+    return entry | dict(clip.extra)
+
+
+def _from(folder: Path, path: Path) -> str:
+    full = path.absolute()
+    return (full.relative_to(folder) if full.is_relative_to(folder) else full).as_posix()
 
 
 def _is_plain(value: object) -> bool:
