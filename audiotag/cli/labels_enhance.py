@@ -210,7 +210,7 @@ def _print_enhancement(facts: Mapping[str, Any], clips: ClipSet, output: Path) -
         _more(len(rows), "--report FILE.csv has all")
     names = {label.mid: label.name for label in clips.labels}
     for what, mids in (
-        ("classes are carried by no clip with scores, so they have no threshold", facts["without_threshold"]),
+        ("lacking classes are carried by no clip with scores, so they have no threshold", _called_for(facts)),
         ("classes have no scores", facts["unscored_classes"]),
         ("classes are not in the ontology", facts["outside_ontology"]),
     ):
@@ -294,9 +294,15 @@ def check(
     )
 
 
+def _called_for(facts: Mapping[str, Any]) -> list[str]:
+    """Mids of classes without threshold that some clip lacks; the others, often hundreds, are of no interest."""
+    lacking = {pair["child_mid"] if pair["type"] == 1 else pair["parent_mid"] for pair in facts["pairs"]}
+    return [mid for mid in facts["without_threshold"] if mid in lacking]
+
+
 def _note(what: str, names: list[str]) -> None:
     if names:
-        click.echo(f"{len(names)} {what}: {', '.join(names[:_MAX_NAMED])}{', …' if len(names) > _MAX_NAMED else ''}")
+        click.echo(f"{len(names)} {what}: {'; '.join(names[:_MAX_NAMED])}{'; …' if len(names) > _MAX_NAMED else ''}")
 
 
 def _more(count: int, where: str) -> None:

@@ -90,7 +90,7 @@ def test_enhance_with_stored_teacher_scores(files):
     arguments = ("labels", "enhance", *common(files), "--scores", files / "teacher.npy", "--logits")
     done = run(*arguments, "--labels", files / "classes.csv", "--output", files / "out.json")
     assert "2 labels added to 2 of 4 clips" in done.stdout
-    assert "1 classes are carried by no clip with scores, so they have no threshold: cat" in done.stdout
+    assert "1 lacking classes are carried by no clip with scores, so they have no threshold: cat" in done.stdout
     with pytest.raises(OptionError, match="--labels"):
         run(*arguments, "--output", files / "out.json")
 
