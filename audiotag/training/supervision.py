@@ -73,9 +73,9 @@ class SupervisedLoss(nn.Module):
 
     With a teacher the loss of a clip is (1 − w) · loss(labels) + w · loss(teacher). For multi-label losses the
     teacher's targets are σ(z / T) of its logits z, and the student's logits are taken as they are (Schmid et al.,
-    ICASSP 2023, arXiv 2211.04772, section 3). For single-label losses both are tempered, softmax(z / T) against the student's
-    logits / T, and the term is scaled by T² (Hinton et al. 2015, arXiv 1503.02531, section 2). Clips that the teacher
-    has not heard contribute no second term.
+    ICASSP 2023, arXiv 2211.04772, section 3). For single-label losses both are tempered, softmax(z / T) against the
+    student's logits / T, and the term is scaled by T² (Hinton et al. 2015, arXiv 1503.02531, section 2). Clips that the
+    teacher has not heard contribute no second term.
 
     Args:
         loss: The training loss.
