@@ -64,8 +64,9 @@ class WeightsStore:
         self.root = cache_folder() / "weights" if root is None else Path(root)
 
     def path(self, weights: Weights) -> Path:
-        """Where the file is, or would be."""
-        return self.root / weights.filename
+        """Where the file is, or would be; a file that a plugin ships is in its package."""
+        scheme, _, place = weights.urls[0].partition(":")
+        return _in_package(place) if scheme == "package" else self.root / weights.filename
 
     def fetch(self, weights: Weights, *, name: str, progress: bool = False, refresh: bool = False) -> Path:
         """The path of the checked file, downloaded where it is not there yet.
@@ -82,7 +83,8 @@ class WeightsStore:
             WeightsError: The file is not what it should be, or no address gives it; the message lists every
                 address with its failure and says where to put the file by hand.
         """
-        if self.path(weights).exists() and not refresh:
+        shipped = weights.urls[0].startswith("package:")
+        if shipped or (self.path(weights).exists() and not refresh):
             return self.verify(weights, name=name).path
         return self._download(weights, name, progress)
 
@@ -94,18 +96,14 @@ class WeightsStore:
         """
         path = self.path(weights)
         if not path.is_file():
-            raise WeightsError(
-                f"the weights of {name!r} are not there",
-                where=path,
-                fix=f"Run: audiotag models download {name}",
-            )
+            raise WeightsError(f"the weights of {name!r} are not there", where=path, fix=_remedy(weights, name))
         try:
             return self._check(path, weights)
         except WeightsError as error:
             raise WeightsError(
                 f"the weights of {name!r} are damaged or another file: {error.what}",
                 where=path,
-                fix=f"Run: audiotag models download --refresh {name}",
+                fix=_remedy(weights, f"--refresh {name}"),
             ) from error
 
     def recorded_sha256(self, weights: Weights) -> str | None:
@@ -187,6 +185,19 @@ class WeightsStore:
             f"the weights of {name!r} cannot be had from any of {len(failures)} address(es):{tried}{note}",
             fix=f"\nGet the file some other way and put it at {path}, or name it with --weights FILE.",
         )
+
+
+def _in_package(place: str) -> Path:
+    from importlib.resources import files
+
+    package, _, path = place.partition("/")
+    return Path(str(files(package).joinpath(path)))
+
+
+def _remedy(weights: Weights, arguments: str) -> str:
+    if weights.urls[0].startswith("package:"):
+        return f"Install the package {weights.urls[0].partition(':')[2].partition('/')[0]!r} again."
+    return f"Run: audiotag models download {arguments}"
 
 
 def _transfer(url: str, destination: Path, weights: Weights, name: str, progress: bool) -> None:
