@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.recording import clip_digest
 from audiotag.evaluation.metrics import accuracy, mean_average_precision
-from audiotag.models.embeddings import EmbeddingStore, backbone_fingerprint, file_digest
+from audiotag.models.embeddings import EmbeddingStore, backbone_fingerprint
 from audiotag.models.model import Model
 from audiotag.training.data import Batches, ClipReader, Draw
 from audiotag.training.interfaces import Loss
@@ -210,7 +211,7 @@ class FrozenEmbedder:
     def _key(self, clip: Clip) -> str:
         parts = [self._prefix, f"{clip.start:g}", "end" if clip.stop is None else f"{clip.stop:g}"]
         if "waveform" in self._model.backbone.inputs:
-            parts.append(file_digest(clip.path))
+            parts.append(clip_digest(clip))
         if "video" in self._model.backbone.inputs:
             from audiotag.data.video import read_frame
 
