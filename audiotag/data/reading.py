@@ -103,6 +103,12 @@ def sniff_format(source: Path) -> str:
 
 
 def load_dataset(name: str) -> Dataset:
+    """The format or data set that is registered under *name*.
+
+    Raises:
+        UnknownNameError: There is none.
+        PluginError: Its factory returns something else.
+    """
     host = get_host()
     spec = host.dataset(name)
     dataset = host.resolve(spec)()

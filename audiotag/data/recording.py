@@ -52,14 +52,16 @@ def read_clip(clip: Clip, sample_rate: int, *, start: float = 0.0, stop: float |
     Returns:
         float32 (samples,), at least one sample.
     """
-    return read_audio(recording_of(clip), sample_rate, **_part(clip, start, stop))
+    begin, end = _part(clip, start, stop)
+    return read_audio(recording_of(clip), sample_rate, start=begin, stop=end)
 
 
 def stream_clip(
     clip: Clip, sample_rate: int, *, start: float = 0.0, stop: float | None = None, block_seconds: float = 30.0
 ) -> Iterator[NDArray[np.float32]]:
     """The samples of `read_clip` in consecutive blocks; see `audiotag.audio.decoding.stream_audio`."""
-    return stream_audio(recording_of(clip), sample_rate, block_seconds=block_seconds, **_part(clip, start, stop))
+    begin, end = _part(clip, start, stop)
+    return stream_audio(recording_of(clip), sample_rate, start=begin, stop=end, block_seconds=block_seconds)
 
 
 def clip_digest(clip: Clip) -> str:
@@ -68,8 +70,9 @@ def clip_digest(clip: Clip) -> str:
     return content_digest(recording.content) if isinstance(recording, EncodedAudio) else file_digest(recording)
 
 
-def _part(clip: Clip, start: float, stop: float | None) -> dict[str, float | None]:
+def _part(clip: Clip, start: float, stop: float | None) -> tuple[float, float | None]:
+    """Seconds of the recording from which and up to which a part of *clip* is heard."""
     end = clip.stop if stop is None else clip.start + stop
     if end is not None and clip.stop is not None:
         end = min(end, clip.stop)
-    return {"start": clip.start + start, "stop": end}
+    return clip.start + start, end

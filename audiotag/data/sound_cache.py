@@ -6,8 +6,8 @@ differs from the one read without a cache by at most 2⁻²³. A part of a clip 
 wanted rate; read without a cache it is cut before, on the grid of the file.
 
 The ledger of what there is and when it was last used is one SQLite file, so that any number of processes may read and
-write. A file takes its place within the transaction that counts it, and leaves before the one that forgets it: the files
-never take more than the bound.
+write. A file takes its place within the transaction that counts it, and leaves before the one that forgets it: the
+files never take more than the bound.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class SoundCache:
         return {**self.__dict__, "_connection": None}
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Size of the files together."""
         return int(self._ledger().execute("SELECT COALESCE(SUM(bytes), 0) FROM sounds").fetchone()[0])
 

@@ -61,13 +61,13 @@ class Payload:
         """
         from audiotag.data.recording import clip_info, read_clip, recording_of
 
-        if clip.member is None:
-            return cls.from_file(clip.path, start=clip.start, stop=clip.stop)
-        info = clip_info(clip)
+        recording = recording_of(clip)
+        if isinstance(recording, Path):
+            return cls.from_file(recording, start=clip.start, stop=clip.stop)
+        rate = clip_info(clip).sample_rate
         if clip.start > 0 or clip.stop is not None:
-            return cls.from_waveform(read_clip(clip, info.sample_rate), info.sample_rate)
-        content = recording_of(clip).content
-        return cls("audio", ".mp3", len(content), content)
+            return cls.from_waveform(read_clip(clip, rate), rate)
+        return cls("audio", ".mp3", len(recording.content), recording.content)
 
     @classmethod
     def from_waveform(cls, waveform: NDArray[np.float32], sample_rate: int) -> Payload:
