@@ -95,8 +95,9 @@ def sniff_format(source: Path) -> str:
         raise ManifestError(
             f"it fits several formats ({', '.join(recognising)})", where=source, fix="Name one with --format."
         )
-    if len(fitting) == 1:
-        return fitting[0]  # whose own error says better what is wrong than "no format fits"
+    likely = fitting if len(fitting) == 1 else [name for name in fitting if datasets[name].last_resort]
+    if len(likely) == 1:
+        return likely[0]  # whose own error says better what is wrong than "no format fits"
     specs = get_host().datasets
     known = "; ".join(f"{name}: {specs[name].summary}" for name in fitting or specs)
     raise ManifestError("no format of labelled clips fits it", where=source, fix=f"The formats are: {known}.")

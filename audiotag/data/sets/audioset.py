@@ -14,12 +14,13 @@ from typing import Any
 from audiotag.audio.encoded import EncodedAudio
 from audiotag.audio.encoding import encode_mp3
 from audiotag.data.archive import writing
+from audiotag.data.checking import check_recordings, in_parallel
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.formats.hdf5 import Hdf5Archive
 from audiotag.data.published import Progress, Validation
 from audiotag.data.recording import clip_info, read_clip, recording_of
 from audiotag.data.rows import read_number
-from audiotag.data.sets.base import CLASSES, Listing, RecordedSet, check_recordings, in_parallel
+from audiotag.data.sets.base import CLASSES, Listing, RecordedSet
 from audiotag.data.sets.segments import Segment, segment_rows
 from audiotag.data.sets.tiny import write_tiny_sound
 from audiotag.errors import ManifestError, OptionError

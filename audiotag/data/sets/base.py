@@ -7,22 +7,20 @@ the published files and for the prepared ones alike.
 from __future__ import annotations
 
 import json
-import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
-from audiotag.audio.decoding import AUDIO_SUFFIXES
 from audiotag.audio.encoding import encode_lossless
+from audiotag.data.checking import check_recordings, in_parallel
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.formats.manifest import JsonManifest
 from audiotag.data.published import Progress, PublishedDataset, Validation
-from audiotag.data.recording import clip_info, read_clip, stream_clip
+from audiotag.data.recording import read_clip
 from audiotag.data.rows import Row, clips_from_rows, resolve_path
-from audiotag.errors import AudioError, ManifestError, OptionError
+from audiotag.errors import ManifestError, OptionError
 from audiotag.files import write_atomically
 from audiotag.labels import LabelSet
 
@@ -31,8 +29,6 @@ MARKER = "audiotag-dataset.json"
 MANIFEST = "clips.json"
 CLASSES = "class_labels_indices.csv"
 _FORMAT_VERSION = 1
-
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -224,71 +220,6 @@ class RecordedSet(PublishedDataset):
         found = check_recordings(self.read(source), listing.folders, progress)
         absent = tuple(resolve_path(str(path), listing.root) for path in listing.absent)
         return replace(found, checked=found.checked + len(absent), missing=(*found.missing, *absent))
-
-
-def check_recordings(clips: Iterable[Clip], folders: Iterable[Path], progress: Progress | None = None) -> Validation:
-    """Decode every recording of *clips*, and look for others in *folders*.
-
-    Args:
-        clips: What should be there.
-        folders: Folders in which nothing else should be.
-        progress: Told how far it is.
-    """
-    recordings = {(clip.path, clip.member): replace(clip, start=0.0, stop=None) for clip in clips}
-
-    def check(clip: Clip) -> str | None:
-        """Why it is corrupt; None where it is sound, and an empty text where it is missing."""
-        if not clip.path.is_file():
-            return ""
-        try:
-            for _ in stream_clip(clip, clip_info(clip).sample_rate):
-                pass
-        except AudioError as error:
-            return error.what
-        return None
-
-    reasons = in_parallel(check, list(recordings.values()), progress)
-    found = list(zip(recordings.values(), reasons, strict=True))
-    known = {path.resolve() for path, _ in recordings}
-    extra = [path for folder in folders for path in recordings_below(folder) if path.resolve() not in known]
-    return Validation(
-        checked=len(recordings),
-        missing=tuple(dict.fromkeys(clip.path for clip, reason in found if reason == "")),
-        corrupt=tuple(
-            (clip.path if clip.member is None else Path(f"{clip.path} row {clip.member}"), reason)
-            for clip, reason in found
-            if reason
-        ),
-        extra=tuple(sorted(extra)),
-    )
-
-
-def recordings_below(folder: Path) -> Iterable[Path]:
-    """Every file below *folder* with the ending of a recording, hidden ones left out."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
-                yield Path(place, name)
-
-
-def in_parallel(work: Callable[[Clip], _Result], clips: Sequence[Clip], progress: Progress | None) -> list[_Result]:
-    """*work* on each clip in threads (decoding and resampling leave Python's lock), in order.
-
-    The first error ends it: what has not been begun is not.
-    """
-    results = []
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        futures = [pool.submit(work, clip) for clip in clips]
-        try:
-            for done, future in enumerate(futures, start=1):
-                results.append(future.result())
-                if progress is not None:
-                    progress(done, len(clips))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return results
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from audiotag.data.checking import recordings_below
 from audiotag.data.rows import Row
-from audiotag.data.sets.base import recordings_below
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mkv", ".mov", ".avi"})
 """Endings of files that hold pictures too."""
