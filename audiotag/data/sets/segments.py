@@ -71,7 +71,7 @@ def segment_rows(
         video = next((videos[stem] for stem in stems if stem in videos), None)
         sound = next((sounds[stem] for stem in stems if stem in sounds), video)
         if sound is None:
-            absent.append(Path(segment.video))
+            absent.append(Path(ids[segment]))
             continue
         rows.append(
             Row(
