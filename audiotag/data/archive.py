@@ -148,7 +148,7 @@ def read_index(path: Path) -> Archived:
             names = tuple(
                 name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in file["audio_name"][()]
             )
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, KeyError, UnicodeDecodeError) as error:
         raise ManifestError(f"it cannot be read as an HDF5 file of MP3s: {error}", where=path) from error
     return Archived(names, np.unpackbits(packed, axis=1).astype(np.bool_))
 

@@ -2,8 +2,8 @@
 
 Kept is the whole clip at the wanted rate, as `audiotag.audio.encoding.encode_lossless` writes it: 24-bit FLAC, or a WAV
 of floats. **The rule**: with a cache, what is read does not depend on whether the clip was in it, and a whole clip
-differs from the one read without a cache by at most 2⁻²³. A part of a clip is cut after resampling, on the grid of the
-wanted rate; read without a cache it is cut before, on the grid of the file.
+differs from the one read without a cache by at most 2⁻²³. A part of a clip is cut after resampling; read without a
+cache it is cut before, at the nearest sample of the file, so that its edges and its phase differ a little.
 
 The ledger of what there is and when it was last used is one SQLite file, so that any number of processes may read and
 write. A file takes its place within the transaction that counts it, and leaves before the one that forgets it: the
@@ -30,7 +30,7 @@ from audiotag.audio.encoding import encode_lossless
 from audiotag.audio.resampling import QUALITY
 from audiotag.data.clips import Clip
 from audiotag.data.recording import clip_digest, read_clip
-from audiotag.errors import OptionError, StoreError
+from audiotag.errors import AudioError, OptionError, StoreError
 
 Part = Callable[[int], tuple[int, int]]
 """Told how many samples a clip has, says from which sample to which it is wanted."""
@@ -108,10 +108,13 @@ class SoundCache:
         self._connection = None
 
     def _key(self, clip: Clip, sample_rate: int) -> str:
-        status = clip.path.stat() if clip.path.exists() else None
-        file = (clip.path, clip.member, None if status is None else (status.st_mtime_ns, status.st_size))
-        if file not in self._digests:
-            self._digests[file] = clip_digest(clip)
+        try:
+            status = clip.path.stat()
+            file = (clip.path, clip.member, status.st_mtime_ns, status.st_size)
+            if file not in self._digests:
+                self._digests[file] = clip_digest(clip)
+        except OSError as error:
+            raise AudioError(f"the file cannot be read: {error.strerror}", where=clip.path) from error
         parts = (self._digests[file], repr(clip.start), repr(clip.stop), sample_rate, QUALITY)
         return hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=16).hexdigest()
 

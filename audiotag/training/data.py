@@ -117,12 +117,11 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         if self.cache is not None:
             waveform = self.cache.read(clip, rate, lambda samples: _cut(samples, most, generator))
         else:
-            start, stop = 0.0, None
-            spare = recording.clip_seconds(clip) - self.longest
-            if spare > 0:
-                start = 0.0 if generator is None else generator.random() * spare
-                stop = start + self.longest
-            waveform = recording.read_clip(clip, rate, start=start, stop=stop)
+            # Cuts are drawn on the grid of the rate, so that they are the same where clips come from the cache.
+            samples = round(recording.clip_seconds(clip) * rate)
+            begin, end = _cut(samples, most, generator)
+            stop = end / rate if end - begin < samples else None
+            waveform = recording.read_clip(clip, rate, start=begin / rate, stop=stop)
         return fit_length(waveform, min(max(len(waveform), least), max(least, most)))
 
 
