@@ -18,7 +18,8 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,27 @@ from audiotag.data.clips import Clip
 from audiotag.data.recording import clip_digest, read_clip
 from audiotag.errors import AudioError, OptionError, StoreError
 
+_inherited: list[sqlite3.Connection] = []
+"""Ledgers that a parent process has opened: a child must neither use nor close them."""
+
 Part = Callable[[int], tuple[int, int]]
 """Told how many samples a clip has, says from which sample to which it is wanted."""
 
 _PART_SECONDS = 3600.0
 """Age from which a half-written file is taken for a killed writer's."""
+
+_TABLES = """
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS sounds (
+    key TEXT PRIMARY KEY, name TEXT NOT NULL, bytes INTEGER NOT NULL, used INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_use ON sounds (used);
+CREATE TABLE IF NOT EXISTS total (id INTEGER PRIMARY KEY CHECK (id = 0), bytes INTEGER NOT NULL);
+INSERT OR IGNORE INTO total VALUES (0, 0);
+CREATE TRIGGER IF NOT EXISTS came AFTER INSERT ON sounds BEGIN UPDATE total SET bytes = bytes + NEW.bytes; END;
+CREATE TRIGGER IF NOT EXISTS went AFTER DELETE ON sounds BEGIN UPDATE total SET bytes = bytes - OLD.bytes; END;
+COMMIT;
+"""
 
 
 class SoundCache:
@@ -72,7 +89,7 @@ class SoundCache:
     @property
     def size(self) -> int:
         """Size of the files together."""
-        return int(self._ledger().execute("SELECT COALESCE(SUM(bytes), 0) FROM sounds").fetchone()[0])
+        return _total(self._ledger())
 
     def __len__(self) -> int:
         return int(self._ledger().execute("SELECT COUNT(*) FROM sounds").fetchone()[0])
@@ -93,11 +110,13 @@ class SoundCache:
             StoreError: The cache cannot be written.
         """
         key = self._key(clip, sample_rate)
-        found = self._find(key, part)
+        with self._failures():
+            found = self._find(key, part)
         if found is not None:
             return found
         content, suffix = encode_lossless(read_clip(clip, sample_rate), sample_rate)
-        self._keep(f"{key}{suffix}", content)
+        with self._failures():
+            self._keep(f"{key}{suffix}", content)
         with soundfile.SoundFile(io.BytesIO(content)) as sound:
             return _samples(sound, part)
 
@@ -145,38 +164,40 @@ class SoundCache:
             return
         path = self._path(name)
         key = Path(name).stem
+        path.parent.mkdir(exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
         try:
-            path.parent.mkdir(exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                ledger = self._ledger()
-                with ledger:
-                    ledger.execute("BEGIN IMMEDIATE")
-                    self._make_room(ledger, len(content), key)
-                    ledger.execute(
-                        "INSERT OR REPLACE INTO sounds VALUES (?, ?, ?, ?)", (key, name, len(content), time.time_ns())
-                    )
-                    Path(temporary).replace(path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            ledger = self._ledger()
+            with ledger:
+                ledger.execute("BEGIN IMMEDIATE")
+                self._forget(ledger, key)  # another process may have been faster, or the file is damaged
+                self._make_room(ledger, len(content))
+                ledger.execute("INSERT INTO sounds VALUES (?, ?, ?, ?)", (key, name, len(content), time.time_ns()))
+                Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, sqlite3.Error) as error:
             raise StoreError(
-                f"a decoded clip cannot be kept: {error}",
+                f"the sound cache cannot be used: {error}",
                 where=self.root,
-                fix="Make room on the disk, name another folder, or do without the sound cache.",
+                fix="Make room on the disk, name another folder, or do without it.",
             ) from error
 
-    def _make_room(self, ledger: sqlite3.Connection, needed: int, key: str) -> None:
-        total = ledger.execute("SELECT COALESCE(SUM(bytes), 0) FROM sounds WHERE key != ?", (key,)).fetchone()[0]
-        while total + needed > self.max_bytes:
-            oldest, name, size = ledger.execute(
-                "SELECT key, name, bytes FROM sounds WHERE key != ? ORDER BY used LIMIT 1", (key,)
-            ).fetchone()
+    def _make_room(self, ledger: sqlite3.Connection, needed: int) -> None:
+        while _total(ledger) + needed > self.max_bytes:
+            self._forget(ledger, ledger.execute("SELECT key FROM sounds ORDER BY used LIMIT 1").fetchone()[0])
+
+    def _forget(self, ledger: sqlite3.Connection, key: str) -> None:
+        for (name,) in ledger.execute("SELECT name FROM sounds WHERE key = ?", (key,)).fetchall():
             self._path(name).unlink(missing_ok=True)
-            ledger.execute("DELETE FROM sounds WHERE key = ?", (oldest,))
-            total -= size
+        ledger.execute("DELETE FROM sounds WHERE key = ?", (key,))
 
     def _ledger(self) -> sqlite3.Connection:
         if self._connection is None or self._connection[0] != os.getpid():
@@ -186,17 +207,15 @@ class SoundCache:
                 # After a power cut the worst is a row without its file, or a file that the next sweep removes.
                 ledger.execute("PRAGMA journal_mode=WAL")
                 ledger.execute("PRAGMA synchronous=OFF")
-                ledger.execute(
-                    "CREATE TABLE IF NOT EXISTS sounds (key TEXT PRIMARY KEY, name TEXT NOT NULL, "
-                    "bytes INTEGER NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID"
-                )
-                ledger.execute("CREATE INDEX IF NOT EXISTS by_use ON sounds (used)")
+                ledger.executescript(_TABLES)
             except sqlite3.Error as error:
                 raise StoreError(
                     f"the ledger of the sound cache cannot be used: {error}",
                     where=path,
                     fix="Delete the folder; it is made anew.",
                 ) from error
+            if self._connection is not None:
+                _inherited.append(self._connection[1])
             self._connection = (os.getpid(), ledger)
         return self._connection[1]
 
@@ -211,7 +230,11 @@ class SoundCache:
                 is_part = path.suffix == ".part"
                 if (is_part and now - path.stat().st_mtime > _PART_SECONDS) or (not is_part and path.name not in known):
                     path.unlink(missing_ok=True)
-            self._make_room(ledger, 0, "")
+            self._make_room(ledger, 0)
+
+
+def _total(ledger: sqlite3.Connection) -> int:
+    return int(ledger.execute("SELECT bytes FROM total").fetchone()[0])
 
 
 def _samples(sound: soundfile.SoundFile, part: Part | None) -> NDArray[np.float32]:

@@ -223,9 +223,9 @@ class TestEncodedAudio:
 
     def test_truncated_and_other_bytes(self):
         content, _ = encode_lossless(tiny_sound((1,), 0), 16_000)
-        with pytest.raises(AudioError, match="a.flac"):
+        with pytest.raises(AudioError, match=r"a\.flac"):
             read_audio(EncodedAudio("a.flac", content[: len(content) // 2]), 16_000)
-        with pytest.raises(AudioError, match="b.mp3"):
+        with pytest.raises(AudioError, match=r"b\.mp3"):
             read_audio(EncodedAudio("b.mp3", b"hello" * 100), 16_000)
 
     def test_a_container(self, tmp_path):

@@ -174,7 +174,11 @@ def test_batches_are_the_same_with_and_without_it(clips, cache, workers):
     def waveforms(cache, longest):
         reader = ClipReader(clips, RATE, 0.5, longest, seed=1, cache=cache)
         parts = list(Batches(pickle.loads(pickle.dumps(reader)), workers, seed=0).read(plan))
-        return {int(index): row for part in parts for index, row in zip(part["index"], part["waveform"].numpy())}
+        return {
+            int(index): row
+            for part in parts
+            for index, row in zip(part["index"], part["waveform"].numpy(), strict=True)
+        }
 
     plain, made, kept = waveforms(None, 2.0), waveforms(cache, 2.0), waveforms(cache, 2.0)
     for index, waveform in plain.items():
