@@ -39,12 +39,6 @@ def _fingerprint(model: Model, leaving_out: set[str]) -> str:
     return digest.hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """Hash of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
 class EmbeddingStore:
     """Arrays by key in one SQLite file; several processes may use it at once.
 

@@ -6,15 +6,15 @@ import hashlib
 from typing import cast
 
 from audiotag.data.clips import Clip
+from audiotag.data.recording import clip_digest
 from audiotag.models.backbone import Backbone
-from audiotag.models.embeddings import file_digest
 
 
 def clip_key(clip: Clip, backbone: Backbone) -> str:
     """A name for what *backbone* hears and sees of *clip*: the content of its file and the part of it."""
     parts = [f"{clip.start:g}", "end" if clip.stop is None else f"{clip.stop:g}"]
     if "waveform" in backbone.inputs:
-        parts.append(file_digest(clip.path))
+        parts.append(clip_digest(clip))
     if "video" in backbone.inputs:
         from audiotag.data.video import read_frame
 

@@ -41,7 +41,7 @@ def validation_metrics(logits: NDArray[np.float32], labels: Supervision, loss: L
         mask = None if known is None else torch.from_numpy(known)
         value = float(loss(torch.from_numpy(logits), torch.from_numpy(targets), mask).mean())
     if loss.task != "singlelabel":
-        return {"loss": value, "mAP": mean_average_precision(targets, logits)}
+        return {"loss": value, "mAP": mean_average_precision(targets, logits, known)}
     probabilities = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
     return {
         "loss": value,
