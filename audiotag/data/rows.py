@@ -35,6 +35,9 @@ class Row:
         fold: Fold of a cross-validation.
         video_path: Folder of pictures or a video file; resolved as *path* is.
         extra: Anything else.
+        unknown: Classes of which nobody has said whether they are heard, as *labels* gives them; those that a class
+            list lacks are passed over.
+        member: As `Clip.member`.
     """
 
     where: str
@@ -46,6 +49,8 @@ class Row:
     fold: int | None = None
     video_path: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
+    unknown: str | Sequence[str] = ()
+    member: str | None = None
 
 
 def clips_from_rows(
@@ -101,8 +106,15 @@ def clips_from_rows(
     for row, name in zip(found, ids, strict=True):
         try:
             found_indices, unknown = finder.find(row.labels)
+            masked, _ = finder.find(row.unknown)
         except LabelError as error:
             raise ManifestError(error.what, where=_place(source, name, row), fix=error.fix) from error
+        if both := set(found_indices) & set(masked):
+            raise ManifestError(
+                f"the label {labels[min(both)].name!r} is given, and said to be unknown",
+                where=_place(source, name, row),
+                fix="List it in one place.",
+            )
         skipped.update(set(unknown))
         indices = tuple(dict.fromkeys(found_indices))
         if len(indices) < len(found_indices):
@@ -127,6 +139,8 @@ def clips_from_rows(
                 fold=row.fold,
                 video_path=None if row.video_path is None else resolve_path(row.video_path, folder),
                 extra=row.extra,
+                unknown=tuple(dict.fromkeys(masked)),
+                member=row.member,
             )
         )
     if first is not None and unknown_labels == "error":

@@ -170,3 +170,15 @@ def test_manifests_do_not_hide_what_they_cannot_say(files):
     arguments = ("labels", "enhance", "--data", files / "train.csv", "--ontology", files / "mine.json")
     with pytest.raises(ManifestError, match="'wav', which means something else"):
         run(*arguments, "--scores", files / "one.npz", "--output", files / "out.json")
+
+
+def test_what_is_unknown_stays_unknown_unless_it_is_added(files):
+    entry = {"wav": "audio/a.wav", "labels": ["dog"], "unknown": ["pet", "cat"], "video_id": "a"}
+    others = [{"wav": "audio/b.wav", "labels": "pet,cat"}]
+    (files / "train.json").write_text(json.dumps({"data": [entry, *others]}))
+    Scores(np.array([[0.9, 0.9, 0.1], [0.1, 0.5, 0.5]], dtype=np.float32), NAMES[:2], ("dog", "pet", "cat")).write(
+        files / "two.npz"
+    )
+    run("labels", "enhance", *common(files), "--scores", files / "two.npz", "--output", files / "out.json")
+    clip = read_clips(files / "out.json", check_files=False)[0]
+    assert (clip.labels, clip.unknown) == ((1, 2), (0,))  # cat, dog, pet

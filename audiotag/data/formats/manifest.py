@@ -14,15 +14,16 @@ from audiotag.files import write_atomically
 from audiotag.labels import LabelSet
 
 _SHAPE = '{"data": [{"wav": "a.wav", "labels": "/m/09x0r,/m/05zppz"}, …]}'
-_KNOWN = {"video_id", "wav", "video_path", "labels", "start", "stop", "fold"}
+_KNOWN = {"video_id", "wav", "video_path", "labels", "start", "stop", "fold", "unknown"}
 _SNIFFED_BYTES = 65_536
 
 
 class JsonManifest(Dataset):
     """``{"data": [{"video_id": …, "wav": …, "video_path": …, "labels": "a,b" or ["a", "b"]}, …]}``.
 
-    ``wav`` and ``labels`` are needed; ``video_id``, ``video_path``, ``fold``, ``start`` and ``stop``
-    (seconds) are optional, and other plain values are kept in `Clip.extra`. Labels are mids or display names.
+    ``wav`` and ``labels`` are needed; ``video_id``, ``video_path``, ``fold``, ``start``, ``stop`` (seconds) and
+    ``unknown`` (classes of which nobody has said whether they are heard) are optional, and other plain values are kept
+    in `Clip.extra`. Labels are mids or display names.
     """
 
     def read(
@@ -85,14 +86,7 @@ class JsonManifest(Dataset):
             place += f" ({wav})"
         if not isinstance(wav, str) or not wav.strip():
             raise ManifestError("the clip has no path under the key 'wav'", where=place)
-        labels = entry.get("labels")
-        is_list = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
-        if labels is not None and not isinstance(labels, str) and not is_list:
-            raise ManifestError(
-                f"labels is {labels!r}",
-                where=place,
-                fix='Give text ("/m/09x0r,/m/05zppz") or a list of texts.',
-            )
+        labels, unknown = _labels(entry, "labels", place), _labels(entry, "unknown", place)
         video_path = entry.get("video_path")
         if video_path is not None and not isinstance(video_path, str):
             raise ManifestError(f"video_path is {video_path!r}", where=place, fix="Give a path as text.")
@@ -107,18 +101,32 @@ class JsonManifest(Dataset):
             fold=None if entry.get("fold") is None else read_fold(entry["fold"], place),
             video_path=video_path or None,
             extra=extra,
+            unknown=() if unknown is None else unknown,
         )
 
 
+def _labels(entry: dict[str, Any], key: str, place: str) -> str | list[str] | None:
+    labels = entry.get(key)
+    if labels is None or isinstance(labels, str):
+        return labels
+    if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
+        return labels
+    raise ManifestError(
+        f"{key} is {labels!r}",
+        where=place,
+        fix='Give text ("/m/09x0r,/m/05zppz") or a list of texts.',
+    )
+
+
 def write_manifest(clips: ClipSet, path: str | Path) -> None:
-    """Write *clips* as a JSON manifest that `JsonManifest` reads back: ids, parts, folds, extra values; labels as mids.
+    """Write *clips* as a JSON manifest that `JsonManifest` reads back: ids, parts, folds, extra values; mids as labels.
 
     Paths below the folder of *path* are written from there, others in full. Pictures to choose from (`Clip.frames`)
     are a setting of whoever reads, and are not written.
 
     Raises:
-        ManifestError: A clip has labels of which nobody has said anything, or an extra value whose name means
-            something else in a manifest; a manifest cannot say so.
+        ManifestError: A clip lies in an archive, or has an extra value whose name means something else in a manifest;
+            a manifest cannot say so.
     """
     path = Path(path)
     folder = path.parent.absolute()
@@ -128,11 +136,9 @@ def write_manifest(clips: ClipSet, path: str | Path) -> None:
 
 def _entry(clip: Clip, clips: ClipSet, folder: Path) -> dict[str, Any]:
     where = f"{clips.source}, clip {clip.id!r}"
-    if clip.unknown:
+    if clip.member is not None:
         raise ManifestError(
-            f"of {len(clip.unknown)} classes nobody has said whether they are heard, which a manifest cannot say",
-            where=where,
-            fix="Leave the clips with such classes out.",
+            "the recording lies in an archive, which a manifest cannot say", where=where, fix="Unpack the recordings."
         )
     if taken := [key for key, _ in clip.extra if key in _KNOWN]:
         raise ManifestError(
@@ -144,6 +150,8 @@ def _entry(clip: Clip, clips: ClipSet, folder: Path) -> dict[str, Any]:
     if clip.video_path is not None:
         entry["video_path"] = _from(folder, clip.video_path)
     entry["labels"] = [clips.labels[index].mid for index in clip.labels]
+    if clip.unknown:
+        entry["unknown"] = [clips.labels[index].mid for index in clip.unknown]
     if clip.start > 0:
         entry["start"] = clip.start
     if clip.stop is not None:
