@@ -174,6 +174,11 @@ def test_stats(openmic):
     assert "unreadable: 1" in run("stats", openmic)
 
 
+def test_stats_count_classes_without_a_clip(tmp_path):
+    run("tiny", "dcase20", tmp_path / "dcase20")
+    assert "7 classes have no clip" in run("stats", tmp_path / "dcase20")
+
+
 def test_stats_of_folds(tmp_path):
     run("tiny", "esc50", tmp_path / "esc50")
     text = run("stats", tmp_path / "esc50")
