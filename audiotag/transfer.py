@@ -58,6 +58,8 @@ def transfer(url: str, destination: Path, name: str, *, progress: bool = False) 
         try:
             downloader(url, str(destination), None)
         except requests.RequestException as error:
+            if error.response is not None:
+                error.response.close()
             raise TransferError(_reason(error)) from error
     size = destination.stat().st_size
     if size < meter.total:  # larger is possible: a server may compress on the way

@@ -259,10 +259,13 @@ def _print_statistics(source: Path, found: Statistics) -> None:
     masked = any(entry["unknown"] for entry in found.classes)
     header = ("CLIPS", "UNKNOWN", "CLASS") if masked else ("CLIPS", "CLASS")
     rows = []
-    for entry in sorted(found.classes, key=lambda entry: -entry["clips"]):
+    heard = [entry for entry in found.classes if entry["clips"]]
+    for entry in sorted(heard, key=lambda entry: -entry["clips"]):
         name = entry["name"] if entry["name"] == entry["mid"] else f"{entry['name']} ({entry['mid']})"
         rows.append((str(entry["clips"]), *([str(entry["unknown"])] if masked else []), name))
     print_columns(header, rows, right=header[:-1])
+    if len(heard) < len(found.classes):
+        click.echo(f"{len(found.classes) - len(heard)} classes have no clip (--json lists them).")
 
 
 @data.command()

@@ -15,7 +15,7 @@ from audiotag.errors import AudioError
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
 
-MANIFEST_SUFFIXES = (".json", ".csv")
+MANIFEST_SUFFIXES = (".json", ".csv", ".tsv")
 """Endings of files that list clips."""
 
 _NO_CLASSES = LabelSet.from_names(["-"], "no classes")
@@ -28,7 +28,8 @@ def find_clips(
 
     Args:
         sources: Recordings; folders, searched with their subfolders for files with an audio ending (hidden ones are
-            left out), in alphabetical order; patterns with ``*``, ``?``, ``**`` and ``[…]``; manifests (.json, .csv).
+            left out), in alphabetical order; patterns with ``*``, ``?``, ``**`` and ``[…]``; manifests (.json, .csv,
+            .tsv).
         root: Folder that a manifest's relative paths start from; None for the manifest's own.
         frames: Pictures of a clip there are to choose from (see `read_clips`).
 
@@ -43,7 +44,7 @@ def find_clips(
         for clip in _find(str(source), root):
             # Pictures in a folder are found by the clip's id.
             seen = None if clip.video_path is None else (clip.video_path, clip.id)
-            clips.setdefault((clip.path, clip.start, clip.stop, seen), clip)
+            clips.setdefault((clip.path, clip.member, clip.start, clip.stop, seen), clip)
     return list(with_frames(clips.values(), frames))
 
 
@@ -81,6 +82,8 @@ def _in_manifest(path: Path, root: str | Path | None) -> Iterator[Clip]:
     name = sniff_format(path)
     # Tagging needs no labels, and the generic formats can do without: any there are, are left out.
     options: dict[str, Any] = {}
+    if name in ("json", "csv", "events"):
+        options = {"labels": _NO_CLASSES, "unknown_labels": "skip"}
     if name in ("json", "csv"):
-        options = {"labels": _NO_CLASSES, "unknown_labels": "skip", "labels_required": False}
+        options["labels_required"] = False
     yield from read_clips(path, format=name, root=root, check_files=False, **options)

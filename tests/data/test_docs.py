@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from audiotag.data.reading import read_clips
+from audiotag.host import get_host
 from audiotag.labels import known_labels
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+DATASETS = PAGE.with_name("datasets.md")
 
 
 def block(language):
@@ -40,3 +42,20 @@ def test_the_plugin_reads(tmp_path):
     clips = dataset.read(path)
     assert clips.labels.names == ("Cat", "Dog")
     assert [clip.labels for clip in clips] == [(0, 1), (0,)]
+
+
+def test_the_table_of_data_sets_is_the_registry():
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|", DATASETS.read_text(encoding="utf-8"), re.MULTILINE)
+    listed = {
+        name: set(re.findall(r"`(\w+)`", splits))
+        for name, splits in rows
+        if name not in ("audio_name", "mp3", "target")
+    }
+    assert listed == {spec.name: set(spec.splits) for spec in get_host().datasets.values() if spec.licence}
+
+
+def test_event_table_example(tmp_path):
+    path = tmp_path / "events.tsv"
+    path.write_text(re.search(r"```\n(filename\tonset.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1])
+    clips = read_clips(path, check_files=False)
+    assert [[clips.labels[index].name for index in clip.labels] for clip in clips] == [["Dog", "Speech"], []]

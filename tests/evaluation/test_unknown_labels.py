@@ -33,7 +33,7 @@ def partly_known(draw):
     return targets * known, generator.integers(0, 12, (clips, 3)) / 12, known
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(partly_known())
 def test_each_class_is_measured_on_the_clips_that_are_known(data):
     targets, scores, known = data
