@@ -194,39 +194,6 @@ def _require_rate(counts: dict[float, int], rate: float, longest: float, what: s
 
 
 @check("backbone")
-def frames_stand_where_the_sound_is(subject: Subject) -> None:
-    """A burst changes the frame embeddings most at its own time."""
-    network = settled(subject)
-    hears(network)
-    seconds = seconds_of(subject, network, subject.spec.clip_seconds)
-    base = 0.01 * waveforms(network, 1, seconds)
-    rows = [base[0]]
-    moments = [0.2 * seconds, 0.7 * seconds]
-    length = max(1, round(0.05 * base.shape[1]))
-    burst = 0.5 * torch.randn(length, generator=torch_generator("burst"))
-    for moment in moments:
-        row = base[0].clone()
-        begin = round(moment * network.sample_rate) - length // 2
-        row[begin : begin + length] += burst
-        rows.append(row)
-    given = inputs(subject, network, 1, seconds)
-    given = {name: tensor.expand(len(rows), *tensor.shape[1:]).clone() for name, tensor in given.items()}
-    given["waveform"] = torch.stack(rows)
-    with torch.inference_mode():
-        frames = network.frames(network.forward_features(**given))
-    if frames.shape[1] < 4:
-        skip(f"{seconds:g} s have {frames.shape[1]} frames only")
-    tolerance = max(2 / network.frame_rate, 0.1 * seconds)
-    for number, moment in enumerate(moments, start=1):
-        found = (float((frames[number] - frames[0]).norm(dim=1).argmax()) + 0.5) / network.frame_rate
-        require(
-            abs(found - moment) <= tolerance,
-            f"a burst at {moment:.2f} s changes the frame at {found:.2f} s most; frames run along the second axis, "
-            "frame_rate to the second, from the beginning of the sound",
-        )
-
-
-@check("backbone")
 def one_clip_scores_as_in_a_batch(subject: Subject) -> None:
     """In eval mode a clip's logits and embedding do not depend on the other clips of the batch."""
     network = settled(subject)

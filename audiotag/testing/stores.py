@@ -163,6 +163,7 @@ def it_shrinks_and_grows(subject: Subject) -> None:
         require(len(set(evicted)) == len(evicted) and set(evicted) <= set(kept), "resize names examples not stored")
         for name in evicted:
             del kept[name]
+        require(len(policy) <= capacity, f"{len(policy)} examples are left after resize({capacity})")
         _require_sound(policy, kept)
     for example in _stream(name="later"):
         decision = policy.offer(example)
