@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "Learn from a stream of clips, one by one, with a bounded store.",
     ),
     "labels": ("audiotag.cli.labels:labels", "The classes of a model: extend, reorder, leave out."),
+    "data": ("audiotag.cli.data:data", "Labelled sets: known ones, preparation, checks, numbers."),
     "models": ("audiotag.cli.models:models", "Known models: list, facts, weights, complexity."),
     "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
     "demo": (

@@ -153,7 +153,7 @@ def test_embeddings_are_computed_once(tones, tmp_path, monkeypatch):
     finetune("tiny", tones, output=tmp_path / "one", **options)
     from audiotag.training import data
 
-    monkeypatch.setattr(data, "read_audio", lambda *args, **kwargs: pytest.fail("a clip was decoded again"))
+    monkeypatch.setattr(data.recording, "read_clip", lambda *args, **kwargs: pytest.fail("a clip was decoded again"))
     messages = Messages()
     finetune("tiny", tones, output=tmp_path / "two", reporter=messages, **options)
     assert any("at hand" in text for text in messages.texts)

@@ -28,6 +28,8 @@ class ClassFolders(Dataset):
     are passed over.
     """
 
+    last_resort = True
+
     def read(
         self,
         source: Path,
