@@ -145,7 +145,7 @@ def test_a_new_format_is_read(fresh, tones):
 @pytest.mark.slow
 def test_a_new_policy_keeps_a_store(fresh, tones):
     fresh.audiotag("store", "init", "memory", "--policy", "my_store", "--labels", "home", "--capacity", "4")
-    fresh.audiotag("store", "add", "memory", tones / "low", "--label", "Door")
+    fresh.audiotag("store", "add", "memory", *sorted((tones / "low").iterdir()), "--label", "Door")
     statistics = json.loads(fresh.audiotag("store", "stats", "memory", "--json"))
     assert statistics["policy"] == "my_store" and statistics["clips"] == 4
 
