@@ -135,6 +135,20 @@ def outputs_have_the_declared_shapes(subject: Subject) -> None:
 
 
 @check("backbone")
+def different_clips_score_differently(subject: Subject) -> None:
+    """Logits, clip embeddings and frame embeddings depend on the input."""
+    network = settled(subject)
+    given = inputs(subject, network)
+    with torch.inference_mode():
+        features = network.forward_features(**given)
+        outputs = {"logits": network(**given), "clip embeddings": network.pool(features)}
+        outputs["frame embeddings"] = network.frames(features)
+    for what, output in outputs.items():
+        spread = float((output - output[:1]).abs().max())
+        require(spread > 1e-5 * float(output.abs().max()), f"{what} of different clips are the same")
+
+
+@check("backbone")
 def the_four_steps_make_the_forward_pass(subject: Subject) -> None:
     """`forward` is front end, spectrogram, head input and head one after the other; `embed` is `pool` of the map."""
     network = settled(subject)

@@ -32,7 +32,7 @@ def fresh(subject: Subject, classes: int = CLASSES, *, seed: int = 0) -> Backbon
 
 
 def settled(subject: Subject) -> Backbone:
-    """A copy of the network, in eval mode, whose statistics have seen some sound and whose head is random.
+    """A copy of the network, in eval mode, whose statistics have seen some sound and whose head is no longer fresh.
 
     A fresh network's running statistics are far from what its layers give, and its outputs may hardly depend on the
     input; a head that begins with zeros would hide every mistake.
@@ -49,7 +49,9 @@ def settled(subject: Subject) -> Backbone:
             if norms:
                 network(**inputs(subject, network, seed=1))
             for parameter in network.head_parameters():
-                parameter.normal_(std=0.3)
+                # Little, so that heads whose parameters have a meaning (shares of attention) keep within it.
+                fan_in = parameter.numel() // max(1, len(parameter)) if parameter.ndim > 1 else 1
+                parameter.add_(torch.randn(parameter.shape), alpha=0.1 / fan_in**0.5)
         for module, momentum in zip(norms, momenta, strict=True):
             module.momentum = momentum
         _latest = (subject, network.eval())

@@ -50,6 +50,10 @@ BROKEN = {
         "    def pool(self, features): return features.mean(-1).squeeze()",
         "the logits of 1 clips has the shape \\(5,\\), not \\(1, 5\\)",
     ),
+    "different_clips_score_differently": (
+        "    def forward_head(self, head_input): return super().forward_head(torch.zeros_like(head_input))",
+        "logits of different clips are the same",
+    ),
     "the_four_steps_make_the_forward_pass": (
         "    def embed(self, waveform=None, video=None): return 2 * super().embed(waveform, video)",
         "embed, and pool of the feature map: they differ",
