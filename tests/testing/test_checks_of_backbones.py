@@ -185,3 +185,16 @@ def test_a_factory_of_something_else_is_named(result_of):
         "backbone", "class Odd:\n    def __init__(self, num_classes): pass", "eval_mode_is_deterministic"
     )
     assert "returned Odd, not a Backbone" in result.message
+
+
+def test_mixed_precision_that_goes_wrong_is_noticed(result_of):
+    body = (
+        "    def pool(self, features):\n"
+        "        pooled = features.mean(-1)\n"
+        "        return pooled if pooled.dtype == torch.float32 else -pooled\n"
+        "    def forward_spectrogram(self, spectrogram, video=None):\n"
+        "        features = super().forward_spectrogram(spectrogram)\n"
+        "        return features.bfloat16() if torch.is_autocast_enabled('cpu') else features\n"
+    )
+    result = result_of("backbone", HEAD + body, "it_computes_in_mixed_precision")
+    assert "have a cosine of -" in result.message
