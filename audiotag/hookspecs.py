@@ -27,13 +27,21 @@ def register_backbones() -> Iterable[BackboneSpec]:
 
 @hookspec
 def register_datasets() -> Iterable[DatasetSpec]:
-    """Readers of labelled clips. The factory is called without arguments and returns an `audiotag.plugin.Dataset`."""
+    """Readers of labelled clips. The factory is called without arguments and returns an `audiotag.plugin.Dataset`.
+
+    A format that also has ``write_tiny(folder, *, seed=0) -> Path``, which writes a few made-up clips and returns what
+    `read` takes, can be checked without data at hand (published data sets must have it).
+    """
     return ()
 
 
 @hookspec
 def register_losses() -> Iterable[LossSpec]:
-    """Training losses. The factory is called as ``factory(**options)`` and returns an `audiotag.plugin.Loss`."""
+    """Training losses.
+
+    The factory is called as ``factory(**options)`` and returns an `audiotag.plugin.Loss`, or an
+    `audiotag.plugin.PairLoss` where the task is ``"embedding"``.
+    """
     return ()
 
 
@@ -41,8 +49,9 @@ def register_losses() -> Iterable[LossSpec]:
 def register_sampling_policies() -> Iterable[SamplingPolicySpec]:
     """Policies that choose examples, for an epoch of training or for a bounded store.
 
-    The factory is called as ``factory(**options)`` and returns an `audiotag.plugin.BatchSampler` (role
-    ``"training"``) or an `audiotag.plugin.StoragePolicy` (role ``"storage"``).
+    The factory of the role ``"training"`` is called as ``factory(**options)`` and returns an
+    `audiotag.plugin.BatchSampler`; that of the role ``"storage"`` is called as ``factory(capacity, num_classes,
+    seed=int, **options)`` and returns an `audiotag.plugin.StoragePolicy`.
     """
     return ()
 

@@ -11,8 +11,9 @@ be cheap: no torch, no pandas.
     def register_backbones():
         return [BackboneSpec(name="tiny", family="tiny", factory="my_package.network:build", ...)]
 
-The four interfaces that implementations follow, `Backbone`, `Dataset`, `Loss` and `SamplingPolicy`, are
-importable from here too; they are resolved on first access.
+The interfaces that implementations follow (`Backbone`, `Dataset`, `PublishedDataset`, `Loss`, `PairLoss`,
+`BatchSampler`, `StoragePolicy`), and what they are made of, are importable from here too; they are resolved on first
+access.
 """
 
 from __future__ import annotations
@@ -29,12 +30,19 @@ import pluggy
 from audiotag.errors import PluginError
 
 if TYPE_CHECKING:
+    from audiotag.continual.policy import Decision as Decision
+    from audiotag.continual.policy import Example as Example
     from audiotag.continual.policy import StoragePolicy as StoragePolicy
+    from audiotag.data.clips import Clip as Clip
+    from audiotag.data.clips import ClipSet as ClipSet
     from audiotag.data.clips import Dataset as Dataset
     from audiotag.data.published import PublishedDataset as PublishedDataset
     from audiotag.models.backbone import Backbone as Backbone
+    from audiotag.models.backbone import ClassRows as ClassRows
+    from audiotag.models.backbone import FrontEnd as FrontEnd
     from audiotag.training.interfaces import BatchSampler as BatchSampler
     from audiotag.training.interfaces import Loss as Loss
+    from audiotag.training.interfaces import PairLoss as PairLoss
 
 INTERFACE_VERSION = 1
 """Version of the plugin interface. A plugin module may state the one it was written for as ``AUDIOTAG_INTERFACE``."""
@@ -45,10 +53,17 @@ hookimpl = pluggy.HookimplMarker("audiotag")
 
 _INTERFACES = {
     "Backbone": "audiotag.models.backbone",
+    "ClassRows": "audiotag.models.backbone",
+    "FrontEnd": "audiotag.models.backbone",
+    "Clip": "audiotag.data.clips",
+    "ClipSet": "audiotag.data.clips",
     "Dataset": "audiotag.data.clips",
     "PublishedDataset": "audiotag.data.published",
     "Loss": "audiotag.training.interfaces",
+    "PairLoss": "audiotag.training.interfaces",
     "BatchSampler": "audiotag.training.interfaces",
+    "Decision": "audiotag.continual.policy",
+    "Example": "audiotag.continual.policy",
     "StoragePolicy": "audiotag.continual.policy",
 }
 
@@ -254,7 +269,7 @@ class DatasetSpec(_Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class LossSpec(_Spec):
-    """A training loss. The factory returns a module that follows `Loss`.
+    """A training loss. The factory returns a module that follows `Loss`, or `PairLoss` for the task ``"embedding"``.
 
     Attributes:
         task: ``"multilabel"``, ``"singlelabel"`` or ``"embedding"``: what it can be used for.
@@ -335,11 +350,18 @@ __all__ = [
     "Backbone",
     "BackboneSpec",
     "BatchSampler",
+    "ClassRows",
+    "Clip",
+    "ClipSet",
     "CommandSpec",
     "Dataset",
     "DatasetSpec",
+    "Decision",
+    "Example",
+    "FrontEnd",
     "Loss",
     "LossSpec",
+    "PairLoss",
     "PublishedDataset",
     "RecipeSpec",
     "Remote",

@@ -20,15 +20,16 @@ from audiotag.plugin import BackboneSpec, Weights, hookimpl
 
 COMMON = dict(
     family="tiny", factory="tiny:TinyBackbone", sample_rate=8000, clip_seconds=1.0, min_seconds=0.1,
-    embedding_dim=4, licence="MIT", citation="none",
+    licence="MIT", citation="none",
 )
 
 @hookimpl
 def register_backbones():
     return [
-        BackboneSpec(name="tiny", summary="A network for tests", **COMMON),
+        BackboneSpec(name="tiny", summary="A network for tests", embedding_dim=4, **COMMON),
         BackboneSpec(
-            name="tiny_home", labels="home", num_classes=21, options={{"width": 3}}, figures={{"Home mAP": 0.5}},
+            name="tiny_home", summary="Sounds of the home", labels="home", num_classes=21, embedding_dim=3,
+            options={{"width": 3}}, figures={{"Home mAP": 0.5}},
             weights=Weights(urls=({url!r},), filename="tiny_home.pt", licence="MIT"), **COMMON,
         ),
     ]

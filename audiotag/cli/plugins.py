@@ -1,12 +1,21 @@
-"""``audiotag plugins``: what is installed and what came of it."""
+"""``audiotag plugins``: what is installed and what came of it, whether it conforms, and the beginning of a new one."""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audiotag.cli.columns import print_columns
-from audiotag.cli.options import echo_json, json_option
+from audiotag.cli.options import echo_json, json_option, parse_options
+from audiotag.errors import OptionError
 from audiotag.host import PluginRecord, get_host
+from audiotag.scaffold import KINDS, ROLES, write_plugin
+
+if TYPE_CHECKING:
+    from audiotag.testing import CheckResult
 
 _KINDS = {
     "backbones": "models",
@@ -58,3 +67,149 @@ def provided(record: PluginRecord) -> str:
         if names:
             parts.append(f"{len(names)} {_KINDS[kind]}" + (f" ({', '.join(names)})" if len(names) <= _FEW else ""))
     return ", ".join(parts) or "nothing"
+
+
+_MARKS = {
+    "failed": "red",
+    "unexpected_pass": "red",
+    "expected_failure": "yellow",
+    "skipped": "yellow",
+    "passed": "green",
+}
+_CHECKED_KINDS = ("backbone", "loss", "sampler", "store", "dataset", "command", "recipe")
+
+
+@plugins.command("check")
+@click.argument("names", metavar="NAME...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Check every installed plugin.")
+@click.option(
+    "--kind",
+    type=click.Choice(_CHECKED_KINDS),
+    help="NAME is a registered name of this kind, rather than a plugin.",
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Setting for the factory (width_mult=0.1), of a plugin for its families of backbones; may be repeated.",
+)
+@click.option(
+    "--source",
+    type=click.Path(exists=True, path_type=Path),
+    help="What a dataset format is to read, where it cannot write a tiny source itself.",
+)
+@click.option(
+    "--expect-failure",
+    "expected",
+    multiple=True,
+    metavar="CHECK=REASON",
+    help="A check that fails for a known reason; it is an error where it passes. May be repeated.",
+)
+@click.option("--thorough", is_flag=True, help="Every check for every variant of a family, not the cheap ones only.")
+@click.option("--verbose", "-v", is_flag=True, help="List every check, not only those that fail.")
+@json_option
+def check_plugins(
+    names: tuple[str, ...],
+    every: bool,
+    kind: str | None,
+    options: tuple[str, ...],
+    source: Path | None,
+    expected: tuple[str, ...],
+    thorough: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Check that plugins keep to the interfaces; exit code 1 where one does not.
+
+    NAME is a plugin (its entry point or distribution, with all that it brings) or a registered name. A backbone is
+    checked as a fresh network with its options: no weights are needed.
+    """
+    from audiotag.testing.running import Report, iterate_checks, plan_checks
+
+    if bool(names) == every:
+        raise OptionError("name what to check", fix="Give a name (see `audiotag plugins list`), or --all.")
+    if every:
+        names = tuple(dict.fromkeys(record.name for record in get_host().plugins if record.status != "skipped"))
+    expectations = dict(_expectation(text) for text in expected)
+    reports = []
+    for name in names:
+        cases = plan_checks(
+            name,
+            kind=kind,
+            options=parse_options(options),
+            source=source,
+            thorough=thorough,
+            expected_failures=expectations,
+        )
+        results: list[CheckResult] = []
+        subject: list[CheckResult] = []
+        for case, result in zip(cases, iterate_checks(cases, expectations), strict=True):
+            if subject and subject[0].subject != result.subject:
+                _print_subject(subject, verbose, as_json)
+                subject = []
+            subject.append(result)
+            results.append(result)
+            assert result.check == case.check.name
+        _print_subject(subject, verbose, as_json)
+        reports.append(Report(name, tuple(results)))
+        if not as_json:
+            click.echo(reports[-1].summary())
+    if as_json:
+        plain: list[Any] = [report.to_dict() for report in reports]
+        echo_json(plain if every or len(plain) > 1 else plain[0])
+    if not all(report.ok for report in reports):
+        sys.exit(1)
+
+
+def _expectation(text: str) -> tuple[str, str]:
+    check, equals, reason = text.partition("=")
+    if not equals or not reason.strip():
+        raise OptionError(
+            f"{text!r} is not of the form CHECK=REASON", fix="A failure that is expected needs its reason."
+        )
+    return check.strip(), reason.strip()
+
+
+def _print_subject(results: list[CheckResult], verbose: bool, as_json: bool) -> None:
+    """A line for one thing that was checked, with its failures below; nothing where JSON is wanted."""
+    if as_json:
+        return
+    bad = [result for result in results if not result.ok]
+    run = sum(result.status != "skipped" for result in results)
+    verdict = click.style(f"{len(bad)} of {run} checks failed", fg="red") if bad else f"{run} checks passed"
+    click.echo(f"{results[0].subject}: {verdict} ({sum(result.seconds for result in results):.1f} s)")
+    for result in results if verbose else bad:
+        message = f": {result.message}" if result.message else ""
+        mark = click.style(result.status.replace("_", " "), fg=_MARKS[result.status])
+        click.echo(f"  {mark} {result.check}{message}")
+
+
+@plugins.command("new")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(KINDS), required=True, help="What the plugin brings.")
+@click.option(
+    "--role",
+    type=click.Choice(ROLES),
+    help="Of a policy: `training` chooses the clips of an epoch, `storage` what a bounded store keeps.",
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Folder that the new folder is made in.  [default: here]",
+)
+def new_plugin(name: str, kind: str, role: str | None, output: Path) -> None:
+    """Write a small plugin that installs, passes the checks and works at once; then make it yours.
+
+    NAME is the name that users will type: letters, digits and underscores.
+    """
+    plugin = write_plugin(name, kind, output, role=role)
+    click.echo(f"Wrote {plugin.folder}:")
+    for path in plugin.files:
+        click.echo(f"  {path.relative_to(plugin.folder)}")
+    click.echo("Next:")
+    click.echo(f"  pip install -e {plugin.folder}")
+    click.echo(f"  audiotag plugins check {plugin.distribution}")
+    for line in plugin.usage:
+        click.echo(f"  {line}")

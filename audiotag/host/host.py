@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -131,12 +132,12 @@ class Host:
         return found
 
     def owner(self, spec: AnySpec) -> PluginRecord:
-        """The plugin that registered *spec*."""
-        for kind in self._owners.values():
-            for owners in kind.values():
-                for record, candidate in owners:
-                    if candidate is spec:
-                        return record
+        """The plugin that registered *spec*, or one equal to it (kept by somebody while plugins were loaded anew)."""
+        registered = [owner for kind in self._owners.values() for owners in kind.values() for owner in owners]
+        for same in (operator.is_, operator.eq):
+            for record, candidate in registered:
+                if same(candidate, spec):
+                    return record
         raise UnknownNameError(f"no plugin registered {spec.name!r}")
 
     def _get(self, kind: str, name: str) -> Any:

@@ -106,8 +106,8 @@ def _load(record: PluginRecord, entry: EntryPoint) -> dict[str, list[Any]]:
     record.seconds = time.perf_counter() - started
     if record.seconds > SLOW_IMPORT_SECONDS:
         record.problems.append(
-            f"importing it took {record.seconds:.1f} s; "
-            "its descriptor module should not import the implementation (name it as 'package.module:callable')"
+            f"importing it took {record.seconds:.1f} s; its descriptor module should not import the implementation "
+            "(name it as 'package.module:callable'): tell its authors, or leave it out with AUDIOTAG_LOAD_PLUGINS"
         )
     wanted = getattr(module, "AUDIOTAG_INTERFACE", INTERFACE_VERSION)
     if wanted != INTERFACE_VERSION:

@@ -34,6 +34,25 @@ class Loss(nn.Module, ABC):
         """
 
 
+class PairLoss(nn.Module, ABC):
+    """A loss between two embeddings of each clip (of its sound and its picture, say), for the task ``"embedding"``."""
+
+    task: Literal["embedding"] = "embedding"
+
+    @abstractmethod
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """The loss of each pair.
+
+        Args:
+            first: float (batch, dim); row i and row i of *second* belong together, all others do not.
+            second: float (batch, dim). Neither need be normalised. With several processes, both hold the embeddings of
+                all of them.
+
+        Returns:
+            float32 (batch,), finite for finite embeddings; its mean is the loss of the batch.
+        """
+
+
 class BatchSampler(ABC):
     """A policy that chooses the clips of an epoch. The trainer cuts its choice into batches."""
 

@@ -18,6 +18,17 @@ def test_the_page_of_commands_is_up_to_date():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_page_of_checks_lists_every_check():
+    from audiotag.testing import all_checks
+
+    check = [sys.executable, str(ROOT / "docs" / "generate_checks.py"), "--check"]
+    done = subprocess.run(check, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = (ROOT / "docs" / "checks.md").read_text()
+    for one in all_checks():
+        assert f"| `{one.name}`" in text and one.description in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_to_files_lead_somewhere(page):
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)

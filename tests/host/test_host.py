@@ -3,7 +3,7 @@ import textwrap
 import pytest
 
 from audiotag.errors import NameTakenError, PluginError, UnknownNameError
-from audiotag.host import get_host
+from audiotag.host import get_host, reset_host
 from audiotag.host import loading as host_loading
 
 GOOD = """
@@ -221,6 +221,15 @@ def test_a_factory_that_works_is_imported_when_asked_for(install_plugin):
     spec = host.loss("my_loss")
     assert host.resolve(spec)(9.0) == 3.0
     assert host.owner(spec).distribution == "audiotag-good"
+
+
+def test_a_descriptor_outlives_a_reload(install_plugin):
+    install_plugin("audiotag-good", good())
+    kept = get_host().loss("my_loss")
+    reset_host()
+    assert get_host().loss("my_loss") is not kept
+    assert get_host().resolve(kept)(9.0) == 3.0
+    assert get_host().owner(kept).distribution == "audiotag-good"
 
 
 def test_the_host_is_made_once(install_plugin):

@@ -8,6 +8,7 @@ from typing import Any
 
 from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.formats.tables import columns_of, read_table
+from audiotag.data.formats.tiny import write_tiny_recordings
 from audiotag.data.rows import Row, clips_from_rows, read_number, split_labels
 from audiotag.errors import ManifestError, OptionError
 from audiotag.labels import LabelSet
@@ -55,6 +56,13 @@ class EventTable(Dataset):
         """Whether the first line names the columns of strong or of weak labels."""
         columns = set(columns_of(source))
         return set(_STRONG) <= columns or (set(_WEAK) <= columns and "onset" not in columns)
+
+    def write_tiny(self, folder: Path, *, seed: int = 0) -> Path:
+        """Write a table of the events in a few made-up recordings to a new *folder*, and return its path."""
+        lines = ["\t".join(_STRONG)]
+        lines += [f"{name}\t0.1\t0.4\t{label}" for name, label in write_tiny_recordings(folder, seed)]
+        (folder / "events.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return folder / "events.tsv"
 
 
 def audio_folder(table: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotag.data.clips import ClipSet, Dataset
+from audiotag.data.formats.tiny import write_tiny_recordings
 from audiotag.data.rows import Row, clips_from_rows
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
@@ -79,6 +80,13 @@ class ClassFolders(Dataset):
             return any(path.is_dir() and not path.name.startswith(".") for path in source.iterdir())
         except OSError:
             return False
+
+    def write_tiny(self, folder: Path, *, seed: int = 0) -> Path:
+        """Write folders of a few made-up clips to a new *folder*, and return it."""
+        for name, label in write_tiny_recordings(folder, seed):
+            (folder / label).mkdir(exist_ok=True)
+            (folder / name).rename(folder / label / name)
+        return folder
 
 
 def _is_audio(name: str) -> bool:

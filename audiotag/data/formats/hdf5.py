@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from audiotag.data.archive import holds_recordings, read_index
+from audiotag.audio.encoding import encode_mp3
+from audiotag.data.archive import holds_recordings, read_index, writing
 from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.rows import Row, clips_from_rows
+from audiotag.data.sets.tiny import tiny_sound
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet, known_labels
 
 _CLASSES = "class_labels_indices.csv"
+_TINY_CLASSES = ("bell", "alarm", "whistle")
+_TINY_RATE = 32_000
 
 
 class Hdf5Archive(Dataset):
@@ -71,6 +75,22 @@ class Hdf5Archive(Dataset):
     def recognises(self, source: Path) -> bool:
         """Whether it begins as an HDF5 file does."""
         return holds_recordings(source)
+
+    def write_tiny(self, folder: Path, *, seed: int = 0) -> Path:
+        """Write an archive of a few made-up clips, with its class list, to a new *folder*, and return its path.
+
+        Raises:
+            MissingExtraError: h5py is not installed.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        classes = LabelSet.from_names(_TINY_CLASSES)
+        classes.to_csv(folder / _CLASSES)
+        with writing(folder / "clips_mp3.hdf") as file:
+            for number in range(6):
+                labels = (number % len(classes),)
+                sound = encode_mp3(tiny_sound(labels, seed, number, rate=_TINY_RATE), _TINY_RATE)
+                file.add(f"clip{number}.mp3", sound, labels, len(classes))
+        return folder / "clips_mp3.hdf"
 
 
 def _own_labels(source: Path, columns: int) -> LabelSet:

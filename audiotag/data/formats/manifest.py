@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotag.data.clips import Clip, ClipSet, Dataset
+from audiotag.data.formats.tiny import write_tiny_recordings
 from audiotag.data.rows import Row, clips_from_rows, read_fold, read_number
 from audiotag.errors import ManifestError
 from audiotag.files import write_atomically
@@ -56,6 +57,12 @@ class JsonManifest(Dataset):
         except OSError:
             return False
         return head.startswith("{") and '"data"' in head
+
+    def write_tiny(self, folder: Path, *, seed: int = 0) -> Path:
+        """Write a manifest of a few made-up clips to a new *folder*, and return its path."""
+        entries = [{"wav": name, "labels": [label]} for name, label in write_tiny_recordings(folder, seed)]
+        (folder / "clips.json").write_text(json.dumps({"data": entries}, indent=1), encoding="utf-8")
+        return folder / "clips.json"
 
     def _rows(self, source: Path) -> Iterator[Row]:
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.formats.tables import columns_of, read_table
+from audiotag.data.formats.tiny import write_tiny_recordings
 from audiotag.data.rows import Row, clips_from_rows, read_fold, read_number
 from audiotag.labels import LabelSet
 
@@ -55,6 +57,13 @@ class CsvTable(Dataset):
     def recognises(self, source: Path) -> bool:
         """Whether the first line names the two columns."""
         return set(_COLUMNS) <= set(columns_of(source))
+
+    def write_tiny(self, folder: Path, *, seed: int = 0) -> Path:
+        """Write a table of a few made-up clips to a new *folder*, and return its path."""
+        clips = write_tiny_recordings(folder, seed)
+        with (folder / "clips.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([_COLUMNS, *((name, f"{label};") for name, label in clips)])
+        return folder / "clips.csv"
 
     def _rows(self, source: Path, known: LabelSet | None, required: tuple[str, ...]) -> Iterator[Row]:
         has_class_none = known is not None and _NO_CLASS in (*known.mids, *known.names)

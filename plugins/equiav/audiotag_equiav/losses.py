@@ -1,22 +1,17 @@
-"""Losses between embeddings of the same clips.
-
-Their interface (`PairLoss`) is that of loss plugins of the task ``"embedding"``: two batches of embeddings in, the
-loss of each pair out.
-"""
+"""Losses between embeddings of the same clips: two batches of embeddings in, the loss of each pair out."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import torch
 import torch.nn.functional as functional
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiotag.errors import OptionError
+from audiotag.plugin import PairLoss
 
 
-class PairLoss(nn.Module, ABC):
-    """A loss between two embeddings of each clip.
+class Contrastive(PairLoss):
+    """A loss between two embeddings of each clip that compares cosine similarities.
 
     Args:
         temperature: Divides cosine similarities, above 0.
@@ -25,29 +20,14 @@ class PairLoss(nn.Module, ABC):
         OptionError: *temperature* cannot work.
     """
 
-    task = "embedding"
-
     def __init__(self, temperature: float = 0.07) -> None:
         super().__init__()
         if not temperature > 0:
             raise OptionError(f"the temperature is {temperature}", where="loss", fix="Give a number above 0.")
         self.temperature = temperature
 
-    @abstractmethod
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """The loss of each pair.
 
-        Args:
-            first: (batch, dim); row i and row i of *second* belong together, all others do not.
-            second: (batch, dim). Neither need be normalised. With several processes, both hold the embeddings of
-                all of them.
-
-        Returns:
-            float32 (batch,); its mean is the loss of the batch.
-        """
-
-
-class InfoNCE(PairLoss):
+class InfoNCE(Contrastive):
     """Symmetric InfoNCE: each embedding finds its partner among those of the other kind."""
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
@@ -59,7 +39,7 @@ class InfoNCE(PairLoss):
         return (there + back) / 2
 
 
-class NTXent(PairLoss):
+class NTXent(Contrastive):
     """SimCLR's loss: each embedding finds its partner among all others of both kinds."""
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:

@@ -26,10 +26,11 @@ from audiotag.errors import CheckpointError, OptionError, TrainingError
 from audiotag.files import atomic_path
 from audiotag.host import get_host
 from audiotag.models.backbone import FrontEnd
+from audiotag.plugin import PairLoss
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.reporting import CsvLog
 from audiotag.training.schedules import warmup_cosine
-from audiotag_equiav.losses import PairLoss, total_loss
+from audiotag_equiav.losses import total_loss
 from audiotag_equiav.pairs import Draw, PairBatch, PairReader, read_batches, spectrograms
 from audiotag_equiav.pretraining_network import Embeddings, PretrainingNetwork, PretrainingOptions
 from audiotag_equiav.settings import PretrainingSettings

@@ -101,7 +101,9 @@ class PSLA(Backbone):
         return features.mean(2)
 
     def forward_head(self, head_input: Tensor) -> Tensor:
-        """Logits (batch, classes), float32."""
+        """Logits (batch, classes), float32; a clip embedding is taken as a single frame."""
+        if head_input.ndim == 2:
+            head_input = head_input.unsqueeze(-1)
         return to_logits(self.attention(head_input))
 
     def reset_head(self, num_classes: int) -> None:

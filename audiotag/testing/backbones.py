@@ -1,0 +1,347 @@
+"""Checks of backbones: how they are made, the four steps, shapes, times, gradients."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from audiotag.models.backbone import Backbone, FrontEnd
+from audiotag.seeding import scoped_torch_rng, torch_generator
+from audiotag.testing.check import check, require, skip
+from audiotag.testing.networks import (
+    BATCH,
+    CLASSES,
+    fresh,
+    hears,
+    inputs,
+    longest_of,
+    require_close,
+    require_shape,
+    seconds_of,
+    settled,
+    waveforms,
+)
+from audiotag.testing.subjects import Subject
+from audiotag.testing.traces import check_no_traces
+
+
+@check("backbone")
+def the_factory_makes_what_the_descriptor_says(subject: Subject) -> None:
+    """A network on the CPU, in training mode, float32, with the classes, rate, inputs and sizes that are stated."""
+    network, spec = fresh(subject, 3), subject.spec
+    require(network.training, "the factory gives a network in eval mode; leave it in training mode")
+    for name, tensor in network.state_dict().items():
+        require(tensor.device.type == "cpu", f"{name} is on {tensor.device}; make networks on the CPU")
+    for name, parameter in network.named_parameters():
+        require(parameter.dtype == torch.float32, f"the parameter {name} is {parameter.dtype}, not float32")
+        require(bool(torch.isfinite(parameter).all()), f"the parameter {name} is not finite")
+    require(network.num_classes == 3, f"num_classes is {network.num_classes} for three classes")
+    require(
+        network.sample_rate == spec.sample_rate,
+        f"sample_rate is {network.sample_rate} Hz, and the descriptor says {spec.sample_rate} Hz",
+    )
+    require(set(network.inputs) <= {"waveform", "video"} and bool(network.inputs), f"inputs is {network.inputs!r}")
+    require(
+        ("video" in network.inputs) == (network.video_shape is not None),
+        f"inputs is {network.inputs} and video_shape {network.video_shape}; state one where there is the other",
+    )
+    require(network.max_seconds is None or network.max_seconds > 0, f"max_seconds is {network.max_seconds}")
+    if not subject.options:
+        require(
+            tuple(network.inputs) == tuple(spec.inputs),
+            f"inputs is {network.inputs}, and the descriptor says {spec.inputs}",
+        )
+        require(
+            spec.embedding_dim in (None, network.embedding_dim),
+            f"embedding_dim is {network.embedding_dim}, and the descriptor says {spec.embedding_dim}",
+        )
+    if network.front_end is not None:
+        require(isinstance(network.front_end, FrontEnd), "front_end is no FrontEnd")
+        require(
+            network.front_end.sample_rate == network.sample_rate,
+            f"the front end is for {network.front_end.sample_rate} Hz, the network for {network.sample_rate} Hz",
+        )
+
+
+@check("backbone")
+def the_seed_decides_the_parameters(subject: Subject) -> None:
+    """One seed makes one network; another seed makes another."""
+    first = fresh(subject, seed=3)
+    state = {name: tensor.clone() for name, tensor in first.state_dict().items()}
+    again = fresh(subject, seed=3).state_dict()
+    differing = [name for name, tensor in state.items() if not torch.equal(tensor, again[name])]
+    require(not differing, f"two networks of one seed differ in {differing[:3]}")
+    other = fresh(subject, seed=4)
+    require(
+        any(not torch.equal(state[name], parameter) for name, parameter in other.named_parameters()),
+        "every seed gives the same parameters; draw them from torch's global generator and do not seed it",
+    )
+
+
+@check("backbone")
+def the_front_end_gives_the_declared_spectrogram(subject: Subject) -> None:
+    """(batch, bands, frames) in float32, with frames at the declared rate, and the input left as it was."""
+    network = settled(subject)
+    hears(network)
+    front_end = network.front_end
+    assert front_end is not None
+    counts = {}
+    for seconds in (seconds_of(subject, network), seconds_of(subject, network, 2.5)):
+        waveform = waveforms(network, 2, seconds)
+        kept = waveform.clone()
+        with torch.inference_mode():
+            spectrogram = front_end(waveform)
+        require(torch.equal(waveform, kept), "the front end changes the waveform that it is given")
+        counts[seconds] = spectrogram.shape[-1]
+        require_shape(spectrogram, (2, front_end.bands, counts[seconds]), "the spectrogram")
+    _require_rate(counts, front_end.frame_rate, longest_of(subject, network), "the spectrogram")
+
+
+@check("backbone")
+def the_front_end_varies_by_its_generator_only(subject: Subject) -> None:
+    """Without a generator training and eval mode give the same features; with one, its state decides."""
+    network = settled(subject)
+    hears(network)
+    front_end = network.front_end
+    assert front_end is not None
+    waveform = waveforms(network, 2, seconds_of(subject, network))
+    with torch.inference_mode():
+        plain = front_end.eval()(waveform)
+        require(torch.equal(front_end.train()(waveform), plain), "it varies in training mode without a generator")
+        one = front_end(waveform, torch_generator("front end"))
+        two = front_end(waveform, torch_generator("front end"))
+        require(torch.equal(one, two), "equal generators give different features; draw from the given one only")
+        unvaried = front_end.eval()(waveform, torch_generator("front end"))
+        require(torch.equal(unvaried, plain), "it varies in eval mode")
+
+
+@check("backbone")
+def outputs_have_the_declared_shapes(subject: Subject) -> None:
+    """Logits (batch, classes), clip embeddings (batch, embedding_dim), frames (batch, frames, dim): finite float32."""
+    network = settled(subject)
+    for batch in (BATCH, 1):
+        given = inputs(subject, network, batch)
+        with torch.inference_mode():
+            features = network.forward_features(**given)
+            require(len(features) == batch, f"the feature map of {batch} clips has {len(features)} rows")
+            require_shape(network(**given), (batch, CLASSES), f"the logits of {batch} clips")
+            require_shape(network.embed(**given), (batch, network.embedding_dim), f"the embeddings of {batch} clips")
+            frames = network.frames(features)
+        require(frames.ndim == 3, f"frames gives {frames.ndim} axes, not (batch, frames, dim)")
+        require_shape(frames, (batch, *frames.shape[1:]), f"the frame embeddings of {batch} clips")
+        require(frames.shape[1] > 0, "frames gives no frame")
+
+
+@check("backbone")
+def different_clips_score_differently(subject: Subject) -> None:
+    """Logits, clip embeddings and frame embeddings depend on the input."""
+    network = settled(subject)
+    given = inputs(subject, network)
+    with torch.inference_mode():
+        features = network.forward_features(**given)
+        outputs = {"logits": network(**given), "clip embeddings": network.pool(features)}
+        outputs["frame embeddings"] = network.frames(features)
+    for what, output in outputs.items():
+        spread = float((output - output[:1]).abs().max())
+        require(spread > 1e-5 * float(output.abs().max()), f"{what} of different clips are the same")
+
+
+@check("backbone")
+def the_four_steps_make_the_forward_pass(subject: Subject) -> None:
+    """`forward` is front end, spectrogram, head input and head one after the other; `embed` is `pool` of the map."""
+    network = settled(subject)
+    given = inputs(subject, network)
+    with torch.inference_mode():
+        spectrogram = None
+        if "waveform" in given and network.front_end is not None:
+            spectrogram = network.front_end(given["waveform"])
+        features = network.forward_spectrogram(spectrogram, given.get("video"))
+        logits = network.forward_head(network.head_input(features))
+        require_close(network(**given), logits, "forward, and its steps one by one")
+        require_close(network.embed(**given), network.pool(features), "embed, and pool of the feature map")
+
+
+@check("backbone")
+def the_head_takes_what_was_kept(subject: Subject) -> None:
+    """`head_input` can be kept clip by clip and put together again; a clip embedding alone gives logits too."""
+    network = settled(subject)
+    given = inputs(subject, network)
+    with torch.inference_mode():
+        features = network.forward_features(**given)
+        expected = network.forward_head(network.head_input(features))
+        kept = [row.float().numpy().copy() for row in network.head_input(features)]
+        again = torch.stack([torch.from_numpy(row) for row in kept])
+        require_close(network.forward_head(again), expected, "logits of the head's kept input")
+        logits = network.forward_head(network.pool(features))
+    require_shape(logits, (len(again), CLASSES), "logits of clip embeddings")
+
+
+@check("backbone")
+def frames_come_at_the_declared_rate(subject: Subject) -> None:
+    """As many frames as `frame_rate` and the length of the sound say, or those of the fixed length."""
+    network = settled(subject)
+    hears(network)
+    rate = float(network.frame_rate)
+    require(rate > 0, f"frame_rate is {rate}")
+    counts = {}
+    usual = seconds_of(subject, network, subject.spec.clip_seconds)
+    for seconds in sorted({seconds_of(subject, network), usual}):
+        with torch.inference_mode():
+            features = network.forward_features(**inputs(subject, network, 1, seconds))
+            counts[seconds] = network.frames(features).shape[1]
+    _require_rate(counts, rate, longest_of(subject, network), "`frames`")
+
+
+def _require_rate(counts: dict[float, int], rate: float, longest: float, what: str) -> None:
+    """Fail unless the numbers of frames for lengths in seconds fit the *rate*."""
+    (short, few), (long, many) = min(counts.items()), max(counts.items())
+    told = f"{what}: " + ", ".join(f"{count} frames for {seconds:g} s" for seconds, count in counts.items())
+    if few == many and long - short > 1.5 / rate:
+        # A fixed length: shorter sound is padded to it.
+        fits = many / rate >= long - 1 / rate and many / rate <= longest + max(2 / rate, 0.05 * longest)
+        require(fits, f"{told}, whatever the length, and {many / rate:.3g} s at {rate:g} to the second")
+        return
+    fits = abs(many - few - (long - short) * rate) <= 2 and abs(many - long * rate) <= max(2.0, 0.05 * long * rate)
+    require(fits, f"{told}, which is not {rate:g} to the second")
+
+
+@check("backbone")
+def one_clip_scores_as_in_a_batch(subject: Subject) -> None:
+    """In eval mode a clip's logits and embedding do not depend on the other clips of the batch."""
+    network = settled(subject)
+    given = inputs(subject, network)
+    with torch.inference_mode():
+        together, embedded = network(**given), network.embed(**given)
+        for index in range(BATCH):
+            alone = {name: tensor[index : index + 1] for name, tensor in given.items()}
+            require_close(
+                network(**alone), together[index : index + 1], f"logits of clip {index}, alone and in a batch"
+            )
+            require_close(network.embed(**alone), embedded[index : index + 1], f"embedding of clip {index}, likewise")
+
+
+@check("backbone")
+def eval_mode_is_deterministic(subject: Subject) -> None:
+    """The same input gives the same numbers twice, and leaves parameters, statistics and input as they were."""
+    network = settled(subject)
+    given = inputs(subject, network)
+    kept = {name: tensor.clone() for name, tensor in given.items()}
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with torch.inference_mode():
+        require(torch.equal(network(**given), network(**given)), "two passes over one input differ")
+    require(not any(module.training for module in network.modules()), "a forward pass sets training mode")
+    for name, tensor in network.state_dict().items():
+        require(torch.equal(tensor, before[name]), f"a forward pass in eval mode changes {name}")
+    for name, tensor in given.items():
+        require(torch.equal(tensor, kept[name]), f"the forward pass changes the {name} that it is given")
+
+
+@check("backbone")
+def gradients_reach_every_parameter(subject: Subject) -> None:
+    """After a few training passes each trainable parameter has a finite gradient."""
+    network = fresh(subject).train()
+    targets = (torch.arange(BATCH * CLASSES).reshape(BATCH, CLASSES) % 2).float()
+    for attempt in range(3):  # stochastic depth may leave a layer out once
+        with scoped_torch_rng("gradients", attempt):
+            logits = network(**inputs(subject, network, seed=attempt))
+            torch.nn.functional.binary_cross_entropy_with_logits(logits, targets).backward()  # type: ignore[no-untyped-call]
+    trainable = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    require(bool(trainable), "no parameter is trainable")
+    unreached = [name for name, parameter in trainable if parameter.grad is None]
+    require(not unreached, f"no gradient reaches {unreached[:5]}; a parameter that is not used should not be one")
+    broken = [
+        name for name, parameter in trainable if parameter.grad is not None and not parameter.grad.isfinite().all()
+    ]
+    require(not broken, f"the gradients of {broken[:5]} are not finite")
+
+
+@check("backbone")
+def the_fast_copy_agrees(subject: Subject) -> None:
+    """`accelerated` gives a copy in eval mode with the same numbers up to rounding, and leaves the network alone."""
+    network = settled(subject)
+    given = inputs(subject, network)
+    with torch.inference_mode():
+        expected, embedded = network(**given), network.embed(**given)
+        frames = network.frames(network.forward_features(**given))
+        training_copy = copy.deepcopy(network).train()
+        fast = training_copy.accelerated()
+        require(training_copy.training, "accelerated changes the mode of the network itself")
+        fast = network.accelerated()
+        require(not fast.training, "the fast copy is in training mode")
+        require_close(fast(**given), expected, "logits of the fast copy")
+        methods: Backbone = fast  # type: ignore[assignment] # same methods, by contract
+        features = methods.forward_features(**given)
+        require_close(methods.pool(features), embedded, "embeddings of the fast copy")
+        require_close(methods.frames(features), frames, "frames of the fast copy")
+        require(torch.equal(network(**given), expected), "accelerated changes the network itself")
+
+
+@check("backbone")
+def it_leaves_no_trace(subject: Subject) -> None:
+    """Making and running it prints nothing, seeds nothing and changes no setting of the process."""
+    check_no_traces(lambda: subject.factory(**_settings(subject)), draws_from_torch=True)
+    network = settled(subject)
+    given = inputs(subject, network, 2)
+
+    def tag() -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = network(**given)
+        return logits
+
+    check_no_traces(tag)
+    check_no_traces(lambda: network.train()(**given).sum().backward(), draws_from_torch=True)
+    check_no_traces(lambda: network.reset_head(2), draws_from_torch=True)
+
+
+def _settings(subject: Subject) -> dict[str, object]:
+    return {**subject.spec.options, **subject.options, "num_classes": 2}
+
+
+@check("backbone")
+def it_stays_on_its_device(subject: Subject) -> None:
+    """Passes and new heads move nothing: parameters, statistics and the head stay on the network's device."""
+    network = settled(subject)
+    with torch.inference_mode():
+        network(**inputs(subject, network, 1))
+    moved = [name for name, tensor in network.state_dict().items() if tensor.device.type != "cpu"]
+    require(not moved, f"a forward pass moves {moved[:3]}")
+    network.to("meta")  # a device that every machine has
+    network.reset_head(4)
+    moved = [name for name in network.head_keys() if network.state_dict()[name].device.type != "meta"]
+    require(not moved, f"reset_head makes {moved[:3]} on the CPU, whatever the device; use that of the old head")
+
+
+@check("backbone")
+def it_computes_on_an_accelerator(subject: Subject) -> None:
+    """Moved to a CUDA device it gives the numbers of the CPU up to rounding, on that device."""
+    if not torch.cuda.is_available():
+        skip("this machine has no CUDA device")
+    network = settled(subject)
+    given = inputs(subject, network)
+    with torch.inference_mode():
+        expected = network(**given)
+        found = network.to("cuda")(**{name: tensor.to("cuda") for name, tensor in given.items()})
+    require(found.device.type == "cuda", f"logits come back on {found.device}")
+    require_close(found.cpu(), expected, "logits on a CUDA device and on the CPU", 1e-2)
+
+
+@check("backbone")
+def it_computes_in_mixed_precision(subject: Subject) -> None:
+    """Under bfloat16 autocast the network (behind its front end) has finite logits, and much the same embedding."""
+    network = settled(subject)
+    given = inputs(subject, network, 1)
+    with torch.inference_mode():
+        expected = network.embed(**given)
+        spectrogram = None
+        if "waveform" in given and network.front_end is not None:
+            spectrogram = network.front_end(given["waveform"])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            features = network.forward_spectrogram(spectrogram, given.get("video"))
+            logits = network.forward_head(network.head_input(features)).float()
+            found = network.pool(features).float()
+    require_shape(logits, (1, CLASSES), "the logits in mixed precision")
+    # Eight bits of every layer's output add up over the depth of an untrained network, so numbers are not compared.
+    alike = float(torch.nn.functional.cosine_similarity(found, expected).min())
+    require(alike > 0.9, f"the embeddings in mixed precision and in float32 have a cosine of {alike:.3f}")

@@ -1,0 +1,31 @@
+"""All checks, in the order in which they are run and listed."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import get_args
+
+from audiotag.testing.check import REGISTERED, Check, Kind
+
+_MODULES = (
+    "plugins",
+    "descriptors",
+    "backbones",
+    "backbone_inputs",
+    "backbone_heads",
+    "losses",
+    "samplers",
+    "stores",
+    "datasets",
+    "published_datasets",
+    "commands",
+)
+
+
+@cache
+def all_checks() -> tuple[Check, ...]:
+    """Every check there is, by kind."""
+    for module in _MODULES:
+        import_module(f"audiotag.testing.{module}")
+    return tuple(check for kind in get_args(Kind) for check in REGISTERED if check.kind == kind)

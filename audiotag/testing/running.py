@@ -1,0 +1,249 @@
+"""Running checks, and what came of them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from audiotag.errors import OptionError, PluginError, suggest
+from audiotag.testing.catalogue import all_checks
+from audiotag.testing.check import Check, CheckFailedError, CheckSkippedError
+from audiotag.testing.subjects import Subject, find_subjects
+
+Status = Literal["passed", "failed", "skipped", "expected_failure", "unexpected_pass"]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What came of one check.
+
+    Attributes:
+        subject: What was checked, kind and name.
+        check: Name of the check.
+        status: ``passed``, ``failed``, ``skipped`` (nothing to look at), ``expected_failure``, or ``unexpected_pass``
+            (it was expected to fail and did not, which counts as a failure).
+        message: What is wrong, or why it was skipped or expected to fail; empty for a pass.
+        seconds: How long it took.
+    """
+
+    subject: str
+    check: str
+    status: Status
+    message: str = ""
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is as it should be."""
+        return self.status not in ("failed", "unexpected_pass")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON types."""
+        return {
+            "subject": self.subject,
+            "check": self.check,
+            "status": self.status,
+            "message": self.message,
+            "seconds": round(self.seconds, 4),
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of all checks of a plugin or name.
+
+    Attributes:
+        name: What was asked for.
+        results: One for each check, in order.
+    """
+
+    name: str
+    results: tuple[CheckResult, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check is as it should be."""
+        return all(result.ok for result in self.results)
+
+    @property
+    def run(self) -> int:
+        """Number of checks that looked at something."""
+        return sum(result.status != "skipped" for result in self.results)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Status → number of checks."""
+        return dict(Counter(result.status for result in self.results))
+
+    def summary(self) -> str:
+        """One line with the numbers."""
+        return summary_line(self.counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON types."""
+        return {
+            "name": self.name,
+            "ok": self.ok,
+            "run": self.run,
+            "counts": self.counts,
+            "results": [result.to_dict() for result in self.results],
+        }
+
+
+def summary_line(counts: Mapping[str, int]) -> str:
+    """``audiotag checks: 57 run, 56 passed, 1 failed; 3 skipped``."""
+    run = sum(count for status, count in counts.items() if status != "skipped")
+    words = {
+        "passed": "passed",
+        "failed": "failed",
+        "expected_failure": "failed as expected",
+        "unexpected_pass": "passed unexpectedly",
+    }
+    parts = [f"{run} run", *(f"{counts[status]} {word}" for status, word in words.items() if counts.get(status))]
+    skipped = f"; {counts['skipped']} skipped" if counts.get("skipped") else ""
+    return f"audiotag checks: {', '.join(parts)}{skipped}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One check of one subject; calling it runs the check and raises where the subject does not conform."""
+
+    subject: Subject
+    check: Check
+
+    @property
+    def id(self) -> str:
+        """Name of the case in reports of pytest."""
+        return f"{self.subject.kind}-{self.subject.name}-{self.check.name}".replace(" ", "-")
+
+    def __call__(self) -> None:
+        """Run the check.
+
+        Raises:
+            CheckFailedError: The subject does not conform; the message says how.
+            CheckSkippedError: There is nothing to look at.
+        """
+        try:
+            self.check.function(self.subject)
+        except (CheckFailedError, CheckSkippedError):
+            raise
+        except (Exception, SystemExit) as error:  # the code of a plugin may raise anything
+            raise CheckFailedError(f"{type(error).__name__}: {error}") from error
+
+
+def cases_of(subjects: list[Subject]) -> list[Case]:
+    """Every check that applies to each of *subjects*."""
+    cases = []
+    for subject in subjects:
+        kinds = ("plugin",) if subject.kind == "plugin" else ("descriptor", subject.kind)
+        for check in all_checks():
+            if check.kind in kinds and (subject.full or check.cheap) and check.applies(subject.spec):
+                cases.append(Case(subject, check))
+    return cases
+
+
+def reason_for(case: Case, expected_failures: Mapping[str, str]) -> str | None:
+    """Why *case* is expected to fail, or None.
+
+    A key of *expected_failures* is a check's name, or ``"subject: check"`` with the registered name.
+    """
+    return expected_failures.get(f"{case.subject.name}: {case.check.name}", expected_failures.get(case.check.name))
+
+
+def check_expectations(cases: list[Case], expected_failures: Mapping[str, str]) -> None:
+    """Refuse expected failures of checks that are not run, and those without a reason.
+
+    Raises:
+        OptionError: With close matches.
+    """
+    names = {case.check.name for case in cases} | {f"{case.subject.name}: {case.check.name}" for case in cases}
+    for name, reason in expected_failures.items():
+        if name not in names:
+            raise OptionError(
+                f"the check {name!r} is expected to fail and is not run", fix=suggest(name, names) or "Leave it out."
+            )
+        if not reason.strip():
+            raise OptionError(f"the check {name!r} is expected to fail for no reason", fix="Say why.")
+
+
+def run_case(case: Case, expected_failures: Mapping[str, str]) -> CheckResult:
+    """Run one check; a failure becomes a result, never an exception."""
+    reason = reason_for(case, expected_failures)
+    started = time.perf_counter()
+    status: Status = "passed" if reason is None else "unexpected_pass"
+    message = "" if reason is None else f"expected to fail ({reason}), and passes: leave the expectation out"
+    try:
+        case()
+    except CheckSkippedError as error:
+        status, message = "skipped", str(error)
+    except CheckFailedError as error:
+        status, message = ("failed", str(error)) if reason is None else ("expected_failure", f"{reason} ({error})")
+    return CheckResult(case.subject.label, case.check.name, status, message, time.perf_counter() - started)
+
+
+def iterate_checks(cases: list[Case], expected_failures: Mapping[str, str]) -> Iterator[CheckResult]:
+    """Run *cases* one after the other."""
+    for case in cases:
+        yield run_case(case, expected_failures)
+
+
+def plan_checks(
+    name: str,
+    *,
+    kind: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    source: str | Path | None = None,
+    thorough: bool = False,
+    expected_failures: Mapping[str, str] | None = None,
+) -> list[Case]:
+    """The checks that `run_checks` would run.
+
+    Raises:
+        UnknownNameError: Nothing is called *name*.
+        OptionError: An expected failure names no check of it.
+        PluginError: There is nothing to check.
+    """
+    subjects = find_subjects(
+        name, kind=kind, options=options, source=None if source is None else Path(source), thorough=thorough
+    )
+    cases = cases_of(subjects)
+    if not cases:
+        raise PluginError("there is nothing to check", where=name)
+    check_expectations(cases, expected_failures or {})
+    return cases
+
+
+def run_checks(
+    name: str,
+    *,
+    kind: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    source: str | Path | None = None,
+    thorough: bool = False,
+    expected_failures: Mapping[str, str] | None = None,
+) -> Report:
+    """Check a plugin with all it brings, or one registered thing.
+
+    Args:
+        name: An entry point or distribution, or a registered name.
+        kind: ``"backbone"``, ``"loss"``, ``"sampler"``, ``"store"``, ``"dataset"``, ``"command"`` or ``"recipe"``,
+            where *name* is a registered name that something else has too.
+        options: Settings for the factory, such as a small width that makes the checks quick; of a plugin, for each
+            family of backbones that it brings.
+        source: A file or folder for a dataset format to read, where it cannot write a tiny one itself.
+        thorough: Whether every variant of a family gets every check, rather than the cheap ones.
+        expected_failures: Name of a check (or ``"registered name: check"``) → why it fails. Strict: a pass is an error.
+
+    Raises:
+        UnknownNameError: Nothing is called *name*.
+        OptionError: An expected failure names no check that is run, or has no reason.
+    """
+    expected_failures = dict(expected_failures or {})
+    cases = plan_checks(
+        name, kind=kind, options=options, source=source, thorough=thorough, expected_failures=expected_failures
+    )
+    return Report(name, tuple(iterate_checks(cases, expected_failures)))

@@ -1,0 +1,179 @@
+"""What checks look at: a plugin, or one thing that it registers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+from audiotag.errors import OptionError, UnknownNameError, suggest
+from audiotag.host import PluginRecord, get_host
+from audiotag.plugin import BackboneSpec, SamplingPolicySpec
+from audiotag.testing.check import Kind, require
+
+SPEC_KINDS = tuple(kind for kind in get_args(Kind) if kind not in ("plugin", "descriptor"))
+"""Kinds of things that have a name of their own."""
+
+_HOST_KINDS = {
+    "backbones": "backbone",
+    "datasets": "dataset",
+    "losses": "loss",
+    "commands": "command",
+    "recipes": "recipe",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One thing to check.
+
+    Attributes:
+        kind: ``"plugin"``, or what the descriptor stands for.
+        name: Its registered name (``"group name"`` for a command); of a plugin, the name of its entry point.
+        record: The plugin that brings it.
+        spec: Its descriptor, None for a plugin as a whole.
+        options: Settings handed to its factory on top of those of the descriptor.
+        source: A file or folder for a dataset format to read, None where the format writes a tiny one itself.
+        full: Whether every check is run, or the cheap ones only.
+    """
+
+    kind: str
+    name: str
+    record: PluginRecord
+    spec: Any = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: Path | None = None
+    full: bool = True
+
+    @property
+    def label(self) -> str:
+        """Kind and name, as reports show them."""
+        return f"{self.kind} {self.name}"
+
+    @cached_property
+    def factory(self) -> Any:
+        """The implementation, imported."""
+        return get_host().resolve(self.spec)
+
+    def make(self, *arguments: Any, interface: type, **more: Any) -> Any:
+        """What the factory gives, which must follow *interface*."""
+        made = self.factory(*arguments, **self.options, **more)
+        require(
+            isinstance(made, interface),
+            f"the factory {self.spec.factory!r} returned {type(made).__name__}, not a {interface.__name__}; "
+            f"derive from audiotag.plugin.{interface.__name__}",
+        )
+        return made
+
+
+def kind_of(host_kind: str, spec: Any) -> str:
+    """The kind of the checks for a descriptor."""
+    if isinstance(spec, SamplingPolicySpec):
+        return "sampler" if spec.role == "training" else "store"
+    return _HOST_KINDS[host_kind]
+
+
+def find_subjects(
+    name: str,
+    *,
+    kind: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    source: Path | None = None,
+    thorough: bool = False,
+) -> list[Subject]:
+    """What *name* means: a plugin (entry point or distribution) with all it brings, or one registered thing.
+
+    Where it means both, the plugin is meant, unless *kind* says otherwise. Of a family with many variants the family
+    gets every check and its variants the cheap ones; a single registered name gets every check, and so does everything
+    where *thorough*.
+
+    Args:
+        name: Entry point, distribution or registered name.
+        kind: One of `SPEC_KINDS`: a registered name of that kind.
+        options: Settings for the factory; of a plugin, for each family of backbones that it brings.
+        source: What a dataset format reads.
+        thorough: Whether variants get every check.
+
+    Raises:
+        UnknownNameError: Nothing is called so.
+        OptionError: *kind* is unknown, or options are given for a plugin without backbones.
+    """
+    if kind is not None and kind not in SPEC_KINDS:
+        raise OptionError(f"there is no kind {kind!r}", fix=f"The kinds are: {', '.join(SPEC_KINDS)}.")
+    options = dict(options or {})
+    host = get_host()
+    if kind is None:
+        records = [record for record in host.plugins if _normal(name) == _normal(record.name)]
+        records = records or [record for record in host.plugins if _normal(name) == _normal(record.distribution)]
+        if records:
+            subjects = [one for record in records for one in _of_plugin(record, options, source, thorough)]
+            if options and not any(one.options for one in subjects):
+                raise OptionError(
+                    "the plugin brings no family of backbones, which the options could be for", where=name
+                )
+            return subjects
+    found = [
+        Subject(found_kind, name, host.owner(spec), spec, options, source)
+        for found_kind, registered, spec in registered_things()
+        if registered == name and kind in (None, found_kind)
+    ]
+    if not found:
+        raise _unknown(name, kind)
+    return found
+
+
+def _normal(name: str) -> str:
+    """Names of distributions do not tell ``-``, ``_`` and ``.`` apart; nor do people."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def registered_things() -> list[tuple[str, str, Any]]:
+    """(kind, name, descriptor) of everything that plugins have registered, in order."""
+    host = get_host()
+    return [
+        (kind_of(host_kind, spec), name, spec)
+        for host_kind, specs in (
+            ("backbones", host.backbones),
+            ("losses", host.losses),
+            ("sampling_policies", host.sampling_policies),
+            ("datasets", host.datasets),
+            ("commands", host.commands),
+            ("recipes", host.recipes),
+        )
+        for name, spec in specs.items()
+    ]
+
+
+def _of_plugin(record: PluginRecord, options: Mapping[str, Any], source: Path | None, thorough: bool) -> list[Subject]:
+    host = get_host()
+    subjects = [Subject("plugin", record.name, record)]
+    for kind, name, spec in registered_things():
+        if host.owner(spec) is not record:
+            continue
+        is_family = isinstance(spec, BackboneSpec) and spec.family == spec.name
+        subjects.append(
+            Subject(
+                kind,
+                name,
+                record,
+                spec,
+                options if is_family else {},
+                source,
+                full=thorough or kind != "backbone" or is_family,
+            )
+        )
+    return subjects
+
+
+def _unknown(name: str, kind: str | None) -> UnknownNameError:
+    known = {found_name for found_kind, found_name, _ in registered_things() if kind in (None, found_kind)}
+    if kind is None:
+        known |= {record.name for record in get_host().plugins} | {record.distribution for record in get_host().plugins}
+    advice = suggest(name, known)
+    return UnknownNameError(
+        f"no plugin, distribution or registered name is {name!r}" if kind is None else f"there is no {kind} {name!r}",
+        fix=" ".join(part for part in (advice, "`audiotag plugins list` shows what there is.") if part),
+    )

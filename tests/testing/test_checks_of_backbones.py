@@ -1,0 +1,200 @@
+"""Each check notices the network that breaks its rule, and says how."""
+
+import re
+
+import pytest
+
+from audiotag.testing import run_checks
+
+HEAD = """
+import random
+import torch
+from torch import nn
+from audiotag.models.backbone import ClassRows
+from tiny import TinyBackbone, TinyFrontEnd
+
+class RestlessFrontEnd(TinyFrontEnd):
+    def forward(self, waveform, generator=None):
+        return super().forward(waveform) + (torch.rand(1) if self.training else 0)
+
+class Odd(TinyBackbone):
+"""
+
+BROKEN = {
+    "the_factory_makes_what_the_descriptor_says": ("    sample_rate = 16000", "16000 Hz, and the descriptor says 8000"),
+    "the_seed_decides_the_parameters": (
+        """
+    def __init__(self, num_classes):
+        torch.manual_seed(0)
+        super().__init__(num_classes)
+        """,
+        "every seed gives the same parameters",
+    ),
+    "the_front_end_gives_the_declared_spectrogram": (
+        """
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.front_end.frame_rate = 50
+        """,
+        "not 50 to the second",
+    ),
+    "the_front_end_varies_by_its_generator_only": (
+        """
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.front_end = RestlessFrontEnd()
+        """,
+        "varies in training mode without a generator",
+    ),
+    "outputs_have_the_declared_shapes": (
+        "    def pool(self, features): return features.mean(-1).squeeze()",
+        "the logits of 1 clips has the shape \\(5,\\), not \\(1, 5\\)",
+    ),
+    "different_clips_score_differently": (
+        "    def forward_head(self, head_input): return super().forward_head(torch.zeros_like(head_input))",
+        "logits of different clips are the same",
+    ),
+    "the_four_steps_make_the_forward_pass": (
+        "    def embed(self, waveform=None, video=None): return 2 * super().embed(waveform, video)",
+        "embed, and pool of the feature map: they differ",
+    ),
+    "the_head_takes_what_was_kept": (
+        "    def head_input(self, features): return features\n"
+        "    def forward_head(self, head_input): return self.classifier(head_input.mean(-1))",
+        "IndexError|RuntimeError",
+    ),
+    "frames_come_at_the_declared_rate": ("    frame_rate = 25.0", "not 25 to the second"),
+    "one_clip_scores_as_in_a_batch": (
+        "    def pool(self, features): return features.mean(-1) - features.mean((0, -1))",
+        "alone and in a batch: they differ",
+    ),
+    "eval_mode_is_deterministic": (
+        "    def pool(self, features): return features.mean(-1) + torch.rand(1)",
+        "two passes over one input differ",
+    ),
+    "gradients_reach_every_parameter": (
+        "    def forward_spectrogram(self, spectrogram, video=None):\n"
+        "        return super().forward_spectrogram(spectrogram).detach()",
+        "no gradient reaches \\['conv.weight'",
+    ),
+    "the_fast_copy_agrees": (
+        """
+    def accelerated(self):
+        import copy
+        fast = copy.deepcopy(self).eval()
+        with torch.no_grad():
+            fast.conv.weight.mul_(0.5)
+        return fast
+        """,
+        "logits of the fast copy: they differ",
+    ),
+    "it_leaves_no_trace": (
+        "    def pool(self, features):\n        print('pooling')\n        return features.mean(-1)",
+        "it printed 'pooling",
+    ),
+    "it_stays_on_its_device": (
+        "    def reset_head(self, num_classes):\n"
+        "        self.classifier = nn.Sequential(nn.Linear(4, num_classes))\n"
+        "        self.num_classes = num_classes",
+        "on the CPU, whatever the device",
+    ),
+    "it_takes_silence": (
+        "    def forward_spectrogram(self, spectrogram, video=None):\n"
+        "        return super().forward_spectrogram(spectrogram / spectrogram.std((1, 2), keepdim=True))",
+        "not finite",
+    ),
+    "it_takes_a_single_sample": (
+        "    def pool(self, features):\n        assert features.shape[-1] > 11\n        return features.mean(-1)",
+        "AssertionError",
+    ),
+    "louder_sound_does_not_leak_between_clips": (
+        "    def forward_spectrogram(self, spectrogram, video=None):\n"
+        "        return super().forward_spectrogram(spectrogram - spectrogram.max())",
+        "normalise each clip by itself",
+    ),
+    "the_head_can_be_made_anew": (
+        "    def reset_head(self, num_classes):\n"
+        "        super().reset_head(num_classes)\n"
+        "        self.conv.reset_parameters()",
+        "reset_head changes \\['conv.weight'\\]",
+    ),
+    "the_head_is_what_head_modules_names": (
+        "    def head_modules(self): return {'norm': self.norm}",
+        "depends on the head's parameters|do not depend",
+    ),
+    "classes_keep_their_rows": (
+        """
+    def class_rows(self):
+        return {"classifier.0.weight": ClassRows((-1, 5), 0)}
+        """,
+        "whose axis 0 does not run over the 5 classes",
+    ),
+    "a_checkpoint_gives_the_network_back": (
+        """
+    def on_epoch_start(self, epoch, epochs):
+        self.temperature = 2.0
+    def load_extra_state(self, state):
+        pass
+        """,
+        "extra_state differs",
+    ),
+}
+
+
+@pytest.mark.parametrize("check", BROKEN)
+def test_a_network_that_breaks_a_rule_fails_its_check(result_of, check):
+    source, message = BROKEN[check]
+    result = result_of("backbone", HEAD + source, check)
+    assert result.status == "failed", result
+    assert re.search(message, result.message), result.message
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("torch.manual_seed(1)", "seeds torch's global generator"),
+        ("random.random()", "Python's global random numbers"),
+        ("__import__('numpy').random.seed(1)", "numpy's global random numbers"),
+        ("torch.set_default_dtype(torch.float64)", "the default type of floating-point numbers"),
+        ("__import__('os').environ.update(ODD='1')", "the environment"),
+        ("__import__('os').system('echo from below')", "it printed 'from below"),
+    ],
+)
+def test_traces_are_noticed(result_of, monkeypatch, body, message):
+    import torch
+
+    monkeypatch.setenv("ODD", "0")
+    source = f"{HEAD}    def __init__(self, num_classes):\n        super().__init__(num_classes)\n        {body}\n"
+    try:
+        result = result_of("backbone", source, "it_leaves_no_trace")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert result.status == "failed"
+    assert message in result.message
+
+
+def test_a_network_that_keeps_the_rules_passes_every_check(install_part):
+    install_part("backbone", HEAD + "    pass")
+    report = run_checks("odd")
+    assert [result for result in report.results if result.status == "failed"] == []
+    assert report.ok and report.run >= 35
+
+
+def test_a_factory_of_something_else_is_named(result_of):
+    result = result_of(
+        "backbone", "class Odd:\n    def __init__(self, num_classes): pass", "eval_mode_is_deterministic"
+    )
+    assert "returned Odd, not a Backbone" in result.message
+
+
+def test_mixed_precision_that_goes_wrong_is_noticed(result_of):
+    body = (
+        "    def pool(self, features):\n"
+        "        pooled = features.mean(-1)\n"
+        "        return pooled if pooled.dtype == torch.float32 else -pooled\n"
+        "    def forward_spectrogram(self, spectrogram, video=None):\n"
+        "        features = super().forward_spectrogram(spectrogram)\n"
+        "        return features.bfloat16() if torch.is_autocast_enabled('cpu') else features\n"
+    )
+    result = result_of("backbone", HEAD + body, "it_computes_in_mixed_precision")
+    assert "have a cosine of -" in result.message
