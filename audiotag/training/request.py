@@ -39,6 +39,7 @@ class Request:
         unknown_labels: ``error`` or ``skip``.
         single_label: Whether each clip has exactly one class; None asks the data.
         frames: Pictures of a clip there are to choose from (see `audiotag.data.reading.read_clips`).
+        eval: Evaluation set, never looked at in training: the models of the finished run are measured on it.
     """
 
     backbone: str
@@ -55,6 +56,7 @@ class Request:
     unknown_labels: str = "error"
     single_label: bool | None = None
     frames: int | None = None
+    eval: str | Path | ClipSet | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_fraction < 1:
@@ -68,7 +70,7 @@ class Request:
     def save(self, folder: Path, settings: Mapping[str, Any]) -> None:
         """Keep the request, with the *settings* as they were asked for, in a run folder; paths become absolute."""
         plain = {one.name: getattr(self, one.name) for one in fields(self)}
-        for name in ("backbone", "train", "val", "weights", "labels", "previous_labels", "root"):
+        for name in ("backbone", "train", "val", "weights", "labels", "previous_labels", "root", "eval"):
             value = plain[name]
             if isinstance(value, str | Path) and Path(value).exists():
                 plain[name] = str(Path(value).resolve())
