@@ -55,6 +55,7 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("summary", bool, "Measure the finished models.  [default: with --eval, an average, or kept epochs]"),
     ("warmup-steps", int, "Steps of linear warm-up on top of the schedule.  [default: 0]"),
     ("step-every", float, "Epochs between the halvings of step.  [default: 5]"),
+    ("ramp-length", float, "linear: epochs that the way down takes.  [default: the rest of the run]"),
 )
 """Settings of `audiotag.training.settings.Settings` as options: name, type, help."""
 

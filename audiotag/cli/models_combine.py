@@ -1,4 +1,4 @@
-"""``audiotag models average``, ``ensemble`` and ``summary``: one model of several, and how the models of a run compare."""
+"""``audiotag models average``, ``ensemble``, ``summary``: one model of several, and how those of a run compare."""
 
 from __future__ import annotations
 

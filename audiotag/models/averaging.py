@@ -110,7 +110,7 @@ def average_checkpoints(sources: Sequence[str | Path], output: str | Path, *, na
     assert first is not None and last is not None
     backbone = last.backbone
     backbone.load_state_dict(mean.mean(backbone.state_dict()))
-    kept = {key: first.metadata[key] for key in ("clip_seconds", "training") if key in first.metadata}
+    kept: dict[str, Any] = {key: first.metadata[key] for key in ("clip_seconds", "training") if key in first.metadata}
     averaged = Model(
         backbone=backbone,
         spec=first.spec,

@@ -229,6 +229,7 @@ def _trainer(
         initial=settings.initial_lr,
         ramp_start=settings.ramp_start,
         step_every=settings.step_every,
+        ramp_length=settings.ramp_length,
     )
     loggers = make_loggers(settings.logger, folder, settings.to_dict()) if fabric.is_global_zero else []
     optimiser = make_optimiser(model.backbone, settings)

@@ -96,6 +96,7 @@ def make_schedule(
     initial: float = 0.0,
     ramp_start: float | None = None,
     step_every: float = 5.0,
+    ramp_length: float | None = None,
 ) -> Schedule:
     """The schedule called *name* for a run of *epochs*.
 
@@ -108,6 +109,7 @@ def make_schedule(
         initial: Factor at the beginning of the warm-up of ``"cosine"``, in [0, 1].
         ramp_start: Epoch at which ``"linear"`` and ``"step"`` go down; None for the end of the warm-up (linear)
             and for half of the run (step).
+        ramp_length: Epochs that the way down of ``"linear"`` takes; None for the rest of the run.
         step_every: Epochs between the halvings of ``"step"``, > 0.
 
     Raises:
@@ -123,7 +125,8 @@ def make_schedule(
         return partial(warmup_cosine, total=float(epochs), warmup=warmup, start=initial, final=final)
     if name == "linear":
         begin = warmup if ramp_start is None else ramp_start
-        return partial(exp_warmup_linear_down, warmup=warmup, ramp_start=begin, ramp_length=epochs - begin, final=final)
+        length = epochs - begin if ramp_length is None else ramp_length
+        return partial(exp_warmup_linear_down, warmup=warmup, ramp_start=begin, ramp_length=length, final=final)
     if name == "step":
         return partial(step_halving, start=epochs / 2 if ramp_start is None else ramp_start, every=step_every)
     names = ("constant", "cosine", "linear", "step")

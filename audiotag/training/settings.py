@@ -74,6 +74,7 @@ class Settings:
             `audiotag.training.summary`); None: where there is an evaluation set, an average, or kept epochs.
         warmup_steps: Steps of linear warm-up, on top of the schedule, in twenty stairs (see `step_warmup`).
         step_every: Epochs between the halvings of ``step``.
+        ramp_length: Epochs that the way down of ``linear`` takes; None for the rest of the run.
     """
 
     epochs: int | None = None
@@ -123,6 +124,7 @@ class Settings:
     summary: bool | None = None
     warmup_steps: int = 0
     step_every: float = 5.0
+    ramp_length: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))  # TOML gives a list
@@ -134,7 +136,7 @@ class Settings:
         _one_of("metric", self.metric, (None, "mAP", "accuracy"))
         for name in ("epochs", "batch_size", "devices", "early_stopping"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("learning_rate", "head_lr_ratio", "seconds", "clip_grad_norm", "step_every"):
+        for name in ("learning_rate", "head_lr_ratio", "seconds", "clip_grad_norm", "step_every", "ramp_length"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise OptionError(f"{name} is {value}", where="settings", fix="Give a number above 0.")
