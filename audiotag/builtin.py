@@ -5,6 +5,7 @@ All of it is registered through the hooks that every plugin uses.
 
 from __future__ import annotations
 
+from audiotag.data.sets.descriptors import PUBLISHED
 from audiotag.plugin import BackboneSpec, DatasetSpec, LossSpec, SamplingPolicySpec, Weights, hookimpl
 
 # Architecture of timm · tag of its ImageNet weights. Every other one is `timm` with the option architecture=NAME.
@@ -64,19 +65,13 @@ def register_backbones() -> list[BackboneSpec]:
 
 @hookimpl
 def register_datasets() -> list[DatasetSpec]:
-    """Formats of labelled clips that users already have."""
+    """Formats of labelled clips that users already have, and published data sets."""
     return [
         DatasetSpec(
             name="json",
             factory="audiotag.data.formats.manifest:JsonManifest",
             summary='{"data": [{"wav": …, "labels": …}]}, as AudioSet trainers use it',
             extensions=(".json",),
-        ),
-        DatasetSpec(
-            name="esc50",
-            factory="audiotag.data.formats.esc50:Esc50",
-            summary="ESC-50 style CSV (filename, fold, target, category) with a folder of audio",
-            extensions=(".csv",),
         ),
         DatasetSpec(
             name="csv",
@@ -90,6 +85,19 @@ def register_datasets() -> list[DatasetSpec]:
             summary="One folder per class",
             extensions=("/",),
         ),
+        DatasetSpec(
+            name="events",
+            factory="audiotag.data.formats.events:EventTable",
+            summary="TSV of sound events or weak labels, as DCASE, DESED and sed_eval have it",
+            extensions=(".tsv",),
+        ),
+        DatasetSpec(
+            name="hdf5",
+            factory="audiotag.data.formats.hdf5:Hdf5Archive",
+            summary="HDF5 file of MP3s (arrays audio_name, mp3, target)",
+            extensions=(".hdf", ".hdf5", ".h5"),
+        ),
+        *PUBLISHED,
     ]
 
 

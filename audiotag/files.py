@@ -1,7 +1,8 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and telling contents apart."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -37,3 +38,20 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     """Write *content* to *path* through a temporary file."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def file_digest(path: Path) -> str:
+    """Hash of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _digest).hexdigest()
+
+
+def content_digest(content: bytes) -> str:
+    """The hash that `file_digest` gives for a file of *content*."""
+    digest = _digest()
+    digest.update(content)
+    return digest.hexdigest()
+
+
+def _digest() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16)

@@ -95,7 +95,9 @@ class Weights:
     """A published file of weights.
 
     Attributes:
-        urls: Addresses, tried in order: ``https:``, ``http:``, ``file:``, or what *fetcher* understands.
+        urls: Addresses, tried in order: ``https:``, ``http:``, ``file:``, or what *fetcher* understands. A small file
+            that a plugin ships itself has the one address ``package:NAME/path/in/package`` and states its sha256; it is
+            used where it lies.
         filename: Name of the file in the cache.
         sha256: Hex digest, or None where the publisher gives none (then recorded at the first download).
         bytes: Size, or None where unknown.
@@ -122,6 +124,10 @@ class Weights:
             )
         if "/" in self.filename or "\\" in self.filename or not self.filename:
             raise PluginError("filename must be a plain file name", where=f"Weights {self.filename!r}")
+        if any(url.startswith("package:") for url in self.urls) and (len(self.urls) > 1 or self.sha256 is None):
+            raise PluginError(
+                "a file in a package has no other address, and states its sha256", where=f"Weights {self.filename!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.audio.encoded import EncodedAudio, Recording
 from audiotag.errors import AudioError, MissingExtraError
 
 _ENDINGS = (
@@ -20,7 +20,7 @@ CONTAINER_SUFFIXES = frozenset(_ENDINGS.split())
 """Endings of files that PyAV is tried on."""
 
 
-def _import_av(path: Path) -> ModuleType:
+def _import_av(path: Recording) -> ModuleType:
     try:
         import av
     except ImportError as error:
@@ -29,12 +29,12 @@ def _import_av(path: Path) -> ModuleType:
     return module
 
 
-def _open(path: Path) -> tuple[Any, Any, type[Exception]]:
+def _open(path: Recording) -> tuple[Any, Any, type[Exception]]:
     """(container, its first sound stream, the exception class of PyAV)."""
     av = _import_av(path)
     failure: type[Exception] = av.error.FFmpegError
     try:
-        container = av.open(str(path))
+        container = av.open(path.open() if isinstance(path, EncodedAudio) else str(path))
     except failure as error:
         raise AudioError(
             f"no decoder knows this file ({error})",
@@ -47,7 +47,7 @@ def _open(path: Path) -> tuple[Any, Any, type[Exception]]:
     return container, container.streams.audio[0], failure
 
 
-def probe_container(path: Path) -> tuple[int, int, float, str]:
+def probe_container(path: Recording) -> tuple[int, int, float, str]:
     """Sample rate (Hz), channels, seconds as the container states them, and format of the first sound stream.
 
     Raises:
@@ -65,7 +65,7 @@ def probe_container(path: Path) -> tuple[int, int, float, str]:
         return stream.rate, stream.channels, seconds, f"{container.format.name} {stream.codec_context.name}"
 
 
-def container_blocks(path: Path) -> Iterator[NDArray[np.float32]]:
+def container_blocks(path: Recording) -> Iterator[NDArray[np.float32]]:
     """The sound of a container, decoded from its beginning: blocks float32 (samples, channels) at its own rate.
 
     Raises:

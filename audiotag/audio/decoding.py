@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from audiotag.audio.checks import check_samples
 from audiotag.audio.containers import CONTAINER_SUFFIXES, container_blocks, probe_container
-from audiotag.audio.integrity import EndlessWav, check_complete
+from audiotag.audio.encoded import EncodedAudio, Recording
+from audiotag.audio.integrity import EndlessWav, check_complete, endless_content
 from audiotag.audio.resampling import StreamResampler
 from audiotag.errors import AudioError, OptionError
 
@@ -40,7 +41,7 @@ class AudioInfo:
     """What a recording says about itself.
 
     Attributes:
-        path: The file.
+        path: The file, or the name of the recording in memory.
         sample_rate: Hz.
         frames: Samples of each channel.
         channels: Number of channels.
@@ -49,7 +50,7 @@ class AudioInfo:
         exact: False where frames and seconds are what a container of PyAV's states, and the sound may differ a little.
     """
 
-    path: Path
+    path: Path | str
     sample_rate: int
     frames: int
     channels: int
@@ -58,7 +59,7 @@ class AudioInfo:
     exact: bool = True
 
 
-def probe(path: str | Path) -> AudioInfo:
+def probe(path: str | Path | EncodedAudio) -> AudioInfo:
     """Read the header of a recording.
 
     Raises:
@@ -66,24 +67,25 @@ def probe(path: str | Path) -> AudioInfo:
         MissingExtraError: It needs PyAV, which is not installed.
     """
     path = _check_file(path)
+    place = path.name if isinstance(path, EncodedAudio) else path
     sound = _open(path)
     if sound is None:
         rate, channels, seconds, name = probe_container(path)
-        return AudioInfo(path, rate, round(seconds * rate), channels, seconds, name, exact=False)
+        return AudioInfo(place, rate, round(seconds * rate), channels, seconds, name, exact=False)
     with sound:
         frames, rate = sound.frames, sound.samplerate
-        return AudioInfo(path, rate, frames, sound.channels, frames / rate, f"{sound.format} {sound.subtype}")
+        return AudioInfo(place, rate, frames, sound.channels, frames / rate, f"{sound.format} {sound.subtype}")
 
 
 def read_audio(
-    path: str | Path, sample_rate: int, *, start: float = 0.0, stop: float | None = None
+    path: str | Path | EncodedAudio, sample_rate: int, *, start: float = 0.0, stop: float | None = None
 ) -> NDArray[np.float32]:
     """Read a recording, or a part of it, as mono at *sample_rate*.
 
     Channels are averaged, then the rate is changed (soxr, quality HQ). Integer samples are scaled to [−1, 1).
 
     Args:
-        path: The file.
+        path: The file, or its bytes.
         sample_rate: Hz wanted.
         start: Seconds from which to read.
         stop: Seconds up to which to read; None, or beyond the end, for the end.
@@ -101,7 +103,7 @@ def read_audio(
 
 
 def stream_audio(
-    path: str | Path,
+    path: str | Path | EncodedAudio,
     sample_rate: int,
     *,
     start: float = 0.0,
@@ -111,7 +113,7 @@ def stream_audio(
     """The samples of `read_audio`, bit for bit, in consecutive blocks and bounded memory.
 
     Args:
-        path: The file.
+        path: The file, or its bytes.
         sample_rate: Hz wanted.
         start: Seconds from which to read.
         stop: Seconds up to which to read; None, or beyond the end, for the end.
@@ -152,7 +154,11 @@ def stream_audio(
         raise AudioError(f"there is no sound after {start:g} s", where=path, fix="Check the start of the part.")
 
 
-def _check_file(path: str | Path) -> Path:
+def _check_file(path: str | Path | EncodedAudio) -> Recording:
+    if isinstance(path, EncodedAudio):
+        if not path.content:
+            raise AudioError("the recording is empty", where=path, fix="Copy or record it again.")
+        return path
     path = Path(path)
     try:
         status = path.stat()
@@ -169,11 +175,16 @@ def _check_file(path: str | Path) -> Path:
     return path
 
 
-def _open(path: Path) -> soundfile.SoundFile | None:
+def _open(path: Recording) -> soundfile.SoundFile | None:
     """Open a recording with libsndfile; None where PyAV has to read it."""
     try:
         header = check_complete(path)
-        sound = soundfile.SoundFile(_native(path)) if header.size_at is None else _EndlessSound(path, header.size_at)
+        if isinstance(path, EncodedAudio):
+            sound = soundfile.SoundFile(endless_content(path, header).open())
+        elif header.size_at is None:
+            sound = soundfile.SoundFile(_native(path))
+        else:
+            sound = _EndlessSound(path, header.size_at)
     except soundfile.LibsndfileError as error:
         if path.suffix.lower() in CONTAINER_SUFFIXES:
             return None
@@ -216,7 +227,7 @@ class _EndlessSound(soundfile.SoundFile):  # type: ignore[misc] # soundfile has 
 
 
 def _soundfile_blocks(
-    path: Path, sound: soundfile.SoundFile, start: float, stop: float | None, block_seconds: float
+    path: Recording, sound: soundfile.SoundFile, start: float, stop: float | None, block_seconds: float
 ) -> Iterator[NDArray[np.float32]]:
     """Mono blocks at the file's own rate."""
     with sound:
@@ -249,7 +260,7 @@ def _soundfile_blocks(
             ) from error
 
 
-def _container_blocks(path: Path, rate: int, start: float, stop: float | None) -> Iterator[NDArray[np.float32]]:
+def _container_blocks(path: Recording, rate: int, start: float, stop: float | None) -> Iterator[NDArray[np.float32]]:
     """Mono blocks at the container's own rate.
 
     Containers seek to the nearest packet only, so the part is found by counting samples from the beginning.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from audiotag.audio.encoded import EncodedAudio, Recording
 from audiotag.errors import AudioError
 
 _UNKNOWN_SIZES = {0, 0x7FFFFFFF, 0x7FFFF000, 0x80000000, 0xFFFFFFFFFFFFFFFF}
@@ -37,7 +38,7 @@ class Header:
     size_at: int | None = None
 
 
-def check_complete(path: Path) -> Header:
+def check_complete(path: Recording) -> Header:
     """Compare what the header of a recording promises with the bytes that are there.
 
     Knows WAV (RIFF, RIFX, RF64, BW64), Wave64, AIFF, AU, CAF, Ogg and MP3; says nothing about other files.
@@ -45,8 +46,8 @@ def check_complete(path: Path) -> Header:
     Raises:
         AudioError: The file is truncated.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    size = len(path.content) if isinstance(path, EncodedAudio) else path.stat().st_size
+    with path.open() if isinstance(path, EncodedAudio) else path.open("rb") as file:
         magic = file.read(16)
         if magic[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
             chunk = _riff_data(file, magic[:4])
@@ -90,7 +91,15 @@ class EndlessWav(io.FileIO):
         return count
 
 
-def _truncated(path: Path, promised: str, found: str) -> AudioError:
+def endless_content(sound: EncodedAudio, header: Header) -> EncodedAudio:
+    """What `EndlessWav` is for a file: the size of a WAV's sound reads as unknown where *header* says it is 0."""
+    at = header.size_at
+    if at is None:
+        return sound
+    return EncodedAudio(sound.name, sound.content[:at] + b"\xff" * 4 + sound.content[at + 4 :])
+
+
+def _truncated(path: Recording, promised: str, found: str) -> AudioError:
     return AudioError(
         f"the file is truncated: it promises {promised} and holds {found}",
         where=path,
@@ -98,7 +107,7 @@ def _truncated(path: Path, promised: str, found: str) -> AudioError:
     )
 
 
-def _check_chunk(path: Path, size: int, chunk: tuple[int, int] | None) -> None:
+def _check_chunk(path: Recording, size: int, chunk: tuple[int, int] | None) -> None:
     """Compare a data chunk (where it begins, bytes it promises) with the *size* of the file."""
     if chunk is None:
         return
@@ -152,7 +161,7 @@ def _wave64_data(file: BinaryIO) -> tuple[int, int] | None:
         begin += -(-size // 8) * 8
 
 
-def _check_ogg(path: Path, size: int, file: BinaryIO) -> None:
+def _check_ogg(path: Recording, size: int, file: BinaryIO) -> None:
     file.seek(max(size - _OGG_TAIL, 0))
     tail = file.read()
     begin = tail.rfind(b"OggS")
@@ -186,7 +195,7 @@ def _mp3_frame(header: bytes) -> int | None:
     return (144 if version == 3 else 72) * 1000 * kilobits // _MP3_RATES[version][rate] + padding
 
 
-def _check_mp3(path: Path, size: int, file: BinaryIO) -> bool:
+def _check_mp3(path: Recording, size: int, file: BinaryIO) -> bool:
     file.seek(0)
     head = file.read(10)
     begin = 0

@@ -16,6 +16,7 @@ from audiotag.cli.options import (
     json_option,
     labels_option,
     model_option,
+    name_list,
     option_option,
     precision_option,
     weights_option,
@@ -166,7 +167,7 @@ def _models(model: str | None, ensemble: str | None) -> list[str]:
         raise OptionError("one model or one ensemble is needed", fix="Give --model, or --ensemble NAME,NAME.")
     if ensemble is None:
         return [str(model)]
-    return [ensemble] if Path(ensemble).exists() else [name.strip() for name in ensemble.split(",") if name.strip()]
+    return name_list(ensemble)
 
 
 def _thresholds(text: str | None) -> str | float | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from audiotag.cli.options import frames_option, labels_option, option_option, parse_options, weights_option
+from audiotag.cli.options import frames_option, labels_option, name_list, option_option, parse_options, weights_option
 from audiotag.cli.warnings import warn_failed_plugins
 
 _SETTINGS: tuple[tuple[str, Any, str], ...] = (
@@ -47,6 +47,8 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("devices", int, "Number of processes.  [default: 1]"),
     ("strategy", str, "How processes work together, as Lightning Fabric names it (ddp).  [default: auto]"),
     ("workers", int, "Processes that decode clips.  [default: 1]"),
+    ("distill-weight", float, "Share of the teacher in the loss.  [default: 0.9 with a teacher]"),
+    ("temperature", float, "What the teacher's logits are divided by.  [default: 1]"),
     ("logger", click.Choice(["csv", "tensorboard", "wandb"]), "Log beside log.csv.  [default: csv]"),
     ("average-from", int, "First epoch whose weights go into the checkpoint averaged, 0 for none.  [default: none]"),
     ("average-to", int, "Last such epoch.  [default: the last]"),
@@ -105,6 +107,17 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
     "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: asks the data]"
 )
 @frames_option
+@click.option(
+    "--teacher",
+    metavar="MODEL[,MODEL...]",
+    help="Learn also from what these models say of the training clips; it is computed once and kept.",
+)
+@click.option(
+    "--teacher-scores",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The same from a file of scores (.npz, .npy); clips without scores learn from their labels alone.",
+)
 @weights_option
 @option_option
 @click.option("--freeze-backbone", is_flag=True, default=None, help="Train the head alone, on embeddings kept on disk.")
@@ -146,6 +159,8 @@ def finetune(
     unknown_labels: str,
     single_label: bool | None,
     frames: int | None,
+    teacher: str | None,
+    teacher_scores: str | None,
     weights: Path | None,
     options: dict[str, Any],
     freeze_backbone: bool | None,
@@ -181,7 +196,18 @@ def finetune(
             fold,
             val_fraction,
         )
-        of_the_run += (single_label, frames, weights, recipe, mode, config, options or None, cross_validate or None)
+        of_the_run += (
+            teacher,
+            teacher_scores,
+            single_label,
+            frames,
+            weights,
+            recipe,
+            mode,
+            config,
+            options or None,
+            cross_validate or None,
+        )
         _resume(resume, given, of_the_run)
         return
     missing = [
@@ -215,6 +241,8 @@ def finetune(
         unknown_labels=unknown_labels,
         single_label=single_label,
         frames=frames,
+        teacher=[] if teacher is None else name_list(teacher),
+        teacher_scores=teacher_scores,
         eval=evaluation,
     )
     merged = {**(chosen.settings if chosen else {}), **(read_toml(config) if config else {}), **given}

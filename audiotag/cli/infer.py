@@ -13,6 +13,7 @@ from audiotag.cli.options import (
     frames_option,
     labels_option,
     model_option,
+    name_list,
     option_option,
     precision_option,
     weights_option,
@@ -124,7 +125,7 @@ def _load(settings: dict[str, Any]) -> Tagger:
 
     names: list[str] = []
     for text in settings["ensemble"]:
-        names.extend([text] if Path(text).exists() else [name.strip() for name in text.split(",") if name.strip()])
+        names.extend(name_list(text))
     if names:
         source = click.get_current_context().get_parameter_source("model")
         if source is not click.core.ParameterSource.DEFAULT or settings["weights"] is not None:

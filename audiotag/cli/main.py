@@ -24,7 +24,8 @@ VERBS: dict[str, tuple[str, str]] = {
         "Learn from a stream of clips, one by one, with a bounded store.",
     ),
     "labels": ("audiotag.cli.labels:labels", "The classes of a model: extend, reorder, leave out."),
-    "models": ("audiotag.cli.models:models", "Known models: list, facts, weights, complexity."),
+    "data": ("audiotag.cli.data:data", "Labelled sets: known ones, preparation, checks, numbers."),
+    "models": ("audiotag.cli.models:models", "Known models: list, facts, weights, complexity; average and ensemble."),
     "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
     "demo": (
         "audiotag.cli.demo:demo",

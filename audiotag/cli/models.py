@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """Known models: list, facts, weights, complexity; and models made of several."""
+    """Known models: list, facts, weights, complexity; average and ensemble."""
     warn_failed_plugins()
 
 

@@ -61,6 +61,11 @@ def _option_callback(ctx: click.Context, parameter: click.Parameter, pairs: Sequ
         raise click.BadParameter(str(error), ctx=ctx, param=parameter) from error
 
 
+def name_list(text: str) -> list[str]:
+    """The models in ``NAME,NAME``; a text that is an existing path is one name, whatever it holds."""
+    return [text] if Path(text).exists() else [name.strip() for name in text.split(",") if name.strip()]
+
+
 def option_option(function: _Function) -> _Function:
     """``--option KEY=VALUE``, any number of times; the parameter ``options`` is a dict."""
     return click.option(

@@ -181,7 +181,7 @@ def _clips_of(
 def _add(opened: ClipStore, clip: Clip, labels: list[str], notes: dict[str, Any]) -> Addition:
     from audiotag.continual.store import Payload
 
-    payload = Payload.from_file(clip.path, start=clip.start, stop=clip.stop)
+    payload = Payload.from_clip(clip)
     return opened.add(clip.id, payload, labels, source=str(clip.path), notes=notes)
 
 

@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from audiotag.audio.decoding import read_audio
 from audiotag.continual.create import create_policy
 from audiotag.continual.hearing import Hearing
 from audiotag.continual.metrics import average_score_after_each_task, backward_transfer, forgetting_from_best
@@ -21,6 +20,7 @@ from audiotag.continual.policy import Example
 from audiotag.continual.simulation import Contender
 from audiotag.continual.stepping import OnlineTraining, Sample
 from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.recording import read_clip
 from audiotag.errors import OptionError
 from audiotag.evaluation.metrics import average_precision
 from audiotag.files import write_atomically
@@ -227,7 +227,7 @@ def mixture_stream(
 
     def sound(clip: Clip) -> NDArray[np.float32]:
         if clip.id not in sounds:
-            sounds[clip.id] = read_audio(clip.path, rate, start=clip.start, stop=clip.stop)
+            sounds[clip.id] = read_clip(clip, rate)
         return sounds[clip.id]
 
     def mixed(clips: ClipSet, firsts: NDArray[np.int64], seconds: NDArray[np.int64]) -> HeardSet:

@@ -345,7 +345,7 @@ class OnlineLearner:
         elif isinstance(sound, Waveform):
             payload = Payload.from_waveform(sound.samples, sound.sample_rate)
         else:
-            payload = Payload.from_file(sound.path, start=sound.start, stop=sound.stop)
+            payload = Payload.from_clip(sound)
         addition = self._store.add(
             clip.id,
             payload,

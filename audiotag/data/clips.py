@@ -35,6 +35,8 @@ class Clip:
             of the video file.
         unknown: Indices of classes of which nobody has said whether they are heard (partly labelled sets such as
             OpenMIC); they count neither in losses nor in metrics.
+        member: Which recording of the archive at `path` (the row in an HDF5 file), None where `path` is the recording
+            itself. `audiotag.data.recording` reads both.
     """
 
     id: str
@@ -47,6 +49,7 @@ class Clip:
     extra: tuple[tuple[str, str], ...] = ()
     frames: int = FRAMES
     unknown: tuple[int, ...] = ()
+    member: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class ClipSet(Sequence[Clip]):
         single_label: True where each clip has exactly one class.
         source: Where the set comes from, for messages.
         skipped: Labels that were left out because the class list lacks them, label → number of clips.
+        absent: Clips that the source lists and that have no recording, where that is the usual state of a set (videos
+            disappear from YouTube); they are not among `clips`.
     """
 
     clips: tuple[Clip, ...]
@@ -66,6 +71,7 @@ class ClipSet(Sequence[Clip]):
     single_label: bool = False
     source: str = "clips"
     skipped: dict[str, int] = field(default_factory=dict)
+    absent: int = 0
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -115,7 +121,14 @@ class ClipSet(Sequence[Clip]):
 
 
 class Dataset(ABC):
-    """The interface of a dataset plugin: from files that users have to a `ClipSet`."""
+    """The interface of a dataset plugin: from files that users have to a `ClipSet`.
+
+    Attributes:
+        last_resort: Whether the format is taken only where no other recognises a source, because almost anything looks
+            like it (a folder of folders).
+    """
+
+    last_resort: bool = False
 
     @abstractmethod
     def read(

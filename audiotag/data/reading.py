@@ -57,7 +57,7 @@ def read_clips(
     if not path.exists():
         raise ManifestError("the list of clips does not exist", where=path, fix="Check the path.")
     name = sniff_format(path) if format is None else format
-    dataset = _dataset(name)
+    dataset = load_dataset(name)
     _check_options(name, dataset, options)
     clips = dataset.read(
         path,
@@ -85,21 +85,31 @@ def sniff_format(source: Path) -> str:
         raise ManifestError("the file is empty", where=source, fix="Copy or write it again.")
     ending = "/" if source.is_dir() else source.suffix.lower()
     fitting = [name for name, spec in get_host().datasets.items() if ending in spec.extensions]
-    recognising = [name for name in fitting if _dataset(name).recognises(source)]
+    datasets = {name: load_dataset(name) for name in fitting}
+    recognising = [name for name, dataset in datasets.items() if dataset.recognises(source)]
+    exact = [name for name in recognising if not datasets[name].last_resort]
+    recognising = exact or recognising
     if len(recognising) == 1:
         return recognising[0]
     if len(recognising) > 1:
         raise ManifestError(
             f"it fits several formats ({', '.join(recognising)})", where=source, fix="Name one with --format."
         )
-    if len(fitting) == 1:
-        return fitting[0]  # whose own error says better what is wrong than "no format fits"
-    datasets = get_host().datasets
-    known = "; ".join(f"{name}: {datasets[name].summary}" for name in fitting or datasets)
+    likely = fitting if len(fitting) == 1 else [name for name in fitting if datasets[name].last_resort]
+    if len(likely) == 1:
+        return likely[0]  # whose own error says better what is wrong than "no format fits"
+    specs = get_host().datasets
+    known = "; ".join(f"{name}: {specs[name].summary}" for name in fitting or specs)
     raise ManifestError("no format of labelled clips fits it", where=source, fix=f"The formats are: {known}.")
 
 
-def _dataset(name: str) -> Dataset:
+def load_dataset(name: str) -> Dataset:
+    """The format or data set that is registered under *name*.
+
+    Raises:
+        UnknownNameError: There is none.
+        PluginError: Its factory returns something else.
+    """
     host = get_host()
     spec = host.dataset(name)
     dataset = host.resolve(spec)()

@@ -35,6 +35,9 @@ class Row:
         fold: Fold of a cross-validation.
         video_path: Folder of pictures or a video file; resolved as *path* is.
         extra: Anything else.
+        unknown: Classes of which nobody has said whether they are heard, as *labels* gives them; those that a class
+            list lacks are passed over.
+        member: As `Clip.member`.
     """
 
     where: str
@@ -46,6 +49,8 @@ class Row:
     fold: int | None = None
     video_path: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
+    unknown: str | Sequence[str] = ()
+    member: str | None = None
 
 
 def clips_from_rows(
@@ -100,8 +105,15 @@ def clips_from_rows(
     for row, name in zip(found, ids, strict=True):
         try:
             indices, unknown = finder.find(row.labels)
+            masked, _ = finder.find(row.unknown)
         except LabelError as error:
             raise ManifestError(error.what, where=_place(source, name, row), fix=error.fix) from error
+        if both := set(indices) & set(masked):
+            raise ManifestError(
+                f"the label {labels[min(both)].name!r} is given, and said to be unknown",
+                where=_place(source, name, row),
+                fix="List it in one place.",
+            )
         skipped.update(set(unknown))
         if unknown and first is None:
             first = (_place(source, name, row), unknown[0])
@@ -123,6 +135,8 @@ def clips_from_rows(
                 fold=row.fold,
                 video_path=None if row.video_path is None else resolve_path(row.video_path, folder),
                 extra=row.extra,
+                unknown=masked,
+                member=row.member,
             )
         )
     if first is not None and unknown_labels == "error":

@@ -1,4 +1,4 @@
-"""Sampling weights from a file."""
+"""Sampling weights: the formulas of PSLA and EfficientAT, and the file that holds them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,33 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.errors import ManifestError
+from audiotag.errors import ManifestError, OptionError
+from audiotag.files import write_atomically
+
+RULES = {"psla": 0.01, "efficientat": 100.0}
+"""Rule → what it adds to each count (Gong et al. 2021, section III-B; EfficientAT's AudioSet training)."""
+
+
+def label_rarity_weights(targets: NDArray[np.float32], offset: float) -> NDArray[np.float64]:
+    """A sampling weight for each clip: the sum over its labels of 1000 / (count of the label + *offset*).
+
+    Offset 0.01 is PSLA's formula (Gong et al. 2021, section III-B), 100 is EfficientAT's.
+
+    Args:
+        targets: (clips, classes), multi-hot.
+        offset: Added to each count, > 0; larger values draw rare classes less often.
+
+    Returns:
+        float64 (clips,); 0 for a clip without labels.
+
+    Raises:
+        OptionError: *offset* is not positive.
+    """
+    if not offset > 0:
+        raise OptionError(f"the offset is {offset}", where="sampling weights", fix="Give a number above 0.")
+    rarity = 1000.0 / (targets.sum(axis=0, dtype=np.float64) + offset)
+    weights: NDArray[np.float64] = (targets > 0) @ rarity
+    return weights
 
 
 def read_sampling_weights(path: str | Path, expected: int) -> NDArray[np.float64]:
@@ -50,3 +76,13 @@ def read_sampling_weights(path: str | Path, expected: int) -> NDArray[np.float64
     if not weights.any():
         raise ManifestError("every sampling weight is 0", where=path, fix="At least one must be above 0.")
     return weights
+
+
+def write_sampling_weights(path: str | Path, weights: NDArray[np.float64]) -> None:
+    """Write a ``weights.csv`` that `read_sampling_weights` reads back bit for bit.
+
+    Args:
+        path: The file, replaced in one step.
+        weights: (clips,), in the order of the clips.
+    """
+    write_atomically(path, "".join(f"{weight!r}\n" for weight in weights.tolist()).encode())

@@ -10,6 +10,7 @@ _METRICS = {
     "failed_clips": ("Failed clips", "clips that could not be read; they count nowhere"),
     "classes": ("Classes", "classes the model knows"),
     "classes_with_positives": ("Classes with positives", "classes that a clip has; the others count in no mean"),
+    "unknown_labels": ("Unknown labels", "labels of which nobody has said whether they are right; in no number"),
     "accuracy": ("Accuracy", "share of clips whose highest score is on their class"),
     "mAP": ("mAP", "mean over classes of average precision"),
     "mAUC": ("mAUC", "mean over classes of the area under the ROC curve"),

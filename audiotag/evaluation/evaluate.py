@@ -118,7 +118,9 @@ def evaluate(
             tune_thresholds_on, tagger.labels
         )
         scored = score(tagger, validation, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
-        tuned = tune_thresholds(scored.targets, scored.scores, beta=beta, per_class=per_class_thresholds)
+        tuned = tune_thresholds(
+            scored.targets, scored.scores, beta=beta, per_class=per_class_thresholds, known=scored.known
+        )
         cuts = tuned.thresholds
         if store_thresholds and (folder := checkpoint_folder(model)) is not None:
             keep_thresholds(folder, tuned, validation, beta)
@@ -137,6 +139,7 @@ def evaluate(
         model=tagger.name,
         data=clips.source,
         clip_ids=scored.clip_ids,
+        known=scored.known,
     )
     if output is not None:
         result.save(output)

@@ -34,14 +34,15 @@ class Evaluation:
         per_class: One row a class, in the order of `labels`: ``index``, ``mid``, ``name``, ``support`` (clips that
             have it), ``detected`` (clips decided for), ``average_precision``, ``roc_auc``, ``d_prime``,
             ``precision``, ``recall``, ``f1`` and, for multi-label data, ``threshold``. NaN where a number is not
-            defined.
+            defined. Where labels are unknown, ``known`` follows ``support``: clips of which it is known.
         labels: The classes.
         single_label: Whether each clip has exactly one class and decisions are the highest score.
         thresholds: float64 (classes,) used for decisions; None for single-label data.
         confusion: int64 (classes, classes), true class by row, decided class by column; None for multi-label data.
         without_positives: Mids of classes that no clip has: without average precision and AUC, left out of every
             mean.
-        without_negatives: Mids of classes that every clip has: without AUC, left out of the means of AUC and d′.
+        without_negatives: Mids of classes that every clip of which it is known has: without AUC, left out of the means
+            of AUC and d′.
         failed: (clip id, reason) of clips that could not be read; they count nowhere.
         skipped: Labels of the data that the model lacks and that were left out, label → number of clips.
         model: Name of the model.
@@ -49,6 +50,7 @@ class Evaluation:
         clip_ids: Names of the clips behind `targets` and `scores`.
         targets: bool (clips, classes).
         scores: float64 (clips, classes), probabilities.
+        known: bool (clips, classes), which labels are known; None where all are. The others are in no number.
     """
 
     summary: dict[str, float | int]
@@ -66,6 +68,12 @@ class Evaluation:
     clip_ids: tuple[str, ...] = ()
     targets: metrics.Bools = field(default_factory=lambda: np.zeros((0, 0), dtype=np.bool_), repr=False)
     scores: metrics.Floats = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
+    known: metrics.Bools | None = field(default=None, repr=False)
+
+    def column(self, index: int) -> tuple[metrics.Bools, metrics.Floats]:
+        """Targets and scores of a class, bool and float64 (clips of which it is known,)."""
+        rows = slice(None) if self.known is None else self.known[:, index]
+        return self.targets[rows, index], self.scores[rows, index]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but targets and scores, as values that JSON knows; see `as_json`."""
@@ -142,6 +150,7 @@ def evaluate_scores(
     model: str = "",
     data: str = "",
     clip_ids: Sequence[str] = (),
+    known: ArrayLike | None = None,
 ) -> Evaluation:
     """Measure scores against targets.
 
@@ -158,10 +167,11 @@ def evaluate_scores(
         model: Name of the model, for reports.
         data: Where the clips come from, for reports.
         clip_ids: Names of the clips.
+        known: (clips, classes), which labels are known; None where all are. The others are left out of every number.
 
     Raises:
         AudiotagError: Shapes differ, there is no clip, targets are not 0 or 1, a score is not a number, or a clip
-            does not have exactly one class where *single_label* says so.
+            does not have exactly one class, or has unknown ones, where *single_label* says so.
         OptionError: A k is out of range.
     """
     truth, values = metrics.checked(targets, scores)
@@ -170,9 +180,13 @@ def evaluate_scores(
         raise AudiotagError(f"scores of {classes} classes do not fit {len(labels)} labels", where=labels.source)
     if clips == 0:
         raise AudiotagError("there is no clip to measure on", where=data or None)
-    support = truth.sum(axis=0)
-    has, lacks = support > 0, support < clips
-    precisions, auc = metrics.average_precision(truth, values), metrics.roc_auc(truth, values)
+    mask = metrics.checked_known(known, truth)
+    if single_label and mask is not None:
+        raise AudiotagError("labels are unknown, in a set where each clip has exactly one class", where=data or None)
+    counted = np.ones_like(truth) if mask is None else mask
+    support, against = (truth & counted).sum(axis=0), (~truth & counted).sum(axis=0)
+    has, lacks = support > 0, against > 0
+    precisions, auc = metrics.average_precision(truth, values, mask), metrics.roc_auc(truth, values, mask)
     cuts: metrics.Floats | None = None
     if single_label:
         decisions = metrics.decide_single(values)
@@ -181,7 +195,8 @@ def evaluate_scores(
             np.asarray(DEFAULT_THRESHOLD if thresholds is None else thresholds, float), classes
         ).copy()
         decisions = metrics.decide(values, cuts)
-    rates = metrics.precision_recall_f1(truth[:, has], decisions[:, has])
+    decisions = decisions & counted
+    rates = metrics.precision_recall_f1(truth[:, has], decisions[:, has], known=counted[:, has])
     confusion = metrics.confusion_matrix(truth, values) if single_label else None
     if top_k is None:
         top_k = [k for k in DEFAULT_TOP_K if k < classes] if single_label else []
@@ -192,10 +207,12 @@ def evaluate_scores(
         "classes": classes,
         "classes_with_positives": int(has.sum()),
     }
+    if mask is not None:
+        summary["unknown_labels"] = int((~mask).sum())
     if single_label:
         summary["accuracy"] = metrics.accuracy(truth, values)
     for k in top_k:
-        summary[f"top_{k}_accuracy"] = metrics.top_k_accuracy(truth, values, k)
+        summary[f"top_{k}_accuracy"] = metrics.top_k_accuracy(truth, values, k, mask)
     summary |= {
         "mAP": metrics.mean_defined(precisions),
         "mAUC": metrics.mean_defined(auc),
@@ -222,6 +239,8 @@ def evaluate_scores(
             "f1": np.nan,
         }
     )
+    if mask is not None:
+        per_class.insert(4, "known", mask.sum(axis=0).astype(int))
     per_class.loc[has, ["precision", "recall", "f1"]] = np.stack([rates.precision, rates.recall, rates.f_score], axis=1)
     if cuts is not None:
         per_class["threshold"] = cuts
@@ -241,6 +260,7 @@ def evaluate_scores(
         clip_ids=tuple(clip_ids),
         targets=truth,
         scores=values,
+        known=mask,
     )
 
 

@@ -74,7 +74,7 @@ def _curves(result: Evaluation, figure_class: Any) -> Any:
     grid = np.linspace(0, 1, 201)
     heights = []
     for column in _ranked(result)["index"]:
-        precision, recall, _ = precision_recall_curve(result.targets[:, column], result.scores[:, column])
+        precision, recall, _ = precision_recall_curve(*result.column(column))
         axes.step([0, *recall], [precision[0], *precision], where="pre", color="#9aa5ad", linewidth=0.6, alpha=0.6)
         heights.append(precision[np.minimum(np.searchsorted(recall, grid - 1e-12), len(recall) - 1)])
     axes.plot(grid, np.mean(heights, axis=0), color="#1f6f8b", linewidth=2, label="mean over classes")

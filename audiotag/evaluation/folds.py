@@ -160,6 +160,7 @@ def evaluate_folds(
             targets=np.concatenate([part.targets for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
             failed=tuple(failure for part in parts for failure in part.failed),
+            known=_known(parts),
         ),
         clips,
         first.labels,
@@ -188,12 +189,20 @@ def _measure(
         model=model,
         data=clips.source,
         clip_ids=scored.clip_ids,
+        known=scored.known,
     )
+
+
+def _known(parts: Sequence[Scored]) -> NDArray[np.bool_] | None:
+    if all(part.known is None for part in parts):
+        return None
+    return np.concatenate([np.ones_like(part.targets) if part.known is None else part.known for part in parts])
 
 
 def _in_order(scored: Scored, labels: LabelSet, wanted: LabelSet) -> Scored:
     columns = [labels.index(label) for label in wanted]
-    return replace(scored, targets=scored.targets[:, columns], scores=scored.scores[:, columns])
+    known = None if scored.known is None else scored.known[:, columns]
+    return replace(scored, targets=scored.targets[:, columns], scores=scored.scores[:, columns], known=known)
 
 
 def _summed_up(results: dict[int, Evaluation], pooled: Evaluation) -> CrossValidation:

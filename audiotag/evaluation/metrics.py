@@ -3,8 +3,9 @@
 Targets are (clips, classes) of zeros and ones, scores real numbers of the same shape, of which only the order
 within a class matters unless a function says otherwise. Values per class are NaN where they are not defined:
 no average precision without a positive, no ROC AUC without a positive and a negative. Means leave such
-classes out. Every function raises `AudiotagError` where shapes differ, targets are not 0 or 1, or a score is
-not a number.
+classes out. Where labels are not known (``known``, bool of the same shape; None where all are), a clip counts
+only for the classes of which it is known whether they are heard. Every function raises `AudiotagError` where
+shapes differ, targets are not 0 or 1, or a score is not a number.
 """
 
 from __future__ import annotations
@@ -22,19 +23,22 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-def average_precision(targets: ArrayLike, scores: ArrayLike) -> Floats:
+def average_precision(targets: ArrayLike, scores: ArrayLike, known: ArrayLike | None = None) -> Floats:
     """Average precision of each class: the sum of precision × gain in recall over distinct scores, no interpolation.
 
     Returns:
         float64 (classes,) in [0, 1]; NaN for a class without positives.
     """
     truth, values = checked(targets, scores)
-    return np.array([_average_precision(truth[:, c], values[:, c]) for c in range(truth.shape[1])])
+    rows = checked_known(known, truth)
+    if rows is None:
+        return np.array([_average_precision(truth[:, c], values[:, c]) for c in range(truth.shape[1])])
+    return np.array([_average_precision(truth[rows[:, c], c], values[rows[:, c], c]) for c in range(truth.shape[1])])
 
 
-def mean_average_precision(targets: ArrayLike, scores: ArrayLike) -> float:
+def mean_average_precision(targets: ArrayLike, scores: ArrayLike, known: ArrayLike | None = None) -> float:
     """mAP: the mean of `average_precision` over the classes that have it; NaN where none has."""
-    return mean_defined(average_precision(targets, scores))
+    return mean_defined(average_precision(targets, scores, known))
 
 
 def _average_precision(truth: Bools, scores: Floats) -> float:
@@ -70,13 +74,22 @@ def _steps(truth: Bools, scores: Floats) -> tuple[NDArray[np.int64], NDArray[np.
     return np.cumsum(truth[order], dtype=np.int64)[ends], ends + 1
 
 
-def roc_auc(targets: ArrayLike, scores: ArrayLike) -> Floats:
+def roc_auc(targets: ArrayLike, scores: ArrayLike, known: ArrayLike | None = None) -> Floats:
     """Area under the ROC curve of each class: how often a positive scores above a negative, equal scores counting half.
 
     Returns:
         float64 (classes,) in [0, 1]; NaN for a class without positives or without negatives.
     """
     truth, values = checked(targets, scores)
+    rows = checked_known(known, truth)
+    if rows is None:
+        return _roc_auc(truth, values)
+    return np.concatenate(
+        [_roc_auc(truth[rows[:, c], c : c + 1], values[rows[:, c], c : c + 1]) for c in range(truth.shape[1])]
+    )
+
+
+def _roc_auc(truth: Bools, values: Floats) -> Floats:
     positives = truth.sum(axis=0, dtype=np.float64)
     negatives = len(truth) - positives
     ranks = rankdata(values, axis=0) if len(values) else values
@@ -129,21 +142,27 @@ class PrecisionRecall:
     macro: tuple[float, float, float]
 
 
-def precision_recall_f1(targets: ArrayLike, decisions: ArrayLike, *, beta: float = 1.0) -> PrecisionRecall:
+def precision_recall_f1(
+    targets: ArrayLike, decisions: ArrayLike, *, beta: float = 1.0, known: ArrayLike | None = None
+) -> PrecisionRecall:
     """Precision, recall and F-beta.
 
     Args:
         targets: (clips, classes) of zeros and ones.
         decisions: (clips, classes) of zeros and ones, see `decide` and `decide_single`.
         beta: Weight of recall against precision, > 0; 1 for the harmonic mean.
+        known: bool (clips, classes); decisions on labels that are not known are passed over.
     """
     if not beta > 0:
         raise OptionError(f"beta is {beta}", where="F-beta", fix="Give a number above 0.")
     truth, made = checked(targets, decisions)
     if not np.isin(made, (0.0, 1.0)).all():
         raise AudiotagError("decisions may be 0 and 1 only", fix="Compare scores with thresholds first.")
-    hits = (truth & (made > 0)).sum(axis=0)
-    taken, positives = (made > 0).sum(axis=0), truth.sum(axis=0)
+    decided, rows = made > 0, checked_known(known, truth)
+    if rows is not None:
+        truth, decided = truth & rows, decided & rows
+    hits = (truth & decided).sum(axis=0)
+    taken, positives = decided.sum(axis=0), truth.sum(axis=0)
     precision, recall, f_score = _rates(hits, taken, positives, beta)
     kept = positives > 0
     micro = _rates(hits.sum(keepdims=True), taken.sum(keepdims=True), positives.sum(keepdims=True), beta)
@@ -180,15 +199,15 @@ def decide_single(scores: ArrayLike) -> Bools:
     return decisions
 
 
-def accuracy(targets: ArrayLike, scores: ArrayLike) -> float:
+def accuracy(targets: ArrayLike, scores: ArrayLike, known: ArrayLike | None = None) -> float:
     """Share of clips whose highest score, the first of equals, is on one of their classes.
 
     Clips without a class are left out; NaN where none is left.
     """
-    return top_k_accuracy(targets, scores, 1)
+    return top_k_accuracy(targets, scores, 1, known)
 
 
-def top_k_accuracy(targets: ArrayLike, scores: ArrayLike, k: int) -> float:
+def top_k_accuracy(targets: ArrayLike, scores: ArrayLike, k: int, known: ArrayLike | None = None) -> float:
     """Share of clips that have one of their classes among the *k* highest scores.
 
     Of equal scores the first counts as higher.
@@ -197,6 +216,7 @@ def top_k_accuracy(targets: ArrayLike, scores: ArrayLike, k: int) -> float:
         targets: (clips, classes); clips without a class are left out.
         scores: (clips, classes), comparable between classes.
         k: From 1 to the number of classes.
+        known: bool (clips, classes); a clip's scores are ranked among its known classes.
 
     Returns:
         A number in [0, 1]; NaN where no clip has a class.
@@ -204,6 +224,9 @@ def top_k_accuracy(targets: ArrayLike, scores: ArrayLike, k: int) -> float:
     truth, values = checked(targets, scores)
     if not 1 <= k <= truth.shape[1]:
         raise OptionError(f"top {k} of {truth.shape[1]} classes", fix=f"Give a number from 1 to {truth.shape[1]}.")
+    rows = checked_known(known, truth)
+    if rows is not None:
+        truth, values = truth & rows, np.where(rows, values, -np.inf)
     order = np.argsort(-values, axis=1, kind="stable")[:, :k]
     labelled = np.asarray(truth.any(axis=1))
     found = np.asarray(np.take_along_axis(truth, order, axis=1).any(axis=1))
@@ -223,6 +246,20 @@ def confusion_matrix(targets: ArrayLike, scores: ArrayLike) -> NDArray[np.int64]
     if len(truth):
         np.add.at(matrix, (truth.argmax(axis=1), values.argmax(axis=1)), 1)
     return matrix
+
+
+def checked_known(known: ArrayLike | None, truth: Bools) -> Bools | None:
+    """Which labels are known, None where all are.
+
+    Raises:
+        AudiotagError: The shape is another than that of *truth*.
+    """
+    if known is None:
+        return None
+    rows = np.asarray(known, dtype=np.bool_)
+    if rows.shape != truth.shape:
+        raise AudiotagError(f"known labels of shape {rows.shape} do not fit targets of shape {truth.shape}")
+    return None if rows.all() else rows
 
 
 def checked(targets: ArrayLike, scores: ArrayLike) -> tuple[Bools, Floats]:

@@ -165,8 +165,7 @@ def _curves_section(result: Evaluation) -> str:
         figures.append(
             curve_figure(
                 str(record["name"]),
-                result.targets[:, column],
-                result.scores[:, column],
+                *result.column(column),
                 float(record["average_precision"]),
                 operating,
             )

@@ -73,7 +73,9 @@ class DataRequest:
         clips = align_labels(clips, classes, unknown_labels=self.unknown_labels)
         single = self.single_label
         if single is None:
-            single = clips.single_label or (single_label_model and all(len(clip.labels) == 1 for clip in clips))
+            single = clips.single_label or (
+                single_label_model and all(len(clip.labels) == 1 and not clip.unknown for clip in clips)
+            )
         wrong = next((clip for clip in clips if len(clip.labels) != 1), None)
         if single and wrong is not None:
             raise ManifestError(
@@ -93,12 +95,14 @@ class Scored:
         targets: bool (clips, classes).
         scores: float64 (clips, classes), probabilities.
         failed: (clip id, reason) of the others.
+        known: bool (clips, classes), which labels are known; None where all are.
     """
 
     clip_ids: tuple[str, ...]
     targets: Bools
     scores: Floats
     failed: tuple[tuple[str, str], ...]
+    known: Bools | None = None
 
 
 def score(
@@ -145,11 +149,13 @@ def score(
         )
     lost = {clip for clip, _ in errors}
     kept = [row for row, clip in enumerate(clips) if clip.id not in lost]
+    known = clips.known()
     return Scored(
         clip_ids=tuple(clips[row].id for row in kept),
         targets=clips.targets()[kept] > 0,
         scores=probabilities(np.concatenate(parts)[kept], tagger.single_label),
         failed=tuple((clip, str(error)) for clip, error in errors),
+        known=None if known is None else known[kept],
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from audiotag.errors import AudiotagError, OptionError
-from audiotag.evaluation.metrics import Bools, Floats, checked
+from audiotag.evaluation.metrics import Bools, Floats, checked, checked_known
 
 DEFAULT_THRESHOLD = 0.5
 
@@ -30,7 +30,12 @@ class TunedThresholds:
 
 
 def tune_thresholds(
-    targets: ArrayLike, scores: ArrayLike, *, beta: float = 1.0, per_class: bool = True
+    targets: ArrayLike,
+    scores: ArrayLike,
+    *,
+    beta: float = 1.0,
+    per_class: bool = True,
+    known: ArrayLike | None = None,
 ) -> TunedThresholds:
     """Find the thresholds with the highest F-beta.
 
@@ -44,6 +49,7 @@ def tune_thresholds(
         beta: Weight of recall against precision, > 0.
         per_class: A threshold for each class, or one for all of them that maximises micro F-beta over every
             class.
+        known: bool (clips, classes), which labels are known; None where all are. The others have no say.
 
     Raises:
         AudiotagError: Shapes differ, targets are not 0 or 1, a score is not a number, or no class has a
@@ -53,6 +59,9 @@ def tune_thresholds(
     if not beta > 0:
         raise OptionError(f"beta is {beta}", where="threshold tuning", fix="Give a number above 0.")
     truth, values = checked(targets, scores)
+    given = checked_known(known, truth)
+    rows = np.ones_like(truth) if given is None else given
+    truth = truth & rows
     if not truth.any():
         raise AudiotagError(
             "thresholds cannot be tuned: no class has a positive", fix="Tune on clips that have labels."
@@ -60,12 +69,14 @@ def tune_thresholds(
     classes = truth.shape[1]
     untuned = tuple(int(column) for column in np.flatnonzero(~truth.any(axis=0)))
     if not per_class:
-        threshold, f_score = _best_cut(truth.ravel(), values.ravel(), beta)
+        threshold, f_score = _best_cut(truth[rows], values[rows], beta)
         return TunedThresholds(np.full(classes, threshold), np.full(classes, f_score), ())
     thresholds = np.full(classes, DEFAULT_THRESHOLD)
     f_scores = np.full(classes, np.nan)
     for column in np.flatnonzero(truth.any(axis=0)):
-        thresholds[column], f_scores[column] = _best_cut(truth[:, column], values[:, column], beta)
+        thresholds[column], f_scores[column] = _best_cut(
+            truth[rows[:, column], column], values[rows[:, column], column], beta
+        )
     return TunedThresholds(thresholds, f_scores, untuned)
 
 

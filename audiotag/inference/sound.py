@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.containers import CONTAINER_SUFFIXES
-from audiotag.audio.decoding import probe, stream_audio
 from audiotag.audio.windows import iterate_windows
 from audiotag.data.clips import Clip
+from audiotag.data.recording import clip_info, stream_clip
 from audiotag.errors import AudiotagError, OptionError
 
 _BLOCK_SECONDS = 15.0
@@ -120,7 +120,7 @@ class SoundReader:
         size = max(1, round(window * self.sample_rate))
         step = min(max(1, round(hop * self.sample_rate)), size)
         # Resampling rounds the length up by less than a sample, and no window may end after the recording.
-        info = probe(clip.path)
+        info = clip_info(clip)
         end = info.seconds - clip.start if info.exact else float("inf")
         batch = WindowBatch([], [], [], None if self.video_shape is None else [])
         for piece in iterate_windows(self._stream(clip, _BLOCK_SECONDS), size, step):
@@ -150,4 +150,4 @@ class SoundReader:
         return [] if picture is None else [picture]
 
     def _stream(self, clip: Clip, block_seconds: float) -> Iterator[NDArray[np.float32]]:
-        return stream_audio(clip.path, self.sample_rate, start=clip.start, stop=clip.stop, block_seconds=block_seconds)
+        return stream_clip(clip, self.sample_rate, block_seconds=block_seconds)

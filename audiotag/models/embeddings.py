@@ -19,22 +19,24 @@ _BATCH = 500
 
 def backbone_fingerprint(model: Model) -> str:
     """A hash of all that decides what the head is given: options, parameters and statistics, without the head."""
+    return _fingerprint(model, leaving_out=set(model.backbone.head_keys()))
+
+
+def model_fingerprint(model: Model) -> str:
+    """A hash of all that decides a clip's logits."""
+    return _fingerprint(model, leaving_out=set())
+
+
+def _fingerprint(model: Model, leaving_out: set[str]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update(
         repr((model.spec.factory, sorted(map(repr, model.options.items())), model.backbone.extra_state())).encode()
     )
-    head = set(model.backbone.head_keys())
     for key, tensor in sorted(model.backbone.state_dict().items()):
-        if key not in head:
+        if key not in leaving_out:
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """Hash of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 class EmbeddingStore:

@@ -33,9 +33,8 @@ def change_classes(model: Model, labels: LabelSet, *, seed: int = 0) -> LabelCha
     """
     backbone = model.backbone
     rows = dict(backbone.class_rows())
-    before = {
-        key: tensor.detach().clone() for key, tensor in backbone.state_dict().items() if key in backbone.head_keys()
-    }
+    state = backbone.state_dict()
+    before = {key: state[key].detach().clone() for key in backbone.head_keys()}
     strangers = sorted(set(rows) - set(before))
     if strangers:
         raise OptionError(

@@ -10,20 +10,13 @@ A download becomes visible only when it is complete and checked, so two processe
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
 
 from audiotag.errors import AudiotagError, WeightsError
 from audiotag.plugin import Weights
-
-TIMEOUT_SECONDS = 30.0
-"""How long a server may stay silent."""
-
-_CHUNK = 1 << 16
+from audiotag.transfer import TransferError, is_plain, transfer
 
 
 def cache_folder() -> Path:
@@ -64,8 +57,9 @@ class WeightsStore:
         self.root = cache_folder() / "weights" if root is None else Path(root)
 
     def path(self, weights: Weights) -> Path:
-        """Where the file is, or would be."""
-        return self.root / weights.filename
+        """Where the file is, or would be; a file that a plugin ships is in its package."""
+        scheme, _, place = weights.urls[0].partition(":")
+        return _in_package(place) if scheme == "package" else self.root / weights.filename
 
     def fetch(self, weights: Weights, *, name: str, progress: bool = False, refresh: bool = False) -> Path:
         """The path of the checked file, downloaded where it is not there yet.
@@ -82,7 +76,8 @@ class WeightsStore:
             WeightsError: The file is not what it should be, or no address gives it; the message lists every
                 address with its failure and says where to put the file by hand.
         """
-        if self.path(weights).exists() and not refresh:
+        shipped = weights.urls[0].startswith("package:")
+        if shipped or (self.path(weights).exists() and not refresh):
             return self.verify(weights, name=name).path
         return self._download(weights, name, progress)
 
@@ -94,18 +89,14 @@ class WeightsStore:
         """
         path = self.path(weights)
         if not path.is_file():
-            raise WeightsError(
-                f"the weights of {name!r} are not there",
-                where=path,
-                fix=f"Run: audiotag models download {name}",
-            )
+            raise WeightsError(f"the weights of {name!r} are not there", where=path, fix=_remedy(weights, name))
         try:
             return self._check(path, weights)
         except WeightsError as error:
             raise WeightsError(
                 f"the weights of {name!r} are damaged or another file: {error.what}",
                 where=path,
-                fix=f"Run: audiotag models download --refresh {name}",
+                fix=_remedy(weights, f"--refresh {name}"),
             ) from error
 
     def recorded_sha256(self, weights: Weights) -> str | None:
@@ -189,43 +180,28 @@ class WeightsStore:
         )
 
 
+def _in_package(place: str) -> Path:
+    from importlib.resources import files
+
+    package, _, path = place.partition("/")
+    return Path(str(files(package).joinpath(path)))
+
+
+def _remedy(weights: Weights, arguments: str) -> str:
+    if weights.urls[0].startswith("package:"):
+        return f"Install the package {weights.urls[0].partition(':')[2].partition('/')[0]!r} again."
+    return f"Run: audiotag models download {arguments}"
+
+
 def _transfer(url: str, destination: Path, weights: Weights, name: str, progress: bool) -> None:
     """Bring the content of *url* into the file *destination*; a failure of the source is a WeightsError."""
-    from urllib.parse import unquote, urlsplit
-
     try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise WeightsError(f"the address is malformed ({error})") from error
-    if parts.scheme in ("", "file"):
-        _copy(Path(unquote(parts.path) if parts.scheme else url), destination)
-        return
-    if parts.scheme not in ("http", "https"):
-        if weights.fetcher is None:
-            raise WeightsError(f"the scheme {parts.scheme!r} is not understood")
-        _call_fetcher(weights.fetcher, url, destination)
-        return
-    import pooch
-    import requests
-
-    with _meter(name, progress) as meter:
-        downloader = pooch.HTTPDownloader(progressbar=meter, chunk_size=_CHUNK, timeout=TIMEOUT_SECONDS)
-        try:
-            downloader(url, str(destination), None)
-        except requests.RequestException as error:
-            raise WeightsError(_reason(error)) from error
-    size = destination.stat().st_size
-    if size < meter.total:  # larger is possible: a server may compress on the way
-        raise WeightsError(f"the download broke off after {size:,} of {meter.total:,} bytes")
-
-
-def _copy(source: Path, destination: Path) -> None:
-    import shutil
-
-    try:
-        shutil.copyfile(source, destination)
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise WeightsError(error.strerror or type(error).__name__) from error
+        if weights.fetcher is not None and not is_plain(url):
+            _call_fetcher(weights.fetcher, url, destination)
+        else:
+            transfer(url, destination, name, progress=progress)
+    except TransferError as error:
+        raise WeightsError(error.what) from error
 
 
 def _call_fetcher(factory: str, url: str, destination: Path) -> None:
@@ -240,110 +216,3 @@ def _call_fetcher(factory: str, url: str, destination: Path) -> None:
         raise WeightsError(str(error)) from error
     except Exception as error:  # a plugin's code; the next address may still work
         raise WeightsError(f"{type(error).__name__}: {error}") from error
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause of a failed transfer, in one line."""
-    import requests
-
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"the server answers {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.Timeout):
-        return f"no answer within {TIMEOUT_SECONDS:.0f} s"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return f"the download broke off ({error.args[0]})"
-    cause: Any = error
-    while (inner := getattr(cause, "reason", None) or (cause.args[0] if cause.args else None)) is not None:
-        if not isinstance(inner, BaseException):
-            break
-        cause = inner
-    text = str(cause).partition(": ")[2] or str(cause) or type(cause).__name__
-    if isinstance(error, requests.ConnectionError):
-        return f"no connection ({text.splitlines()[0]})"
-    return text.splitlines()[0]
-
-
-class _Meter(Protocol):
-    """What pooch expects of a progress bar: it sets `total` from the answer's Content-Length."""
-
-    total: int
-
-    def update(self, count: int) -> None: ...
-
-    def reset(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class _SilentMeter:
-    """Keeps the announced size and draws nothing."""
-
-    total = 0
-
-    def update(self, count: int) -> None:
-        """Nothing to draw."""
-
-    def reset(self) -> None:
-        """Nothing to draw."""
-
-    def close(self) -> None:
-        """Nothing to draw."""
-
-
-class _RichMeter:
-    """Draws a bar with size, rate and time left."""
-
-    def __init__(self, bar: Any, task: Any) -> None:
-        self._bar = bar
-        self._task = task
-        self._total = 0
-
-    @property
-    def total(self) -> int:
-        return self._total
-
-    @total.setter
-    def total(self, value: int) -> None:
-        self._total = value
-        self._bar.update(self._task, total=value or None)
-
-    def update(self, count: int) -> None:
-        self._bar.advance(self._task, count)
-
-    def reset(self) -> None:
-        # pooch calls this before a last update with the total; a rich reset would start the clock anew.
-        self._bar.update(self._task, completed=0)
-
-    def close(self) -> None:
-        self._bar.refresh()
-
-
-@contextmanager
-def _meter(name: str, progress: bool) -> Iterator[_Meter]:
-    if not progress:
-        yield _SilentMeter()
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=None)
-        try:
-            yield _RichMeter(bar, task)
-        except WeightsError:
-            bar.update(task, visible=False)  # the next address gets a bar of its own
-            raise

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from audiotag.audio.decoding import probe, read_audio
 from audiotag.audio.windows import fit_length
+from audiotag.data import recording
 from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import AudiotagError, TrainingError
 from audiotag.seeding import numpy_generator, torch_generator
 
@@ -34,10 +35,9 @@ def clip_seconds(clips: ClipSet) -> NDArray[np.float64]:
 
     def length(clip: Clip) -> float | AudiotagError:
         try:
-            whole = probe(clip.path).seconds
+            return recording.clip_seconds(clip)
         except AudiotagError as error:
             return error
-        return (whole if clip.stop is None else min(clip.stop, whole)) - clip.start
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         lengths = list(pool.map(length, clips))
@@ -62,6 +62,7 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         inputs: What the network takes, as `Backbone.inputs`.
         video_shape: As `Backbone.video_shape`.
         seed: Seed of the cuts, together with the place in the epoch. None cuts from the clip's beginning.
+        cache: Where decoded clips are kept; None decodes each time.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         inputs: Sequence[str] = ("waveform",),
         video_shape: tuple[int, int, int] | None = None,
         seed: int | None = None,
+        cache: SoundCache | None = None,
     ) -> None:
         self.clips = clips
         self.sample_rate = sample_rate
@@ -81,6 +83,7 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         self.inputs = tuple(inputs)
         self.video_shape = video_shape
         self.seed = seed
+        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -109,15 +112,23 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         return item
 
     def _waveform(self, clip: Clip, generator: np.random.Generator | None) -> NDArray[np.float32]:
-        start, stop = clip.start, clip.stop
-        whole = probe(clip.path).seconds
-        length = (whole if stop is None else min(stop, whole)) - start
-        if length > self.longest:
-            start += 0.0 if generator is None else generator.random() * (length - self.longest)
-            stop = start + self.longest
-        waveform = read_audio(clip.path, self.sample_rate, start=start, stop=stop)
-        least, most = math.ceil(self.shortest * self.sample_rate), round(self.longest * self.sample_rate)
+        rate = self.sample_rate
+        least, most = math.ceil(self.shortest * rate), round(self.longest * rate)
+        if self.cache is not None:
+            waveform = self.cache.read(clip, rate, lambda samples: _cut(samples, most, generator))
+        else:
+            # Cuts are drawn on the grid of the rate, so that they are the same where clips come from the cache.
+            samples = round(recording.clip_seconds(clip) * rate)
+            begin, end = _cut(samples, most, generator)
+            stop = end / rate if end - begin < samples else None
+            waveform = recording.read_clip(clip, rate, start=begin / rate, stop=stop)
         return fit_length(waveform, min(max(len(waveform), least), max(least, most)))
+
+
+def _cut(samples: int, longest: int, generator: np.random.Generator | None) -> tuple[int, int]:
+    """First and last sample of what is heard of a clip of *samples*."""
+    start = round(generator.random() * (samples - longest)) if generator is not None and samples > longest else 0
+    return start, min(start + longest, samples)
 
 
 class Batches:

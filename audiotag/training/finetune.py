@@ -47,6 +47,8 @@ from audiotag.training.schedules import make_schedule
 from audiotag.training.settings import Settings, read_toml, write_toml
 from audiotag.training.sources import HeadSource, NetworkSource
 from audiotag.training.steps import HeadStep, NetworkStep
+from audiotag.training.supervision import SupervisedLoss, Supervision
+from audiotag.training.teaching import supervise
 from audiotag.training.trainer import Trainer
 
 
@@ -151,16 +153,20 @@ def run(
     model.name = folder.name
     report_classes(reporter, model, change, pretrained)
     resolved = chosen.resolved(
-        single_label=train.single_label, pretrained=pretrained, hears="waveform" in model.backbone.inputs
+        single_label=train.single_label,
+        pretrained=pretrained,
+        hears="waveform" in model.backbone.inputs,
+        taught=request.taught,
     )
+    choose_device(resolved.device)  # Fabric's own refusal names neither the device nor a way out
     seconds = training_seconds(model, train, resolved)
-    record = run_record(model, train, val, seconds)
+    supervision = supervise(request, train, resolved, reporter)
+    record = run_record(model, train, val, seconds, supervision)
     if resume:
         check_same_run(folder, record, resolved)
         saved = load_model(str(folder / "last")).backbone
         model.backbone.load_state_dict(saved.state_dict())
         model.backbone.load_extra_state(saved.extra_state())
-    choose_device(resolved.device)  # Fabric's own refusal names neither the device nor a way out
     fabric = fabric_package.Fabric(
         accelerator=resolved.device,
         devices=resolved.devices,
@@ -178,7 +184,7 @@ def run(
     model.metadata["training"] = resolved.to_dict()
     model.metadata["clip_seconds"] = seconds
     sampler_options = sampler_options_for(resolved, every_clip, train)
-    trainer = _trainer(model, train, val, seconds, resolved, sampler_options, fabric, folder, reporter)
+    trainer = _trainer(model, train, val, supervision, seconds, resolved, sampler_options, fabric, folder, reporter)
     if resume:
         trainer.resume(folder / "last")
     progress = trainer.fit()
@@ -209,6 +215,7 @@ def _trainer(
     model: Model,
     train: ClipSet,
     val: ClipSet | None,
+    supervision: Supervision,
     seconds: float,
     settings: Settings,
     sampler_options: Mapping[str, Any],
@@ -220,7 +227,7 @@ def _trainer(
     loss = _implementation(host.loss(settings.loss or "bce"), settings.loss_options)
     _check_loss(loss, settings, train)
     sampler: BatchSampler = _implementation(host.sampling_policy(settings.sampler), sampler_options)
-    step, source = _step_and_source(model, train, val, seconds, settings, loss, fabric, reporter)
+    step, source = _step_and_source(model, train, val, supervision, seconds, settings, loss, fabric, reporter)
     schedule = make_schedule(
         settings.schedule,
         epochs=settings.epochs or 1,
@@ -240,6 +247,7 @@ def _step_and_source(
     model: Model,
     train: ClipSet,
     val: ClipSet | None,
+    supervision: Supervision,
     seconds: float,
     settings: Settings,
     loss: Loss,
@@ -247,11 +255,12 @@ def _step_and_source(
     reporter: Reporter,
 ) -> tuple[nn.Module, NetworkSource | HeadSource]:
     backbone = model.backbone
+    supervised = SupervisedLoss(loss, settings)
     if settings.freeze_backbone:
         freeze_all_but_head(backbone)
         store = cache_folder() / "embeddings.sqlite"
-        return HeadStep(backbone, loss, settings), HeadSource(
-            model, train, val, seconds, settings, loss, fabric, store, reporter
+        return HeadStep(backbone, supervised), HeadSource(
+            model, train, val, seconds, settings, loss, fabric, supervision, store, reporter
         )
     if backbone.front_end is None and settings.augmentation.needs_spectrogram:
         raise OptionError(
@@ -262,7 +271,9 @@ def _step_and_source(
     quicken_batch_norm(backbone, settings, len(train))
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).
     backbone.to(memory_format=torch.channels_last)
-    return NetworkStep(backbone, loss, settings), NetworkSource(model, train, val, seconds, settings, loss, fabric)
+    return NetworkStep(backbone, supervised, settings), NetworkSource(
+        model, train, val, seconds, settings, loss, fabric, supervision
+    )
 
 
 def _implementation(spec: LossSpec | SamplingPolicySpec, options: Mapping[str, Any]) -> Any:

@@ -26,7 +26,8 @@ def finetune_folds(
     cross-validation that was stopped.
 
     Args:
-        request: Model and data; its ``fold`` is ignored.
+        request: Model and data; its ``fold`` is ignored. A teacher that is itself the folder of a cross-validation
+            teaches each fold with the model (its ``last``) that has not seen that fold.
         settings: As for `audiotag.training.finetune.run`.
         folder: Holds ``fold_1``, ``fold_2``, … and ``folds.csv``.
         reporter: Told of everything.
@@ -52,7 +53,7 @@ def finetune_folds(
         inside = folder / f"fold_{fold}"
         reporter.message(f"Fold {fold} of {', '.join(map(str, folds))}")
         result = run(
-            replace(request, fold=fold),
+            replace(request, fold=fold, teacher=[_teacher_of(name, fold) for name in request.teacher]),
             settings,
             inside,
             resume=(inside / "last").is_dir(),
@@ -66,3 +67,8 @@ def finetune_folds(
     table = pd.concat([table.astype({"fold": str}), pd.DataFrame([{"fold": "mean", **means}])], ignore_index=True)
     write_atomically(folder / "folds.csv", table.to_csv(index=False).encode())
     return table
+
+
+def _teacher_of(name: str, fold: int) -> str:
+    inside = Path(name) / f"fold_{fold}" / "last"
+    return str(inside) if inside.is_dir() else name

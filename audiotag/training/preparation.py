@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from audiotag.training.data import clip_seconds
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.settings import Settings, read_toml
+from audiotag.training.supervision import Supervision
 
 
 def read_training_clips(request: Request, reporter: Reporter) -> ClipSet:
@@ -180,8 +182,11 @@ def sampler_options_for(settings: Settings, every_clip: ClipSet, train: ClipSet)
     return options
 
 
-def run_record(model: Model, train: ClipSet, val: ClipSet | None, seconds: float) -> dict[str, Any]:
+def run_record(
+    model: Model, train: ClipSet, val: ClipSet | None, seconds: float, supervision: Supervision
+) -> dict[str, Any]:
     """What the run learns from, to recognise it again."""
+    teacher = supervision.teacher
     return {
         "audiotag": version("audiotag"),
         "model": model.spec.name,
@@ -190,15 +195,14 @@ def run_record(model: Model, train: ClipSet, val: ClipSet | None, seconds: float
         "seconds": seconds,
         "train": [clip.id for clip in train],
         "val": None if val is None else [clip.id for clip in val],
+        "teacher": None if teacher is None else hashlib.blake2b(teacher.tobytes(), digest_size=16).hexdigest(),
     }
 
 
 def check_same_run(folder: Path, record: dict[str, Any], settings: Settings) -> None:
     """Refuse to go on with other data or settings than the run began with."""
     before = json.loads((folder / "data.json").read_text())
-    changed = [
-        name for name in ("model", "classes", "single_label", "seconds", "train", "val") if before[name] != record[name]
-    ]
+    changed = [name for name in record if name != "audiotag" and before[name] != record[name]]
     old = Settings.from_dict(read_toml(folder / "settings.toml"), where=folder / "settings.toml").to_dict()
     new = settings.to_dict()
     free = {"workers", "logger", "device"}

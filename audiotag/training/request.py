@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,9 @@ class Request:
         unknown_labels: ``error`` or ``skip``.
         single_label: Whether each clip has exactly one class; None asks the data.
         frames: Pictures of a clip there are to choose from (see `audiotag.data.reading.read_clips`).
+        teacher: Models by name or folder that the training clips' soft targets come from, averaged.
+        teacher_scores: File of a teacher's scores instead (see `audiotag.data.scores`): an ``.npz``, or an ``.npy`` of
+            logits in the order of the data's classes with its map of rows.
         eval: Evaluation set, never looked at in training: the models of the finished run are measured on it.
     """
 
@@ -56,24 +59,46 @@ class Request:
     unknown_labels: str = "error"
     single_label: bool | None = None
     frames: int | None = None
+    teacher: str | Sequence[str] = ()
+    teacher_scores: str | Path | None = None
     eval: str | Path | ClipSet | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_fraction < 1:
             raise OptionError(f"val_fraction is {self.val_fraction}", fix="Give a share of the clips, below 1.")
+        if isinstance(self.teacher, str | Path):
+            object.__setattr__(self, "teacher", (str(self.teacher),))
+        if self.teacher and self.teacher_scores is not None:
+            raise OptionError("a teacher and a teacher's scores are given", fix="Give one of them.")
 
     @property
     def repeatable(self) -> bool:
         """Whether it names files only, so that it can be kept and read again."""
         return not any(isinstance(value, ClipSet | LabelSet) for value in vars(self).values())
 
+    @property
+    def taught(self) -> bool:
+        """Whether there is a teacher."""
+        return bool(self.teacher) or self.teacher_scores is not None
+
     def save(self, folder: Path, settings: Mapping[str, Any]) -> None:
         """Keep the request, with the *settings* as they were asked for, in a run folder; paths become absolute."""
         plain = {one.name: getattr(self, one.name) for one in fields(self)}
-        for name in ("backbone", "train", "val", "weights", "labels", "previous_labels", "root", "eval"):
+        for name in (
+            "backbone",
+            "train",
+            "val",
+            "weights",
+            "labels",
+            "previous_labels",
+            "root",
+            "teacher_scores",
+            "eval",
+        ):
             value = plain[name]
             if isinstance(value, str | Path) and Path(value).exists():
                 plain[name] = str(Path(value).resolve())
+        plain["teacher"] = [str(Path(name).resolve()) if Path(name).exists() else name for name in self.teacher]
         plain["options"] = dict(self.options)
         write_atomically(folder / FILE, json.dumps({"request": plain, "settings": dict(settings)}, indent=1).encode())
 

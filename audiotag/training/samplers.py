@@ -8,25 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.data.weights import label_rarity_weights, read_sampling_weights
 from audiotag.errors import OptionError
 from audiotag.training.interfaces import BatchSampler
-
-
-def label_rarity_weights(targets: NDArray[np.float32], offset: float) -> NDArray[np.float64]:
-    """A sampling weight for each clip: the sum over its labels of 1000 / (count of the label + *offset*).
-
-    Offset 0.01 is PSLA's formula (Gong et al. 2021, section III-B), 100 is EfficientAT's.
-
-    Args:
-        targets: (clips, classes), multi-hot.
-        offset: Added to each count, > 0; larger values draw rare classes less often.
-
-    Returns:
-        float64 (clips,).
-    """
-    rarity = 1000.0 / (targets.sum(axis=0, dtype=np.float64) + offset)
-    weights: NDArray[np.float64] = (targets > 0) @ rarity
-    return weights
 
 
 class Shuffle(BatchSampler):
@@ -70,8 +54,6 @@ class Balanced(BatchSampler):
 
     def epoch(self, targets: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.int64]:
         """See `BatchSampler.epoch`."""
-        from audiotag.data.weights import read_sampling_weights
-
         if self.weights is None:
             weights = label_rarity_weights(targets, self.offset)
         elif isinstance(self.weights, str | Path):

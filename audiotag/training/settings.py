@@ -65,6 +65,8 @@ class Settings:
         strategy: How several processes work together, as Lightning Fabric names it.
         workers: Processes that decode clips, beside the training process.
         logger: ``csv`` alone, or ``tensorboard`` or ``wandb`` beside it.
+        distill_weight: Share of a teacher in the loss, in [0, 1]; None: 0.9 with a teacher (EfficientAT's), else 0.
+        temperature: What a teacher's logits are divided by (see `SupervisedLoss`).
         average_from: First epoch (from 1, as in ``log.csv``) whose weights go into the checkpoint ``averaged``; None or
             0 for no average.
         average_to: Last such epoch; None for the last of the run.
@@ -117,6 +119,8 @@ class Settings:
     strategy: str = "auto"
     workers: int = 1
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
+    distill_weight: float | None = None
+    temperature: float = 1.0
     average_from: int | None = None
     average_to: int | None = None
     ema_decay: float = 0.0
@@ -136,7 +140,15 @@ class Settings:
         _one_of("metric", self.metric, (None, "mAP", "accuracy"))
         for name in ("epochs", "batch_size", "devices", "early_stopping"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("learning_rate", "head_lr_ratio", "seconds", "clip_grad_norm", "step_every", "ramp_length"):
+        for name in (
+            "learning_rate",
+            "head_lr_ratio",
+            "seconds",
+            "clip_grad_norm",
+            "step_every",
+            "ramp_length",
+            "temperature",
+        ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise OptionError(f"{name} is {value}", where="settings", fix="Give a number above 0.")
@@ -161,6 +173,10 @@ class Settings:
             )
         if not 0 <= self.mixup_rate <= 1:
             raise OptionError(f"mixup_rate is {self.mixup_rate}", where="settings", fix="Give a share between 0 and 1.")
+        if self.distill_weight is not None and not 0 <= self.distill_weight <= 1:
+            raise OptionError(
+                f"distill_weight is {self.distill_weight}", where="settings", fix="Give a share between 0 and 1."
+            )
         if self.batch_norm_momentum is not None and not 0 < self.batch_norm_momentum <= 1:
             raise OptionError(
                 f"batch_norm_momentum is {self.batch_norm_momentum}",
@@ -183,14 +199,24 @@ class Settings:
             roll_frames=self.roll_frames,
         )
 
-    def resolved(self, *, single_label: bool, pretrained: bool, hears: bool = True) -> Settings:
+    def resolved(self, *, single_label: bool, pretrained: bool, hears: bool = True, taught: bool = False) -> Settings:
         """The settings with every default filled in.
 
         Args:
             single_label: Whether each clip has exactly one class.
             pretrained: Whether the backbone starts from trained weights.
             hears: Whether it takes sound; without, what varies sound is switched off.
+            taught: Whether there is a teacher.
+
+        Raises:
+            OptionError: A setting does not go with the others.
         """
+        if self.distill_weight and not taught:
+            raise OptionError(
+                f"distill_weight is {self.distill_weight}, and there is no teacher",
+                where="settings",
+                fix="Give --teacher or --teacher-scores.",
+            )
         frozen = self.freeze_backbone
         augmenting = hears and not frozen
         defaults: dict[str, Any] = {
@@ -206,6 +232,7 @@ class Settings:
             "frequency_mask": 16 if augmenting else 0,
             "time_mask": 64 if augmenting else 0,
             "metric": "accuracy" if single_label else "mAP",
+            "distill_weight": 0.9 if taught else 0.0,
         }
         filled = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         settings = replace(self, **filled)

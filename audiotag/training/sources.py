@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -13,32 +12,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.clips import ClipSet
 from audiotag.evaluation.metrics import accuracy, mean_average_precision
-from audiotag.models.embeddings import EmbeddingStore, backbone_fingerprint, file_digest
+from audiotag.models.embeddings import EmbeddingStore, backbone_fingerprint
 from audiotag.models.model import Model
+from audiotag.training.clip_keys import clip_key
 from audiotag.training.data import Batches, ClipReader, Draw
 from audiotag.training.interfaces import Loss
 from audiotag.training.reporting import Reporter
 from audiotag.training.settings import Settings
+from audiotag.training.supervision import Supervision
 
 _EMBEDDING_BATCH = 32
 LONGEST_PASS = 60.0
 """Seconds at which clips are cut where a network states no bound."""
 
 
-def validation_metrics(logits: NDArray[np.float32], targets: NDArray[np.float32], loss: Loss) -> dict[str, float]:
+def validation_metrics(logits: NDArray[np.float32], labels: Supervision, loss: Loss) -> dict[str, float]:
     """Loss, mAP and, for single-label data, accuracy of a validation set.
 
     Args:
         logits: (clips, classes).
-        targets: (clips, classes), multi-hot.
+        labels: What is known of the clips.
         loss: The training loss.
     """
+    targets, known = labels.targets, labels.known
     with torch.no_grad():
-        value = float(loss(torch.from_numpy(logits), torch.from_numpy(targets)).mean())
+        mask = None if known is None else torch.from_numpy(known)
+        value = float(loss(torch.from_numpy(logits), torch.from_numpy(targets), mask).mean())
     if loss.task != "singlelabel":
-        return {"loss": value, "mAP": mean_average_precision(targets, logits)}
+        return {"loss": value, "mAP": mean_average_precision(targets, logits, known)}
     probabilities = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
     return {
         "loss": value,
@@ -72,6 +75,7 @@ class NetworkSource:
         settings: Resolved settings.
         loss: The training loss.
         fabric: Devices and processes.
+        supervision: What is known of *train*.
     """
 
     def __init__(
@@ -83,9 +87,10 @@ class NetworkSource:
         settings: Settings,
         loss: Loss,
         fabric: fabric_package.Fabric,
+        supervision: Supervision,
     ) -> None:
         backbone = model.backbone
-        self.targets = train.targets()
+        self.supervision = supervision
         self._model, self._loss, self._fabric, self._settings = model, loss, fabric, settings
         self._val = val
         pin = fabric.device.type == "cuda"
@@ -123,7 +128,7 @@ class NetworkSource:
                     mine[batch["index"].to(fabric.device)] = backbone(**inputs).float()
         # Every process has filled in the rows of its own clips.
         logits = cast(Tensor, fabric.all_gather(mine)).amax(0) if fabric.world_size > 1 else mine
-        return validation_metrics(logits.cpu().numpy(), self._val.targets(), self._loss.cpu())
+        return validation_metrics(logits.cpu().numpy(), Supervision.of(self._val), self._loss.cpu())
 
 
 class HeadSource:
@@ -137,6 +142,7 @@ class HeadSource:
         settings: Resolved settings.
         loss: The training loss.
         fabric: Devices and processes.
+        supervision: What is known of *train*.
         store: Where the embeddings are kept, over runs.
         reporter: Told how far the computation is.
     """
@@ -150,14 +156,15 @@ class HeadSource:
         settings: Settings,
         loss: Loss,
         fabric: fabric_package.Fabric,
+        supervision: Supervision,
         store: Path,
         reporter: Reporter,
     ) -> None:
-        self.targets = train.targets()
+        self.supervision = supervision
         self._model, self._loss, self._fabric = model, loss, fabric
         embed = FrozenEmbedder(model, seconds, settings, fabric, store, reporter)
         self._train_inputs = torch.from_numpy(embed(train))
-        self._val_targets = None if val is None else val.targets()
+        self._val_labels = None if val is None else Supervision.of(val)
         self._val_inputs = None if val is None else torch.from_numpy(embed(val))
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
@@ -174,14 +181,14 @@ class HeadSource:
 
     def validate(self) -> dict[str, float]:
         """See `Source.validate`."""
-        if self._val_inputs is None or self._val_targets is None:
+        if self._val_inputs is None or self._val_labels is None:
             return {}
         self._model.backbone.eval()
         parts = []
         with torch.inference_mode():
             for inputs in torch.split(self._val_inputs, 1024):
                 parts.append(self._model.backbone.forward_head(self._fabric.to_device(inputs)).float().cpu())
-        return validation_metrics(torch.cat(parts).numpy(), self._val_targets, self._loss.cpu())
+        return validation_metrics(torch.cat(parts).numpy(), self._val_labels, self._loss.cpu())
 
 
 class FrozenEmbedder:
@@ -207,20 +214,9 @@ class FrozenEmbedder:
         self._bounds = own_length(model) if _takes_embeddings(model) else (seconds, seconds)
         self._prefix = f"{backbone_fingerprint(model)}/{self._bounds[0]:g}-{self._bounds[1]:g}"
 
-    def _key(self, clip: Clip) -> str:
-        parts = [self._prefix, f"{clip.start:g}", "end" if clip.stop is None else f"{clip.stop:g}"]
-        if "waveform" in self._model.backbone.inputs:
-            parts.append(file_digest(clip.path))
-        if "video" in self._model.backbone.inputs:
-            from audiotag.data.video import read_frame
-
-            picture = read_frame(clip, cast(tuple[int, int, int], self._model.backbone.video_shape))
-            parts.append(hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest())
-        return "/".join(parts)
-
     def __call__(self, clips: ClipSet) -> NDArray[np.float32]:
         """What the head takes for each clip, float32 (clips, …)."""
-        keys = [self._key(clip) for clip in clips]
+        keys = [f"{self._prefix}/{clip_key(clip, self._model.backbone)}" for clip in clips]
         with EmbeddingStore(self._store) as store:
             known = store.get(keys)
             missing = [index for index, key in enumerate(keys) if key not in known]

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from audiotag.audio.augmentation import Augmentation
 from audiotag.models.backbone import Backbone
 from audiotag.seeding import numpy_generator, torch_generator
-from audiotag.training.interfaces import Loss
-from audiotag.training.mixing import Mixture, smooth_targets
+from audiotag.training.mixing import Mixture
 from audiotag.training.settings import Settings
+from audiotag.training.supervision import Labels, SupervisedLoss, mixed_labels
 
 Place = tuple[int, ...]
 """(seed, epoch, step, rank): what the randomness of a step is derived from."""
@@ -21,7 +21,7 @@ Place = tuple[int, ...]
 class NetworkStep(nn.Module):
     """A step through the whole network, with augmentation and mixup."""
 
-    def __init__(self, backbone: Backbone, loss: Loss, settings: Settings) -> None:
+    def __init__(self, backbone: Backbone, loss: SupervisedLoss, settings: Settings) -> None:
         super().__init__()
         self.backbone = backbone
         self.loss = loss
@@ -29,29 +29,28 @@ class NetworkStep(nn.Module):
         self.mixup_alpha = settings.mixup_alpha or 0.0
         self.mixup_rate = settings.mixup_rate
         self.mixup_on = settings.mixup_on
-        self.smoothing = settings.label_smoothing
 
-    def forward(self, inputs: Mapping[str, Tensor], targets: Tensor, place: Place) -> Tensor:
+    def forward(self, inputs: Mapping[str, Tensor], labels: Labels, place: Place) -> Tensor:
         """The mean loss of a batch.
 
         Args:
             inputs: ``waveform`` (batch, samples), ``video`` (batch, channels, height, width).
-            targets: (batch, classes), multi-hot.
+            labels: What is known of the batch.
             place: Where in the run this is; the same place draws the same.
         """
         generator = torch_generator("augment", *place)
-        targets = smooth_targets(targets, self.smoothing)
+        labels = self.loss.smoothed(labels)
         mixture = None
         if self.mixup_alpha > 0:
             # EfficientAT mixes spectrograms with max(λ, 1 − λ); PSLA and EquiAV mix waveforms with λ itself.
             mixture = Mixture.draw(
-                len(targets),
+                len(labels["targets"]),
                 self.mixup_alpha,
                 self.mixup_rate,
                 numpy_generator("mixup", *place),
                 dominant=self.mixup_on == "spectrogram",
             )
-            targets = mixture.apply(targets)
+            labels = mixed_labels(labels, mixture)
         spectrogram = None
         if "waveform" in inputs:
             spectrogram = self._spectrogram(inputs["waveform"], mixture, generator)
@@ -60,7 +59,7 @@ class NetworkStep(nn.Module):
             video = mixture.apply(video)
         features = self.backbone.forward_spectrogram(spectrogram, video)
         logits = self.backbone.forward_head(self.backbone.head_input(features))
-        loss: Tensor = self.loss(logits, targets).mean()
+        loss: Tensor = self.loss(logits, labels)
         return loss
 
     def _spectrogram(self, waveform: Tensor, mixture: Mixture | None, generator: torch.Generator) -> Tensor | None:
@@ -82,14 +81,13 @@ class NetworkStep(nn.Module):
 class HeadStep(nn.Module):
     """A step through the head alone, on what a frozen network gave for each clip."""
 
-    def __init__(self, backbone: Backbone, loss: Loss, settings: Settings) -> None:
+    def __init__(self, backbone: Backbone, loss: SupervisedLoss) -> None:
         super().__init__()
         self.backbone = backbone
         self.loss = loss
-        self.smoothing = settings.label_smoothing
 
-    def forward(self, inputs: Mapping[str, Tensor], targets: Tensor, place: Place) -> Tensor:
+    def forward(self, inputs: Mapping[str, Tensor], labels: Labels, place: Place) -> Tensor:
         """The mean loss of a batch; *inputs* holds ``head_input`` (batch, …)."""
         logits = self.backbone.forward_head(inputs["head_input"])
-        loss: Tensor = self.loss(logits, smooth_targets(targets, self.smoothing)).mean()
+        loss: Tensor = self.loss(logits, self.loss.smoothed(labels))
         return loss

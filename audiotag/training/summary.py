@@ -170,11 +170,13 @@ def _epochs(folder: Path) -> str:
 
 def _measure(part: str, clips: ClipSet, logits: NDArray[np.float32], tagger: Tagger) -> dict[str, float | int]:
     heard = ~np.isnan(logits).any(axis=1)  # rows of clips that could not be read
+    known = clips.known()
     result = evaluate_scores(
         clips.targets()[heard] > 0,
         probabilities(logits[heard], tagger.single_label),
         tagger.labels,
         single_label=clips.single_label,
+        known=None if known is None else known[heard],
         data=clips.source,
     )
     return {f"{part}_{name}": result.summary[name] for name in ("clips", *METRICS) if name in result.summary}

@@ -35,6 +35,7 @@ from audiotag.training.interfaces import BatchSampler
 from audiotag.training.reporting import CsvLog, EpochLogger, Reporter
 from audiotag.training.schedules import Schedule, step_warmup
 from audiotag.training.settings import Settings
+from audiotag.training.supervision import Supervision
 
 SAVE_EVERY_SECONDS = 20.0
 """Least time between two checkpoints for going on; one is always written at the end and when the run is stopped."""
@@ -53,7 +54,7 @@ class Stopped(TrainingError):
 class Source(Protocol):
     """Where batches come from: the network's clips, or kept embeddings."""
 
-    targets: NDArray[np.float32]
+    supervision: Supervision
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """Batches of inputs by name, with ``index`` (batch,)."""
@@ -187,7 +188,7 @@ class Trainer:
         return self.progress
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        return self.sampler.epoch(self.source.targets, numpy_generator(self.settings.seed, "order", epoch))
+        return self.sampler.epoch(self.source.supervision.targets, numpy_generator(self.settings.seed, "order", epoch))
 
     def _run_epoch(self, epochs: int) -> None:
         progress, settings = self.progress, self.settings
@@ -248,11 +249,11 @@ class Trainer:
     def _one_step(self, batch: dict[str, Tensor], epoch: int, step: int) -> float:
         place = (self.settings.seed, epoch, step, self.fabric.global_rank)
         index = batch.pop("index")
-        targets = self.fabric.to_device(torch.from_numpy(self.source.targets[index.numpy()]))
+        labels = self.fabric.to_device(self.source.supervision.batch(index))
         inputs = self.fabric.to_device(batch)
         # Dropout and drop path draw from torch's global generator: give them one of this step's own.
         with scoped_torch_rng("step", *place, devices=[self.fabric.device]):
-            loss = self.step(inputs, targets, place)
+            loss = self.step(inputs, labels, place)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(

@@ -384,7 +384,7 @@ class TestReading:
 
     def test_two_formats_that_fit_are_named(self, tmp_path):
         path = table(tmp_path, "filename,fold,target,category,path,labels\na,1,0,x,a,x\n")
-        with pytest.raises(ManifestError, match=r"several formats \(esc50, csv\)"):
+        with pytest.raises(ManifestError, match=r"several formats \(csv, esc50\)"):
             read(path)
 
     def test_unknown_options_are_refused(self, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from audiotag.errors import WeightsError
+from audiotag.errors import PluginError, WeightsError
 from audiotag.models.store import WeightsStore, cache_folder
 from audiotag.plugin import Weights
 
@@ -240,3 +240,26 @@ def test_two_processes_may_download_at_once(store, server):
     assert [process.returncode for process in both] == [0, 0]
     assert (store.root / "net.pt").read_bytes() == CONTENT
     assert names(store) == ["net.pt", "net.pt.sha256.json"]
+
+
+def test_a_file_that_a_package_ships_is_used_where_it_lies(tmp_path, monkeypatch, store):
+    (tmp_path / "shipping").mkdir()
+    (tmp_path / "shipping" / "__init__.py").touch()
+    file = tmp_path / "shipping" / "net.pt"
+    file.write_bytes(CONTENT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    shipped = weights("package:shipping/net.pt", sha256=SHA256)
+    assert store.fetch(shipped, name="net", refresh=True) == file
+    assert not store.root.exists()
+    file.write_bytes(b"else")
+    with pytest.raises(WeightsError, match=r"damaged.*Install the package 'shipping' again"):
+        store.fetch(shipped, name="net")
+    file.unlink()
+    with pytest.raises(WeightsError, match=r"not there.*Install the package"):
+        store.fetch(shipped, name="net")
+
+
+@pytest.mark.parametrize("urls", [("package:a/net.pt",), ("package:a/net.pt", "https://example.org/net.pt")])
+def test_a_shipped_file_states_its_hash_and_no_other_address(urls):
+    with pytest.raises(PluginError, match="sha256"):
+        Weights(urls=urls, filename="net.pt", sha256=SHA256 if len(urls) > 1 else None)

@@ -139,3 +139,12 @@ def test_an_average_can_be_trained_on(tones, tmp_path):
     finetune("tiny", tones, fold=1, output=tmp_path / "run", average_from=2, **QUICK)
     finetune(str(tmp_path / "run" / "averaged"), tones, fold=1, output=tmp_path / "next", **QUICK)
     assert "averaged" not in load_checkpoint(tmp_path / "next").metadata
+
+
+def test_the_rate_warms_up_over_steps(tones, tmp_path):
+    rates = []
+    reporter = Reporter()
+    reporter.step = lambda epoch, step, loss, rate: rates.append(rate)
+    options = {**QUICK, "schedule": "constant", "warmup_steps": 10}
+    finetune("tiny", tones, fold=1, output=tmp_path / "run", reporter=reporter, **options)
+    assert rates == pytest.approx([0.03 * min(step / 10, 1) for step in range(12)])

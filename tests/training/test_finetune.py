@@ -153,7 +153,7 @@ def test_embeddings_are_computed_once(tones, tmp_path, monkeypatch):
     finetune("tiny", tones, output=tmp_path / "one", **options)
     from audiotag.training import data
 
-    monkeypatch.setattr(data, "read_audio", lambda *args, **kwargs: pytest.fail("a clip was decoded again"))
+    monkeypatch.setattr(data.recording, "read_clip", lambda *args, **kwargs: pytest.fail("a clip was decoded again"))
     messages = Messages()
     finetune("tiny", tones, output=tmp_path / "two", reporter=messages, **options)
     assert any("at hand" in text for text in messages.texts)
@@ -244,8 +244,8 @@ def test_the_head_ratio_survives_the_schedule(tones, tmp_path, monkeypatch):
     seen = []
     original = Trainer._set_rates
 
-    def spy(trainer, position):
-        rate = original(trainer, position)
+    def spy(trainer, *position):
+        rate = original(trainer, *position)
         seen.append({round(group["lr"] / group["base_lr"], 12) for group in trainer.optimiser.param_groups})
         rates = {group["base_lr"] for group in trainer.optimiser.param_groups}
         assert max(rates) == pytest.approx(50 * min(rates))

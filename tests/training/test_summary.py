@@ -1,11 +1,14 @@
 """The closing summary: every model of a run on both sets, with the numbers that users get."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 import audiotag
 from audiotag.cli.main import main
+from audiotag.data.reading import read_clips
 from audiotag.errors import OptionError
 from audiotag.inference.ensemble import save_ensemble
 from audiotag.models.epochs import choose_epochs
@@ -66,6 +69,17 @@ def test_the_command_repeats_it_from_the_folder(run, overlaps):
     assert "averaged" in done.output and "mAP, evaluation" in done.output
     other = summarise_run(run, val=overlaps)
     assert (other["val_clips"] == 24).all()
+
+
+def test_labels_that_nobody_has_given_count_nowhere(run, overlaps):
+    clips = read_clips(overlaps)
+    partly = replace(
+        clips, clips=tuple(replace(clip, unknown=(1,)) if 1 not in clip.labels else clip for clip in clips)
+    )
+    table = summarise(run, val=None, evaluation=partly).set_index("model")
+    measured = audiotag.evaluate(run / "best", partly).summary
+    assert table.loc["best", "eval_mAUC"] == pytest.approx(measured["mAUC"])
+    assert measured["mAUC"] != pytest.approx(audiotag.evaluate(run / "best", overlaps).summary["mAUC"])
 
 
 def test_a_plain_run_writes_none_and_one_without_sets_is_refused(tones, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.continual.store.records import Kind
+from audiotag.data.clips import Clip
 from audiotag.errors import AudioError, OptionError
 
 
@@ -52,6 +53,23 @@ class Payload:
         return cls("audio", path.suffix.lower(), path.stat().st_size, path)
 
     @classmethod
+    def from_clip(cls, clip: Clip) -> Payload:
+        """A clip as `from_file` takes its recording, whether that is a file or lies in an archive.
+
+        Raises:
+            AudioError: It cannot be read as a recording.
+        """
+        from audiotag.data.recording import clip_info, read_clip, recording_of
+
+        recording = recording_of(clip)
+        if isinstance(recording, Path):
+            return cls.from_file(recording, start=clip.start, stop=clip.stop)
+        rate = clip_info(clip).sample_rate
+        if clip.start > 0 or clip.stop is not None:
+            return cls.from_waveform(read_clip(clip, rate), rate)
+        return cls("audio", ".mp3", len(recording.content), recording.content)
+
+    @classmethod
     def from_waveform(cls, waveform: NDArray[np.float32], sample_rate: int) -> Payload:
         """Mono samples as 24-bit FLAC, or as a WAV of floats where they leave [−1, 1].
 
@@ -63,7 +81,7 @@ class Payload:
             AudioError: There are no samples, or some are not finite.
             OptionError: The array is not one-dimensional, or the rate is not positive.
         """
-        import soundfile
+        from audiotag.audio.encoding import encode_lossless
 
         samples = np.asarray(waveform, dtype=np.float32)
         if samples.ndim != 1 or sample_rate < 1:
@@ -72,11 +90,8 @@ class Payload:
             )
         if not samples.size or not np.isfinite(samples).all():
             raise AudioError("there are no samples, or some are NaN or infinite", where="waveform")
-        fits = float(np.abs(samples).max()) <= 1.0
-        container, subtype, suffix = ("FLAC", "PCM_24", ".flac") if fits else ("WAV", "FLOAT", ".wav")
-        buffer = io.BytesIO()
-        soundfile.write(buffer, samples, sample_rate, format=container, subtype=subtype)
-        return cls("audio", suffix, len(buffer.getvalue()), buffer.getvalue())
+        content, suffix = encode_lossless(samples, sample_rate)
+        return cls("audio", suffix, len(content), content)
 
     @classmethod
     def from_embedding(cls, embedding: NDArray[Any]) -> Payload:

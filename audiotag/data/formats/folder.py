@@ -27,6 +27,8 @@ class ClassFolders(Dataset):
     are passed over.
     """
 
+    last_resort = True
+
     def read(
         self,
         source: Path,

@@ -13,15 +13,16 @@ from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
 
 _SHAPE = '{"data": [{"wav": "a.wav", "labels": "/m/09x0r,/m/05zppz"}, …]}'
-_KNOWN = {"video_id", "wav", "video_path", "labels", "start", "stop", "fold"}
+_KNOWN = {"video_id", "wav", "video_path", "labels", "start", "stop", "fold", "unknown"}
 _SNIFFED_BYTES = 65_536
 
 
 class JsonManifest(Dataset):
     """``{"data": [{"video_id": …, "wav": …, "video_path": …, "labels": "a,b" or ["a", "b"]}, …]}``.
 
-    ``wav`` and ``labels`` are needed; ``video_id``, ``video_path``, ``fold``, ``start`` and ``stop``
-    (seconds) are optional, and other plain values are kept in `Clip.extra`. Labels are mids or display names.
+    ``wav`` and ``labels`` are needed; ``video_id``, ``video_path``, ``fold``, ``start``, ``stop`` (seconds) and
+    ``unknown`` (classes of which nobody has said whether they are heard) are optional, and other plain values are kept
+    in `Clip.extra`. Labels are mids or display names.
     """
 
     def read(
@@ -84,14 +85,7 @@ class JsonManifest(Dataset):
             place += f" ({wav})"
         if not isinstance(wav, str) or not wav.strip():
             raise ManifestError("the clip has no path under the key 'wav'", where=place)
-        labels = entry.get("labels")
-        is_list = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
-        if labels is not None and not isinstance(labels, str) and not is_list:
-            raise ManifestError(
-                f"labels is {labels!r}",
-                where=place,
-                fix='Give text ("/m/09x0r,/m/05zppz") or a list of texts.',
-            )
+        labels, unknown = _labels(entry, "labels", place), _labels(entry, "unknown", place)
         video_path = entry.get("video_path")
         if video_path is not None and not isinstance(video_path, str):
             raise ManifestError(f"video_path is {video_path!r}", where=place, fix="Give a path as text.")
@@ -106,7 +100,21 @@ class JsonManifest(Dataset):
             fold=None if entry.get("fold") is None else read_fold(entry["fold"], place),
             video_path=video_path or None,
             extra=extra,
+            unknown=() if unknown is None else unknown,
         )
+
+
+def _labels(entry: dict[str, Any], key: str, place: str) -> str | list[str] | None:
+    labels = entry.get(key)
+    if labels is None or isinstance(labels, str):
+        return labels
+    if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
+        return labels
+    raise ManifestError(
+        f"{key} is {labels!r}",
+        where=place,
+        fix='Give text ("/m/09x0r,/m/05zppz") or a list of texts.',
+    )
 
 
 def _is_plain(value: object) -> bool:

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from audiotag.audio.decoding import probe, read_audio
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.reading import read_clips, sniff_format
+from audiotag.data.recording import clip_seconds, read_clip
 from audiotag.data.video import read_picture, require_video
 from audiotag.errors import AudiotagError, TrainingError
 from audiotag.models.backbone import FrontEnd
@@ -141,13 +141,10 @@ class PairReader(TorchDataset[dict[str, Any]]):
 
     def _waveform(self, clip: Clip, generator: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
         seconds = self.options.target_length / 100 + 0.015  # the last frame reaches 15 ms beyond its hop
-        start, stop = clip.start, clip.stop
+        start = 0.0
         if self.training:
-            whole = probe(clip.path).seconds
-            spare = (whole if stop is None else min(stop, whole)) - start - seconds
-            start += generator.random() * max(0.0, spare)
-        end = start + seconds
-        return read_audio(clip.path, SAMPLE_RATE, start=start, stop=end if stop is None else min(end, stop))
+            start = generator.random() * max(0.0, clip_seconds(clip) - seconds)
+        return read_clip(clip, SAMPLE_RATE, start=start, stop=start + seconds)
 
 
 def read_batches(reader: PairReader, plan: Iterable[Sequence[Draw]], workers: int) -> Iterator[PairBatch]:

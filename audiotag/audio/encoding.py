@@ -1,0 +1,62 @@
+"""Mono samples as the bytes of a file."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from audiotag.errors import AudioError
+
+MP3_LEVEL = 0.5
+"""Compression of MP3s, from 0 (best) to 1 (smallest), as libsndfile counts: 160 kbit/s from 32 kHz on."""
+
+
+def encode_lossless(waveform: NDArray[np.float32], sample_rate: int) -> tuple[bytes, str]:
+    """Samples as 24-bit FLAC, or as a WAV of floats where they leave [−1, 1], as resampled sound may.
+
+    Read back, FLAC differs by at most 2⁻²³, and the WAV not at all.
+
+    Args:
+        waveform: float32 (samples,), at least one, all finite.
+        sample_rate: Hz.
+
+    Returns:
+        The bytes, and the file ending that goes with them.
+    """
+    fits = float(np.abs(waveform).max()) <= 1.0
+    container, subtype, suffix = ("FLAC", "PCM_24", ".flac") if fits else ("WAV", "FLOAT", ".wav")
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform, sample_rate, format=container, subtype=subtype)
+    return buffer.getvalue(), suffix
+
+
+def encode_mp3(waveform: NDArray[np.float32], sample_rate: int) -> bytes:
+    """Samples as an MP3 of constant bit rate; what leaves [−1, 1] is clipped, as the format demands.
+
+    Args:
+        waveform: float32 (samples,).
+        sample_rate: Hz; one that MP3 knows (8, 11.025, 12, 16, 22.05, 24, 32, 44.1 or 48 kHz).
+
+    Raises:
+        AudioError: The rate is none of them.
+    """
+    buffer = io.BytesIO()
+    try:
+        soundfile.write(
+            buffer,
+            np.clip(waveform, -1.0, 1.0),
+            sample_rate,
+            format="MP3",
+            subtype="MPEG_LAYER_III",
+            compression_level=MP3_LEVEL,
+            bitrate_mode="CONSTANT",
+        )
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            f"{sample_rate} Hz cannot be written as MP3 ({error.error_string.rstrip('.')})",
+            fix="Take one of 16000, 22050, 24000, 32000, 44100 and 48000.",
+        ) from error
+    return buffer.getvalue()

@@ -1,0 +1,366 @@
+"""``audiotag data``: labelled sets, published ones and those of users."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiotag.cli.columns import print_columns
+from audiotag.cli.options import echo_json, json_option, labels_option
+from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.errors import OptionError
+from audiotag.host import get_host
+
+if TYPE_CHECKING:
+    from audiotag.data.clips import ClipSet
+    from audiotag.data.published import PublishedDataset
+    from audiotag.data.statistics import Statistics
+    from audiotag.plugin import DatasetSpec
+
+_MAX_NAMED = 20
+_format_option = click.option("--format", "format_", metavar="NAME", help="Format or data set.  [default: asks SOURCE]")
+_root_option = click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
+_source_argument = click.argument("source", type=click.Path(exists=True, path_type=Path), metavar="SOURCE")
+
+
+@click.group()
+def data() -> None:
+    """Labelled sets: known ones, preparation, checks, numbers."""
+    warn_failed_plugins()
+
+
+@data.command("list")
+@click.option("--published", is_flag=True, help="Only published data sets, no generic formats.")
+@json_option
+def list_data(published: bool, as_json: bool) -> None:
+    """List the data sets and formats that are read.
+
+    A published data set has a licence and official splits; a format reads what users have. --format and the other
+    commands take the names.
+    """
+    specs = [spec for spec in get_host().datasets.values() if spec.licence or not published]
+    if as_json:
+        echo_json([_facts(spec) for spec in specs])
+        return
+    print_columns(
+        ("NAME", "KIND", "SPLITS", "LICENCE", "WHAT"),
+        [
+            (
+                spec.name,
+                "data set" if spec.licence else "format",
+                ", ".join(spec.splits) or "–",
+                spec.licence.split(" (")[0] or "–",
+                spec.summary,
+            )
+            for spec in specs
+        ],
+    )
+
+
+@data.command()
+@click.argument("name")
+@json_option
+def info(name: str, as_json: bool) -> None:
+    """Show what is known of a data set: licence, citation, addresses and checksums."""
+    spec = get_host().dataset(name)
+    facts = _facts(spec)
+    if as_json:
+        echo_json(facts)
+        return
+    click.echo(f"{spec.name}: {spec.summary}")
+    for title, value in (
+        ("licence", spec.licence),
+        ("citation", spec.citation),
+        ("homepage", spec.homepage),
+        ("splits", ", ".join(spec.splits)),
+        ("recognised as", ", ".join("folder" if ending == "/" else ending for ending in spec.extensions)),
+    ):
+        if value:
+            click.echo(f"  {title}: {value}")
+    for remote in spec.remotes:
+        size = "" if remote.bytes is None else f", {remote.bytes:,} bytes"
+        click.echo(f"  file {remote.filename}: {remote.checksum or 'no checksum stated'}{size}")
+        click.echo(f"    {remote.url}")
+        if remote.note:
+            click.echo(f"    {remote.note}")
+
+
+def _facts(spec: DatasetSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "published": bool(spec.licence),
+        "summary": spec.summary,
+        "licence": spec.licence,
+        "citation": spec.citation,
+        "homepage": spec.homepage,
+        "splits": list(spec.splits),
+        "extensions": list(spec.extensions),
+        "remotes": [asdict(remote) for remote in spec.remotes],
+        "plugin": get_host().owner(spec).label,
+    }
+
+
+@data.command()
+@click.argument("name")
+@click.option(
+    "--output", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Where to."
+)
+@click.option("--file", "files", multiple=True, metavar="NAME", help="Only this file; may be repeated.")
+def download(name: str, output: Path, files: tuple[str, ...]) -> None:
+    """Fetch the files that a data set is published in, and check them.
+
+    \b
+    audiotag data download fsd50k --output downloads/fsd50k
+
+    The licence is printed first; keep to it. Files that are there and sound are not fetched again. Archives are not
+    unpacked.
+    """  # noqa: D301
+    from audiotag.data.download import choose_remotes, fetch
+
+    spec = get_host().dataset(name)
+    remotes = choose_remotes(spec, files)
+    if spec.licence:
+        click.echo(f"Licence of {spec.name}: {spec.licence}", err=True)
+    failed = 0
+    for done in fetch(remotes, output, progress=sys.stderr.isatty()):
+        if done.error is not None:
+            failed += 1
+            click.echo(f"Error: {done.remote.filename}: {done.error}", err=True)
+            if done.remote.note:
+                click.echo(f"  {done.remote.note}.", err=True)
+            continue
+        state = "was there" if done.was_there else "fetched"
+        checked = f"{done.remote.checksum} as published" if done.remote.checksum else "no checksum is stated"
+        click.echo(f"{done.path}\t{state}\t{checked}")
+    if failed:
+        click.echo(f"{failed} of {len(remotes)} failed.", err=True)
+        sys.exit(1)
+
+
+@data.command()
+@click.argument("name")
+@_source_argument
+@click.option(
+    "--output", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="A new folder."
+)
+@click.option(
+    "--sample-rate",
+    type=click.IntRange(min=1),
+    metavar="HZ",
+    help="Rate to write.  [default: the data set's usual one]",
+)
+def prepare(name: str, source: Path, output: Path, sample_rate: int | None) -> None:
+    """Resample a published data set once, for fast training.
+
+    \b
+    audiotag data prepare fsd50k downloads/fsd50k --output data/fsd50k_16k --sample-rate 16000
+
+    SOURCE is the folder as published, archives unpacked. An interrupted preparation goes on where it was. The output is
+    read like the original: `audiotag finetune --train FOLDER`; it holds a manifest for each official split, too.
+    """  # noqa: D301
+    dataset = _published(name)
+    with _progress("preparing") as progress:
+        where = dataset.prepare(source, output, sample_rate=sample_rate, progress=progress)
+    click.echo(f"{name}: prepared in {where}")
+
+
+@data.command()
+@_source_argument
+@_format_option
+@_root_option
+@json_option
+def validate(source: Path, format_: str | None, root: str | None, as_json: bool) -> None:
+    """Check that every recording is there and can be decoded to its end.
+
+    Takes published data sets, of which it also names files that do not belong, and any other list of clips. The exit
+    code is 1 where something is missing or corrupt.
+    """
+    from audiotag.data.checking import validate_source
+
+    with _progress("checking") as progress:
+        found = validate_source(source, format=format_, root=root, progress=progress)
+    if as_json:
+        echo_json(
+            {
+                "checked": found.checked,
+                "complete": found.complete,
+                "missing": list(map(str, found.missing)),
+                "corrupt": [{"file": str(path), "reason": reason} for path, reason in found.corrupt],
+                "extra": list(map(str, found.extra)),
+            }
+        )
+    else:
+        _print_some("missing", [str(path) for path in found.missing])
+        _print_some("corrupt", [f"{path}: {reason}" for path, reason in found.corrupt])
+        _print_some("extra", [str(path) for path in found.extra])
+        click.echo(
+            f"{source}: {found.checked} recordings, {len(found.missing)} missing, {len(found.corrupt)} corrupt, "
+            f"{len(found.extra)} extra"
+        )
+    if not found.complete:
+        sys.exit(1)
+
+
+def _print_some(word: str, lines: list[str]) -> None:
+    for line in lines[:_MAX_NAMED]:
+        click.echo(f"{word:<8} {line}")
+    if len(lines) > _MAX_NAMED:
+        click.echo(f"{word:<8} … and {len(lines) - _MAX_NAMED} more (--json lists all)")
+
+
+@data.command()
+@_source_argument
+@_format_option
+@_root_option
+@labels_option
+@click.option("--split", metavar="NAME", help="Only the clips of this split.")
+@json_option
+def stats(
+    source: Path, format_: str | None, root: str | None, labels: str | None, split: str | None, as_json: bool
+) -> None:
+    """Count clips, hours, labels, rates, splits and folds."""
+    from audiotag.data.statistics import describe
+
+    clips = _read(source, format_, root, labels, split)
+    with _progress("reading") as progress:
+        found = describe(clips, progress)
+    if as_json:
+        echo_json(found.to_dict())
+        return
+    _print_statistics(source, found)
+
+
+def _print_statistics(source: Path, found: Statistics) -> None:
+    kind = "one class a clip" if found.single_label else f"{found.label_cardinality:.2f} labels a clip"
+    click.echo(f"{source}: {found.clips} clips, {found.hours:.3g} hours, {len(found.classes)} classes, {kind}")
+    if found.seconds:
+        shown = ", ".join(f"{value:.2f} ({quantile:.0%})" for quantile, value in found.seconds.items())
+        click.echo(f"  seconds: {shown}")
+    for title, counts in (
+        ("rates (Hz)", found.rates),
+        ("channels", found.channels),
+        ("formats", found.formats),
+        ("labels a clip", found.labels_per_clip),
+        ("splits", found.splits),
+        ("folds", found.folds),
+    ):
+        if counts:
+            click.echo(f"  {title}: " + ", ".join(f"{key}: {count}" for key, count in counts.items()))
+    if found.absent:
+        click.echo(f"  listed without a recording: {found.absent}")
+    if found.unreadable:
+        click.echo(f"  unreadable: {len(found.unreadable)} (audiotag data validate names them)")
+    masked = any(entry["unknown"] for entry in found.classes)
+    header = ("CLIPS", "UNKNOWN", "CLASS") if masked else ("CLIPS", "CLASS")
+    rows = []
+    for entry in sorted(found.classes, key=lambda entry: -entry["clips"]):
+        name = entry["name"] if entry["name"] == entry["mid"] else f"{entry['name']} ({entry['mid']})"
+        rows.append((str(entry["clips"]), *([str(entry["unknown"])] if masked else []), name))
+    print_columns(header, rows, right=header[:-1])
+
+
+@data.command()
+@_source_argument
+@click.option(
+    "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="weights.csv"
+)
+@click.option(
+    "--rule",
+    type=click.Choice(["psla", "efficientat"]),
+    help="PSLA adds 0.01 to each count, EfficientAT 100.  [default: psla]",
+)
+@click.option("--offset", type=float, help="Add this to each count instead.")
+@_format_option
+@_root_option
+@labels_option
+@click.option("--split", metavar="NAME", help="Only the clips of this split.")
+def weights(
+    source: Path,
+    output: Path,
+    rule: str | None,
+    offset: float | None,
+    format_: str | None,
+    root: str | None,
+    labels: str | None,
+    split: str | None,
+) -> None:
+    """Write sampling weights: the sum over a clip's labels of 1000 / (count of the label + offset).
+
+    \b
+    audiotag data weights train.json --output weights.csv
+    audiotag finetune --train train.json --sampler balanced --sampler-option weights=weights.csv ...
+
+    One weight a line, in the order of the clips.
+    """  # noqa: D301
+    from audiotag.data.weights import RULES, label_rarity_weights, write_sampling_weights
+
+    if rule is not None and offset is not None:
+        raise OptionError("both --rule and --offset are given", fix="A rule is an offset; give one of them.")
+    clips = _read(source, format_, root, labels, split)
+    found = label_rarity_weights(clips.targets(), RULES[rule or "psla"] if offset is None else offset)
+    if not found.any():
+        raise OptionError("no clip has a label, so every weight would be 0", where=source)
+    write_sampling_weights(output, found)
+    click.echo(f"{output}: {len(found)} weights from {found.min():.6g} to {found.max():.6g}")
+    if without := int((found == 0).sum()):
+        click.echo(f"Warning: {without} clips have no label; their weight is 0, and they are never drawn.", err=True)
+
+
+@data.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sounds.")
+def tiny(name: str, folder: Path, seed: int) -> None:
+    """Write a tiny made-up version of a published data set, laid out like the real one.
+
+    \b
+    audiotag data tiny openmic /tmp/openmic
+    audiotag data stats /tmp/openmic
+    """  # noqa: D301
+    dataset = _published(name)
+    if folder.exists() and any(folder.iterdir()):
+        raise OptionError("the folder is not empty", where=folder, fix="Name a new one.")
+    click.echo(f"{name}: made-up sounds in {dataset.write_tiny(folder, seed=seed)}")
+
+
+def _published(name: str) -> PublishedDataset:
+    from audiotag.data.published import PublishedDataset
+    from audiotag.data.reading import load_dataset
+
+    dataset = load_dataset(name)
+    if not isinstance(dataset, PublishedDataset):
+        known = ", ".join(spec.name for spec in get_host().datasets.values() if spec.licence)
+        raise OptionError(f"{name!r} is a format, not a published data set", fix=f"The data sets are: {known}.")
+    return dataset
+
+
+def _read(
+    source: Path,
+    format_: str | None,
+    root: str | None,
+    labels: str | None,
+    split: str | None,
+) -> ClipSet:
+    from audiotag.data.reading import read_clips
+
+    return read_clips(source, format=format_, root=root, labels=labels, split=split, check_files=False)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr where somebody looks at it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

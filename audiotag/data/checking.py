@@ -1,0 +1,113 @@
+"""Whether the recordings of a data set are there and sound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from audiotag.audio.decoding import AUDIO_SUFFIXES
+from audiotag.data.clips import Clip
+from audiotag.data.published import Progress, PublishedDataset, Validation
+from audiotag.data.reading import load_dataset, read_clips, sniff_format
+from audiotag.data.recording import clip_info, stream_clip
+from audiotag.errors import AudioError, ManifestError
+
+_Result = TypeVar("_Result")
+
+
+def validate_source(
+    source: str | Path,
+    *,
+    format: str | None = None,
+    root: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Validation:
+    """Check the files of a published data set, or the recordings that any other source lists.
+
+    Args:
+        source: As `audiotag.data.reading.read_clips` takes it.
+        format: Name of the format or data set; None finds it out.
+        root: Folder that relative paths start from, for a source that is no published data set.
+        progress: Told how far it is.
+
+    Raises:
+        ManifestError: The source cannot be read at all.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise ManifestError("it does not exist", where=path, fix="Check the path.")
+    name = sniff_format(path) if format is None else format
+    dataset = load_dataset(name)
+    if isinstance(dataset, PublishedDataset) and root is None:
+        return dataset.validate(path, progress=progress)
+    clips = read_clips(path, format=name, root=root, check_files=False)
+    return check_recordings(clips, (), progress)
+
+
+def check_recordings(clips: Iterable[Clip], folders: Iterable[Path], progress: Progress | None = None) -> Validation:
+    """Decode every recording of *clips*, and look for others in *folders*.
+
+    Args:
+        clips: What should be there.
+        folders: Folders in which nothing else should be.
+        progress: Told how far it is.
+    """
+    recordings = {(clip.path, clip.member): replace(clip, start=0.0, stop=None) for clip in clips}
+
+    def check(clip: Clip) -> str | None:
+        """Why it is corrupt; None where it is sound, and an empty text where it is missing."""
+        if not clip.path.is_file():
+            return ""
+        try:
+            for _ in stream_clip(clip, clip_info(clip).sample_rate):
+                pass
+        except AudioError as error:
+            return error.what
+        return None
+
+    reasons = in_parallel(check, list(recordings.values()), progress)
+    found = list(zip(recordings.values(), reasons, strict=True))
+    known = {path.resolve() for path, _ in recordings}
+    extra = [path for folder in folders for path in recordings_below(folder) if path.resolve() not in known]
+    return Validation(
+        checked=len(recordings),
+        missing=tuple(dict.fromkeys(clip.path for clip, reason in found if reason == "")),
+        corrupt=tuple(
+            (clip.path if clip.member is None else Path(f"{clip.path} row {clip.member}"), reason)
+            for clip, reason in found
+            if reason
+        ),
+        extra=tuple(sorted(extra)),
+    )
+
+
+def recordings_below(folder: Path) -> Iterable[Path]:
+    """Every file below *folder* with the ending of a recording, hidden ones left out."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+                yield Path(place, name)
+
+
+def in_parallel(work: Callable[[Clip], _Result], clips: Sequence[Clip], progress: Progress | None) -> list[_Result]:
+    """*work* on each clip in threads (decoding and resampling leave Python's lock), in order.
+
+    The first error ends it: what has not been begun is not.
+    """
+    results = []
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        futures = [pool.submit(work, clip) for clip in clips]
+        try:
+            for done, future in enumerate(futures, start=1):
+                results.append(future.result())
+                if progress is not None:
+                    progress(done, len(clips))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return results

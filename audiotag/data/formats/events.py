@@ -1,0 +1,138 @@
+"""Tables of sound events, as DCASE challenges, DESED and sed_eval have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from audiotag.data.clips import ClipSet, Dataset
+from audiotag.data.formats.tables import columns_of, read_table
+from audiotag.data.rows import Row, clips_from_rows, read_number, split_labels
+from audiotag.errors import ManifestError, OptionError
+from audiotag.labels import LabelSet
+
+_STRONG = ("filename", "onset", "offset", "event_label")
+_WEAK = ("filename", "event_labels")
+
+
+class EventTable(Dataset):
+    """A TSV with ``filename, onset, offset, event_label`` (strong labels) or ``filename, event_labels`` (weak ones).
+
+    **Tagging asks what is heard in a clip, not when**: the events of a recording become one clip with the set of their
+    classes, and when they are heard stays in `Clip.extra` as ``("events", "0.5-2.25 Dog; 3-4 Speech")``. With
+    *events* True each event is a clip of its own instead, from onset to offset, with every class that is heard in it. A
+    row without onset, offset and label says that nothing is heard in the recording. Weak labels are separated by
+    commas.
+
+    Recordings lie beside the table or in a folder ``audio`` beside it; in DESED's layout (``metadata/x/y.tsv``,
+    ``audio/x/y``) they are found too.
+    """
+
+    def read(
+        self,
+        source: Path,
+        *,
+        labels: LabelSet | None = None,
+        root: Path | None = None,
+        unknown_labels: str = "error",
+        single_label: bool = False,
+        events: bool = False,
+        **options: Any,
+    ) -> ClipSet:
+        """See `audiotag.data.clips.Dataset.read`; for *events* see the class."""
+        return clips_from_rows(
+            event_rows(source, events=events),
+            source=source,
+            root=audio_folder(source) if root is None else root,
+            labels=labels,
+            unknown_labels=unknown_labels,
+            single_label=single_label,
+            labels_required=False,
+        )
+
+    def recognises(self, source: Path) -> bool:
+        """Whether the first line names the columns of strong or of weak labels."""
+        columns = set(columns_of(source))
+        return set(_STRONG) <= columns or (set(_WEAK) <= columns and "onset" not in columns)
+
+
+def audio_folder(table: Path) -> Path:
+    """The folder of the recordings that *table* lists."""
+    parts = table.resolve().parts
+    for place in range(len(parts) - 2, 0, -1):
+        if parts[place] == "metadata":
+            folder = Path(*parts[:place], "audio", *parts[place + 1 : -1], table.stem)
+            if folder.is_dir():
+                return folder
+    beside = table.parent / "audio"
+    return beside if beside.is_dir() else table.parent
+
+
+def event_rows(table: Path, *, events: bool = False, prefix: str = "", split: str | None = None) -> list[Row]:
+    """The clips of a table.
+
+    Args:
+        table: The TSV.
+        events: Each event is a clip; needs strong labels.
+        prefix: Put before each file name.
+        split: Kept in `Row.extra` where given.
+
+    Raises:
+        ManifestError: The table or a row of it is wrong.
+        OptionError: *events* of a table of weak labels.
+    """
+    extra = () if split is None else (("split", split),)
+    if "onset" not in columns_of(table):
+        if events:
+            raise OptionError("weak labels have no events to cut out", where=table, fix="Read it without events=True.")
+        return [
+            Row(
+                where=f"{table.name}, line {line}",
+                path=prefix + cells["filename"],
+                labels=split_labels(cells["event_labels"]),
+                extra=extra,
+            )
+            for line, cells in read_table(table, _WEAK)
+        ]
+    heard: dict[str, list[tuple[int, float, float, str]]] = {}
+    for line, cells in read_table(table, _STRONG):
+        spans = heard.setdefault(cells["filename"], [])
+        spans.extend(_event(cells, line, f"{table}, line {line}"))
+    make = _event_clips if events else _whole_clip
+    return [row for name, spans in heard.items() for row in make(table, prefix + name, spans, extra)]
+
+
+def _event(cells: dict[str, str], line: int, place: str) -> Iterator[tuple[int, float, float, str]]:
+    if not cells["onset"] and not cells["offset"] and not cells["event_label"]:
+        return
+    onset, offset = (read_number(cells[column], column, place) for column in ("onset", "offset"))
+    if not 0 <= onset < offset:
+        raise ManifestError(f"the event begins at {onset:g} s and ends at {offset:g} s", where=place)
+    if not cells["event_label"]:
+        raise ManifestError("the event has no label", where=place)
+    yield line, onset, offset, cells["event_label"]
+
+
+def _whole_clip(
+    table: Path, path: str, spans: list[tuple[int, float, float, str]], extra: tuple[tuple[str, str], ...]
+) -> Iterator[Row]:
+    listed = "; ".join(f"{onset:g}-{offset:g} {label}" for _, onset, offset, label in spans)
+    where = f"{table.name}, line {spans[0][0]}" if spans else table.name
+    names = tuple(dict.fromkeys(label for *_, label in spans))
+    yield Row(where=where, path=path, labels=names, extra=(*extra, ("events", listed)) if listed else extra)
+
+
+def _event_clips(
+    table: Path, path: str, spans: list[tuple[int, float, float, str]], extra: tuple[tuple[str, str], ...]
+) -> Iterator[Row]:
+    for number, (line, onset, offset, _) in enumerate(spans):
+        yield Row(
+            where=f"{table.name}, line {line}",
+            path=path,
+            labels=tuple(dict.fromkeys(label for _, begin, end, label in spans if begin < offset and end > onset)),
+            id=f"{path}@{onset:g}-{offset:g}#{number}",
+            start=onset,
+            stop=offset,
+            extra=extra,
+        )

@@ -1,0 +1,165 @@
+"""ESC-50, ESC-10 and sets laid out like them.
+
+Piczak, ESC: Dataset for Environmental Sound Classification, ACM Multimedia 2015.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audiotag.data.clips import ClipSet
+from audiotag.data.formats.tables import columns_of, read_table
+from audiotag.data.rows import Row, clips_from_rows, read_fold
+from audiotag.data.sets.base import Listing, RecordedSet
+from audiotag.data.sets.tiny import write_tiny_sound
+from audiotag.errors import ManifestError
+from audiotag.labels import LabelSet
+
+_COLUMNS = ("filename", "fold", "target", "category")
+_TINY_CLASSES = (
+    ("dog", 0, True),
+    ("rooster", 1, True),
+    ("rain", 10, True),
+    ("cow", 3, False),
+)
+"""(category, target, whether it is in ESC-10)"""
+
+
+class Esc50(RecordedSet):
+    """A CSV with the columns ``filename,fold,target,category`` and an ``audio`` folder.
+
+    Read are the CSV itself, and the folder of the data set with one such CSV in ``meta`` or at its top. The recordings
+    lie in ``audio``, beside the CSV or one folder up (the layout of ESC-50); without that folder they are looked for
+    beside the CSV. Each clip has one class. Classes are ordered by ``target``, gaps allowed (ESC-10 is a part of
+    ESC-50), and the category serves as mid. Other columns are kept in `Clip.extra`. The folds are the official split.
+    """
+
+    name = "esc50"
+    sample_rate = 32_000
+    only_esc10 = False
+
+    def read(
+        self,
+        source: Path,
+        *,
+        labels: LabelSet | None = None,
+        root: Path | None = None,
+        unknown_labels: str = "error",
+        single_label: bool = True,
+        **options: Any,
+    ) -> ClipSet:
+        """See `audiotag.data.clips.Dataset.read`; *single_label* False allows for clips without a class."""
+        if self.is_prepared(source):
+            return self.read_prepared(source, labels=labels, root=root, unknown_labels=unknown_labels)
+        listing = self.listing(source, root)
+        return clips_from_rows(
+            listing.rows,
+            source=_table_of(source),
+            root=listing.root,
+            labels=labels,
+            own_labels=listing.labels,
+            unknown_labels=unknown_labels,
+            single_label=single_label,
+        )
+
+    def listing(self, source: Path, root: Path | None) -> Listing:
+        """See `RecordedSet.listing`."""
+        table = _table_of(source)
+        required = (*_COLUMNS, "esc10") if self.only_esc10 else _COLUMNS
+        rows = []
+        categories: dict[int, str] = {}
+        targets: dict[str, int] = {}
+        for line, cells in read_table(table, required):
+            if self.only_esc10 and cells["esc10"].lower() != "true":
+                continue
+            place = f"{table}, line {line}"
+            target, category = cells["target"], cells["category"]
+            if not target.isdecimal():
+                raise ManifestError(f"target is {target!r}, not a whole number from 0", where=place)
+            number = int(target)
+            if categories.setdefault(number, category) != category:
+                raise ManifestError(
+                    f"target {target} is {category!r} here and {categories[number]!r} above",
+                    where=place,
+                    fix="Each target must stand for one category.",
+                )
+            if targets.setdefault(category, number) != number:
+                raise ManifestError(
+                    f"{category!r} has target {target} here and {targets[category]} above",
+                    where=place,
+                    fix="Each category must have one target.",
+                )
+            extra = tuple((column, cell) for column, cell in cells.items() if column not in _COLUMNS)
+            rows.append(
+                Row(
+                    where=f"line {line}",
+                    path=cells["filename"],
+                    labels=(category,) if category else None,
+                    fold=read_fold(cells["fold"], place),
+                    extra=extra,
+                )
+            )
+        if not rows:
+            raise ManifestError("there are no clips in it", where=table, fix="List at least one clip.")
+        ordered = [categories[target] for target in sorted(categories) if categories[target]]
+        folder = _audio_folder(table)
+        return Listing(
+            rows=tuple(rows),
+            labels=LabelSet.from_names(ordered, str(table)) if ordered else None,
+            root=root or folder,
+            folders=(folder,) if folder.name == "audio" and not self.only_esc10 else (),
+            single_label=True,
+        )
+
+    def is_published(self, source: Path) -> bool:
+        """Whether the first line of the CSV, or of the one CSV in the folder, names the four columns."""
+        tables = _tables_in(source) if source.is_dir() else [source]
+        return not self.only_esc10 and len(tables) == 1 and set(_COLUMNS) <= set(columns_of(tables[0]))
+
+    def write_tiny(self, folder: Path, *, seed: int = 0) -> Path:
+        """See `PublishedDataset.write_tiny`: five folds of four classes, three of which are in ESC-10."""
+        lines = ["filename,fold,target,category,esc10,src_file,take"]
+        for fold in range(1, 6):
+            for category, target, esc10 in _TINY_CLASSES:
+                source = 100_000 + 10 * fold + target
+                name = f"{fold}-{source}-A-{target}.wav"
+                write_tiny_sound(folder / "audio" / name, (target,), seed)
+                lines.append(f"{name},{fold},{target},{category},{esc10},{source},A")
+        (folder / "meta").mkdir()
+        (folder / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return folder
+
+
+class Esc10(Esc50):
+    """The clips of ESC-50 that are marked as ESC-10: ten classes, under a freer licence."""
+
+    name = "esc10"
+    only_esc10 = True
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """The CSV files of an ESC-50 folder that have its columns."""
+    try:
+        tables = sorted([*folder.glob("meta/*.csv"), *folder.glob("*.csv")])
+    except OSError:
+        return []
+    return [table for table in tables if set(_COLUMNS) <= set(columns_of(table))]
+
+
+def _table_of(source: Path) -> Path:
+    if not source.is_dir():
+        return source
+    tables = _tables_in(source)
+    if len(tables) != 1:
+        raise ManifestError(
+            f"the folder holds {len(tables)} lists of ESC-50's form", where=source, fix="Name the CSV (meta/esc50.csv)."
+        )
+    return tables[0]
+
+
+def _audio_folder(table: Path) -> Path:
+    for folder in (table.parent / "audio", table.parent.parent / "audio"):
+        if folder.is_dir():
+            return folder
+    return table.parent

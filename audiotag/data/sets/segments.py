@@ -1,0 +1,86 @@
+"""Finding the recordings of segments of YouTube videos, however whoever fetched them has named the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiotag.data.checking import recordings_below
+from audiotag.data.rows import Row
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mkv", ".mov", ".avi"})
+"""Endings of files that hold pictures too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a video, as a list gives it.
+
+    Attributes:
+        video: The video's id at YouTube.
+        start: Seconds.
+        stop: Seconds.
+        labels: Mids or names.
+        where: How messages call the line.
+        split: Official split, empty where there is none.
+    """
+
+    video: str
+    start: float
+    stop: float
+    labels: tuple[str, ...]
+    where: str
+    split: str = ""
+
+
+def file_stems(segment: Segment) -> Iterator[str]:
+    """The names, without ending, under which fetchers keep a segment: by id alone, or with its times."""
+    start, stop = segment.start, segment.stop
+    whole, milliseconds = f"{start:.0f}", f"{start * 1000:.0f}"
+    for stem in (segment.video, f"Y{segment.video}"):
+        yield f"{stem}_{start:06.0f}"
+        yield f"{stem}_{start:.3f}_{stop:.3f}"
+        yield f"{stem}_{milliseconds}_{stop * 1000:.0f}"
+        yield f"{stem}_{whole}_{stop:.0f}"
+        yield f"{stem}_{milliseconds}"
+        yield f"{stem}_{whole}"
+        yield stem
+
+
+def segment_rows(
+    segments: Iterable[Segment], root: Path, ids: dict[Segment, str]
+) -> tuple[tuple[Row, ...], tuple[Path, ...]]:
+    """The clips whose recordings lie below *root*, and (names for) those that do not.
+
+    Of several files of one segment the first in alphabetical order counts, sound before video; a video beside the sound
+    gives the pictures.
+
+    Args:
+        segments: What is listed.
+        root: Folder to search.
+        ids: The id of each.
+    """
+    sounds: dict[str, Path] = {}
+    videos: dict[str, Path] = {}
+    for path in recordings_below(root):
+        (videos if path.suffix.lower() in VIDEO_SUFFIXES else sounds).setdefault(path.stem, path)
+    rows, absent = [], []
+    for segment in segments:
+        stems = list(file_stems(segment))
+        video = next((videos[stem] for stem in stems if stem in videos), None)
+        sound = next((sounds[stem] for stem in stems if stem in sounds), video)
+        if sound is None:
+            absent.append(Path(ids[segment]))
+            continue
+        rows.append(
+            Row(
+                where=segment.where,
+                path=str(sound.relative_to(root)),
+                labels=segment.labels,
+                id=ids[segment],
+                video_path=None if video is None else str(video.relative_to(root)),
+                extra=(("split", segment.split),) if segment.split else (),
+            )
+        )
+    return tuple(rows), tuple(absent)

@@ -1,0 +1,115 @@
+"""What a labelled set is made of, in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audiotag.audio.decoding import AudioInfo
+from audiotag.data.checking import in_parallel
+from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.published import Progress
+from audiotag.data.recording import clip_info
+from audiotag.errors import AudiotagError
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Numbers about a labelled set.
+
+    Attributes:
+        clips: Number of clips.
+        hours: Their length together, without those that cannot be read.
+        seconds: Quantile (of `QUANTILES`) → length of clip in seconds; empty where none can be read.
+        rates: Sample rate (Hz) → number of clips.
+        channels: Number of channels → number of clips.
+        formats: Container and encoding → number of clips.
+        classes: One entry a class, in order: mid, name, clips that have it, clips of which it is not known.
+        labels_per_clip: Number of labels → number of clips.
+        splits: Official split → number of clips.
+        folds: Fold → number of clips.
+        single_label: Whether each clip has exactly one class.
+        absent: Clips that are listed and have no recording (see `ClipSet.absent`).
+        unreadable: Clip → why its recording cannot be read.
+    """
+
+    clips: int
+    hours: float
+    seconds: dict[float, float]
+    rates: dict[int, int]
+    channels: dict[int, int]
+    formats: dict[str, int]
+    classes: tuple[dict[str, Any], ...]
+    labels_per_clip: dict[int, int]
+    splits: dict[str, int]
+    folds: dict[int, int]
+    single_label: bool
+    absent: int
+    unreadable: dict[str, str]
+
+    @property
+    def label_cardinality(self) -> float:
+        """Mean number of labels of a clip."""
+        return sum(count * clips for count, clips in self.labels_per_clip.items()) / self.clips
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as values that JSON knows."""
+        plain: dict[str, Any] = {**vars(self), "label_cardinality": self.label_cardinality}
+        plain["seconds"] = {f"{quantile:g}": value for quantile, value in self.seconds.items()}
+        for name in ("rates", "channels", "labels_per_clip", "folds"):
+            plain[name] = {str(key): value for key, value in plain[name].items()}
+        plain["classes"] = list(self.classes)
+        return plain
+
+
+def describe(clips: ClipSet, progress: Progress | None = None) -> Statistics:
+    """Read the header of each recording and count.
+
+    Args:
+        clips: The set.
+        progress: Told how far it is.
+    """
+
+    def info(clip: Clip) -> AudioInfo | AudiotagError:
+        try:
+            return clip_info(clip)
+        except AudiotagError as error:
+            return error
+
+    infos = in_parallel(info, clips.clips, progress)
+    read = [(clip, found) for clip, found in zip(clips, infos, strict=True) if isinstance(found, AudioInfo)]
+    lengths = np.array(
+        [(found.seconds if clip.stop is None else min(clip.stop, found.seconds)) - clip.start for clip, found in read]
+    )
+    having = Counter(label for clip in clips for label in clip.labels)
+    unknown = Counter(label for clip in clips for label in clip.unknown)
+    splits = Counter(dict(clip.extra).get("split") for clip in clips)
+    return Statistics(
+        clips=len(clips),
+        hours=float(lengths.sum() / 3600),
+        seconds={q: float(np.quantile(lengths, q)) for q in QUANTILES} if len(lengths) else {},
+        rates=_counted(found.sample_rate for _, found in read),
+        channels=_counted(found.channels for _, found in read),
+        formats=_counted(found.format for _, found in read),
+        classes=tuple(
+            {"mid": label.mid, "name": label.name, "clips": having[index], "unknown": unknown[index]}
+            for index, label in enumerate(clips.labels)
+        ),
+        labels_per_clip=_counted(len(clip.labels) for clip in clips),
+        splits=dict(sorted((split, count) for split, count in splits.items() if split is not None)),
+        folds=_counted(clip.fold for clip in clips if clip.fold is not None),
+        single_label=clips.single_label,
+        absent=clips.absent,
+        unreadable={
+            clip.id: str(found) for clip, found in zip(clips, infos, strict=True) if isinstance(found, AudiotagError)
+        },
+    )
+
+
+def _counted(values: Any) -> dict[Any, int]:
+    return dict(sorted(Counter(values).items()))

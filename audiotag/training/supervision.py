@@ -1,0 +1,109 @@
+"""What a step learns from: the labels of its clips, which of them are known, and what a teacher says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from audiotag.data.clips import ClipSet
+from audiotag.training.interfaces import Loss
+from audiotag.training.mixing import Mixture, smooth_targets
+from audiotag.training.settings import Settings
+
+Labels = Mapping[str, Tensor]
+"""What is known of a batch.
+
+``targets`` (batch, classes) in [0, 1]; ``known`` bool (batch, classes) where some labels are not known; with a teacher
+``teacher`` (batch, classes), its probabilities, and ``taught`` bool (batch,), whether it has heard the clip.
+"""
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """What is known of the clips of a training set.
+
+    Attributes:
+        targets: float32 (clips, classes), multi-hot.
+        known: bool (clips, classes), which labels are known; None where all are.
+        teacher: float32 (clips, classes), a teacher's probabilities, NaN in the rows of clips it has not heard; None
+            without a teacher.
+    """
+
+    targets: NDArray[np.float32]
+    known: NDArray[np.bool_] | None = None
+    teacher: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of(cls, clips: ClipSet, teacher: NDArray[np.float32] | None = None) -> Supervision:
+        """The labels of *clips*, and the *teacher*'s probabilities of them."""
+        return cls(clips.targets(), clips.known(), teacher)
+
+    def batch(self, index: Tensor) -> dict[str, Tensor]:
+        """The labels of the clips at *index* (batch,)."""
+        rows = index.numpy()
+        labels = {"targets": torch.from_numpy(self.targets[rows])}
+        if self.known is not None:
+            labels["known"] = torch.from_numpy(self.known[rows])
+        if self.teacher is not None:
+            teacher = self.teacher[rows]
+            taught = np.isfinite(teacher).all(axis=1)
+            labels["teacher"] = torch.from_numpy(np.where(taught[:, None], teacher, np.float32(0.0)))
+            labels["taught"] = torch.from_numpy(taught)
+        return labels
+
+
+def mixed_labels(labels: Labels, mixture: Mixture) -> dict[str, Tensor]:
+    """The labels of blended clips: targets and teacher are blended; known is what is known of both."""
+    mixed = {name: mixture.apply(labels[name]) for name in ("targets", "teacher") if name in labels}
+    for name in ("known", "taught"):
+        if name in labels:
+            own = labels[name]
+            alone = (mixture.share >= 1.0).to(own.device).reshape(-1, *([1] * (own.ndim - 1)))
+            mixed[name] = own & (alone | own[mixture.partner.to(own.device)])
+    return mixed
+
+
+class SupervisedLoss(nn.Module):
+    """The mean loss of a batch against its labels and, where there is one, against a teacher.
+
+    With a teacher the loss of a clip is (1 − w) · loss(labels) + w · loss(teacher). For multi-label losses the
+    teacher's targets are σ(z / T) of its logits z, and the student's logits are taken as they are (Schmid et al.,
+    ICASSP 2023, arXiv 2211.04772, section 3). For single-label losses both are tempered, softmax(z / T) against the
+    student's logits / T, and the term is scaled by T² (Hinton et al. 2015, arXiv 1503.02531, section 2). Clips that the
+    teacher has not heard contribute no second term.
+
+    Args:
+        loss: The training loss.
+        settings: Resolved settings: ``label_smoothing``, ``distill_weight`` and ``temperature``.
+    """
+
+    def __init__(self, loss: Loss, settings: Settings) -> None:
+        super().__init__()
+        self.loss = loss
+        self.smoothing = settings.label_smoothing
+        self.weight = settings.distill_weight or 0.0
+        self.temperature = settings.temperature
+
+    def smoothed(self, labels: Labels) -> dict[str, Tensor]:
+        """The labels with smoothed targets; the teacher's are soft already."""
+        return {**labels, "targets": smooth_targets(labels["targets"], self.smoothing)}
+
+    def forward(self, logits: Tensor, labels: Labels) -> Tensor:
+        """The mean loss of *logits* (batch, classes)."""
+        known = labels.get("known")
+        losses: Tensor = self.loss(logits, labels["targets"], known)
+        if "teacher" in labels:
+            losses = (1.0 - self.weight) * losses + self.weight * self._from_teacher(logits, labels)
+        return losses.mean()
+
+    def _from_teacher(self, logits: Tensor, labels: Labels) -> Tensor:
+        if self.loss.task == "singlelabel":
+            losses: Tensor = self.loss(logits / self.temperature, labels["teacher"]) * self.temperature**2
+        else:
+            losses = self.loss(logits, labels["teacher"])
+        return torch.where(labels["taught"], losses, 0.0)
