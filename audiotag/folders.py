@@ -28,7 +28,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        for file in partial.iterdir():
+        for file in partial.rglob("*"):
             _sync(file)
         _sync(partial)
         partial.replace(_sibling(path, "new"))

@@ -36,9 +36,7 @@ _MAX_NAMED = 8
 @click.option(
     "--combine",
     type=click.Choice(["logits", "probabilities"]),
-    default="logits",
-    show_default=True,
-    help="What an ensemble averages.",
+    help="What is averaged over several models; the folder of an ensemble has its own rule.  [default: logits]",
 )
 @weights_option
 @option_option

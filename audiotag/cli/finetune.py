@@ -50,13 +50,24 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("distill-weight", float, "Share of the teacher in the loss.  [default: 0.9 with a teacher]"),
     ("temperature", float, "What the teacher's logits are divided by.  [default: 1]"),
     ("logger", click.Choice(["csv", "tensorboard", "wandb"]), "Log beside log.csv.  [default: csv]"),
+    ("average-from", int, "First epoch whose weights go into the checkpoint averaged, 0 for none.  [default: none]"),
+    ("average-to", int, "Last such epoch.  [default: the last]"),
+    ("ema-decay", float, "Running average of the weights over the steps, the checkpoint ema.  [default: none]"),
+    ("keep-epochs", bool, "Keep every epoch's checkpoint, as epochs/epoch_001."),
+    ("summary", bool, "Measure the finished models.  [default: with --eval, an average, or kept epochs]"),
+    ("warmup-steps", int, "Steps of linear warm-up on top of the schedule.  [default: 0]"),
+    ("step-every", float, "Epochs between the halvings of step.  [default: 5]"),
+    ("ramp-length", float, "linear: epochs that the way down takes.  [default: the rest of the run]"),
 )
 """Settings of `audiotag.training.settings.Settings` as options: name, type, help."""
 
 
 def _settings_options(function: Any) -> Any:
     for name, kind, text in reversed(_SETTINGS):
-        function = click.option(f"--{name}", type=kind, default=None, help=text)(function)
+        if kind is bool:
+            function = click.option(f"--{name}/--no-{name}", default=None, help=text)(function)
+        else:
+            function = click.option(f"--{name}", type=kind, default=None, help=text)(function)
     return function
 
 
@@ -72,6 +83,9 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
 )
 @click.option("--train", metavar="PATH", help="Labelled clips: JSON manifest, CSV, ESC-50 CSV, or a folder per class.")
 @click.option("--val", metavar="PATH", help="Clips to validate on.")
+@click.option(
+    "--eval", "evaluation", metavar="PATH", help="Clips to measure the finished models on; training never sees them."
+)
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder, new or empty.")
 @click.option(
     "--resume",
@@ -132,6 +146,7 @@ def finetune(
     backbone: str | None,
     train: str | None,
     val: str | None,
+    evaluation: str | None,
     output: Path | None,
     resume: Path | None,
     labels: str | None,
@@ -172,6 +187,7 @@ def finetune(
             backbone,
             train,
             val,
+            evaluation,
             output,
             labels,
             previous_labels,
@@ -227,6 +243,7 @@ def finetune(
         frames=frames,
         teacher=[] if teacher is None else name_list(teacher),
         teacher_scores=teacher_scores,
+        eval=evaluation,
     )
     merged = {**(chosen.settings if chosen else {}), **(read_toml(config) if config else {}), **given}
     reporter = RichReporter()

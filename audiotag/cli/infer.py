@@ -56,9 +56,7 @@ class _Threshold(click.ParamType[float | str]):
 @click.option(
     "--combine",
     type=click.Choice(["logits", "probabilities"]),
-    default="logits",
-    show_default=True,
-    help="What an ensemble averages.",
+    help="What is averaged over several models; the folder of an ensemble has its own rule.  [default: logits]",
 )
 @click.option("--window", type=float, metavar="SECONDS", help="Report events, from windows of this length.")
 @click.option("--hop", type=float, metavar="SECONDS", help="Time between windows.  [default: half a window]")

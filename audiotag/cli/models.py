@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.columns import print_columns
+from audiotag.cli.models_combine import average, ensemble, summary
 from audiotag.cli.options import echo_json, json_option, option_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import AudiotagError, OptionError
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """Known models: list, facts, weights, complexity."""
+    """Known models: list, facts, weights, complexity; average and ensemble."""
     warn_failed_plugins()
+
+
+for _command in (average, ensemble, summary):
+    models.add_command(_command)
 
 
 @models.command("list")

@@ -141,7 +141,7 @@ def model_option(
         default=[default] if multiple and default is not None else default,
         show_default=default is not None,
         metavar="NAME|FOLDER",
-        help="Model name (see `audiotag models list`), or a run or checkpoint folder"
+        help="Model name (see `audiotag models list`), or a folder: run, checkpoint or ensemble"
         + ("; may be repeated." if multiple else "."),
     )
 

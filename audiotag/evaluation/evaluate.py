@@ -18,6 +18,7 @@ from audiotag.evaluation.threshold_files import read_thresholds
 from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD, TunedThresholds, tune_thresholds
 from audiotag.host import get_host
 from audiotag.inference.combine import EnsembleMode
+from audiotag.inference.ensemble import is_ensemble, keep_ensemble_thresholds
 from audiotag.inference.tagger import Tagger, load
 from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import (
@@ -38,7 +39,7 @@ def evaluate(
     *,
     weights: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
-    ensemble: EnsembleMode = "logits",
+    ensemble: EnsembleMode | None = None,
     labels: str | Path | LabelSet | Sequence[str] | None = None,
     format: str | None = None,
     root: str | Path | None = None,
@@ -66,8 +67,8 @@ def evaluate(
     The clips' classes are matched to the model's by mid. Clips that cannot be read are left out and listed.
 
     Args:
-        model: A registered name, a run or checkpoint folder, a `Model`, a `Tagger`, or several names or folders for
-            an ensemble.
+        model: A registered name, a run, checkpoint or ensemble folder, a `Model`, a `Tagger`, or several names or
+            folders for an ensemble.
         data: Labelled clips: a file or folder that `audiotag.data.reading.read_clips` takes, or a `ClipSet`.
         weights: As for `audiotag.load`.
         options: As for `audiotag.load`.
@@ -152,7 +153,7 @@ def _tagger(
     labels: str | Path | LabelSet | Sequence[str] | None,
     device: str,
     precision: str,
-    ensemble: EnsembleMode,
+    ensemble: EnsembleMode | None,
 ) -> Tagger:
     if isinstance(model, Tagger):
         return model
@@ -186,20 +187,22 @@ def choose_thresholds(thresholds: str | Path | ArrayLike | None, tagger: Tagger)
 
 
 def checkpoint_folder(model: ModelSource) -> Path | None:
-    """The checkpoint of ours that *model* names, or None."""
+    """The checkpoint or ensemble of ours that *model* names, or None."""
     if isinstance(model, Model | Tagger):
         return None
     if not isinstance(model, str | Path):
         return checkpoint_folder(model[0]) if len(model) == 1 else None
+    if is_ensemble(model):
+        return Path(model)
     registered = isinstance(model, str) and model in get_host().backbones
     return None if registered or not Path(model).exists() else find_checkpoint(model)
 
 
 def keep_thresholds(folder: str | Path, tuned: TunedThresholds, data: ClipSet, beta: float = 1.0) -> None:
-    """Write tuned thresholds into a checkpoint of ours; a training that can be resumed from it stays so.
+    """Write tuned thresholds into a checkpoint or ensemble of ours; a training that can be resumed from it stays so.
 
     Args:
-        folder: As `find_checkpoint` takes it.
+        folder: As `find_checkpoint` takes it, or an ensemble's.
         tuned: The thresholds, one for each class of the checkpoint.
         data: What they were tuned on, for the record.
         beta: What F-beta they maximise, for the record.
@@ -207,15 +210,19 @@ def keep_thresholds(folder: str | Path, tuned: TunedThresholds, data: ClipSet, b
     Raises:
         CheckpointError: The checkpoint cannot be read or written.
     """
-    checkpoint = find_checkpoint(folder)
-    model = load_checkpoint(checkpoint)
-    model.thresholds = tuned.thresholds
-    model.metadata["thresholds"] = {
+    about = {
         "tuned_on": data.source,
         "clips": len(data),
         "beta": beta,
-        "classes_without_positives": [model.labels.mids[index] for index in tuned.untuned],
+        "classes_without_positives": [data.labels.mids[index] for index in tuned.untuned],
         "mean_f_score": float(np.nanmean(tuned.f_scores)),
     }
+    if is_ensemble(folder):
+        keep_ensemble_thresholds(folder, tuned.thresholds, about)
+        return
+    checkpoint = find_checkpoint(folder)
+    model = load_checkpoint(checkpoint)
+    model.thresholds = tuned.thresholds
+    model.metadata["thresholds"] = about
     resumable = (checkpoint / TRAINING_FILE).is_file()
     save_checkpoint(checkpoint, model, training_state=load_training_state(checkpoint) if resumable else None)

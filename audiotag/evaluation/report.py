@@ -24,6 +24,8 @@ MAX_CURVES = 24
 MAX_MATRIX = 50
 """Classes of a confusion matrix that is drawn; beyond, the most frequent confusions stand alone."""
 
+FOOTER = "The numbers are in metrics.json and per_class.csv beside this page, and docs/metrics.md defines them."
+
 _MAX_CONFUSIONS = 20
 _CARDS_MULTI = ("mAP", "mAUC", "d_prime_of_mean_auc", "micro_f1", "macro_f1")
 _CARDS_SINGLE = ("accuracy", "top_3_accuracy", "mAP", "mAUC", "macro_f1")
@@ -55,6 +57,7 @@ def render_report(result: Evaluation, *, folds: CrossValidation | None = None) -
         cards=_cards(result, folds),
         notes=_notes(result),
         sections="\n".join(section for section in sections if section),
+        footer=FOOTER,
         version=escape(version("audiotag")),
     )
 
@@ -96,7 +99,7 @@ def _note(what: str, items: Sequence[str]) -> str:
     return f'<details class="note"><summary>{len(items)} {what}</summary><ul>{listed}</ul></details>'
 
 
-def _table(head: Iterable[tuple[str, bool]], rows: Iterable[Iterable[tuple[str, str]]], kind: str = "wide") -> str:
+def table_html(head: Iterable[tuple[str, bool]], rows: Iterable[Iterable[tuple[str, str]]], kind: str = "wide") -> str:
     """A table from column titles (text, whether left-aligned) and cells (HTML, class)."""
     columns = "".join(f'<th scope="col" class="{"text" if left else ""}">{escape(text)}</th>' for text, left in head)
     body = "".join("<tr>" + "".join(f'<td class="{c}">{cell}</td>' for cell, c in row) + "</tr>" for row in rows)
@@ -109,7 +112,7 @@ def _summary_section(result: Evaluation) -> str:
         for name, value in result.summary.items()
     ]
     head = [("Measure", True), ("Value", False), ("What it is", True)]
-    return f"<h2>Summary</h2>{_table(head, rows)}"
+    return f"<h2>Summary</h2>{table_html(head, rows)}"
 
 
 def _folds_section(folds: CrossValidation) -> str:
@@ -124,7 +127,7 @@ def _folds_section(folds: CrossValidation) -> str:
     note = (
         "Each clip is judged by the model that has not learnt from it. Everything below pools the clips of all folds."
     )
-    return f"<h2>Folds</h2><p class='soft'>{note}</p>{_table(head, rows)}"
+    return f"<h2>Folds</h2><p class='soft'>{note}</p>{table_html(head, rows)}"
 
 
 def _classes_section(result: Evaluation) -> str:
@@ -142,7 +145,7 @@ def _classes_section(result: Evaluation) -> str:
     titles = {"average_precision": "AP", "roc_auc": "AUC", "f1": "F1"}
     head = [("Class", True), ("Clips", False), ("Decided", False), ("Average precision", True)]
     head += [(titles.get(name, name.capitalize()), False) for name in numbers]
-    return f"<h2>Classes</h2>{_table(head, rows, 'wide tall')}"
+    return f"<h2>Classes</h2>{table_html(head, rows, 'wide tall')}"
 
 
 def _curves_section(result: Evaluation) -> str:
@@ -193,5 +196,5 @@ def _confusion_section(result: Evaluation) -> str:
             for true, taken, count, share in mistakes
         ]
         head = [("True class", True), ("Taken for", True), ("Clips", False), ("Share of the true class", False)]
-        parts.append(f"<h2>Most frequent confusions</h2>{_table(head, rows)}")
+        parts.append(f"<h2>Most frequent confusions</h2>{table_html(head, rows)}")
     return "".join(parts)

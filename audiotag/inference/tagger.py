@@ -16,6 +16,7 @@ from audiotag.errors import AudioError, AudiotagError, OptionError
 from audiotag.inference.ahead import iterate_ahead
 from audiotag.inference.combine import EnsembleMode, scores_of
 from audiotag.inference.engine import Engine
+from audiotag.inference.ensemble import is_ensemble, read_ensemble, refuse_nesting
 from audiotag.inference.events import detect_events, events_frame
 from audiotag.inference.sound import as_clip
 from audiotag.inference.tags import TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
@@ -41,25 +42,30 @@ def load(
     device: str = "cpu",
     options: Mapping[str, Any] | None = None,
     precision: str = "32",
-    ensemble: EnsembleMode = "logits",
+    ensemble: EnsembleMode | None = None,
     progress: bool = False,
 ) -> Tagger:
     """Load a model, or several as an ensemble, for tagging.
 
     Args:
-        name: A registered model (``"mn10_as"``) or a run or checkpoint folder; several make an ensemble.
+        name: A registered model (``"mn10_as"``), a run or checkpoint folder, or the folder of an ensemble; several
+            models make an ensemble.
         weights: A published file or a checkpoint of ours instead of the registered weights; one for each name.
         labels: The classes, as `audiotag.labels.read_labels` takes them, where the weights do not say.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``.
         options: Settings of the family (``{"width_mult": 0.4}``).
         precision: ``"32"``, ``"bf16-mixed"`` or ``"16-mixed"``.
-        ensemble: How several models' outputs are averaged: ``"logits"`` or ``"probabilities"``.
+        ensemble: How several models' outputs are averaged: ``"logits"`` (the default) or ``"probabilities"``. The
+            folder of an ensemble has its own rule.
         progress: Draw a progress bar while weights are downloaded.
 
     Raises:
         AudiotagError: The model or its weights cannot be had, or they do not fit (see `load_model` and `Tagger`).
     """
     names = [name] if isinstance(name, str | Path) else list(name)
+    if len(names) == 1 and is_ensemble(names[0]):
+        return _load_ensemble(names[0], weights, labels, device, options, precision, ensemble, progress)
+    refuse_nesting(names)
     files: list[Any] = [None] * len(names)
     if weights is not None:
         files = [weights] if isinstance(weights, str | Path) else list(weights)
@@ -71,7 +77,35 @@ def load(
         load_model(one, weights=file, labels=labels, options=options, progress=progress)
         for one, file in zip(names, files, strict=True)
     ]
-    return Tagger(models, device=device, precision=precision, ensemble=ensemble)
+    return Tagger(models, device=device, precision=precision, ensemble=ensemble or "logits")
+
+
+def _load_ensemble(
+    folder: str | Path,
+    weights: object,
+    labels: str | Path | LabelSet | Sequence[str] | None,
+    device: str,
+    options: Mapping[str, Any] | None,
+    precision: str,
+    combine: EnsembleMode | None,
+    progress: bool,
+) -> Tagger:
+    known = read_ensemble(folder, labels)
+    for what, given in (("weights", weights), ("options", options)):
+        if given:
+            raise OptionError(f"{what} are given for an ensemble, whose members have their own", where=folder)
+    if combine not in (None, known.combine):
+        raise OptionError(
+            f"the ensemble averages {known.combine}, and {combine} are asked for",
+            where=folder,
+            fix="Leave it out, or make another ensemble (audiotag models ensemble --combine).",
+        )
+    models = known.load(progress=progress)
+    tagger = Tagger(models, device=device, precision=precision, ensemble=known.combine)
+    tagger.name, tagger.labels = known.name, known.labels
+    if known.thresholds is not None:
+        tagger.thresholds = per_class_thresholds(known.thresholds, len(known.labels))
+    return tagger
 
 
 class Tagger:
@@ -99,7 +133,7 @@ class Tagger:
     Attributes:
         labels: The classes of the scores, in order: those of the first model.
         single_label: Whether scores are a softmax over classes.
-        thresholds: The model's tuned thresholds, float64 (classes,); None where there are none, and for ensembles.
+        thresholds: The tuned thresholds of the model or of the ensemble's folder, float64 (classes,); None for none.
         sample_rate: Hz that recordings are read at: the highest of the members.
         clip_seconds: Length of clip that the (first) network was trained on.
         name: What outputs call it.

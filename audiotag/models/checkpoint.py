@@ -32,6 +32,9 @@ from audiotag.models.published import require_finite
 FORMAT = "audiotag-checkpoint"
 FORMAT_VERSION = 1
 
+ENSEMBLE_FORMAT = "audiotag-ensemble"
+"""What the facts of a folder say that holds several models (`audiotag.inference.ensemble`)."""
+
 WEIGHTS_FILE = "model.safetensors"
 FACTS_FILE = "audiotag.json"
 TRAINING_FILE = "optimizer.pt"
@@ -115,18 +118,18 @@ def _facts(model: Model) -> dict[str, Any]:
             "spec": model.spec.name,
             "family": model.spec.family,
             "plugin": {"distribution": owner.distribution, "version": owner.version},
-            "options": _plain_json(dict(model.options), "options"),
-            "extra_state": _plain_json(model.backbone.extra_state(), "extra_state"),
+            "options": plain_json(dict(model.options), "options"),
+            "extra_state": plain_json(model.backbone.extra_state(), "extra_state"),
         },
         "sample_rate": model.backbone.sample_rate,
         "labels": [{"mid": label.mid, "name": label.name} for label in model.labels],
         "single_label": model.single_label,
         "thresholds": thresholds,
-        "metadata": _plain_json(model.metadata, "metadata"),
+        "metadata": plain_json(model.metadata, "metadata"),
     }
 
 
-def _plain_json(value: Any, place: str) -> Any:
+def plain_json(value: Any, place: str) -> Any:
     """*value* as JSON types; what has no number (NaN, an infinity) becomes null."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -139,9 +142,9 @@ def _plain_json(value: Any, place: str) -> Any:
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): _plain_json(inner, f"{place}.{key}") for key, inner in value.items()}
+        return {str(key): plain_json(inner, f"{place}.{key}") for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain_json(inner, f"{place}.{index}") for index, inner in enumerate(value)]
+        return [plain_json(inner, f"{place}.{index}") for index, inner in enumerate(value)]
     raise CheckpointError(f"{place} is a {type(value).__name__}, which cannot be written as JSON")
 
 
@@ -209,6 +212,12 @@ def _read_facts(folder: Path) -> dict[str, Any]:
             where=path,
             fix="Copy the checkpoint again, or take another.",
         ) from error
+    if isinstance(facts, dict) and facts.get("format") == ENSEMBLE_FORMAT:
+        raise CheckpointError(
+            "the folder holds an ensemble, which tags and is evaluated as one model but is no single network",
+            where=folder,
+            fix="Name one of its members, for example one of the folders in members.",
+        )
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise CheckpointError("the file does not describe a checkpoint of audiotag", where=path)
     found = facts.get("format_version")

@@ -30,6 +30,7 @@ from audiotag.training.interfaces import BatchSampler, Loss
 from audiotag.training.optimisation import freeze_all_but_head, make_optimiser, quicken_batch_norm
 from audiotag.training.preparation import (
     check_same_run,
+    evaluation_clips,
     read_training_clips,
     report_classes,
     require_inputs,
@@ -144,6 +145,7 @@ def run(
         get_host().backbone(request.backbone)  # a misspelt name should be known before the clips are read
     every_clip = read_training_clips(request, reporter)
     train, val = split_clips(request, every_clip, chosen.seed, reporter)
+    evaluation = evaluation_clips(request, train.labels, reporter)
     model, pretrained = starting_model(request, train.labels, chosen.seed, reporter)
     require_inputs(model, train, val)
     change = change_classes(model, train.labels, seed=chosen.seed)
@@ -178,6 +180,7 @@ def run(
         write_atomically(folder / "data.json", json.dumps(record, indent=1).encode())
         if request.repeatable:
             request.save(folder, settings)
+    model.metadata.pop("averaged", None)  # of the weights that the run starts from
     model.metadata["training"] = resolved.to_dict()
     model.metadata["clip_seconds"] = seconds
     sampler_options = sampler_options_for(resolved, every_clip, train)
@@ -185,8 +188,27 @@ def run(
     if resume:
         trainer.resume(folder / "last")
     progress = trainer.fit()
+    if fabric.is_global_zero:
+        _summarise(folder, val, evaluation, resolved, reporter)
     best = progress.history[(progress.best_epoch or len(progress.history)) - 1]
     return FinetuneResult(folder, pd.DataFrame(progress.history), best, change, resolved)
+
+
+def _summarise(
+    folder: Path, val: ClipSet | None, evaluation: ClipSet | None, settings: Settings, reporter: Reporter
+) -> None:
+    wanted = settings.summary
+    if wanted is None:
+        several = settings.average_from or settings.ema_decay or settings.keep_epochs
+        wanted = evaluation is not None or bool(several and val is not None)
+    if not wanted:
+        return
+    if val is None and evaluation is None:
+        raise OptionError("there is nothing to measure the models on", where=folder, fix="Give --val or --eval.")
+    from audiotag.training.summary import summarise, summary_text
+
+    reporter.message(f"The models of the run, kept in {folder / 'summary.html'}:")
+    reporter.message(summary_text(summarise(folder, val=val, evaluation=evaluation, device=settings.device)))
 
 
 def _trainer(
@@ -213,6 +235,8 @@ def _trainer(
         final=settings.final_lr,
         initial=settings.initial_lr,
         ramp_start=settings.ramp_start,
+        step_every=settings.step_every,
+        ramp_length=settings.ramp_length,
     )
     loggers = make_loggers(settings.logger, folder, settings.to_dict()) if fabric.is_global_zero else []
     optimiser = make_optimiser(model.backbone, settings)

@@ -60,6 +60,11 @@ def split_clips(request: Request, clips: ClipSet, seed: int, reporter: Reporter)
     return _hold_out(clips, request.val_fraction, seed, reporter)
 
 
+def evaluation_clips(request: Request, labels: LabelSet, reporter: Reporter) -> ClipSet | None:
+    """The evaluation set, over the classes *labels*; None where there is none."""
+    return None if request.eval is None else _read(request, request.eval, labels, reporter)
+
+
 def _read(request: Request, source: str | Path | ClipSet, labels: LabelSet | None, reporter: Reporter) -> ClipSet:
     if isinstance(source, ClipSet):
         clips = source

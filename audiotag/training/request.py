@@ -42,6 +42,7 @@ class Request:
         teacher: Models by name or folder that the training clips' soft targets come from, averaged.
         teacher_scores: File of a teacher's scores instead (see `audiotag.data.scores`): an ``.npz``, or an ``.npy`` of
             logits in the order of the data's classes with its map of rows.
+        eval: Evaluation set, never looked at in training: the models of the finished run are measured on it.
     """
 
     backbone: str
@@ -60,6 +61,7 @@ class Request:
     frames: int | None = None
     teacher: str | Sequence[str] = ()
     teacher_scores: str | Path | None = None
+    eval: str | Path | ClipSet | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_fraction < 1:
@@ -82,7 +84,17 @@ class Request:
     def save(self, folder: Path, settings: Mapping[str, Any]) -> None:
         """Keep the request, with the *settings* as they were asked for, in a run folder; paths become absolute."""
         plain = {one.name: getattr(self, one.name) for one in fields(self)}
-        for name in ("backbone", "train", "val", "weights", "labels", "previous_labels", "root", "teacher_scores"):
+        for name in (
+            "backbone",
+            "train",
+            "val",
+            "weights",
+            "labels",
+            "previous_labels",
+            "root",
+            "teacher_scores",
+            "eval",
+        ):
             value = plain[name]
             if isinstance(value, str | Path) and Path(value).exists():
                 plain[name] = str(Path(value).resolve())

@@ -12,6 +12,8 @@ from functools import partial
 
 from audiotag.errors import OptionError, suggest
 
+WARMUP_STAIRS = 20
+
 Schedule = Callable[[float], float]
 """Position in the run, counted in epochs (fractions allowed) → factor of the base rate."""
 
@@ -71,6 +73,20 @@ def step_halving(position: float, *, start: float, every: float = 5.0) -> float:
     return float(0.5 ** (1 + math.floor((position - start) / every)))
 
 
+def step_warmup(step: int, steps: int) -> float:
+    """Linear warm-up over the first *steps* steps of a run, in twenty stairs; 1 from then on.
+
+    PSLA (Gong et al. 2021) warms up over 1000 steps and changes the rate every 50. Its first stair has the rate 0.
+
+    Args:
+        step: Steps done before, since the start of the run.
+        steps: Length of the warm-up, 0 for none.
+    """
+    if step >= steps:
+        return 1.0
+    return math.floor(step / steps * WARMUP_STAIRS) / WARMUP_STAIRS
+
+
 def make_schedule(
     name: str,
     *,
@@ -79,6 +95,8 @@ def make_schedule(
     final: float,
     initial: float = 0.0,
     ramp_start: float | None = None,
+    step_every: float = 5.0,
+    ramp_length: float | None = None,
 ) -> Schedule:
     """The schedule called *name* for a run of *epochs*.
 
@@ -91,6 +109,8 @@ def make_schedule(
         initial: Factor at the beginning of the warm-up of ``"cosine"``, in [0, 1].
         ramp_start: Epoch at which ``"linear"`` and ``"step"`` go down; None for the end of the warm-up (linear)
             and for half of the run (step).
+        ramp_length: Epochs that the way down of ``"linear"`` takes; None for the rest of the run.
+        step_every: Epochs between the halvings of ``"step"``, > 0.
 
     Raises:
         OptionError: The name is unknown, the warm-up is as long as the run, or *initial* is no such factor.
@@ -105,9 +125,10 @@ def make_schedule(
         return partial(warmup_cosine, total=float(epochs), warmup=warmup, start=initial, final=final)
     if name == "linear":
         begin = warmup if ramp_start is None else ramp_start
-        return partial(exp_warmup_linear_down, warmup=warmup, ramp_start=begin, ramp_length=epochs - begin, final=final)
+        length = epochs - begin if ramp_length is None else ramp_length
+        return partial(exp_warmup_linear_down, warmup=warmup, ramp_start=begin, ramp_length=length, final=final)
     if name == "step":
-        return partial(step_halving, start=epochs / 2 if ramp_start is None else ramp_start)
+        return partial(step_halving, start=epochs / 2 if ramp_start is None else ramp_start, every=step_every)
     names = ("constant", "cosine", "linear", "step")
     raise OptionError(
         f"there is no schedule {name!r}",

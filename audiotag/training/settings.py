@@ -67,6 +67,16 @@ class Settings:
         logger: ``csv`` alone, or ``tensorboard`` or ``wandb`` beside it.
         distill_weight: Share of a teacher in the loss, in [0, 1]; None: 0.9 with a teacher (EfficientAT's), else 0.
         temperature: What a teacher's logits are divided by (see `SupervisedLoss`).
+        average_from: First epoch (from 1, as in ``log.csv``) whose weights go into the checkpoint ``averaged``; None or
+            0 for no average.
+        average_to: Last such epoch; None for the last of the run.
+        ema_decay: Decay, a step, of a running average of the weights, the checkpoint ``ema``; 0 for none.
+        keep_epochs: Keep the checkpoint of every epoch, as ``epochs/epoch_001``.
+        summary: Measure the models of the finished run on the validation and evaluation sets (see
+            `audiotag.training.summary`); None: where there is an evaluation set, an average, or kept epochs.
+        warmup_steps: Steps of linear warm-up, on top of the schedule, in twenty stairs (see `step_warmup`).
+        step_every: Epochs between the halvings of ``step``.
+        ramp_length: Epochs that the way down of ``linear`` takes; None for the rest of the run.
     """
 
     epochs: int | None = None
@@ -111,6 +121,14 @@ class Settings:
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
     distill_weight: float | None = None
     temperature: float = 1.0
+    average_from: int | None = None
+    average_to: int | None = None
+    ema_decay: float = 0.0
+    keep_epochs: bool = False
+    summary: bool | None = None
+    warmup_steps: int = 0
+    step_every: float = 5.0
+    ramp_length: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))  # TOML gives a list
@@ -122,7 +140,15 @@ class Settings:
         _one_of("metric", self.metric, (None, "mAP", "accuracy"))
         for name in ("epochs", "batch_size", "devices", "early_stopping"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("learning_rate", "head_lr_ratio", "seconds", "clip_grad_norm", "temperature"):
+        for name in (
+            "learning_rate",
+            "head_lr_ratio",
+            "seconds",
+            "clip_grad_norm",
+            "step_every",
+            "ramp_length",
+            "temperature",
+        ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise OptionError(f"{name} is {value}", where="settings", fix="Give a number above 0.")
@@ -136,6 +162,9 @@ class Settings:
             "frequency_mask",
             "time_mask",
             "workers",
+            "average_from",
+            "average_to",
+            "warmup_steps",
         ):
             _at_least(name, getattr(self, name), 0)
         if not 0 <= self.label_smoothing < 1:
@@ -154,6 +183,9 @@ class Settings:
                 where="settings",
                 fix="Give a number above 0, at most 1.",
             )
+
+        if not 0 <= self.ema_decay < 1:
+            raise OptionError(f"ema_decay is {self.ema_decay}", where="settings", fix="Give 0 (none) or more, below 1.")
 
     @property
     def augmentation(self) -> Augmentation:
@@ -208,7 +240,9 @@ class Settings:
             silent: dict[str, Any] = dict.fromkeys(_OF_SOUND, 0)
             settings = replace(settings, **silent)
         if settings.warmup is None:
-            settings = replace(settings, warmup=min(3.0, (settings.epochs or 1) / 10))
+            warmup = 0.0 if settings.warmup_steps else min(3.0, (settings.epochs or 1) / 10)
+            settings = replace(settings, warmup=warmup)
+        settings._check_average()
         if frozen:
             varied = [name for name in ("mixup_alpha", *_OF_SOUND) if getattr(settings, name)]
             if varied:
@@ -218,6 +252,19 @@ class Settings:
                     fix="Leave them out, or train the whole network.",
                 )
         return settings
+
+    def _check_average(self) -> None:
+        """Refuse a range of epochs that the run does not have."""
+        if not self.average_from:
+            return
+        epochs = self.epochs or 1
+        last = self.average_to or epochs
+        if not self.average_from <= last <= epochs:
+            raise OptionError(
+                f"the epochs {self.average_from} to {last} are to be averaged, in a run of {epochs}",
+                where="settings",
+                fix="Change average_from and average_to; average_from 0 averages nothing.",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain types, without those that are None."""

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, cast
@@ -26,12 +26,14 @@ from torch import Tensor, nn
 from audiotag.errors import TrainingError
 from audiotag.models.backbone import Backbone
 from audiotag.models.checkpoint import load_training_state, save_checkpoint
+from audiotag.models.epochs import epoch_folder
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, scoped_torch_rng
+from audiotag.training.averaging import Averages
 from audiotag.training.data import Draw, cut_batches
 from audiotag.training.interfaces import BatchSampler
 from audiotag.training.reporting import CsvLog, EpochLogger, Reporter
-from audiotag.training.schedules import Schedule
+from audiotag.training.schedules import Schedule, step_warmup
 from audiotag.training.settings import Settings
 from audiotag.training.supervision import Supervision
 
@@ -134,6 +136,7 @@ class Trainer:
         self.reporter = reporter
         self.loggers = loggers
         self.progress = Progress()
+        self.averages = Averages(settings, model.backbone)
         self.log = CsvLog(folder / "log.csv")
         self._saved_at = time.monotonic()
         self._signal: int | None = None
@@ -153,6 +156,7 @@ class Trainer:
         self.progress = Progress(**state["progress"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.averages.load_state_dict(state.get("averages", {}))
 
     def fit(self) -> Progress:
         """Train to the last epoch.
@@ -176,6 +180,7 @@ class Trainer:
                         )
                         break
                 self._save("last", resume=True)
+                self._finish_averages()
             finally:
                 self.reporter.finish()
                 for logger in self.loggers:
@@ -200,8 +205,9 @@ class Trainer:
         self.source.train_mode()
         with closing(self.source.train_batches(batches[progress.step :])) as ahead:
             for batch in ahead:
-                rate = self._set_rates(epoch + (progress.step + 0.5) / len(batches))
+                rate = self._set_rates(epoch, progress.step, len(batches))
                 loss = self._one_step(batch, epoch, progress.step)
+                self.averages.after_step()
                 count = len(batch["index"])
                 progress.loss_sum += loss * count
                 progress.clips += count
@@ -209,7 +215,7 @@ class Trainer:
                 self.reporter.step(epoch, progress.step, progress.loss_sum / progress.clips, rate)
                 if self._asked_to_stop():
                     self._stop()
-        rate = self._set_rates(epoch + (len(batches) - 0.5) / len(batches))
+        rate = self._set_rates(epoch, len(batches) - 1, len(batches))
         row: dict[str, Any] = {
             "epoch": epoch + 1,
             "train_loss": self._mean_over_processes(progress.loss_sum / max(progress.clips, 1)),
@@ -219,7 +225,10 @@ class Trainer:
         row["seconds"] = round(time.monotonic() - started, 3)
         progress.epoch, progress.step, progress.loss_sum, progress.clips = epoch + 1, 0, 0.0, 0
         progress.history.append(row)
+        self.averages.after_epoch(progress.epoch)
         self._keep_best(row)
+        if settings.keep_epochs:
+            self._save(str(epoch_folder("", progress.epoch)))
         if self.fabric.is_global_zero:
             self.log.write(progress.history)
             for logger in self.loggers:
@@ -230,8 +239,9 @@ class Trainer:
         if self._asked_to_stop() and progress.epoch < epochs:
             self._stop()
 
-    def _set_rates(self, position: float) -> float:
-        factor = self.schedule(position)
+    def _set_rates(self, epoch: int, step: int, steps: int) -> float:
+        factor = self.schedule(epoch + (step + 0.5) / steps)
+        factor *= step_warmup(epoch * steps + step, self.settings.warmup_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
         return float(self.optimiser.param_groups[0]["lr"])
@@ -296,11 +306,29 @@ class Trainer:
                     "progress": asdict(self.progress),
                     "optimiser": self.optimiser.state_dict(),
                     "precision": self.fabric.strategy.precision.state_dict(),
+                    "averages": self.averages.state_dict(),
                 }
             save_checkpoint(self.folder / name, self.model, training_state=state)
         self.fabric.barrier()
         if resume:
             self._saved_at = time.monotonic()
+
+    def _finish_averages(self) -> None:
+        """Validate each average of the weights, and keep it as a checkpoint."""
+        results = self.averages.results()
+        live = {key: value.detach().clone() for key, value in self.backbone.state_dict().items()}
+        for name, (weights, over) in results.items():
+            self.backbone.load_state_dict(weights)
+            metrics = {f"val_{key}": value for key, value in self.source.validate().items()}
+            if self.fabric.is_global_zero:
+                metadata = {**self.model.metadata, "metrics": metrics, "averaged": over}
+                save_checkpoint(self.folder / name, replace(self.model, metadata=metadata))
+            shown = "".join(f", {key.removeprefix('val_')} {value:.4f}" for key, value in metrics.items())
+            self.reporter.message(f"Averaged weights are kept as {name}{shown}.")
+        self.backbone.load_state_dict(live)
+        if self.settings.average_from and "averaged" not in results:
+            self.reporter.message(f"There is no average: the run ended before epoch {self.settings.average_from}.")
+        self.fabric.barrier()
 
     def _asked_to_stop(self) -> bool:
         if self.fabric.world_size == 1:

@@ -244,8 +244,8 @@ def test_the_head_ratio_survives_the_schedule(tones, tmp_path, monkeypatch):
     seen = []
     original = Trainer._set_rates
 
-    def spy(trainer, position):
-        rate = original(trainer, position)
+    def spy(trainer, *position):
+        rate = original(trainer, *position)
         seen.append({round(group["lr"] / group["base_lr"], 12) for group in trainer.optimiser.param_groups})
         rates = {group["base_lr"] for group in trainer.optimiser.param_groups}
         assert max(rates) == pytest.approx(50 * min(rates))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiotag.errors import OptionError
-from audiotag.training.schedules import exp_warmup_linear_down, make_schedule, step_halving, warmup_cosine
+from audiotag.training.schedules import exp_warmup_linear_down, make_schedule, step_halving, step_warmup, warmup_cosine
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +79,22 @@ def test_a_warmup_begins_at_the_initial_factor():
     assert make_schedule("cosine", epochs=10, warmup=2, final=0.05, initial=0.3)(0) == pytest.approx(0.3)
     with pytest.raises(OptionError, match="base rate"):
         make_schedule("cosine", epochs=10, warmup=2, final=0.05, initial=1.5)
+
+
+def test_the_warmup_over_steps_equals_psla():
+    """Golden note: in the first 1000 steps, every 50 steps the rate becomes step / 1000 of the base."""
+    for step in range(1100):
+        assert step_warmup(step, 1000) == pytest.approx(min(step // 50 * 50 / 1000, 1.0))
+    assert step_warmup(0, 0) == 1.0
+
+
+def test_the_way_down_can_end_before_the_run(recipes):
+    golden = recipes["exp_warmup_linear_down"]
+    schedule = make_schedule("linear", epochs=200, warmup=8, final=0.01, ramp_start=80, ramp_length=95)
+    for epoch, expected in zip(golden["epochs"], golden["values"], strict=True):
+        assert schedule(epoch) == pytest.approx(expected, rel=1e-9)
+
+
+def test_halvings_can_be_further_apart():
+    schedule = make_schedule("step", epochs=30, warmup=0, final=0, ramp_start=10, step_every=8)
+    assert [schedule(epoch) for epoch in (9, 10, 17, 18, 26)] == [1, 0.5, 0.5, 0.25, 0.125]

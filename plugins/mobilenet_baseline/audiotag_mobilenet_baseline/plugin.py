@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from audiotag.plugin import BackboneSpec, Weights, hookimpl
+from audiotag.plugin import BackboneSpec, RecipeSpec, Weights, hookimpl
 from audiotag_mobilenet_baseline.table import embedding_size
 
 _ADDRESS = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
@@ -239,4 +239,28 @@ def register_backbones() -> list[BackboneSpec]:
         _family("dymn", "MobileNet with dynamic convolutions, activations and attention, in any width"),
         *(_audioset(*row) for row in _AUDIOSET if row[0].startswith("dymn")),
         *(_imagenet(*row) for row in _IMAGENET if row[0].startswith("dymn")),
+    ]
+
+
+_RECIPES: tuple[tuple[str, str], ...] = (
+    ("efficientat-audioset", "MobileNets on AudioSet, from ImageNet weights"),
+    ("efficientat-esc50", "Fine-tuning on ESC-50, one class a clip"),
+    ("efficientat-fsd50k", "Fine-tuning on FSD50K"),
+    ("efficientat-dcase20", "Fine-tuning on the scenes of DCASE 2020, one class a clip"),
+    ("efficientat-openmic", "Fine-tuning on OpenMIC"),
+)
+"""Name, which is the file's too · what it is for."""
+
+
+@hookimpl
+def register_recipes() -> list[RecipeSpec]:
+    """The authors' settings."""
+    return [
+        RecipeSpec(
+            name=name,
+            path=f"audiotag_mobilenet_baseline:recipes/{name}.toml",
+            summary=summary,
+            citation=_CITATIONS["mn"],
+        )
+        for name, summary in _RECIPES
     ]

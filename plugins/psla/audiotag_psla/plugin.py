@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from audiotag.plugin import BackboneSpec, Weights, hookimpl
+from audiotag.plugin import BackboneSpec, RecipeSpec, Weights, hookimpl
 
 CITATION = (
     "Gong, Chung, Glass, PSLA: Improving Audio Tagging with Pretraining, Sampling, Labeling, and Aggregation, "
@@ -143,4 +143,21 @@ def register_backbones() -> list[BackboneSpec]:
         *(_audioset(*row) for row in _AUDIOSET),
         *(_fsd50k(*row) for row in _FSD50K),
         *(_imagenet(*row) for row in _IMAGENET),
+    ]
+
+
+_RECIPES: tuple[tuple[str, str], ...] = (
+    ("psla-audioset-balanced", "PSLA on the balanced set of AudioSet, epochs 41-60 averaged"),
+    ("psla-audioset-full", "PSLA on the full set of AudioSet, epochs 16-30 averaged"),
+    ("psla-fsd50k", "PSLA on FSD50K, epochs 21-40 averaged"),
+)
+"""Name, which is the file's too · what it is for."""
+
+
+@hookimpl
+def register_recipes() -> list[RecipeSpec]:
+    """The authors' settings."""
+    return [
+        RecipeSpec(name=name, path=f"audiotag_psla:recipes/{name}.toml", summary=summary, citation=CITATION)
+        for name, summary in _RECIPES
     ]

@@ -1,0 +1,271 @@
+"""Several models as one: a folder that is loaded wherever a model's name or folder is taken for tagging.
+
+    audiotag.json   format, rule, members, classes, thresholds
+    members/        copies of the checkpoints among the members
+
+A member is a copy, a registered model by its name, or a checkpoint elsewhere by its absolute path; the folder can be
+moved, and with copies or names only, to another machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.errors import CheckpointError, LabelError, OptionError
+from audiotag.files import write_atomically
+from audiotag.folders import atomic_folder, current_folder
+from audiotag.host import get_host
+from audiotag.inference.combine import EnsembleMode, check_ensemble
+from audiotag.labels import Label, LabelSet, read_labels
+from audiotag.models.checkpoint import ENSEMBLE_FORMAT, FACTS_FILE, find_checkpoint, plain_json, save_checkpoint
+from audiotag.models.loading import Labels, load_model
+from audiotag.models.model import Model
+
+FORMAT_VERSION = 1
+MEMBERS = "members"
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """What the folder says; see the module.
+
+    Attributes:
+        folder: Where it is.
+        name: What outputs call it.
+        combine: ``"logits"`` or ``"probabilities"``: what is averaged.
+        members: Names of registered models and folders of checkpoints, in order.
+        labels: The classes, in the order of the scores.
+        single_label: Whether scores are a softmax over classes.
+        thresholds: Tuned thresholds, float64 (classes,), or None.
+        metadata: More about it, such as what the thresholds were tuned on.
+    """
+
+    folder: Path
+    name: str
+    combine: EnsembleMode
+    members: tuple[str, ...]
+    labels: LabelSet
+    single_label: bool
+    thresholds: NDArray[np.float64] | None
+    metadata: Mapping[str, Any]
+
+    def load(self, *, progress: bool = False) -> list[Model]:
+        """The members' networks.
+
+        Args:
+            progress: Draw a progress bar while weights are downloaded.
+
+        Raises:
+            CheckpointError: A member is gone, damaged, or has other classes than when the ensemble was made.
+            WeightsError: The weights of a registered model cannot be had.
+        """
+        models = [load_model(member, progress=progress) for member in self.members]
+        changed = [model.name for model in models if set(model.labels.mids) != set(self.labels.mids)]
+        if models[0].labels.mids != self.labels.mids or changed:
+            raise CheckpointError(
+                f"the classes of {changed[0] if changed else models[0].name} are not those that the ensemble had",
+                where=self.folder,
+                fix="Make the ensemble again (audiotag models ensemble).",
+            )
+        return models
+
+
+def is_ensemble(source: object) -> bool:
+    """Whether *source* is the folder of an ensemble (or a file in one). Registered names go first, as for models."""
+    if not isinstance(source, str | Path):
+        return False
+    if isinstance(source, str) and source in get_host().backbones:
+        return False
+    path = Path(source)
+    path = path.parent if path.name == FACTS_FILE else path
+    facts = current_folder(path) / FACTS_FILE
+    try:
+        content = json.loads(facts.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # whoever loads it as a checkpoint says what is wrong
+    return isinstance(content, dict) and content.get("format") == ENSEMBLE_FORMAT
+
+
+def save_ensemble(
+    members: Sequence[str | Path],
+    output: str | Path,
+    *,
+    combine: EnsembleMode = "logits",
+    copy: bool = True,
+    progress: bool = False,
+) -> Ensemble:
+    """Write an ensemble.
+
+    Args:
+        members: Two or more: registered models, checkpoint folders, run folders (their ``best``). They have the same
+            classes in any order, matched by mid; families and sample rates may differ.
+        output: The new folder; it must not exist yet.
+        combine: Average ``"logits"`` (EfficientAT) or ``"probabilities"`` (PSLA).
+        copy: Copy the checkpoints into the folder; otherwise it refers to where they are now.
+        progress: Draw a progress bar while weights are downloaded.
+
+    Raises:
+        OptionError: There are fewer than two members, one is an ensemble itself, *combine* is unknown, or *output*
+            exists.
+        LabelError: The members do not have the same classes.
+        AudiotagError: A member cannot be loaded.
+    """
+    output = Path(output)
+    if len(members) < 2:
+        raise OptionError(f"an ensemble of {len(members)} is none", fix="Name two models or more.")
+    if combine not in get_args(EnsembleMode):
+        raise OptionError(f"there is no way to combine called {combine!r}", fix="Use logits or probabilities.")
+    if output.exists():
+        raise OptionError("the output exists already", where=output, fix="Name a folder that does not exist yet.")
+    refuse_nesting(members)
+    first: Model | None = None
+    entries: list[dict[str, str]] = []
+    with atomic_folder(output) as partial:
+        for number, member in enumerate(members, start=1):
+            model = load_model(member, progress=progress)
+            first = first or model
+            check_ensemble([first, model], combine)
+            entries.append(_entry(member, model, number, partial, copy))
+        assert first is not None
+        ensemble = Ensemble(output, output.name, combine, (), first.labels, first.single_label, None, {})
+        (partial / FACTS_FILE).write_text(_facts(ensemble, entries), encoding="utf-8")
+    return read_ensemble(output)
+
+
+def refuse_nesting(members: Sequence[object]) -> None:
+    """Refuse an ensemble as one of several models: nobody could tell how much its members count.
+
+    Raises:
+        OptionError: There is one.
+    """
+    for member in members:
+        if is_ensemble(member):
+            raise OptionError(
+                "an ensemble cannot be a member of another",
+                where=str(member),
+                fix="Name its members instead, each once.",
+            )
+
+
+def _entry(member: str | Path, model: Model, number: int, partial: Path, copy: bool) -> dict[str, str]:
+    if isinstance(member, str) and member in get_host().backbones:
+        return {"model": member}
+    folder = find_checkpoint(member)
+    if not copy:
+        return {"path": str(folder.resolve())}
+    inside = f"{MEMBERS}/{number:02d}"
+    save_checkpoint(partial / inside, model)
+    return {"folder": inside, "from": str(member)}
+
+
+def _facts(ensemble: Ensemble, entries: Sequence[Mapping[str, str]]) -> str:
+    thresholds = None if ensemble.thresholds is None else [float(value) for value in ensemble.thresholds]
+    content = {
+        "format": ENSEMBLE_FORMAT,
+        "format_version": FORMAT_VERSION,
+        "audiotag": version("audiotag"),
+        "name": ensemble.name,
+        "combine": ensemble.combine,
+        "members": list(entries),
+        "labels": [{"mid": label.mid, "name": label.name} for label in ensemble.labels],
+        "single_label": ensemble.single_label,
+        "thresholds": thresholds,
+        "metadata": plain_json(ensemble.metadata, "metadata"),
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_ensemble(folder: str | Path, labels: Labels | None = None) -> Ensemble:
+    """What the folder of an ensemble says, without loading its members.
+
+    Args:
+        folder: Where it is.
+        labels: The classes, for other display names; they must be its own, in its order.
+
+    Raises:
+        CheckpointError: The file is damaged, or of a version that this audiotag cannot read.
+        LabelError: *labels* are other classes.
+    """
+    folder = Path(folder)
+    folder = folder.parent if folder.name == FACTS_FILE else folder
+    content = _content(folder)
+    try:
+        members = tuple(_member(entry, folder) for entry in content["members"])
+        own = LabelSet([Label(label["mid"], label["name"]) for label in content["labels"]], str(folder))
+        thresholds = content["thresholds"]
+        ensemble = Ensemble(
+            folder=folder,
+            name=content["name"],
+            combine=content["combine"],
+            members=members,
+            labels=own,
+            single_label=content["single_label"],
+            thresholds=None if thresholds is None else np.asarray(thresholds, dtype=np.float64),
+            metadata=content["metadata"],
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise CheckpointError(
+            f"{FACTS_FILE} lacks an entry or has one of another kind ({error})",
+            where=folder,
+            fix="Make the ensemble again (audiotag models ensemble).",
+        ) from error
+    if labels is None:
+        return ensemble
+    chosen = read_labels(labels)
+    if chosen.mids != own.mids:
+        raise LabelError(
+            f"{chosen.source} has other classes than the ensemble, or another order of them",
+            where=folder,
+            fix="Leave the labels out: the ensemble knows its own classes.",
+        )
+    return replace(ensemble, labels=chosen)
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    path = current_folder(folder) / FACTS_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"the file cannot be read ({error})", where=path, fix="Copy the folder again.") from error
+    if not isinstance(content, dict) or content.get("format") != ENSEMBLE_FORMAT:
+        raise CheckpointError("the file does not describe an ensemble", where=path)
+    if content.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"the ensemble has format version {content.get('format_version')!r}, and this audiotag reads version "
+            f"{FORMAT_VERSION}",
+            where=path,
+            fix="Upgrade audiotag (pip install --upgrade audiotag).",
+        )
+    return content
+
+
+def _member(entry: Mapping[str, str], folder: Path) -> str:
+    if "model" in entry:
+        return entry["model"]
+    return str(Path(entry["path"]) if "path" in entry else (current_folder(folder) / entry["folder"]).absolute())
+
+
+def keep_ensemble_thresholds(folder: str | Path, thresholds: NDArray[np.float64], about: Mapping[str, Any]) -> None:
+    """Write tuned thresholds into an ensemble.
+
+    Args:
+        folder: The ensemble.
+        thresholds: float (classes,).
+        about: What they were tuned on, for the record.
+
+    Raises:
+        CheckpointError: The folder holds no ensemble.
+    """
+    ensemble = read_ensemble(folder)
+    content = _content(ensemble.folder)
+    changed = replace(ensemble, thresholds=thresholds, metadata={**ensemble.metadata, "thresholds": dict(about)})
+    text = _facts(changed, content["members"])
+    write_atomically(current_folder(ensemble.folder) / FACTS_FILE, text.encode())

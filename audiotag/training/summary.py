@@ -1,0 +1,241 @@
+"""How the models of a finished run compare: best single, last, averaged, running average, ensembles of its epochs.
+
+Each is loaded and measured as `audiotag.evaluate` does, so the numbers are what users get. An ensemble averages the
+kept epochs one by one, so that one network at a time is in memory; its numbers are those of `audiotag.load` on the
+folder that ``audiotag models ensemble RUN --epochs all`` writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audiotag.data.clips import ClipSet
+from audiotag.errors import OptionError, TrainingError
+from audiotag.evaluation.definitions import meaning, shown, title
+from audiotag.evaluation.evaluation import evaluate_scores
+from audiotag.evaluation.report import table_html
+from audiotag.evaluation.scoring import DataRequest, probabilities
+from audiotag.files import write_atomically
+from audiotag.inference.combine import EnsembleMode, combine_logits
+from audiotag.inference.tagger import Tagger, load
+from audiotag.models.checkpoint import FACTS_FILE, read_facts
+from audiotag.models.epochs import kept_epochs
+from audiotag.training.preparation import evaluation_clips, read_training_clips, split_clips
+from audiotag.training.reporting import Reporter
+from audiotag.training.request import Request
+from audiotag.training.settings import Settings, read_toml
+
+SINGLE = ("best", "last", "averaged", "ema")
+METRICS = ("accuracy", "mAP", "mAUC", "d_prime_of_mean_auc")
+_RULES: tuple[EnsembleMode, ...] = ("logits", "probabilities")
+
+
+def summarise_run(
+    run: str | Path,
+    *,
+    val: str | Path | ClipSet | None = None,
+    evaluation: str | Path | ClipSet | None = None,
+    device: str = "cpu",
+    precision: str = "32",
+    batch_size: int = 16,
+    workers: int = 2,
+) -> pd.DataFrame:
+    """`summarise` a run from its folder alone, on the validation and evaluation sets that it keeps.
+
+    Args:
+        run: The run folder.
+        val: Another validation set.
+        evaluation: Another evaluation set.
+        device: As for `audiotag.load`, as for the three that follow.
+        precision: Numbers to compute with.
+        batch_size: Clips at a time.
+        workers: Threads that read.
+
+    Raises:
+        TrainingError: The folder holds no run, or its data has changed.
+        OptionError: There is neither a validation nor an evaluation set.
+    """
+    run = Path(run)
+    tagger = load(run / "last")
+    request, _ = Request.load(run)
+    quiet = Reporter()
+
+    def read(source: str | Path | ClipSet) -> ClipSet:
+        wanted = DataRequest(request.format, None, request.root, request.unknown_labels, frames=request.frames)
+        return wanted.read(source, tagger.labels, single_label_model=tagger.single_label)
+
+    if val is not None:
+        val_clips: ClipSet | None = read(val)
+    else:
+        seed = Settings.from_dict(read_toml(run / "settings.toml")).seed
+        _, val_clips = split_clips(request, read_training_clips(request, quiet), seed, quiet)
+        known = json.loads((run / "data.json").read_text())["val"]
+        if val_clips is not None and [clip.id for clip in val_clips] != known:
+            raise TrainingError("the run's validation set has changed", where=run, fix="Give --val.")
+    eval_clips = evaluation_clips(request, tagger.labels, quiet) if evaluation is None else read(evaluation)
+    return summarise(
+        run,
+        val=val_clips,
+        evaluation=eval_clips,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        workers=workers,
+    )
+
+
+def summarise(
+    run: str | Path,
+    *,
+    val: ClipSet | None,
+    evaluation: ClipSet | None,
+    device: str = "cpu",
+    precision: str = "32",
+    batch_size: int = 16,
+    workers: int = 2,
+) -> pd.DataFrame:
+    """Measure the models of a run, and write ``summary.csv`` and ``summary.html`` into its folder.
+
+    Args:
+        run: The run folder.
+        val: Validation set over the run's classes, or None.
+        evaluation: Evaluation set over the run's classes, or None.
+        device: As for `audiotag.load`.
+        precision: As for `audiotag.load`.
+        batch_size: Clips at a time.
+        workers: Threads that read.
+
+    Returns:
+        One row a model that there is: ``model`` (best, last, averaged, ema, ensemble_logits,
+        ensemble_probabilities), ``epochs`` (what it is made of), then ``val_…`` and ``eval_…``: ``clips``, ``accuracy``
+        (single-label data), ``mAP``, ``mAUC``, ``d_prime_of_mean_auc``.
+
+    Raises:
+        OptionError: There is neither set.
+        AudiotagError: A model cannot be loaded, or no clip can be read.
+    """
+    run = Path(run)
+    sets = {name: clips for name, clips in (("val", val), ("eval", evaluation)) if clips is not None}
+    if not sets:
+        raise OptionError("there is nothing to measure the models on", where=run, fix="Give --val or --eval.")
+
+    def logits_of(folder: Path) -> dict[str, tuple[NDArray[np.float32], Tagger]]:
+        tagger = load(folder, device=device, precision=precision)
+        return {
+            name: (tagger.score_clips(clips, batch_size=batch_size, workers=workers)[0], tagger)
+            for name, clips in sets.items()
+        }
+
+    rows: list[dict[str, Any]] = []
+    for name in SINGLE:
+        if (run / name / FACTS_FILE).is_file():
+            scored = logits_of(run / name)
+            row: dict[str, Any] = {"model": name, "epochs": _epochs(run / name)}
+            for part, (logits, tagger) in scored.items():
+                row |= _measure(part, sets[part], logits, tagger)
+            rows.append(row)
+    epochs = kept_epochs(run)
+    if len(epochs) > 1:
+        members = [logits_of(folder) for folder in epochs.values()]
+        for rule in _RULES:
+            row = {"model": f"ensemble_{rule}", "epochs": f"{min(epochs)}-{max(epochs)}"}
+            for part, (_, tagger) in members[0].items():
+                combined = combine_logits([member[part][0] for member in members], rule, tagger.single_label)
+                row |= _measure(part, sets[part], combined, tagger)
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    write_atomically(run / "summary.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    write_atomically(run / "summary.html", render_summary(run.name, table, sets).encode())
+    return table
+
+
+def _epochs(folder: Path) -> str:
+    metadata = read_facts(folder)["metadata"]
+    over = metadata.get("averaged", {})
+    if "first_epoch" in over:
+        return f"{over['first_epoch']}-{over['last_epoch']}"
+    return f"{over['steps']} steps" if "steps" in over else str(metadata.get("metrics", {}).get("epoch", ""))
+
+
+def _measure(part: str, clips: ClipSet, logits: NDArray[np.float32], tagger: Tagger) -> dict[str, float | int]:
+    heard = ~np.isnan(logits).any(axis=1)  # rows of clips that could not be read
+    known = clips.known()
+    result = evaluate_scores(
+        clips.targets()[heard] > 0,
+        probabilities(logits[heard], tagger.single_label),
+        tagger.labels,
+        single_label=clips.single_label,
+        known=None if known is None else known[heard],
+        data=clips.source,
+    )
+    return {f"{part}_{name}": result.summary[name] for name in ("clips", *METRICS) if name in result.summary}
+
+
+def _columns(table: pd.DataFrame) -> list[str]:
+    return [name for name in table.columns if name not in ("model", "epochs") and not name.endswith("_clips")]
+
+
+def _head(column: str) -> str:
+    part, _, metric = column.partition("_")
+    return f"{title(metric)}, {'validation' if part == 'val' else 'evaluation'}"
+
+
+def summary_text(table: pd.DataFrame) -> str:
+    """The table as lines of text."""
+    columns = _columns(table)
+    lines = [["model", "epochs", *(_head(name) for name in columns)]]
+    for row in table.to_dict(orient="records"):
+        lines.append([row["model"], row["epochs"], *(shown(float(row[name])) for name in columns)])
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def render_summary(name: str, table: pd.DataFrame, sets: Mapping[str, ClipSet]) -> str:
+    """The page as text, in the dress of the evaluation's report.
+
+    Args:
+        name: The run's name.
+        table: What `summarise` gives.
+        sets: The sets that were measured on.
+    """
+    columns = _columns(table)
+    best = {column: table[column].max() for column in columns}
+    rows: list[Sequence[tuple[str, str]]] = []
+    for row in table.to_dict(orient="records"):
+        cells = [(escape(str(row["model"]).replace("_", ", ")), "text"), (escape(str(row["epochs"])), "text")]
+        for column in columns:
+            text = shown(float(row[column]))
+            cells.append((f"<b>{text}</b>" if row[column] == best[column] else text, ""))
+        rows.append(cells)
+    head = [("Model", True), ("Epochs", True), *((_head(column), False) for column in columns)]
+    metrics = dict.fromkeys(column.partition("_")[2] for column in columns)
+    defined = "".join(f"<li>{escape(title(metric))}: {escape(meaning(metric))}</li>" for metric in metrics)
+    listed = "; ".join(f"{table[f'{part}_clips'].iloc[0]} clips of {clips.source}" for part, clips in sets.items())
+    page = Template(files("audiotag.evaluation").joinpath("report_page.html").read_text(encoding="utf-8"))
+    return page.substitute(
+        title=escape(f"{name} – models of the run"),
+        eyebrow="Fine-tuning · closing summary",
+        model=escape(name),
+        data=escape(listed),
+        cards="",
+        notes="",
+        sections=(
+            f"<h2>Models</h2>{table_html(head, rows)}<p class='soft'>The best epoch was chosen on the validation set, "
+            f"which flatters it there; the evaluation set was not looked at.</p><ul class='soft'>{defined}</ul>"
+        ),
+        footer="The numbers are in summary.csv beside this page.",
+        version=escape(version("audiotag")),
+    )
