@@ -8,10 +8,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from audiotag.errors import CheckpointError, OptionError, WeightsError
-from audiotag.host import get_host
+from audiotag.errors import CheckpointError, OptionError, UnknownNameError, WeightsError
+from audiotag.host import get_host, reset_host
 from audiotag.labels import LabelSet
-from audiotag.models import timm_backbone
+from audiotag.models import timm_backbone, timm_names
 from audiotag.models.checkpoint import load_checkpoint, save_checkpoint
 from audiotag.models.create import create_backbone
 from audiotag.models.heads import change_classes
@@ -79,6 +79,47 @@ def test_names_stand_for_architectures():
     for spec in tagged:
         known = timm.list_pretrained(f"{spec.options['architecture']}.*")
         assert spec.name.removeprefix("timm.") in known
+
+
+def test_every_architecture_has_a_name_and_every_tag_too():
+    spec = get_host().backbone("timm.regnety_002")
+    assert (spec.family, spec.weights, spec.options) == ("timm", None, {"architecture": "regnety_002"})
+    tagged = get_host().backbone("timm.regnety_002.pycls_in1k")
+    assert tagged.options == spec.options
+    assert tagged.weights.urls == ("timm:regnety_002.pycls_in1k",)
+    assert tagged.weights.licence == "mit"
+    listed = get_host().backbone("timm.resnet18.a1_in1k")
+    found = timm_names.resolve("timm.resnet18.a1_in1k")
+    assert found.weights.urls == listed.weights.urls
+    assert found.weights.filename == listed.weights.filename
+    with pytest.raises(UnknownNameError, match=r"no architecture 'regnety_02'.*'timm\.regnety_002'"):
+        get_host().backbone("timm.regnety_02")
+    with pytest.raises(UnknownNameError, match=r"under the tag 'mine'.*timm\.regnety_002\.pycls_in1k"):
+        get_host().backbone("timm.regnety_002.mine")
+
+
+def test_a_checkpoint_of_an_unlisted_architecture_comes_back(tmp_path):
+    name = f"timm.{SMALL}"
+    backbone = create_backbone(name, 2).eval()
+    spec = get_host().backbone(name)
+    labels = LabelSet.from_names(["a", "b"])
+    save_checkpoint(tmp_path / "model", Model(backbone, spec, dict(spec.options), labels, "test"))
+    reset_host()
+    again = load_checkpoint(tmp_path / "model")
+    assert again.spec.name == name
+    with torch.inference_mode():
+        assert torch.equal(again.backbone.eval()(noise(1.0)), backbone(noise(1.0)))
+
+
+def test_an_accelerated_copy_differs_by_rounding_alone():
+    """Fresh weights of Inception V3 are so large that its maps reach 1e10: only a relative difference says anything."""
+    backbone = make("inception_v3")
+    waveform = noise(1.0, batch=1)
+    with torch.inference_mode():
+        features = backbone.forward_features(waveform)
+        found = backbone.accelerated().forward_features(waveform)
+    assert features.abs().max() > 1e6
+    torch.testing.assert_close(found, features, rtol=1e-3, atol=1e-4 * float(features.abs().max()))
 
 
 def test_the_seed_decides_the_parameters():
