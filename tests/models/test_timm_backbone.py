@@ -22,8 +22,15 @@ from audiotag.seeding import torch_generator
 from audiotag.training.finetune import finetune
 
 SMALL = "mobilenetv3_small_050"
-# A map with channels first, one with channels last and a fixed size, tokens with one before them; another stride.
-ARCHITECTURES = {SMALL: 3.125, "swin_tiny_patch4_window7_224": 3.125, "vit_tiny_patch16_224": 6.25}
+# A map with channels first, one with channels last and a fixed size, tokens with one before them, tokens that come
+# without a word on their grid, with one before them and without; other strides.
+ARCHITECTURES = {
+    SMALL: 3.125,
+    "swin_tiny_patch4_window7_224": 3.125,
+    "vit_tiny_patch16_224": 6.25,
+    "xcit_nano_12_p16_224": 6.25,
+    "levit_128s": 1.5625,
+}
 
 
 def noise(seconds, batch=2):
@@ -228,7 +235,7 @@ def test_it_can_be_finetuned(tmp_path):
     "options",
     [
         {"architecture": "efficientnet_b00"},
-        {"architecture": "levit_128"},
+        {"architecture": "nest_tiny"},
         {"clip_seconds": 0},
         {"drop_path": 1.0},
         {"n_mels": 2},
