@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -240,3 +241,19 @@ def test_two_processes_may_download_at_once(store, server):
     assert [process.returncode for process in both] == [0, 0]
     assert (store.root / "net.pt").read_bytes() == CONTENT
     assert names(store) == ["net.pt", "net.pt.sha256.json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it takes locks that Windows has not")
+def test_what_a_killed_download_left_is_removed_by_the_next(store, server):
+    program = (
+        "import os, signal; from audiotag.models import store; from audiotag.plugin import Weights\n"
+        "def transfer(url, destination, *others):\n"
+        "    destination.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "store._transfer = transfer\n"
+        f"store.WeightsStore({str(store.root)!r}).fetch(Weights(urls=('a:b',), filename='big.pt'), name='big')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
+    (left,) = names(store)
+    assert left.startswith(".big.pt.")
+    store.fetch(weights(f"{server.url}/good.pt", sha256=SHA256), name="net")
+    assert names(store) == ["net.pt"]
