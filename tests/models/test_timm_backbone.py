@@ -1,9 +1,7 @@
 """Image models of timm over a log-mel spectrogram."""
 
 import numpy as np
-import pandas as pd
 import pytest
-import soundfile
 import timm
 import torch
 from safetensors.torch import save_file
@@ -207,18 +205,10 @@ def test_classes_change_and_checkpoints_come_back(tmp_path):
         assert torch.equal(again(noise(1.0)), after)
 
 
-def test_it_can_be_finetuned(tmp_path):
-    rows = []
-    generator = np.random.default_rng(0)
-    for number in range(8):
-        time = np.arange(16_000) / 32_000
-        wave = 0.5 * np.sin(2 * np.pi * (200, 4000)[number % 2] * time) + 0.01 * generator.standard_normal(len(time))
-        soundfile.write(tmp_path / f"{number}.wav", wave, 32_000)
-        rows.append({"path": f"{number}.wav", "labels": ("low", "high")[number % 2]})
-    pd.DataFrame(rows).to_csv(tmp_path / "clips.csv", index=False)
+def test_it_can_be_finetuned(low_and_high, tmp_path):
     result = finetune(
         "timm",
-        tmp_path / "clips.csv",
+        low_and_high,
         output=tmp_path / "run",
         options={"architecture": SMALL},
         val_fraction=0.25,

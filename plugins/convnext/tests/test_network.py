@@ -94,10 +94,10 @@ def test_a_checkpoint_of_ours_gives_the_network_back(backbone, tmp_path):
         assert torch.equal(again(noise()), backbone(noise()))
 
 
-def test_one_epoch_of_finetuning(tones, tmp_path):
+def test_one_epoch_of_finetuning(low_and_high, tmp_path):
     result = finetune(
         "convnext_tiny",
-        tones,
+        low_and_high,
         output=tmp_path / "run",
         options={**OPTIONS, "drop_path": 0.1},
         val_fraction=0.25,
