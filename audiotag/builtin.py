@@ -6,61 +6,14 @@ All of it is registered through the hooks that every plugin uses.
 from __future__ import annotations
 
 from audiotag.data.sets.descriptors import PUBLISHED
-from audiotag.plugin import BackboneSpec, DatasetSpec, LossSpec, SamplingPolicySpec, Weights, hookimpl
-
-# Architecture of timm · tag of its ImageNet weights. Every other one is `timm` with the option architecture=NAME.
-_TIMM: tuple[tuple[str, str], ...] = (
-    ("efficientnet_b0", "ra_in1k"),
-    ("mobilenetv3_large_100", "ra_in1k"),
-    ("resnet18", "a1_in1k"),
-    ("resnet50", "a1_in1k"),
-    ("convnext_tiny", "fb_in1k"),
-    ("vit_tiny_patch16_224", "augreg_in21k_ft_in1k"),
-)
-
-
-def _timm(name: str, summary: str, architecture: str | None = None, weights: Weights | None = None) -> BackboneSpec:
-    return BackboneSpec(
-        name=name,
-        factory="audiotag.models.timm_backbone:TimmBackbone",
-        summary=summary,
-        family="timm",
-        sample_rate=32_000,
-        clip_seconds=10.0,
-        min_seconds=1.0,
-        max_seconds=30.0,
-        options={} if architecture is None else {"architecture": architecture},
-        weights=weights,
-        licence="Apache-2.0",
-        citation="Wightman, PyTorch Image Models, 2019 (doi:10.5281/zenodo.4414861)",
-    )
-
-
-def _timm_weights(architecture: str, tag: str) -> Weights:
-    return Weights(
-        urls=(f"timm:{architecture}.{tag}",),
-        filename=f"{architecture}.{tag}.safetensors",
-        licence="see the model's card at timm",
-        fetcher="audiotag.models.timm_backbone:fetch_weights",
-    )
+from audiotag.models.timm_names import timm_backbones
+from audiotag.plugin import BackboneSpec, DatasetSpec, LossSpec, SamplingPolicySpec, hookimpl
 
 
 @hookimpl
 def register_backbones() -> list[BackboneSpec]:
     """Image models of timm over a log-mel spectrogram: fresh, and started from ImageNet."""
-    specs = [_timm("timm", "Any image model of timm over a log-mel spectrogram: --option architecture=NAME")]
-    for architecture, tag in _TIMM:
-        name = f"timm.{architecture}"
-        specs.append(_timm(name, "Image model of timm, fresh", architecture))
-        specs.append(
-            _timm(
-                f"{name}.{tag}",
-                "Image model of timm from ImageNet; the head starts anew",
-                architecture,
-                _timm_weights(architecture, tag),
-            )
-        )
-    return specs
+    return timm_backbones()
 
 
 @hookimpl

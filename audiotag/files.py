@@ -1,13 +1,24 @@
-"""Writing files so that a reader never sees half of one, and telling contents apart."""
+"""Writing files so that a reader never sees half of one, and telling contents apart.
+
+A file is written under a hidden name beside its place (``.NAME.….part``) and renamed. Its writer holds a lock on it
+meanwhile, which the system takes back when the process dies, however it dies; so `remove_abandoned` can tell what a
+killed writer has left from what somebody is still writing.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+_ENDING = ".part"
 
 
 @contextmanager
@@ -18,20 +29,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    # mkstemp gives 0600; the file should be as readable as any other that the user makes.
-    mask = os.umask(0)
-    os.umask(mask)
-    temporary.chmod(0o666 & ~mask)
+    handle, temporary = _begin(path)
     try:
         yield temporary
+        # Temporary files are for their owner alone; this one should be as readable as any other that the user makes.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
@@ -55,3 +66,51 @@ def content_digest(content: bytes) -> str:
 
 def _digest() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=16)
+
+
+def remove_abandoned(folder: str | Path) -> list[Path]:
+    """Remove the temporary files in *folder* whose writers are dead, and say which they were.
+
+    A file is left where nobody can tell (Windows, a file system without locks) or where it cannot be removed: it does
+    no harm but for the room that it takes.
+    """
+    removed = []
+    for leftover in sorted(Path(folder).glob(f".*{_ENDING}")):
+        try:
+            handle = os.open(leftover, os.O_RDONLY)
+        except OSError:
+            continue  # its writer has just finished, or it is somebody else's
+        try:
+            if _lock(handle, wait=False):
+                leftover.unlink(missing_ok=True)
+                removed.append(leftover)
+        except OSError:
+            continue
+        finally:
+            os.close(handle)
+    return removed
+
+
+def _begin(path: Path) -> tuple[int | None, Path]:
+    """A new temporary file beside *path*, and the handle whose lock tells others that its writer lives."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent)
+        temporary = Path(name)
+        if sys.platform == "win32":  # an open file cannot be renamed there
+            os.close(handle)
+            return None, temporary
+        _lock(handle, wait=True)
+        if temporary.exists():  # else it was taken for abandoned before it could be locked
+            return handle, temporary
+        os.close(handle)
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Lock the open file *handle*; False where another process has it (and *wait* is not), or locks do not exist."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

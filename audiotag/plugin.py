@@ -170,6 +170,9 @@ class BackboneSpec(_Spec):
         licence: Licence of the code the network was described in.
         citation: Paper, with its year and arXiv number or DOI.
         figures: Published results, name → value (``{"AudioSet mAP": 0.471}``).
+        resolver: For a family with more members than can be listed: ``"package.module:callable"`` that is called as
+            ``resolver("FAMILY.REST")`` for such a name that nobody registers. It returns the descriptor of that name,
+            or raises `audiotag.errors.UnknownNameError`.
     """
 
     family: str
@@ -187,9 +190,15 @@ class BackboneSpec(_Spec):
     licence: str = "unknown"
     citation: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
+    resolver: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require(
+            self.resolver is None or bool(_FACTORY.fullmatch(self.resolver)),
+            self,
+            f"resolver {self.resolver!r} is not of the form 'package.module:callable'",
+        )
         _require(1000 <= self.sample_rate <= 384_000, self, f"sample_rate {self.sample_rate} Hz is out of range")
         _require(0 < self.min_seconds <= self.clip_seconds, self, "min_seconds must lie between 0 and clip_seconds")
         _require(

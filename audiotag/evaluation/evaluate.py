@@ -194,7 +194,7 @@ def checkpoint_folder(model: ModelSource) -> Path | None:
         return checkpoint_folder(model[0]) if len(model) == 1 else None
     if is_ensemble(model):
         return Path(model)
-    registered = isinstance(model, str) and model in get_host().backbones
+    registered = isinstance(model, str) and get_host().knows_backbone(model)
     return None if registered or not Path(model).exists() else find_checkpoint(model)
 
 

@@ -43,6 +43,7 @@ class Host:
     def __init__(self) -> None:
         self.plugins: list[PluginRecord] = []
         self._owners: dict[str, dict[str, list[tuple[PluginRecord, Any]]]] = {kind: {} for kind, _ in HOOKS.values()}
+        self._resolved: dict[str, tuple[PluginRecord, BackboneSpec]] = {}
         for record, entry in discover():
             self.plugins.append(record)
             for kind, specs in load(record, entry).items():
@@ -102,14 +103,26 @@ class Host:
         return self._specs("recipes")
 
     def backbone(self, name: str) -> BackboneSpec:
-        """The backbone called *name*.
+        """The backbone called *name*; a name that nobody registers is put to the resolver of the family before its dot.
 
         Raises:
-            UnknownNameError: Nobody registers it; the message has close matches and what to install.
+            UnknownNameError: Nobody knows it; the message has close matches and what to install.
             NameTakenError: Two distributions register it.
+            PluginError: The family's resolver is broken.
         """
-        found: BackboneSpec = self._get("backbones", name)
+        found: BackboneSpec = self._resolved_backbone(name) or self._get("backbones", name)
         return found
+
+    def knows_backbone(self, name: str) -> bool:
+        """Whether *name* is that of a backbone, registered or resolved by its family.
+
+        Raises:
+            PluginError: The family's resolver is broken.
+        """
+        try:
+            return name in self.backbones or self._resolved_backbone(name) is not None
+        except UnknownNameError:
+            return False
 
     def dataset(self, name: str) -> DatasetSpec:
         """The dataset format called *name*; raises as `backbone` does."""
@@ -138,6 +151,8 @@ class Host:
             for record, candidate in registered:
                 if same(candidate, spec):
                     return record
+        if isinstance(spec, BackboneSpec) and spec.name in self._resolved:
+            return self._resolved[spec.name][0]
         raise UnknownNameError(f"no plugin registered {spec.name!r}")
 
     def _get(self, kind: str, name: str) -> Any:
@@ -147,6 +162,24 @@ class Host:
         if len(owners) > 1:
             raise self._taken(kind, name)
         return owners[0][1]
+
+    def _resolved_backbone(self, name: str) -> BackboneSpec | None:
+        """What the resolver of its family makes of *name*; None for a registered name and without a resolver."""
+        if name in self._resolved:
+            return self._resolved[name][1]
+        family = self.backbones.get(name.partition(".")[0])
+        if name in self._owners["backbones"] or "." not in name or family is None or family.resolver is None:
+            return None
+        owner = self.owner(family)
+        spec = self._import(family.resolver, family.name, owner)(name)
+        if not isinstance(spec, BackboneSpec) or (spec.name, spec.family) != (name, family.name):
+            raise PluginError(
+                f"the resolver {family.resolver!r} returned {spec!r:.80} for {name!r}",
+                where=owner.label,
+                fix=f"It has to return a BackboneSpec of that name and of the family {family.name!r}.",
+            )
+        self._resolved[name] = (owner, spec)
+        return spec
 
     def _unknown(self, kind: str, name: str) -> UnknownNameError:
         advice = [close] if (close := suggest(name, self._owners[kind])) else []
@@ -172,21 +205,22 @@ class Host:
         Raises:
             PluginError: The module cannot be imported or has no such callable.
         """
-        module_name, _, attribute = spec.factory.partition(":")
-        owner = self.owner(spec)
+        return self._import(spec.factory, spec.name, self.owner(spec))
+
+    def _import(self, factory: str, name: str, owner: PluginRecord) -> Callable[..., Any]:
+        module_name, _, attribute = factory.partition(":")
         try:
             found: Any = import_module(module_name)
             for part in attribute.split("."):
                 found = getattr(found, part)
         except (Exception, SystemExit) as error:  # a plugin may do anything while it is imported
             raise PluginError(
-                f"the implementation {spec.factory!r} of {spec.name!r} cannot be imported: "
-                f"{type(error).__name__}: {error}",
+                f"the implementation {factory!r} of {name!r} cannot be imported: {type(error).__name__}: {error}",
                 where=owner.label,
                 fix=f"Reinstall it (pip install --force-reinstall {owner.distribution}) or report it to its authors.",
             ) from error
         if not callable(found):
-            raise PluginError(f"{spec.factory!r} of {spec.name!r} is not callable", where=owner.label)
+            raise PluginError(f"{factory!r} of {name!r} is not callable", where=owner.label)
         return found  # type: ignore[no-any-return]
 
     def failures(self) -> Iterator[PluginRecord]:

@@ -189,6 +189,28 @@ class Member:
             done = end
         return np.concatenate(parts), np.concatenate(times).astype(np.float64)
 
+    def feature_map(
+        self, waveform: NDArray[np.float32], picture: NDArray[np.float32] | None, sample_rate: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """The family's feature map of one waveform (samples,), and the seconds of the middles of its frames.
+
+        Raises:
+            OptionError: The waveform is too long for one pass.
+        """
+        pieces = self.pieces(waveform, sample_rate)
+        if len(pieces) > 1:
+            raise OptionError(
+                f"{waveform.size / sample_rate:.2f} s are more than the network takes in one pass "
+                f"({self.longest_seconds:g} s), and maps of several are not joined",
+                where=self.model.name,
+                fix="Give shorter pieces, or take kind='frame'.",
+            )
+        inputs = self._inputs(pieces, None if picture is None else [picture], [0])
+        with torch.inference_mode(), self._autocast():
+            features = self._features(inputs)
+            count = self.network.frames(features).shape[1]
+        return features[0].float().cpu().numpy(), (np.arange(count) + 0.5) / float(self.network.frame_rate)
+
     def _inputs(
         self,
         pieces: Sequence[NDArray[np.float32] | None],

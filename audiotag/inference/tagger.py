@@ -192,7 +192,7 @@ class Tagger:
         self,
         waveform: ArrayLike | torch.Tensor,
         sample_rate: int,
-        kind: Literal["clip", "frame"] = "clip",
+        kind: Literal["clip", "frame", "map"] = "clip",
         *,
         video: ArrayLike | torch.Tensor | None = None,
     ) -> Any:
@@ -201,16 +201,18 @@ class Tagger:
         Args:
             waveform: float (samples,) or (batch, samples).
             sample_rate: Its rate in Hz.
-            kind: ``"clip"`` for one vector of each waveform, ``"frame"`` for one of each frame.
+            kind: ``"clip"`` for one vector of each waveform, ``"frame"`` for one of each frame, ``"map"`` for the
+                network's last feature map as it is, before frequencies are averaged.
             video: Pictures, for models that see.
 
         Returns:
             float32 (batch, dim) for clips; for frames the pair float32 (batch, frames, dim), float64 (frames,): the
-            second in the middle of each frame.
+            second in the middle of each frame; for maps the pair float32 (batch, …) in the family's own order of axes,
+            and the seconds of its frames, with those that lie in the network's own padding of short sound.
 
         Raises:
             AudioError: As `logits` raises.
-            OptionError: *kind* is unknown, or the tagger is an ensemble.
+            OptionError: *kind* is unknown, the tagger is an ensemble, or a map is wanted of more than one pass.
         """
         member = self._engine.only_member()
         waveforms, pictures = self._check_input(waveform, sample_rate, video)
@@ -218,10 +220,11 @@ class Tagger:
             embeddings = self._engine.score(waveforms, pictures, sample_rate, self.default_batch_size, embed=True)[1]
             assert embeddings is not None
             return embeddings
-        if kind != "frame":
-            raise OptionError(f"there is no kind of embedding called {kind!r}", fix="Use 'clip' or 'frame'.")
+        if kind not in ("frame", "map"):
+            raise OptionError(f"there is no kind of embedding called {kind!r}", fix="Use 'clip', 'frame' or 'map'.")
+        compute = member.frames if kind == "frame" else member.feature_map
         parts = [
-            member.frames(one, None if pictures is None else pictures[index], sample_rate)
+            compute(one, None if pictures is None else pictures[index], sample_rate)
             for index, one in enumerate(waveforms)
         ]
         return np.stack([frames for frames, _ in parts]), parts[0][1]

@@ -91,7 +91,7 @@ def load_model(
 def _folder(name: str | Path) -> Path | None:
     """The checkpoint that *name* means when it is a path; registered names go first."""
     path = Path(name)
-    if isinstance(name, str) and not _looks_like_path(name) and name in get_host().backbones:
+    if isinstance(name, str) and not _looks_like_path(name) and get_host().knows_backbone(name):
         return None
     if path.exists():
         return find_checkpoint(path)

@@ -1,4 +1,4 @@
-"""Whether options of a network have the types that its factory states."""
+"""Checks of a network's options: by the types that its factory states, and one by one in its constructor."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from audiotag.errors import OptionError, suggest
 
 _NAMES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", type(None): "none"}
 
@@ -56,3 +58,26 @@ def _description(hint: Any) -> str:
     if origin is not None and arguments:
         return f"a list of {_description(arguments[0]).removeprefix('a ')}s"
     return _NAMES.get(hint, str(hint))
+
+
+def require(condition: bool, option: str, value: object, fix: str) -> None:
+    """Refuse the *value* of an *option* unless *condition*.
+
+    Raises:
+        OptionError: With *fix* as the way out.
+    """
+    if not condition:
+        raise OptionError(f"the value {value!r} cannot work", where=option, fix=fix)
+
+
+def require_choice(option: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse a *value* of an *option* that is not among *choices*.
+
+    Raises:
+        OptionError: With close matches and all choices.
+    """
+    if value not in choices:
+        advice = suggest(str(value), choices) or ""
+        raise OptionError(
+            f"there is no {value!r}", where=option, fix=f"{advice} Choose from: {', '.join(choices)}.".strip()
+        )

@@ -2,7 +2,8 @@
 
 Files lie in one flat folder under the names their publishers gave them. A file whose SHA-256 the registry
 does not know gets a record (``NAME.sha256.json``) when it is first seen, and must agree with it ever after.
-A download becomes visible only when it is complete and checked, so two processes may fetch at once.
+A download becomes visible only when it is complete and checked, so two processes may fetch at once; what a killed one
+has left is removed by the next.
 
 `audiotag models list` asks this module which files are there, so what only a download needs is imported there.
 """
@@ -155,8 +156,9 @@ class WeightsStore:
 
     def _download(self, weights: Weights, name: str, progress: bool) -> Path:
         path = self.path(weights)
-        from audiotag.files import atomic_path
+        from audiotag.files import atomic_path, remove_abandoned
 
+        remove_abandoned(self.root)
         failures: list[str] = []
         for url in weights.urls:
             try:

@@ -36,7 +36,7 @@ class TimmBackbone(Backbone):
     (batch, height, width, channels) or (batch, tokens, channels). The clip embedding is timm's pooling of it, frame
     embeddings are its mean over frequency, and the head is a linear layer. Parameters are random; weights of timm are
     loaded like other published files: a stem for three colours is summed over them, positions of a ViT are fitted to
-    the spectrogram, the classifier is left out.
+    the spectrogram, the classifier is left out. Architectures that take nothing but squares (NesT, MViT) are refused.
 
     Args:
         num_classes: Size of the head.
@@ -123,12 +123,22 @@ class TimmBackbone(Backbone):
         """Size of the clip embedding, and number of frames of a spectrogram as wide as the architecture is tried on."""
         training = self.network.training
         self.network.eval()
-        features = self.forward_spectrogram(torch.zeros(1, self.front_end.bands, self.fixed_frames or _TRIAL_FRAMES))
+        width = self.fixed_frames or _TRIAL_FRAMES
+        features = self.forward_spectrogram(torch.zeros(1, self.front_end.bands, width))
+        if features.ndim == 3:
+            # Bands are always as many, so that the rows of tokens are too, however long the sound.
+            self._token_rows = _rows(features.shape[1] - self._prefix_tokens, width / self.front_end.bands)
         embedding, frames = self.pool(features), self.frames(features)
         self.network.train(training)
         if embedding.ndim != 2 or frames.ndim != 3:
             raise ValueError(f"it gives embeddings of {embedding.ndim} axes")
         return embedding.shape[1], frames.shape[1]
+
+    @property
+    def _prefix_tokens(self) -> int:
+        """Tokens of no place (the class token) before those of the picture."""
+        prefix: int = getattr(self.network, "num_prefix_tokens", int(hasattr(self.network, "cls_token")))
+        return prefix
 
     @property
     def frame_rate(self) -> float:
@@ -153,9 +163,8 @@ class TimmBackbone(Backbone):
     def frames(self, features: Tensor) -> Tensor:
         """Frame embeddings (batch, frames, channels): the mean over frequency."""
         if features.ndim == 3:
-            tokens = features[:, getattr(self.network, "num_prefix_tokens", 0) :]
-            rows, columns = self.network.patch_embed.grid_size
-            return tokens.reshape(len(tokens), int(rows), int(columns), -1).mean(1)
+            tokens = features[:, self._prefix_tokens :]
+            return tokens.reshape(len(tokens), self._token_rows, -1, tokens.shape[2]).mean(1)
         if getattr(self.network, "output_fmt", "NCHW") == "NHWC":
             return features.mean(1)
         return features.mean(2).transpose(1, 2)
@@ -207,13 +216,23 @@ class TimmBackbone(Backbone):
         """A copy whose convolutions take the channels-last layout.
 
         Batch norms are not folded: those of timm may carry an activation, and which convolution they follow is known
-        to each architecture's own code only.
+        to each architecture's own code only. The numbers differ by rounding, and where the maps are large (those of a
+        fresh Inception V3 reach 1e10) so are the differences.
         """
         fast = copy.deepcopy(self).eval().requires_grad_(False)
         for module in fast.network.modules():
             if isinstance(module, nn.Conv2d):
                 module.to(memory_format=torch.channels_last)
         return fast
+
+
+def _rows(tokens: int, aspect: float) -> int:
+    """Rows of a grid of *tokens* over a picture *aspect* times as wide as high."""
+    fits = {rows: abs(math.log(tokens / rows**2 / aspect)) for rows in range(1, tokens + 1) if tokens % rows == 0}
+    rows = min(fits, key=lambda rows: fits[rows], default=0)
+    if rows == 0 or fits[rows] > math.log(1.5):
+        raise ValueError(f"its {tokens} tokens are no grid over the picture")
+    return rows
 
 
 def fetch_weights(url: str, path: str | Path) -> None:

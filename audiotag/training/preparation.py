@@ -107,7 +107,7 @@ def starting_model(request: Request, labels: LabelSet, seed: int, reporter: Repo
     """The model to start from, and whether its backbone is trained; tells what was taken of published weights."""
     host = get_host()
     name = request.backbone
-    if request.weights is None and name in host.backbones and host.backbones[name].weights is None:
+    if request.weights is None and host.knows_backbone(name) and host.backbone(name).weights is None:
         spec = host.backbone(name)
         if request.previous_labels is not None:
             raise OptionError(

@@ -232,6 +232,75 @@ def test_a_descriptor_outlives_a_reload(install_plugin):
     assert get_host().owner(kept).distribution == "audiotag-good"
 
 
+OPEN_FAMILY = """
+from audiotag.errors import UnknownNameError
+from audiotag.plugin import BackboneSpec, hookimpl
+
+def spec(name, **more):
+    return BackboneSpec(
+        name=name, factory="math:sqrt", family="open", sample_rate=8000, clip_seconds=1.0, min_seconds=0.1, **more
+    )
+
+def resolve(name):
+    rest = name.removeprefix("open.")
+    if rest == "none":
+        raise UnknownNameError(f"there is no {rest!r} in the open family")
+    return spec("listed" if rest == "misnamed" else name, options={"width": len(rest)})
+
+@hookimpl
+def register_backbones():
+    return [spec("open", resolver=RESOLVER), spec("open.listed"), spec("open.taken")]
+"""
+
+
+@pytest.fixture
+def open_family(install_plugin):
+    """A family with a resolver, installed as ``audiotag-open``."""
+    install_plugin("audiotag-open", OPEN_FAMILY.replace("RESOLVER", "__name__ + ':resolve'"))
+
+
+def test_a_family_may_resolve_names_that_nobody_registers(open_family):
+    host = get_host()
+    spec = host.backbone("open.wide")
+    assert spec.options == {"width": 4}
+    assert host.backbone("open.wide") is spec
+    assert host.owner(spec).distribution == "audiotag-open"
+    assert host.resolve(spec)(9.0) == 3.0
+    assert host.knows_backbone("open.wide")
+    assert "open.wide" not in host.backbones
+    assert host.backbone("open.listed").options == {}
+
+
+def test_a_resolver_may_refuse_a_name(open_family):
+    with pytest.raises(UnknownNameError, match="no 'none' in the open family"):
+        get_host().backbone("open.none")
+    assert not get_host().knows_backbone("open.none")
+    assert not get_host().knows_backbone("openly.none")
+
+
+def test_a_resolver_does_not_take_a_name_that_two_claim(open_family, install_plugin):
+    install_plugin("audiotag-rival", OPEN_FAMILY.replace('spec("open", resolver=RESOLVER), spec("open.listed"), ', ""))
+    with pytest.raises(NameTakenError, match=r"audiotag-open.*audiotag-rival"):
+        get_host().backbone("open.taken")
+
+
+def test_a_broken_resolver_names_its_distribution(open_family):
+    with pytest.raises(PluginError, match=r"audiotag-open 1\.0: .*'open.misnamed'.*BackboneSpec of that name"):
+        get_host().backbone("open.misnamed")
+
+
+def test_a_resolver_that_cannot_be_imported_names_its_distribution(install_plugin):
+    install_plugin("audiotag-open", OPEN_FAMILY.replace("RESOLVER", "'no_such_module:f'"))
+    with pytest.raises(PluginError, match=r"audiotag-open 1\.0: .*cannot be imported: ModuleNotFoundError"):
+        get_host().backbone("open.wide")
+
+
+def test_a_resolver_is_named_as_a_factory_is(install_plugin):
+    install_plugin("audiotag-open", OPEN_FAMILY.replace("RESOLVER", "'resolve'"))
+    (problem,) = (one.problems[0] for one in get_host().plugins if one.distribution == "audiotag-open")
+    assert "resolver 'resolve' is not of the form" in problem
+
+
 def test_the_host_is_made_once(install_plugin):
     install_plugin(
         "audiotag-counting",

@@ -117,6 +117,18 @@ def test_embeddings_of_clips_and_frames(model: MakeModel, sound: Sound) -> None:
         tagger.embed(waveform, RATE, "word")  # type: ignore[arg-type]
 
 
+def test_maps_are_the_networks_own(model: MakeModel, sound: Sound) -> None:
+    tagger = Tagger(model())
+    waveform = np.stack([sound(3.0, (0, 1.0, 2.0)), sound(3.0, (2, 0.0, 3.0))])
+    maps, times = tagger.embed(waveform, RATE, "map")
+    frames, moments = tagger.embed(waveform, RATE, "frame")
+    np.testing.assert_array_equal(maps, frames.transpose(0, 2, 1))
+    np.testing.assert_array_equal(times, moments)
+    assert tagger.embed(sound(0.2), RATE, "map")[0].shape == (1, 3, 20)  # repeated up to the least length
+    with pytest.raises(OptionError, match=r"4\.05 s are more .* one pass \(4 s\)"):
+        tagger.embed(sound(4.05), RATE, "map")
+
+
 @pytest.mark.parametrize("seconds", [0.01, 0.26, 0.7, 4.0, 4.05, 7.3])
 def test_frames_tell_each_moment_once(model: MakeModel, sound: Sound, seconds: float) -> None:
     frames, times = Tagger(model()).embed(sound(seconds, (0, 0.0, seconds)), RATE, "frame")

@@ -8,7 +8,7 @@ import pytest
 
 from audiotag.errors import OptionError
 from audiotag.models.create import create_backbone
-from audiotag.models.options import wrongly_typed
+from audiotag.models.options import require, require_choice, wrongly_typed
 
 
 class Factory:
@@ -63,3 +63,14 @@ def test_a_wrong_option_of_a_network_is_an_error_of_ours(tiny: Any) -> None:
         create_backbone("tiny", 3, width="abc")
     with pytest.raises(OptionError, match=r"'num_classes' is 2\.5"):
         create_backbone("tiny", 2.5)  # type: ignore[arg-type]
+
+
+def test_values_are_refused_with_the_way_out() -> None:
+    require(True, "width", 1, "Give 1.")
+    require_choice("mode", "fast", ("fast", "slow"))
+    with pytest.raises(OptionError, match=r"width: the value 3 cannot work\. Give 1\."):
+        require(False, "width", 3, "Give 1.")
+    with pytest.raises(
+        OptionError, match=r"mode: there is no 'slwo'\. Did you mean 'slow'\? Choose from: fast, slow\."
+    ):
+        require_choice("mode", "slwo", ("fast", "slow"))

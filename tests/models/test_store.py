@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -263,3 +264,19 @@ def test_a_file_that_a_package_ships_is_used_where_it_lies(tmp_path, monkeypatch
 def test_a_shipped_file_states_its_hash_and_no_other_address(urls):
     with pytest.raises(PluginError, match="sha256"):
         Weights(urls=urls, filename="net.pt", sha256=SHA256 if len(urls) > 1 else None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it takes locks that Windows has not")
+def test_what_a_killed_download_left_is_removed_by_the_next(store, server):
+    program = (
+        "import os, signal; from audiotag.models import store; from audiotag.plugin import Weights\n"
+        "def transfer(url, destination, *others):\n"
+        "    destination.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "store._transfer = transfer\n"
+        f"store.WeightsStore({str(store.root)!r}).fetch(Weights(urls=('a:b',), filename='big.pt'), name='big')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
+    (left,) = names(store)
+    assert left.startswith(".big.pt.")
+    store.fetch(weights(f"{server.url}/good.pt", sha256=SHA256), name="net")
+    assert names(store) == ["net.pt"]

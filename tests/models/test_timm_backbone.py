@@ -1,17 +1,15 @@
 """Image models of timm over a log-mel spectrogram."""
 
 import numpy as np
-import pandas as pd
 import pytest
-import soundfile
 import timm
 import torch
 from safetensors.torch import save_file
 
-from audiotag.errors import CheckpointError, OptionError, WeightsError
-from audiotag.host import get_host
+from audiotag.errors import CheckpointError, OptionError, UnknownNameError, WeightsError
+from audiotag.host import get_host, reset_host
 from audiotag.labels import LabelSet
-from audiotag.models import timm_backbone
+from audiotag.models import timm_backbone, timm_names
 from audiotag.models.checkpoint import load_checkpoint, save_checkpoint
 from audiotag.models.create import create_backbone
 from audiotag.models.heads import change_classes
@@ -22,8 +20,15 @@ from audiotag.seeding import torch_generator
 from audiotag.training.finetune import finetune
 
 SMALL = "mobilenetv3_small_050"
-# A map with channels first, one with channels last and a fixed size, tokens with one before them; another stride.
-ARCHITECTURES = {SMALL: 3.125, "swin_tiny_patch4_window7_224": 3.125, "vit_tiny_patch16_224": 6.25}
+# A map with channels first, one with channels last and a fixed size, tokens with one before them, tokens that come
+# without a word on their grid, with one before them and without; other strides.
+ARCHITECTURES = {
+    SMALL: 3.125,
+    "swin_tiny_patch4_window7_224": 3.125,
+    "vit_tiny_patch16_224": 6.25,
+    "xcit_nano_12_p16_224": 6.25,
+    "levit_128s": 1.5625,
+}
 
 
 def noise(seconds, batch=2):
@@ -79,6 +84,47 @@ def test_names_stand_for_architectures():
     for spec in tagged:
         known = timm.list_pretrained(f"{spec.options['architecture']}.*")
         assert spec.name.removeprefix("timm.") in known
+
+
+def test_every_architecture_has_a_name_and_every_tag_too():
+    spec = get_host().backbone("timm.regnety_002")
+    assert (spec.family, spec.weights, spec.options) == ("timm", None, {"architecture": "regnety_002"})
+    tagged = get_host().backbone("timm.regnety_002.pycls_in1k")
+    assert tagged.options == spec.options
+    assert tagged.weights.urls == ("timm:regnety_002.pycls_in1k",)
+    assert tagged.weights.licence == "mit"
+    listed = get_host().backbone("timm.resnet18.a1_in1k")
+    found = timm_names.resolve("timm.resnet18.a1_in1k")
+    assert found.weights.urls == listed.weights.urls
+    assert found.weights.filename == listed.weights.filename
+    with pytest.raises(UnknownNameError, match=r"no architecture 'regnety_02'.*'timm\.regnety_002'"):
+        get_host().backbone("timm.regnety_02")
+    with pytest.raises(UnknownNameError, match=r"under the tag 'mine'.*timm\.regnety_002\.pycls_in1k"):
+        get_host().backbone("timm.regnety_002.mine")
+
+
+def test_a_checkpoint_of_an_unlisted_architecture_comes_back(tmp_path):
+    name = f"timm.{SMALL}"
+    backbone = create_backbone(name, 2).eval()
+    spec = get_host().backbone(name)
+    labels = LabelSet.from_names(["a", "b"])
+    save_checkpoint(tmp_path / "model", Model(backbone, spec, dict(spec.options), labels, "test"))
+    reset_host()
+    again = load_checkpoint(tmp_path / "model")
+    assert again.spec.name == name
+    with torch.inference_mode():
+        assert torch.equal(again.backbone.eval()(noise(1.0)), backbone(noise(1.0)))
+
+
+def test_an_accelerated_copy_differs_by_rounding_alone():
+    """Fresh weights of Inception V3 are so large that its maps reach 1e10: only a relative difference says anything."""
+    backbone = make("inception_v3")
+    waveform = noise(1.0, batch=1)
+    with torch.inference_mode():
+        features = backbone.forward_features(waveform)
+        found = backbone.accelerated().forward_features(waveform)
+    assert features.abs().max() > 1e6
+    torch.testing.assert_close(found, features, rtol=1e-3, atol=1e-4 * float(features.abs().max()))
 
 
 def test_the_seed_decides_the_parameters():
@@ -159,18 +205,10 @@ def test_classes_change_and_checkpoints_come_back(tmp_path):
         assert torch.equal(again(noise(1.0)), after)
 
 
-def test_it_can_be_finetuned(tmp_path):
-    rows = []
-    generator = np.random.default_rng(0)
-    for number in range(8):
-        time = np.arange(16_000) / 32_000
-        wave = 0.5 * np.sin(2 * np.pi * (200, 4000)[number % 2] * time) + 0.01 * generator.standard_normal(len(time))
-        soundfile.write(tmp_path / f"{number}.wav", wave, 32_000)
-        rows.append({"path": f"{number}.wav", "labels": ("low", "high")[number % 2]})
-    pd.DataFrame(rows).to_csv(tmp_path / "clips.csv", index=False)
+def test_it_can_be_finetuned(low_and_high, tmp_path):
     result = finetune(
         "timm",
-        tmp_path / "clips.csv",
+        low_and_high,
         output=tmp_path / "run",
         options={"architecture": SMALL},
         val_fraction=0.25,
@@ -187,7 +225,7 @@ def test_it_can_be_finetuned(tmp_path):
     "options",
     [
         {"architecture": "efficientnet_b00"},
-        {"architecture": "levit_128"},
+        {"architecture": "nest_tiny"},
         {"clip_seconds": 0},
         {"drop_path": 1.0},
         {"n_mels": 2},

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from audiotag.audio.frontends.slaney import SlaneyLogMel
-from audiotag.errors import OptionError
 from audiotag.models.backbone import Backbone, ClassRows
+from audiotag.models.options import require
 from audiotag_convnext.blocks import NORM_EPSILON, Block, downsampler, stem
 
 SAMPLE_RATE = 32_000
@@ -53,9 +53,9 @@ class ConvNeXt(Backbone):
         norm_momentum: float = 0.1,
     ) -> None:
         super().__init__()
-        _require(0 <= drop_path < 1, "drop_path", drop_path, "Give a number from 0, below 1.")
-        _require(0 <= pad_seconds <= 60, "pad_seconds", pad_seconds, "Give 0 to 60 seconds.")
-        _require(0 < norm_momentum <= 1, "norm_momentum", norm_momentum, "Give a number above 0, up to 1.")
+        require(0 <= drop_path < 1, "drop_path", drop_path, "Give a number from 0, below 1.")
+        require(0 <= pad_seconds <= 60, "pad_seconds", pad_seconds, "Give 0 to 60 seconds.")
+        require(0 < norm_momentum <= 1, "norm_momentum", norm_momentum, "Give a number above 0, up to 1.")
         self.num_classes = num_classes
         least = STRIDE / 100
         self.front_end = SlaneyLogMel(
@@ -138,8 +138,3 @@ class ConvNeXt(Backbone):
         for part in (*fast.downsample_layers, *fast.stages):
             part.to(memory_format=torch.channels_last)
         return fast
-
-
-def _require(condition: bool, option: str, value: object, fix: str) -> None:
-    if not condition:
-        raise OptionError(f"the value {value!r} cannot work", where=option, fix=fix)

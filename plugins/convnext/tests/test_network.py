@@ -70,6 +70,10 @@ def test_frame_embeddings_have_times(backbone):
     frames, times = tagger.embed(noise(2.0), 32_000, kind="frame")
     assert frames.shape == (2, 6, 768)
     assert times[:2].tolist() == [0.16, 0.48]
+    maps, moments = tagger.embed(noise(2.0), 32_000, kind="map")
+    assert maps.shape == (2, 768, 6, 7)
+    assert moments.tolist() == times.tolist()
+    torch.testing.assert_close(torch.from_numpy(maps).mean(3).transpose(1, 2), torch.from_numpy(frames))
 
 
 def test_known_classes_keep_their_scores(backbone):
@@ -90,10 +94,10 @@ def test_a_checkpoint_of_ours_gives_the_network_back(backbone, tmp_path):
         assert torch.equal(again(noise()), backbone(noise()))
 
 
-def test_one_epoch_of_finetuning(tones, tmp_path):
+def test_one_epoch_of_finetuning(low_and_high, tmp_path):
     result = finetune(
         "convnext_tiny",
-        tones,
+        low_and_high,
         output=tmp_path / "run",
         options={**OPTIONS, "drop_path": 0.1},
         val_fraction=0.25,

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from audiotag.audio.frontends.efficientat import EfficientAtLogMel
-from audiotag.errors import OptionError, suggest
 from audiotag.models.backbone import Backbone, ClassRows
+from audiotag.models.options import require, require_choice
 from audiotag_mobilenet_baseline.heads import AttentionHead, FullyConvolutionalHead, Head, MlpHead
 from audiotag_mobilenet_baseline.table import HIDDEN_CHANNELS, STEM_STRIDE, embedding_size, make_divisible
 
@@ -119,18 +119,3 @@ class MobileNetTagger(Backbone):
     def class_rows(self) -> Mapping[str, ClassRows]:
         """Where each class stands in the head's entries."""
         return {f"classifier.{key}": rows for key, rows in self.classifier.class_rows().items()}
-
-
-def require(condition: bool, option: str, value: object, fix: str) -> None:
-    """Refuse the *value* of an *option* unless *condition*."""
-    if not condition:
-        raise OptionError(f"the value {value!r} cannot work", where=option, fix=fix)
-
-
-def require_choice(option: str, value: str, choices: Sequence[str]) -> None:
-    """Refuse a *value* that is not among *choices*."""
-    if value not in choices:
-        advice = suggest(str(value), choices) or ""
-        raise OptionError(
-            f"there is no {value!r}", where=option, fix=f"{advice} Choose from: {', '.join(choices)}.".strip()
-        )

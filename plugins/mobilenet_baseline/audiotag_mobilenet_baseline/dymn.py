@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from audiotag.models.acceleration import accelerated_copy
-from audiotag_mobilenet_baseline.base import MobileNetTagger, require, require_choice
+from audiotag.models.options import require, require_choice
+from audiotag_mobilenet_baseline.base import MobileNetTagger
 from audiotag_mobilenet_baseline.blocks import InvertedResidual, conv_norm, initialise
 from audiotag_mobilenet_baseline.dynamic import DynamicConv2d, DynamicInvertedResidual
 from audiotag_mobilenet_baseline.table import (

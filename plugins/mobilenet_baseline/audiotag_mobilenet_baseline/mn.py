@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from audiotag_mobilenet_baseline.base import MobileNetTagger, require, require_choice
+from audiotag.models.options import require, require_choice
+from audiotag_mobilenet_baseline.base import MobileNetTagger
 from audiotag_mobilenet_baseline.blocks import AXES, JOINS, InvertedResidual, conv_norm, initialise
 from audiotag_mobilenet_baseline.table import (
     LAST_EXPANSION,

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from audiotag.audio.frontends.kaldi import KaldiFbank
-from audiotag.errors import OptionError
 from audiotag.models.backbone import Backbone, ClassRows
+from audiotag.models.options import require, require_choice
 from audiotag_psla.efficientnet import VARIANTS, EfficientNet
 from audiotag_psla.imagenet import from_timm, is_timm
 from audiotag_psla.pooling import make_pooling, to_logits
@@ -58,11 +58,11 @@ class PSLA(Backbone):
         norm_momentum: float = 0.01,
     ) -> None:
         super().__init__()
-        _require(variant in VARIANTS, "variant", variant, f"Choose from: {', '.join(VARIANTS)}.")
-        _require(attention_heads >= 0, "attention_heads", attention_heads, "Give 0 (the mean over time), 1, 4 or more.")
-        _require(target_length >= STRIDE, "target_length", target_length, f"Give at least {STRIDE} frames (0.32 s).")
-        _require(0 <= drop_connect < 1, "drop_connect", drop_connect, "Give a number from 0, below 1.")
-        _require(0 < norm_momentum <= 1, "norm_momentum", norm_momentum, "Give a number above 0, up to 1.")
+        require_choice("variant", variant, tuple(VARIANTS))
+        require(attention_heads >= 0, "attention_heads", attention_heads, "Give 0 (the mean over time), 1, 4 or more.")
+        require(target_length >= STRIDE, "target_length", target_length, f"Give at least {STRIDE} frames (0.32 s).")
+        require(0 <= drop_connect < 1, "drop_connect", drop_connect, "Give a number from 0, below 1.")
+        require(0 < norm_momentum <= 1, "norm_momentum", norm_momentum, "Give a number above 0, up to 1.")
         self._clip_by_clip = False
         self.num_classes = num_classes
         self.attention_heads = attention_heads
@@ -139,8 +139,3 @@ class PSLA(Backbone):
         fast._clip_by_clip = True
         fast.effnet.to(memory_format=torch.channels_last)
         return fast
-
-
-def _require(condition: bool, option: str, value: object, fix: str) -> None:
-    if not condition:
-        raise OptionError(f"the value {value!r} cannot work", where=option, fix=fix)

@@ -58,16 +58,16 @@ _FSD50K: tuple[tuple[str, str | None, tuple[str, ...], float], ...] = (
 
 _TIMM = "https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-weights/"
 
-# Variant · timm's file, whose name ends with the first eight digits of its sha256.
-_IMAGENET: tuple[tuple[str, str], ...] = (
-    ("b0", "tf_efficientnet_b0_aa-827b6e33.pth"),
-    ("b1", "tf_efficientnet_b1_aa-ea7a6ee0.pth"),
-    ("b2", "tf_efficientnet_b2_aa-60c94f97.pth"),
-    ("b3", "tf_efficientnet_b3_aa-84b4657e.pth"),
-    ("b4", "tf_efficientnet_b4_aa-818f208c.pth"),
-    ("b5", "tf_efficientnet_b5_aa-99018a74.pth"),
-    ("b6", "tf_efficientnet_b6_aa-80ba17e4.pth"),
-    ("b7", "tf_efficientnet_b7_aa-076e3472.pth"),
+# Variant · channels of its last map · timm's file, whose name ends with the first eight digits of its sha256.
+_IMAGENET: tuple[tuple[str, int, str], ...] = (
+    ("b0", 1280, "tf_efficientnet_b0_aa-827b6e33.pth"),
+    ("b1", 1280, "tf_efficientnet_b1_aa-ea7a6ee0.pth"),
+    ("b2", 1408, "tf_efficientnet_b2_aa-60c94f97.pth"),
+    ("b3", 1536, "tf_efficientnet_b3_aa-84b4657e.pth"),
+    ("b4", 1792, "tf_efficientnet_b4_aa-818f208c.pth"),
+    ("b5", 2048, "tf_efficientnet_b5_aa-99018a74.pth"),
+    ("b6", 2304, "tf_efficientnet_b6_aa-80ba17e4.pth"),
+    ("b7", 2560, "tf_efficientnet_b7_aa-076e3472.pth"),
 )
 
 
@@ -117,11 +117,12 @@ def _fsd50k(file: str, single: str | None, folders: tuple[str, ...], mean_ap: fl
     )
 
 
-def _imagenet(variant: str, file: str) -> BackboneSpec:
+def _imagenet(variant: str, channels: int, file: str) -> BackboneSpec:
     return BackboneSpec(
         name=f"psla.{variant}_imagenet",
         summary=f"EfficientNet-{variant.upper()} from ImageNet to train PSLA from; the head starts anew",
         max_seconds=_AUDIOSET_SECONDS,
+        embedding_dim=channels,
         options={"variant": variant},
         weights=Weights(urls=(f"{_TIMM}{file}",), filename=file, licence="Apache-2.0"),
         citation=IMAGENET_CITATION,

@@ -90,10 +90,10 @@ def test_a_checkpoint_of_ours_gives_the_network_back(backbone, heads, tmp_path):
         assert torch.equal(again(noise()), backbone(noise()))
 
 
-def test_one_epoch_of_finetuning(tones, tmp_path):
+def test_one_epoch_of_finetuning(low_and_high, tmp_path):
     result = finetune(
         "psla",
-        tones,
+        low_and_high,
         output=tmp_path / "run",
         options={"variant": "b0", "target_length": 64, "attention_heads": 1},
         val_fraction=0.25,
@@ -138,6 +138,7 @@ def test_variants(variant):
     with torch.device("meta"):
         network = EfficientNet(VARIANTS[variant])
         assert network(torch.zeros(1, 1, 128, 1056)).shape == (1, channels, 4, 33)
+    assert get_host().backbone(f"psla.{variant}_imagenet").embedding_dim == channels
     assert network.depth == blocks
     strided = [module for module in network.modules() if isinstance(module, StaticSameConv2d) and module.stride[0] == 2]
     assert tuple(2 * module.padding[0] + module.uneven for module in strided) == padding
