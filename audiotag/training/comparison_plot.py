@@ -37,6 +37,7 @@ def plot_comparison(comparison: Comparison, path: str | Path) -> Path:
         raise OptionError("every candidate failed, so there is nothing to draw", where=path)
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import EngFormatter, LogLocator
     except ImportError as error:
         raise MissingExtraError.for_package("matplotlib", "plots", "drawing the comparison") from error
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
@@ -54,6 +55,9 @@ def plot_comparison(comparison: Comparison, path: str | Path) -> Path:
         plain = str(name).replace("$", r"\$")  # matplotlib would read mathematics
         axes.annotate(plain, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        set_formatter(EngFormatter())
     axes.margins(x=0.15, y=0.12)
     axes.set_xlabel(f"Multiply-accumulates for a clip of {comparison.clip_seconds:g} s")
     axes.set_ylabel(title(comparison.metric))

@@ -99,13 +99,14 @@ class Comparison:
         """Sort the *rows* of the candidates and mark the front of ``score`` against ``macs``."""
         names = [*COLUMNS, *dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)]
         table = pd.DataFrame(rows).reindex(columns=names)
-        for name in ("score", "score_std", "macs", "training_seconds"):
+        for name in ("score", "score_std", "macs", "ms_per_clip", "training_seconds"):
             table[name] = table[name].astype(float)
         table = table.sort_values(["score", "macs"], ascending=[False, True], na_position="last", kind="stable")
         table["pareto"] = pareto_front(table["macs"], table["score"])
-        for name in ("parameters", "macs", "peak_memory_bytes", "file_bytes", "epochs", "clips", "failed_clips"):
-            if name in table:
-                table[name] = table[name].astype("Int64")
+        for name in names:
+            values = [row[name] for row in rows if row.get(name) is not None]
+            if values and all(type(value) is int for value in values):
+                table[name] = table[name].astype("Int64")  # whole numbers stay so beside empty cells
         table["error"] = table["error"].where(table["error"].notna(), "")
         return cls(table.reset_index(drop=True), metric, measured_on, clip_seconds, threads, device)
 
