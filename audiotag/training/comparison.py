@@ -107,7 +107,7 @@ def compare(
         clip_seconds=seconds,
     )
     records = {candidate.name: Record(candidate, plan) for candidate in candidates}
-    _require_same(candidates, records, plan)
+    _require_same(records, plan)
     rows = _rows(candidates, plan, records, threads, reporter)
     metric = next((row.pop("metric") for row in rows if "metric" in row), settings.get("metric") or "score")
     comparison = Comparison.from_rows(
@@ -257,13 +257,8 @@ def _measured_on(request: Request, test: str | Path | ClipSet | None, cross_vali
     return f"{source(request.val)}, last epoch"
 
 
-def _require_same(candidates: Sequence[Candidate], records: Mapping[str, Record], plan: Plan) -> None:
-    changed = {
-        candidate.name: records[candidate.name].changed
-        for candidate in candidates
-        if candidate.train and records[candidate.name].changed
-    }
-    if changed:
+def _require_same(records: Mapping[str, Record], plan: Plan) -> None:
+    if changed := {name: record.changed for name, record in records.items() if record.changed}:
         listed = "; ".join(f"{name}: {', '.join(what)}" for name, what in changed.items())
         raise TrainingError(
             f"the folder holds candidates of the same name that were trained otherwise ({listed})",

@@ -110,6 +110,16 @@ class Record:
     Args:
         candidate: Whose record.
         plan: What is to be done.
+
+    Attributes:
+        run: The run folder.
+        training_seconds: Time that training took, over all calls.
+        epochs: Epochs of the finished training; None where it is not finished.
+        row: What was measured, where it was measured on the same clips.
+        changed: What a candidate of this name was trained with before and is not to be trained with now.
+
+    Raises:
+        TrainingError: The file is damaged.
     """
 
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
@@ -129,13 +139,12 @@ class Record:
             ) from error
         self.training_seconds = float(kept.get("training_seconds", 0.0))
         before = kept.get("asked", {})
-        self.changed = sorted(
-            name
-            for name, mark in self._asked["training"].items()
-            if "training" in before and before["training"].get(name) != mark
-        )
-        same = before.get("training") == self._asked["training"]
-        self.epochs: int | None = kept.get("epochs") if same else None
+        asked = self._asked["training"]
+        trained: dict[str, Any] = before.get("training", {})
+        self.changed: list[str] = []
+        if trained.get("train"):  # what was only measured is measured again
+            self.changed = sorted(name for name in {*trained, *asked} if trained.get(name) != asked.get(name))
+        self.epochs: int | None = kept.get("epochs") if trained == asked else None
         self.row: dict[str, Any] | None = kept.get("row") if before == self._asked else None
 
     def save(self) -> None:
