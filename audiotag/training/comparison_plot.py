@@ -48,7 +48,7 @@ def plot_comparison(comparison: Comparison, path: str | Path) -> Path:
     if spread.notna().any():
         axes.errorbar(macs, scores, yerr=spread.fillna(0.0), fmt="none", ecolor="#9aa5ad", capsize=3, zorder=1)
     on_front = table[front].assign(macs=macs[front]).sort_values("macs")
-    axes.plot(on_front["macs"], on_front["score"], color=_FRONT, linewidth=1, zorder=2)
+    axes.plot(on_front["macs"], on_front["score"], color=_FRONT, linewidth=1, drawstyle="steps-post", zorder=2)
     axes.scatter(macs[front], scores[front], color=_FRONT, label="nobody better at this cost or less", zorder=3)
     axes.scatter(macs[~front], scores[~front], color=_OTHER, marker="s", label="others", zorder=3)
     for name, x, y in zip(table["name"], macs, scores, strict=True):
