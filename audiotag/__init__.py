@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from audiotag.labels import LabelSet as LabelSet
     from audiotag.models.create import create_backbone as create_backbone
     from audiotag.models.published import load_published as load_published
+    from audiotag.training.comparison import compare as compare
     from audiotag.training.finetune import finetune as finetune
 
 _PUBLIC = {
     "LabelSet": "audiotag.labels",
     "Tagger": "audiotag.inference.tagger",
+    "compare": "audiotag.training.comparison",
     "create_backbone": "audiotag.models.create",
     "evaluate": "audiotag.evaluation.evaluate",
     "finetune": "audiotag.training.finetune",
@@ -33,7 +35,7 @@ _PUBLIC = {
     "load_published": "audiotag.models.published",
 }
 
-__all__ = ["LabelSet", "Tagger", "create_backbone", "evaluate", "finetune", "load", "load_published"]
+__all__ = ["LabelSet", "Tagger", "compare", "create_backbone", "evaluate", "finetune", "load", "load_published"]
 
 
 def __getattr__(name: str) -> Any:

@@ -62,7 +62,8 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
 """Settings of `audiotag.training.settings.Settings` as options: name, type, help."""
 
 
-def _settings_options(function: Any) -> Any:
+def settings_options(function: Any) -> Any:
+    """An option for each entry of `_SETTINGS`; None where it is not given."""
     for name, kind, text in reversed(_SETTINGS):
         if kind is bool:
             function = click.option(f"--{name}/--no-{name}", default=None, help=text)(function)
@@ -71,7 +72,8 @@ def _settings_options(function: Any) -> Any:
     return function
 
 
-def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, Any]:
+def pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, Any]:
+    """KEY=VALUE, any number of times, as a dict."""
     return parse_options(pairs)
 
 
@@ -131,17 +133,22 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
     "--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it."
 )
 @click.option(
-    "--loss-option", "loss_options", multiple=True, metavar="KEY=VALUE", callback=_pairs, help="Option of the loss."
+    "--loss-option",
+    "loss_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=pairs_callback,
+    help="Option of the loss.",
 )
 @click.option(
     "--sampler-option",
     "sampler_options",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=_pairs,
+    callback=pairs_callback,
     help="Option of the sampler (weights=weights.csv).",
 )
-@_settings_options
+@settings_options
 def finetune(
     backbone: str | None,
     train: str | None,
@@ -250,10 +257,10 @@ def finetune(
     if cross_validate:
         if fold is not None or val is not None:
             raise click.UsageError("--cross-validate takes neither --fold nor --val.")
-        table = _stoppable(lambda: finetune_folds(request, merged, output, reporter=reporter))
+        table = stoppable(lambda: finetune_folds(request, merged, output, reporter=reporter))
         reporter.table(table, f"Cross-validation, kept in {output / 'folds.csv'}")
         return
-    result = _stoppable(lambda: run(request, merged, output, resume=False, reporter=reporter))
+    result = stoppable(lambda: run(request, merged, output, resume=False, reporter=reporter))
     reporter.summary(result)
 
 
@@ -268,10 +275,10 @@ def _resume(folder: Path, given: dict[str, Any], others: tuple[object, ...]) -> 
         )
     warn_failed_plugins()
     reporter = RichReporter()
-    reporter.summary(_stoppable(lambda: resume_run(folder, reporter, **given)))
+    reporter.summary(stoppable(lambda: resume_run(folder, reporter, **given)))
 
 
-def _stoppable(work: Any) -> Any:
+def stoppable(work: Any) -> Any:
     """Run *work*; a run that was told to stop ends with the exit code of its signal."""
     from audiotag.training.trainer import Stopped
 

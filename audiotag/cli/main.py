@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
     "finetune": ("audiotag.cli.finetune:finetune", "Teach a model the sounds of a labelled set."),
     "evaluate": ("audiotag.cli.evaluate:evaluate", "Measure a model on labelled clips."),
+    "compare": ("audiotag.cli.compare:compare", "Fine-tune and measure several models in the same way."),
     "store": ("audiotag.cli.store:store", "A bounded store of labelled clips that a policy chooses."),
     "recipes": ("audiotag.cli.recipes:recipes", "Named settings for fine-tuning."),
     "online": (

@@ -11,6 +11,7 @@ import pandas as pd
 
 from audiotag.errors import TrainingError
 from audiotag.files import write_atomically
+from audiotag.folders import current_folder
 from audiotag.training.finetune import run
 from audiotag.training.preparation import read_training_clips
 from audiotag.training.reporting import Reporter
@@ -56,7 +57,7 @@ def finetune_folds(
             replace(request, fold=fold, teacher=[_teacher_of(name, fold) for name in request.teacher]),
             settings,
             inside,
-            resume=(inside / "last").is_dir(),
+            resume=current_folder(inside / "last").is_dir(),
             reporter=reporter,
         )
         last = result.history.iloc[-1].to_dict()

@@ -1,0 +1,277 @@
+"""``audiotag compare``: the same fine-tuning and evaluation over several models, as a table, CSV, JSON and a plot."""
+
+from __future__ import annotations
+
+import sys
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiotag.cli.finetune import pairs_callback, settings_options, stoppable
+from audiotag.cli.options import frames_option, json_option, labels_option, parse_options
+from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.errors import OptionError
+
+if TYPE_CHECKING:
+    from audiotag.training.comparison_candidate import Candidate
+    from audiotag.training.comparison_table import Comparison
+
+
+def _by_name(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, list[str]]:
+    """``NAME:REST``, any number of times → name → rests."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, colon, rest = text.partition(":")
+        if not colon or not name or not rest or "=" in name:
+            raise click.BadParameter(f"{text!r} is not of the form {parameter.metavar}", ctx=ctx, param=parameter)
+        found.setdefault(name, []).append(rest)
+    return found
+
+
+@click.command(short_help="Fine-tune and measure several models in the same way.")
+@click.option(
+    "--backbone",
+    "backbones",
+    multiple=True,
+    metavar="[NAME=]MODEL|FOLDER",
+    help="Model to fine-tune from (mn04_as), a family for a fresh network (mn), or a checkpoint folder; repeat it."
+    " NAME= is what the table calls it.",
+)
+@click.option(
+    "--finished",
+    multiple=True,
+    metavar="[NAME=]MODEL|FOLDER",
+    help="Run folder or published model to measure as it is, beside the others; may be repeated.",
+)
+@click.option("--no-train", is_flag=True, help="Measure every --backbone as it is.")
+@click.option("--train", metavar="PATH", help="Labelled clips: JSON manifest, CSV, ESC-50 CSV, or a folder per class.")
+@click.option("--val", metavar="PATH", help="Clips to choose the best epoch on.")
+@click.option("--fold", type=int, help="Hold out this fold of --train; without --test, it is measured on.")
+@click.option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
+@click.option("--cross-validate", is_flag=True, help="Train once for each fold; the score is the mean over folds.")
+@click.option(
+    "--test", metavar="PATH", help="Clips to measure on.  [default: what is held out by --fold, or those of --val]"
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Tables, plot, runs and reports; the same command goes on with what is there.",
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME:KEY=VALUE",
+    callback=_by_name,
+    help="Setting of one model's family (mn:width_mult=0.1); may be repeated.",
+)
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="NAME:PATH",
+    callback=_by_name,
+    help="Local weights of one model: a published file or a checkpoint folder.",
+)
+@labels_option
+@click.option("--format", "format_", metavar="NAME", help="Format of the clips (see `audiotag plugins list`).")
+@click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
+@click.option("--unknown-labels", type=click.Choice(["error", "skip"]), default="error", show_default=True)
+@click.option(
+    "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: asks the data]"
+)
+@frames_option
+@click.option(
+    "--clip-seconds", type=float, help="Clip that costs and speed are for.  [default: median of the clips measured on]"
+)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads while speed is measured.  [default: torch's]")
+@click.option("--freeze-backbone", is_flag=True, default=None, help="Train heads alone, on embeddings kept on disk.")
+@click.option("--recipe", metavar="NAME", help="Named settings (see `audiotag recipes list`), without their options.")
+@click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it."
+)
+@click.option(
+    "--loss-option",
+    "loss_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=pairs_callback,
+    help="Option of the loss.",
+)
+@click.option(
+    "--sampler-option",
+    "sampler_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=pairs_callback,
+    help="Option of the sampler.",
+)
+@settings_options
+@click.option("--no-plot", is_flag=True, help="Draw no comparison.png, which needs matplotlib.")
+@json_option
+def compare(
+    backbones: tuple[str, ...],
+    finished: tuple[str, ...],
+    no_train: bool,
+    train: str | None,
+    val: str | None,
+    fold: int | None,
+    val_fraction: float | None,
+    cross_validate: bool,
+    test: str | None,
+    output: Path,
+    options: dict[str, list[str]],
+    weights: dict[str, list[str]],
+    labels: str | None,
+    format_: str | None,
+    root: str | None,
+    unknown_labels: str,
+    single_label: bool | None,
+    frames: int | None,
+    clip_seconds: float | None,
+    threads: int | None,
+    freeze_backbone: bool | None,
+    recipe: str | None,
+    config: str | None,
+    no_plot: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Fine-tune and measure several models in the same way.
+
+    \b
+    audiotag compare --backbone mn04_as --backbone mn --option mn:width_mult=0.1 \\
+        --train train.json --val val.json --test test.json --output comparison
+    audiotag compare --backbone mn04_as --backbone mn10_as --freeze-backbone \\
+        --train esc50.csv --cross-validate --output comparison
+    audiotag compare --no-train --backbone runs/one --backbone runs/two --test test.json --output comparison
+
+    Each model is trained with the same data and settings and measured on the same clips; parameters,
+    multiply-accumulates, memory, file size and speed are beside its score, in comparison.csv, comparison.json and
+    comparison.png. * marks those that no other beats at both score and multiply-accumulates.
+
+    A model that fails is reported, the others go on, and the exit code is 1. The same command goes on after an
+    interruption and takes further models.
+    """  # noqa: D301 # click takes the control character, not the two signs
+    from audiotag.cli.training_display import RichReporter
+    from audiotag.training.comparison import compare as run
+    from audiotag.training.comparison_plot import plot_comparison
+    from audiotag.training.request import HELD_OUT
+
+    warn_failed_plugins()
+    candidates = [_candidate(text, weights, train=not no_train) for text in backbones]
+    candidates += [_candidate(text, weights, train=False) for text in finished]
+    if strangers := sorted(set(weights) - {candidate.name for candidate in candidates}):
+        raise OptionError(f"weights are given for {', '.join(strangers)}, which is not compared")
+    given = {name: value for name, value in settings.items() if value not in (None, {})}
+    if freeze_backbone:
+        given["freeze_backbone"] = True
+    comparison = stoppable(
+        lambda: run(
+            candidates,
+            train,
+            output=output,
+            test=test,
+            cross_validate=cross_validate,
+            options={name: parse_options(pairs) for name, pairs in options.items()},
+            clip_seconds=clip_seconds,
+            threads=threads,
+            recipe=recipe,
+            config=config,
+            reporter=RichReporter(),
+            val=val,
+            fold=fold,
+            val_fraction=HELD_OUT if val_fraction is None else val_fraction,
+            labels=labels,
+            format=format_,
+            root=root,
+            unknown_labels=unknown_labels,
+            single_label=single_label,
+            frames=frames,
+            **given,
+        )
+    )
+    if as_json:
+        click.echo(comparison.to_json(), nl=False)
+    else:
+        _print(comparison, output)
+    for name, reason in comparison.failed.items():
+        click.echo(f"Error: {name}: {reason}", err=True)
+    lost = comparison.measured["failed_clips"].sum() if "failed_clips" in comparison.measured else 0
+    if lost:
+        click.echo(f"Error: clips could not be read; {output / 'reports'} has their names.", err=True)
+    if not no_plot and not comparison.measured.empty:
+        plot_comparison(comparison, output / "comparison.png")
+    if comparison.failed or lost:
+        sys.exit(1)
+
+
+def _candidate(text: str, weights: dict[str, list[str]], *, train: bool) -> Candidate:
+    from audiotag.training.comparison import candidate_of
+
+    candidate = candidate_of(text, train=train)
+    files = weights.get(candidate.name, [])
+    if len(files) > 1:
+        raise OptionError("weights are given twice", where=candidate.name, fix="Give one file.")
+    if files and not Path(files[0]).exists():
+        raise OptionError("the weights do not exist", where=files[0], fix="Check the path.")
+    return candidate_of(text, train=train, weights=files[0] if files else None)
+
+
+def _print(comparison: Comparison, output: Path) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from audiotag.evaluation.definitions import shown, title
+
+    console = Console(highlight=False)
+    console.print(f"{title(comparison.metric)} on {comparison.measured_on}", markup=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("  Model", overflow="fold")
+    score = title(comparison.metric)
+    headings = (score, "Params", "MACs", "Peak\nmemory", "File", "ms per\nclip", "× real\ntime", "Train-\ning")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in comparison.table.to_dict(orient="records"):
+        name = ("* " if row["pareto"] else "  ") + escape(row["name"])
+        if row["error"]:
+            table.add_row(name, *["failed", *[""] * (len(headings) - 1)])
+            continue
+        spread = row["score_std"]  # only a cross-validation has one
+        table.add_row(
+            name,
+            shown(row["score"]) + ("" if isnan(spread) else f" ± {shown(spread)}"),
+            _scaled(row["parameters"]),
+            _scaled(row["macs"]),
+            f"{_scaled(row['peak_memory_bytes'])}B",
+            f"{_scaled(row['file_bytes'])}B",
+            f"{row['ms_per_clip']:.1f}",
+            f"{1 / row['real_time_factor']:.0f}",
+            _duration(row["training_seconds"]),
+        )
+    console.print(table)
+    console.print(
+        f"MACs, memory and speed for a clip of {comparison.clip_seconds:g} s; {comparison.device}, "
+        f"{comparison.threads} thread{'s' if comparison.threads > 1 else ''}.",
+        style="dim",
+        soft_wrap=True,
+    )
+    console.print(f"Table: {output / 'comparison.csv'}", markup=False, soft_wrap=True)
+
+
+def _scaled(value: float) -> str:
+    """A count with three digits and k, M or G."""
+    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= 0.9995 * factor:
+            return f"{value / factor:.3g} {unit}"
+    return f"{value:g} "
+
+
+def _duration(seconds: float) -> str:
+    if isnan(seconds):
+        return "–"
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,311 @@
+"""The same fine-tuning and the same evaluation over several networks, with what each costs."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiotag.audio.decoding import probe
+from audiotag.data.clips import ClipSet
+from audiotag.data.reading import read_clips
+from audiotag.errors import AudiotagError, OptionError, TrainingError
+from audiotag.files import write_atomically
+from audiotag.host import get_host
+from audiotag.inference.member import choose_device
+from audiotag.labels import LabelSet, read_labels
+from audiotag.models.create import check_options
+from audiotag.training.comparison_candidate import Candidate, Plan, Record, carry_out, time_candidate
+from audiotag.training.comparison_table import Comparison
+from audiotag.training.preparation import read_training_clips, split_clips
+from audiotag.training.recipes import load_recipe
+from audiotag.training.reporting import Reporter
+from audiotag.training.request import Request
+from audiotag.training.settings import Settings, read_toml
+from audiotag.training.trainer import Stopped
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.()+-]*")
+_CHECKPOINTS = ("best", "best_loss", "last")
+_PROBED = 500
+
+
+def compare(
+    backbones: Sequence[str | Path | Candidate],
+    train: str | Path | ClipSet | None = None,
+    *,
+    output: str | Path,
+    test: str | Path | ClipSet | None = None,
+    cross_validate: bool = False,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    clip_seconds: float | None = None,
+    threads: int | None = None,
+    recipe: str | None = None,
+    config: str | Path | None = None,
+    reporter: Reporter | None = None,
+    **arguments: Any,
+) -> Comparison:
+    """Fine-tune several networks in the same way, measure them on the same clips, and count what they cost.
+
+    Each is measured on *test* with the checkpoint of its best epoch. Without *test*, on the fold that was held out, or
+    on *val*, with the last checkpoint, because the best epoch was chosen on these very clips. Settings that are left
+    open take the default that suits the candidate: a fresh network learns for more epochs.
+
+    What is finished is kept in *output*: the same call goes on where it stopped, does not train anything twice, and
+    takes further candidates. A candidate that fails has its reason in the table, and the others go on.
+
+    Args:
+        backbones: Names of models and families, run or checkpoint folders (``"NAME=…"`` names them), or `Candidate`s,
+            of which some may be measured as they are.
+        train: Labelled clips to learn from.
+        output: Folder for ``comparison.csv``, ``comparison.json``, the runs and the reports.
+        test: Labelled clips to measure on.
+        cross_validate: Train once a fold of *train*; the score is the mean over folds.
+        options: Name of a candidate → settings of its family.
+        clip_seconds: Length of the clip that multiply-accumulates, memory and speed are for; None for the median of
+            the clips that are measured on.
+        threads: CPU threads while speed is measured; None leaves them as they are.
+        recipe: Named settings of a plugin; its options, which suit one family, are left out.
+        config: TOML file of settings; keyword arguments win over it, and it over *recipe*.
+        reporter: Told of everything.
+        arguments: Fields of `Request` (``val=…, labels=…, fold=1``) and of `Settings` (``epochs=10,
+            freeze_backbone=True``).
+
+    Returns:
+        One row a candidate, also written to *output*. `audiotag.training.comparison_plot.plot_comparison` draws it.
+
+    Raises:
+        AudiotagError: What concerns every candidate: a misspelt name or option, unreadable data, a folder that holds
+            candidates trained with other data or settings.
+        Stopped: The process was asked to stop; the same call goes on.
+    """
+    reporter = reporter or Reporter()
+    of_request = {name: arguments.pop(name) for name in list(arguments) if name in Request.__dataclass_fields__}
+    settings = {**_recipe(recipe, reporter), **(read_toml(config) if config else {}), **arguments}
+    chosen = Settings.from_dict(settings)
+    if chosen.devices != 1:
+        raise OptionError("a comparison trains in one process", where="devices", fix="Leave --devices out.")
+    candidates = _candidates(backbones, options or {})
+    request = Request(backbone="", train="" if train is None else train, **of_request)
+    device = str(choose_device(chosen.device))
+    _require_data(request, candidates, train, test, cross_validate)
+    clips = _clips_to_measure(request, candidates, test, cross_validate, chosen.seed, reporter)
+    seconds = _median_seconds(clips) if clip_seconds is None else clip_seconds
+    if not seconds > 0:
+        raise OptionError(f"clip_seconds is {seconds}", fix="Give a length above 0.")
+    plan = Plan(
+        output=Path(output),
+        request=request,
+        settings=settings,
+        test=test,
+        cross_validate=cross_validate,
+        clip_seconds=seconds,
+    )
+    records = {candidate.name: Record(candidate, plan) for candidate in candidates}
+    _require_same(records, plan)
+    rows = _rows(candidates, plan, records, threads, reporter)
+    metric = next((row.pop("metric") for row in rows if "metric" in row), settings.get("metric") or "score")
+    comparison = Comparison.from_rows(
+        [{name: value for name, value in row.items() if name != "metric"} for row in rows],
+        metric=metric,
+        measured_on=_measured_on(request, test, cross_validate),
+        clip_seconds=seconds,
+        threads=threads or torch.get_num_threads(),
+        device=device,
+    )
+    comparison.save(output)
+    return comparison
+
+
+def _recipe(name: str | None, reporter: Reporter) -> dict[str, Any]:
+    if name is None:
+        return {}
+    recipe = load_recipe(name)
+    if recipe.options:
+        reporter.message(
+            f"The options of the recipe {name} suit one family and are left out: {', '.join(recipe.options)}."
+        )
+    return recipe.settings
+
+
+def _candidates(
+    backbones: Sequence[str | Path | Candidate], options: Mapping[str, Mapping[str, Any]]
+) -> list[Candidate]:
+    """Candidates with names and options, all of which are known to exist."""
+    found: list[Candidate] = []
+    for one in backbones:
+        made = one if isinstance(one, Candidate) else candidate_of(str(one))
+        found.append(replace(made, options={**made.options, **options.get(made.name, {})}))
+    if not found:
+        raise OptionError("there is nothing to compare", fix="Give one backbone or more.")
+    names = [candidate.name for candidate in found]
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise OptionError(f"a candidate cannot be called {name!r}", fix="Use letters, digits and _.()+- only.")
+    for name in {*names}:
+        if names.count(name) > 1:
+            raise OptionError(
+                f"{names.count(name)} candidates are called {name!r}", fix=f"Name them: {name}1=…, {name}2=…"
+            )
+    for name in options:
+        if name not in names:
+            raise OptionError(
+                f"options are given for {name!r}, which is not compared", fix=f"The candidates are: {', '.join(names)}."
+            )
+    host = get_host()
+    for candidate in found:
+        if candidate.folder is None:
+            spec = host.backbone(candidate.backbone)
+            check_options(spec, host.resolve(spec), {**spec.options, **candidate.options, "num_classes": 1})
+    return found
+
+
+def candidate_of(text: str, *, train: bool = True, weights: str | Path | None = None) -> Candidate:
+    """A candidate from ``"mn04_as"``, ``"runs/home"`` or, with a name for tables, ``"small=mn"``."""
+    name, equals, backbone = text.partition("=")
+    if not equals or not backbone or not _NAME.fullmatch(name) or Path(text).exists():
+        name, backbone = _usual_name(text), text
+    return Candidate(backbone=backbone, name=name, weights=weights, train=train)
+
+
+def _usual_name(backbone: str) -> str:
+    if backbone in get_host().backbones or not Path(backbone).exists():
+        return backbone
+    path = Path(backbone).resolve()
+    return path.parent.name if path.name in _CHECKPOINTS else path.name
+
+
+def _require_data(
+    request: Request, candidates: Sequence[Candidate], train: object, test: object, cross_validate: bool
+) -> None:
+    """Refuse what leaves nothing to learn from or to measure on, before anything takes time."""
+    if train is None and any(candidate.train for candidate in candidates):
+        raise OptionError("there are no clips to learn from", fix="Give --train, or measure models as they are.")
+    if cross_validate:
+        if train is None:
+            raise OptionError("a cross-validation needs clips with folds", fix="Give --train.")
+        if test is not None or request.fold is not None or request.val is not None:
+            raise OptionError("a cross-validation takes no other clips", fix="Leave --test, --val and --fold out.")
+    elif test is None and request.fold is None and request.val is None:
+        raise OptionError(
+            "there are no clips to measure on", fix="Give --test, or --fold, --cross-validate or --val of the training."
+        )
+
+
+def _clips_to_measure(
+    request: Request,
+    candidates: Sequence[Candidate],
+    test: str | Path | ClipSet | None,
+    cross_validate: bool,
+    seed: int,
+    reporter: Reporter,
+) -> ClipSet:
+    """Read all clips once, so that a mistake in a list is known before the first network learns."""
+    labels: LabelSet | None = None if request.labels is None else read_labels(request.labels)
+    measured: ClipSet | None = None
+    if request.train:
+        train = read_training_clips(request, reporter)
+        if any(candidate.train for candidate in candidates):
+            labels = train.labels
+        if cross_validate:
+            measured = train
+        elif request.fold is not None or request.val is not None:
+            measured = split_clips(request, train, seed, Reporter())[1]
+    if test is None:
+        assert measured is not None  # _require_data has asked for one
+        return measured
+    if isinstance(test, ClipSet):
+        return test
+    # Only lengths are wanted here; each evaluation reads the list with the classes of its own model.
+    return read_clips(
+        test, format=request.format, labels=labels, root=request.root, unknown_labels="skip", check_files=False
+    )
+
+
+def _median_seconds(clips: ClipSet) -> float:
+    """Median length of (a part of) the clips, to a hundredth; those that cannot be read are counted elsewhere."""
+    lengths = []
+    for clip in clips[:: max(1, len(clips) // _PROBED)]:
+        try:
+            whole = probe(clip.path).seconds
+        except AudiotagError:  # a failed clip, which the evaluation counts and names
+            continue
+        lengths.append((whole if clip.stop is None else min(clip.stop, whole)) - clip.start)
+    if not lengths:
+        raise OptionError(
+            "none of the clips to measure on could be read", where=clips.source, fix="Check the paths, or --root."
+        )
+    return round(float(np.median(lengths)), 2)
+
+
+def _measured_on(request: Request, test: str | Path | ClipSet | None, cross_validate: bool) -> str:
+    def source(of: str | Path | ClipSet) -> str:
+        return of.source if isinstance(of, ClipSet) else str(of)
+
+    if cross_validate:
+        return f"each fold of {source(request.train)} by the run that has not heard it, last epoch; mean over folds"
+    if test is not None:
+        return f"{source(test)}, best epoch"
+    if request.fold is not None:
+        return f"fold {request.fold} of {source(request.train)}, last epoch"
+    assert request.val is not None
+    return f"{source(request.val)}, last epoch"
+
+
+def _require_same(records: Mapping[str, Record], plan: Plan) -> None:
+    if changed := {name: record.changed for name, record in records.items() if record.changed}:
+        listed = "; ".join(f"{name}: {', '.join(what)}" for name, what in changed.items())
+        raise TrainingError(
+            f"the folder holds candidates of the same name that were trained otherwise ({listed})",
+            where=plan.output,
+            fix="Choose another --output, give them other names, or use the same data and settings.",
+        )
+
+
+def _rows(
+    candidates: Sequence[Candidate],
+    plan: Plan,
+    records: Mapping[str, Record],
+    threads: int | None,
+    reporter: Reporter,
+) -> list[dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    for number, candidate in enumerate(candidates, start=1):
+        reporter.message(f"{candidate.name} ({number} of {len(candidates)})")
+        try:
+            rows[candidate.name] = carry_out(candidate, plan, records[candidate.name], reporter)
+        except Stopped as stopped:
+            again = Stopped(stopped.what, where=stopped.where, fix="The same command goes on from there.")
+            again.signal = stopped.signal
+            raise again from stopped
+        except Exception as error:  # whatever a plugin's network raises, the others go on
+            rows[candidate.name] = _failure(candidate, plan, error, reporter)
+    # Speed comes last and for all in a row, so that the figures of a table are from the same minutes.
+    reporter.message("Timing them.")
+    for candidate in candidates:
+        row = rows[candidate.name]
+        if "error" in row:
+            continue
+        try:
+            speed = time_candidate(candidate, plan, records[candidate.name], threads)
+            row |= {"ms_per_clip": speed.ms_per_clip, "real_time_factor": speed.real_time_factor}
+        except Exception as error:
+            rows[candidate.name] = _failure(candidate, plan, error, reporter)
+    return list(rows.values())
+
+
+def _failure(candidate: Candidate, plan: Plan, error: Exception, reporter: Reporter) -> dict[str, Any]:
+    """The row of a candidate that failed; what was not foreseen leaves its traceback beside the record."""
+    reason = str(error) if isinstance(error, AudiotagError) else f"{type(error).__name__}: {error}"
+    if not isinstance(error, AudiotagError):
+        text = "".join(traceback.format_exception(error))
+        path = plan.output / "records" / f"{candidate.name}.traceback.txt"
+        write_atomically(path, text.encode())
+        reason += f" (see {path})"
+    reporter.message(f"{candidate.name} failed; its reason is in the table.")
+    return {"name": candidate.name, "backbone": candidate.backbone, "error": reason}

@@ -1,0 +1,375 @@
+"""One candidate of a comparison: trained or taken as it is, measured, counted, timed; and a record of what is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiotag.data.clips import ClipSet
+from audiotag.errors import OptionError, TrainingError
+from audiotag.evaluation.evaluate import evaluate
+from audiotag.evaluation.folds import evaluate_folds
+from audiotag.files import write_atomically
+from audiotag.folders import current_folder
+from audiotag.host import get_host
+from audiotag.inference.member import Member
+from audiotag.inference.speed import Speed, measure_speed
+from audiotag.inference.tagger import Tagger
+from audiotag.labels import LabelSet
+from audiotag.models.checkpoint import WEIGHTS_FILE, find_checkpoint
+from audiotag.models.complexity import measure_complexity
+from audiotag.models.loading import load_model
+from audiotag.models.model import Model
+from audiotag.models.store import WeightsStore
+from audiotag.training.finetune import run
+from audiotag.training.folds import finetune_folds
+from audiotag.training.reporting import Reporter
+from audiotag.training.request import Request
+
+_FREE = ("workers", "logger", "device")
+"""Settings that change no number, so that a comparison may go on with others."""
+_OF_CANDIDATE = ("backbone", "weights", "options")
+_DATA = ("train", "val", "labels", "previous_labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A network to compare.
+
+    Attributes:
+        backbone: A published model, a family (fresh parameters), or a checkpoint or run folder of ours.
+        name: What tables and folders call it: letters, digits and ``_ . ( ) + -``.
+        options: Settings of the backbone's family.
+        weights: A published file or checkpoint folder in place of the registered weights.
+        train: Whether it is fine-tuned first, or measured as it is.
+    """
+
+    backbone: str
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | Path | None = None
+    train: bool = True
+
+    @property
+    def folder(self) -> Path | None:
+        """The checkpoint that `backbone` names by its path, None for a registered name."""
+        registered = self.backbone in get_host().backbones
+        return None if registered or not Path(self.backbone).exists() else Path(self.backbone)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is the same for every candidate.
+
+    Attributes:
+        output: Folder of the comparison: ``runs``, ``reports`` and ``records`` hold one entry a candidate.
+        request: The data; its backbone, weights and options are those of no candidate.
+        settings: Settings of fine-tuning, not yet resolved.
+        test: Clips to measure on; None for the held-out fold, or the validation clips.
+        cross_validate: Train once a fold, and measure each fold with the run that has not heard it.
+        clip_seconds: Length of the clip that cost and speed are for.
+    """
+
+    output: Path
+    request: Request
+    settings: Mapping[str, Any]
+    test: str | Path | ClipSet | None
+    cross_validate: bool
+    clip_seconds: float
+
+    @property
+    def device(self) -> str:
+        """Where to compute."""
+        return str(self.settings.get("device", "auto"))
+
+    @property
+    def precision(self) -> str:
+        """Numbers to compute with."""
+        return str(self.settings.get("precision", "32"))
+
+    @cached_property
+    def marks(self) -> dict[str, Any]:
+        """Something short for each source of data, which changes with its content."""
+        sources = {name: getattr(self.request, name) or None for name in _DATA}
+        return {name: _mark(source) for name, source in {**sources, "test": self.test}.items()}
+
+
+class Record:
+    """What is done of a candidate, kept in a file, so that the same comparison goes on where it stopped.
+
+    Args:
+        candidate: Whose record.
+        plan: What is to be done.
+
+    Attributes:
+        run: The run folder.
+        training_seconds: Time that training took, over all calls.
+        epochs: Epochs of the finished training; None where it is not finished.
+        row: What was measured, where it was measured on the same clips.
+        changed: What a candidate of this name was trained with before and is not to be trained with now.
+
+    Raises:
+        TrainingError: The file is damaged.
+    """
+
+    def __init__(self, candidate: Candidate, plan: Plan) -> None:
+        self.path = plan.output / "records" / f"{candidate.name}.json"
+        self.run = plan.output / "runs" / candidate.name
+        self._asked = _plain({"training": _training_marks(candidate, plan), "measuring": _measuring_marks(plan)})
+        kept: dict[str, Any] = {}
+        try:
+            kept = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            pass
+        except ValueError as error:
+            raise TrainingError(
+                f"the record of {candidate.name} is damaged ({error})",
+                where=self.path,
+                fix="Remove it to measure again.",
+            ) from error
+        self.training_seconds = float(kept.get("training_seconds", 0.0))
+        before = kept.get("asked", {})
+        asked = self._asked["training"]
+        trained: dict[str, Any] = before.get("training", {})
+        self.changed: list[str] = []
+        if trained.get("train"):  # what was only measured is measured again
+            self.changed = sorted(name for name in {*trained, *asked} if trained.get(name) != asked.get(name))
+        self.epochs: int | None = kept.get("epochs") if trained == asked else None
+        self.row: dict[str, Any] | None = kept.get("row") if before == self._asked else None
+
+    def save(self) -> None:
+        """Write what is known."""
+        content = {
+            "asked": self._asked,
+            "training_seconds": self.training_seconds,
+            "epochs": self.epochs,
+            "row": self.row,
+        }
+        write_atomically(self.path, json.dumps(content, indent=1).encode())
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def _training_marks(candidate: Candidate, plan: Plan) -> dict[str, Any]:
+    """Whatever has a say in what a candidate learns, under the names that messages use."""
+    marks: dict[str, Any] = {"backbone": candidate.backbone, "options": dict(candidate.options)}
+    if candidate.folder is not None:
+        marks["backbone"] = _mark(candidate.folder)
+    marks["weights"] = _mark(candidate.weights)
+    marks["train"] = candidate.train
+    if candidate.train:
+        others = [one.name for one in fields(Request) if one.name not in (*_OF_CANDIDATE, *_DATA, "root")]
+        marks |= {name: getattr(plan.request, name) for name in others}
+        marks |= {f"data of --{name.replace('_', '-')}": plan.marks[name] for name in _DATA}
+        marks["settings"] = {name: value for name, value in sorted(plan.settings.items()) if name not in _FREE}
+        marks["cross-validation"] = plan.cross_validate
+    return marks
+
+
+def _measuring_marks(plan: Plan) -> dict[str, Any]:
+    request = plan.request
+    return {
+        "data": plan.marks,
+        "how": [
+            request.format,
+            request.fold,
+            request.unknown_labels,
+            request.single_label,
+            request.frames,
+            plan.cross_validate,
+        ],
+        "clip_seconds": plan.clip_seconds,
+        "metric": plan.settings.get("metric"),
+    }
+
+
+def _mark(source: object) -> Any:
+    """Something short that changes with the content of a list of clips, a class list or a file of weights."""
+    if source is None:
+        return None
+    if isinstance(source, LabelSet):
+        return _digest("\n".join(source.mids))
+    if isinstance(source, ClipSet):
+        return _digest(json.dumps([source.labels.mids, [asdict(clip) for clip in source]], default=str))
+    path = Path(str(source))
+    if path.is_dir():
+        if candidates := _weights_in(path):
+            return [_mark(file) for file in candidates]
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return _digest("\n".join(f"{file.relative_to(path)} {file.stat().st_size}" for file in files))
+    if path.is_file():
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    return str(source)
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    """Files of weights in a checkpoint or run folder, or in the folders of folds."""
+    places = [folder, *(folder / name for name in ("best", "last")), *sorted(folder.glob("fold_*/last"))]
+    return [file for place in places if (file := current_folder(place) / WEIGHTS_FILE).is_file()]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def carry_out(candidate: Candidate, plan: Plan, record: Record, reporter: Reporter) -> dict[str, Any]:
+    """Train *candidate* as far as it is not trained yet, measure it and count what it costs.
+
+    Returns:
+        Its row for `Comparison`, without speed.
+
+    Raises:
+        Stopped: The process was asked to stop; the same call goes on.
+        AudiotagError: The candidate cannot be had, trained or measured.
+    """
+    if record.row is not None:
+        reporter.message("It is done already.")
+        return dict(record.row)
+    if candidate.train:
+        _train(candidate, plan, record, reporter)
+    reporter.message("Measuring it.")
+    row: dict[str, Any] = {"name": candidate.name, "backbone": candidate.backbone, "epochs": record.epochs}
+    row["training_seconds"] = round(record.training_seconds, 1) if candidate.train else None
+    model, file = load_candidate(candidate, plan, record)
+    row |= _cost(model, plan.clip_seconds)
+    row["file_bytes"] = file.stat().st_size
+    row |= _scores(candidate, plan, record, model)
+    record.row = row
+    record.save()
+    return dict(row)
+
+
+def _train(candidate: Candidate, plan: Plan, record: Record, reporter: Reporter) -> None:
+    if record.epochs is not None:
+        reporter.message("It is trained already.")
+        return
+    record.save()
+    request = replace(
+        plan.request, backbone=candidate.backbone, weights=candidate.weights, options=dict(candidate.options)
+    )
+    started = time.monotonic()
+    try:
+        if plan.cross_validate:
+            for inside in record.run.glob("fold_*"):
+                _clear_unless_it_can_go_on(inside)
+            finetune_folds(request, plan.settings, record.run, reporter=reporter)
+            record.epochs = _epochs_of_folds(record.run)
+        else:
+            _clear_unless_it_can_go_on(record.run)
+            resume = record.run.is_dir()
+            result = run(request, plan.settings, record.run, resume=resume, reporter=reporter)
+            record.epochs = len(result.history)
+    finally:
+        record.training_seconds += time.monotonic() - started
+        record.save()
+
+
+def _clear_unless_it_can_go_on(folder: Path) -> None:
+    """Remove a run that was killed before its first checkpoint; there is nothing in it to go on from."""
+    if folder.is_dir() and not current_folder(folder / "last").is_dir():
+        shutil.rmtree(folder)
+
+
+def _epochs_of_folds(folder: Path) -> int:
+    return max(len((inside / "log.csv").read_text().splitlines()) - 1 for inside in folder.glob("fold_*"))
+
+
+def load_candidate(candidate: Candidate, plan: Plan, record: Record) -> tuple[Model, Path]:
+    """The network that the figures are of, and the file of its weights; under cross-validation that of one fold."""
+    if candidate.train or plan.cross_validate:
+        folder = record.run if candidate.train else Path(candidate.backbone)
+        if plan.cross_validate:
+            folder = next(iter(sorted(folder.glob("fold_*"))), folder) / "last"
+        elif plan.test is None:
+            folder = folder / "last"
+        checkpoint = find_checkpoint(folder)
+        return load_model(checkpoint), current_folder(checkpoint) / WEIGHTS_FILE
+    model = load_model(
+        candidate.backbone,
+        weights=candidate.weights,
+        labels=plan.request.labels if candidate.weights is not None else None,
+        options=dict(candidate.options) or None,
+    )
+    given = candidate.folder if candidate.weights is None else Path(candidate.weights)
+    if given is None:
+        weights = get_host().backbone(candidate.backbone).weights
+        assert weights is not None  # load_model has loaded them
+        return model, WeightsStore().path(weights)
+    return model, given if given.is_file() else current_folder(find_checkpoint(given)) / WEIGHTS_FILE
+
+
+def _cost(model: Model, seconds: float) -> dict[str, Any]:
+    """Parameters, multiply-accumulates and memory for a clip, in the pieces in which the tagger takes it."""
+    backbone = model.backbone
+    rate = backbone.sample_rate
+    if "waveform" in backbone.inputs:
+        member = Member(model, torch.device("cpu"), "32", accelerate=False)
+        sizes = [piece.size for piece in member.pieces(np.zeros(round(seconds * rate), dtype=np.float32), rate)]
+    else:
+        sizes = [round(model.clip_seconds * rate)]
+    measured = {size: measure_complexity(backbone, size / rate) for size in set(sizes)}
+    return {
+        "parameters": measured[sizes[0]].parameters,
+        "macs": sum(measured[size].macs for size in sizes),
+        "peak_memory_bytes": max(one.peak_memory for one in measured.values()),
+    }
+
+
+def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model) -> dict[str, Any]:
+    request = plan.request
+    shared: dict[str, Any] = {
+        "labels": request.labels,
+        "format": request.format,
+        "root": request.root,
+        "unknown_labels": request.unknown_labels,
+        "single_label": request.single_label,
+        "frames": request.frames,
+        "device": plan.device,
+        "precision": plan.precision,
+        "workers": max(1, int(plan.settings.get("workers", 1))),
+        "output": plan.output / "reports" / candidate.name,
+    }
+    spread: float | None = None
+    if plan.cross_validate:
+        folder = record.run if candidate.train else Path(candidate.backbone)
+        folds = evaluate_folds(folder, request.train, **shared)
+        summary: dict[str, Any] = {**folds.pooled.summary, **folds.mean}
+        metric = _metric(plan, folds.pooled.single_label, summary)
+        spread = folds.std[metric]
+    else:
+        tagger = Tagger(model, device=plan.device, precision=plan.precision)
+        data, held_out = plan.test, None
+        if data is None:
+            data, held_out = (request.train, [request.fold]) if request.fold is not None else (request.val, None)
+        assert data is not None  # compare has asked for one of them
+        result = evaluate(tagger, data, folds=held_out, **shared)
+        summary = dict(result.summary)
+        metric = _metric(plan, result.single_label, summary)
+    return {"metric": metric, "score": summary[metric], "score_std": spread, **summary}
+
+
+def _metric(plan: Plan, single_label: bool, summary: Mapping[str, Any]) -> str:
+    metric = plan.settings.get("metric") or ("accuracy" if single_label else "mAP")
+    if metric not in summary:
+        raise OptionError(f"there is no {metric} for clips with several labels", where="--metric", fix="Use mAP.")
+    return str(metric)
+
+
+def time_candidate(candidate: Candidate, plan: Plan, record: Record, threads: int | None) -> Speed:
+    """How fast the candidate tags a clip, as a user would load it."""
+    model, _ = load_candidate(candidate, plan, record)
+    tagger = Tagger(model, device=plan.device, precision=plan.precision)
+    return measure_speed(tagger, plan.clip_seconds, video_shape=model.backbone.video_shape, threads=threads)
