@@ -23,12 +23,13 @@ CLASSES = 527
 
 HEAD = f"""# Known models
 
-Made by `python docs/generate_models.py` from the descriptors of the plugins in this repository; a test compares the two.
+Made by `python docs/generate_models.py` from the descriptors of the plugins in this repository; a test compares the
+two.
 
-Parameters (in millions) and multiply-accumulates (in billions, for ten seconds of sound, without the front end) are what
-`audiotag models complexity NAME` counts; a network without a head of its own is counted with {CLASSES} classes.
-Everything under *published* is the authors' own figure. `audiotag models info NAME` shows all that is known of one model,
-and `audiotag models download NAME` fetches its weights.
+Parameters (in millions) and multiply-accumulates (in billions, for ten seconds of sound, without the front end) are
+what `audiotag models complexity NAME` counts; a network without a head of its own is counted with {CLASSES} classes.
+Everything under *published* is the authors' own figure. `audiotag models info NAME` shows all that is known of one
+model, and `audiotag models download NAME` fetches its weights.
 
 A name in brackets belongs to a shell's syntax: write `'mn40_as(2)'` in quotes.
 """
@@ -116,5 +117,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     if parser.parse_args().check:
-        sys.exit(0 if PAGE.exists() and PAGE.read_text() == render() else "docs/models.md is out of date: run make docs")
+        sys.exit(
+            0 if PAGE.exists() and PAGE.read_text() == render() else "docs/models.md is out of date: run make docs"
+        )
     PAGE.write_text(render())

@@ -141,6 +141,8 @@ def check_command(arguments: list[str], *, complete: bool) -> None:
     command: click.Command = main
     rest = list(arguments)
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        if rest[0].isupper() and not complete:  # a placeholder
+            return
         try:
             below = command.get_command(context, rest[0])
         except AudiotagError as error:
