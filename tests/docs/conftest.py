@@ -5,7 +5,7 @@ Everything is made up. In the folder where a page is run there are
 - ``clip.wav``, ``door.wav``, ``hour.flac``, ``night.flac`` (not an hour, nor a night) and the folder ``recordings``;
 - ``train.json``, ``val.json``, ``test.json``, ``evening.json`` with clips of four of the classes in ``home.csv``, and
   ``labelled.json`` with classes of the list ``home``;
-- ``sounds``, a folder per class, and ``esc50.csv``, ``esc10.csv`` with the folder ``audio``: five folds of four classes.
+- ``sounds``, a folder per class, and ``esc50.csv``, ``esc10.csv`` with the folder ``audio``: four classes, five folds.
 
 Python blocks may use the names ``waveform`` (a second at 16 kHz), ``sample_rate``, ``batch``, ``vector`` and
 ``generator``.

@@ -3,8 +3,8 @@
 Shell blocks are run line by line. A line that is one `audiotag` command is called in this process; any other goes to
 bash. Some are made smaller or safer by a rule:
 
-- Unless they say otherwise, ``audiotag finetune`` and ``audiotag demo`` get ``--epochs 2``, finetune ``--workers 0`` too,
-  ``audiotag demo`` gets ``--clips 64`` and ``audiotag online benchmark`` ``--seeds 1``.
+- Unless they say otherwise, ``audiotag finetune`` and ``demo`` get ``--epochs 2``, ``finetune`` ``--workers 0`` too,
+  ``demo`` gets ``--clips 64`` and ``online benchmark`` ``--seeds 1``.
 - ``pip install -e FOLDER``, for a FOLDER that the page has made, installs it for this page alone.
 """
 
