@@ -6,13 +6,13 @@ PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
 INSTALLED := $(VENV)/.installed
 SOURCES := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: install demo test test-slow lint format docs bench clean
+.PHONY: install demo test test-slow coverage lint format docs docs-serve bench clean
 
 install: $(INSTALLED)
 
 $(INSTALLED): $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -e ".[test,lint]" $(addprefix -e ,$(PLUGINS))
+	$(BIN)/pip install --quiet -e ".[test,lint,docs]" $(addprefix -e ,$(PLUGINS))
 	touch $@
 
 demo: install
@@ -23,6 +23,9 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m slow
+
+coverage: install
+	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html
 
 lint: install
 	$(BIN)/ruff check .
@@ -36,9 +39,15 @@ format: install
 docs: install
 	$(BIN)/python docs/generate_cli.py
 	$(BIN)/python docs/generate_checks.py
+	$(BIN)/python docs/generate_hooks.py
+	$(BIN)/python docs/generate_models.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-serve: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 bench: install
 	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
 
 clean:
-	rm -rf $(VENV) demo-output build dist
+	rm -rf $(VENV) demo-output build dist site htmlcov .coverage

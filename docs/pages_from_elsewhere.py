@@ -1,0 +1,61 @@
+"""Brings files outside docs/ into the site (changelog, contributing, plugins' pages, examples), with links that fit.
+
+A hook of MkDocs, named in mkdocs.yml. Pages are written so that their links work in the repository; where a link leads
+to a file that has another place in the site, it is rewritten.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+
+
+def places() -> dict[str, str]:
+    """File in the repository → file in the site, for everything that does not lie in docs/."""
+    found = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+    for page in sorted(ROOT.glob("plugins/*/README.md")):
+        found[page.relative_to(ROOT).as_posix()] = f"plugins/{page.parent.name}.md"
+    for example in sorted(ROOT.glob("examples/*.py")):
+        found[example.relative_to(ROOT).as_posix()] = f"examples/{example.name}"
+    return found
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the files; the README is not one of them, since the site has a start page of its own."""
+    for source, place in places().items():
+        if place != "index.md":
+            files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Rewrite the links of a page to where their targets are in the site."""
+    source = Path(page.file.abs_src_path).resolve().relative_to(ROOT).as_posix()
+    return rewrite_links(markdown, source, page.file.src_uri)
+
+
+def rewrite_links(markdown: str, source: str, place: str) -> str:
+    """The page with links that fit the site.
+
+    Args:
+        markdown: The text as it stands in the repository.
+        source: The page's file, relative to the repository.
+        place: The page's file, relative to the site.
+    """
+    moved = places()
+
+    def replace(match: re.Match[str]) -> str:
+        target, anchor = match[1], match[2] or ""
+        if re.match(r"[a-z]+:", target):
+            return match[0]
+        in_repository = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+        in_site = moved.get(in_repository, in_repository.removeprefix("docs/"))
+        return f"]({posixpath.relpath(in_site, posixpath.dirname(place) or '.')}{anchor})"
+
+    return re.sub(r"\]\(([^)#\s]+)(#[^)\s]*)?\)", replace, markdown)
