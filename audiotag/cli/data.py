@@ -297,7 +297,7 @@ def weights(
 
     \b
     audiotag data weights train.json --output weights.csv
-    audiotag finetune --train train.json --sampler balanced --sampler-option weights=weights.csv ...
+    audiotag finetune --train train.json --sampler balanced --sampler-option weights=weights.csv
 
     One weight a line, in the order of the clips.
     """  # noqa: D301

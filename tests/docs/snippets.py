@@ -114,7 +114,7 @@ def shown(text: str) -> Iterator[list[str]]:
         if block.language in ("python", "json", "csv", "toml"):
             continue
         for line in lines(block.code):
-            if line.startswith("audiotag ") or (block.language in SHELL and "audiotag " in line):
+            if re.match(r"audiotag [\w-]+( |$)", line) or (block.language in SHELL and "audiotag " in line):
                 yield from commands(line)
 
 
