@@ -170,7 +170,8 @@ def writing(path: Path) -> Iterator[ArchiveWriter]:
         MissingExtraError: h5py is not installed.
     """
     h5py = import_h5py(f"writing {path}")
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    # The writer of a temporary file already holds its lock; HDF5 would wait for another one on the same file in vain.
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         writer = ArchiveWriter(h5py, file)
         yield writer
         writer.finish()
