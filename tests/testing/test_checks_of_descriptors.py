@@ -13,6 +13,7 @@ PUBLISHED = (
     'BackboneSpec(name="odd_home", family="odd", factory="tiny:TinyBackbone", summary="Odd", sample_rate=8000, '
     f'clip_seconds=1.0, min_seconds=0.1, licence="MIT", {WEIGHTS}{{more}})'
 )
+WRONG_CLASSES = PUBLISHED.format(more=', labels="home", num_classes=20')
 LOSS = 'LossSpec(name={name}, factory="{factory}", summary={summary})'
 
 BROKEN = {
@@ -39,7 +40,7 @@ BROKEN = {
     "the_family_exists": ("backbones", NETWORK.format(more="").replace('family="odd"', 'family="gone"'), "'gone'"),
     "the_labels_fit": (
         "backbones",
-        f"{NETWORK.format(more='')}, {PUBLISHED.format(more=', labels=%r, num_classes=20' % 'home')}",
+        f"{NETWORK.format(more='')}, {WRONG_CLASSES}",
         "'home' has 21 classes, the head 20",
     ),
     "the_published_network_can_be_made": (
