@@ -47,6 +47,7 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("devices", int, "Number of processes.  [default: 1]"),
     ("strategy", str, "How processes work together, as Lightning Fabric names it (ddp).  [default: auto]"),
     ("workers", int, "Processes that decode clips.  [default: 1]"),
+    ("audio-cache-gb", float, "Keep decoded clips on disk over runs, in at most so many GB.  [default: 0, none]"),
     ("distill-weight", float, "Share of the teacher in the loss.  [default: 0.9 with a teacher]"),
     ("temperature", float, "What the teacher's logits are divided by.  [default: 1]"),
     ("logger", click.Choice(["csv", "tensorboard", "wandb"]), "Log beside log.csv.  [default: csv]"),

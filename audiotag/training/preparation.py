@@ -14,6 +14,7 @@ import numpy as np
 from audiotag.data.clips import ClipSet
 from audiotag.data.reading import read_clips
 from audiotag.data.selection import with_frames
+from audiotag.data.sound_cache import SoundCache
 from audiotag.data.weights import read_sampling_weights
 from audiotag.errors import OptionError, TrainingError
 from audiotag.host import get_host
@@ -21,6 +22,7 @@ from audiotag.labels import LabelChange, LabelSet, read_labels
 from audiotag.models.create import create_backbone
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
+from audiotag.models.store import cache_folder
 from audiotag.seeding import numpy_generator
 from audiotag.training.data import clip_seconds
 from audiotag.training.reporting import Reporter
@@ -165,6 +167,22 @@ def training_seconds(model: Model, clips: ClipSet, settings: Settings) -> float:
     # A hundredth of a second more or less in a file's length should not change what the network sees.
     longest = min(model.spec.clip_seconds, model.backbone.max_seconds or model.spec.clip_seconds)
     return round(min(max(usual, model.spec.min_seconds), longest), 2)
+
+
+def open_sound_cache(model: Model, settings: Settings, reporter: Reporter) -> SoundCache | None:
+    """The cache of decoded clips that all runs share; tells where it is and how full. None where none is wanted.
+
+    Raises:
+        StoreError: Its folder cannot be used.
+    """
+    if not settings.audio_cache_gb or "waveform" not in model.backbone.inputs:
+        return None
+    cache = SoundCache(cache_folder() / "sounds", max(1, int(settings.audio_cache_gb * 1e9)))
+    reporter.message(
+        f"Decoded clips are kept in {cache.root}: {len(cache)} so far, {cache.size / 1e9:.3g} of at most "
+        f"{settings.audio_cache_gb:g} GB."
+    )
+    return cache
 
 
 def sampler_options_for(settings: Settings, every_clip: ClipSet, train: ClipSet) -> dict[str, Any]:
