@@ -13,7 +13,7 @@ import numpy as np
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.reading import read_clips
-from audiotag.data.selection import with_frames
+from audiotag.data.selection import select_split, splits_of, with_frames
 from audiotag.data.sound_cache import SoundCache
 from audiotag.data.weights import read_sampling_weights
 from audiotag.errors import OptionError, TrainingError
@@ -39,7 +39,9 @@ def read_training_clips(request: Request, reporter: Reporter) -> ClipSet:
         TrainingError: The data is to be single-label and a clip has no label or several.
     """
     labels = None if request.labels is None else read_labels(request.labels)
-    clips = _read(request, request.train, labels, reporter)
+    clips = _read(request, request.train, request.train_split, labels, reporter)
+    if request.train_split is None and len(splits := splits_of(clips)) > 1:
+        reporter.message(f"{clips.source} has the splits {', '.join(splits)}; all of them are learned from (--split).")
     if clips.single_label and any(len(clip.labels) != 1 for clip in clips):
         wrong = next(clip for clip in clips if len(clip.labels) != 1)
         raise TrainingError(
@@ -52,8 +54,8 @@ def read_training_clips(request: Request, reporter: Reporter) -> ClipSet:
 
 def split_clips(request: Request, clips: ClipSet, seed: int, reporter: Reporter) -> tuple[ClipSet, ClipSet | None]:
     """The clips to learn from and those to validate on, over the same classes."""
-    if request.val is not None:
-        return clips, _read(request, request.val, clips.labels, reporter)
+    if request.val_source is not None:
+        return clips, _read(request, request.val_source, request.val_split, clips.labels, reporter)
     if request.fold is not None:
         return clips.split_fold(request.fold)
     if request.val_fraction <= 0:
@@ -64,12 +66,15 @@ def split_clips(request: Request, clips: ClipSet, seed: int, reporter: Reporter)
 
 def evaluation_clips(request: Request, labels: LabelSet, reporter: Reporter) -> ClipSet | None:
     """The evaluation set, over the classes *labels*; None where there is none."""
-    return None if request.eval is None else _read(request, request.eval, labels, reporter)
+    source = request.eval_source
+    return None if source is None else _read(request, source, request.eval_split, labels, reporter)
 
 
-def _read(request: Request, source: str | Path | ClipSet, labels: LabelSet | None, reporter: Reporter) -> ClipSet:
+def _read(
+    request: Request, source: str | Path | ClipSet, split: str | None, labels: LabelSet | None, reporter: Reporter
+) -> ClipSet:
     if isinstance(source, ClipSet):
-        clips = source
+        clips = source if split is None else select_split(source, split)
     else:
         clips = read_clips(
             source,
@@ -77,11 +82,14 @@ def _read(request: Request, source: str | Path | ClipSet, labels: LabelSet | Non
             labels=labels,
             root=request.root,
             unknown_labels=request.unknown_labels,
+            split=split,
         )
     clips = replace(clips, clips=with_frames(clips, request.frames))
     if clips.skipped:
         listed = ", ".join(f"{label} ({count})" for label, count in sorted(clips.skipped.items()))
         reporter.message(f"Labels left out of {clips.source} because the class list lacks them: {listed}.")
+    if absent := sum(clips.absent.values()):
+        reporter.message(f"{absent} clips that {clips.source} lists have no recording and are left out.")
     return clips if request.single_label is None else replace(clips, single_label=request.single_label)
 
 

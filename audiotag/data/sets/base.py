@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -41,7 +42,8 @@ class Listing:
         root: Folder of the recordings.
         folders: Folders that hold recordings of this data set and nothing else.
         single_label: Whether each clip has exactly one class.
-        absent: Recordings that are listed and not there, where that is the usual state; they are not among the rows.
+        absent: Recordings that are listed and not there, where that is the usual state, with their official split
+            (empty where there is none); they are not among the rows.
     """
 
     rows: tuple[Row, ...]
@@ -49,7 +51,7 @@ class Listing:
     root: Path
     folders: tuple[Path, ...] = ()
     single_label: bool = False
-    absent: tuple[Path, ...] = ()
+    absent: tuple[tuple[Path, str], ...] = ()
 
 
 class RecordedSet(PublishedDataset):
@@ -107,7 +109,7 @@ class RecordedSet(PublishedDataset):
             single_label=listing.single_label,
             labels_required=False,
         )
-        return replace(clips, absent=len(listing.absent))
+        return replace(clips, absent=dict(Counter(split for _, split in listing.absent)))
 
     def is_prepared(self, source: Path) -> bool:
         """Whether `prepare` wrote *source*.
@@ -218,7 +220,7 @@ class RecordedSet(PublishedDataset):
         else:
             listing = self.listing(source, None)
         found = check_recordings(self.read(source), listing.folders, progress)
-        absent = tuple(resolve_path(str(path), listing.root) for path in listing.absent)
+        absent = tuple(resolve_path(str(path), listing.root) for path, _ in listing.absent)
         return replace(found, checked=found.checked + len(absent), missing=(*found.missing, *absent))
 
 
