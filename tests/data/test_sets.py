@@ -112,9 +112,16 @@ class TestEsc:
         assert part.labels.names == ("dog", "rooster", "rain")
         assert {clip.path for clip in part} < {clip.path for clip in whole}
 
-    def test_esc10_needs_the_mark(self, assets):
-        with pytest.raises(ManifestError, match="'esc10' is missing"):
-            read_clips(assets / "assets/esc10", format="esc10")
+    def test_a_list_of_esc10_alone_needs_no_mark(self, assets):
+        clips = read_clips(assets / "assets/esc10", format="esc10")
+        assert len(clips) == 320 and len(clips.labels) == 10
+
+    def test_other_classes_need_the_mark(self, tiny_set, tmp_path):
+        whole = (tiny_set("esc50") / "meta/esc50.csv").read_text()
+        path = tmp_path / "unmarked.csv"
+        path.write_text(whole.replace(",esc10,", ",part,"))
+        with pytest.raises(ManifestError, match="'cow' is no class of ESC-10"):
+            read_clips(path, format="esc10")
 
     def test_the_real_folder(self, assets):
         folder = assets / "assets/esc10"
