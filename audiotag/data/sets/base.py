@@ -17,10 +17,11 @@ from typing import Any
 from audiotag.audio.encoding import encode_lossless
 from audiotag.data.checking import check_recordings, in_parallel
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.data.formats.manifest import JsonManifest
+from audiotag.data.formats.manifest import JsonManifest, write_manifest
 from audiotag.data.published import Progress, PublishedDataset, Validation
 from audiotag.data.recording import read_clip
 from audiotag.data.rows import Row, clips_from_rows, resolve_path
+from audiotag.data.selection import select_split, splits_of
 from audiotag.errors import ManifestError, OptionError
 from audiotag.files import write_atomically
 from audiotag.labels import LabelSet
@@ -202,11 +203,14 @@ class RecordedSet(PublishedDataset):
 
     def finish(self, output: Path, marker: dict[str, Any], clips: ClipSet, paths: Sequence[str]) -> None:
         """Write the lists of what lies under *paths*, and mark the preparation as done."""
-        entries = [_entry(clip, path, clips.labels) for clip, path in zip(clips, paths, strict=True)]
-        for split in sorted({entry["split"] for entry in entries if "split" in entry}):
-            write_json(output / f"{split}.json", {"data": [entry for entry in entries if entry.get("split") == split]})
+        # What was cut out of a longer recording is a recording of its own now.
+        moved = zip(clips, paths, strict=True)
+        written = tuple(replace(clip, path=output / path, start=0.0, stop=None, member=None) for clip, path in moved)
+        prepared = replace(clips, clips=written)
+        for split in splits_of(prepared):
+            write_manifest(select_split(prepared, split), output / f"{split}.json")
         clips.labels.to_csv(output / CLASSES)
-        write_json(output / MANIFEST, {"data": entries})
+        write_manifest(prepared, output / MANIFEST)
         self.mark_complete(output, marker)
 
     def mark_complete(self, output: Path, marker: dict[str, Any]) -> None:
@@ -240,14 +244,3 @@ def _marker(source: Path) -> dict[str, Any]:
 
 def _shown(marker: dict[str, Any]) -> str:
     return ", ".join(f"{key} {marker[key]}" for key in marker if key not in ("format", "format_version", "complete"))
-
-
-def _entry(clip: Clip, path: str, labels: LabelSet) -> dict[str, Any]:
-    entry: dict[str, Any] = {"video_id": clip.id, "wav": path, "labels": [labels.mids[index] for index in clip.labels]}
-    if clip.unknown:
-        entry["unknown"] = [labels.mids[index] for index in clip.unknown]
-    if clip.fold is not None:
-        entry["fold"] = clip.fold
-    if clip.video_path is not None:
-        entry["video_path"] = str(clip.video_path.resolve())
-    return dict(clip.extra) | entry
