@@ -137,6 +137,7 @@ def evaluate(
         top_k=top_k,
         failed=scored.failed,
         skipped=clips.skipped,
+        absent=sum(clips.absent.values()),
         model=tagger.name,
         data=clips.source,
         clip_ids=scored.clip_ids,

@@ -187,6 +187,7 @@ def _measure(
         top_k=top_k,
         failed=scored.failed,
         skipped=clips.skipped,
+        absent=sum(clips.absent.values()),
         model=model,
         data=clips.source,
         clip_ids=scored.clip_ids,
