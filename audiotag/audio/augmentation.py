@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -68,14 +69,16 @@ def change_speed(waveform: Tensor, largest: float, rate: float, generator: torch
     return torch.where(chosen.to(waveform.device), changed, waveform)
 
 
-def mask_axis(spectrogram: Tensor, axis: int, largest: int, value: float, generator: torch.Generator) -> Tensor:
+def mask_axis(
+    spectrogram: Tensor, axis: int, largest: int, value: float | Tensor, generator: torch.Generator
+) -> Tensor:
     """Set one stripe of each clip to *value*: SpecAugment's masks (Park et al. 2019, arXiv 1904.08779).
 
     Args:
         spectrogram: (batch, bands, frames).
         axis: −2 masks bands, −1 frames.
         largest: A stripe's width is drawn from 0..*largest*, then its place; it never exceeds the axis.
-        value: What masked cells hold.
+        value: What masked cells hold; a tensor is broadcast.
         generator: CPU generator.
     """
     batch, size = spectrogram.shape[0], spectrogram.shape[axis]
@@ -85,7 +88,7 @@ def mask_axis(spectrogram: Tensor, axis: int, largest: int, value: float, genera
     masked = (place >= start[:, None]) & (place < (start + width)[:, None])
     shape = [batch, 1, 1]
     shape[axis] = size
-    return spectrogram.masked_fill(masked.reshape(shape).to(spectrogram.device), value)
+    return torch.where(masked.reshape(shape).to(spectrogram.device), value, spectrogram)
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ class Augmentation:
         time_mask: Widest stripe of masked frames.
         frequency_stripes: Number of such stripes of bands; they may overlap.
         time_stripes: Number of stripes of frames.
+        mask_with: What masked cells hold: ``silence``, or ``mean``, their band's mean over the batch, which is what a
+            zero after a batch norm of the bands comes to (ConvNeXt, PANNs).
         roll_frames: Spectrogram rolled by up to ± this many frames.
     """
 
@@ -114,11 +119,12 @@ class Augmentation:
     time_mask: int = 0
     frequency_stripes: int = 1
     time_stripes: int = 1
+    mask_with: Literal["silence", "mean"] = "silence"
     roll_frames: int = 0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 0:
+            if not isinstance(value, str) and value < 0:
                 raise OptionError(f"{name} is {value}", where="augmentation", fix="Give 0 (off) or more.")
         if self.speed_change >= 1:
             raise OptionError(
@@ -143,13 +149,14 @@ class Augmentation:
         return waveform
 
     def spectrogram(self, spectrogram: Tensor, padding_value: float, generator: torch.Generator) -> Tensor:
-        """Vary a batch of spectrograms (batch, bands, frames); masked cells take *padding_value*."""
+        """Vary a batch of spectrograms (batch, bands, frames); *padding_value* is what a band holds in silence."""
         if self.roll_frames:
             spectrogram = roll_each(spectrogram, self.roll_frames, generator)
+        value = spectrogram.mean((0, 2), keepdim=True) if self.mask_with == "mean" else padding_value
         for axis, largest, stripes in (
             (-2, self.frequency_mask, self.frequency_stripes),
             (-1, self.time_mask, self.time_stripes),
         ):
             for _ in range(stripes if largest else 0):
-                spectrogram = mask_axis(spectrogram, axis, largest, padding_value, generator)
+                spectrogram = mask_axis(spectrogram, axis, largest, value, generator)
         return spectrogram

@@ -49,6 +49,7 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("time-mask", int, "SpecAugment: widest stripe of frames.  [default: 64]"),
     ("frequency-stripes", int, "Number of stripes of bands.  [default: 1]"),
     ("time-stripes", int, "Number of stripes of frames.  [default: 1]"),
+    ("mask-with", click.Choice(["silence", "mean"]), "What masked cells hold.  [default: silence]"),
     ("roll-frames", int, "Spectrogram rolled within ± frames.  [default: 0]"),
     ("sampler", str, "How clips are chosen (shuffle, balanced, a plugin's).  [default: shuffle]"),
     ("batch-norm-momentum", float, "Momentum of batch-norm statistics.  [default: quick enough for the run]"),

@@ -77,7 +77,7 @@ class Settings:
         mixstyle_rate: Probability that the statistics of a batch's bands are mixed (Freq-MixStyle, `mix_style`). It
             takes the place of mixup.
         mixstyle_alpha: Parameter of its Beta distribution.
-        gain_db: See `Augmentation`, as for the nine that follow.
+        gain_db: See `Augmentation`, as for the ten that follow.
         time_shift: Seconds.
         noise: Share of full scale.
         speed_change: Largest change of the length, as a share of it.
@@ -86,6 +86,7 @@ class Settings:
         time_mask: Frames.
         frequency_stripes: Masks of bands.
         time_stripes: Masks of frames.
+        mask_with: ``silence`` or ``mean``.
         roll_frames: Frames.
         sampler: Name of a sampling-policy plugin of role training.
         sampler_options: Its options.
@@ -150,6 +151,7 @@ class Settings:
     time_mask: int | None = None
     frequency_stripes: int = 1
     time_stripes: int = 1
+    mask_with: Literal["silence", "mean"] = "silence"
     roll_frames: int = 0
     sampler: str = "shuffle"
     sampler_options: Mapping[str, Any] = field(default_factory=dict)
@@ -180,6 +182,7 @@ class Settings:
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("mixup_on", self.mixup_on, ("spectrogram", "waveform"))
         _one_of("mixup_partner", self.mixup_partner, ("batch", "set"))
+        _one_of("mask_with", self.mask_with, ("silence", "mean"))
         _one_of("precision", self.precision, ("32", "16-mixed", "bf16-mixed"))
         _one_of("logger", self.logger, ("csv", "tensorboard", "wandb"))
         _one_of("metric", self.metric, (None, "mAP", "accuracy"))
@@ -243,6 +246,7 @@ class Settings:
             time_mask=self.time_mask or 0,
             frequency_stripes=self.frequency_stripes,
             time_stripes=self.time_stripes,
+            mask_with=self.mask_with,
             roll_frames=self.roll_frames,
         )
 
@@ -400,18 +404,25 @@ def _at_least(name: str, value: float | None, least: float) -> None:
         raise OptionError(f"{name} is {value}", where="settings", fix=f"Give at least {least}.")
 
 
+_OPTIONS_OF = {"sampler": "sampler_options", "loss": "loss_options"}
+
+
 def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Settings from several places (a recipe, a file, the command line), later ones winning.
 
-    Where a later one chooses another schedule, what shaped the earlier one goes with it.
+    Options of the sampler and the loss win one by one. Where a later place chooses another sampler, loss or schedule,
+    what belonged to the earlier one goes with it.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        before, after = merged.get("schedule"), layer.get("schedule")
-        if after is not None and before is not None and after != before:
-            shape = {"warmup", *_SHAPE_OF_SCHEDULE.get(before, ())}
-            merged = {name: value for name, value in merged.items() if name not in shape}
-        merged |= layer
+        for name, shape in (
+            *((owner, (options,)) for owner, options in _OPTIONS_OF.items()),
+            ("schedule", ("warmup", *_SHAPE_OF_SCHEDULE.get(str(merged.get("schedule")), ()))),
+        ):
+            if name in merged and layer.get(name, merged[name]) != merged[name]:
+                merged = {key: value for key, value in merged.items() if key not in shape}
+        options = {name: {**merged.get(name, {}), **layer[name]} for name in _OPTIONS_OF.values() if name in layer}
+        merged |= {**layer, **options}
     return merged
 
 

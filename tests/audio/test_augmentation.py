@@ -117,3 +117,12 @@ def test_some_clips_keep_their_speed():
     waveform = torch.randn(500, 50, generator=_generator())
     same = (change_speed(waveform, 0.5, 0.5, _generator(1)) == waveform).all(1)
     assert 0.4 < same.float().mean() < 0.6
+
+
+def test_masks_may_hold_the_mean_of_their_band():
+    spectrogram = torch.randn(3, 5, 40, generator=_generator()) + torch.arange(5.0)[None, :, None]
+    means = spectrogram.mean((0, 2))
+    masked = Augmentation(time_mask=20, mask_with="mean").spectrogram(spectrogram, -9.0, _generator(1))
+    changed = masked != spectrogram
+    assert changed.any()
+    torch.testing.assert_close(masked[changed], means[None, :, None].expand_as(masked)[changed])

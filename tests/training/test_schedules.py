@@ -16,7 +16,7 @@ from audiotag.training.schedules import (
     step_warmup,
     warmup_cosine,
 )
-from audiotag.training.settings import SCHEDULES, Settings, layered
+from audiotag.training.settings import SCHEDULES, Settings
 
 
 @pytest.fixture(scope="module")
@@ -161,12 +161,3 @@ def test_what_a_schedule_does_not_know_is_refused(schedule, setting):
 def test_resolved_settings_resolve_again(name):
     settings = _resolved(schedule=name)
     assert Settings(**settings.to_dict()).resolved(single_label=False, pretrained=False) == settings
-
-
-def test_another_schedule_drops_what_shaped_the_first():
-    recipe = {"schedule": "step", "ramp_start": 10.0, "step_every": 5.0, "warmup": 0.0, "learning_rate": 0.1}
-    merged = layered(recipe, {}, {"schedule": "cosine", "epochs": 5})
-    assert merged == {"schedule": "cosine", "learning_rate": 0.1, "epochs": 5}
-    assert layered(recipe, {"step_every": 2.0}) == {**recipe, "step_every": 2.0}
-    assert layered(recipe, {"schedule": "step"}) == recipe
-    _resolved(**merged)
