@@ -103,7 +103,7 @@ class NetworkSource:
             clips: ClipSet, shortest: float, longest: float, seed: int | None, partners: SetPartners | None = None
         ) -> Batches:
             rate, inputs, shape = backbone.sample_rate, backbone.inputs, backbone.video_shape
-reader = ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache, partners)
+            reader = ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache, partners)
             return Batches(reader, settings.workers, settings.seed, pin)
 
         self._train_batches = batches(train, seconds, seconds, settings.seed, settings.partners)
