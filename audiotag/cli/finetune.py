@@ -21,21 +21,35 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("head-lr-ratio", float, "The head's rate as a multiple of the base rate, throughout.  [default: 5, or 1]"),
     ("weight-decay", float, "Decay of weights.  [default: 1e-4, or 1e-2 with a frozen backbone]"),
     ("momentum", float, "Momentum of sgd.  [default: 0.9]"),
-    ("schedule", click.Choice(["cosine", "linear", "step", "constant"]), "How the rate changes.  [default: cosine]"),
-    ("warmup", float, "Epochs of warm-up.  [default: a tenth of the run, at most 3]"),
+    (
+        "schedule",
+        click.Choice(["cosine", "onecycle", "linear", "step", "constant"]),
+        "How the rate changes.  [default: cosine]",
+    ),
+    ("warmup", float, "Epochs of warm-up.  [default: a tenth of the run, at most 3; onecycle: three tenths]"),
     ("ramp-start", float, "Epoch from which linear and step go down."),
-    ("initial-lr", float, "cosine: factor of the rate at the start of the warm-up.  [default: 0]"),
-    ("final-lr", float, "Factor of the rate at the end.  [default: 0.01]"),
+    ("initial-lr", float, "Factor of the rate at the start of the warm-up, but for linear.  [default: 0]"),
+    ("final-lr", float, "cosine, onecycle, linear: factor of the rate at the end.  [default: 0.01]"),
     ("clip-grad-norm", float, "Largest norm of the gradient.  [default: no clipping]"),
     ("label-smoothing", float, "Targets become 1 - s and s / classes.  [default: 0]"),
     ("mixup-alpha", float, "Mixup with shares from Beta(a, a), 0 for none.  [default: 0.3]"),
     ("mixup-rate", float, "Share of clips that are mixed.  [default: 1]"),
     ("mixup-on", click.Choice(["spectrogram", "waveform"]), "What is mixed.  [default: spectrogram]"),
+    ("mixup-partner", click.Choice(["batch", "set"]), "set: mix waveforms with any clip, as PSLA.  [default: batch]"),
+    ("wavmix-rate", float, "Share of clips mixed as waveforms with any clip, before mixup.  [default: 0]"),
+    ("wavmix-alpha", float, "Shares of wavmix from Beta(a, a).  [default: 2]"),
+    ("mixstyle-rate", float, "Freq-MixStyle in place of mixup: probability for a batch.  [default: 0]"),
+    ("mixstyle-alpha", float, "Shares of Freq-MixStyle from Beta(a, a).  [default: 0.4]"),
     ("gain-db", float, "Gain within ± dB.  [default: 6]"),
     ("time-shift", float, "Waveform rolled within ± seconds.  [default: 0.5]"),
     ("noise", float, "Noise up to this share of full scale.  [default: 0]"),
+    ("speed-change", float, "Length changed by a factor within 1 ± this.  [default: 0]"),
+    ("speed-rate", float, "Share of clips whose speed is changed.  [default: 1]"),
     ("frequency-mask", int, "SpecAugment: widest stripe of bands.  [default: 16]"),
     ("time-mask", int, "SpecAugment: widest stripe of frames.  [default: 64]"),
+    ("frequency-stripes", int, "Number of stripes of bands.  [default: 1]"),
+    ("time-stripes", int, "Number of stripes of frames.  [default: 1]"),
+    ("mask-with", click.Choice(["silence", "mean"]), "What masked cells hold.  [default: silence]"),
     ("roll-frames", int, "Spectrogram rolled within ± frames.  [default: 0]"),
     ("sampler", str, "How clips are chosen (shuffle, balanced, a plugin's).  [default: shuffle]"),
     ("batch-norm-momentum", float, "Momentum of batch-norm statistics.  [default: quick enough for the run]"),
@@ -240,7 +254,7 @@ def finetune(
     from audiotag.training.folds import finetune_folds
     from audiotag.training.recipes import load_recipe
     from audiotag.training.request import HELD_OUT, Request
-    from audiotag.training.settings import read_toml
+    from audiotag.training.settings import layered, read_toml
 
     warn_failed_plugins()
     assert backbone is not None and train is not None and output is not None
@@ -268,7 +282,7 @@ def finetune(
         val_split=val_split,
         eval_split=eval_split,
     )
-    merged = {**(chosen.settings if chosen else {}), **(read_toml(config) if config else {}), **given}
+    merged = layered(chosen.settings if chosen else {}, read_toml(config) if config else {}, given)
     reporter = RichReporter()
     if cross_validate:
         if fold is not None or request.val_source is not None:

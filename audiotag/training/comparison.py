@@ -27,7 +27,7 @@ from audiotag.training.preparation import read_training_clips, split_clips
 from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
-from audiotag.training.settings import Settings, read_toml
+from audiotag.training.settings import Settings, layered, read_toml
 from audiotag.training.trainer import Stopped
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.()+-]*")
@@ -86,7 +86,7 @@ def compare(
     """
     reporter = reporter or Reporter()
     of_request = {name: arguments.pop(name) for name in list(arguments) if name in Request.__dataclass_fields__}
-    settings = {**_recipe(recipe, reporter), **(read_toml(config) if config else {}), **arguments}
+    settings = layered(_recipe(recipe, reporter), read_toml(config) if config else {}, arguments)
     chosen = Settings.from_dict(settings)
     if chosen.devices != 1:
         raise OptionError("a comparison trains in one process", where="devices", fix="Leave --devices out.")

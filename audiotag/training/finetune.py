@@ -45,7 +45,7 @@ from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter, make_loggers
 from audiotag.training.request import Request
 from audiotag.training.schedules import make_schedule
-from audiotag.training.settings import Settings, read_toml, write_toml
+from audiotag.training.settings import Settings, layered, read_toml, write_toml
 from audiotag.training.sources import HeadSource, NetworkSource
 from audiotag.training.steps import HeadStep, NetworkStep
 from audiotag.training.supervision import SupervisedLoss, Supervision
@@ -105,11 +105,11 @@ def finetune(
         Stopped: The process was asked to stop; the run can be resumed.
     """
     of_request = {name: arguments.pop(name) for name in list(arguments) if name in Request.__dataclass_fields__}
-    settings = {**(read_toml(config) if config else {}), **arguments}
+    settings = layered(read_toml(config) if config else {}, arguments)
     if recipe is not None:
         chosen = load_recipe(recipe)
         of_request["options"] = {**chosen.options, **of_request.get("options", {})}
-        settings = {**chosen.settings, **settings}
+        settings = layered(chosen.settings, settings)
     request = Request(backbone=backbone, train=train, **of_request)
     return run(request, settings, Path(output), resume=resume, reporter=reporter or Reporter())
 
@@ -233,10 +233,10 @@ def _trainer(
         settings.schedule,
         epochs=settings.epochs or 1,
         warmup=settings.warmup or 0.0,
-        final=settings.final_lr,
-        initial=settings.initial_lr,
+        final=settings.final_lr or 0.0,
+        initial=settings.initial_lr or 0.0,
         ramp_start=settings.ramp_start,
-        step_every=settings.step_every,
+        step_every=settings.step_every or 5.0,
         ramp_length=settings.ramp_length,
     )
     loggers = make_loggers(settings.logger, folder, settings.to_dict()) if fabric.is_global_zero else []
@@ -264,11 +264,11 @@ def _step_and_source(
         return HeadStep(backbone, supervised), HeadSource(
             model, train, val, seconds, settings, loss, fabric, supervision, store, reporter, cache
         )
-    if backbone.front_end is None and settings.augmentation.needs_spectrogram:
+    if backbone.front_end is None and (settings.augmentation.needs_spectrogram or settings.mixstyle_rate):
         raise OptionError(
-            "masks and rolls need a spectrogram, and this network takes none",
+            "masks, rolls and Freq-MixStyle need a spectrogram, and this network takes none",
             where=model.spec.name,
-            fix="Set frequency_mask, time_mask and roll_frames to 0.",
+            fix="Set frequency_mask, time_mask, roll_frames and mixstyle_rate to 0.",
         )
     quicken_batch_norm(backbone, settings, len(train))
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).

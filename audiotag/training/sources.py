@@ -20,6 +20,7 @@ from audiotag.models.model import Model
 from audiotag.training.clip_keys import clip_key
 from audiotag.training.data import Batches, ClipReader, Draw
 from audiotag.training.interfaces import Loss
+from audiotag.training.mixing import SetPartners
 from audiotag.training.reporting import Reporter
 from audiotag.training.settings import Settings
 from audiotag.training.supervision import Supervision
@@ -98,12 +99,14 @@ class NetworkSource:
         self._val = val
         pin = fabric.device.type == "cuda"
 
-        def batches(clips: ClipSet, shortest: float, longest: float, seed: int | None) -> Batches:
+        def batches(
+            clips: ClipSet, shortest: float, longest: float, seed: int | None, partners: SetPartners | None = None
+        ) -> Batches:
             rate, inputs, shape = backbone.sample_rate, backbone.inputs, backbone.video_shape
-            reader = ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache)
+            reader = ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache, partners)
             return Batches(reader, settings.workers, settings.seed, pin)
 
-        self._train_batches = batches(train, seconds, seconds, settings.seed)
+        self._train_batches = batches(train, seconds, seconds, settings.seed, settings.partners)
         # Validation hears what the tagger would: each clip at its own length.
         self._val_batches = None if val is None else batches(val, *own_length(model), None)
 

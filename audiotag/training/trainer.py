@@ -249,7 +249,8 @@ class Trainer:
     def _one_step(self, batch: dict[str, Tensor], epoch: int, step: int) -> float:
         place = (self.settings.seed, epoch, step, self.fabric.global_rank)
         index = batch.pop("index")
-        labels = self.fabric.to_device(self.source.supervision.batch(index))
+        labels = self.source.supervision.batch(index, batch.pop("partner", None), batch.get("share"))
+        labels = self.fabric.to_device(labels)
         inputs = self.fabric.to_device(batch)
         # Dropout and drop path draw from torch's global generator: give them one of this step's own.
         with scoped_torch_rng("step", *place, devices=[self.fabric.device]):

@@ -7,6 +7,7 @@ import soundfile
 from click.testing import CliRunner
 
 from audiotag.cli.main import main
+from audiotag.training.mixing import SetPartners
 from audiotag.training.recipes import load_recipe
 from audiotag.training.settings import Settings
 
@@ -52,6 +53,13 @@ def test_a_recipe_says_what_the_paper_says(name):
     settings = Settings(**load_recipe(name).settings)
     assert (settings.learning_rate, settings.epochs, settings.batch_size) == (rate, epochs, batch)
     assert {key: getattr(settings, key) for key in more} == more
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_half_of_the_clips_are_mixed_with_any_of_the_set(name):
+    settings = Settings(**load_recipe(name).settings)
+    assert settings.partners == SetPartners(10.0, 0.5, dominant=False, follows=True)
+    assert settings.mixup_on == "waveform"
 
 
 @pytest.mark.parametrize("name", FACTS)
