@@ -246,7 +246,9 @@ def finetune(
     warn_failed_plugins()
     assert backbone is not None and train is not None and output is not None
     chosen = load_recipe(recipe) if recipe else None
-    options = {**(chosen.options if chosen else {}), **({"mode": mode} if mode else {}), **options}
+    reporter = RichReporter()
+    of_recipe = chosen.options_for(backbone, reporter) if chosen else {}
+    options = {**of_recipe, **({"mode": mode} if mode else {}), **options}
     request = Request(
         backbone=backbone,
         train=train,
@@ -267,7 +269,6 @@ def finetune(
         eval=evaluation,
     )
     merged = layered(chosen.settings if chosen else {}, read_toml(config) if config else {}, given)
-    reporter = RichReporter()
     if cross_validate:
         if fold is not None or val is not None:
             raise click.UsageError("--cross-validate takes neither --fold nor --val.")
