@@ -61,6 +61,7 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("devices", int, "Number of processes.  [default: 1]"),
     ("strategy", str, "How processes work together, as Lightning Fabric names it (ddp).  [default: auto]"),
     ("workers", int, "Processes that decode clips.  [default: 1]"),
+    ("audio-cache-gb", float, "Keep decoded clips on disk over runs, in at most so many GB.  [default: 0, none]"),
     ("distill-weight", float, "Share of the teacher in the loss.  [default: 0.9 with a teacher]"),
     ("temperature", float, "What the teacher's logits are divided by.  [default: 1]"),
     ("logger", click.Choice(["csv", "tensorboard", "wandb"]), "Log beside log.csv.  [default: csv]"),
@@ -102,6 +103,9 @@ def pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: tuple[
 @click.option(
     "--eval", "evaluation", metavar="PATH", help="Clips to measure the finished models on; training never sees them."
 )
+@click.option("--split", metavar="NAME[,NAME...]", help="Learn from this official split of --train.  [default: all]")
+@click.option("--val-split", metavar="NAME[,NAME...]", help="Validate on this split of --val, without it of --train.")
+@click.option("--eval-split", metavar="NAME[,NAME...]", help="Measure on this split of --eval, without it of --train.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder, new or empty.")
 @click.option(
     "--resume",
@@ -113,7 +117,9 @@ def pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: tuple[
 @click.option(
     "--previous-labels", metavar="CSV|NAME", help="Classes of the model that is started from, where it does not say."
 )
-@click.option("--format", "format_", metavar="NAME", help="Format of --train and --val (see `audiotag plugins list`).")
+@click.option(
+    "--format", "format_", metavar="NAME", help="Format of --train, --val and --eval (see `audiotag data list`)."
+)
 @click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
 @click.option("--fold", type=int, help="Validate on this fold, learn from the others.")
 @click.option("--cross-validate", is_flag=True, help="Train once for each fold; sums up in folds.csv.")
@@ -168,6 +174,9 @@ def finetune(
     train: str | None,
     val: str | None,
     evaluation: str | None,
+    split: str | None,
+    val_split: str | None,
+    eval_split: str | None,
     output: Path | None,
     resume: Path | None,
     labels: str | None,
@@ -195,6 +204,7 @@ def finetune(
     \b
     audiotag finetune --backbone mn04_as --train train.json --val val.json --output runs/home
     audiotag finetune --backbone mn04_as --freeze-backbone --train esc50.csv --fold 1 --output runs/fold1
+    audiotag finetune --backbone mn10_as --train data/fsd50k --split train --val-split val --output runs/fsd50k
     audiotag finetune --resume runs/home
 
     The run folder holds the checkpoints best, best_loss and last, log.csv and the settings; `audiotag infer
@@ -209,6 +219,9 @@ def finetune(
             train,
             val,
             evaluation,
+            split,
+            val_split,
+            eval_split,
             output,
             labels,
             previous_labels,
@@ -267,11 +280,14 @@ def finetune(
         teacher=[] if teacher is None else name_list(teacher),
         teacher_scores=teacher_scores,
         eval=evaluation,
+        train_split=split,
+        val_split=val_split,
+        eval_split=eval_split,
     )
     merged = layered(chosen.settings if chosen else {}, read_toml(config) if config else {}, given)
     if cross_validate:
-        if fold is not None or val is not None:
-            raise click.UsageError("--cross-validate takes neither --fold nor --val.")
+        if fold is not None or request.val_source is not None:
+            raise click.UsageError("--cross-validate takes neither --fold nor --val nor --val-split.")
         table = stoppable(lambda: finetune_folds(request, merged, output, reporter=reporter))
         reporter.table(table, f"Cross-validation, kept in {output / 'folds.csv'}")
         return

@@ -31,6 +31,7 @@ from audiotag.training.optimisation import freeze_all_but_head, make_optimiser, 
 from audiotag.training.preparation import (
     check_same_run,
     evaluation_clips,
+    open_sound_cache,
     read_training_clips,
     report_classes,
     require_inputs,
@@ -258,11 +259,12 @@ def _step_and_source(
 ) -> tuple[nn.Module, NetworkSource | HeadSource]:
     backbone = model.backbone
     supervised = SupervisedLoss(loss, settings)
+    cache = open_sound_cache(model, settings, reporter)
     if settings.freeze_backbone:
         freeze_all_but_head(backbone)
         store = cache_folder() / "embeddings.sqlite"
         return HeadStep(backbone, supervised), HeadSource(
-            model, train, val, seconds, settings, loss, fabric, supervision, store, reporter
+            model, train, val, seconds, settings, loss, fabric, supervision, store, reporter, cache
         )
     if backbone.front_end is None and (settings.augmentation.needs_spectrogram or settings.mixstyle_rate):
         raise OptionError(
@@ -274,7 +276,7 @@ def _step_and_source(
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).
     backbone.to(memory_format=torch.channels_last)
     return NetworkStep(backbone, supervised, settings), NetworkSource(
-        model, train, val, seconds, settings, loss, fabric, supervision
+        model, train, val, seconds, settings, loss, fabric, supervision, cache
     )
 
 

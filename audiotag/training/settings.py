@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -100,6 +101,7 @@ class Settings:
         devices: Number of processes (each with a device of its own on GPUs).
         strategy: How several processes work together, as Lightning Fabric names it.
         workers: Processes that decode clips, beside the training process.
+        audio_cache_gb: Most that decoded and resampled clips may take on disk, in GB (10⁹ bytes); 0 keeps none.
         logger: ``csv`` alone, or ``tensorboard`` or ``wandb`` beside it.
         distill_weight: Share of a teacher in the loss, in [0, 1]; None: 0.9 with a teacher (EfficientAT's), else 0.
         temperature: What a teacher's logits are divided by (see `SupervisedLoss`).
@@ -164,6 +166,7 @@ class Settings:
     devices: int = 1
     strategy: str = "auto"
     workers: int = 1
+    audio_cache_gb: float = 0.0
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
     distill_weight: float | None = None
     temperature: float = 1.0
@@ -231,6 +234,10 @@ class Settings:
                 f"batch_norm_momentum is {self.batch_norm_momentum}",
                 where="settings",
                 fix="Give a number above 0, at most 1.",
+            )
+        if not 0 <= self.audio_cache_gb < math.inf:
+            raise OptionError(
+                f"audio_cache_gb is {self.audio_cache_gb}", where="settings", fix="Give a size in GB, 0 for no cache."
             )
 
     @property
