@@ -259,7 +259,9 @@ def finetune(
     warn_failed_plugins()
     assert backbone is not None and train is not None and output is not None
     chosen = load_recipe(recipe) if recipe else None
-    options = {**(chosen.options if chosen else {}), **({"mode": mode} if mode else {}), **options}
+    reporter = RichReporter()
+    of_recipe = chosen.options_for(backbone, reporter) if chosen else {}
+    options = {**of_recipe, **({"mode": mode} if mode else {}), **options}
     request = Request(
         backbone=backbone,
         train=train,
@@ -283,7 +285,6 @@ def finetune(
         eval_split=eval_split,
     )
     merged = layered(chosen.settings if chosen else {}, read_toml(config) if config else {}, given)
-    reporter = RichReporter()
     if cross_validate:
         if fold is not None or request.val_source is not None:
             raise click.UsageError("--cross-validate takes neither --fold nor --val nor --val-split.")

@@ -105,13 +105,14 @@ def finetune(
         Stopped: The process was asked to stop; the run can be resumed.
     """
     of_request = {name: arguments.pop(name) for name in list(arguments) if name in Request.__dataclass_fields__}
+    reporter = reporter or Reporter()
     settings = layered(read_toml(config) if config else {}, arguments)
     if recipe is not None:
         chosen = load_recipe(recipe)
-        of_request["options"] = {**chosen.options, **of_request.get("options", {})}
+        of_request["options"] = {**chosen.options_for(backbone, reporter), **of_request.get("options", {})}
         settings = layered(chosen.settings, settings)
     request = Request(backbone=backbone, train=train, **of_request)
-    return run(request, settings, Path(output), resume=resume, reporter=reporter or Reporter())
+    return run(request, settings, Path(output), resume=resume, reporter=reporter)
 
 
 def resume_run(folder: str | Path, reporter: Reporter | None = None, **changes: Any) -> FinetuneResult:
@@ -175,12 +176,6 @@ def run(
         precision=resolved.precision,
     )
     fabric.launch()
-    if fabric.is_global_zero and not resume:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_toml(resolved.to_dict(), folder / "settings.toml")
-        write_atomically(folder / "data.json", json.dumps(record, indent=1).encode())
-        if request.repeatable:
-            request.save(folder, settings)
     model.metadata.pop("averaged", None)  # of the weights that the run starts from
     model.metadata["training"] = resolved.to_dict()
     model.metadata["clip_seconds"] = seconds
@@ -188,7 +183,15 @@ def run(
     trainer = _trainer(model, train, val, supervision, seconds, resolved, sampler_options, fabric, folder, reporter)
     if resume:
         trainer.resume(folder / "last")
-    progress = trainer.fit()
+    elif fabric.is_global_zero:
+        # What cannot work has been refused by now: a folder that holds no run would stand in the way of the next try.
+        folder.mkdir(parents=True, exist_ok=True)
+        write_toml(resolved.to_dict(), folder / "settings.toml")
+        write_atomically(folder / "data.json", json.dumps(record, indent=1).encode())
+        if request.repeatable:
+            request.save(folder, settings)
+    loggers = make_loggers(resolved.logger, folder, resolved.to_dict()) if fabric.is_global_zero else []
+    progress = trainer.fit(loggers)
     if fabric.is_global_zero:
         _summarise(folder, val, evaluation, resolved, reporter)
     best = progress.history[(progress.best_epoch or len(progress.history)) - 1]
@@ -239,9 +242,8 @@ def _trainer(
         step_every=settings.step_every or 5.0,
         ramp_length=settings.ramp_length,
     )
-    loggers = make_loggers(settings.logger, folder, settings.to_dict()) if fabric.is_global_zero else []
     optimiser = make_optimiser(model.backbone, settings)
-    return Trainer(fabric, model, step, optimiser, source, sampler, schedule, settings, folder, reporter, loggers)
+    return Trainer(fabric, model, step, optimiser, source, sampler, schedule, settings, folder, reporter)
 
 
 def _step_and_source(

@@ -331,6 +331,14 @@ def test_options_that_cannot_work_are_named(overlaps, tmp_path, settings):
         finetune("tiny", overlaps, output=tmp_path / "run", **{**QUICK, **settings})
 
 
+@pytest.mark.parametrize("warmup", [{"warmup": 5.0}, {"warmup_steps": 100}])
+def test_a_refused_run_leaves_no_folder_in_the_way(tones, tmp_path, tiny, warmup):
+    quick = {"epochs": 1, "workers": 0, "device": "cpu", "fold": 2}
+    with pytest.raises(OptionError, match="does not fit a run of 1"):
+        finetune("tiny", tones, output=tmp_path / "run", batch_size=12, **quick, **warmup)
+    assert not (tmp_path / "run").exists()
+
+
 class TestSoundCache:
     @pytest.fixture
     def decoded(self, monkeypatch):
