@@ -193,7 +193,8 @@ def its_parameters_learn(subject: Subject) -> None:
     loss = _made(subject)
     if not loss.state_dict():
         skip("it has no parameters")
-    loss(*_inputs(subject)).sum().backward()
+    first, second = _inputs(subject)
+    loss(first.requires_grad_(), second).sum().backward()
     unreached = [name for name, one in loss.named_parameters() if one.requires_grad and one.grad is None]
     require(not unreached, f"no gradient reaches {unreached}")
     again = _made(subject)

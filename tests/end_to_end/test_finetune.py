@@ -59,17 +59,21 @@ def test_a_stopped_run_goes_on_with_resume(audiotag, script, environment, sounds
 def test_a_killed_run_goes_on_with_resume(audiotag, script, environment, sounds, tmp_path):
     """SIGKILL at random moments, while checkpoints are written too, until the run is through."""
     more = ("--epochs", "6", "--freeze-backbone")
+    cut = tmp_path / "cut"
+
+    def command():
+        return ("finetune", "--resume", cut) if cut.exists() else _learn(sounds, cut, *more)
+
+    started = time.monotonic()
     audiotag(*_learn(sounds, tmp_path / "whole", *more))
+    whole_run = time.monotonic() - started
     delays = random.Random(0)
-    first = True
-    for _ in range(12):
-        command = _learn(sounds, tmp_path / "cut", *more) if first else ("finetune", "--resume", tmp_path / "cut")
-        process = subprocess.Popen([script, *map(str, command)], env=environment, start_new_session=True)
-        time.sleep(delays.uniform(4.0, 9.0))
+    for _ in range(10):
+        process = subprocess.Popen([script, *map(str, command())], env=environment, start_new_session=True)
+        time.sleep(delays.uniform(0.4, 0.9) * whole_run)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        first = not (tmp_path / "cut" / "last").exists() and not (tmp_path / "cut").exists()
-    audiotag("finetune", "--resume", tmp_path / "cut")
+    audiotag(*command())
     assert _same(tmp_path / "whole" / "best", tmp_path / "cut" / "best")
     assert _same(tmp_path / "whole" / "last", tmp_path / "cut" / "last")
 

@@ -98,6 +98,21 @@ BROKEN = {
         "        self.num_classes = num_classes",
         "on the CPU, whatever the device",
     ),
+    "it_takes_odd_lengths": (
+        "    def forward_spectrogram(self, spectrogram, video=None):\n"
+        "        return super().forward_spectrogram(spectrogram.reshape(len(spectrogram), 8, 100).clone())",
+        "RuntimeError",
+    ),
+    "it_takes_sound_longer_than_its_clip": (
+        "    def pool(self, features):\n        assert features.shape[-1] <= 100, 'too long'\n"
+        "        return features.mean(-1)",
+        "too long",
+    ),
+    "it_hears_loud_and_faint_sound": (
+        "    def forward_spectrogram(self, spectrogram, video=None):\n"
+        "        return super().forward_spectrogram(spectrogram) / (spectrogram.amax((1, 2), keepdim=True) > -5)",
+        "not finite",
+    ),
     "it_takes_silence": (
         "    def forward_spectrogram(self, spectrogram, video=None):\n"
         "        return super().forward_spectrogram(spectrogram / spectrogram.std((1, 2), keepdim=True))",
@@ -117,6 +132,13 @@ BROKEN = {
         "        super().reset_head(num_classes)\n"
         "        self.conv.reset_parameters()",
         "reset_head changes \\['conv.weight'\\]",
+    ),
+    "the_seed_decides_a_new_head": (
+        "    def reset_head(self, num_classes):\n"
+        "        super().reset_head(num_classes)\n"
+        "        values = __import__('numpy').random.default_rng().random(num_classes)\n"
+        "        self.classifier[0].bias.data = torch.from_numpy(values).float()",
+        "two heads made from one seed differ",
     ),
     "the_head_is_what_head_modules_names": (
         "    def head_modules(self): return {'norm': self.norm}",
@@ -139,6 +161,53 @@ BROKEN = {
         "extra_state differs",
     ),
 }
+
+
+MORE = [
+    (
+        "gradients_reach_every_parameter",
+        """
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.forgotten = nn.Parameter(torch.ones(4))
+        """,
+        "no gradient reaches ['forgotten']",
+    ),
+    (
+        "gradients_reach_every_parameter",
+        """
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.idle = nn.Parameter(torch.ones(4))
+    def pool(self, features):
+        return features.mean(-1) + 0 * self.idle
+        """,
+        "the gradient of ['idle'] is zero at every step",
+    ),
+    (
+        "eval_mode_is_deterministic",
+        "    def pool(self, features): return nn.functional.dropout(features.mean(-1))",
+        "two passes over one input differ",
+    ),
+    (
+        "outputs_have_the_declared_shapes",
+        "    def pool(self, features): return features.double().mean(-1)\n"
+        "    def forward_head(self, head_input): return super().forward_head(head_input.float())",
+        "the embeddings of 3 clips is torch.float64, not float32",
+    ),
+    (
+        "the_head_can_be_made_anew",
+        "    def forward_head(self, head_input): return super().forward_head(head_input).squeeze(1)",
+        "the logits of 1 classes has the shape (2,), not (2, 1)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "source", "message"), MORE)
+def test_other_ways_to_break_a_rule(result_of, check, source, message):
+    result = result_of("backbone", HEAD + source, check)
+    assert result.status == "failed", result
+    assert message in result.message
 
 
 @pytest.mark.parametrize("check", BROKEN)

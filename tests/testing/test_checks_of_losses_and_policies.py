@@ -25,6 +25,10 @@ BROKEN_LOSSES = {
         "mean_over_known(-(targets * logits.sigmoid().log() + (1 - targets) * (1 - logits.sigmoid()).log()), mask)",
         "inputs of 10000: the loss is",
     ),
+    "soft_targets_are_taken": (
+        "mean_over_known(losses / ((targets == 0) | (targets == 1)), mask)",
+        "mixed targets: the loss is",
+    ),
     "right_answers_cost_less": ("-mean_over_known(losses, mask)", "right answers cost"),
     "its_gradient_leads_down": (
         "2 * mean_over_known(losses, mask).detach() - mean_over_known(losses, mask)",
@@ -54,6 +58,13 @@ def test_a_loss_that_breaks_a_rule_fails_its_check(result_of, check):
 def test_a_loss_for_another_task_is_noticed(result_of):
     result = result_of("single", LOSS.format(expression=SOUND), "the_loss_is_for_the_declared_task")
     assert "task is 'multilabel', and the descriptor says 'singlelabel'" in result.message
+
+
+def test_a_parameter_that_a_loss_does_not_use_is_noticed(result_of):
+    source = LOSS.format(expression=SOUND) + (
+        "    def __init__(self):\n        super().__init__()\n        self.weight = torch.nn.Parameter(torch.ones(1))\n"
+    )
+    assert "no gradient reaches ['weight']" in result_of("loss", source, "its_parameters_learn").message
 
 
 def test_a_loss_that_keeps_the_rules_passes(install_part):
@@ -154,6 +165,11 @@ BROKEN_STORES = {
     "classes_can_be_added": (
         "    def extend_classes(self, count):\n        pass",
         "num_classes is 5 after two were added",
+    ),
+    "small_stores_work": (
+        "    def __init__(self, capacity, num_classes, **more):\n"
+        "        super().__init__(max(1, capacity), num_classes, **more)",
+        "capacity 0 stores something",
     ),
     "observations_count_without_an_offer": (
         "    def observe(self, labels, times=1):\n        pass",
