@@ -32,10 +32,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     handle, temporary = _begin(path)
     try:
         yield temporary
-        # Temporary files are for their owner alone; this one should be as readable as any other that the user makes.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
+        set_usual_mode(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -43,6 +40,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         if handle is not None:
             os.close(handle)
+
+
+def set_usual_mode(path: Path) -> None:
+    """Make a file as readable as any other that the user makes; temporary files, for one, are for their owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

@@ -1,20 +1,33 @@
-"""Share of an epoch in which the network waits for data, while a whole network is fine-tuned.
+"""Share of an epoch in which a small network waits for its clips, while the whole of it is fine-tuned.
 
-python benchmarks/data_loading.py [--esc10 ../shared/assets/esc10/esc10.csv] [--workers 1 2] [--threads 1] [--width 0.4]
+python benchmarks/data_loading.py [--source ../shared/assets/esc10/esc10.csv] [--clips 96] [--workers 0 1 2]
 
-Clips are decoded, resampled and cut by worker processes. The time between asking for a batch and having it is waiting;
-the first batch of an epoch, for which the workers have to start, is counted apart.
+The same clips as Ogg and as MP3, decoded in every epoch or read from the cache of decoded clips (--audio-cache-gb), by
+0 or more worker processes. Waiting is the time between asking for a batch and having it, the first batch of an epoch
+included, for which the workers have to start. The first epoch, which also fills the cache, is left out; what is printed
+are medians over the others, the share with its smallest and largest value.
 """
 
 import argparse
+import json
+import os
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from unittest.mock import patch
 
+import soundfile
 import torch
 from torch import Tensor
 
+from audiotag.audio.encoding import encode_mp3
+from audiotag.data.clips import ClipSet
+from audiotag.data.reading import read_clips
+from audiotag.data.recording import clip_info, read_clip
 from audiotag.data.synthesis import write_set
 from audiotag.training.data import Draw
 from audiotag.training.finetune import finetune
@@ -23,74 +36,112 @@ from audiotag.training.sources import NetworkSource
 ESC10 = Path(__file__).parents[2] / "shared" / "assets" / "esc10" / "esc10.csv"
 
 
-class Watch:
-    """Notes how long each batch was waited for, and how long the epoch took."""
+@dataclass
+class Epoch:
+    """What an epoch took, in seconds, and how much of it was waiting for batches."""
 
-    def __init__(self) -> None:
-        self.waits: list[float] = []
-        self.seconds = 0.0
-        self._original = NetworkSource.train_batches
+    seconds: float
+    first: float
+    waiting: float
 
-    def __enter__(self) -> "Watch":
-        original, watch = self._original, self
+    @property
+    def share(self) -> float:
+        """Waiting as a part of the epoch, 0 to 1."""
+        return self.waiting / self.seconds
 
-        def train_batches(self: NetworkSource, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
-            began = time.perf_counter()
-            ahead = original(self, batches)
-            while True:
-                asked = time.perf_counter()
-                batch = next(ahead, None)
-                if batch is None:
-                    break
-                watch.waits.append(time.perf_counter() - asked)
-                yield batch
-            watch.seconds += time.perf_counter() - began
 
-        NetworkSource.train_batches = train_batches
-        return self
+@contextmanager
+def watched() -> Iterator[list[Epoch]]:
+    """The epochs of training inside the block."""
+    original, epochs = NetworkSource.train_batches, []
 
-    def __exit__(self, *exception: object) -> None:
-        NetworkSource.train_batches = self._original
+    def train_batches(self: NetworkSource, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
+        began = asked = time.perf_counter()
+        waits = []
+        for batch in original(self, batches):
+            waits.append(time.perf_counter() - asked)
+            yield batch
+            asked = time.perf_counter()
+        epochs.append(Epoch(time.perf_counter() - began, waits[0], sum(waits)))
+
+    with patch.object(NetworkSource, "train_batches", train_batches):
+        yield epochs
+
+
+def write_copies(clips: ClipSet, folder: Path, ending: str) -> Path:
+    """The clips as mono files of their own rate, in one format, with a manifest."""
+    folder.mkdir()
+    entries = []
+    for number, clip in enumerate(clips):
+        name = f"{number}.{ending}"
+        if clip.path.suffix == f".{ending}":
+            (folder / name).write_bytes(clip.path.read_bytes())
+        else:
+            rate = clip_info(clip).sample_rate
+            waveform = read_clip(clip, rate)
+            if ending == "mp3":
+                (folder / name).write_bytes(encode_mp3(waveform, rate))
+            else:
+                soundfile.write(folder / name, waveform, rate, format="OGG", subtype="VORBIS")
+        entries.append({"wav": name, "labels": [clips.labels[index].mid for index in clip.labels]})
+    manifest = folder / "clips.json"
+    manifest.write_text(json.dumps({"data": entries}))
+    return manifest
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--esc10", type=Path, default=ESC10)
-    parser.add_argument("--clips", type=int, default=256, help="made-up clips; five eighths are learned from")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--source", type=Path, help="labelled clips  [default: ESC-10, or made-up clips]")
+    parser.add_argument("--clips", type=int, default=96)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=4, help="the first one is not counted")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--width", type=float, default=0.4)
+    parser.add_argument("--width", type=float, default=0.1)
     arguments = parser.parse_args()
+    if arguments.epochs < 2:
+        parser.error("--epochs must be 2 or more: the first one is not counted")
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sets = {"made-up WAV and FLAC": write_set(folder / "made up", clips=arguments.clips, minutes=0.1).train}
-        if arguments.esc10.exists():
-            sets = {"ESC-10, Ogg": arguments.esc10, **sets}
-        else:
-            print(f"{arguments.esc10} is not there; the made-up clips alone are measured.")
-        print(f"mn width {arguments.width}, whole network, one epoch, {arguments.threads} thread(s)")
-        print(f"{'clips':<22} {'workers':>7} {'epoch':>8} {'first batch':>12} {'waiting':>9} {'share':>7}")
-        for what, source in sets.items():
-            for workers in arguments.workers:
-                with Watch() as watch:
-                    finetune(
-                        "mn",
-                        source,
-                        output=folder / f"{what} {workers}",
-                        options={"width_mult": arguments.width},
-                        val_fraction=0.0,
-                        epochs=1,
-                        workers=workers,
-                        device="cpu",
+        source = arguments.source or (ESC10 if ESC10.exists() else None)
+        found = read_clips(source or write_set(folder / "made up", clips=2 * arguments.clips, minutes=0.1).train)
+        # Spread over the list, in which a class, a rate or a length may fill a stretch.
+        clips = found.subset(range(0, len(found), max(1, len(found) // arguments.clips))[: arguments.clips])
+        print(
+            f"{len(clips)} clips of {source or 'a made-up set'}, mn width {arguments.width}, batches of "
+            f"{arguments.batch_size}, {arguments.threads} thread(s), medians of {arguments.epochs - 1} epochs"
+        )
+        print(f"{'format':<7}{'cache':>6}{'workers':>9}{'epoch':>9}{'first batch':>13}{'waiting':>10}  share")
+        for ending in ("ogg", "mp3"):
+            manifest = write_copies(clips, folder / ending, ending)
+            for cached in (False, True):
+                for workers in arguments.workers:
+                    case = f"{ending}, {'cache' if cached else 'no cache'}, {workers}"
+                    os.environ["AUDIOTAG_CACHE"] = str(folder / f"cache of {case}")
+                    with watched() as epochs:
+                        finetune(
+                            "mn",
+                            manifest,
+                            output=folder / case,
+                            options={"width_mult": arguments.width},
+                            val_fraction=0.0,
+                            epochs=arguments.epochs,
+                            batch_size=arguments.batch_size,
+                            workers=workers,
+                            audio_cache_gb=10.0 if cached else 0.0,
+                            device="cpu",
+                        )
+                    counted = epochs[1:]
+                    shares = [epoch.share for epoch in counted]
+                    print(
+                        f"{ending:<7}{'yes' if cached else 'no':>6}{workers:>9}"
+                        f"{median(epoch.seconds for epoch in counted):>7.2f} s"
+                        f"{median(epoch.first for epoch in counted):>11.2f} s"
+                        f"{median(epoch.waiting for epoch in counted):>8.2f} s"
+                        f"{median(shares):>7.0%} ({min(shares):.0%} to {max(shares):.0%})",
+                        flush=True,
                     )
-                first, *others = watch.waits
-                share = sum(others) / max(watch.seconds - first, 1e-9)
-                print(
-                    f"{what:<22} {workers:>7} {watch.seconds:>6.1f} s {first:>10.2f} s {sum(others):>7.2f} s"
-                    f" {share:>7.1%}",
-                    flush=True,
-                )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -42,14 +43,42 @@ def add_noise(waveform: Tensor, level: float, generator: torch.Generator) -> Ten
     return waveform + (amplitude * noise).to(waveform)
 
 
-def mask_axis(spectrogram: Tensor, axis: int, largest: int, value: float, generator: torch.Generator) -> Tensor:
+def change_speed(waveform: Tensor, largest: float, rate: float, generator: torch.Generator) -> Tensor:
+    """Play clips slower or faster, pitch and all: the speed perturbation of Pellegrini et al. (2023).
+
+    The length is multiplied by a factor drawn from 1 ± *largest*, samples are repeated or left out (the nearest one is
+    taken), and the result is cut at random, or put at random between zeros, to the length it had.
+
+    Args:
+        waveform: float (batch, samples).
+        largest: Largest change of the factor, in [0, 1).
+        rate: Share of clips that are changed.
+        generator: CPU generator.
+    """
+    batch, samples = waveform.shape
+    factor = _draw((batch, 1), generator, 1.0 - largest, 1.0 + largest).double()
+    placing = _draw((batch, 1), generator, 0.0, 1.0).double()
+    chosen = _draw((batch, 1), generator, 0.0, 1.0) < rate
+    length = torch.ceil(samples * factor)
+    # Where a longer clip is cut, or, negative, how many zeros stand before a shorter one.
+    offset = torch.where(length > samples, 1.0, -1.0) * torch.floor(placing * ((length - samples).abs() + 1))
+    place = torch.arange(samples) + offset
+    source = (place / factor).round().long().clamp(0, samples - 1)
+    inside = (place >= 0) & (place < length)
+    changed = waveform.gather(1, source.to(waveform.device)) * inside.to(waveform)
+    return torch.where(chosen.to(waveform.device), changed, waveform)
+
+
+def mask_axis(
+    spectrogram: Tensor, axis: int, largest: int, value: float | Tensor, generator: torch.Generator
+) -> Tensor:
     """Set one stripe of each clip to *value*: SpecAugment's masks (Park et al. 2019, arXiv 1904.08779).
 
     Args:
         spectrogram: (batch, bands, frames).
         axis: −2 masks bands, −1 frames.
         largest: A stripe's width is drawn from 0..*largest*, then its place; it never exceeds the axis.
-        value: What masked cells hold.
+        value: What masked cells hold; a tensor is broadcast.
         generator: CPU generator.
     """
     batch, size = spectrogram.shape[0], spectrogram.shape[axis]
@@ -59,7 +88,7 @@ def mask_axis(spectrogram: Tensor, axis: int, largest: int, value: float, genera
     masked = (place >= start[:, None]) & (place < (start + width)[:, None])
     shape = [batch, 1, 1]
     shape[axis] = size
-    return spectrogram.masked_fill(masked.reshape(shape).to(spectrogram.device), value)
+    return torch.where(masked.reshape(shape).to(spectrogram.device), value, spectrogram)
 
 
 @dataclass(frozen=True)
@@ -70,22 +99,37 @@ class Augmentation:
         gain_db: Gain drawn from ± this many dB.
         time_shift: Waveform rolled by up to ± this many seconds.
         noise: Uniform noise of an amplitude up to this share of full scale.
+        speed_change: Length multiplied by a factor within 1 ± this, below 1 (`change_speed`).
+        speed_rate: Share of clips whose speed is changed.
         frequency_mask: Widest stripe of masked bands.
         time_mask: Widest stripe of masked frames.
+        frequency_stripes: Number of such stripes of bands; they may overlap.
+        time_stripes: Number of stripes of frames.
+        mask_with: What masked cells hold: ``silence``, or ``mean``, their band's mean over the batch, which is what a
+            zero after a batch norm of the bands comes to (ConvNeXt, PANNs).
         roll_frames: Spectrogram rolled by up to ± this many frames.
     """
 
     gain_db: float = 0.0
     time_shift: float = 0.0
     noise: float = 0.0
+    speed_change: float = 0.0
+    speed_rate: float = 1.0
     frequency_mask: int = 0
     time_mask: int = 0
+    frequency_stripes: int = 1
+    time_stripes: int = 1
+    mask_with: Literal["silence", "mean"] = "silence"
     roll_frames: int = 0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 0:
+            if not isinstance(value, str) and value < 0:
                 raise OptionError(f"{name} is {value}", where="augmentation", fix="Give 0 (off) or more.")
+        if self.speed_change >= 1:
+            raise OptionError(
+                f"speed_change is {self.speed_change}", where="augmentation", fix="Give 0 (off) or more, below 1."
+            )
 
     @property
     def needs_spectrogram(self) -> bool:
@@ -98,16 +142,21 @@ class Augmentation:
             waveform = roll_each(waveform, round(self.time_shift * sample_rate), generator)
         if self.gain_db:
             waveform = random_gain(waveform, self.gain_db, generator)
+        if self.speed_change:
+            waveform = change_speed(waveform, self.speed_change, self.speed_rate, generator)
         if self.noise:
             waveform = add_noise(waveform, self.noise, generator)
         return waveform
 
     def spectrogram(self, spectrogram: Tensor, padding_value: float, generator: torch.Generator) -> Tensor:
-        """Vary a batch of spectrograms (batch, bands, frames); masked cells take *padding_value*."""
+        """Vary a batch of spectrograms (batch, bands, frames); *padding_value* is what a band holds in silence."""
         if self.roll_frames:
             spectrogram = roll_each(spectrogram, self.roll_frames, generator)
-        if self.frequency_mask:
-            spectrogram = mask_axis(spectrogram, -2, self.frequency_mask, padding_value, generator)
-        if self.time_mask:
-            spectrogram = mask_axis(spectrogram, -1, self.time_mask, padding_value, generator)
+        value = spectrogram.mean((0, 2), keepdim=True) if self.mask_with == "mean" else padding_value
+        for axis, largest, stripes in (
+            (-2, self.frequency_mask, self.frequency_stripes),
+            (-1, self.time_mask, self.time_stripes),
+        ):
+            for _ in range(stripes if largest else 0):
+                spectrogram = mask_axis(spectrogram, axis, largest, value, generator)
         return spectrogram

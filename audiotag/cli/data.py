@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MAX_NAMED = 20
 _format_option = click.option("--format", "format_", metavar="NAME", help="Format or data set.  [default: asks SOURCE]")
+_split_option = click.option("--split", metavar="NAME[,NAME...]", help="Only the clips of this official split.")
 _root_option = click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
 _source_argument = click.argument("source", type=click.Path(exists=True, path_type=Path), metavar="SOURCE")
 
@@ -219,7 +220,7 @@ def _print_some(word: str, lines: list[str]) -> None:
 @_format_option
 @_root_option
 @labels_option
-@click.option("--split", metavar="NAME", help="Only the clips of this split.")
+@_split_option
 @json_option
 def stats(
     source: Path, format_: str | None, root: str | None, labels: str | None, split: str | None, as_json: bool
@@ -282,7 +283,7 @@ def _print_statistics(source: Path, found: Statistics) -> None:
 @_format_option
 @_root_option
 @labels_option
-@click.option("--split", metavar="NAME", help="Only the clips of this split.")
+@_split_option
 def weights(
     source: Path,
     output: Path,
@@ -323,8 +324,8 @@ def tiny(name: str, folder: Path, seed: int) -> None:
     """Write a tiny made-up version of a published data set, laid out like the real one.
 
     \b
-    audiotag data tiny openmic /tmp/openmic
-    audiotag data stats /tmp/openmic
+    audiotag data tiny openmic tiny/openmic
+    audiotag data stats tiny/openmic
     """  # noqa: D301
     dataset = _published(name)
     if folder.exists() and any(folder.iterdir()):

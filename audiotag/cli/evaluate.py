@@ -56,7 +56,9 @@ _MAX_NAMED = 8
     show_default=True,
     help="What to do with labels that the model lacks.",
 )
-@click.option("--split", metavar="NAME", help="Measure on the clips of this split (column split of a CSV).")
+@click.option(
+    "--split", metavar="NAME[,NAME...]", help="Measure on the clips of this official split (column split of a CSV)."
+)
 @click.option("--fold", "fold", type=int, multiple=True, help="Measure on the clips of this fold; may be repeated.")
 @click.option(
     "--folds",
@@ -241,6 +243,10 @@ def _print(result: Evaluation | CrossValidation, output: Path | None) -> None:
         if items:
             named = ", ".join(items[:_MAX_NAMED]) + (", …" if len(items) > _MAX_NAMED else "")
             console.print(f"{len(items)} {what}: {escape(named)}", style="dim")
+    if pooled.absent:
+        console.print(
+            f"{pooled.absent} clips that {escape(pooled.data)} lists have no recording and were left out", style="dim"
+        )
     if output is not None:
         console.print(f"Report: {escape(str(output / 'report.html'))}", soft_wrap=True)
 

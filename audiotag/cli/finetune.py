@@ -21,21 +21,35 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("head-lr-ratio", float, "The head's rate as a multiple of the base rate, throughout.  [default: 5, or 1]"),
     ("weight-decay", float, "Decay of weights.  [default: 1e-4, or 1e-2 with a frozen backbone]"),
     ("momentum", float, "Momentum of sgd.  [default: 0.9]"),
-    ("schedule", click.Choice(["cosine", "linear", "step", "constant"]), "How the rate changes.  [default: cosine]"),
-    ("warmup", float, "Epochs of warm-up.  [default: a tenth of the run, at most 3]"),
+    (
+        "schedule",
+        click.Choice(["cosine", "onecycle", "linear", "step", "constant"]),
+        "How the rate changes.  [default: cosine]",
+    ),
+    ("warmup", float, "Epochs of warm-up.  [default: a tenth of the run, at most 3; onecycle: three tenths]"),
     ("ramp-start", float, "Epoch from which linear and step go down."),
-    ("initial-lr", float, "cosine: factor of the rate at the start of the warm-up.  [default: 0]"),
-    ("final-lr", float, "Factor of the rate at the end.  [default: 0.01]"),
+    ("initial-lr", float, "Factor of the rate at the start of the warm-up, but for linear.  [default: 0]"),
+    ("final-lr", float, "cosine, onecycle, linear: factor of the rate at the end.  [default: 0.01]"),
     ("clip-grad-norm", float, "Largest norm of the gradient.  [default: no clipping]"),
     ("label-smoothing", float, "Targets become 1 - s and s / classes.  [default: 0]"),
     ("mixup-alpha", float, "Mixup with shares from Beta(a, a), 0 for none.  [default: 0.3]"),
     ("mixup-rate", float, "Share of clips that are mixed.  [default: 1]"),
     ("mixup-on", click.Choice(["spectrogram", "waveform"]), "What is mixed.  [default: spectrogram]"),
+    ("mixup-partner", click.Choice(["batch", "set"]), "set: mix waveforms with any clip, as PSLA.  [default: batch]"),
+    ("wavmix-rate", float, "Share of clips mixed as waveforms with any clip, before mixup.  [default: 0]"),
+    ("wavmix-alpha", float, "Shares of wavmix from Beta(a, a).  [default: 2]"),
+    ("mixstyle-rate", float, "Freq-MixStyle in place of mixup: probability for a batch.  [default: 0]"),
+    ("mixstyle-alpha", float, "Shares of Freq-MixStyle from Beta(a, a).  [default: 0.4]"),
     ("gain-db", float, "Gain within ± dB.  [default: 6]"),
     ("time-shift", float, "Waveform rolled within ± seconds.  [default: 0.5]"),
     ("noise", float, "Noise up to this share of full scale.  [default: 0]"),
+    ("speed-change", float, "Length changed by a factor within 1 ± this.  [default: 0]"),
+    ("speed-rate", float, "Share of clips whose speed is changed.  [default: 1]"),
     ("frequency-mask", int, "SpecAugment: widest stripe of bands.  [default: 16]"),
     ("time-mask", int, "SpecAugment: widest stripe of frames.  [default: 64]"),
+    ("frequency-stripes", int, "Number of stripes of bands.  [default: 1]"),
+    ("time-stripes", int, "Number of stripes of frames.  [default: 1]"),
+    ("mask-with", click.Choice(["silence", "mean"]), "What masked cells hold.  [default: silence]"),
     ("roll-frames", int, "Spectrogram rolled within ± frames.  [default: 0]"),
     ("sampler", str, "How clips are chosen (shuffle, balanced, a plugin's).  [default: shuffle]"),
     ("batch-norm-momentum", float, "Momentum of batch-norm statistics.  [default: quick enough for the run]"),
@@ -47,6 +61,7 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("devices", int, "Number of processes.  [default: 1]"),
     ("strategy", str, "How processes work together, as Lightning Fabric names it (ddp).  [default: auto]"),
     ("workers", int, "Processes that decode clips.  [default: 1]"),
+    ("audio-cache-gb", float, "Keep decoded clips on disk over runs, in at most so many GB.  [default: 0, none]"),
     ("distill-weight", float, "Share of the teacher in the loss.  [default: 0.9 with a teacher]"),
     ("temperature", float, "What the teacher's logits are divided by.  [default: 1]"),
     ("logger", click.Choice(["csv", "tensorboard", "wandb"]), "Log beside log.csv.  [default: csv]"),
@@ -88,6 +103,9 @@ def pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: tuple[
 @click.option(
     "--eval", "evaluation", metavar="PATH", help="Clips to measure the finished models on; training never sees them."
 )
+@click.option("--split", metavar="NAME[,NAME...]", help="Learn from this official split of --train.  [default: all]")
+@click.option("--val-split", metavar="NAME[,NAME...]", help="Validate on this split of --val, without it of --train.")
+@click.option("--eval-split", metavar="NAME[,NAME...]", help="Measure on this split of --eval, without it of --train.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder, new or empty.")
 @click.option(
     "--resume",
@@ -99,7 +117,9 @@ def pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: tuple[
 @click.option(
     "--previous-labels", metavar="CSV|NAME", help="Classes of the model that is started from, where it does not say."
 )
-@click.option("--format", "format_", metavar="NAME", help="Format of --train and --val (see `audiotag plugins list`).")
+@click.option(
+    "--format", "format_", metavar="NAME", help="Format of --train, --val and --eval (see `audiotag data list`)."
+)
 @click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
 @click.option("--fold", type=int, help="Validate on this fold, learn from the others.")
 @click.option("--cross-validate", is_flag=True, help="Train once for each fold; sums up in folds.csv.")
@@ -154,6 +174,9 @@ def finetune(
     train: str | None,
     val: str | None,
     evaluation: str | None,
+    split: str | None,
+    val_split: str | None,
+    eval_split: str | None,
     output: Path | None,
     resume: Path | None,
     labels: str | None,
@@ -181,6 +204,7 @@ def finetune(
     \b
     audiotag finetune --backbone mn04_as --train train.json --val val.json --output runs/home
     audiotag finetune --backbone mn04_as --freeze-backbone --train esc50.csv --fold 1 --output runs/fold1
+    audiotag finetune --backbone mn10_as --train data/fsd50k --split train --val-split val --output runs/fsd50k
     audiotag finetune --resume runs/home
 
     The run folder holds the checkpoints best, best_loss and last, log.csv and the settings; `audiotag infer
@@ -195,6 +219,9 @@ def finetune(
             train,
             val,
             evaluation,
+            split,
+            val_split,
+            eval_split,
             output,
             labels,
             previous_labels,
@@ -227,12 +254,14 @@ def finetune(
     from audiotag.training.folds import finetune_folds
     from audiotag.training.recipes import load_recipe
     from audiotag.training.request import HELD_OUT, Request
-    from audiotag.training.settings import read_toml
+    from audiotag.training.settings import layered, read_toml
 
     warn_failed_plugins()
     assert backbone is not None and train is not None and output is not None
     chosen = load_recipe(recipe) if recipe else None
-    options = {**(chosen.options if chosen else {}), **({"mode": mode} if mode else {}), **options}
+    reporter = RichReporter()
+    of_recipe = chosen.options_for(backbone, reporter) if chosen else {}
+    options = {**of_recipe, **({"mode": mode} if mode else {}), **options}
     request = Request(
         backbone=backbone,
         train=train,
@@ -251,12 +280,14 @@ def finetune(
         teacher=[] if teacher is None else name_list(teacher),
         teacher_scores=teacher_scores,
         eval=evaluation,
+        train_split=split,
+        val_split=val_split,
+        eval_split=eval_split,
     )
-    merged = {**(chosen.settings if chosen else {}), **(read_toml(config) if config else {}), **given}
-    reporter = RichReporter()
+    merged = layered(chosen.settings if chosen else {}, read_toml(config) if config else {}, given)
     if cross_validate:
-        if fold is not None or val is not None:
-            raise click.UsageError("--cross-validate takes neither --fold nor --val.")
+        if fold is not None or request.val_source is not None:
+            raise click.UsageError("--cross-validate takes neither --fold nor --val nor --val-split.")
         table = stoppable(lambda: finetune_folds(request, merged, output, reporter=reporter))
         reporter.table(table, f"Cross-validation, kept in {output / 'folds.csv'}")
         return

@@ -64,7 +64,7 @@ class ClipSet(Sequence[Clip]):
         skipped: Labels that were left out because the class list lacks them, label → number of clips.
         repeated: Classes that a clip names more than once, mid → number of clips; they count once.
         absent: Clips that the source lists and that have no recording, where that is the usual state of a set (videos
-            disappear from YouTube); they are not among `clips`.
+            disappear from YouTube), official split (empty where there is none) → number; they are not among `clips`.
     """
 
     clips: tuple[Clip, ...]
@@ -73,7 +73,7 @@ class ClipSet(Sequence[Clip]):
     source: str = "clips"
     skipped: dict[str, int] = field(default_factory=dict)
     repeated: dict[str, int] = field(default_factory=dict)
-    absent: int = 0
+    absent: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.clips)

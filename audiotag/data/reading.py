@@ -38,7 +38,7 @@ def read_clips(
         root: Folder that relative paths start from; None for the folder of *source*.
         unknown_labels: ``"error"``, or ``"skip"`` to leave out labels that *labels* lacks; they are counted
             in `ClipSet.skipped`.
-        split: Keep only the clips whose column ``split`` says this.
+        split: Keep only the clips of this official split, or of several with commas between them.
         check_files: Whether missing recordings are an error now, all of them at once, rather than one by one
             later.
         frames: Pictures of a clip there are to choose from, where clips have pictures: of a folder the first so many,

@@ -13,19 +13,31 @@ _MAX_NAMED = 5
 
 
 def select_split(clips: ClipSet, split: str) -> ClipSet:
-    """The clips whose column ``split`` says *split*.
+    """The clips of an official split, or of several.
+
+    Args:
+        clips: The clips; the column ``split`` of each says where it belongs.
+        split: The name, or several with commas between them.
 
     Raises:
-        ManifestError: There are none.
+        ManifestError: A split has no clip.
     """
     splits = [dict(clip.extra).get("split") for clip in clips]
-    chosen = [index for index, value in enumerate(splits) if value == split]
-    if not chosen:
-        known = ", ".join(sorted({value for value in splits if value is not None}))
+    known = splits_of(clips)
+    wanted = {split} if split in known else {name.strip() for name in split.split(",")}
+    if missing := sorted(wanted - set(known)):
         raise ManifestError(
-            f"no clip has the split {split!r}", where=clips.source, fix=f"The splits are: {known or 'none'}."
+            f"no clip has the split {', '.join(map(repr, missing))}",
+            where=clips.source,
+            fix=f"The splits are: {', '.join(known) or 'none'}.",
         )
-    return clips.subset(chosen)
+    chosen = clips.subset(index for index, value in enumerate(splits) if value in wanted)
+    return replace(chosen, absent={name: count for name, count in clips.absent.items() if name in wanted})
+
+
+def splits_of(clips: ClipSet) -> tuple[str, ...]:
+    """The official splits that the clips are in, sorted."""
+    return tuple(sorted({split for clip in clips if (split := dict(clip.extra).get("split")) is not None}))
 
 
 def select_folds(clips: ClipSet, folds: Sequence[int]) -> ClipSet:

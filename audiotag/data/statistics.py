@@ -104,7 +104,7 @@ def describe(clips: ClipSet, progress: Progress | None = None) -> Statistics:
         splits=dict(sorted((split, count) for split, count in splits.items() if split is not None)),
         folds=_counted(clip.fold for clip in clips if clip.fold is not None),
         single_label=clips.single_label,
-        absent=clips.absent,
+        absent=sum(clips.absent.values()),
         unreadable={
             clip.id: str(found) for clip, found in zip(clips, infos, strict=True) if isinstance(found, AudiotagError)
         },

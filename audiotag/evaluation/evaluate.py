@@ -13,10 +13,11 @@ from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores
 from audiotag.evaluation.metrics import Floats
-from audiotag.evaluation.scoring import DataRequest, Progress, score
+from audiotag.evaluation.scoring import DataRequest, score
 from audiotag.evaluation.threshold_files import read_thresholds
 from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD, TunedThresholds, tune_thresholds
 from audiotag.host import get_host
+from audiotag.inference.clip_scores import Progress
 from audiotag.inference.combine import EnsembleMode
 from audiotag.inference.ensemble import is_ensemble, keep_ensemble_thresholds
 from audiotag.inference.tagger import Tagger, load
@@ -136,6 +137,7 @@ def evaluate(
         top_k=top_k,
         failed=scored.failed,
         skipped=clips.skipped,
+        absent=sum(clips.absent.values()),
         model=tagger.name,
         data=clips.source,
         clip_ids=scored.clip_ids,

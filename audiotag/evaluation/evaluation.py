@@ -45,6 +45,7 @@ class Evaluation:
             of AUC and d′.
         failed: (clip id, reason) of clips that could not be read; they count nowhere.
         skipped: Labels of the data that the model lacks and that were left out, label → number of clips.
+        absent: Number of clips that the data lists without a recording (see `ClipSet.absent`); they count nowhere.
         model: Name of the model.
         data: Where the clips come from.
         clip_ids: Names of the clips behind `targets` and `scores`.
@@ -63,6 +64,7 @@ class Evaluation:
     without_negatives: tuple[str, ...]
     failed: tuple[tuple[str, str], ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
+    absent: int = 0
     model: str = ""
     data: str = ""
     clip_ids: tuple[str, ...] = ()
@@ -89,6 +91,7 @@ class Evaluation:
             "classes_without_negatives": list(self.without_negatives),
             "failed_clips": [{"clip": clip, "reason": reason} for clip, reason in self.failed],
             "skipped_labels": dict(self.skipped),
+            "absent_clips": self.absent,
         }
         if self.thresholds is not None:
             content["thresholds"] = dict(zip(self.labels.mids, self.thresholds.tolist(), strict=True))
@@ -147,6 +150,7 @@ def evaluate_scores(
     top_k: Sequence[int] | None = None,
     failed: Sequence[tuple[str, str]] = (),
     skipped: Mapping[str, int] | None = None,
+    absent: int = 0,
     model: str = "",
     data: str = "",
     clip_ids: Sequence[str] = (),
@@ -164,6 +168,7 @@ def evaluate_scores(
             data and none otherwise.
         failed: (clip id, reason) of clips that are not among the targets.
         skipped: Labels that were left out, label → number of clips.
+        absent: Clips that were listed without a recording.
         model: Name of the model, for reports.
         data: Where the clips come from, for reports.
         clip_ids: Names of the clips.
@@ -255,6 +260,7 @@ def evaluate_scores(
         without_negatives=tuple(np.array(labels.mids, dtype=object)[~lacks]),
         failed=tuple(failed),
         skipped=dict(skipped or {}),
+        absent=absent,
         model=model,
         data=data,
         clip_ids=tuple(clip_ids),

@@ -16,8 +16,9 @@ from audiotag.data.clips import ClipSet
 from audiotag.errors import CheckpointError, LabelError
 from audiotag.evaluation.evaluation import FORMAT_VERSION, Evaluation, as_json, evaluate_scores
 from audiotag.evaluation.metrics import mean_defined
-from audiotag.evaluation.scoring import DataRequest, Progress, Scored, score
+from audiotag.evaluation.scoring import DataRequest, Scored, score
 from audiotag.files import write_atomically
+from audiotag.inference.clip_scores import Progress
 from audiotag.inference.tagger import Tagger, load
 from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import find_checkpoint
@@ -186,6 +187,7 @@ def _measure(
         top_k=top_k,
         failed=scored.failed,
         skipped=clips.skipped,
+        absent=sum(clips.absent.values()),
         model=model,
         data=clips.source,
         clip_ids=scored.clip_ids,

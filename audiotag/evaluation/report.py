@@ -89,6 +89,8 @@ def _notes(result: Evaluation) -> str:
         ),
         _note("classes occur in every clip and have no AUC", [names[mid] for mid in result.without_negatives]),
     ]
+    if result.absent:
+        notes.append(f'<p class="note">{result.absent} clips that the data lists have no recording</p>')
     return "\n".join(note for note in notes if note)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,16 +12,12 @@ from scipy.special import expit, softmax
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.reading import read_clips
-from audiotag.data.selection import align_labels, require_files, select_folds, select_split, with_frames
-from audiotag.errors import AudiotagError, ManifestError
+from audiotag.data.selection import align_labels, select_folds, select_split, with_frames
+from audiotag.errors import ManifestError
 from audiotag.evaluation.metrics import Bools, Floats
+from audiotag.inference.clip_scores import Progress, clip_logits
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
-
-Progress = Callable[[int, int], None]
-"""Called with (clips done, clips in all)."""
-
-_BATCHES_A_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -127,34 +123,14 @@ def score(
     Raises:
         AudiotagError: No clip could be read, or, where *strict*, one could not.
     """
-    if strict:
-        require_files(clips)
-    # Small steps let progress be told and strictness stop early; without either, one step keeps the readers busy.
-    step = batch_size * _BATCHES_A_STEP if strict or progress is not None else max(1, len(clips))
-    parts: list[NDArray[np.float32]] = []
-    errors: list[tuple[str, AudiotagError]] = []
-    for begin in range(0, len(clips), step):
-        logits, failures = tagger.score_clips(clips[begin : begin + step], batch_size=batch_size, workers=workers)
-        if strict and failures:
-            raise failures[0][1]
-        parts.append(logits)
-        errors.extend(failures)
-        if progress is not None:
-            progress(min(begin + step, len(clips)), len(clips))
-    if len(errors) == len(clips):
-        raise AudiotagError(
-            f"none of the {len(clips)} clips could be read; the first: {errors[0][1]}",
-            where=clips.source,
-            fix="Check the paths; relative ones start at the folder of the list, or at --root.",
-        )
-    lost = {clip for clip, _ in errors}
-    kept = [row for row, clip in enumerate(clips) if clip.id not in lost]
+    heard = clip_logits(tagger, clips, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
+    kept = list(heard.rows)
     known = clips.known()
     return Scored(
         clip_ids=tuple(clips[row].id for row in kept),
         targets=clips.targets()[kept] > 0,
-        scores=probabilities(np.concatenate(parts)[kept], tagger.single_label),
-        failed=tuple((clip, str(error)) for clip, error in errors),
+        scores=probabilities(heard.logits, tagger.single_label),
+        failed=tuple((clip, str(error)) for clip, error in heard.failures),
         known=None if known is None else known[kept],
     )
 

@@ -131,6 +131,8 @@ class Tagger:
         LabelError: The members do not have the same classes.
 
     Attributes:
+        models: The model, or the members of the ensemble.
+        combine: What is averaged over several: ``"logits"`` or ``"probabilities"``.
         labels: The classes of the scores, in order: those of the first model.
         single_label: Whether scores are a softmax over classes.
         thresholds: The tuned thresholds of the model or of the ensemble's folder, float64 (classes,); None for none.
@@ -151,6 +153,8 @@ class Tagger:
     ) -> None:
         models = [models] if isinstance(models, Model) else list(models)
         self._engine = Engine(models, device, precision, accelerate, ensemble)
+        self.models: tuple[Model, ...] = tuple(models)
+        self.combine: EnsembleMode = ensemble
         first = models[0]
         self.labels: LabelSet = first.labels
         self.single_label: bool = first.single_label

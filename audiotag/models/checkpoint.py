@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from audiotag.errors import CheckpointError, NameTakenError, UnknownNameError
+from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
 from audiotag.labels import Label, LabelSet
@@ -70,6 +71,7 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
     try:
         with atomic_folder(folder) as partial:
             save_file(state, partial / WEIGHTS_FILE, metadata={"format": "pt"})
+            set_usual_mode(partial / WEIGHTS_FILE)  # safetensors lets nobody but the owner read it
             (partial / FACTS_FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             if training is not None:
                 torch.save(training, partial / TRAINING_FILE)

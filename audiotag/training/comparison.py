@@ -27,7 +27,7 @@ from audiotag.training.preparation import read_training_clips, split_clips
 from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
-from audiotag.training.settings import Settings, read_toml
+from audiotag.training.settings import Settings, layered, read_toml
 from audiotag.training.trainer import Stopped
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.()+-]*")
@@ -86,7 +86,7 @@ def compare(
     """
     reporter = reporter or Reporter()
     of_request = {name: arguments.pop(name) for name in list(arguments) if name in Request.__dataclass_fields__}
-    settings = {**_recipe(recipe, reporter), **(read_toml(config) if config else {}), **arguments}
+    settings = layered(_recipe(recipe, reporter), read_toml(config) if config else {}, arguments)
     chosen = Settings.from_dict(settings)
     if chosen.devices != 1:
         raise OptionError("a comparison trains in one process", where="devices", fix="Leave --devices out.")
@@ -189,9 +189,9 @@ def _require_data(
     if cross_validate:
         if train is None:
             raise OptionError("a cross-validation needs clips with folds", fix="Give --train.")
-        if test is not None or request.fold is not None or request.val is not None:
+        if test is not None or request.fold is not None or request.val_source is not None:
             raise OptionError("a cross-validation takes no other clips", fix="Leave --test, --val and --fold out.")
-    elif test is None and request.fold is None and request.val is None:
+    elif test is None and request.fold is None and request.val_source is None:
         raise OptionError(
             "there are no clips to measure on", fix="Give --test, or --fold, --cross-validate or --val of the training."
         )
@@ -214,7 +214,7 @@ def _clips_to_measure(
             labels = train.labels
         if cross_validate:
             measured = train
-        elif request.fold is not None or request.val is not None:
+        elif request.fold is not None or request.val_source is not None:
             measured = split_clips(request, train, seed, Reporter())[1]
     if test is None:
         assert measured is not None  # _require_data has asked for one
@@ -244,17 +244,19 @@ def _median_seconds(clips: ClipSet) -> float:
 
 
 def _measured_on(request: Request, test: str | Path | ClipSet | None, cross_validate: bool) -> str:
-    def source(of: str | Path | ClipSet) -> str:
-        return of.source if isinstance(of, ClipSet) else str(of)
+    def source(of: str | Path | ClipSet, split: str | None = None) -> str:
+        where = of.source if isinstance(of, ClipSet) else str(of)
+        return where if split is None else f"{split} of {where}"
 
+    train = source(request.train, request.train_split)
     if cross_validate:
-        return f"each fold of {source(request.train)} by the run that has not heard it, last epoch; mean over folds"
+        return f"each fold of {train} by the run that has not heard it, last epoch; mean over folds"
     if test is not None:
         return f"{source(test)}, best epoch"
     if request.fold is not None:
-        return f"fold {request.fold} of {source(request.train)}, last epoch"
-    assert request.val is not None
-    return f"{source(request.val)}, last epoch"
+        return f"fold {request.fold} of {train}, last epoch"
+    assert request.val_source is not None
+    return f"{source(request.val_source, request.val_split)}, last epoch"
 
 
 def _require_same(records: Mapping[str, Record], plan: Plan) -> None:

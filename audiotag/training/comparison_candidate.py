@@ -345,17 +345,19 @@ def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model) -> d
     spread: float | None = None
     if plan.cross_validate:
         folder = record.run if candidate.train else Path(candidate.backbone)
-        folds = evaluate_folds(folder, request.train, **shared)
+        folds = evaluate_folds(folder, request.train, split=request.train_split, **shared)
         summary: dict[str, Any] = {**folds.pooled.summary, **folds.mean}
         metric = _metric(plan, folds.pooled.single_label, summary)
         spread = folds.std[metric]
     else:
         tagger = Tagger(model, device=plan.device, precision=plan.precision)
-        data, held_out = plan.test, None
-        if data is None:
-            data, held_out = (request.train, [request.fold]) if request.fold is not None else (request.val, None)
+        data, split, held_out = plan.test, None, None
+        if data is None and request.fold is not None:
+            data, split, held_out = request.train, request.train_split, [request.fold]
+        elif data is None:
+            data, split = request.val_source, request.val_split
         assert data is not None  # compare has asked for one of them
-        result = evaluate(tagger, data, folds=held_out, **shared)
+        result = evaluate(tagger, data, split=split, folds=held_out, **shared)
         summary = dict(result.summary)
         metric = _metric(plan, result.single_label, summary)
     return {"metric": metric, "score": summary[metric], "score_std": spread, **summary}

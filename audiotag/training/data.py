@@ -21,6 +21,7 @@ from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import AudiotagError, TrainingError
 from audiotag.seeding import numpy_generator, torch_generator
+from audiotag.training.mixing import PARTNER, SetPartners
 
 Draw = tuple[int, int]
 """(index of the clip, place in the epoch): the place seeds what is random about this reading of the clip."""
@@ -63,6 +64,7 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         video_shape: As `Backbone.video_shape`.
         seed: Seed of the cuts, together with the place in the epoch. None cuts from the clip's beginning.
         cache: Where decoded clips are kept; None decodes each time.
+        partners: How clips are mixed with others of the whole set; None mixes none.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         video_shape: tuple[int, int, int] | None = None,
         seed: int | None = None,
         cache: SoundCache | None = None,
+        partners: SetPartners | None = None,
     ) -> None:
         self.clips = clips
         self.sample_rate = sample_rate
@@ -84,6 +87,7 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         self.video_shape = video_shape
         self.seed = seed
         self.cache = cache
+        self.partners = partners
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -95,34 +99,72 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         recognition.
         """
         index, place = draw
-        clip = self.clips.clips[index]
-        generator = None if self.seed is None else numpy_generator(self.seed, "cut", place)
         item: dict[str, Any] = {"index": index}
         try:
-            if "waveform" in self.inputs:
-                item["waveform"] = torch.from_numpy(self._waveform(clip, generator))
-            if "video" in self.inputs:
-                from audiotag.data.video import read_frame
-
-                if self.video_shape is None:
-                    raise TrainingError("the network takes pictures and states no video_shape", where=clip.id)
-                item["video"] = torch.from_numpy(read_frame(clip, self.video_shape, generator=generator))
+            sound, inputs = self._read(index, self._generator("cut", place))
+            item |= inputs
+            if self.partners is not None:
+                drawn = self.partners.draw(len(self.clips), numpy_generator(self.seed or 0, "partner", place))
+                item |= {"partner": index, "share": 1.0}
+                if drawn is None:
+                    # A batch has one shape: a clip that is left alone brings silence, of which nothing is taken.
+                    inputs = {name: torch.zeros_like(value) for name, value in inputs.items()}
+                else:
+                    index, share = drawn
+                    item |= {"partner": index, "share": share}
+                    length = len(sound) if self.partners.follows else None
+                    _, inputs = self._read(index, self._generator("partner's cut", place), length)
+                item |= {f"{PARTNER}{name}": value for name, value in inputs.items()}
         except AudiotagError as error:
-            item["error"] = error
+            return {"index": index, "error": error}
         return item
 
-    def _waveform(self, clip: Clip, generator: np.random.Generator | None) -> NDArray[np.float32]:
+    def _generator(self, *parts: int | str) -> np.random.Generator | None:
+        return None if self.seed is None else numpy_generator(self.seed, *parts)
+
+    def _read(
+        self, index: int, generator: np.random.Generator | None, length: int | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Tensor]]:
+        """The sound of a clip as it is (empty where none is taken), and what the network takes.
+
+        Args:
+            index: Which clip.
+            generator: Draws the cut and the picture.
+            length: Samples that the sound takes on before it is fitted, see `_followed`.
+        """
+        sound, inputs = np.zeros(0, dtype=np.float32), {}
+        clip = self.clips.clips[index]
+        if "waveform" in self.inputs:
+            least, most = math.ceil(self.shortest * self.sample_rate), round(self.longest * self.sample_rate)
+            sound = self._sound(clip, most, generator)
+            if length is not None:
+                sound = _followed(sound, length)
+            fitted = fit_length(sound, min(max(len(sound), least), max(least, most)))
+            inputs["waveform"] = torch.from_numpy(fitted)
+        if "video" in self.inputs:
+            from audiotag.data.video import read_frame
+
+            if self.video_shape is None:
+                raise TrainingError("the network takes pictures and states no video_shape", where=clip.id)
+            inputs["video"] = torch.from_numpy(read_frame(clip, self.video_shape, generator=generator))
+        return sound, inputs
+
+    def _sound(self, clip: Clip, most: int, generator: np.random.Generator | None) -> NDArray[np.float32]:
+        """A clip of *most* samples at most."""
         rate = self.sample_rate
-        least, most = math.ceil(self.shortest * rate), round(self.longest * rate)
         if self.cache is not None:
-            waveform = self.cache.read(clip, rate, lambda samples: _cut(samples, most, generator))
-        else:
-            # Cuts are drawn on the grid of the rate, so that they are the same where clips come from the cache.
-            samples = round(recording.clip_seconds(clip) * rate)
-            begin, end = _cut(samples, most, generator)
-            stop = end / rate if end - begin < samples else None
-            waveform = recording.read_clip(clip, rate, start=begin / rate, stop=stop)
-        return fit_length(waveform, min(max(len(waveform), least), max(least, most)))
+            return self.cache.read(clip, rate, lambda samples: _cut(samples, most, generator))
+        # Cuts are drawn on the grid of the rate, so that they are the same where clips come from the cache.
+        samples = round(recording.clip_seconds(clip) * rate)
+        begin, end = _cut(samples, most, generator)
+        stop = end / rate if end - begin < samples else None
+        return recording.read_clip(clip, rate, start=begin / rate, stop=stop)
+
+
+def _followed(sound: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """*sound* freed of its mean, its beginning or with zeros after it, at the length of the clip it is mixed into."""
+    centred = (sound - sound.mean(dtype=np.float64)).astype(np.float32)[:samples]
+    return np.pad(centred, (0, samples - len(centred)))
 
 
 def _cut(samples: int, longest: int, generator: np.random.Generator | None) -> tuple[int, int]:
@@ -153,6 +195,9 @@ class Batches:
 
     def read(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """Yield the planned batches: ``waveform`` (batch, samples), ``video`` where taken, ``index`` (batch,).
+
+        Where clips have partners, also their inputs (``partner_waveform``), ``partner`` (batch,), and ``share``
+        (batch,): how much of the clip itself stays.
 
         A batch of clips of several lengths comes in parts of one length each.
 
@@ -191,11 +236,12 @@ def _collate(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _stack(items: list[dict[str, Any]]) -> dict[str, Any]:
-    stacked: dict[str, Any] = {"index": torch.tensor([item["index"] for item in items])}
-    for name in ("waveform", "video"):
-        if name in items[0]:
-            stacked[name] = torch.stack([item[name] for item in items])
-    return stacked
+    return {
+        name: torch.stack([item[name] for item in items])
+        if isinstance(first, Tensor)
+        else torch.tensor([item[name] for item in items])
+        for name, first in items[0].items()
+    }
 
 
 def cut_batches(

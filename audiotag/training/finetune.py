@@ -31,6 +31,7 @@ from audiotag.training.optimisation import freeze_all_but_head, make_optimiser, 
 from audiotag.training.preparation import (
     check_same_run,
     evaluation_clips,
+    open_sound_cache,
     read_training_clips,
     report_classes,
     require_inputs,
@@ -44,7 +45,7 @@ from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter, make_loggers
 from audiotag.training.request import Request
 from audiotag.training.schedules import make_schedule
-from audiotag.training.settings import Settings, read_toml, write_toml
+from audiotag.training.settings import Settings, layered, read_toml, write_toml
 from audiotag.training.sources import HeadSource, NetworkSource
 from audiotag.training.steps import HeadStep, NetworkStep
 from audiotag.training.supervision import SupervisedLoss, Supervision
@@ -104,13 +105,14 @@ def finetune(
         Stopped: The process was asked to stop; the run can be resumed.
     """
     of_request = {name: arguments.pop(name) for name in list(arguments) if name in Request.__dataclass_fields__}
-    settings = {**(read_toml(config) if config else {}), **arguments}
+    reporter = reporter or Reporter()
+    settings = layered(read_toml(config) if config else {}, arguments)
     if recipe is not None:
         chosen = load_recipe(recipe)
-        of_request["options"] = {**chosen.options, **of_request.get("options", {})}
-        settings = {**chosen.settings, **settings}
+        of_request["options"] = {**chosen.options_for(backbone, reporter), **of_request.get("options", {})}
+        settings = layered(chosen.settings, settings)
     request = Request(backbone=backbone, train=train, **of_request)
-    return run(request, settings, Path(output), resume=resume, reporter=reporter or Reporter())
+    return run(request, settings, Path(output), resume=resume, reporter=reporter)
 
 
 def resume_run(folder: str | Path, reporter: Reporter | None = None, **changes: Any) -> FinetuneResult:
@@ -174,12 +176,6 @@ def run(
         precision=resolved.precision,
     )
     fabric.launch()
-    if fabric.is_global_zero and not resume:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_toml(resolved.to_dict(), folder / "settings.toml")
-        write_atomically(folder / "data.json", json.dumps(record, indent=1).encode())
-        if request.repeatable:
-            request.save(folder, settings)
     model.metadata.pop("averaged", None)  # of the weights that the run starts from
     model.metadata["training"] = resolved.to_dict()
     model.metadata["clip_seconds"] = seconds
@@ -187,7 +183,15 @@ def run(
     trainer = _trainer(model, train, val, supervision, seconds, resolved, sampler_options, fabric, folder, reporter)
     if resume:
         trainer.resume(folder / "last")
-    progress = trainer.fit()
+    elif fabric.is_global_zero:
+        # What cannot work has been refused by now: a folder that holds no run would stand in the way of the next try.
+        folder.mkdir(parents=True, exist_ok=True)
+        write_toml(resolved.to_dict(), folder / "settings.toml")
+        write_atomically(folder / "data.json", json.dumps(record, indent=1).encode())
+        if request.repeatable:
+            request.save(folder, settings)
+    loggers = make_loggers(resolved.logger, folder, resolved.to_dict()) if fabric.is_global_zero else []
+    progress = trainer.fit(loggers)
     if fabric.is_global_zero:
         _summarise(folder, val, evaluation, resolved, reporter)
     best = progress.history[(progress.best_epoch or len(progress.history)) - 1]
@@ -232,15 +236,14 @@ def _trainer(
         settings.schedule,
         epochs=settings.epochs or 1,
         warmup=settings.warmup or 0.0,
-        final=settings.final_lr,
-        initial=settings.initial_lr,
+        final=settings.final_lr or 0.0,
+        initial=settings.initial_lr or 0.0,
         ramp_start=settings.ramp_start,
-        step_every=settings.step_every,
+        step_every=settings.step_every or 5.0,
         ramp_length=settings.ramp_length,
     )
-    loggers = make_loggers(settings.logger, folder, settings.to_dict()) if fabric.is_global_zero else []
     optimiser = make_optimiser(model.backbone, settings)
-    return Trainer(fabric, model, step, optimiser, source, sampler, schedule, settings, folder, reporter, loggers)
+    return Trainer(fabric, model, step, optimiser, source, sampler, schedule, settings, folder, reporter)
 
 
 def _step_and_source(
@@ -256,23 +259,24 @@ def _step_and_source(
 ) -> tuple[nn.Module, NetworkSource | HeadSource]:
     backbone = model.backbone
     supervised = SupervisedLoss(loss, settings)
+    cache = open_sound_cache(model, settings, reporter)
     if settings.freeze_backbone:
         freeze_all_but_head(backbone)
         store = cache_folder() / "embeddings.sqlite"
         return HeadStep(backbone, supervised), HeadSource(
-            model, train, val, seconds, settings, loss, fabric, supervision, store, reporter
+            model, train, val, seconds, settings, loss, fabric, supervision, store, reporter, cache
         )
-    if backbone.front_end is None and settings.augmentation.needs_spectrogram:
+    if backbone.front_end is None and (settings.augmentation.needs_spectrogram or settings.mixstyle_rate):
         raise OptionError(
-            "masks and rolls need a spectrogram, and this network takes none",
+            "masks, rolls and Freq-MixStyle need a spectrogram, and this network takes none",
             where=model.spec.name,
-            fix="Set frequency_mask, time_mask and roll_frames to 0.",
+            fix="Set frequency_mask, time_mask, roll_frames and mixstyle_rate to 0.",
         )
     quicken_batch_norm(backbone, settings, len(train))
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).
     backbone.to(memory_format=torch.channels_last)
     return NetworkStep(backbone, supervised, settings), NetworkSource(
-        model, train, val, seconds, settings, loss, fabric, supervision
+        model, train, val, seconds, settings, loss, fabric, supervision, cache
     )
 
 

@@ -1,4 +1,4 @@
-"""Mixup: two clips and their targets blended (Zhang et al. 2018, arXiv 1710.09412)."""
+"""Clips mixed with one another: mixup of sounds and targets, and of the statistics of frequency bands."""
 
 from __future__ import annotations
 
@@ -7,6 +7,37 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+
+PARTNER = "partner_"
+"""What the inputs of a clip from the whole set that is mixed in are called: ``partner_waveform``."""
+
+_STYLE_EPSILON = 1e-6
+
+
+def blend(values: Tensor, others: Tensor, share: Tensor) -> Tensor:
+    """*share* of *values* and the rest of *others*: mixup (Zhang et al. 2018, arXiv 1710.09412).
+
+    Args:
+        values: (batch, …), inputs or targets.
+        others: The same of each clip's partner.
+        share: (batch,), λ in [0, 1].
+    """
+    share = share.to(values).reshape(-1, *([1] * (values.ndim - 1)))
+    return share * values + (1.0 - share) * others
+
+
+def blend_waveforms(waveform: Tensor, others: Tensor, share: Tensor) -> Tensor:
+    """Blend waveforms (batch, samples) freed of their mean, and free the blend of its mean.
+
+    The rule of PSLA (Gong et al. 2021) and of EfficientAT (Schmid et al. 2023). Clips with a share of 1 stay as they
+    are.
+    """
+    mixed = blend(_centred(waveform), _centred(others), share)
+    return torch.where((share < 1.0).to(waveform.device)[:, None], _centred(mixed), waveform)
+
+
+def _centred(waveform: Tensor) -> Tensor:
+    return waveform - waveform.mean(dim=1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -42,15 +73,63 @@ class Mixture:
 
     def apply(self, values: Tensor) -> Tensor:
         """Blend *values* (batch, …): inputs or targets."""
-        share = self.share.to(values).reshape(-1, *([1] * (values.ndim - 1)))
-        return share * values + (1.0 - share) * values[self.partner.to(values.device)]
+        return blend(values, values[self.partner.to(values.device)], self.share)
 
     def apply_waveform(self, waveform: Tensor) -> Tensor:
-        """Blend waveforms (batch, samples) freed of their mean, and free the blend of its mean (PSLA's rule)."""
-        centred = waveform - waveform.mean(dim=1, keepdim=True)
-        mixed = self.apply(centred)
-        mixed = mixed - mixed.mean(dim=1, keepdim=True)
-        return torch.where((self.share < 1.0).to(waveform.device)[:, None], mixed, waveform)
+        """Blend waveforms (batch, samples); see `blend_waveforms`."""
+        return blend_waveforms(waveform, waveform[self.partner.to(waveform.device)], self.share)
+
+
+@dataclass(frozen=True)
+class SetPartners:
+    """Partners from the whole training set, every clip as likely as the next; drawn where clips are read.
+
+    Attributes:
+        alpha: λ ~ Beta(alpha, alpha), > 0.
+        rate: Probability that a clip is mixed.
+        dominant: Take max(λ, 1 − λ), as EfficientAT does; PSLA takes λ itself.
+        follows: The partner takes the length of the clip, cut or with zeros after it, as PSLA does; else both are
+            brought to the length of training clips first, as EfficientAT does.
+    """
+
+    alpha: float
+    rate: float
+    dominant: bool = False
+    follows: bool = False
+
+    def draw(self, clips: int, generator: np.random.Generator) -> tuple[int, float] | None:
+        """The index of a partner among *clips* and λ; None where the clip is left alone."""
+        if generator.random() >= self.rate:
+            return None
+        partner = int(generator.integers(clips))
+        share = float(generator.beta(self.alpha, self.alpha))
+        return partner, max(share, 1.0 - share) if self.dominant else share
+
+
+def mix_style(spectrogram: Tensor, alpha: float, rate: float, generator: np.random.Generator) -> Tensor:
+    """Freq-MixStyle: the mean and deviation of each band over time are mixed with those of another clip of the batch.
+
+    What a recording device does to a sound is mostly a gain in each band; mixing it helps with devices that were never
+    heard. Targets stay as they are. A whole batch is mixed or none of it, λ ~ Beta(*alpha*, *alpha*) is drawn for each
+    clip, and no gradient goes through the statistics: MixStyle (Zhou et al., ICLR 2021, arXiv 2104.02008) on frequency
+    bands, as Kim et al. (2021, arXiv 2111.06531) propose and EfficientAT (Schmid et al. 2023) does for DCASE 2020.
+
+    Args:
+        spectrogram: (batch, bands, frames), two frames or more.
+        alpha: Parameter of the Beta distribution, > 0.
+        rate: Probability that the batch is mixed.
+        generator: The only source of randomness.
+    """
+    if generator.random() >= rate:
+        return spectrogram
+    batch = len(spectrogram)
+    share = torch.from_numpy(generator.beta(alpha, alpha, size=batch))
+    partner = torch.from_numpy(generator.permutation(batch)).to(spectrogram.device)
+    with torch.no_grad():
+        mean = spectrogram.mean(dim=2, keepdim=True)
+        deviation = (spectrogram.var(dim=2, keepdim=True) + _STYLE_EPSILON).sqrt()
+        new_mean, new_deviation = blend(mean, mean[partner], share), blend(deviation, deviation[partner], share)
+    return (spectrogram - mean) / deviation * new_deviation + new_mean
 
 
 def smooth_targets(targets: Tensor, smoothing: float) -> Tensor:

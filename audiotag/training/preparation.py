@@ -13,7 +13,8 @@ import numpy as np
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.reading import read_clips
-from audiotag.data.selection import with_frames
+from audiotag.data.selection import select_split, splits_of, with_frames
+from audiotag.data.sound_cache import SoundCache
 from audiotag.data.weights import read_sampling_weights
 from audiotag.errors import OptionError, TrainingError
 from audiotag.host import get_host
@@ -21,6 +22,7 @@ from audiotag.labels import LabelChange, LabelSet, read_labels
 from audiotag.models.create import create_backbone
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
+from audiotag.models.store import cache_folder
 from audiotag.seeding import numpy_generator
 from audiotag.training.data import clip_seconds
 from audiotag.training.reporting import Reporter
@@ -37,7 +39,9 @@ def read_training_clips(request: Request, reporter: Reporter) -> ClipSet:
         TrainingError: The data is to be single-label and a clip has no label or several.
     """
     labels = None if request.labels is None else read_labels(request.labels)
-    clips = _read(request, request.train, labels, reporter)
+    clips = _read(request, request.train, request.train_split, labels, reporter)
+    if request.train_split is None and len(splits := splits_of(clips)) > 1:
+        reporter.message(f"{clips.source} has the splits {', '.join(splits)}; all of them are learned from (--split).")
     if clips.single_label and any(len(clip.labels) != 1 for clip in clips):
         wrong = next(clip for clip in clips if len(clip.labels) != 1)
         raise TrainingError(
@@ -50,8 +54,8 @@ def read_training_clips(request: Request, reporter: Reporter) -> ClipSet:
 
 def split_clips(request: Request, clips: ClipSet, seed: int, reporter: Reporter) -> tuple[ClipSet, ClipSet | None]:
     """The clips to learn from and those to validate on, over the same classes."""
-    if request.val is not None:
-        return clips, _read(request, request.val, clips.labels, reporter)
+    if request.val_source is not None:
+        return clips, _read(request, request.val_source, request.val_split, clips.labels, reporter)
     if request.fold is not None:
         return clips.split_fold(request.fold)
     if request.val_fraction <= 0:
@@ -62,12 +66,15 @@ def split_clips(request: Request, clips: ClipSet, seed: int, reporter: Reporter)
 
 def evaluation_clips(request: Request, labels: LabelSet, reporter: Reporter) -> ClipSet | None:
     """The evaluation set, over the classes *labels*; None where there is none."""
-    return None if request.eval is None else _read(request, request.eval, labels, reporter)
+    source = request.eval_source
+    return None if source is None else _read(request, source, request.eval_split, labels, reporter)
 
 
-def _read(request: Request, source: str | Path | ClipSet, labels: LabelSet | None, reporter: Reporter) -> ClipSet:
+def _read(
+    request: Request, source: str | Path | ClipSet, split: str | None, labels: LabelSet | None, reporter: Reporter
+) -> ClipSet:
     if isinstance(source, ClipSet):
-        clips = source
+        clips = source if split is None else select_split(source, split)
     else:
         clips = read_clips(
             source,
@@ -75,11 +82,14 @@ def _read(request: Request, source: str | Path | ClipSet, labels: LabelSet | Non
             labels=labels,
             root=request.root,
             unknown_labels=request.unknown_labels,
+            split=split,
         )
     clips = replace(clips, clips=with_frames(clips, request.frames))
     if clips.skipped:
         listed = ", ".join(f"{label} ({count})" for label, count in sorted(clips.skipped.items()))
         reporter.message(f"Labels left out of {clips.source} because the class list lacks them: {listed}.")
+    if absent := sum(clips.absent.values()):
+        reporter.message(f"{absent} clips that {clips.source} lists have no recording and are left out.")
     return clips if request.single_label is None else replace(clips, single_label=request.single_label)
 
 
@@ -165,6 +175,22 @@ def training_seconds(model: Model, clips: ClipSet, settings: Settings) -> float:
     # A hundredth of a second more or less in a file's length should not change what the network sees.
     longest = min(model.spec.clip_seconds, model.backbone.max_seconds or model.spec.clip_seconds)
     return round(min(max(usual, model.spec.min_seconds), longest), 2)
+
+
+def open_sound_cache(model: Model, settings: Settings, reporter: Reporter) -> SoundCache | None:
+    """The cache of decoded clips that all runs share; tells where it is and how full. None where none is wanted.
+
+    Raises:
+        StoreError: Its folder cannot be used.
+    """
+    if not settings.audio_cache_gb or "waveform" not in model.backbone.inputs:
+        return None
+    cache = SoundCache(cache_folder() / "sounds", max(1, int(settings.audio_cache_gb * 1e9)))
+    reporter.message(
+        f"Decoded clips are kept in {cache.root}: {len(cache)} so far, {cache.size / 1e9:.3g} of at most "
+        f"{settings.audio_cache_gb:g} GB."
+    )
+    return cache
 
 
 def sampler_options_for(settings: Settings, every_clip: ClipSet, train: ClipSet) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from audiotag.errors import PluginError
 from audiotag.host import get_host
+from audiotag.training.reporting import Reporter
 from audiotag.training.settings import Settings
 
 
@@ -27,6 +29,22 @@ class Recipe:
     settings: dict[str, Any]
     options: dict[str, Any]
     text: str
+
+    def options_for(self, backbone: str, reporter: Reporter) -> dict[str, Any]:
+        """The options, for a backbone of the plugin that brings the recipe; for another's none, and that is told.
+
+        Args:
+            backbone: A registered model or family; a checkpoint takes the options as its own family does.
+            reporter: Told what is left out.
+        """
+        host = get_host()
+        if not self.options or Path(backbone).exists() or not host.knows_backbone(backbone):
+            return dict(self.options)
+        if host.owner(host.recipe(self.name)) == host.owner(host.backbone(backbone)):
+            return dict(self.options)
+        left_out = ", ".join(self.options)
+        reporter.message(f"The options of the recipe {self.name} suit another family and are left out: {left_out}.")
+        return {}
 
 
 def load_recipe(name: str) -> Recipe:

@@ -26,7 +26,7 @@ class Request:
     Attributes:
         backbone: A published model, a family (fresh parameters), or a checkpoint of ours.
         train: Labelled clips: a file, a folder or a `ClipSet`.
-        val: Clips to validate on; None holds out `fold`, or a share of `train`.
+        val: Clips to validate on; None takes `val_split` of `train`, or holds out `fold`, or a share of `train`.
         weights: A published file or checkpoint folder to start from.
         options: Settings of the backbone's family.
         labels: The classes: a CSV, a known list or a `LabelSet`; None takes those of the data.
@@ -42,7 +42,11 @@ class Request:
         teacher: Models by name or folder that the training clips' soft targets come from, averaged.
         teacher_scores: File of a teacher's scores instead (see `audiotag.data.scores`): an ``.npz``, or an ``.npy`` of
             logits in the order of the data's classes with its map of rows.
-        eval: Evaluation set, never looked at in training: the models of the finished run are measured on it.
+        eval: Evaluation set, never looked at in training: the models of the finished run are measured on it. None takes
+            `eval_split` of `train`, if that is given.
+        train_split: Learn from the clips of this official split of `train` (or several, with commas between them).
+        val_split: Validate on those of this split of `val`.
+        eval_split: Measure on those of this split of `eval`.
     """
 
     backbone: str
@@ -62,10 +66,15 @@ class Request:
     teacher: str | Sequence[str] = ()
     teacher_scores: str | Path | None = None
     eval: str | Path | ClipSet | None = None
+    train_split: str | None = None
+    val_split: str | None = None
+    eval_split: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_fraction < 1:
             raise OptionError(f"val_fraction is {self.val_fraction}", fix="Give a share of the clips, below 1.")
+        if self.fold is not None and self.val_source is not None:
+            raise OptionError("a fold and other clips to validate on are given", fix="Give one of them.")
         if isinstance(self.teacher, str | Path):
             object.__setattr__(self, "teacher", (str(self.teacher),))
         if self.teacher and self.teacher_scores is not None:
@@ -75,6 +84,16 @@ class Request:
     def repeatable(self) -> bool:
         """Whether it names files only, so that it can be kept and read again."""
         return not any(isinstance(value, ClipSet | LabelSet) for value in vars(self).values())
+
+    @property
+    def val_source(self) -> str | Path | ClipSet | None:
+        """What the clips to validate on are read from; None where they are held out of the training clips."""
+        return self.train if self.val is None and self.val_split is not None else self.val
+
+    @property
+    def eval_source(self) -> str | Path | ClipSet | None:
+        """What the evaluation set is read from; None where there is none."""
+        return self.train if self.eval is None and self.eval_split is not None else self.eval
 
     @property
     def taught(self) -> bool:

@@ -18,9 +18,9 @@ Schedule = Callable[[float], float]
 """Position in the run, counted in epochs (fractions allowed) → factor of the base rate."""
 
 
-def constant(position: float, *, warmup: float = 0.0) -> float:
-    """1 after a linear warm-up of *warmup* epochs."""
-    return min(1.0, position / warmup) if warmup > 0 else 1.0
+def constant(position: float, *, warmup: float = 0.0, start: float = 0.0) -> float:
+    """1 after a linear warm-up of *warmup* epochs that begins at *start*."""
+    return start + (1.0 - start) * min(1.0, position / warmup) if warmup > 0 else 1.0
 
 
 def warmup_cosine(position: float, *, total: float, warmup: float, start: float = 0.0, final: float = 0.0) -> float:
@@ -37,11 +37,29 @@ def warmup_cosine(position: float, *, total: float, warmup: float, start: float 
         final: Factor at the end.
     """
     if position < warmup:
-        return start + (1.0 - start) * position / warmup
+        return constant(position, warmup=warmup, start=start)
     if position >= total:
         return final
     progress = (position - warmup) / (total - warmup)
     return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def one_cycle(position: float, *, total: float, warmup: float, start: float = 0.04, final: float = 4e-6) -> float:
+    """Half a cosine from *start* up to 1, then half a cosine down to *final* at *total*.
+
+    The one-cycle policy (Smith and Topin 2018, arXiv 1708.07120) as PyTorch's OneCycleLR has it, whose defaults are a
+    warm-up of three tenths of the run, 1/25, and 1/25/10 000. The moments of the optimiser stay as they are.
+
+    Args:
+        position: Epochs (or steps) since the start.
+        total: Length of the run, in the same unit.
+        warmup: Length of the way up.
+        start: Factor at position 0.
+        final: Factor at the end.
+    """
+    if position < warmup:
+        return start + (1.0 - start) * 0.5 * (1.0 - math.cos(math.pi * position / warmup))
+    return warmup_cosine(position, total=total, warmup=warmup, final=final)
 
 
 def exp_warmup_linear_down(
@@ -66,11 +84,15 @@ def exp_warmup_linear_down(
     return up * (final + (1.0 - final) * down)
 
 
-def step_halving(position: float, *, start: float, every: float = 5.0) -> float:
-    """1 before epoch *start*, then halved there and every *every* epochs, as PSLA trains (Gong et al. 2021)."""
-    if position < start:
-        return 1.0
-    return float(0.5 ** (1 + math.floor((position - start) / every)))
+def step_halving(
+    position: float, *, start: float, every: float = 5.0, warmup: float = 0.0, initial: float = 0.0
+) -> float:
+    """1 before epoch *start*, then halved there and every *every* epochs, as PSLA trains (Gong et al. 2021).
+
+    PSLA warms up by steps (`step_warmup`); a *warmup* in epochs is linear from the factor *initial*.
+    """
+    up = constant(position, warmup=warmup, start=initial)
+    return up if position < start else up * float(0.5 ** (1 + math.floor((position - start) / every)))
 
 
 def step_warmup(step: int, steps: int) -> float:
@@ -101,12 +123,12 @@ def make_schedule(
     """The schedule called *name* for a run of *epochs*.
 
     Args:
-        name: ``"constant"``, ``"cosine"`` (`warmup_cosine`), ``"linear"`` (`exp_warmup_linear_down`) or ``"step"``
-            (`step_halving`).
+        name: ``"constant"``, ``"cosine"`` (`warmup_cosine`), ``"onecycle"`` (`one_cycle`), ``"linear"``
+            (`exp_warmup_linear_down`) or ``"step"`` (`step_halving`).
         epochs: Length of the run.
         warmup: Epochs of warm-up, shorter than the run.
-        final: Factor at the end, in [0, 1].
-        initial: Factor at the beginning of the warm-up of ``"cosine"``, in [0, 1].
+        final: Factor at the end of ``"cosine"``, ``"onecycle"`` and ``"linear"``, in [0, 1].
+        initial: Factor at the beginning of the warm-up, in [0, 1]; ``"linear"`` has its own.
         ramp_start: Epoch at which ``"linear"`` and ``"step"`` go down; None for the end of the warm-up (linear)
             and for half of the run (step).
         ramp_length: Epochs that the way down of ``"linear"`` takes; None for the rest of the run.
@@ -120,16 +142,18 @@ def make_schedule(
     if warmup < 0 or (warmup >= epochs and warmup > 0):
         raise OptionError(f"a warm-up of {warmup:g} epochs does not fit a run of {epochs}", fix="Make it shorter.")
     if name == "constant":
-        return partial(constant, warmup=warmup)
-    if name == "cosine":
-        return partial(warmup_cosine, total=float(epochs), warmup=warmup, start=initial, final=final)
+        return partial(constant, warmup=warmup, start=initial)
+    if name in ("cosine", "onecycle"):
+        curve = warmup_cosine if name == "cosine" else one_cycle
+        return partial(curve, total=float(epochs), warmup=warmup, start=initial, final=final)
     if name == "linear":
         begin = warmup if ramp_start is None else ramp_start
         length = epochs - begin if ramp_length is None else ramp_length
         return partial(exp_warmup_linear_down, warmup=warmup, ramp_start=begin, ramp_length=length, final=final)
     if name == "step":
-        return partial(step_halving, start=epochs / 2 if ramp_start is None else ramp_start, every=step_every)
-    names = ("constant", "cosine", "linear", "step")
+        begin = epochs / 2 if ramp_start is None else ramp_start
+        return partial(step_halving, start=begin, every=step_every, warmup=warmup, initial=initial)
+    names = ("constant", "cosine", "onecycle", "linear", "step")
     raise OptionError(
         f"there is no schedule {name!r}",
         fix=suggest(name, names) or f"The schedules are: {', '.join(names)}.",

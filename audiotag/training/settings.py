@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -12,10 +13,30 @@ import tomli_w
 
 from audiotag.audio.augmentation import Augmentation
 from audiotag.errors import OptionError, suggest
+from audiotag.training.mixing import SetPartners
 
 OPTIMISERS = ("adam", "adamw", "sgd")
-_OF_SOUND = ("gain_db", "time_shift", "noise", "frequency_mask", "time_mask", "roll_frames")
-SCHEDULES = ("cosine", "linear", "step", "constant")
+_OF_SOUND = (
+    "gain_db",
+    "time_shift",
+    "noise",
+    "speed_change",
+    "frequency_mask",
+    "time_mask",
+    "roll_frames",
+    "wavmix_rate",
+    "mixstyle_rate",
+)
+_SHAPE_OF_SCHEDULE: Mapping[str, Mapping[str, float | None]] = {
+    "cosine": {"initial_lr": 0.0, "final_lr": 0.01},
+    "onecycle": {"initial_lr": 0.04, "final_lr": 4e-6},
+    "linear": {"ramp_start": None, "ramp_length": None, "final_lr": 0.01},
+    "step": {"initial_lr": 0.0, "ramp_start": None, "step_every": 5.0},
+    "constant": {"initial_lr": 0.0},
+}
+"""Schedule → the settings that shape it, beside the warm-up, and their defaults."""
+
+SCHEDULES = tuple(_SHAPE_OF_SCHEDULE)
 
 
 @dataclass(frozen=True)
@@ -36,21 +57,37 @@ class Settings:
         weight_decay: Decay of weights (decoupled in ``adamw``).
         betas: Momentum terms of Adam.
         momentum: Momentum of SGD.
-        schedule: ``cosine``, ``linear`` (exponential warm-up, flat, linear down), ``step`` or ``constant``.
-        warmup: Epochs of warm-up.
+        schedule: ``cosine``, ``onecycle`` (half a cosine up, half a cosine down), ``linear`` (exponential warm-up,
+            flat, linear down), ``step`` or ``constant``. What belongs to another schedule is refused.
+        warmup: Epochs of warm-up; None: a tenth of the run, at most 3 (``onecycle``: three tenths), or none with
+            `warmup_steps`.
         ramp_start: Epoch from which ``linear`` and ``step`` go down.
-        initial_lr: Factor of the base rate at the first step of a warm-up that ``cosine`` begins with.
-        final_lr: Factor of the base rate at the end.
+        initial_lr: Factor of the base rate at the first step of the warm-up, for all but ``linear``, whose warm-up
+            begins where it must. None: 0, and 0.04 for ``onecycle``.
+        final_lr: Factor of the base rate at the end of ``cosine``, ``onecycle`` and ``linear``. None: 0.01, and 4e-6
+            for ``onecycle``.
         clip_grad_norm: Largest norm of the gradient, None for no clipping.
         label_smoothing: s in targets 1 − s and s / classes.
         mixup_alpha: Parameter of the Beta distribution, 0 for no mixup.
         mixup_rate: Share of clips that are mixed.
         mixup_on: ``spectrogram`` or ``waveform``.
-        gain_db: See `Augmentation`, as for the five that follow.
+        mixup_partner: ``batch``, or ``set``: the partner is any clip of the training set (PSLA), for waveforms only.
+        wavmix_rate: Share of clips that are also mixed as waveforms, before the mixup of spectrograms, with a clip of
+            the whole training set (EfficientAT's wavmix).
+        wavmix_alpha: Parameter of its Beta distribution.
+        mixstyle_rate: Probability that the statistics of a batch's bands are mixed (Freq-MixStyle, `mix_style`). It
+            takes the place of mixup.
+        mixstyle_alpha: Parameter of its Beta distribution.
+        gain_db: See `Augmentation`, as for the ten that follow.
         time_shift: Seconds.
         noise: Share of full scale.
+        speed_change: Largest change of the length, as a share of it.
+        speed_rate: Share of clips.
         frequency_mask: Bands.
         time_mask: Frames.
+        frequency_stripes: Masks of bands.
+        time_stripes: Masks of frames.
+        mask_with: ``silence`` or ``mean``.
         roll_frames: Frames.
         sampler: Name of a sampling-policy plugin of role training.
         sampler_options: Its options.
@@ -64,6 +101,7 @@ class Settings:
         devices: Number of processes (each with a device of its own on GPUs).
         strategy: How several processes work together, as Lightning Fabric names it.
         workers: Processes that decode clips, beside the training process.
+        audio_cache_gb: Most that decoded and resampled clips may take on disk, in GB (10⁹ bytes); 0 keeps none.
         logger: ``csv`` alone, or ``tensorboard`` or ``wandb`` beside it.
         distill_weight: Share of a teacher in the loss, in [0, 1]; None: 0.9 with a teacher (EfficientAT's), else 0.
         temperature: What a teacher's logits are divided by (see `SupervisedLoss`).
@@ -75,7 +113,7 @@ class Settings:
         summary: Measure the models of the finished run on the validation and evaluation sets (see
             `audiotag.training.summary`); None: where there is an evaluation set, an average, or kept epochs.
         warmup_steps: Steps of linear warm-up, on top of the schedule, in twenty stairs (see `step_warmup`).
-        step_every: Epochs between the halvings of ``step``.
+        step_every: Epochs between the halvings of ``step``; None: 5.
         ramp_length: Epochs that the way down of ``linear`` takes; None for the rest of the run.
     """
 
@@ -94,18 +132,28 @@ class Settings:
     schedule: str = "cosine"
     warmup: float | None = None
     ramp_start: float | None = None
-    initial_lr: float = 0.0
-    final_lr: float = 0.01
+    initial_lr: float | None = None
+    final_lr: float | None = None
     clip_grad_norm: float | None = None
     label_smoothing: float = 0.0
     mixup_alpha: float | None = None
     mixup_rate: float = 1.0
     mixup_on: Literal["spectrogram", "waveform"] = "spectrogram"
+    mixup_partner: Literal["batch", "set"] = "batch"
+    wavmix_rate: float = 0.0
+    wavmix_alpha: float = 2.0
+    mixstyle_rate: float = 0.0
+    mixstyle_alpha: float = 0.4
     gain_db: float | None = None
     time_shift: float | None = None
     noise: float = 0.0
+    speed_change: float = 0.0
+    speed_rate: float = 1.0
     frequency_mask: int | None = None
     time_mask: int | None = None
+    frequency_stripes: int = 1
+    time_stripes: int = 1
+    mask_with: Literal["silence", "mean"] = "silence"
     roll_frames: int = 0
     sampler: str = "shuffle"
     sampler_options: Mapping[str, Any] = field(default_factory=dict)
@@ -118,6 +166,7 @@ class Settings:
     devices: int = 1
     strategy: str = "auto"
     workers: int = 1
+    audio_cache_gb: float = 0.0
     logger: Literal["csv", "tensorboard", "wandb"] = "csv"
     distill_weight: float | None = None
     temperature: float = 1.0
@@ -127,7 +176,7 @@ class Settings:
     keep_epochs: bool = False
     summary: bool | None = None
     warmup_steps: int = 0
-    step_every: float = 5.0
+    step_every: float | None = None
     ramp_length: float | None = None
 
     def __post_init__(self) -> None:
@@ -135,10 +184,12 @@ class Settings:
         _one_of("optimiser", self.optimiser, OPTIMISERS)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("mixup_on", self.mixup_on, ("spectrogram", "waveform"))
+        _one_of("mixup_partner", self.mixup_partner, ("batch", "set"))
+        _one_of("mask_with", self.mask_with, ("silence", "mean"))
         _one_of("precision", self.precision, ("32", "16-mixed", "bf16-mixed"))
         _one_of("logger", self.logger, ("csv", "tensorboard", "wandb"))
         _one_of("metric", self.metric, (None, "mAP", "accuracy"))
-        for name in ("epochs", "batch_size", "devices", "early_stopping"):
+        for name in ("epochs", "batch_size", "devices", "early_stopping", "frequency_stripes", "time_stripes"):
             _at_least(name, getattr(self, name), 1)
         for name in (
             "learning_rate",
@@ -148,6 +199,8 @@ class Settings:
             "step_every",
             "ramp_length",
             "temperature",
+            "wavmix_alpha",
+            "mixstyle_alpha",
         ):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -161,31 +214,31 @@ class Settings:
             "noise",
             "frequency_mask",
             "time_mask",
+            "ramp_start",
             "workers",
             "average_from",
             "average_to",
             "warmup_steps",
         ):
             _at_least(name, getattr(self, name), 0)
-        if not 0 <= self.label_smoothing < 1:
-            raise OptionError(
-                f"label_smoothing is {self.label_smoothing}", where="settings", fix="Give 0 or more, below 1."
-            )
-        if not 0 <= self.mixup_rate <= 1:
-            raise OptionError(f"mixup_rate is {self.mixup_rate}", where="settings", fix="Give a share between 0 and 1.")
-        if self.distill_weight is not None and not 0 <= self.distill_weight <= 1:
-            raise OptionError(
-                f"distill_weight is {self.distill_weight}", where="settings", fix="Give a share between 0 and 1."
-            )
+        for name in ("mixup_rate", "wavmix_rate", "mixstyle_rate", "speed_rate", "distill_weight"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise OptionError(f"{name} is {share}", where="settings", fix="Give a share between 0 and 1.")
+        for name in ("label_smoothing", "ema_decay", "speed_change"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise OptionError(f"{name} is {value}", where="settings", fix="Give 0 (none) or more, below 1.")
         if self.batch_norm_momentum is not None and not 0 < self.batch_norm_momentum <= 1:
             raise OptionError(
                 f"batch_norm_momentum is {self.batch_norm_momentum}",
                 where="settings",
                 fix="Give a number above 0, at most 1.",
             )
-
-        if not 0 <= self.ema_decay < 1:
-            raise OptionError(f"ema_decay is {self.ema_decay}", where="settings", fix="Give 0 (none) or more, below 1.")
+        if not 0 <= self.audio_cache_gb < math.inf:
+            raise OptionError(
+                f"audio_cache_gb is {self.audio_cache_gb}", where="settings", fix="Give a size in GB, 0 for no cache."
+            )
 
     @property
     def augmentation(self) -> Augmentation:
@@ -194,10 +247,24 @@ class Settings:
             gain_db=self.gain_db or 0.0,
             time_shift=self.time_shift or 0.0,
             noise=self.noise,
+            speed_change=self.speed_change,
+            speed_rate=self.speed_rate,
             frequency_mask=self.frequency_mask or 0,
             time_mask=self.time_mask or 0,
+            frequency_stripes=self.frequency_stripes,
+            time_stripes=self.time_stripes,
+            mask_with=self.mask_with,
             roll_frames=self.roll_frames,
         )
+
+    @property
+    def partners(self) -> SetPartners | None:
+        """How clips are mixed with others of the whole training set; None where none are."""
+        if self.wavmix_rate:
+            return SetPartners(self.wavmix_alpha, self.wavmix_rate, dominant=True)
+        if self.mixup_partner == "set" and self.mixup_alpha:
+            return SetPartners(self.mixup_alpha, self.mixup_rate, follows=True)
+        return None
 
     def resolved(self, *, single_label: bool, pretrained: bool, hears: bool = True, taught: bool = False) -> Settings:
         """The settings with every default filled in.
@@ -226,13 +293,14 @@ class Settings:
             "learning_rate": 1e-3 if frozen or not pretrained else 3e-4,
             "head_lr_ratio": 1.0 if frozen or not pretrained else 5.0,
             "weight_decay": 1e-2 if frozen else 1e-4,
-            "mixup_alpha": 0.0 if frozen else 0.3,
+            "mixup_alpha": 0.0 if frozen or self.mixstyle_rate else 0.3,
             "gain_db": 6.0 if augmenting else 0.0,
             "time_shift": 0.5 if augmenting else 0.0,
             "frequency_mask": 16 if augmenting else 0,
             "time_mask": 64 if augmenting else 0,
             "metric": "accuracy" if single_label else "mAP",
             "distill_weight": 0.9 if taught else 0.0,
+            **_SHAPE_OF_SCHEDULE[self.schedule],
         }
         filled = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         settings = replace(self, **filled)
@@ -240,8 +308,11 @@ class Settings:
             silent: dict[str, Any] = dict.fromkeys(_OF_SOUND, 0)
             settings = replace(settings, **silent)
         if settings.warmup is None:
-            warmup = 0.0 if settings.warmup_steps else min(3.0, (settings.epochs or 1) / 10)
-            settings = replace(settings, warmup=warmup)
+            epochs = settings.epochs or 1
+            usual = 0.3 * epochs if settings.schedule == "onecycle" else min(3.0, epochs / 10)
+            settings = replace(settings, warmup=0.0 if settings.warmup_steps else usual)
+        settings._check_schedule()
+        settings._check_mixing()
         settings._check_average()
         if frozen:
             varied = [name for name in ("mixup_alpha", *_OF_SOUND) if getattr(settings, name)]
@@ -252,6 +323,39 @@ class Settings:
                     fix="Leave them out, or train the whole network.",
                 )
         return settings
+
+    def _check_schedule(self) -> None:
+        """Refuse what would change nothing."""
+        shape = _SHAPE_OF_SCHEDULE[self.schedule]
+        for name in dict.fromkeys(name for names in _SHAPE_OF_SCHEDULE.values() for name in names):
+            if getattr(self, name) is not None and name not in shape:
+                owners = [schedule for schedule, names in _SHAPE_OF_SCHEDULE.items() if name in names]
+                raise OptionError(
+                    f"{name} does nothing with the schedule {self.schedule!r}",
+                    where="settings",
+                    fix=f"Leave it out; it belongs to {', '.join(owners)}.",
+                )
+
+    def _check_mixing(self) -> None:
+        """Refuse ways of mixing that exclude each other."""
+        if self.mixup_partner == "set" and self.mixup_alpha and self.mixup_on != "waveform":
+            raise OptionError(
+                "partners from the whole set are mixed in as waveforms, and mixup_on is 'spectrogram'",
+                where="mixup_partner",
+                fix="Set mixup_on to waveform, or mixup_partner to batch (wavmix_rate mixes waveforms beside it).",
+            )
+        if self.wavmix_rate and self.mixup_alpha and self.mixup_on == "waveform":
+            raise OptionError(
+                "wavmix stands beside the mixup of spectrograms, and mixup_on is 'waveform'",
+                where="wavmix_rate",
+                fix="Set mixup_on to spectrogram, or wavmix_rate to 0.",
+            )
+        if self.mixstyle_rate and self.mixup_alpha:
+            raise OptionError(
+                "Freq-MixStyle takes the place of mixup, and both are on",
+                where="mixstyle_rate",
+                fix="Set mixup_alpha to 0, or mixstyle_rate to 0.",
+            )
 
     def _check_average(self) -> None:
         """Refuse a range of epochs that the run does not have."""
@@ -305,6 +409,28 @@ def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
 def _at_least(name: str, value: float | None, least: float) -> None:
     if value is not None and value < least:
         raise OptionError(f"{name} is {value}", where="settings", fix=f"Give at least {least}.")
+
+
+_OPTIONS_OF = {"sampler": "sampler_options", "loss": "loss_options"}
+
+
+def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings from several places (a recipe, a file, the command line), later ones winning.
+
+    Options of the sampler and the loss win one by one. Where a later place chooses another sampler, loss or schedule,
+    what belonged to the earlier one goes with it.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name, shape in (
+            *((owner, (options,)) for owner, options in _OPTIONS_OF.items()),
+            ("schedule", ("warmup", *_SHAPE_OF_SCHEDULE.get(str(merged.get("schedule")), ()))),
+        ):
+            if name in merged and layer.get(name, merged[name]) != merged[name]:
+                merged = {key: value for key, value in merged.items() if key not in shape}
+        options = {name: {**merged.get(name, {}), **layer[name]} for name in _OPTIONS_OF.values() if name in layer}
+        merged |= {**layer, **options}
+    return merged
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiotag.data.clips import ClipSet
+from audiotag.data.sound_cache import SoundCache
 from audiotag.evaluation.metrics import accuracy, mean_average_precision
 from audiotag.models.embeddings import EmbeddingStore, backbone_fingerprint
 from audiotag.models.model import Model
 from audiotag.training.clip_keys import clip_key
 from audiotag.training.data import Batches, ClipReader, Draw
 from audiotag.training.interfaces import Loss
+from audiotag.training.mixing import SetPartners
 from audiotag.training.reporting import Reporter
 from audiotag.training.settings import Settings
 from audiotag.training.supervision import Supervision
@@ -76,6 +78,7 @@ class NetworkSource:
         loss: The training loss.
         fabric: Devices and processes.
         supervision: What is known of *train*.
+        cache: Where decoded clips are kept; None decodes each time.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class NetworkSource:
         loss: Loss,
         fabric: fabric_package.Fabric,
         supervision: Supervision,
+        cache: SoundCache | None = None,
     ) -> None:
         backbone = model.backbone
         self.supervision = supervision
@@ -95,13 +99,14 @@ class NetworkSource:
         self._val = val
         pin = fabric.device.type == "cuda"
 
-        def batches(clips: ClipSet, shortest: float, longest: float, seed: int | None) -> Batches:
+        def batches(
+            clips: ClipSet, shortest: float, longest: float, seed: int | None, partners: SetPartners | None = None
+        ) -> Batches:
             rate, inputs, shape = backbone.sample_rate, backbone.inputs, backbone.video_shape
-            return Batches(
-                ClipReader(clips, rate, shortest, longest, inputs, shape, seed), settings.workers, settings.seed, pin
-            )
+            reader = ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache, partners)
+            return Batches(reader, settings.workers, settings.seed, pin)
 
-        self._train_batches = batches(train, seconds, seconds, settings.seed)
+        self._train_batches = batches(train, seconds, seconds, settings.seed, settings.partners)
         # Validation hears what the tagger would: each clip at its own length.
         self._val_batches = None if val is None else batches(val, *own_length(model), None)
 
@@ -145,6 +150,7 @@ class HeadSource:
         supervision: What is known of *train*.
         store: Where the embeddings are kept, over runs.
         reporter: Told how far the computation is.
+        cache: Where decoded clips are kept; None decodes each time.
     """
 
     def __init__(
@@ -159,10 +165,11 @@ class HeadSource:
         supervision: Supervision,
         store: Path,
         reporter: Reporter,
+        cache: SoundCache | None = None,
     ) -> None:
         self.supervision = supervision
         self._model, self._loss, self._fabric = model, loss, fabric
-        embed = FrozenEmbedder(model, seconds, settings, fabric, store, reporter)
+        embed = FrozenEmbedder(model, seconds, settings, fabric, store, reporter, cache)
         self._train_inputs = torch.from_numpy(embed(train))
         self._val_labels = None if val is None else Supervision.of(val)
         self._val_inputs = None if val is None else torch.from_numpy(embed(val))
@@ -206,9 +213,10 @@ class FrozenEmbedder:
         fabric: fabric_package.Fabric,
         store: Path,
         reporter: Reporter,
+        cache: SoundCache | None = None,
     ) -> None:
         self._model, self._settings = model, settings
-        self._fabric, self._store, self._reporter = fabric, store, reporter
+        self._fabric, self._store, self._reporter, self._cache = fabric, store, reporter, cache
         # A head on clip embeddings takes each clip at its own length, as the tagger does; one on frames needs all
         # clips alike.
         self._bounds = own_length(model) if _takes_embeddings(model) else (seconds, seconds)
@@ -234,7 +242,14 @@ class FrozenEmbedder:
     def _compute(self, clips: ClipSet, indices: list[int]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         backbone = self._model.backbone
         network: Any = backbone.accelerated().to(self._fabric.device)
-        reader = ClipReader(clips, backbone.sample_rate, *self._bounds, backbone.inputs, backbone.video_shape)
+        reader = ClipReader(
+            clips,
+            backbone.sample_rate,
+            *self._bounds,
+            backbone.inputs,
+            backbone.video_shape,
+            cache=self._cache,
+        )
         batches = Batches(reader, self._settings.workers, self._settings.seed)
         plan = [
             [(index, index) for index in indices[start : start + _EMBEDDING_BATCH]]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from audiotag.audio.augmentation import Augmentation
 from audiotag.models.backbone import Backbone
 from audiotag.seeding import numpy_generator, torch_generator
-from audiotag.training.mixing import Mixture
+from audiotag.training.mixing import PARTNER, Mixture, blend, blend_waveforms, mix_style
 from audiotag.training.settings import Settings
 from audiotag.training.supervision import Labels, SupervisedLoss, mixed_labels
 
@@ -25,55 +25,76 @@ class NetworkStep(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.loss = loss
+        self.settings = settings
         self.augmentation: Augmentation = settings.augmentation
-        self.mixup_alpha = settings.mixup_alpha or 0.0
-        self.mixup_rate = settings.mixup_rate
-        self.mixup_on = settings.mixup_on
 
     def forward(self, inputs: Mapping[str, Tensor], labels: Labels, place: Place) -> Tensor:
         """The mean loss of a batch.
 
         Args:
-            inputs: ``waveform`` (batch, samples), ``video`` (batch, channels, height, width).
-            labels: What is known of the batch.
+            inputs: ``waveform`` (batch, samples), ``video`` (batch, channels, height, width); where clips are mixed
+                with others of the whole set, also the inputs of those and ``share`` (batch,) (see `Batches.read`).
+            labels: What is known of the batch, with what was mixed in from the whole set.
             place: Where in the run this is; the same place draws the same.
         """
         generator = torch_generator("augment", *place)
         labels = self.loss.smoothed(labels)
-        mixture = None
-        if self.mixup_alpha > 0:
-            # EfficientAT mixes spectrograms with max(λ, 1 − λ); PSLA and EquiAV mix waveforms with λ itself.
-            mixture = Mixture.draw(
-                len(labels["targets"]),
-                self.mixup_alpha,
-                self.mixup_rate,
-                numpy_generator("mixup", *place),
-                dominant=self.mixup_on == "spectrogram",
-            )
+        mixture = self._mixture(len(labels["targets"]), place)
+        if mixture is not None:
             labels = mixed_labels(labels, mixture)
         spectrogram = None
-        if "waveform" in inputs:
-            spectrogram = self._spectrogram(inputs["waveform"], mixture, generator)
+        if "waveform" in inputs and self.backbone.front_end is not None:
+            spectrogram = self._spectrogram(self._waveform(inputs, mixture, generator), mixture, generator, place)
         video = inputs.get("video")
-        if video is not None and mixture is not None:
-            video = mixture.apply(video)
+        if video is not None:
+            if "share" in inputs:
+                video = blend(video, inputs[f"{PARTNER}video"], inputs["share"])
+            if mixture is not None:
+                video = mixture.apply(video)
         features = self.backbone.forward_spectrogram(spectrogram, video)
         logits = self.backbone.forward_head(self.backbone.head_input(features))
         loss: Tensor = self.loss(logits, labels)
         return loss
 
-    def _spectrogram(self, waveform: Tensor, mixture: Mixture | None, generator: torch.Generator) -> Tensor | None:
-        front_end = self.backbone.front_end
-        if front_end is None:
+    def _mixture(self, batch: int, place: Place) -> Mixture | None:
+        """What is blended within the batch."""
+        settings = self.settings
+        if not settings.mixup_alpha or settings.mixup_partner == "set":
             return None
-        waveform = self.augmentation.waveform(waveform, self.backbone.sample_rate, generator)
-        if mixture is not None and self.mixup_on == "waveform":
+        # EfficientAT mixes spectrograms with max(λ, 1 − λ); PSLA and EquiAV mix waveforms with λ itself.
+        return Mixture.draw(
+            batch,
+            settings.mixup_alpha,
+            settings.mixup_rate,
+            numpy_generator("mixup", *place),
+            dominant=settings.mixup_on == "spectrogram",
+        )
+
+    def _waveform(self, inputs: Mapping[str, Tensor], mixture: Mixture | None, generator: torch.Generator) -> Tensor:
+        rate = self.backbone.sample_rate
+        waveform = self.augmentation.waveform(inputs["waveform"], rate, generator)
+        if "share" in inputs:
+            # Each of the two is varied on its own, as in EfficientAT.
+            partner = self.augmentation.waveform(inputs[f"{PARTNER}waveform"], rate, generator)
+            waveform = blend_waveforms(waveform, partner, inputs["share"])
+        if mixture is not None and self.settings.mixup_on == "waveform":
             waveform = mixture.apply_waveform(waveform)
+        return waveform
+
+    def _spectrogram(
+        self, waveform: Tensor, mixture: Mixture | None, generator: torch.Generator, place: Place
+    ) -> Tensor:
+        front_end = self.backbone.front_end
+        assert front_end is not None
+        settings = self.settings
         # Mixed precision is for the network: a logarithm of a power spectrum needs all its bits.
         with torch.autocast(waveform.device.type, enabled=False):
             spectrogram: Tensor = front_end(waveform.float(), generator)
             spectrogram = self.augmentation.spectrogram(spectrogram, front_end.padding_value, generator)
-            if mixture is not None and self.mixup_on == "spectrogram":
+            if settings.mixstyle_rate:
+                style = numpy_generator("mixstyle", *place)
+                spectrogram = mix_style(spectrogram, settings.mixstyle_alpha, settings.mixstyle_rate, style)
+            if mixture is not None and settings.mixup_on == "spectrogram":
                 spectrogram = mixture.apply(spectrogram)
         return spectrogram
 

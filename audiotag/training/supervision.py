@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from audiotag.data.clips import ClipSet
 from audiotag.training.interfaces import Loss
-from audiotag.training.mixing import Mixture, smooth_targets
+from audiotag.training.mixing import Mixture, blend, smooth_targets
 from audiotag.training.settings import Settings
 
 Labels = Mapping[str, Tensor]
@@ -43,8 +43,20 @@ class Supervision:
         """The labels of *clips*, and the *teacher*'s probabilities of them."""
         return cls(clips.targets(), clips.known(), teacher)
 
-    def batch(self, index: Tensor) -> dict[str, Tensor]:
-        """The labels of the clips at *index* (batch,)."""
+    def batch(self, index: Tensor, partner: Tensor | None = None, share: Tensor | None = None) -> dict[str, Tensor]:
+        """The labels of the clips at *index* (batch,), blended with those of their partners where they have some.
+
+        Args:
+            index: int64 (batch,).
+            partner: int64 (batch,), the clips that are mixed into them.
+            share: float (batch,), the share of the clips themselves.
+        """
+        labels = self._rows(index)
+        if partner is None or share is None:
+            return labels
+        return _blended(labels, self._rows(partner), share)
+
+    def _rows(self, index: Tensor) -> dict[str, Tensor]:
         rows = index.numpy()
         labels = {"targets": torch.from_numpy(self.targets[rows])}
         if self.known is not None:
@@ -58,13 +70,19 @@ class Supervision:
 
 
 def mixed_labels(labels: Labels, mixture: Mixture) -> dict[str, Tensor]:
-    """The labels of blended clips: targets and teacher are blended; known is what is known of both."""
-    mixed = {name: mixture.apply(labels[name]) for name in ("targets", "teacher") if name in labels}
+    """The labels of clips blended with others of their batch."""
+    partners = {name: values[mixture.partner.to(values.device)] for name, values in labels.items()}
+    return _blended(labels, partners, mixture.share)
+
+
+def _blended(labels: Labels, partners: Labels, share: Tensor) -> dict[str, Tensor]:
+    """Targets and teacher are blended; known is what is known of both."""
+    mixed = {name: blend(labels[name], partners[name], share) for name in ("targets", "teacher") if name in labels}
     for name in ("known", "taught"):
         if name in labels:
             own = labels[name]
-            alone = (mixture.share >= 1.0).to(own.device).reshape(-1, *([1] * (own.ndim - 1)))
-            mixed[name] = own & (alone | own[mixture.partner.to(own.device)])
+            alone = (share >= 1.0).to(own.device).reshape(-1, *([1] * (own.ndim - 1)))
+            mixed[name] = own & (alone | partners[name])
     return mixed
 
 

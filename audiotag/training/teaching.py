@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from audiotag.data.clips import ClipSet
 from audiotag.data.scores import Scores, ScoresFile
 from audiotag.errors import LabelError, OptionError, TrainingError
-from audiotag.inference.tagger import Tagger
+from audiotag.inference.tagger import Tagger, load
 from audiotag.labels import LabelSet
 from audiotag.models.embeddings import EmbeddingStore, model_fingerprint
-from audiotag.models.loading import load_model
-from audiotag.models.model import Model
 from audiotag.models.store import cache_folder
 from audiotag.training.clip_keys import clip_key
 from audiotag.training.reporting import Reporter
@@ -57,7 +55,8 @@ def teacher_logits(
     Each clip is heard once, whole, as in tagging, and its logits are kept in *store*.
 
     Args:
-        teachers: Models by name or folder. Their classes are matched by mid, and may be more than those of *clips*.
+        teachers: Models by name or folder, or the folder of one ensemble, which combines its members by its own rule.
+            Their classes are matched by mid, and may be more than those of *clips*.
         clips: The training clips.
         device: Where to compute.
         store: SQLite file that keeps what was computed.
@@ -71,14 +70,15 @@ def teacher_logits(
         OptionError: A teacher's scores mean something else than the data's labels.
         TrainingError: A clip cannot be read.
     """
-    models = [load_model(name) for name in teachers]
-    for model in models:
-        _require_fitting(model, clips)
-    columns = _columns(clips.labels, models[0])
-    tagger = Tagger(models, device=device)
-    prefix = "teacher/" + "+".join(model_fingerprint(model) for model in models)
+    tagger = load(teachers, device=device)
+    _require_fitting(tagger, clips)
+    columns = _columns(clips.labels, tagger)
+    prefix = "teacher/" + "+".join(model_fingerprint(model) for model in tagger.models)
+    if tagger.combine != "logits" and len(tagger.models) > 1:
+        prefix += f"/{tagger.combine}"
     keys = [
-        f"{prefix}/" + "+".join(dict.fromkeys(clip_key(clip, model.backbone) for model in models)) for clip in clips
+        f"{prefix}/" + "+".join(dict.fromkeys(clip_key(clip, model.backbone) for model in tagger.models))
+        for clip in clips
     ]
     with EmbeddingStore(store) as kept:
         known = kept.get(keys)
@@ -129,24 +129,24 @@ def _read_scores(path: Path, train: ClipSet) -> Scores:
     return ScoresFile.read(path, only=[clip.id for clip in train])
 
 
-def _require_fitting(model: Model, clips: ClipSet) -> None:
-    if model.single_label != clips.single_label:
+def _require_fitting(teacher: Tagger, clips: ClipSet) -> None:
+    if teacher.single_label != clips.single_label:
         kinds = {True: "one class a clip", False: "any number of classes a clip"}
         raise OptionError(
-            f"the teacher gives {kinds[model.single_label]}, and the data has {kinds[clips.single_label]}",
-            where=model.name,
+            f"the teacher gives {kinds[teacher.single_label]}, and the data has {kinds[clips.single_label]}",
+            where=teacher.name,
             fix="Fine-tune the teacher on this data first, or give --single-label or --multi-label.",
         )
 
 
-def _columns(labels: LabelSet, model: Model) -> list[int]:
-    positions = labels.positions_in(model.labels)
+def _columns(labels: LabelSet, teacher: Tagger) -> list[int]:
+    positions = labels.positions_in(teacher.labels)
     lacking = [label.name for label, position in zip(labels, positions, strict=True) if position is None]
     if lacking:
         more = "" if len(lacking) == 1 else f" and {len(lacking) - 1} others"
         raise LabelError(
             f"the teacher does not know the class {lacking[0]!r}{more} of the data",
-            where=model.name,
+            where=teacher.name,
             fix="Teach it first (audiotag finetune --freeze-backbone --backbone TEACHER --train ...), and give its run "
             "folder as the teacher.",
         )

@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from audiotag.errors import TrainingError
+from audiotag.errors import OptionError, TrainingError
 from audiotag.models.backbone import Backbone
 from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
@@ -107,8 +107,9 @@ class Trainer:
         settings: Resolved settings.
         folder: The run folder: ``last``, ``best``, ``best_loss``, ``log.csv``.
         reporter: Told of everything.
-        loggers: Take the row of each epoch.
-        after_epoch: Called with the number of epochs done, on every process.
+
+    Raises:
+        OptionError: The warm-up in steps is as long as the run.
     """
 
     def __init__(
@@ -123,7 +124,6 @@ class Trainer:
         settings: Settings,
         folder: Path,
         reporter: Reporter,
-        loggers: list[EpochLogger],
     ) -> None:
         self.fabric = fabric
         self.model = model
@@ -134,12 +134,23 @@ class Trainer:
         self.settings = settings
         self.folder = folder
         self.reporter = reporter
-        self.loggers = loggers
+        self.loggers: Sequence[EpochLogger] = ()
         self.progress = Progress()
         self.averages = Averages(settings, model.backbone)
         self.log = CsvLog(folder / "log.csv")
+        self._steps = len(cut_batches(self._order(0), settings.batch_size or 1, 0))
+        self._require_rates()
         self._saved_at = time.monotonic()
         self._signal: int | None = None
+
+    def _require_rates(self) -> None:
+        steps = self._steps * (self.settings.epochs or 1)
+        if self.settings.warmup_steps >= steps:
+            raise OptionError(
+                f"a warm-up of {self.settings.warmup_steps} steps does not fit a run of {steps}",
+                where="warmup_steps",
+                fix="Make it shorter, or 0 for none.",
+            )
 
     @property
     def backbone(self) -> Backbone:
@@ -158,17 +169,19 @@ class Trainer:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.averages.load_state_dict(state.get("averages", {}))
 
-    def fit(self) -> Progress:
+    def fit(self, loggers: Sequence[EpochLogger] = ()) -> Progress:
         """Train to the last epoch.
+
+        Args:
+            loggers: Take the row of each epoch; they are closed at the end.
 
         Raises:
             Stopped: The process was asked to stop; ``last`` holds the state at the last whole step.
             TrainingError: The loss is not finite.
         """
+        self.loggers = loggers
         epochs = self.settings.epochs or 1
-        order = self._order(self.progress.epoch)
-        steps = len(cut_batches(order, self.settings.batch_size or 1, 0))
-        self.reporter.start(epochs, steps, self.progress.epoch)
+        self.reporter.start(epochs, self._steps, self.progress.epoch)
         with self._catching_signals():
             try:
                 while self.progress.epoch < epochs:
@@ -249,7 +262,8 @@ class Trainer:
     def _one_step(self, batch: dict[str, Tensor], epoch: int, step: int) -> float:
         place = (self.settings.seed, epoch, step, self.fabric.global_rank)
         index = batch.pop("index")
-        labels = self.fabric.to_device(self.source.supervision.batch(index))
+        labels = self.source.supervision.batch(index, batch.pop("partner", None), batch.get("share"))
+        labels = self.fabric.to_device(labels)
         inputs = self.fabric.to_device(batch)
         # Dropout and drop path draw from torch's global generator: give them one of this step's own.
         with scoped_torch_rng("step", *place, devices=[self.fabric.device]):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiotag.audio.augmentation import Augmentation, add_noise, mask_axis, random_gain, roll_each
+from audiotag.audio.augmentation import Augmentation, add_noise, change_speed, mask_axis, random_gain, roll_each
 from audiotag.errors import OptionError
 
 
@@ -70,3 +70,59 @@ def test_nothing_is_varied_by_default():
 def test_negative_amounts_are_refused():
     with pytest.raises(OptionError, match="gain_db"):
         Augmentation(gain_db=-1)
+
+
+def test_several_stripes_mask_several_places():
+    augmentation = Augmentation(frequency_mask=2, time_mask=3, frequency_stripes=2, time_stripes=2)
+    masked = augmentation.spectrogram(torch.ones(400, 20, 40), -9.0, _generator()) == -9.0
+    for axis, largest in ((-1, 2), (-2, 3)):
+        stripes = masked.all(dim=axis)
+        edges = (stripes[:, 1:] & ~stripes[:, :-1]).sum(1) + stripes[:, 0]
+        assert edges.max() == 2
+        assert stripes.sum(1).max() == 2 * largest
+
+
+def test_speed_changes_the_length_and_keeps_the_shape():
+    ramp = torch.arange(1.0, 101.0).expand(600, 100)
+    changed = change_speed(ramp, 0.5, 1.0, _generator())
+    assert changed.shape == ramp.shape
+    heard = changed > 0
+    steps = [torch.diff(clip[there]) for clip, there in zip(changed, heard, strict=True)]
+    assert all((step >= 0).all() for step in steps)  # the order of the samples stays
+    shorter = ~heard.all(1)
+    # Half of the factors shorten the clip, to half of it at the least; zeros stand on either side.
+    assert 0.4 < shorter.float().mean() < 0.6
+    assert 50 <= heard.sum(1).min() <= 52
+    assert (~heard[shorter, 0]).any() and (~heard[shorter, -1]).any()
+    # The others are cut at random: two thirds of the clip at the least are heard.
+    spans = changed[~shorter, -1] - changed[~shorter, 0]
+    assert 65 <= spans.min() <= 68
+    starts = changed[~shorter, 0]
+    assert starts.min() == 1 and starts.max() > 20
+
+
+def test_speed_takes_the_nearest_sample():
+    waveform = torch.arange(10.0)[None] + 1
+    generator = _generator(5)
+    factor = 0.5 + float(torch.rand((1, 1), generator=generator))
+    changed = change_speed(waveform, 0.5, 1.0, _generator(5))[0]
+    places = (torch.arange(100) / factor).round().long()
+    stretched = places[: int(torch.ceil(torch.tensor(10 * factor)))].clamp(max=9) + 1
+    heard = changed[changed > 0].long().tolist()
+    assert any(heard == stretched[start : start + len(heard)].tolist() for start in range(len(stretched)))
+    assert len(heard) == min(10, len(stretched))
+
+
+def test_some_clips_keep_their_speed():
+    waveform = torch.randn(500, 50, generator=_generator())
+    same = (change_speed(waveform, 0.5, 0.5, _generator(1)) == waveform).all(1)
+    assert 0.4 < same.float().mean() < 0.6
+
+
+def test_masks_may_hold_the_mean_of_their_band():
+    spectrogram = torch.randn(3, 5, 40, generator=_generator()) + torch.arange(5.0)[None, :, None]
+    means = spectrogram.mean((0, 2))
+    masked = Augmentation(time_mask=20, mask_with="mean").spectrogram(spectrogram, -9.0, _generator(1))
+    changed = masked != spectrogram
+    assert changed.any()
+    torch.testing.assert_close(masked[changed], means[None, :, None].expand_as(masked)[changed])

@@ -31,9 +31,12 @@ class TestAudioSet:
 
     def test_segments_without_a_recording_are_counted(self, tiny_set):
         source = tiny_set("audioset")
-        shutil.rmtree(source / "audio" / "unbalanced_train")
+        for path in sorted((source / "audio" / "unbalanced_train").iterdir())[:4]:
+            path.unlink()
         clips = read_clips(source)
-        assert (len(clips), clips.absent) == (12, 6)
+        assert (len(clips), clips.absent) == (14, {"unbalanced_train": 4})
+        assert read_clips(source, split="eval").absent == {}
+        assert read_clips(source, split="eval,unbalanced_train").absent == {"unbalanced_train": 4}
         shutil.rmtree(source / "audio")
         with pytest.raises(ManifestError, match="none of the 18 segments has a recording"):
             read_clips(source)
@@ -109,9 +112,16 @@ class TestEsc:
         assert part.labels.names == ("dog", "rooster", "rain")
         assert {clip.path for clip in part} < {clip.path for clip in whole}
 
-    def test_esc10_needs_the_mark(self, assets):
-        with pytest.raises(ManifestError, match="'esc10' is missing"):
-            read_clips(assets / "assets/esc10", format="esc10")
+    def test_a_list_of_esc10_alone_needs_no_mark(self, assets):
+        clips = read_clips(assets / "assets/esc10", format="esc10")
+        assert len(clips) == 320 and len(clips.labels) == 10
+
+    def test_other_classes_need_the_mark(self, tiny_set, tmp_path):
+        whole = (tiny_set("esc50") / "meta/esc50.csv").read_text()
+        path = tmp_path / "unmarked.csv"
+        path.write_text(whole.replace(",esc10,", ",part,"))
+        with pytest.raises(ManifestError, match="'cow' is no class of ESC-10"):
+            read_clips(path, format="esc10")
 
     def test_the_real_folder(self, assets):
         folder = assets / "assets/esc10"
@@ -190,7 +200,7 @@ class TestVggSound:
             if int(path.name[4:8]) % 3 == 2:
                 path.unlink()
         clips = read_clips(source)
-        assert (len(clips), clips.absent, len(clips.labels)) == (10, 5, 3)
+        assert (len(clips), clips.absent, len(clips.labels)) == (10, {"train": 3, "test": 2}, 3)
 
 
 class TestDesed:

@@ -89,6 +89,12 @@ def test_tuples_in_options_come_back_as_tuples(make_model, tmp_path):
         load_checkpoint(tmp_path / "model")
 
 
+def test_others_may_read_it_as_they_may_any_file(make_model, tmp_path):
+    folder = save_checkpoint(tmp_path / "run", make_model())
+    (tmp_path / "plain").touch()
+    assert {path.stat().st_mode for path in folder.iterdir()} == {(tmp_path / "plain").stat().st_mode}
+
+
 def test_a_second_checkpoint_takes_the_place_of_the_first(make_model, tmp_path):
     save_checkpoint(tmp_path / "model", make_model(0), training_state={"epoch": 1})
     save_checkpoint(tmp_path / "model", make_model(1))

@@ -13,6 +13,7 @@ from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.reading import read_clips
 from audiotag.data.scores import Scores
 from audiotag.errors import AudiotagError, LabelError, OptionError, TrainingError
+from audiotag.inference.ensemble import save_ensemble
 from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import load_checkpoint
 from audiotag.training.finetune import finetune, resume_run
@@ -171,6 +172,27 @@ def test_another_head_is_another_teacher(tones, teacher, tmp_path):
     assert not np.allclose(one, other)
     both = teacher_logits([teacher, str(tmp_path / "other")], clips, device="cpu", store=store, reporter=Reporter())
     np.testing.assert_allclose(both, (one + other) / 2, atol=1e-5)
+
+
+def test_an_ensemble_teaches_by_its_own_rule(tones, teacher, tmp_path):
+    clips = read_clips(tones)
+    finetune("tiny", tones, fold=1, output=tmp_path / "other", **QUICK)
+    members = [teacher, str(tmp_path / "other")]
+    arguments = {"device": "cpu", "store": tmp_path / "s.sqlite", "reporter": Reporter()}
+    alone = [teacher_logits([member], clips, **arguments) for member in members]
+    for rule in ("logits", "probabilities"):
+        save_ensemble(members, tmp_path / rule, combine=rule)
+    by_logits, by_probabilities = (
+        teacher_logits([str(tmp_path / rule)], clips, **arguments) for rule in ("logits", "probabilities")
+    )
+    np.testing.assert_allclose(by_logits, sum(alone) / 2, atol=1e-5)
+    np.testing.assert_allclose(
+        tempered(by_probabilities, 1.0, True), sum(tempered(one, 1.0, True) for one in alone) / 2, atol=1e-5
+    )
+    result = finetune("tiny", tones, fold=2, output=tmp_path / "run", teacher=str(tmp_path / "probabilities"), **QUICK)
+    assert np.isfinite(result.history.train_loss).all()
+    with pytest.raises(OptionError, match="ensemble"):
+        finetune("tiny", tones, output=tmp_path / "no", teacher=[teacher, str(tmp_path / "logits")], **QUICK)
 
 
 def test_teachers_classes_are_matched_by_mid(tones, teacher, tmp_path):

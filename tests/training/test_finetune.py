@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 import audiotag
+from audiotag.audio.decoding import read_audio
 from audiotag.errors import AudiotagError, OptionError, TrainingError
 from audiotag.models.checkpoint import load_checkpoint
+from audiotag.models.store import cache_folder
 from audiotag.training.finetune import finetune, resume_run
 from audiotag.training.folds import finetune_folds
 from audiotag.training.reporting import Reporter
@@ -327,3 +329,58 @@ def test_weights_for_every_clip_are_cut_with_the_split(tones, tmp_path):
 def test_options_that_cannot_work_are_named(overlaps, tmp_path, settings):
     with pytest.raises(OptionError, match=r"gam|foo|cuda|val_fraction"):
         finetune("tiny", overlaps, output=tmp_path / "run", **{**QUICK, **settings})
+
+
+@pytest.mark.parametrize("warmup", [{"warmup": 5.0}, {"warmup_steps": 100}])
+def test_a_refused_run_leaves_no_folder_in_the_way(tones, tmp_path, tiny, warmup):
+    quick = {"epochs": 1, "workers": 0, "device": "cpu", "fold": 2}
+    with pytest.raises(OptionError, match="does not fit a run of 1"):
+        finetune("tiny", tones, output=tmp_path / "run", batch_size=12, **quick, **warmup)
+    assert not (tmp_path / "run").exists()
+
+
+class TestSoundCache:
+    @pytest.fixture
+    def decoded(self, monkeypatch):
+        """The recordings that are decoded from here on, by name."""
+        names = []
+
+        def counting(source, *arguments, **options):
+            names.append(source.name)
+            return read_audio(source, *arguments, **options)
+
+        monkeypatch.setattr("audiotag.data.recording.read_audio", counting)
+        return names
+
+    @pytest.mark.parametrize("frozen", [False, True])
+    def test_a_second_run_decodes_nothing_and_learns_the_same(self, tones, tmp_path, decoded, frozen):
+        options = {"fold": 1, "freeze_backbone": frozen, **QUICK}
+        finetune("tiny", tones, output=tmp_path / "plain", **options)
+        decoded.clear()
+        (cache_folder() / "embeddings.sqlite").unlink(missing_ok=True)
+        told = Messages()
+        finetune("tiny", tones, output=tmp_path / "first", audio_cache_gb=1.0, reporter=told, **options)
+        assert sorted(decoded) == sorted(f"{number}.wav" for number in range(24))
+        assert sum(f"{cache_folder() / 'sounds'}: 0 so far, 0 of at most 1 GB" in text for text in told.texts) == 1
+        decoded.clear()
+        (cache_folder() / "embeddings.sqlite").unlink(missing_ok=True)
+        finetune("tiny", tones, output=tmp_path / "second", audio_cache_gb=1.0, reporter=told, **options)
+        assert not decoded
+        assert any("24 so far" in text for text in told.texts)
+        plain, first, second = (_weights(tmp_path / name / "last") for name in ("plain", "first", "second"))
+        assert _same(first, second)
+        assert _same(plain, first)  # whole clips at the network's own rate lose nothing in the cache
+
+    def test_the_bound_is_kept_by_every_worker(self, tones, tmp_path):
+        bound = 40_000
+        options = {"fold": 1, **QUICK, "workers": 2}
+        finetune("tiny", tones, output=tmp_path / "run", audio_cache_gb=bound / 1e9, **options)
+        sizes = [path.stat().st_size for path in (cache_folder() / "sounds").glob("??/*")]
+        assert 0 < sum(sizes) <= bound
+        finetune("tiny", tones, output=tmp_path / "plain", **options)
+        assert _same(_weights(tmp_path / "run" / "last"), _weights(tmp_path / "plain" / "last"))
+
+    @pytest.mark.parametrize("size", [-1.0, float("inf"), float("nan")])
+    def test_a_size_that_is_none(self, tones, tmp_path, size):
+        with pytest.raises(OptionError, match="audio_cache_gb"):
+            finetune("tiny", tones, output=tmp_path / "run", audio_cache_gb=size, **QUICK)

@@ -1,11 +1,26 @@
-"""Mixup and label smoothing."""
+"""Mixup, with partners from the batch or the whole set, Freq-MixStyle, and label smoothing."""
 
 import numpy as np
+import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiotag.training.mixing import Mixture, smooth_targets
+from audiotag.audio.windows import tile_to
+from audiotag.data.clips import Clip, ClipSet
+from audiotag.errors import OptionError, TrainingError
+from audiotag.labels import LabelSet
+from audiotag.training.data import Batches, ClipReader
+from audiotag.training.finetune import finetune
+from audiotag.training.losses import BinaryCrossEntropy
+from audiotag.training.mixing import Mixture, SetPartners, blend_waveforms, mix_style, smooth_targets
+from audiotag.training.settings import Settings
+from audiotag.training.steps import NetworkStep
+from audiotag.training.supervision import SupervisedLoss, Supervision
+
+RATE = 8000
+PLAIN = {"gain_db": 0.0, "time_shift": 0.0, "frequency_mask": 0, "time_mask": 0}
 
 
 @given(batch=st.integers(1, 20), rate=st.floats(0, 1), seed=st.integers(0, 50))
@@ -43,3 +58,150 @@ def test_shares_follow_the_beta_distribution():
 def test_smoothing_is_the_published_rule():
     smoothed = smooth_targets(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), 0.1)
     torch.testing.assert_close(smoothed, torch.tensor([[0.9, 0.025, 0.025, 0.025]]))
+
+
+def _settings(**given):
+    return Settings(**{**PLAIN, **given}).resolved(single_label=False, pretrained=False)
+
+
+@pytest.fixture
+def noises(tmp_path):
+    """Three recordings of 0.2, 0.3 and 0.5 s with means of their own."""
+    clips = []
+    for number, seconds in enumerate((0.2, 0.3, 0.5)):
+        wave = 0.1 * number + 0.1 * np.random.default_rng(number).standard_normal(round(seconds * RATE))
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, wave.clip(-1, 1), RATE, subtype="FLOAT")
+        clips.append(Clip(id=str(number), path=path, labels=("a",)))
+    return ClipSet(tuple(clips), LabelSet.from_names(["a"]))
+
+
+def _wave(clips, index):
+    return soundfile.read(clips.clips[index].path, dtype="float32")[0]
+
+
+def test_a_partner_may_be_any_clip_of_the_set(noises):
+    reader = ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(10.0, 0.5))
+    items = [reader[0, place] for place in range(300)]
+    mixed = [item for item in items if item["share"] < 1.0]
+    assert 110 < len(mixed) < 190  # a half of them
+    counts = np.bincount([item["partner"] for item in mixed], minlength=3)
+    assert (counts > len(mixed) / 5).all()
+    shares = np.array([item["share"] for item in mixed])
+    assert shares.min() < 0.4 < 0.6 < shares.max()  # λ itself, not its larger half
+    assert abs(shares.std() - 1 / 84**0.5) < 0.03  # Beta(10, 10)
+    alone = next(item for item in items if item["share"] == 1.0)
+    assert not alone["partner_waveform"].any()
+
+
+def test_the_same_place_draws_the_same_partner(noises):
+    one, two = (ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(2.0, 1.0))[0, 7] for _ in range(2))
+    assert one["partner"] == two["partner"] and one["share"] == two["share"]
+    assert torch.equal(one["partner_waveform"], two["partner_waveform"])
+
+
+def test_a_following_partner_takes_the_length_of_the_clip(noises):
+    reader = ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(10.0, 1.0, follows=True))
+    for index in range(3):
+        for item in (reader[index, place] for place in range(20)):
+            own, other = _wave(noises, index), _wave(noises, item["partner"])
+            expected = (other - other.mean())[: len(own)]
+            expected = tile_to(np.pad(expected, (0, len(own) - len(expected))), RATE // 2)
+            np.testing.assert_allclose(item["partner_waveform"].numpy(), expected, atol=1e-6)
+
+
+def test_a_partner_of_its_own_length_is_fitted_as_any_clip(noises):
+    reader = ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(2.0, 1.0, dominant=True))
+    for item in (reader[2, place] for place in range(20)):
+        assert item["share"] >= 0.5
+        expected = tile_to(_wave(noises, item["partner"]), RATE // 2)
+        np.testing.assert_array_equal(item["partner_waveform"].numpy(), expected)
+
+
+def test_a_partner_that_cannot_be_read_is_named(noises):
+    noises.clips[1].path.write_bytes(b"nothing")
+    reader = ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(2.0, 1.0))
+    with pytest.raises(TrainingError, match="clip 1"):
+        list(Batches(reader, 0, 0).read([[(0, place) for place in range(20)]]))
+
+
+def test_a_step_blends_sounds_and_labels_of_the_whole_set(tiny):
+    from audiotag.models.create import create_backbone
+
+    generator = torch.Generator().manual_seed(0)
+    waveform, partner = torch.randn(2, 3, 4000, generator=generator)
+    share = torch.tensor([0.3, 1.0, 0.6])
+    supervision = Supervision(np.eye(3, dtype=np.float32))
+    settings = _settings(mixup_on="waveform", mixup_partner="set", mixup_alpha=10.0)
+    step = NetworkStep(create_backbone("tiny", 3, seed=0), SupervisedLoss(BinaryCrossEntropy(), settings), settings)
+    index, partners = torch.tensor([0, 1, 2]), torch.tensor([1, 1, 0])
+    labels = supervision.batch(index, partners, share)
+    torch.testing.assert_close(labels["targets"], torch.tensor([[0.3, 0.7, 0.0], [0.0, 1.0, 0.0], [0.4, 0.0, 0.6]]))
+    mixed = blend_waveforms(waveform, partner, share)
+    torch.testing.assert_close(mixed[1], waveform[1])
+    torch.testing.assert_close(mixed.mean(1)[[0, 2]], torch.zeros(2), atol=1e-6, rtol=0)
+    inputs = {"waveform": waveform, "partner_waveform": partner, "share": share}
+    torch.testing.assert_close(step(inputs, labels, (0, 0, 0, 0)), step({"waveform": mixed}, labels, (0, 0, 0, 0)))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"mixup_on": "waveform", "mixup_partner": "set", "mixup_alpha": 10.0, "mixup_rate": 0.5},
+        {"wavmix_rate": 0.5},
+        {"mixstyle_rate": 1.0},
+        {"speed_change": 0.5, "frequency_stripes": 2},
+    ],
+)
+def test_a_run_mixes_as_it_is_told(tones, tmp_path, tiny, way):
+    quick = {"epochs": 1, "workers": 0, "device": "cpu", "fold": 2, "frequency_mask": 2, "single_label": False}
+    losses = [
+        finetune("tiny", tones, output=tmp_path / str(number), **quick, **more).history["train_loss"].iloc[0]
+        for number, more in enumerate((way, way, {}))
+    ]
+    assert np.isfinite(losses).all()
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize(
+    ("way", "match"),
+    [
+        ({"mixup_partner": "set"}, "mixup_on to waveform"),
+        ({"wavmix_rate": 0.5, "mixup_on": "waveform"}, "mixup_on to spectrogram"),
+        ({"mixstyle_rate": 0.4, "mixup_alpha": 0.3}, "mixup_alpha to 0"),
+        ({"wavmix_rate": 1.5}, "wavmix_rate"),
+        ({"freeze_backbone": True, "wavmix_rate": 0.5}, "wavmix_rate"),
+    ],
+)
+def test_ways_of_mixing_that_do_not_go_together_are_refused(way, match):
+    with pytest.raises(OptionError, match=match):
+        Settings(**way).resolved(single_label=False, pretrained=False)
+
+
+def test_mixstyle_gives_each_clip_a_blend_of_two_clips_statistics():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(5, 4, 50, generator=generator) * torch.rand(5, 4, 1, generator=generator) + torch.arange(
+        5.0
+    ).reshape(5, 1, 1)
+    styled = mix_style(values, 0.4, 1.0, np.random.default_rng(3))
+    draws = np.random.default_rng(3)
+    draws.random()
+    share = torch.from_numpy(draws.beta(0.4, 0.4, size=5)).float()[:, None]
+    partner = torch.from_numpy(draws.permutation(5))
+    means, deviations = values.mean(2), values.std(2)
+    torch.testing.assert_close(styled.mean(2), share * means + (1 - share) * means[partner])
+    torch.testing.assert_close(styled.std(2), share * deviations + (1 - share) * deviations[partner], rtol=1e-3, atol=0)
+    # What a clip sounds like within a band stays.
+    one, two = ((part - part.mean(2, keepdim=True)) / part.std(2, keepdim=True) for part in (values, styled))
+    torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4)
+
+
+def test_mixstyle_takes_whole_batches_at_its_rate():
+    values = torch.randn(3, 4, 50, generator=torch.Generator().manual_seed(0))
+    draws = np.random.default_rng(0)
+    changed = sum(not torch.equal(mix_style(values, 0.4, 0.4, draws), values) for _ in range(500))
+    assert 160 < changed < 240
+
+
+def test_mixstyle_stands_in_for_mixup():
+    assert _settings(mixstyle_rate=0.4).mixup_alpha == 0.0

@@ -3,11 +3,20 @@
 import json
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audiotag.errors import OptionError
-from audiotag.training.schedules import exp_warmup_linear_down, make_schedule, step_halving, step_warmup, warmup_cosine
+from audiotag.training.schedules import (
+    exp_warmup_linear_down,
+    make_schedule,
+    one_cycle,
+    step_halving,
+    step_warmup,
+    warmup_cosine,
+)
+from audiotag.training.settings import SCHEDULES, Settings
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +59,7 @@ def test_step_halving_equals_psla(recipes):
 
 
 @given(
-    name=st.sampled_from(["constant", "cosine", "linear", "step"]),
+    name=st.sampled_from(SCHEDULES),
     epochs=st.integers(2, 200),
     share=st.floats(0, 0.9),
     position=st.floats(0, 1),
@@ -98,3 +107,57 @@ def test_the_way_down_can_end_before_the_run(recipes):
 def test_halvings_can_be_further_apart():
     schedule = make_schedule("step", epochs=30, warmup=0, final=0, ramp_start=10, step_every=8)
     assert [schedule(epoch) for epoch in (9, 10, 17, 18, 26)] == [1, 0.5, 0.5, 0.25, 0.125]
+
+
+def test_one_cycle_equals_pytorchs():
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1.0, total_steps=101, cycle_momentum=False)
+    for step in range(101):
+        # PyTorch's way up ends one step before three tenths of the steps, its way down at the last step.
+        assert one_cycle(step, total=100, warmup=0.3 * 101 - 1) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-6)
+        optimiser.step()
+        scheduler.step()
+
+
+def _resolved(**given):
+    return Settings(**given).resolved(single_label=False, pretrained=False)
+
+
+def test_one_cycle_has_pytorchs_defaults():
+    settings = _resolved(schedule="onecycle", epochs=20)
+    assert (settings.warmup, settings.initial_lr, settings.final_lr) == (6.0, 0.04, 4e-6)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_warms_up(name):
+    schedule = make_schedule(name, epochs=20, warmup=4, final=0.01)
+    rates = [schedule(position) for position in (0.0, 1.0, 2.0, 3.0, 4.0)]
+    assert rates == sorted(set(rates)) and rates[0] < 0.1 and rates[-1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["constant", "cosine", "onecycle", "step"])
+def test_a_warm_up_begins_where_it_is_told(name):
+    assert make_schedule(name, epochs=20, warmup=4, final=0.01, initial=0.2)(0.0) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "setting"),
+    [
+        ("constant", {"final_lr": 0.1}),
+        ("cosine", {"ramp_start": 3.0}),
+        ("cosine", {"step_every": 2.0}),
+        ("linear", {"initial_lr": 0.1}),
+        ("onecycle", {"ramp_length": 3.0}),
+        ("step", {"final_lr": 0.1}),
+        ("step", {"ramp_length": 3.0}),
+    ],
+)
+def test_what_a_schedule_does_not_know_is_refused(schedule, setting):
+    with pytest.raises(OptionError, match=f"{next(iter(setting))} does nothing with the schedule '{schedule}'"):
+        _resolved(schedule=schedule, **setting)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_resolved_settings_resolve_again(name):
+    settings = _resolved(schedule=name)
+    assert Settings(**settings.to_dict()).resolved(single_label=False, pretrained=False) == settings

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -16,10 +17,11 @@ from typing import Any
 from audiotag.audio.encoding import encode_lossless
 from audiotag.data.checking import check_recordings, in_parallel
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.data.formats.manifest import JsonManifest
+from audiotag.data.formats.manifest import JsonManifest, write_manifest
 from audiotag.data.published import Progress, PublishedDataset, Validation
 from audiotag.data.recording import read_clip
 from audiotag.data.rows import Row, clips_from_rows, resolve_path
+from audiotag.data.selection import select_split, splits_of
 from audiotag.errors import ManifestError, OptionError
 from audiotag.files import write_atomically
 from audiotag.labels import LabelSet
@@ -41,7 +43,8 @@ class Listing:
         root: Folder of the recordings.
         folders: Folders that hold recordings of this data set and nothing else.
         single_label: Whether each clip has exactly one class.
-        absent: Recordings that are listed and not there, where that is the usual state; they are not among the rows.
+        absent: Recordings that are listed and not there, where that is the usual state, with their official split
+            (empty where there is none); they are not among the rows.
     """
 
     rows: tuple[Row, ...]
@@ -49,7 +52,7 @@ class Listing:
     root: Path
     folders: tuple[Path, ...] = ()
     single_label: bool = False
-    absent: tuple[Path, ...] = ()
+    absent: tuple[tuple[Path, str], ...] = ()
 
 
 class RecordedSet(PublishedDataset):
@@ -107,7 +110,7 @@ class RecordedSet(PublishedDataset):
             single_label=listing.single_label,
             labels_required=False,
         )
-        return replace(clips, absent=len(listing.absent))
+        return replace(clips, absent=dict(Counter(split for _, split in listing.absent)))
 
     def is_prepared(self, source: Path) -> bool:
         """Whether `prepare` wrote *source*.
@@ -200,11 +203,14 @@ class RecordedSet(PublishedDataset):
 
     def finish(self, output: Path, marker: dict[str, Any], clips: ClipSet, paths: Sequence[str]) -> None:
         """Write the lists of what lies under *paths*, and mark the preparation as done."""
-        entries = [_entry(clip, path, clips.labels) for clip, path in zip(clips, paths, strict=True)]
-        for split in sorted({entry["split"] for entry in entries if "split" in entry}):
-            write_json(output / f"{split}.json", {"data": [entry for entry in entries if entry.get("split") == split]})
+        # What was cut out of a longer recording is a recording of its own now.
+        moved = zip(clips, paths, strict=True)
+        written = tuple(replace(clip, path=output / path, start=0.0, stop=None, member=None) for clip, path in moved)
+        prepared = replace(clips, clips=written)
+        for split in splits_of(prepared):
+            write_manifest(select_split(prepared, split), output / f"{split}.json")
         clips.labels.to_csv(output / CLASSES)
-        write_json(output / MANIFEST, {"data": entries})
+        write_manifest(prepared, output / MANIFEST)
         self.mark_complete(output, marker)
 
     def mark_complete(self, output: Path, marker: dict[str, Any]) -> None:
@@ -218,7 +224,7 @@ class RecordedSet(PublishedDataset):
         else:
             listing = self.listing(source, None)
         found = check_recordings(self.read(source), listing.folders, progress)
-        absent = tuple(resolve_path(str(path), listing.root) for path in listing.absent)
+        absent = tuple(resolve_path(str(path), listing.root) for path, _ in listing.absent)
         return replace(found, checked=found.checked + len(absent), missing=(*found.missing, *absent))
 
 
@@ -238,14 +244,3 @@ def _marker(source: Path) -> dict[str, Any]:
 
 def _shown(marker: dict[str, Any]) -> str:
     return ", ".join(f"{key} {marker[key]}" for key in marker if key not in ("format", "format_version", "complete"))
-
-
-def _entry(clip: Clip, path: str, labels: LabelSet) -> dict[str, Any]:
-    entry: dict[str, Any] = {"video_id": clip.id, "wav": path, "labels": [labels.mids[index] for index in clip.labels]}
-    if clip.unknown:
-        entry["unknown"] = [labels.mids[index] for index in clip.unknown]
-    if clip.fold is not None:
-        entry["fold"] = clip.fold
-    if clip.video_path is not None:
-        entry["video_path"] = str(clip.video_path.resolve())
-    return dict(clip.extra) | entry

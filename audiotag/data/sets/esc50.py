@@ -5,6 +5,7 @@ Piczak, ESC: Dataset for Environmental Sound Classification, ACM Multimedia 2015
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
 
 _COLUMNS = ("filename", "fold", "target", "category")
+ESC10_CLASSES = (
+    *("dog", "rooster", "rain", "sea_waves", "crackling_fire"),
+    *("crying_baby", "sneezing", "clock_tick", "helicopter", "chainsaw"),
+)
+"""Categories of ESC-10, in the order that ESC-50 numbers them."""
 _TINY_CLASSES = (
     ("dog", 0, True),
     ("rooster", 1, True),
@@ -66,14 +72,13 @@ class Esc50(RecordedSet):
     def listing(self, source: Path, root: Path | None) -> Listing:
         """See `RecordedSet.listing`."""
         table = _table_of(source)
-        required = (*_COLUMNS, "esc10") if self.only_esc10 else _COLUMNS
         rows = []
         categories: dict[int, str] = {}
         targets: dict[str, int] = {}
-        for line, cells in read_table(table, required):
-            if self.only_esc10 and cells["esc10"].lower() != "true":
-                continue
+        for line, cells in read_table(table, _COLUMNS):
             place = f"{table}, line {line}"
+            if self.only_esc10 and not _is_esc10(cells, place):
+                continue
             target, category = cells["target"], cells["category"]
             if not target.isdecimal():
                 raise ManifestError(f"target is {target!r}, not a whole number from 0", where=place)
@@ -132,10 +137,26 @@ class Esc50(RecordedSet):
 
 
 class Esc10(Esc50):
-    """The clips of ESC-50 that are marked as ESC-10: ten classes, under a freer licence."""
+    """The clips of ESC-50 that are marked as ESC-10: ten classes, under a freer licence.
+
+    A list of ESC-10 alone needs no marks (a column ``esc10``) if it has the ten classes and no other.
+    """
 
     name = "esc10"
     only_esc10 = True
+
+
+def _is_esc10(cells: Mapping[str, str], place: str) -> bool:
+    """Whether a line of the list belongs to ESC-10."""
+    if "esc10" in cells:
+        return cells["esc10"].lower() == "true"
+    if cells["category"] in ESC10_CLASSES:
+        return True
+    raise ManifestError(
+        f"{cells['category']!r} is no class of ESC-10, and the list has no column esc10 that marks its clips",
+        where=place,
+        fix="Use the list of ESC-50 as published, or read this one with --format esc50.",
+    )
 
 
 def _tables_in(folder: Path) -> list[Path]:

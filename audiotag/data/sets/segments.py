@@ -50,8 +50,8 @@ def file_stems(segment: Segment) -> Iterator[str]:
 
 def segment_rows(
     segments: Iterable[Segment], root: Path, ids: dict[Segment, str]
-) -> tuple[tuple[Row, ...], tuple[Path, ...]]:
-    """The clips whose recordings lie below *root*, and (names for) those that do not.
+) -> tuple[tuple[Row, ...], tuple[tuple[Path, str], ...]]:
+    """The clips whose recordings lie below *root*, and (a name for, split of) those that do not.
 
     Of several files of one segment the first in alphabetical order counts, sound before video; a video beside the sound
     gives the pictures.
@@ -71,7 +71,7 @@ def segment_rows(
         video = next((videos[stem] for stem in stems if stem in videos), None)
         sound = next((sounds[stem] for stem in stems if stem in sounds), video)
         if sound is None:
-            absent.append(Path(ids[segment]))
+            absent.append((Path(ids[segment]), segment.split))
             continue
         rows.append(
             Row(

@@ -1,11 +1,11 @@
-"""Descriptors of ConvNeXt-Tiny: the family and its published checkpoints."""
+"""Descriptors of ConvNeXt-Tiny: the family, its published checkpoints, and how it was trained."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from audiotag.plugin import BackboneSpec, Weights, hookimpl
+from audiotag.plugin import BackboneSpec, RecipeSpec, Weights, hookimpl
 
 CITATION = (
     "Pellegrini, Khalfaoui-Hassani, Labbé, Masquelier, Adapting a ConvNeXt model to audio classification on AudioSet, "
@@ -71,4 +71,17 @@ def register_backbones() -> list[BackboneSpec]:
             figures=_FIGURES,
             **_AUDIOSET,
         ),
+    ]
+
+
+@hookimpl
+def register_recipes() -> list[RecipeSpec]:
+    """The authors' settings on AudioSet."""
+    return [
+        RecipeSpec(
+            name="convnext-audioset",
+            path="audiotag_convnext:recipes/convnext-audioset.toml",
+            summary="ConvNeXt-Tiny on AudioSet",
+            citation=CITATION,
+        )
     ]

@@ -7,6 +7,7 @@ import soundfile
 from click.testing import CliRunner
 
 from audiotag.cli.main import main
+from audiotag.training.mixing import SetPartners
 from audiotag.training.recipes import load_recipe
 from audiotag.training.settings import Settings
 
@@ -55,6 +56,13 @@ def test_a_recipe_says_what_the_paper_says(name):
 
 
 @pytest.mark.parametrize("name", FACTS)
+def test_half_of_the_clips_are_mixed_with_any_of_the_set(name):
+    settings = Settings(**load_recipe(name).settings)
+    assert settings.partners == SetPartners(10.0, 0.5, dominant=False, follows=True)
+    assert settings.mixup_on == "waveform"
+
+
+@pytest.mark.parametrize("name", FACTS)
 def test_a_recipe_trains(clips, tmp_path, name):
     words = [
         "finetune",
@@ -67,7 +75,7 @@ def test_a_recipe_trains(clips, tmp_path, name):
         "--output",
         str(tmp_path / "run"),
     ]
-    words += ["--val-fraction", "0", "--epochs", "1", "--warmup", "0", "--average-from", "0", "--seconds", "0.5"]
+    words += ["--val-fraction", "0", "--epochs", "1", "--warmup-steps", "0", "--average-from", "0", "--seconds", "0.5"]
     words += (
         ["--sampler-option", "clips_per_epoch=4"]
         if Settings(**load_recipe(name).settings).sampler == "balanced"
@@ -90,3 +98,12 @@ def test_a_recipe_trains(clips, tmp_path, name):
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, (done.output, done.exception)
     assert np.isfinite(pd.read_csv(tmp_path / "run" / "log.csv")["train_loss"]).all()
+
+
+def test_another_family_trains_without_its_options(clips, tmp_path):
+    words = ["finetune", "--backbone", "mn", "--option", "width_mult=0.1", "--recipe", "psla-fsd50k"]
+    words += ["--train", str(clips), "--output", str(tmp_path / "run"), "--val-fraction", "0", "--epochs", "1"]
+    words += ["--average-from", "0", "--warmup-steps", "0", "--seconds", "0.5", "--batch-size", "4", "--workers", "0"]
+    done = CliRunner().invoke(main, [*words, "--device", "cpu"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "left out: attention_heads, target_length" in " ".join(done.output.split())

@@ -1,0 +1,164 @@
+"""Fine-tuning on the official splits of published data sets, as typed on the command line."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import audiotag
+from audiotag.cli.main import main
+from audiotag.data.reading import load_dataset, read_clips
+from audiotag.errors import AudiotagError, ManifestError, OptionError
+from audiotag.training.comparison import compare
+from audiotag.training.finetune import finetune
+from audiotag.training.request import Request
+
+QUICK = {"epochs": 1, "workers": 0, "device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def _tiny(tiny):
+    """Every test here uses the tiny network."""
+
+
+@pytest.fixture
+def tiny_set(tmp_path):
+    return lambda name: load_dataset(name).write_tiny(tmp_path / name)
+
+
+def train(output, *arguments, code=0):
+    options = ["--epochs", "1", "--workers", "0", "--device", "cpu", "--output", output]
+    words = ["finetune", "--backbone", "tiny", *arguments, *options]
+    result = CliRunner().invoke(main, list(map(str, words)))
+    if code and isinstance(result.exception, AudiotagError):
+        return str(result.exception)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def ids(source, split):
+    return [clip.id for clip in read_clips(source, split=split)]
+
+
+def record(run):
+    return json.loads((run / "data.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "splits"),
+    [
+        ("fsd50k", ("train", "val", "eval")),
+        ("dcase20", ("train", "test", "unused")),
+        ("openmic", ("train", "test", None)),
+    ],
+)
+def test_official_splits_of_one_folder(tiny_set, tmp_path, name, splits):
+    source, run = tiny_set(name), tmp_path / "run"
+    learn, validate, measure = splits
+    told = train(
+        run,
+        "--train",
+        source,
+        "--split",
+        learn,
+        "--val-split",
+        validate,
+        *(["--eval-split", measure] if measure else []),
+    )
+    assert record(run)["train"] == ids(source, learn)
+    assert record(run)["val"] == ids(source, validate)
+    assert "all of them are learned from" not in told
+    if measure:
+        assert set(pd.read_csv(run / "summary.csv")["eval_clips"]) == {len(ids(source, measure))}
+
+
+def test_a_prepared_folder_has_the_same_splits(tiny_set, tmp_path):
+    source = load_dataset("fsd50k").prepare(tiny_set("fsd50k"), tmp_path / "prepared")
+    train(tmp_path / "run", "--train", source, "--split", "train", "--val-split", "val")
+    assert record(tmp_path / "run")["train"] == ids(source, "train")
+
+
+def test_several_splits_and_another_source_to_validate_on(tiny_set, tmp_path):
+    source = tiny_set("audioset")
+    wanted = "balanced_train,unbalanced_train"
+    arguments = [
+        "--train",
+        source,
+        "--split",
+        wanted,
+        "--val",
+        source / "eval_segments.csv",
+        "--root",
+        source / "audio",
+    ]
+    train(tmp_path / "run", *arguments)
+    assert record(tmp_path / "run")["train"] == ids(source, "balanced_train") + ids(source, "unbalanced_train")
+    assert record(tmp_path / "run")["val"] == ids(source, "eval")
+
+
+def test_folds_and_held_out_clips_come_from_the_split(tiny_set, tmp_path):
+    source = tiny_set("fsd50k")
+    train(tmp_path / "run", "--train", source, "--split", "train", "--val-fraction", "0.25")
+    found = record(tmp_path / "run")
+    assert sorted(found["train"] + found["val"]) == sorted(ids(source, "train"))
+
+
+def test_a_source_with_splits_is_not_learned_whole_in_silence(tiny_set, tmp_path):
+    told = train(tmp_path / "run", "--train", tiny_set("fsd50k"))
+    assert "has the splits eval, train, val; all of them are learned from" in told
+
+
+@pytest.mark.parametrize("option", ["--split", "--val-split", "--eval-split"])
+def test_an_unknown_split_is_answered_with_those_there_are(tiny_set, tmp_path, option):
+    error = train(tmp_path / "run", "--train", tiny_set("fsd50k"), option, "train,tests", code=1)
+    assert "no clip has the split 'tests'" in error and "The splits are: eval, train, val." in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_source_without_splits(tones, tmp_path):
+    with pytest.raises(ManifestError, match="The splits are: none"):
+        finetune("tiny", tones, output=tmp_path / "run", train_split="train", **QUICK)
+
+
+@pytest.mark.parametrize("other", [{"val": "x"}, {"val_split": "val"}])
+def test_a_fold_and_other_validation_exclude_each_other(other):
+    with pytest.raises(OptionError, match="Give one of them"):
+        Request(backbone="tiny", train="clips.csv", fold=1, **other)
+
+
+def test_splits_are_kept_with_the_run(tiny_set, tmp_path):
+    source = tiny_set("fsd50k")
+    whole = read_clips(source)
+    request = Request(backbone="tiny", train=str(source), train_split="train", val_split="val")
+    request.save(tmp_path, {})
+    kept, _ = Request.load(tmp_path)
+    assert (kept.train_split, kept.val_split, kept.eval_split) == ("train", "val", None)
+    finetune("tiny", whole, train_split="train", val_split="val", output=tmp_path / "run", **QUICK)
+    assert record(tmp_path / "run")["train"] == ids(source, "train")
+
+
+def test_a_comparison_measures_on_the_split(tiny_set, tmp_path):
+    source = tiny_set("fsd50k")
+    found = compare(["tiny"], source, output=tmp_path / "out", train_split="train", val_split="val", **QUICK)
+    assert list(found.table["clips"]) == [len(ids(source, "val"))]
+    assert found.measured_on == f"val of {source}, last epoch"
+    assert record(tmp_path / "out" / "runs" / "tiny")["train"] == ids(source, "train")
+
+
+def test_clips_without_a_recording_are_counted_with_their_source(tiny_set, tmp_path):
+    source, run = tiny_set("audioset"), tmp_path / "run"
+    for path in sorted((source / "audio" / "eval").iterdir())[:2]:
+        path.unlink()
+    shutil.rmtree(source / "audio" / "unbalanced_train")
+    told = train(run, "--train", source, "--split", "balanced_train", "--val-split", "eval")
+    assert told.count("no recording") == 1
+    assert f"2 clips that {source} lists have no recording and are left out" in told
+
+    result = audiotag.evaluate(str(run / "last"), source, split="eval", output=tmp_path / "report")
+    assert (result.absent, result.to_dict()["absent_clips"]) == (2, 2)
+    assert "2 clips that the data lists have no recording" in (tmp_path / "report" / "report.html").read_text()
+    shown = CliRunner().invoke(main, ["evaluate", "--model", str(run), "--data", str(source)])
+    words = " ".join(shown.output.split())  # lines are broken where the path happens to end
+    assert "8 clips that" in words and "have no recording and were left out" in words
