@@ -3,8 +3,8 @@
 Shell blocks are run line by line. A line that is one `audiotag` command is called in this process; any other goes to
 bash. Some are made smaller or safer by a rule:
 
-- Unless they say otherwise, ``audiotag finetune`` and ``demo`` get ``--epochs 2``, ``finetune`` ``--workers 0`` too,
-  ``demo`` gets ``--clips 64`` and ``online benchmark`` ``--seeds 1``.
+- Unless they say otherwise, ``audiotag finetune``, ``compare`` and ``demo`` get ``--epochs 2``, the first two
+  ``--workers 0`` too, ``demo`` gets ``--clips 64`` and ``online benchmark`` ``--seeds 1``.
 - ``pip install -e FOLDER``, for a FOLDER that the page has made, installs it for this page alone.
 """
 
@@ -91,9 +91,9 @@ class Runner:
 
     def smaller(self, arguments: list[str]) -> list[str]:
         extra: list[str] = []
-        if arguments[0] in ("finetune", "demo") and not {"--epochs", "--resume"} & set(arguments):
+        if arguments[0] in ("finetune", "compare", "demo") and not {"--epochs", "--resume"} & set(arguments):
             extra += ["--epochs", "2"]
-        if arguments[0] == "finetune" and "--workers" not in arguments:
+        if arguments[0] in ("finetune", "compare") and "--workers" not in arguments:
             extra += ["--workers", "0"]
         if arguments[0] == "demo" and "--clips" not in arguments:
             extra += ["--clips", "64"]
