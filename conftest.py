@@ -14,6 +14,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     import torch
 
+pytest_plugins = ["pytester"]
+
 # The machines that run this are shared: a slow example says nothing about the code.
 settings.register_profile("audiotag", deadline=None)
 settings.load_profile("audiotag")

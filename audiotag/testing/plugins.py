@@ -65,9 +65,18 @@ def _require_loaded(record: PluginRecord) -> None:
         skip("the plugin is not loaded")
 
 
+_latest: tuple[PluginRecord, tuple[list[str], bool]] | None = None
+
+
 def _import_apart(record: PluginRecord) -> tuple[list[str], bool]:
-    """(modules, whether hooks repeat) of a process that imports the plugin's module where torch cannot be imported."""
+    """(modules, whether hooks repeat) of a process that imports the plugin's module where torch cannot be imported.
+
+    The checks of one plugin share one process.
+    """
+    global _latest
     _require_loaded(record)
+    if _latest is not None and _latest[0] is record:
+        return _latest[1]
     module = record.module.partition(":")[0]
     arguments = [module, json.dumps(sys.path), json.dumps(record.hooks)]
     done = subprocess.run([sys.executable, "-c", _PROGRAM, *arguments], capture_output=True, text=True, check=False)
@@ -80,4 +89,5 @@ def _import_apart(record: PluginRecord) -> tuple[list[str], bool]:
     lines = done.stdout.splitlines()
     require(len(lines) == 1, f"importing it prints {lines[0]!r}" if lines else "the hooks cannot be compared")
     modules, same = json.loads(lines[0])
+    _latest = (record, (modules, same))
     return modules, same

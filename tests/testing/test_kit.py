@@ -1,7 +1,6 @@
 """The kit itself: what it plans, reports and prints, and how a third party uses it."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -148,11 +147,9 @@ def test_the_command_needs_a_name():
         CliRunner().invoke(main, ["plugins", "check"], catch_exceptions=False)
 
 
-def test_a_test_of_a_few_lines(install_part, plugin_folder, tmp_path):
+def test_a_test_of_a_few_lines(install_part, pytester):
     install_part("loss", NOT_HALF)
-    folder = tmp_path / "theirs"
-    folder.mkdir()
-    (folder / "test_theirs.py").write_text(
+    pytester.makepyfile(
         "from audiotag.testing import parametrize_with_checks\n\n"
         '@parametrize_with_checks("audiotag-odd", expected_failures={"half_precision_is_taken": "float32 only"})\n'
         "def test_conformance(check):\n    check()\n\n"
@@ -161,18 +158,12 @@ def test_a_test_of_a_few_lines(install_part, plugin_folder, tmp_path):
         '@parametrize_with_checks("ce")\n'
         "def test_forgets_to_call(check):\n    pass\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(plugin_folder)}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=folder,
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "the test did not run its check; call it: check()" in done.stdout
-    assert "[XPASS(strict)] we said so" in done.stdout
-    (line,) = [line for line in done.stdout.splitlines() if "audiotag checks:" in line]
+    done = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider")
+    assert done.ret == 1
+    told = done.stdout.str()
+    assert "the test did not run its check; call it: check()" in told
+    assert "[XPASS(strict)] we said so" in told
+    (line,) = [line for line in done.outlines if "audiotag checks:" in line]
     losses = len(plan_checks("bce"))
     # Every test of the third function fails, those of checks with nothing to look at too.
     run = len(plan_checks("audiotag-odd")) - 1 + losses - 1 + losses
