@@ -17,7 +17,7 @@ def warn_failed_plugins() -> None:
         return
     _warned_for = host
     for record in host.failures():
-        reason = record.problems[0].splitlines()[0]
+        reason = record.reason.partition("\n")[0]
         click.echo(
             f"Warning: the plugin {record.name!r} of {record.label} is left out: {reason} "
             "(see `audiotag plugins list`)",

@@ -188,7 +188,7 @@ class Host:
                 installed = any(record.distribution == distribution for record in self.plugins)
                 if name.startswith(beginning) and not installed:
                     advice.append(f"It may come with a plugin: pip install {distribution}")
-        failed = [f"{record.label} ({record.problems[0]})" for record in self.plugins if record.status == "failed"]
+        failed = [f"{record.label} ({record.reason})" for record in self.plugins if record.status == "failed"]
         if failed:
             advice.append("Plugins that failed to load: " + "; ".join(failed) + ".")
         listing = {"backbones": "audiotag models list", "recipes": "audiotag recipes list"}.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import pluggy
 
 from audiotag import hookspecs
-from audiotag.errors import PluginError
+from audiotag.errors import PluginError, suggest
 from audiotag.host.records import SLOW_IMPORT_SECONDS, PluginRecord
 from audiotag.plugin import (
     ENTRY_POINT_GROUP,
@@ -84,11 +85,9 @@ def load(record: PluginRecord, entry: EntryPoint) -> dict[str, list[Any]]:
     try:
         return _load(record, entry)
     except PluginError as error:
-        problem = str(error)
-        cause: BaseException = error
+        problem, cause = error, error.__cause__ or error
     except (Exception, SystemExit) as error:  # a plugin may do anything while it is imported
-        problem = f"{type(error).__name__}: {error}"
-        cause = error
+        problem, cause = _raised(record, error), error
     if strict():
         raise PluginError(
             f"the plugin {record.name!r} failed: {problem}",
@@ -98,6 +97,17 @@ def load(record: PluginRecord, entry: EntryPoint) -> dict[str, list[Any]]:
     record.fail(problem)
     record.provides.clear()
     return {}
+
+
+def _raised(record: PluginRecord, error: BaseException) -> PluginError:
+    """What is told of a plugin whose own code raised *error*."""
+    return PluginError(
+        f"{type(error).__name__}: {error}",
+        fix=(
+            f"Upgrade it (pip install --upgrade {record.distribution}) or uninstall it; "
+            "AUDIOTAG_STRICT_PLUGINS=1 with AUDIOTAG_TRACEBACK=1 shows where it comes from."
+        ),
+    )
 
 
 def _load(record: PluginRecord, entry: EntryPoint) -> dict[str, list[Any]]:
@@ -121,14 +131,8 @@ def _load(record: PluginRecord, entry: EntryPoint) -> dict[str, list[Any]]:
         )
     manager = pluggy.PluginManager("audiotag")
     manager.add_hookspecs(hookspecs)
-    try:
-        manager.register(module, name=record.name)
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise PluginError(
-            "; ".join(line.strip() for line in str(error).splitlines() if line.strip()),
-            fix=f"The hooks are {', '.join(HOOKS)}; none takes an argument.",
-        ) from error
+    _check_hooks(manager, module)
+    manager.register(module, name=record.name)
     collected: dict[str, list[Any]] = {}
     for hook, (kind, spec_class) in HOOKS.items():
         caller = getattr(manager.hook, hook)
@@ -143,6 +147,21 @@ def _load(record: PluginRecord, entry: EntryPoint) -> dict[str, list[Any]]:
             collected.setdefault(kind, []).extend(checked)
             record.provides.setdefault(kind, []).extend(spec.name for spec in checked)
     return collected
+
+
+def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:
+    """Refuse hooks that the host does not have and those that take arguments, in words of ours."""
+    advice = f"The hooks are {', '.join(HOOKS)}; none takes an argument."
+    for name in dir(module):
+        if manager.parse_hookimpl_opts(module, name) is None:
+            continue
+        if name not in HOOKS:
+            close = suggest(name, HOOKS, count=1)
+            raise PluginError(
+                f"it implements the hook {name!r}, which there is not", fix=f"{close} {advice}" if close else advice
+            )
+        if arguments := list(inspect.signature(getattr(module, name)).parameters):
+            raise PluginError(f"its hook {name!r} takes {', '.join(map(repr, arguments))}", fix=advice)
 
 
 def _check_specs(hook: str, specs: object, spec_class: type) -> list[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from audiotag.errors import AudiotagError
+
 SLOW_IMPORT_SECONDS = 1.0
 
 
@@ -19,6 +21,7 @@ class PluginRecord:
         status: ``"loaded"``, ``"failed"`` or ``"skipped"`` (not on the allow-list).
         problems: What is wrong, with what to do; not empty for a failed plugin, and possible for a loaded one
             (a name that another plugin registers too, a slow import).
+        reason: Why it failed, in a few words; empty for one that did not.
         hooks: Hooks it implements.
         provides: Kind (``"backbones"``, …) → names.
         seconds: Time that importing it took.
@@ -30,6 +33,7 @@ class PluginRecord:
     module: str
     status: Literal["loaded", "failed", "skipped"] = "loaded"
     problems: list[str] = field(default_factory=list)
+    reason: str = ""
     hooks: list[str] = field(default_factory=list)
     provides: dict[str, list[str]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -39,10 +43,11 @@ class PluginRecord:
         """Distribution and version, as messages name it."""
         return f"{self.distribution} {self.version}"
 
-    def fail(self, problem: str) -> None:
-        """Set the plugin aside for *problem*."""
+    def fail(self, error: AudiotagError) -> None:
+        """Set the plugin aside for *error*."""
         self.status = "failed"
-        self.problems.append(problem)
+        self.reason = error.what
+        self.problems.append(str(error))
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON types."""

@@ -64,11 +64,19 @@ def test_the_list_tells_what_each_plugin_brings(audiotag, kitchen):
     assert "loaded 7 losses, 3 commands (bake, fry, boil)" in text
 
 
+def test_one_thing_is_told_of_in_the_singular(audiotag, install_plugin):
+    source = "from audiotag.plugin import LossSpec, hookimpl\n@hookimpl\ndef register_losses():\n"
+    install_plugin("audiotag-one", f"{source}    return [LossSpec(name='sole', factory='math:sqrt')]", entry="one")
+    assert "1 loss (sole)" in " ".join(audiotag("plugins", "list").stdout.split())
+
+
 def test_problems_stand_below_the_table(audiotag, install_plugin):
     install_plugin("audiotag-broken", "raise RuntimeError('torn [red] pages')", entry="broken")
     output = audiotag("plugins", "list").stdout
     assert "failed" in next(line for line in output.splitlines() if line.startswith("broken  "))
-    assert output.splitlines()[-1] == "broken (audiotag-broken 1.0): RuntimeError: torn [red] pages"
+    assert output.splitlines()[-1].startswith(
+        "broken (audiotag-broken 1.0): RuntimeError: torn [red] pages. Upgrade it"
+    )
 
 
 def test_the_list_is_json_on_request(audiotag, kitchen):

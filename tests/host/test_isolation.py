@@ -26,16 +26,21 @@ def losses(*specs):
 GOOD = losses(("good", "math:sqrt"))
 
 FAULTS = {
-    "raises at import": ("raise RuntimeError('no licence today')", "failed", "RuntimeError: no licence today"),
+    "raises at import": (
+        "raise RuntimeError('no licence today')",
+        "failed",
+        "RuntimeError: no licence today. Upgrade it (pip install --upgrade audiotag-odd) or uninstall it",
+    ),
     "misspelt hook": (
         "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_loses(): return []",
         "failed",
+        "it implements the hook 'register_loses', which there is not. Did you mean 'register_losses'? "
         "The hooks are register_backbones, register_datasets, register_losses",
     ),
     "wrong signature": (
         "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_losses(registry): return []",
         "failed",
-        "none takes an argument",
+        "its hook 'register_losses' takes 'registry'. The hooks are",
     ),
     "newer interface": (
         "AUDIOTAG_INTERFACE = 99\n" + losses(("odd", "math:sqrt")),
