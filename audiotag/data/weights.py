@@ -34,8 +34,7 @@ def label_rarity_weights(targets: NDArray[np.float32], offset: float) -> NDArray
     rarity = 1000.0 / (targets.sum(axis=0, dtype=np.float64) + offset)
     # By the labels there are: a product of matrices would need eight bytes for each of two million clips' 527 classes.
     clips, classes = np.nonzero(targets > 0)
-    weights: NDArray[np.float64] = np.bincount(clips, weights=rarity[classes], minlength=len(targets))
-    return weights
+    return np.asarray(np.bincount(clips, weights=rarity[classes], minlength=len(targets)), dtype=np.float64)
 
 
 def read_sampling_weights(path: str | Path, expected: int) -> NDArray[np.float64]:
