@@ -123,7 +123,7 @@ def write_plugin(name: str, kind: str, output: Path, *, role: str | None = None)
         "class_name": "".join(word[:1].upper() + word[1:] for word in name.split("_")),
         "title": about.title,
         "module": about.module,
-        "audiotag_version": version("audiotag"),
+        "audiotag_versions": _compatible(version("audiotag")),
         "interface": str(INTERFACE_VERSION),
     }
     usage = tuple(Template(line).substitute(words) for line in about.usage)
@@ -144,6 +144,12 @@ def write_plugin(name: str, kind: str, output: Path, *, role: str | None = None)
             f"the plugin cannot be written ({error})", where=folder, fix="Name another folder with --output."
         ) from error
     return NewPlugin(folder, distribution, tuple(sorted(written)), usage)
+
+
+def _compatible(installed: str) -> str:
+    """The versions that a plugin asks for: this minor one, because the next may change the interface."""
+    major, minor = (int(part) for part in installed.split(".")[:2])
+    return f">={major}.{minor},<{major}.{minor + 1}"
 
 
 def _check_name(name: str, host_kind: str) -> None:
