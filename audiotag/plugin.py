@@ -144,6 +144,11 @@ class Weights:
                 "a file in a package has no other address, and states its sha256", where=f"Weights {self.filename!r}"
             )
 
+    @property
+    def shipped(self) -> bool:
+        """Whether the file comes with a plugin's package."""
+        return self.urls[0].startswith("package:")
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec(_Spec):

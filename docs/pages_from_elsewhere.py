@@ -21,6 +21,8 @@ def places() -> dict[str, str]:
     found = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
     for page in sorted(ROOT.glob("plugins/*/README.md")):
         found[page.relative_to(ROOT).as_posix()] = f"plugins/{page.parent.name}.md"
+    for card in sorted(ROOT.glob("plugins/*/audiotag_*/*/README.md")):
+        found[card.relative_to(ROOT).as_posix()] = f"plugins/{card.parent.name}.md"
     for example in sorted(ROOT.glob("examples/*.py")):
         found[example.relative_to(ROOT).as_posix()] = f"examples/{example.name}"
     return found

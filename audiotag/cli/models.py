@@ -177,7 +177,7 @@ def download(names: tuple[str, ...], refresh: bool) -> None:
 
 @models.command("verify")
 @click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("--all", "everything", is_flag=True, help="Every model whose weights are here.")
+@click.option("--all", "everything", is_flag=True, help="Every model whose weights have been downloaded.")
 def verify(names: tuple[str, ...], everything: bool) -> None:
     """Check downloaded weights: size, and SHA-256 as published or as recorded at the first download."""
     from audiotag.models.store import WeightsStore
@@ -186,8 +186,8 @@ def verify(names: tuple[str, ...], everything: bool) -> None:
         raise click.UsageError("Name the models to verify, or give --all.")
     store = WeightsStore()
     if everything:
-        specs = [spec for spec in get_host().backbones.values() if spec.weights is not None]
-        chosen = [(spec, spec.weights) for spec in specs if spec.weights and store.path(spec.weights).is_file()]
+        published = [(spec, spec.weights) for spec in get_host().backbones.values() if spec.weights is not None]
+        chosen = [row for row in published if not row[1].shipped and store.path(row[1]).is_file()]
         if not chosen:
             click.echo(f"No weights are in {store.root}.")
     else:

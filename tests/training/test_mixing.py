@@ -163,6 +163,24 @@ def test_a_run_mixes_as_it_is_told(tones, tmp_path, tiny, way):
     assert losses[0] == losses[1] != losses[2]
 
 
+def test_a_run_learns_the_labels_of_what_it_hears(tones, tmp_path, tiny, monkeypatch):
+    seen = []
+    forward = NetworkStep.forward
+
+    def watched(step, inputs, labels, place):
+        seen.append((inputs["partner_waveform"], labels["targets"]))
+        return forward(step, inputs, labels, place)
+
+    monkeypatch.setattr(NetworkStep, "forward", watched)
+    monkeypatch.setattr(SetPartners, "draw", lambda partners, clips, generator: (0, 0.0))
+    quick = {"epochs": 1, "workers": 0, "device": "cpu", "fold": 2, "single_label": False}
+    finetune("tiny", tones, output=tmp_path / "run", mixup_on="waveform", mixup_partner="set", mixup_alpha=1.0, **quick)
+    sounds, targets = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    assert len(targets) == 12
+    assert (targets == targets[0]).all() and targets[0].sum() == 1
+    assert (sounds == sounds[0]).all()
+
+
 @pytest.mark.parametrize(
     ("way", "match"),
     [

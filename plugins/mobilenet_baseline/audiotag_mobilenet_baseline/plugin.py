@@ -1,4 +1,4 @@
-"""Descriptors of EfficientAT's MobileNets: the families `mn` and `dymn`, and every published checkpoint."""
+"""Descriptors of EfficientAT's MobileNets: the families `mn` and `dymn`, every published checkpoint, and `home10`."""
 
 from __future__ import annotations
 
@@ -126,6 +126,9 @@ _IMAGENET: tuple[tuple[str, int], ...] = (
     ("dymn20_im", 1000),
 )
 
+_HOME10_OPTIONS: _Options = {"width_mult": 0.2, "n_mels": 64, "hop_size": 640, "strides": (1, 2, 2, 2)}
+_HOME10_SHA256 = "0dc9dbfcff069a091521d7eb8a56bdcc404a64005757a4e715aee3dd281a698c"
+
 _SUMMARIES: Mapping[str, str] = {
     "hop": "AudioSet, frames every {hop_size} samples",
     "mels": "AudioSet, {n_mels} mel bands",
@@ -229,9 +232,35 @@ def _family(name: str, summary: str) -> BackboneSpec:
     )
 
 
+def _home10() -> BackboneSpec:
+    """Our own small tagger; examples/train_home10.py in the repository makes it."""
+    package = "audiotag_mobilenet_baseline"
+    return BackboneSpec(
+        name="home10",
+        factory=_FACTORIES["mn"],
+        summary="Ten sounds of a home, in 0.8 MB that come with the plugin",
+        family="mn",
+        embedding_dim=embedding_size(_HOME10_OPTIONS["width_mult"]),
+        labels=f"{package}:home10/classes.csv",
+        num_classes=10,
+        single_label=True,
+        options=_HOME10_OPTIONS,
+        weights=Weights(
+            urls=(f"package:{package}/home10/home10.safetensors",),
+            filename="home10.safetensors",
+            sha256=_HOME10_SHA256,
+            licence="MIT; trained on ESC-10 (CC BY 3.0), credits in home10/credits.csv",
+            note="Every recording gets one of its ten classes, whatever is to be heard; see home10/README.md.",
+        ),
+        citation=f"{_CITATIONS['mn']}; Piczak, ESC: Dataset for Environmental Sound Classification, ACM MM 2015",
+        figures={"ESC-10 accuracy, folds 1 to 4": 0.8875, "parameters (M)": 0.192},
+        **{**_COMMON, "clip_seconds": 5.0},
+    )
+
+
 @hookimpl
 def register_backbones() -> list[BackboneSpec]:
-    """Two families, the AudioSet taggers, and the ImageNet networks to start from."""
+    """Two families, the AudioSet taggers, the ImageNet networks to start from, and `home10`."""
     return [
         _family("mn", "MobileNetV3-Large over a log-mel spectrogram, in any width"),
         *(_audioset(*row) for row in _AUDIOSET if row[0].startswith("mn")),
@@ -239,6 +268,7 @@ def register_backbones() -> list[BackboneSpec]:
         _family("dymn", "MobileNet with dynamic convolutions, activations and attention, in any width"),
         *(_audioset(*row) for row in _AUDIOSET if row[0].startswith("dymn")),
         *(_imagenet(*row) for row in _IMAGENET if row[0].startswith("dymn")),
+        _home10(),
     ]
 
 

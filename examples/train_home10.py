@@ -1,0 +1,148 @@
+"""How the built-in model ``home10`` was made: a small network that learns ten sounds from a larger one.
+
+python examples/train_home10.py --data ESC-10 [--weights mn04_as_mAP_432.pt] [--folder runs/home10]
+
+Each step is a command of audiotag, printed as it is run; the page docs/recipe_esc10.md goes through them. A step that
+is complete is not run again, and one that was interrupted goes on. On one core it takes about two hours.
+
+1. `prepare`: ESC-10 at the networks' sample rate.
+2. `teachers`: for each fold, a head on the frozen mn04_as that has not seen that fold.
+3. `students`: two widths, each with and without its teacher, cross-validated.
+4. `final`: a teacher and a student of the chosen width on all clips.
+5. `export`: weights, classes, results and credits, as the plugin ships them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import pandas as pd
+
+from audiotag.files import atomic_path, write_atomically
+
+TEACHER = "mn04_as"
+WIDTHS: Mapping[str, float] = {"mn01": 0.1, "mn02": 0.2}
+CHOSEN = "mn02"
+
+# A quarter of mn's usual spectrogram (half the bands, half the frames), and one stride less to make up for it.
+STUDENT = ("--backbone", "mn", "--option", "n_mels=64", "--option", "hop_size=640", "--option", "strides=1,2,2,2")
+TRAINING = (
+    *("--option", "norm_momentum=0.1", "--epochs", "120", "--learning-rate", "2e-3", "--batch-size", "16"),
+    *("--frequency-mask", "8", "--time-mask", "40", "--workers", "0"),
+)
+TEMPERATURE = "4"
+
+CREDIT = re.compile(
+    r"\*\*\[(?P<clip>[^]]+)\.ogg\]\S*:\s+clip derived from \[(?P<title>.*)\]\((?P<address>http\S*)\) "
+    r"by \*(?P<author>.*)\* \(\[(?P<licence>[^]]+)\]"
+)
+"""A line of ESC-10's own list of credits."""
+
+
+def audiotag(*arguments: str | Path) -> None:
+    """Run a command of audiotag, and print it first."""
+    words = [str(argument) for argument in arguments]
+    print("$", shlex.join(["audiotag", *words]), flush=True)
+    subprocess.run([str(Path(sys.executable).with_name("audiotag")), *words], check=True)
+
+
+def train(run: Path, *arguments: str | Path) -> None:
+    """Fine-tune into the folder *run*, or go on with what is there; a finished run is left alone."""
+    if (run / "run.json").exists():
+        audiotag("finetune", "--resume", run)
+    else:
+        audiotag("finetune", *arguments, "--output", run)
+
+
+def student(name: str, data: Path, teacher: Path | None) -> Sequence[str | Path]:
+    """What `finetune` is told to make a student of the width called *name*."""
+    taught = () if teacher is None else ("--teacher", teacher, "--temperature", TEMPERATURE)
+    return (*STUDENT, "--option", f"width_mult={WIDTHS[name]}", *TRAINING, "--train", data, *taught)
+
+
+def cross_validate(folder: Path, data: Path, weights: Sequence[str | Path]) -> pd.DataFrame:
+    """Teachers and students, fold by fold; one row an arm with its accuracies after the last epoch."""
+    teachers = folder / "teachers"
+    if not (teachers / "folds.csv").exists():
+        frozen = ("--backbone", TEACHER, *weights, "--freeze-backbone", "--workers", "0")
+        audiotag("finetune", *frozen, "--train", data, "--cross-validate", "--output", teachers)
+    arms = {f"{TEACHER}, head alone": teachers}
+    for name in WIDTHS:
+        for word, teacher in (("alone", None), ("taught", teachers)):
+            run = folder / f"{name}_{word}"
+            if not (run / "folds.csv").exists():
+                audiotag("finetune", *student(name, data, teacher), "--cross-validate", "--output", run)
+            arms[f"{name}, {word}"] = run
+    rows = []
+    for arm, run in arms.items():
+        table = pd.read_csv(run / "folds.csv")
+        accuracies = {f"fold {row.fold}": row.val_accuracy for row in table.itertuples() if row.fold != "mean"}
+        means = table[table.fold == "mean"].iloc[0]
+        rows.append({"model": arm, **accuracies, "accuracy": means.val_accuracy, "mAP": means.val_mAP})
+    return pd.DataFrame(rows)
+
+
+def train_on_all(folder: Path, data: Path, classes: Path, weights: Sequence[str | Path]) -> Path:
+    """A student of all clips and of a teacher of all clips; nothing is left to measure it on."""
+    everything = ("--val-fraction", "0", "--labels", classes)
+    teacher = folder / "teacher"
+    frozen = ("--backbone", TEACHER, *weights, "--freeze-backbone", "--workers", "0", "--train", data)
+    train(teacher, *frozen, *everything)
+    final = folder / "final"
+    train(final, *student(CHOSEN, data, teacher), *everything)
+    return final
+
+
+def credits_of(attribution: Path, clips: Sequence[str]) -> str:
+    """Title, author and licence of the recording that each of *clips* was cut from, as CSV."""
+    known = {
+        found["clip"]: found for line in attribution.read_text("utf-8").splitlines() if (found := CREDIT.search(line))
+    }
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    columns = ("title", "author", "licence", "address")
+    table.writerow(("clip", *columns))
+    for clip in sorted(clips):
+        table.writerow((clip, *(known[clip.rpartition("-")[0]][column] for column in columns)))
+    return buffer.getvalue()
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="ESC-10: its CSV, ATTRIBUTION.md and the folder audio")
+    parser.add_argument("--weights", type=Path, help=f"file of {TEACHER}; without it, it is downloaded")
+    parser.add_argument("--folder", type=Path, default=Path("runs/home10"), help="everything that is made")
+    options = parser.parse_args()
+
+    folder: Path = options.folder
+    data = folder / "esc10"
+    if not (data / "clips.json").exists():
+        audiotag("data", "prepare", "esc10", options.data, "--output", data, "--sample-rate", "32000")
+    weights = () if options.weights is None else ("--weights", options.weights)
+    results = cross_validate(folder, data, weights)
+    print(results.to_string(index=False, float_format="{:.4f}".format))
+    with as_file(files("audiotag_mobilenet_baseline") / "home10" / "classes.csv") as classes:
+        final = train_on_all(folder, data, classes, weights)
+
+    shipped = folder / "home10"
+    with atomic_path(shipped / "home10.safetensors") as temporary:
+        shutil.copyfile(final / "last" / "model.safetensors", temporary)
+    write_atomically(shipped / "cross_validation.csv", results.to_csv(index=False, float_format="%.4f").encode())
+    clips = [Path(name).stem for name in pd.read_csv(next(options.data.glob("*.csv"))).filename]
+    write_atomically(shipped / "credits.csv", credits_of(options.data / "ATTRIBUTION.md", clips).encode())
+    print(f"To ship: {shipped}")
+
+
+if __name__ == "__main__":
+    main()
