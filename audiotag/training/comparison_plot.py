@@ -50,7 +50,8 @@ def plot_comparison(comparison: Comparison, path: str | Path) -> Path:
     on_front = table[front].assign(macs=macs[front]).sort_values("macs")
     axes.plot(on_front["macs"], on_front["score"], color=_FRONT, linewidth=1, drawstyle="steps-post", zorder=2)
     axes.scatter(macs[front], scores[front], color=_FRONT, label="nobody better at this cost or less", zorder=3)
-    axes.scatter(macs[~front], scores[~front], color=_OTHER, marker="s", label="others", zorder=3)
+    if not front.all():
+        axes.scatter(macs[~front], scores[~front], color=_OTHER, marker="s", label="others", zorder=3)
     for name, x, y in zip(table["name"], macs, scores, strict=True):
         plain = str(name).replace("$", r"\$")  # matplotlib would read mathematics
         axes.annotate(plain, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
