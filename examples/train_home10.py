@@ -1,4 +1,4 @@
-"""How the built-in model ``home10`` was made: a small network that learns ten sounds from a larger one.
+"""How the built-in model ``home10`` was made: small networks that learn ten sounds, with a teacher and without.
 
 python examples/train_home10.py --data ESC-10 [--weights mn04_as_mAP_432.pt] [--folder runs/home10]
 
@@ -8,7 +8,7 @@ is complete is not run again, and one that was interrupted goes on. On one core 
 1. `prepare`: ESC-10 at the networks' sample rate.
 2. `teachers`: for each fold, a head on the frozen mn04_as that has not seen that fold.
 3. `students`: two widths, each with and without its teacher, cross-validated.
-4. `final`: a teacher and a student of the chosen width on all clips.
+4. `final`: the student that did best, on all clips.
 5. `export`: weights, classes, results and credits, as the plugin ships them.
 """
 
@@ -32,12 +32,11 @@ from audiotag.files import atomic_path, write_atomically
 
 TEACHER = "mn04_as"
 WIDTHS: Mapping[str, float] = {"mn01": 0.1, "mn02": 0.2}
-CHOSEN = "mn02"
 
 # A quarter of mn's usual spectrogram (half the bands, half the frames), and one stride less to make up for it.
 STUDENT = ("--backbone", "mn", "--option", "n_mels=64", "--option", "hop_size=640", "--option", "strides=1,2,2,2")
 TRAINING = (
-    *("--option", "norm_momentum=0.1", "--epochs", "120", "--learning-rate", "2e-3", "--batch-size", "16"),
+    *("--option", "norm_momentum=0.1", "--learning-rate", "2e-3", "--batch-size", "16"),
     *("--frequency-mask", "8", "--time-mask", "40", "--workers", "0"),
 )
 TEMPERATURE = "4"
@@ -56,21 +55,14 @@ def audiotag(*arguments: str | Path) -> None:
     subprocess.run([str(Path(sys.executable).with_name("audiotag")), *words], check=True)
 
 
-def train(run: Path, *arguments: str | Path) -> None:
-    """Fine-tune into the folder *run*, or go on with what is there; a finished run is left alone."""
-    if (run / "run.json").exists():
-        audiotag("finetune", "--resume", run)
-    else:
-        audiotag("finetune", *arguments, "--output", run)
-
-
-def student(name: str, data: Path, teacher: Path | None) -> Sequence[str | Path]:
+def student(name: str, data: Path, epochs: int, teacher: Path | None = None) -> Sequence[str | Path]:
     """What `finetune` is told to make a student of the width called *name*."""
     taught = () if teacher is None else ("--teacher", teacher, "--temperature", TEMPERATURE)
-    return (*STUDENT, "--option", f"width_mult={WIDTHS[name]}", *TRAINING, "--train", data, *taught)
+    width = ("--option", f"width_mult={WIDTHS[name]}")
+    return (*STUDENT, *width, *TRAINING, "--epochs", str(epochs), "--train", data, *taught)
 
 
-def cross_validate(folder: Path, data: Path, weights: Sequence[str | Path]) -> pd.DataFrame:
+def cross_validate(folder: Path, data: Path, epochs: int, weights: Sequence[str | Path]) -> pd.DataFrame:
     """Teachers and students, fold by fold; one row an arm with its accuracies after the last epoch."""
     teachers = folder / "teachers"
     if not (teachers / "folds.csv").exists():
@@ -81,7 +73,7 @@ def cross_validate(folder: Path, data: Path, weights: Sequence[str | Path]) -> p
         for word, teacher in (("alone", None), ("taught", teachers)):
             run = folder / f"{name}_{word}"
             if not (run / "folds.csv").exists():
-                audiotag("finetune", *student(name, data, teacher), "--cross-validate", "--output", run)
+                audiotag("finetune", *student(name, data, epochs, teacher), "--cross-validate", "--output", run)
             arms[f"{name}, {word}"] = run
     rows = []
     for arm, run in arms.items():
@@ -92,14 +84,14 @@ def cross_validate(folder: Path, data: Path, weights: Sequence[str | Path]) -> p
     return pd.DataFrame(rows)
 
 
-def train_on_all(folder: Path, data: Path, classes: Path, weights: Sequence[str | Path]) -> Path:
-    """A student of all clips and of a teacher of all clips; nothing is left to measure it on."""
-    everything = ("--val-fraction", "0", "--labels", classes)
-    teacher = folder / "teacher"
-    frozen = ("--backbone", TEACHER, *weights, "--freeze-backbone", "--workers", "0", "--train", data)
-    train(teacher, *frozen, *everything)
+def train_on_all(folder: Path, data: Path, epochs: int, classes: Path) -> Path:
+    """The student that did best (cross-validated: mn02 without a teacher), on all clips; none is left to measure it."""
     final = folder / "final"
-    train(final, *student(CHOSEN, data, teacher), *everything)
+    if (final / "run.json").exists():
+        audiotag("finetune", "--resume", final)
+    else:
+        everything = ("--val-fraction", "0", "--labels", classes)
+        audiotag("finetune", *student("mn02", data, epochs), *everything, "--output", final)
     return final
 
 
@@ -123,6 +115,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="ESC-10: its CSV, ATTRIBUTION.md and the folder audio")
     parser.add_argument("--weights", type=Path, help=f"file of {TEACHER}; without it, it is downloaded")
     parser.add_argument("--folder", type=Path, default=Path("runs/home10"), help="everything that is made")
+    parser.add_argument("--epochs", type=int, default=120, help="of every student")
     options = parser.parse_args()
 
     folder: Path = options.folder
@@ -130,10 +123,10 @@ def main() -> None:
     if not (data / "clips.json").exists():
         audiotag("data", "prepare", "esc10", options.data, "--output", data, "--sample-rate", "32000")
     weights = () if options.weights is None else ("--weights", options.weights)
-    results = cross_validate(folder, data, weights)
+    results = cross_validate(folder, data, options.epochs, weights)
     print(results.to_string(index=False, float_format="{:.4f}".format))
     with as_file(files("audiotag_mobilenet_baseline") / "home10" / "classes.csv") as classes:
-        final = train_on_all(folder, data, classes, weights)
+        final = train_on_all(folder, data, options.epochs, classes)
 
     shipped = folder / "home10"
     with atomic_path(shipped / "home10.safetensors") as temporary:

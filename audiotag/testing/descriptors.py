@@ -9,7 +9,7 @@ from typing import Any
 
 from audiotag.errors import LabelError
 from audiotag.host import get_host
-from audiotag.labels import read_labels
+from audiotag.labels import known_labels
 from audiotag.models.create import check_options, create_backbone
 from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, RecipeSpec
 from audiotag.testing.check import CheckFailedError, check, require
@@ -99,7 +99,7 @@ def the_labels_fit(subject: Subject) -> None:
     """The class list that a backbone names can be read and has as many classes as the head."""
     spec = subject.spec
     try:
-        labels = read_labels(spec.labels)
+        labels = known_labels(spec.labels)
     except LabelError as error:
         raise CheckFailedError(f"the class list {spec.labels!r} cannot be read: {error}") from error
     require(len(labels) == spec.num_classes, f"{spec.labels!r} has {len(labels)} classes, the head {spec.num_classes}")
