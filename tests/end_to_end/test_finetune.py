@@ -68,7 +68,7 @@ def test_a_killed_run_goes_on_with_resume(audiotag, script, environment, sounds,
     audiotag(*_learn(sounds, tmp_path / "whole", *more))
     whole_run = time.monotonic() - started
     delays = random.Random(0)
-    for _ in range(10):
+    for _ in range(6):
         process = subprocess.Popen([script, *map(str, command())], env=environment, start_new_session=True)
         time.sleep(delays.uniform(0.4, 0.9) * whole_run)
         os.killpg(process.pid, signal.SIGKILL)
