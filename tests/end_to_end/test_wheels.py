@@ -141,3 +141,4 @@ def test_the_wheels_work_together_in_a_fresh_environment(fresh, wheels, environm
     assert "kettle" in tags
     assert "doorbell" in tags
     assert "equiav" in run(fresh / "audiotag", "recipes", "list")
+    assert "Rooster" in run(fresh / "audiotag", "infer", "clip.wav", "--model", "home10")  # its weights are in a wheel
