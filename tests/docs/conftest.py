@@ -128,7 +128,7 @@ def weights(
     def provide(text: str) -> None:
         named = set(re.findall(r"[A-Za-z0-9_.()-]+", text))
         for name, spec in get_host().backbones.items():
-            if name not in named or spec.weights is None:
+            if name not in named or spec.weights is None or spec.weights.shipped:
                 continue
             place = weights_folder / "weights" / spec.weights.filename
             place.parent.mkdir(exist_ok=True)
