@@ -23,6 +23,7 @@ class RichReporter(Reporter):
         self.console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
+        self._computed: tuple[str, int] | None = None
         self._steps = 0
         self._epochs = 0
         self._header_shown = False
@@ -48,11 +49,12 @@ class RichReporter(Reporter):
             self._progress.remove_task(self._task)
         self._task = self._progress.add_task(description, total=total, completed=completed, note="")
 
-    def embedding(self, done: int, total: int) -> None:
-        """See `Reporter.embedding`."""
-        if self._progress is None or self._task is None:
-            self.message(f"Computing {total - done} embeddings ({done} are at hand).")
-            self._bar("embeddings", total, done)
+    def computing(self, what: str, done: int, total: int) -> None:
+        """See `Reporter.computing`."""
+        if self._progress is None or self._task is None or self._computed != (what, total):
+            self.message(f"Computing {total - done} {what} ({done} are at hand).")
+            self._bar(what, total, done)
+            self._computed = (what, total)
             return
         self._progress.update(self._task, completed=done)
 

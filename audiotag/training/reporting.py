@@ -21,8 +21,8 @@ class Reporter:
     def message(self, text: str) -> None:
         """A sentence for people: what was kept, replaced, left out, or is being computed."""
 
-    def embedding(self, done: int, total: int) -> None:
-        """*done* of *total* clips have gone through the frozen network."""
+    def computing(self, what: str, done: int, total: int) -> None:
+        """*what* (embeddings, scores) is at hand for *done* of *total* clips; told before the first is computed too."""
 
     def start(self, epochs: int, steps: int, first_epoch: int) -> None:
         """Training begins, or goes on, at *first_epoch* of *epochs* with *steps* each."""

@@ -229,12 +229,12 @@ class FrozenEmbedder:
             known = store.get(keys)
             missing = [index for index, key in enumerate(keys) if key not in known]
             if missing:
-                self._reporter.embedding(len(clips) - len(missing), len(clips))
+                self._reporter.computing("embeddings", len(known), len(set(keys)))
                 for indices, values in self._compute(clips, missing):
                     fresh = {keys[index]: value for index, value in zip(indices, values, strict=True)}
                     store.put(fresh)
                     known |= fresh
-                    self._reporter.embedding(len(known), len(set(keys)))
+                    self._reporter.computing("embeddings", len(known), len(set(keys)))
             else:
                 self._reporter.message(f"All {len(clips)} embeddings were at hand in {self._store}.")
         return np.stack([known[key] for key in keys])

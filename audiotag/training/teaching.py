@@ -22,6 +22,7 @@ from audiotag.training.request import Request
 from audiotag.training.settings import Settings
 from audiotag.training.supervision import Supervision
 
+_WHAT = "scores of the teacher"
 _PART = 64
 """Clips scored between two writes to disk: what an interrupted run has heard is not heard again."""
 
@@ -84,7 +85,8 @@ def teacher_logits(
         known = kept.get(keys)
         missing = [index for index, key in enumerate(keys) if key not in known]
         if missing:
-            reporter.message(f"The teacher {tagger.name} hears {len(missing)} clips; what it says is kept in {store}.")
+            reporter.message(f"What the teacher {tagger.name} says is kept in {store}.")
+            reporter.computing(_WHAT, len(keys) - len(missing), len(keys))
         for begin in range(0, len(missing), _PART):
             part = missing[begin : begin + _PART]
             logits, errors = tagger.score_clips(clips.subset(part))
@@ -94,7 +96,7 @@ def teacher_logits(
             fresh = {keys[index]: row for index, row in zip(part, logits, strict=True)}
             kept.put(fresh)
             known |= fresh
-            reporter.embedding(len(keys) - len(missing) + begin + len(part), len(keys))
+            reporter.computing(_WHAT, len(keys) - len(missing) + begin + len(part), len(keys))
     return np.stack([known[key] for key in keys])[:, columns]
 
 
