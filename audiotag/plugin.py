@@ -145,9 +145,11 @@ class Weights:
             )
 
     @property
-    def shipped(self) -> bool:
-        """Whether the file comes with a plugin's package."""
-        return self.urls[0].startswith("package:")
+    def shipped(self) -> tuple[str, str] | None:
+        """(package, path in it) of a file that comes with a plugin's package; None for one to be downloaded."""
+        scheme, _, place = self.urls[0].partition(":")
+        package, _, path = place.partition("/")
+        return (package, path) if scheme == "package" else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 python examples/train_home10.py --data ESC-10 [--weights mn04_as_mAP_432.pt] [--folder runs/home10]
 
 Each step is a command of audiotag, printed as it is run; the page docs/recipe_esc10.md goes through them. A step that
-is complete is not run again, and one that was interrupted goes on. On one core it takes about two hours.
+is complete is not run again, and one that was interrupted goes on. On one core it takes two to three hours.
 
 1. `prepare`: ESC-10 at the networks' sample rate.
 2. `teachers`: for each fold, a head on the frozen mn04_as that has not seen that fold.

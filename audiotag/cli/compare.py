@@ -48,6 +48,8 @@ def _by_name(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, .
 @click.option("--no-train", is_flag=True, help="Measure every --backbone as it is.")
 @click.option("--train", metavar="PATH", help="Labelled clips: JSON manifest, CSV, ESC-50 CSV, or a folder per class.")
 @click.option("--val", metavar="PATH", help="Clips to choose the best epoch on.")
+@click.option("--split", metavar="NAME[,NAME...]", help="Learn from this official split of --train.  [default: all]")
+@click.option("--val-split", metavar="NAME[,NAME...]", help="Choose on this split of --val, without it of --train.")
 @click.option("--fold", type=int, help="Hold out this fold of --train; without --test, it is measured on.")
 @click.option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
 @click.option("--cross-validate", is_flag=True, help="Train once for each fold; the score is the mean over folds.")
@@ -118,6 +120,8 @@ def compare(
     no_train: bool,
     train: str | None,
     val: str | None,
+    split: str | None,
+    val_split: str | None,
     fold: int | None,
     val_fraction: float | None,
     cross_validate: bool,
@@ -183,6 +187,8 @@ def compare(
             config=config,
             reporter=RichReporter(),
             val=val,
+            train_split=split,
+            val_split=val_split,
             fold=fold,
             val_fraction=HELD_OUT if val_fraction is None else val_fraction,
             labels=labels,

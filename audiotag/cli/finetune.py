@@ -254,7 +254,7 @@ def finetune(
     from audiotag.training.folds import finetune_folds
     from audiotag.training.recipes import load_recipe
     from audiotag.training.request import HELD_OUT, Request
-    from audiotag.training.settings import layered, read_toml
+    from audiotag.training.settings_layers import layered, read_toml
 
     warn_failed_plugins()
     assert backbone is not None and train is not None and output is not None

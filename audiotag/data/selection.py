@@ -24,7 +24,7 @@ def select_split(clips: ClipSet, split: str) -> ClipSet:
     """
     splits = [dict(clip.extra).get("split") for clip in clips]
     known = splits_of(clips)
-    wanted = {split} if split in known else {name.strip() for name in split.split(",")}
+    wanted = {split} if split in known else split_names(split)
     if missing := sorted(wanted - set(known)):
         raise ManifestError(
             f"no clip has the split {', '.join(map(repr, missing))}",
@@ -33,6 +33,11 @@ def select_split(clips: ClipSet, split: str) -> ClipSet:
         )
     chosen = clips.subset(index for index, value in enumerate(splits) if value in wanted)
     return replace(chosen, absent={name: count for name, count in clips.absent.items() if name in wanted})
+
+
+def split_names(split: str) -> set[str]:
+    """The names in *split*, which has commas between several."""
+    return {name.strip() for name in split.split(",")}
 
 
 def splits_of(clips: ClipSet) -> tuple[str, ...]:

@@ -59,10 +59,12 @@ class WeightsStore:
 
     def path(self, weights: Weights) -> Path:
         """Where the file is, or would be; a file that a plugin ships is in its package."""
-        if weights.shipped:
-            package, _, path = weights.urls[0].removeprefix("package:").partition("/")
-            return _in_package(package, path)
-        return self.root / weights.filename
+        if weights.shipped is None:
+            return self.root / weights.filename
+        from importlib.resources import files
+
+        package, path = weights.shipped
+        return Path(str(files(package).joinpath(path)))
 
     def fetch(self, weights: Weights, *, name: str, progress: bool = False, refresh: bool = False) -> Path:
         """The path of the checked file, downloaded where it is not there yet.
@@ -183,15 +185,9 @@ class WeightsStore:
         )
 
 
-def _in_package(package: str, path: str) -> Path:
-    from importlib.resources import files
-
-    return Path(str(files(package).joinpath(path)))
-
-
 def _remedy(weights: Weights, arguments: str) -> str:
-    if weights.shipped:
-        return f"Install the package {weights.urls[0].partition(':')[2].partition('/')[0]!r} again."
+    if weights.shipped is not None:
+        return f"Install the package {weights.shipped[0]!r} again."
     return f"Run: audiotag models download {arguments}"
 
 

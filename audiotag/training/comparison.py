@@ -27,7 +27,8 @@ from audiotag.training.preparation import read_training_clips, split_clips
 from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
-from audiotag.training.settings import Settings, layered, read_toml
+from audiotag.training.settings import Settings
+from audiotag.training.settings_layers import layered, read_toml
 from audiotag.training.trainer import Stopped
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.()+-]*")

@@ -45,7 +45,8 @@ from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter, make_loggers
 from audiotag.training.request import Request
 from audiotag.training.schedules import make_schedule
-from audiotag.training.settings import Settings, layered, read_toml, write_toml
+from audiotag.training.settings import Settings
+from audiotag.training.settings_layers import layered, read_toml, write_toml
 from audiotag.training.sources import HeadSource, NetworkSource
 from audiotag.training.steps import HeadStep, NetworkStep
 from audiotag.training.supervision import SupervisedLoss, Supervision

@@ -27,7 +27,8 @@ from audiotag.seeding import numpy_generator
 from audiotag.training.data import clip_seconds
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
-from audiotag.training.settings import Settings, read_toml
+from audiotag.training.settings import Settings
+from audiotag.training.settings_layers import read_toml
 from audiotag.training.supervision import Supervision
 
 

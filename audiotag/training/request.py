@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotag.data.clips import ClipSet
+from audiotag.data.selection import split_names
 from audiotag.errors import OptionError, TrainingError
 from audiotag.files import write_atomically
 from audiotag.labels import LabelSet
@@ -45,8 +46,11 @@ class Request:
         eval: Evaluation set, never looked at in training: the models of the finished run are measured on it. None takes
             `eval_split` of `train`, if that is given.
         train_split: Learn from the clips of this official split of `train` (or several, with commas between them).
-        val_split: Validate on those of this split of `val`.
-        eval_split: Measure on those of this split of `eval`.
+        val_split: Validate on those of this split of `val`; where that is `train`, `train_split` must leave it out.
+        eval_split: Measure on those of this split of `eval`; likewise.
+
+    Raises:
+        OptionError: What is asked for excludes itself.
     """
 
     backbone: str
@@ -75,10 +79,23 @@ class Request:
             raise OptionError(f"val_fraction is {self.val_fraction}", fix="Give a share of the clips, below 1.")
         if self.fold is not None and self.val_source is not None:
             raise OptionError("a fold and other clips to validate on are given", fix="Give one of them.")
+        for purpose, source, split in (("val", self.val, self.val_split), ("eval", self.eval, self.eval_split)):
+            if source is None and split is not None:
+                self._require_apart(purpose, split)
         if isinstance(self.teacher, str | Path):
             object.__setattr__(self, "teacher", (str(self.teacher),))
         if self.teacher and self.teacher_scores is not None:
             raise OptionError("a teacher and a teacher's scores are given", fix="Give one of them.")
+
+    def _require_apart(self, purpose: str, split: str) -> None:
+        """Refuse to learn from the part of `train` that is to be measured on."""
+        learned = None if self.train_split is None else split_names(self.train_split)
+        shared = split_names(split) if learned is None else split_names(split) & learned
+        if shared:
+            raise OptionError(
+                f"the split {', '.join(map(repr, sorted(shared)))} would be learned from, and is the {purpose}_split",
+                fix="Give --split (train_split), the part of the clips to learn from, without it.",
+            )
 
     @property
     def repeatable(self) -> bool:

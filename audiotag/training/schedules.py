@@ -7,12 +7,21 @@ ratio between the head's rate and the backbone's survives the whole run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from audiotag.errors import OptionError, suggest
 
 WARMUP_STAIRS = 20
+
+SHAPES: Mapping[str, Mapping[str, float | None]] = {
+    "cosine": {"initial_lr": 0.0, "final_lr": 0.01},
+    "onecycle": {"initial_lr": 0.04, "final_lr": 4e-6},
+    "linear": {"ramp_start": None, "ramp_length": None, "final_lr": 0.01},
+    "step": {"initial_lr": 0.0, "ramp_start": None, "step_every": 5.0},
+    "constant": {"initial_lr": 0.0},
+}
+"""Schedule → the settings that shape it, beside the warm-up, and their defaults."""
 
 Schedule = Callable[[float], float]
 """Position in the run, counted in epochs (fractions allowed) → factor of the base rate."""
@@ -153,8 +162,7 @@ def make_schedule(
     if name == "step":
         begin = epochs / 2 if ramp_start is None else ramp_start
         return partial(step_halving, start=begin, every=step_every, warmup=warmup, initial=initial)
-    names = ("constant", "cosine", "onecycle", "linear", "step")
     raise OptionError(
         f"there is no schedule {name!r}",
-        fix=suggest(name, names) or f"The schedules are: {', '.join(names)}.",
+        fix=suggest(name, SHAPES) or f"The schedules are: {', '.join(SHAPES)}.",
     )

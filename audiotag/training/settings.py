@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, Literal
-
-import tomli_w
 
 from audiotag.audio.augmentation import Augmentation
 from audiotag.errors import OptionError, suggest
 from audiotag.training.mixing import SetPartners
+from audiotag.training.schedules import SHAPES
 
 OPTIMISERS = ("adam", "adamw", "sgd")
 _OF_SOUND = (
@@ -27,16 +24,6 @@ _OF_SOUND = (
     "wavmix_rate",
     "mixstyle_rate",
 )
-_SHAPE_OF_SCHEDULE: Mapping[str, Mapping[str, float | None]] = {
-    "cosine": {"initial_lr": 0.0, "final_lr": 0.01},
-    "onecycle": {"initial_lr": 0.04, "final_lr": 4e-6},
-    "linear": {"ramp_start": None, "ramp_length": None, "final_lr": 0.01},
-    "step": {"initial_lr": 0.0, "ramp_start": None, "step_every": 5.0},
-    "constant": {"initial_lr": 0.0},
-}
-"""Schedule → the settings that shape it, beside the warm-up, and their defaults."""
-
-SCHEDULES = tuple(_SHAPE_OF_SCHEDULE)
 
 
 @dataclass(frozen=True)
@@ -182,7 +169,7 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))  # TOML gives a list
         _one_of("optimiser", self.optimiser, OPTIMISERS)
-        _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("schedule", self.schedule, SHAPES)
         _one_of("mixup_on", self.mixup_on, ("spectrogram", "waveform"))
         _one_of("mixup_partner", self.mixup_partner, ("batch", "set"))
         _one_of("mask_with", self.mask_with, ("silence", "mean"))
@@ -300,7 +287,7 @@ class Settings:
             "time_mask": 64 if augmenting else 0,
             "metric": "accuracy" if single_label else "mAP",
             "distill_weight": 0.9 if taught else 0.0,
-            **_SHAPE_OF_SCHEDULE[self.schedule],
+            **SHAPES[self.schedule],
         }
         filled = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         settings = replace(self, **filled)
@@ -326,10 +313,10 @@ class Settings:
 
     def _check_schedule(self) -> None:
         """Refuse what would change nothing."""
-        shape = _SHAPE_OF_SCHEDULE[self.schedule]
-        for name in dict.fromkeys(name for names in _SHAPE_OF_SCHEDULE.values() for name in names):
+        shape = SHAPES[self.schedule]
+        for name in dict.fromkeys(name for names in SHAPES.values() for name in names):
             if getattr(self, name) is not None and name not in shape:
-                owners = [schedule for schedule, names in _SHAPE_OF_SCHEDULE.items() if name in names]
+                owners = [schedule for schedule, names in SHAPES.items() if name in names]
                 raise OptionError(
                     f"{name} does nothing with the schedule {self.schedule!r}",
                     where="settings",
@@ -400,7 +387,7 @@ class Settings:
             raise OptionError(f"a setting has a value of the wrong type: {error}", where=where) from error
 
 
-def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
+def _one_of(name: str, value: object, choices: Collection[object]) -> None:
     if value not in choices:
         listed = ", ".join(str(choice) for choice in choices if choice is not None)
         raise OptionError(f"{name} is {value!r}", where="settings", fix=f"Give one of: {listed}.")
@@ -409,50 +396,3 @@ def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
 def _at_least(name: str, value: float | None, least: float) -> None:
     if value is not None and value < least:
         raise OptionError(f"{name} is {value}", where="settings", fix=f"Give at least {least}.")
-
-
-_OPTIONS_OF = {"sampler": "sampler_options", "loss": "loss_options"}
-
-
-def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings from several places (a recipe, a file, the command line), later ones winning.
-
-    Options of the sampler and the loss win one by one. Where a later place chooses another sampler, loss or schedule,
-    what belonged to the earlier one goes with it.
-    """
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for name, shape in (
-            *((owner, (options,)) for owner, options in _OPTIONS_OF.items()),
-            ("schedule", ("warmup", *_SHAPE_OF_SCHEDULE.get(str(merged.get("schedule")), ()))),
-        ):
-            if name in merged and layer.get(name, merged[name]) != merged[name]:
-                merged = {key: value for key, value in merged.items() if key not in shape}
-        options = {name: {**merged.get(name, {}), **layer[name]} for name in _OPTIONS_OF.values() if name in layer}
-        merged |= {**layer, **options}
-    return merged
-
-
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """Settings from a TOML file, not yet checked.
-
-    Raises:
-        OptionError: The file is missing or not TOML.
-    """
-    path = Path(path)
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise OptionError("the settings file does not exist", where=path, fix="Check the path.") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise OptionError(
-            f"the settings file cannot be read: {error}", where=path, fix="It must be a TOML file."
-        ) from error
-
-
-def write_toml(values: Mapping[str, Any], path: str | Path) -> None:
-    """Write plain settings as TOML; ``None`` values are left out."""
-    from audiotag.files import write_atomically
-
-    kept = {name: value for name, value in values.items() if value is not None}
-    write_atomically(Path(path), tomli_w.dumps(kept).encode())

@@ -34,7 +34,8 @@ from audiotag.models.epochs import kept_epochs
 from audiotag.training.preparation import evaluation_clips, read_training_clips, split_clips
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
-from audiotag.training.settings import Settings, read_toml
+from audiotag.training.settings import Settings
+from audiotag.training.settings_layers import read_toml
 
 SINGLE = ("best", "last", "averaged", "ema")
 METRICS = ("accuracy", "mAP", "mAUC", "d_prime_of_mean_auc")

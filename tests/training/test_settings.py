@@ -1,6 +1,7 @@
 """Settings from several places: what wins, and what goes with what it belonged to."""
 
-from audiotag.training.settings import Settings, layered
+from audiotag.training.settings import Settings
+from audiotag.training.settings_layers import layered
 
 STEP = {"schedule": "step", "ramp_start": 10.0, "step_every": 5.0, "warmup": 0.0, "learning_rate": 0.1}
 BALANCED = {"sampler": "balanced", "sampler_options": {"offset": 0.01, "replacement": True}}

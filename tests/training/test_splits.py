@@ -112,9 +112,19 @@ def test_a_source_with_splits_is_not_learned_whole_in_silence(tiny_set, tmp_path
 
 @pytest.mark.parametrize("option", ["--split", "--val-split", "--eval-split"])
 def test_an_unknown_split_is_answered_with_those_there_are(tiny_set, tmp_path, option):
-    error = train(tmp_path / "run", "--train", tiny_set("fsd50k"), option, "train,tests", code=1)
+    learned = () if option == "--split" else ("--split", "eval")
+    error = train(tmp_path / "run", "--train", tiny_set("fsd50k"), *learned, option, "train,tests", code=1)
     assert "no clip has the split 'tests'" in error and "The splits are: eval, train, val." in error
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("purpose", ["val", "eval"])
+@pytest.mark.parametrize("learned", [None, "train, val"])
+def test_what_is_measured_on_is_not_learned_from(purpose, learned):
+    measured = {f"{purpose}_split": "val"}
+    with pytest.raises(OptionError, match=f"the split 'val' would be learned from, and is the {purpose}_split"):
+        Request(backbone="tiny", train="fsd50k", train_split=learned, **measured)
+    Request(backbone="tiny", train="mine", train_split=learned, **{purpose: "fsd50k"}, **measured)
 
 
 def test_a_source_without_splits(tones, tmp_path):
@@ -145,6 +155,16 @@ def test_a_comparison_measures_on_the_split(tiny_set, tmp_path):
     assert list(found.table["clips"]) == [len(ids(source, "val"))]
     assert found.measured_on == f"val of {source}, last epoch"
     assert record(tmp_path / "out" / "runs" / "tiny")["train"] == ids(source, "train")
+
+
+def test_a_comparison_takes_splits_on_the_command_line(tiny_set, tmp_path):
+    source = tiny_set("fsd50k")
+    quick = ("--epochs", "1", "--batch-size", "4", "--workers", "0", "--device", "cpu", "--no-plot")
+    command = ("compare", "--backbone", "tiny", "--train", source, "--split", "train", "--val-split", "val", *quick)
+    done = CliRunner().invoke(main, [*map(str, command), "--output", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert record(tmp_path / "out" / "runs" / "tiny")["train"] == ids(source, "train")
+    assert f"val of {source}" in done.output
 
 
 def test_clips_without_a_recording_are_counted_with_their_source(tiny_set, tmp_path):
