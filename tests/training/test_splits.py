@@ -112,7 +112,7 @@ def test_a_source_with_splits_is_not_learned_whole_in_silence(tiny_set, tmp_path
 
 @pytest.mark.parametrize("option", ["--split", "--val-split", "--eval-split"])
 def test_an_unknown_split_is_answered_with_those_there_are(tiny_set, tmp_path, option):
-    learned = () if option == "--split" else ("--split", "eval")
+    learned = () if option == "--split" else ("--split", "eval", "--val-fraction", "0")
     error = train(tmp_path / "run", "--train", tiny_set("fsd50k"), *learned, option, "train,tests", code=1)
     assert "no clip has the split 'tests'" in error and "The splits are: eval, train, val." in error
     assert not (tmp_path / "run").exists()
