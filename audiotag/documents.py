@@ -1,0 +1,201 @@
+"""Reading back JSON and TOML that somebody may have changed: one way to open a document, one way to look into it.
+
+A document comes from a checkpoint that was sent by mail, a store on a worn card, a list that a script wrote. Whatever
+is wrong with it is one error of ours that names the file and the key; no other exception leaves this module.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from audiotag.errors import AudiotagError
+
+_REQUIRED: Any = object()
+
+
+def read_json(
+    path: str | Path, *, error: type[AudiotagError], fix: str | None = None, unique_keys: bool = False
+) -> Any:
+    """The content of a JSON file in UTF-8, with or without a byte-order mark.
+
+    Args:
+        path: The file.
+        error: What to raise.
+        fix: What the reader of the error can do.
+        unique_keys: Refuse an object that names one key twice, instead of keeping the last.
+
+    Raises:
+        AudiotagError: As *error*: the file cannot be read, is not text, is not JSON, or is nested too deeply.
+    """
+    return parse_json(_text(path, error, fix), where=path, error=error, fix=fix, unique_keys=unique_keys)
+
+
+def parse_json(
+    text: str, *, where: object, error: type[AudiotagError], fix: str | None = None, unique_keys: bool = False
+) -> Any:
+    """The content of JSON text; see `read_json`."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+            raise error(f"the key {twice!r} stands there twice", where=where, fix=fix)
+        return content
+
+    try:
+        return json.loads(text, object_pairs_hook=once if unique_keys else None)
+    except RecursionError as cause:
+        raise error("the JSON is nested too deeply", where=where, fix=fix) from cause
+    except ValueError as cause:  # malformed, or a number of thousands of digits
+        raise error(f"this is not valid JSON ({cause})", where=where, fix=fix) from cause
+
+
+def read_toml(path: str | Path, *, error: type[AudiotagError], fix: str | None = None) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        AudiotagError: As *error*: the file cannot be read, is not text, is not TOML, or is nested too deeply.
+    """
+    return parse_toml(_text(path, error, fix), where=path, error=error, fix=fix)
+
+
+def parse_toml(text: str, *, where: object, error: type[AudiotagError], fix: str | None = None) -> dict[str, Any]:
+    """The content of TOML text; see `read_toml`."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError as cause:
+        raise error("the TOML is nested too deeply", where=where, fix=fix) from cause
+    except ValueError as cause:  # malformed, or a number of thousands of digits
+        raise error(f"this is not valid TOML ({cause})", where=where, fix=fix) from cause
+
+
+def _text(path: str | Path, error: type[AudiotagError], fix: str | None) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except OSError as cause:
+        raise error(f"the file cannot be read: {cause.strerror or cause}", where=path, fix=fix) from cause
+    except ValueError as cause:  # no UTF-8, or a null byte in the name
+        raise error(f"the file is not text in UTF-8 ({cause})", where=path, fix=fix) from cause
+
+
+class Fields(Mapping[str, Any]):
+    """An object of a document, whose values are asked for with the type that they must have.
+
+    Args:
+        content: What should be an object.
+        where: The file, for errors.
+        error: What to raise.
+        name: Where in the document the object is (``model.options``); empty at the top.
+        fix: What the reader of an error can do.
+
+    Raises:
+        AudiotagError: As *error*: *content* is not an object with text as keys. Each method raises it for a value
+            that is missing (unless it has a default) or of another type.
+    """
+
+    def __init__(
+        self, content: Any, *, where: object, error: type[AudiotagError], name: str = "", fix: str | None = None
+    ) -> None:
+        self._where, self._error, self._name, self._fix = where, error, name, fix
+        if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
+            raise self._wrong("an object", content, name or "the document")
+        self._content = content
+
+    def __getitem__(self, key: str) -> Any:
+        return self._content[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def text(self, key: str, default: Any = _REQUIRED) -> str:
+        """A text."""
+        value: str = self._value(key, default, "a text", lambda value: isinstance(value, str))
+        return value
+
+    def flag(self, key: str, default: Any = _REQUIRED) -> bool:
+        """True or false."""
+        value: bool = self._value(key, default, "true or false", lambda value: isinstance(value, bool))
+        return value
+
+    def integer(self, key: str, default: Any = _REQUIRED, *, least: int | None = None) -> int:
+        """A whole number, at least *least*; true and 1.0 are none."""
+        kind = "a whole number" + ("" if least is None else f" of at least {least}")
+        value: int = self._value(
+            key, default, kind, lambda value: _is_integer(value) and (least is None or value >= least)
+        )
+        return value
+
+    def number(self, key: str, default: Any = _REQUIRED, *, least: float | None = None) -> float:
+        """A finite number, at least *least*; true is none."""
+        kind = "a finite number" + ("" if least is None else f" of at least {least:g}")
+        value: float = self._value(
+            key, default, kind, lambda value: _is_number(value) and (least is None or value >= least)
+        )
+        return value if value is default else float(value)
+
+    def texts(self, key: str, default: Any = _REQUIRED) -> list[str]:
+        """A list of texts."""
+        value: list[str] = self._value(key, default, "a list of texts", lambda value: _is_list(value, str))
+        return value
+
+    def fields(self, key: str, default: Any = _REQUIRED) -> Fields:
+        """An object in the object."""
+        value: Fields = self._value(key, default, "an object", lambda value: isinstance(value, Mapping))
+        return value if value is default else self._inner(value, self._path(key))
+
+    def records(self, key: str, default: Any = _REQUIRED) -> list[Fields]:
+        """A list of objects."""
+        values: list[Fields] = self._value(key, default, "a list of objects", lambda value: _is_list(value, Mapping))
+        if values is default:
+            return values
+        return [self._inner(value, f"{self._path(key)}[{number}]") for number, value in enumerate(values)]
+
+    def refuse(self, key: str, what: str) -> AudiotagError:
+        """The error for a value of *key* that has the right type and is wrong all the same."""
+        return self._error(f"{self._path(key)} {what}", where=self._where, fix=self._fix)
+
+    def _value(self, key: str, default: Any, kind: str, fits: Callable[[Any], bool]) -> Any:
+        if key not in self._content:
+            if default is _REQUIRED:
+                raise self._error(f"{self._path(key)} is missing", where=self._where, fix=self._fix)
+            return default
+        value = self._content[key]
+        if value is None and default is None:
+            return None
+        if not fits(value):
+            raise self._wrong(kind, value, self._path(key))
+        return value
+
+    def _inner(self, content: Any, name: str) -> Fields:
+        return Fields(content, where=self._where, error=self._error, name=name, fix=self._fix)
+
+    def _path(self, key: str) -> str:
+        return f"{self._name}.{key}" if self._name else key
+
+    def _wrong(self, kind: str, value: Any, name: str) -> AudiotagError:
+        shown = repr(value)
+        shown = shown if len(shown) <= 40 else shown[:37] + "..."
+        return self._error(f"{name} must be {kind}, not {shown}", where=self._where, fix=self._fix)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond what a float holds
+        return False
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
