@@ -154,9 +154,9 @@ class Fields(Mapping[str, Any]):
     def records(self, key: str, default: Any = _REQUIRED) -> list[Fields]:
         """A list of objects."""
         values: list[Fields] = self._value(key, default, "a list of objects", lambda value: _is_list(value, Mapping))
-        if values is default:
-            return values
-        return [self._inner(value, f"{self._path(key)}[{number}]") for number, value in enumerate(values)]
+        if values is not default:
+            values = [self._inner(value, f"{self._path(key)}[{number}]") for number, value in enumerate(values)]
+        return values
 
     def refuse(self, key: str, what: str) -> AudiotagError:
         """The error for a value of *key* that has the right type and is wrong all the same."""
