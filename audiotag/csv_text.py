@@ -10,6 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
@@ -23,6 +27,12 @@ def csv_text(rows: Iterable[Iterable[object]], *, delimiter: str = ",", verbatim
         verbatim: Write names as they are, also those that a spreadsheet takes for formulas: for programs.
     """
     return "".join(_line([_cell(value, verbatim) for value in row], delimiter) for row in rows)
+
+
+def frame_csv(frame: pandas.DataFrame) -> str:
+    """A DataFrame as CSV, without its index; what is missing or NaN is an empty cell."""
+    cells = ([None if value is None or value != value else value for value in row] for row in frame.to_numpy(object))
+    return csv_text([list(frame.columns), *cells])
 
 
 def read_cell(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.options import (
+    OutputFile,
     device_option,
     frames_option,
     labels_option,
@@ -99,7 +100,7 @@ class _Threshold(click.ParamType[float | str]):
     help="Write names into CSV as they are, also those that a spreadsheet would take for formulas (= + - @).",
 )
 @click.option(
-    "--embeddings", type=click.Path(path_type=Path), metavar="NPZ", help="Also write the embeddings into this file."
+    "--embeddings", type=OutputFile(".npz"), metavar="FILE.npz", help="Also write the embeddings into this file."
 )
 @click.option("--root", type=click.Path(path_type=Path), help="Folder that a manifest's relative paths start from.")
 @frames_option

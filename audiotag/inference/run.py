@@ -373,10 +373,6 @@ def _check_destinations(output: Path | None, embeddings: Path | None) -> None:
     if embeddings is None:
         return
     check_destination(embeddings, "--embeddings")
-    if embeddings.suffix.lower() != ".npz":
-        raise OptionError(
-            "embeddings are written as .npz only", where=embeddings, fix="Give --embeddings a name that ends in .npz."
-        )
     if output is not None and os.path.realpath(output) == os.path.realpath(embeddings):
         raise OptionError("--output and --embeddings are one file", where=output, fix="Give them two names.")
 

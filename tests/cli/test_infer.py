@@ -237,7 +237,6 @@ def test_the_models_settings_are_passed_on(
         (("--output", "sounds"), "folder"),
         (("--output", "earlier/tags.csv"), "not a folder"),
         (("--output", f"{'x' * 300}.csv"), "cannot be written"),
-        (("--embeddings", "vectors.csv"), ".npz"),
         (("--embeddings", "same.npz", "--output", "same.npz", "--format", "csv"), "one file"),
     ],
 )
@@ -246,6 +245,13 @@ def test_options_that_do_not_go_together(run: Run, recordings: Path, arguments: 
     failure = run(recordings, *arguments)
     assert isinstance(failure.exception, AudiotagError)
     assert cause in str(failure.exception)
+
+
+def test_embeddings_have_one_ending(run: Run, recordings: Path, loaded: list[object]) -> None:
+    result = run(recordings, "--embeddings", "vectors.csv")
+    assert result.exit_code == 2
+    assert "vectors.csv: this file is written as .npz" in result.output
+    assert not loaded
 
 
 def test_a_name_that_looks_like_markup_is_printed_as_it_is(run: Run, recordings: Path) -> None:
