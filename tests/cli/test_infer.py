@@ -20,7 +20,10 @@ import torch
 from click.testing import CliRunner, Result
 
 from audiotag.cli.infer import infer
+from audiotag.data.clips import Clip
 from audiotag.errors import AudiotagError, OptionError
+from audiotag.inference.tagger import Tagger
+from audiotag.inference.tags import WindowScores
 from audiotag.inference.writers import FORMATS
 from audiotag.models.model import Model
 
@@ -367,6 +370,40 @@ def test_resuming_counts_recordings_in_which_nothing_was_heard(run: Run, recordi
     run(*arguments)
     assert {row["filename"] for row in rows(Path("out.csv").read_text())} == {"sounds/low.wav"}
     assert "Tagged 0 recordings" in run(*arguments, "--resume").stderr
+
+
+def test_ctrl_c_keeps_what_was_done_and_leaves_an_earlier_file(
+    run: Run, recordings: Path, tones: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Tagger, "score_windows", interrupted_at("short.ogg"))
+        result = run(recordings, "--window", 2, "--per-window", "--output", "out.csv")
+        assert result.exit_code == 1 and "Interrupted" in result.stderr
+        done = Path("out.csv").read_text()
+        assert {row["filename"] for row in rows(done)} == {"sounds/low.wav", "sounds/mixed.flac"}
+    assert (
+        "2 were done before" in run(recordings, "--window", 2, "--per-window", "--output", "out.csv", "--resume").stderr
+    )
+    assert Path("out.csv").read_text().startswith(done)
+    Path("out.csv").write_text("earlier")
+    with monkeypatch.context() as patch:
+        patch.setattr(Tagger, "score_windows", interrupted_at("short.ogg"))
+        result = run(recordings, "--window", 2, "--per-window", "--output", "out.csv")
+        assert "The earlier file is as it was" in result.stderr and ".out.csv.part" in result.stderr
+    assert Path("out.csv").read_text() == "earlier"
+    assert Path(".out.csv.part").read_text() == done
+
+
+def interrupted_at(name: str) -> Callable[..., Iterator[WindowScores]]:
+    """`Tagger.score_windows`, as if Ctrl-C were pressed when the recording *name* begins."""
+    score_windows = Tagger.score_windows
+
+    def interrupted(tagger: Tagger, clip: Clip, *arguments: Any, **settings: Any) -> Iterator[WindowScores]:
+        if clip.path.name == name:
+            raise KeyboardInterrupt
+        return score_windows(tagger, clip, *arguments, **settings)
+
+    return interrupted
 
 
 def test_scores_that_are_not_finite_are_an_error_of_the_recording(

@@ -73,7 +73,7 @@ def recordings(path: Path) -> list[str]:
         return list(dict.fromkeys(row["filename"] for row in csv.DictReader(file)))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_what_was_done_outlives_a_signal(start: Start, tmp_path: Path, number: signal.Signals) -> None:
     process = start("sounds")
     wait_for(tmp_path / ".out.csv.resume", 4, process)
