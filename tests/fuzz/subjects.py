@@ -69,7 +69,8 @@ def _write_container(path: Path, container: str, codec: str) -> None:
 
     with av.open(str(path), "w", format=container) as file:
         file.metadata["title"] = "A café"
-        stream = file.add_stream(codec, rate=48_000 if codec == "libopus" else RATE)
+        stream = file.add_stream(codec, rate=48_000)
+        stream.bit_rate = 96_000
         stream.layout = "stereo"
         samples = (_sound() * 32_000).astype(np.int16).T.reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="s16", layout="stereo")
