@@ -215,7 +215,11 @@ def _open(piece: Piece) -> soundfile.SoundFile | None:
     recording = piece.recording
     with decoding(recording, "it cannot be read as a recording", "Check that it is one."):
         try:
-            sound = _PartSound(recording) if isinstance(recording, Part) else soundfile.SoundFile(_native(recording))
+            if isinstance(recording, Path):
+                # soundfile encodes names strictly, and names need not be valid text.
+                sound = soundfile.SoundFile(recording if os.name == "nt" else os.fsencode(recording))
+            else:
+                sound = _SoundInPart(recording)
         except soundfile.LibsndfileError as error:
             _require_av(recording, error.error_string.rstrip("."))
             return None
@@ -250,18 +254,13 @@ def _require_av(recording: Recording, reason: str) -> None:
         ) from error
 
 
-def _native(recording: Path | EncodedAudio) -> object:
-    """What soundfile opens; it encodes names strictly, and names need not be valid text."""
-    if isinstance(recording, EncodedAudio):
-        return recording.open()
-    return recording if os.name == "nt" else os.fsencode(recording)
+class _SoundInPart(soundfile.SoundFile):  # type: ignore[misc] # soundfile has no types
+    """Sound that libsndfile reads through a file object; closes that, too."""
 
-
-class _PartSound(soundfile.SoundFile):  # type: ignore[misc] # soundfile has no types
-    """A part of a file; closes the file object that libsndfile reads through, too."""
-
-    def __init__(self, part: Part) -> None:
-        self._source = part.open()
+    def __init__(self, recording: Part | EncodedAudio) -> None:
+        if isinstance(recording, EncodedAudio):
+            recording = Part(recording, 0, len(recording.content))
+        self._source = recording.open()
         try:
             super().__init__(self._source)
         except BaseException:

@@ -128,6 +128,10 @@ _PARSERS: tuple[tuple[Parser, bytes], ...] = (
     (mpeg_frame, rb"\xff[\xe0-\xff]"),
     (ac3_frame, rb"\x0b\x77"),
 )
+_INTERRUPTIONS = 1000
+"""Tags, or stretches of junk, after which the rest of a file is junk."""
+_GAP = 1 << 22
+"""Bytes of junk after which the rest of a file is, too."""
 _SEARCHED = 1 << 16
 """Bytes at the beginning of a file among which its first frame is looked for."""
 
@@ -140,8 +144,12 @@ def walk_frames(data: Bytes, *, search: bool) -> Walk | None:
         search: Look for the first frame where the file begins with something else.
     """
     begin = 0
-    while length := _tag(data, begin):
+    for _ in range(_INTERRUPTIONS):
+        if not (length := _tag(data, begin)):
+            break
         begin += length
+    else:
+        return Walk([], junk=data.size)
     for parse, pattern in _PARSERS:
         if _begins(data, begin, parse):
             return _walk(data, begin, parse, pattern, Walk([]))
@@ -201,6 +209,7 @@ def _tag(data: Bytes, position: int) -> int:
 def _walk(data: Bytes, position: int, parse: Parser, pattern: bytes, walk: Walk) -> Walk:
     run: Run | None = None
     known: dict[bytes, Frame | None] = {}
+    interruptions = 0
     while position < data.size:
         header = data.get(position, 8)[:6]
         key = header if parse is not mpeg_frame else header[:4]
@@ -211,12 +220,16 @@ def _walk(data: Bytes, position: int, parse: Parser, pattern: bytes, walk: Walk)
             frame = None
         if frame is None:
             run = None
+            interruptions += 1
             length = _tag(data, position)
             if not length:
                 # The end of a tag whose beginning counted short, or what a bad transmission made of frames.
-                length = _search(data, position + 1, parse, pattern, data.size) - position
+                length = _search(data, position + 1, parse, pattern, position + _GAP) - position
                 walk.junk += length
             position += length
+            if interruptions > _INTERRUPTIONS or length >= _GAP:
+                walk.junk += max(data.size - position, 0)
+                break
             continue
         if position + frame.size > data.size:
             walk.cut = position + frame.size - data.size

@@ -32,6 +32,9 @@ _NOTHING = 512
 _CHUNKS = 10_000
 """Chunks after which a file is not searched any further; zeros look like millions of empty ones."""
 
+_BOXES = 200_000
+"""Boxes that an MP4 may have, which has some in each second when it is written live."""
+
 _MOST_PIECES = 1000
 
 _FRAME_SUFFIXES = {".mp3", ".mp2", ".mpga", ".mpa", ".aac", ".adts", ".ac3", ".eac3"}
@@ -318,6 +321,8 @@ class _Search:
         while position < self.data.size:
             if self.data.get(position, 4) == b"FLV\x01":
                 return _AS_IT_IS, position
+            if self.data.number(position, 1) & 0x1F not in (8, 9, 18):  # sound, pictures, and what is said about them
+                break
             length = self.data.number(position + 1, 3, "big") + 15
             if position + length > self.data.size + 4:
                 raise self._truncated(f"a last tag of {length} bytes", str(self.data.size - position))
@@ -335,7 +340,9 @@ class _Search:
 
     def _boxes(self, base: int) -> _Found:
         position, started = base, False
-        while position + 8 <= self.data.size:
+        for _ in range(_BOXES):
+            if position + 8 > self.data.size:
+                return _AS_IT_IS, None
             size, name = self.data.number(position, 4, "big"), self.data.get(position + 4, 4)
             if name == b"ftyp" and started:
                 return _AS_IT_IS, position
@@ -343,15 +350,15 @@ class _Search:
             if size == 1:
                 size = self.data.number(position + 8, 8, "big")
             if size == 0 or not _is_name(name):  # up to the end of the file; or something that is no box
-                break
+                return _AS_IT_IS, None
             if size < 8:
-                raise self._damaged(f"its box {name.decode('ascii')!r} has {size} bytes")
+                raise self._damaged(f"its box {name.decode('latin-1')!r} has {size} bytes")
             if position + size > self.data.size:
                 raise self._truncated(
-                    f"{size} bytes in its box {name.decode('ascii')!r}", str(self.data.size - position)
+                    f"{size} bytes in its box {name.decode('latin-1')!r}", str(self.data.size - position)
                 )
             position += size
-        return _AS_IT_IS, None
+        raise self._damaged(f"it has more than {_BOXES} boxes")
 
     def _matroska(self, base: int) -> _Found:
         length, size = self._element(base + 4)
@@ -375,7 +382,9 @@ class _Search:
 
     def _asf(self, base: int) -> _Found:
         position, end = base + 30, base + self.data.number(base + 16, 8)
-        while position + 24 <= min(end, self.data.size):
+        for _ in range(_CHUNKS):
+            if position + 24 > min(end, self.data.size):
+                break
             size = self.data.number(position + 16, 8)
             if self.data.get(position, 8) == b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11":
                 whole, live = self.data.number(position + 40, 8), self.data.number(position + 88, 4) & 1
@@ -406,6 +415,8 @@ class _Search:
         if walk is None:
             yield Piece(self.recording)
             return
+        if not any(run.frames for run in walk.runs):
+            raise AudioError("the recording has no samples", where=self.recording, fix="Leave it out.")
         for run in walk.runs:
             if run.promised and run.promised > run.frames + 1:
                 raise self._truncated(f"{run.promised} frames", str(run.frames))

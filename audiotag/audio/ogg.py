@@ -32,8 +32,10 @@ class Pages:
 
 
 def walk_pages(data: Bytes) -> Pages:
-    """Read all pages of a file that begins with one."""
-    position, chains, damage, cut = 0, [], None, 0
+    """Read the pages of a file that begins with one, up to the end or the first bad one."""
+    position, cut = 0, 0
+    chains: list[int] = []
+    damage: str | None = None
     beginning = True  # pages that begin a stream follow each other: streams that run side by side
     numbers: dict[int, int] = {}
     open_streams: set[int] = set()
@@ -43,12 +45,8 @@ def walk_pages(data: Bytes) -> Pages:
             if len(head) < 27 and b"OggS".startswith(head[:4]):
                 cut = 27 - len(head)
                 break
-            following = data.find(b"OggS", position + 1)
-            damage = damage or _at(position, "something that is no page")
-            if following < 0:
-                break
-            position = following
-            continue
+            damage = f"something that is no page at byte {position}"
+            break
         table = data.get(position + 27, head[26])
         size = 27 + head[26] + sum(table)
         page = data.get(position, size)
@@ -57,11 +55,8 @@ def walk_pages(data: Bytes) -> Pages:
             break
         serial, number = int.from_bytes(head[14:18], "little"), int.from_bytes(head[18:22], "little")
         if _checksum(page) != int.from_bytes(head[22:26], "little"):
-            damage = damage or _at(position, "a page whose checksum is wrong")
-            position += 4  # its size may be what is wrong: look for the next one
-            position = max(data.find(b"OggS", position), position + 1)
-            numbers.pop(serial, None)
-            continue
+            damage = f"a page whose checksum is wrong at byte {position}"
+            break
         if head[5] & 2:
             if not beginning:
                 chains.append(position)
@@ -72,16 +67,13 @@ def walk_pages(data: Bytes) -> Pages:
         else:
             beginning = False
             if serial in numbers and number != numbers[serial] + 1:
-                damage = damage or _at(position, f"page {number} after page {numbers[serial]}")
+                damage = f"page {number} after page {numbers[serial]} at byte {position}"
+                break
         numbers[serial] = number
         if head[5] & 4:
             open_streams.discard(serial)
         position += size
     return Pages(tuple(chains), damage, cut, not open_streams)
-
-
-def _at(position: int, what: str) -> str:
-    return f"{what} at byte {position}"
 
 
 def _checksum(page: bytes) -> int:
