@@ -124,9 +124,9 @@ def ac3_frame(header: bytes) -> Frame | None:
 
 
 _PARSERS: tuple[tuple[Parser, bytes], ...] = (
-    (adts_frame, rb"\xff[\xf0-\xf9]"),
-    (mpeg_frame, rb"\xff[\xe0-\xff]"),
-    (ac3_frame, rb"\x0b\x77"),
+    (adts_frame, rb"\xff(?=[\xf0-\xf9])"),
+    (mpeg_frame, rb"\xff(?=[\xe0-\xff])"),
+    (ac3_frame, rb"\x0b(?=\x77)"),
 )
 _INTERRUPTIONS = 1000
 """Tags, or stretches of junk, after which the rest of a file is junk."""
@@ -210,9 +210,10 @@ def _walk(data: Bytes, position: int, parse: Parser, pattern: bytes, walk: Walk)
     run: Run | None = None
     known: dict[bytes, Frame | None] = {}
     interruptions = 0
+    mpeg = parse is mpeg_frame
     while position < data.size:
-        header = data.get(position, 8)[:6]
-        key = header if parse is not mpeg_frame else header[:4]
+        header = data.get(position, 8)
+        key = header[:4] if mpeg else header[:6]
         if key not in known:
             known[key] = parse(header)
         frame = known[key]
@@ -234,7 +235,8 @@ def _walk(data: Bytes, position: int, parse: Parser, pattern: bytes, walk: Walk)
         if position + frame.size > data.size:
             walk.cut = position + frame.size - data.size
             break
-        promised = _promise(data, position, frame) if parse is mpeg_frame and len(frame.kind) == 4 else None
+        # A frame that promises holds no sound: its side information is zero, but for a checksum.
+        promised = _promise(data, position, frame) if mpeg and header[6:8] == b"\0\0" else None
         if run is None or run.kind != frame.kind or promised is not None:
             run = Run(position, position, frame.kind, promised=promised)
             walk.runs.append(run)
