@@ -121,6 +121,7 @@ class _Search:
         if begin and self.data.get(begin, 4) != b"fLaC":
             begin = 0
         if self._known(begin) is None:
+            self._transport()
             yield from self._frames()
             return
         count = 0
@@ -159,6 +160,7 @@ class _Search:
             (b"fLaC", self._by_magic),
             (b"#!AMR", self._by_magic),
             (b"TTA1", self._by_magic),
+            (b"wvpk", self._wavpack),
             (b"FLV\x01", self._flv),
             (b"Creative Voice F", self._voc),
             (b"\x1a\x45\xdf\xa3", self._matroska),
@@ -316,6 +318,19 @@ class _Search:
             position += 4
         return _AS_IT_IS, None
 
+    def _wavpack(self, base: int) -> _Found:
+        position = base
+        while self.data.get(position, 4) == b"wvpk":
+            size = self.data.number(position + 4, 4) + 8
+            # The first block of a recording: it begins with sample 0, and with the first of its channels.
+            first = self.data.number(position + 16, 4) == 0 and self.data.number(position + 24, 4) & 0x800
+            if first and position > base:
+                return _AS_IT_IS, position
+            if position + size > self.data.size:
+                raise self._truncated(f"{size} bytes in its last block", str(self.data.size - position))
+            position += size
+        return _AS_IT_IS, None
+
     def _flv(self, base: int) -> _Found:
         position = base + self.data.number(base + 5, 4, "big") + 4
         while position < self.data.size:
@@ -409,6 +424,11 @@ class _Search:
         bounds = [0, *pages.chains, self.data.size]
         for begin, end in pairwise(bounds):
             yield self._piece(begin, end)
+
+    def _transport(self) -> None:
+        """Nothing in an MPEG transport stream says where it ends, but it ends with a whole packet."""
+        if all(self.data.get(188 * packet, 1) == b"G" for packet in range(3)) and (rest := self.data.size % 188):
+            self.notes.append(f"its last packet lacks {188 - rest} bytes: something may be missing at the end")
 
     def _frames(self) -> Iterator[Piece]:
         walk = walk_frames(self.data, search=self.recording.suffix.lower() in _FRAME_SUFFIXES)
