@@ -201,6 +201,12 @@ def _probe_piece(piece: Piece) -> AudioInfo:
 
 
 def _check_shape(piece: Piece, rate: int, channels: int) -> None:
+    if not rate or not channels:
+        raise AudioError(
+            "the file is damaged or truncated: nothing in it tells the rate of its sound",
+            where=piece.recording,
+            fix="Copy or download it again.",
+        )
     if not RATES[0] <= rate <= RATES[1] or not 1 <= channels <= MOST_CHANNELS:
         raise AudioError(
             f"its header states a rate of {rate} Hz and {channels} channels, and recordings have {RATES[0]} to "

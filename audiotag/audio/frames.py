@@ -145,7 +145,7 @@ def walk_frames(data: Bytes, *, search: bool) -> Walk | None:
     """
     begin = 0
     for _ in range(_INTERRUPTIONS):
-        if not (length := _tag(data, begin)):
+        if not (length := tag_length(data, begin)):
             break
         begin += length
     else:
@@ -191,8 +191,8 @@ def _search(data: Bytes, position: int, parse: Parser, pattern: bytes, end: int)
     return end
 
 
-def _tag(data: Bytes, position: int) -> int:
-    """Bytes of the tag or the zeros at *position*, 0 where there are none."""
+def tag_length(data: Bytes, position: int) -> int:
+    """Bytes of the tag (ID3, APE) or the zeros at *position*, 0 where there are none."""
     head = data.get(position, 32)
     if head[:3] == b"ID3" and len(head) >= 10:
         return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
@@ -222,7 +222,7 @@ def _walk(data: Bytes, position: int, parse: Parser, pattern: bytes, walk: Walk)
         if frame is None:
             run = None
             interruptions += 1
-            length = _tag(data, position)
+            length = tag_length(data, position)
             if not length:
                 # The end of a tag whose beginning counted short, or what a bad transmission made of frames.
                 length = _search(data, position + 1, parse, pattern, position + _GAP) - position

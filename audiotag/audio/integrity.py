@@ -16,7 +16,7 @@ from pathlib import Path
 
 from audiotag.audio.encoded import Bytes, EncodedAudio, Part, Recording, open_bytes
 from audiotag.audio.failures import decoding
-from audiotag.audio.frames import walk_frames
+from audiotag.audio.frames import tag_length, walk_frames
 from audiotag.audio.ogg import walk_pages
 from audiotag.errors import AudioError
 
@@ -117,7 +117,7 @@ class _Search:
         if magic == b"OggS":
             yield from self._ogg()
             return
-        begin = self._id3()
+        begin = tag_length(self.data, 0) if magic[:3] == b"ID3" else 0
         if begin and self.data.get(begin, 4) != b"fLaC":
             begin = 0
         if self._known(begin) is None:
@@ -169,12 +169,6 @@ class _Search:
             if head.startswith(magic):
                 return method
         return None
-
-    def _id3(self) -> int:
-        head = self.data.get(0, 10)
-        if head[:3] != b"ID3" or len(head) < 10:
-            return 0
-        return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
 
     # Errors.
 
@@ -320,7 +314,10 @@ class _Search:
 
     def _wavpack(self, base: int) -> _Found:
         position = base
-        while self.data.get(position, 4) == b"wvpk":
+        while True:
+            position += tag_length(self.data, position)
+            if self.data.get(position, 4) != b"wvpk":
+                return _AS_IT_IS, None
             size = self.data.number(position + 4, 4) + 8
             # The first block of a recording: it begins with sample 0, and with the first of its channels.
             first = self.data.number(position + 16, 4) == 0 and self.data.number(position + 24, 4) & 0x800
@@ -329,7 +326,6 @@ class _Search:
             if position + size > self.data.size:
                 raise self._truncated(f"{size} bytes in its last block", str(self.data.size - position))
             position += size
-        return _AS_IT_IS, None
 
     def _flv(self, base: int) -> _Found:
         position = base + self.data.number(base + 5, 4, "big") + 4
