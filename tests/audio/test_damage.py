@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import random
+import re
 import struct
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -380,6 +382,27 @@ def test_what_a_file_names_is_never_opened(
     with pytest.raises(ManifestError):
         read_picture(Clip(id="x", path=path, video_path=path))
     assert asked == []
+
+
+# The command line.
+
+
+def test_odd_recordings_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "sounds" / "dog"
+    folder.mkdir(parents=True)
+    (tmp_path / "sounds" / "cat").mkdir()
+    write(tmp_path / "sounds" / "cat" / "good.wav")
+    keep(folder / "a.wav", wav(SOUND, rate=1))
+    keep(folder / "b.wav", wav(SOUND, size=len(SOUND) + 44))
+    content = write(tmp_path / "c.ogg", 3.0, format="OGG", subtype="VORBIS").read_bytes()
+    keep(folder / "c.ogg", content[:6000] + b"?" + content[6001:])
+    command = [sys.executable, "-c", "from audiotag.cli.main import run; run()", "data", "validate", "sounds"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert "Traceback" not in said
+    assert "a rate of 1 Hz" in said and "a page whose checksum is wrong" in said
+    assert re.search(r"^Warning: .*b\.wav: its header promises 44 bytes more", done.stderr, re.MULTILINE)
 
 
 # Anything at all.
