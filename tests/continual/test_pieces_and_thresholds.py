@@ -55,7 +55,7 @@ def test_a_score_at_the_threshold_counts(tiny: object, tmp_path: Path) -> None:
     assert learner(tmp_path / "at", pseudo_label=highest).hear(clip).labels == tags.labels[:1]
     assert learner(tmp_path / "above", pseudo_label=float(np.nextafter(np.float32(highest), 2))).hear(clip).labels == ()
     learner(tmp_path / "observed", threshold=highest).hear(clip)
-    with ClipStore.open(tmp_path / "observed", mode="r") as store:
+    with ClipStore(tmp_path / "observed") as store:
         assert store.statistics().observed.sum() == 1
 
 
