@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from audiotag.csv_text import csv_text, read_cell
 from audiotag.errors import LabelError, suggest
@@ -57,8 +58,10 @@ class LabelSet(Sequence[Label]):
     """
 
     def __init__(self, labels: Iterable[Label], source: str = "class list") -> None:
-        self._labels = tuple(labels)
+        self._labels = tuple(labels) if isinstance(labels, Iterable) else (labels,)
         self.source = source
+        if not all(isinstance(label, Label) for label in self._labels):
+            raise LabelError("a LabelSet is made of Labels", where=source, fix="Use LabelSet.from_names for names.")
         if not self._labels:
             raise LabelError("the class list is empty", where=source, fix="Give at least one class.")
         self._index: dict[str, int] = {}
@@ -259,4 +262,7 @@ def read_labels(source: str | Path | LabelSet | Sequence[str]) -> LabelSet:
         path = Path(source)
         is_name = isinstance(source, str) and path.suffix != ".csv" and not path.exists()
         return known_labels(str(source)) if is_name else LabelSet.from_csv(path)
-    return LabelSet.from_names(source)
+    names: list[Any] = list(source) if isinstance(source, Iterable) else [source]
+    if not all(isinstance(name, str) for name in names):
+        raise LabelError(f"the classes are {source!r:.60}", fix="Give a CSV file, a known name, or a list of names.")
+    return LabelSet.from_names(names)

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from audiotag.audio.arrays import Waveform as Waveform
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.reading import read_clips, sniff_format
 from audiotag.data.rows import split_labels
@@ -19,19 +17,6 @@ from audiotag.host import get_host
 from audiotag.inference.inputs import find_clips
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
-
-
-@dataclass(frozen=True, eq=False)
-class Waveform:
-    """Sound in memory.
-
-    Attributes:
-        samples: float32 (samples,) in [−1, 1].
-        sample_rate: Hz.
-    """
-
-    samples: NDArray[np.float32]
-    sample_rate: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from audiotag.arguments import as_path
 from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.selection import require_files, select_split, with_frames
 from audiotag.errors import ManifestError, OptionError, PluginError, suggest
@@ -53,7 +54,7 @@ def read_clips(
         OptionError: An option is unknown to the format, or *frames* is below 1.
         UnknownNameError: There is no such format.
     """
-    path = Path(source)
+    path = as_path("the list of clips", source)
     if not path.exists():
         raise ManifestError("the list of clips does not exist", where=path, fix="Check the path.")
     name = sniff_format(path) if format is None else format

@@ -81,8 +81,12 @@ def test_parts_and_waveforms_are_kept_as_sound(tmp_path: Path) -> None:
         assert np.array_equal(loud, [0.5, -3.0, 2.0])
     with pytest.raises(AudioError):
         Payload.from_waveform(np.array([np.nan], dtype=np.float32), 8000)
-    with pytest.raises(OptionError):
-        Payload.from_waveform(np.zeros((2, 10), dtype=np.float32), 8000)
+    with pytest.raises(AudioError, match="shape"):
+        Payload.from_waveform(np.zeros((2, 10, 2), dtype=np.float32), 8000)
+    with pytest.raises(OptionError, match="rate"):
+        Payload.from_waveform(np.zeros(10, dtype=np.float32), float("nan"))
+    stereo = Payload.from_waveform(np.full((100, 2), [0.5, 0.25], dtype=np.float32), 8000)
+    assert stereo.content == Payload.from_waveform(np.full(100, 0.375, dtype=np.float32), 8000).content
     with pytest.raises(OptionError):
         Payload.from_embedding(np.array(["text"]))
     text = tmp_path / "text.wav"
