@@ -39,7 +39,7 @@ def create_policy(name: str, capacity: int, num_classes: int, *, seed: int = 0, 
     factory = get_host().resolve(spec)
     try:
         policy = factory(capacity, num_classes, seed=seed, **options)
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise OptionError(f"the policy cannot be made with {options}: {error}", where=name) from error
     if not isinstance(policy, StoragePolicy):
         raise PluginError(f"{spec.factory!r} gave a {type(policy).__name__}, not a StoragePolicy", where=name)

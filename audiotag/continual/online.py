@@ -239,7 +239,7 @@ class OnlineLearner:
                     saved = self.position
                 if stop():
                     break
-        except GeneratorExit:  # the caller has seen enough; every clip begun is done
+        except (GeneratorExit, AudiotagError):  # the caller has seen enough, or this clip cannot be done; the rest is
             if self.position > saved:
                 self.save()
             raise
@@ -249,7 +249,7 @@ class OnlineLearner:
     def hear(self, clip: StreamClip) -> OnlineEvent:
         """Tag the next clip of the stream, offer it to the store, and learn from it; see the class.
 
-        A clip that cannot be read, or is larger than the store, is passed over; the event says why.
+        A clip that cannot be read or heard, or is larger than the store, is passed over; the event says why.
 
         Raises:
             LabelError: The clip has a class that the model lacks.
@@ -263,7 +263,7 @@ class OnlineLearner:
         columns = [self.model.labels.index(label) for label in clip.labels or ()]
         try:
             heard, teacher_scores = self._listen(clip)
-        except AudioError as unreadable:
+        except AudiotagError as unreadable:
             self.position = position
             return OnlineEvent(position, clip.id, error=unreadable)
         tags = select_tags(heard.scores, self.model.labels, top=5)

@@ -57,10 +57,13 @@ class Partitioning(StoragePolicy):
         generator: np.random.Generator | None = None,
     ) -> None:
         super().__init__(capacity, num_classes, seed=seed, generator=generator)
+        self._set_options(rho, candidates)
+
+    def _set_options(self, rho: float, candidates: int) -> None:
         if not np.isfinite(rho):
             raise OptionError(f"rho is {rho}", where=self.name, fix="Give a finite number, 0 for equal shares.")
-        if candidates < 0:
-            raise OptionError(f"candidates is {candidates}", where=self.name, fix="Give 0 (all) or more.")
+        if type(candidates) is not int or candidates < 0:
+            raise OptionError(f"candidates is {candidates!r}", where=self.name, fix="Give 0 (all) or more.")
         self.rho = float(rho)
         self.candidates = candidates
 
@@ -146,4 +149,4 @@ class Partitioning(StoragePolicy):
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         """See `StoragePolicy.load_extra_state`."""
-        self.rho, self.candidates = float(state["rho"]), int(state["candidates"])
+        self._set_options(state["rho"], state["candidates"])
