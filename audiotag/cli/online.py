@@ -16,7 +16,7 @@ from audiotag.cli.labels import print_change
 from audiotag.cli.online_benchmark import benchmark
 from audiotag.cli.options import device_option, labels_option, option_option, parse_options, weights_option
 from audiotag.cli.warnings import plain_warnings, warn_failed_plugins
-from audiotag.errors import LabelError
+from audiotag.errors import LabelError, ManifestError
 
 if TYPE_CHECKING:
     from audiotag.continual.listening import StreamClip
@@ -346,6 +346,10 @@ class _StopSignals:
                 line = "" if self.number is not None else file.readline()
             except _StopWaiting:
                 return
+            except OSError as error:
+                raise ManifestError(
+                    f"the standard input cannot be read: {error.strerror or error}", fix="Pipe lines into it."
+                ) from error
             finally:
                 self._waiting = False
             if not line:

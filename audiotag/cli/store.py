@@ -13,7 +13,7 @@ from audiotag.cli.columns import print_columns
 from audiotag.cli.options import echo_json, json_option, labels_option, parse_options
 from audiotag.cli.store_simulate import simulate
 from audiotag.cli.warnings import plain_warnings, warn_failed_plugins
-from audiotag.errors import AudioError, OptionError, StoreError
+from audiotag.errors import AudiotagError, OptionError, StoreError
 
 if TYPE_CHECKING:
     from audiotag.continual.store import Addition, ClipStore
@@ -42,7 +42,9 @@ _store_argument = click.argument("store_folder", metavar="STORE", type=click.Pat
 )
 @click.option("--capacity", type=int, metavar="N", help="Most clips.")
 @click.option("--capacity-bytes", metavar="SIZE", help="Most bytes of all clips together: 500M, 2G.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the policy's random choices.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the policy's random choices."
+)
 @click.option(
     "--from",
     "export",
@@ -146,7 +148,9 @@ def add(
             for position, (clip, clip_labels) in enumerate(clips[start:], start=start + 1):
                 try:
                     done = _add(opened, clip, clip_labels, {key: position})
-                except (AudioError, OptionError) as error:
+                except StoreError:
+                    raise
+                except AudiotagError as error:
                     click.echo(f"Error: {error}", err=True)
                     failed += 1
                     continue

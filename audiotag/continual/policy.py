@@ -293,12 +293,13 @@ class StoragePolicy(ABC):
             raise fields.refuse("examples", "are more than the capacity, or than were offered")
         draws = Draws(np.random.default_rng(0))
         draws.load_state_dict(dict(fields.fields("draws")))
+        extra = dict(fields.fields("extra"))
         before = self._observed, self.offered, self.index
         # What a subclass remembers goes with the classes and the examples.
         self._observed, self.offered, self.index = observed, offered, index
         try:
-            self.load_extra_state(dict(fields.fields("extra")))
-        except (KeyError, TypeError, ValueError, OverflowError, OptionError) as error:
+            self.load_extra_state(extra)
+        except Exception as error:  # a subclass is a plugin, and the state may be anything
             self._observed, self.offered, self.index = before
             raise StoreError(f"the saved state of the policy is damaged: {error!r}", where=self.name) from error
         self._observed_total = int(observed.sum())

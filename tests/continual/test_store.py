@@ -224,6 +224,29 @@ def test_kill_9_hundreds_of_times(tmp_path: Path) -> None:
     assert run_harness(tmp_path / "steps", "steps", 1, 300).startswith("299 kills")
 
 
+def kill_commands(*arguments: str | int) -> str:
+    done = subprocess.run(
+        [sys.executable, str(HARNESS.parents[2] / "benchmarks" / "kills.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_killed_command_loses_nothing() -> None:
+    assert "store-add: 2 kills, nothing lost" in kill_commands("store-add", "--count", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_commands_killed_at_random_moments_lose_nothing() -> None:
+    printed = kill_commands("store-add", "store-export", "online", "--count", 10, "--seed", 1)
+    assert printed.count("10 kills, nothing lost") == 3
+
+
 def fill_up(store: ClipStore) -> int:
     """Add clips until the disk is full; returns how many went in."""
     for number in range(1000):

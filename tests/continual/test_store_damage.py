@@ -286,3 +286,31 @@ def test_a_read_only_store_is_listed_verified_and_exported(
         assert len(twin) == 5 and twin.verify().ok
     with pytest.raises(StoreError, match="permissions"):
         ClipStore(card)
+
+
+def test_a_store_whose_policy_is_gone_is_listed_verified_and_exported(store: Path, tmp_path: Path) -> None:
+    sql(
+        store,
+        "UPDATE settings SET value = '\"gone\"' WHERE key = 'policy'",
+        "UPDATE settings SET value = '\"audiotag-gone\"' WHERE key = 'plugin'",
+        "UPDATE snapshot SET state = replace(state, '\"class_balanced\"', '\"gone\"')",
+    )
+    with StoreView(store) as view:
+        assert len(view.clips()) == 5
+        (problem,) = view.verify().problems
+        assert "pip install audiotag-gone" in problem and "'gone'" in problem
+        export = view.export(tmp_path / "export")
+    with pytest.raises(StoreError, match="pip install audiotag-gone"):
+        ClipStore(store)
+    with pytest.raises(StoreError, match="pip install audiotag-gone"):
+        ClipStore.from_export(export, tmp_path / "twin")
+    whole = (export / "store.json").read_text()
+    (export / "store.json").write_text(whole.replace('"gone"', '"class_balanced"'))  # the plugin is back
+    with ClipStore.from_export(export, tmp_path / "twin") as twin:
+        assert twin.verify().ok and len(twin) == 5 and twin.offers == 10
+
+
+def test_a_store_knows_the_plugin_of_its_policy(store: Path) -> None:
+    with StoreView(store) as view:
+        export = view.export(store.parent / "export")
+    assert json.loads((export / "store.json").read_text())["plugin"] == "audiotag"

@@ -22,6 +22,7 @@ FILENAME = "store.sqlite3"
 FORMAT = 1
 """Version of the tables; a store of a higher one was made by a newer audiotag."""
 
+BACKUP = "Restore the store from an export or a backup."
 REPAIR = "Run: audiotag store verify --repair"
 """What to do with a damaged index."""
 
@@ -93,7 +94,7 @@ def explained(where: Path) -> Iterator[None]:
         elif "readonly" in text or "unable to open" in text:
             fix = "Check the permissions of the folder."
         elif "malformed" in text or "not a database" in text:
-            fix = f"{REPAIR}, or restore the store from an export or a backup."
+            fix = f"{REPAIR}, or restore it from an export or a backup."
         else:
             fix = REPAIR
         raise StoreError(f"the index of the store fails: {text}", where=where, fix=fix) from error
@@ -197,7 +198,12 @@ def _open(folder: Path, *, write: bool) -> Opened:
                     "the disk does not support the write-ahead log", where=folder, fix="Keep the store on a local disk."
                 )
             database.execute("PRAGMA synchronous = FULL")
-        row = database.execute("SELECT value FROM settings WHERE key = 'format'").fetchone()
+        try:
+            row = database.execute("SELECT value FROM settings WHERE key = 'format'").fetchone()
+        except sqlite3.OperationalError as error:
+            if "no such" not in str(error):
+                raise
+            row = None  # whoever reads the settings says so
         if row is not None and str(row[0]).isdecimal() and int(row[0]) > FORMAT:
             raise StoreError(
                 f"the store is of format {row[0]}, and this audiotag knows {FORMAT}",

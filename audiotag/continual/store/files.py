@@ -28,7 +28,7 @@ _PER_FOLDER = 1000
 _CHUNK = 1 << 20
 
 _FOLDER = re.compile(r"[0-9]{6,12}")
-_SUFFIX = r"(?:\.[^./\\\x00-\x1f\x7f]{1,16})?"
+_SUFFIX = r"(?:\.[^./\\\x00-\x1f\x7f\ud800-\udfff]{1,16})?"
 _NAME = re.compile(rf"([0-9]{{6,12}})/([0-9]{{9,15}}){_SUFFIX}")
 _CLAIM = re.compile(rf"\.([0-9]{{9,15}}{_SUFFIX})\.part")
 EXPORT_NAME = re.compile(rf"(?:audio|embeddings)/[0-9]{{9,15}}{_SUFFIX}")
@@ -51,7 +51,7 @@ def own_file(folder: Path, name: str) -> Path:
         place = f"{place}/{part}"
         try:
             mode = os.lstat(place).st_mode
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             break
         except OSError as error:
             raise StoreError(f"this cannot be looked at: {error.strerror}", where=place) from error

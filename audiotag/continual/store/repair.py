@@ -13,6 +13,7 @@ from audiotag.continual.policy import Example, StoragePolicy
 from audiotag.continual.store import journal
 from audiotag.continual.store.checks import file_problem
 from audiotag.continual.store.database import (
+    BACKUP,
     CLIP_COLUMNS,
     FILENAME,
     Head,
@@ -81,7 +82,7 @@ def _classes(database: sqlite3.Connection, report: list[str], folder: Path) -> t
     rows = _rows(database, "SELECT position, mid, name, observed FROM classes ORDER BY position", report)
     known = {row[0]: row for row in rows if type(row[0]) is int and 0 <= row[0] < 100_000}
     if not known:
-        raise StoreError("the classes are lost", where=folder, fix="Restore the store from an export or a backup.")
+        raise StoreError("the classes are lost", where=folder, fix=BACKUP)
     labels: list[Label] = []
     observed: list[int] = []
     for position in range(max(known) + 1):

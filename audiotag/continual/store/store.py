@@ -13,6 +13,7 @@ from typing import Any
 from audiotag.continual.policy import Example, StoragePolicy
 from audiotag.continual.store import journal
 from audiotag.continual.store.database import (
+    BACKUP,
     CLIP_COLUMNS,
     FILENAME,
     REPAIR,
@@ -132,10 +133,14 @@ class ClipStore(StoreView):
                 raise StoreError("the store cannot be written", where=folder, fix="Export it, or copy it elsewhere.")
             if view.verify().ok:
                 return []
-            with explained(view.folder):
-                view._files.check()
-                view._database.execute("BEGIN IMMEDIATE")
-                report = rebuild_index(view._database, view._files, view.folder)
+            try:
+                with explained(view.folder):
+                    view._files.check()
+                    view._database.execute("BEGIN IMMEDIATE")
+                    report = rebuild_index(view._database, view._files, view.folder)
+            except StoreError as error:
+                fix = BACKUP if error.fix is None or "--repair" in error.fix else error.fix
+                raise StoreError(f"the store cannot be repaired: {error.what}", where=error.where, fix=fix) from error
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the caller looks at the report and at the quarantine
             cls(folder).close()
