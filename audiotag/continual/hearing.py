@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from audiotag.audio.arrays import as_waveform
 from audiotag.continual.stepping import Sample
 from audiotag.data.clips import Clip
-from audiotag.errors import OptionError
+from audiotag.errors import AudioError, OptionError
 from audiotag.inference.combine import scores_of
 from audiotag.inference.engine import Engine
 from audiotag.models.model import Model
@@ -114,11 +114,19 @@ class Hearing:
         return Heard(scores, sample, seconds)
 
     def scores(self, sample: Sample) -> NDArray[np.float32]:
-        """Probabilities (classes,) of a sample, with the head as it is now."""
+        """Probabilities (classes,) of a sample, with the head as it is now.
+
+        Raises:
+            AudioError: They are not finite.
+        """
         backbone = self.model.backbone
         with torch.inference_mode():
             pieces = torch.from_numpy(sample).to(self._engine.device)
             logits = backbone.forward_head(pieces) if self.frozen else backbone(pieces)
             mean = logits.float().mean(dim=0, keepdim=True).cpu().numpy()
         scores: NDArray[np.float32] = scores_of(mean, self.model.single_label)[0]
+        if not np.isfinite(scores).all():
+            raise AudioError(
+                "the model gives scores that are not finite", where=self.model.name, fix="Leave the recording out."
+            )
         return scores

@@ -93,11 +93,11 @@ class Payload:
         """An array of numbers as a ``.npy`` file.
 
         Raises:
-            OptionError: It holds something else than numbers.
+            OptionError: It holds something else than finite numbers.
         """
         array = np.asarray(embedding)
-        if array.dtype.kind not in "fiu":
-            raise OptionError(f"an array of {array.dtype} is no embedding", fix="Give an array of numbers.")
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise OptionError(f"an array of {array.dtype} is no embedding", fix="Give an array of finite numbers.")
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         return cls("embedding", ".npy", len(buffer.getvalue()), buffer.getvalue())
