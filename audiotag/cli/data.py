@@ -163,7 +163,8 @@ def prepare(name: str, source: Path, output: Path, sample_rate: int | None) -> N
     audiotag data prepare fsd50k downloads/fsd50k --output data/fsd50k_16k --sample-rate 16000
 
     SOURCE is the folder as published, archives unpacked. An interrupted preparation goes on where it was. The output is
-    read like the original: `audiotag finetune --train FOLDER`; it holds a manifest for each official split, too.
+    read like the original: `audiotag finetune --train FOLDER`; it holds a manifest for each official split, too. A
+    recording that cannot be read is left out and named, and the exit code is 1.
     """  # noqa: D301
     dataset = _published(name)
     with _progress("preparing") as progress:

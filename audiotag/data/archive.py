@@ -22,9 +22,6 @@ from audiotag.audio.encoded import EncodedAudio
 from audiotag.errors import AudioError, ManifestError, MissingExtraError
 from audiotag.files import atomic_path
 
-ARCHIVE_SUFFIXES = (".hdf", ".hdf5", ".h5")
-"""Endings of HDF5 files."""
-
 _ARRAYS = ("audio_name", "mp3", "target")
 _BLOCK = 1024
 
@@ -211,4 +208,4 @@ class ArchiveWriter:
         """Write what was kept until the number of clips is known."""
         self._sounds.resize((self._count,))
         self._file.create_dataset("audio_name", data=np.array(self._names, dtype="S"))
-        self._file.create_dataset("target", data=np.stack(self._targets))
+        self._file.create_dataset("target", data=np.stack(self._targets or [np.empty(0, dtype=np.uint8)]))

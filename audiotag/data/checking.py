@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -85,13 +85,38 @@ def check_recordings(clips: Iterable[Clip], folders: Iterable[Path], progress: P
     )
 
 
-def recordings_below(folder: Path) -> Iterable[Path]:
-    """Every file below *folder* with the ending of a recording, hidden ones left out."""
-    for place, folders, names in os.walk(folder):
+def recordings_below(folder: Path) -> Iterator[Path]:
+    """Every file below *folder* with the ending of a recording, in the order of names; hidden ones are left out.
+
+    Links to folders are followed, each folder is searched once.
+
+    Raises:
+        ManifestError: A folder cannot be looked into.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise ManifestError(
+            f"the folder cannot be looked into: {error.strerror}",
+            where=error.filename,
+            fix="Check its permissions, or leave it out.",
+        ) from error
+
+    searched: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        status = Path(place).stat()
+        if (status.st_dev, status.st_ino) in searched:
+            folders.clear()
+            continue
+        searched.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+            if is_recording_name(name):
                 yield Path(place, name)
+
+
+def is_recording_name(name: str) -> bool:
+    """Whether a file of a folder that is searched is taken for a recording."""
+    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 def in_parallel(work: Callable[[Clip], _Result], clips: Sequence[Clip], progress: Progress | None) -> list[_Result]:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from audiotag.data.clips import ClipSet, Dataset
+from audiotag.data.prepared import Preparation, read_preparation
 from audiotag.data.selection import require_files, select_split, with_frames
-from audiotag.errors import ManifestError, OptionError, PluginError, suggest
+from audiotag.errors import AudiotagError, ManifestError, OptionError, PluginError, suggest
 from audiotag.host import get_host
 from audiotag.labels import LabelSet, read_labels
+from audiotag.plugin import DatasetSpec
 
 
 def read_clips(
@@ -83,8 +85,9 @@ def sniff_format(source: Path) -> str:
     """
     if source.is_file() and source.stat().st_size == 0:
         raise ManifestError("the file is empty", where=source, fix="Copy or write it again.")
-    ending = "/" if source.is_dir() else source.suffix.lower()
-    fitting = [name for name, spec in get_host().datasets.items() if ending in spec.extensions]
+    if (prepared := read_preparation(source)) is not None:
+        return _registered(prepared, source)
+    fitting = [name for name, spec in get_host().datasets.items() if is_called_so(source, spec)]
     datasets = {name: load_dataset(name) for name in fitting}
     recognising = [name for name, dataset in datasets.items() if dataset.recognises(source)]
     exact = [name for name in recognising if not datasets[name].last_resort]
@@ -101,6 +104,27 @@ def sniff_format(source: Path) -> str:
     specs = get_host().datasets
     known = "; ".join(f"{name}: {specs[name].summary}" for name in fitting or specs)
     raise ManifestError("no format of labelled clips fits it", where=source, fix=f"The formats are: {known}.")
+
+
+def is_called_so(source: Path, spec: DatasetSpec) -> bool:
+    """Whether a format is asked about *source* at all: by its ending, or as a folder."""
+    if source.is_dir():
+        return "/" in spec.extensions
+    return source.name.lower().endswith(tuple(ending.lower() for ending in spec.extensions if ending != "/"))
+
+
+def _registered(prepared: Preparation, source: Path) -> str:
+    """The name of the data set that was prepared into *source*; its folders would look like classes otherwise."""
+    try:
+        return get_host().dataset(prepared.dataset).name
+    except AudiotagError as error:
+        plugin = f" by the plugin {prepared.plugin}" if prepared.plugin else ""
+        install = f"Install it: pip install {prepared.plugin}" if prepared.plugin else "Install the plugin that has it"
+        raise ManifestError(
+            f"the data set {prepared.dataset!r} was prepared into it{plugin}, and {error.what}",
+            where=source,
+            fix=f"{install}. {error.fix or ''}".strip(),
+        ) from error
 
 
 def load_dataset(name: str) -> Dataset:

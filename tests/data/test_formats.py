@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from audiotag.audio.decoding import AUDIO_SUFFIXES
 from audiotag.data.reading import read_clips
 from audiotag.errors import ManifestError, OptionError
+from audiotag.inference.inputs import find_clips
 from audiotag.labels import Label, LabelSet
 
 CLASSES = LabelSet(
@@ -331,6 +333,22 @@ class TestClassFolders:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         return tmp_path / "set"
+
+    def test_every_ending_that_infer_reads_is_found(self, tmp_path):
+        for number, ending in enumerate(sorted(AUDIO_SUFFIXES)):
+            (tmp_path / "Rain").mkdir(exist_ok=True)
+            (tmp_path / "Rain" / f"{number}{ending.upper() if number % 2 else ending}").touch()
+        assert len(read(tmp_path)) == len(AUDIO_SUFFIXES)
+        assert len(find_clips([tmp_path])) == len(AUDIO_SUFFIXES)
+
+    def test_linked_folders_are_searched_once(self, folder, tmp_path):
+        before = len(read(folder))
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "more.wav").touch()
+        (elsewhere / "back").symlink_to(elsewhere)
+        (folder / "dog" / "linked").symlink_to(elsewhere)
+        assert len(read(folder)) == before + 1
 
     def test_sorted_classes_and_clips(self, folder):
         clips = read_clips(folder)
