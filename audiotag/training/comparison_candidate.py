@@ -138,17 +138,15 @@ class Record:
         content = read_json(self.path, error=TrainingError, fix=fix) if self.path.exists() else {}
         kept = Fields(content, where=self.path, error=TrainingError, fix=fix)
         self.training_seconds = kept.number("training_seconds", 0.0, least=0.0)
-        before = kept.fields("asked", {})
+        before = kept.fields("asked", None)
         asked = self._asked["training"]
-        trained = before.get("training", {})
-        if not isinstance(trained, dict):
-            raise before.refuse("training", "is no object")
+        trained = {} if before is None else dict(before.fields("training", {}))
         self.changed: list[str] = []
         if trained.get("train"):  # what was only measured is measured again
             self.changed = sorted(name for name in {*trained, *asked} if trained.get(name) != asked.get(name))
         epochs, row = kept.integer("epochs", None, least=1), _kept_row(kept, candidate)
         self.epochs: int | None = epochs if trained == asked else None
-        self.row: dict[str, Any] | None = row if dict(before) == self._asked else None
+        self.row: dict[str, Any] | None = row if before is not None and dict(before) == self._asked else None
 
     def save(self) -> None:
         """Write what is known."""

@@ -352,7 +352,7 @@ def test_what_no_run_has_written_is_not_removed(tiny, tones, tmp_path):
         (lambda record: record.update(training_seconds="long"), "training_seconds must be a finite number"),
         (lambda record: record.update(epochs=1.5), "epochs must be a whole number"),
         (lambda record: record.update(asked=[]), "asked must be an object"),
-        (lambda record: record["asked"].update(training=3), "training is no object"),
+        (lambda record: record["asked"].update(training=3), "asked.training must be an object"),
         (lambda record: record.update(row="good"), "row must be an object"),
         (lambda record: record["row"].update(name="other"), "name is not 'tiny'"),
         (lambda record: record["row"].pop("macs"), "macs is missing"),
