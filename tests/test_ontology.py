@@ -106,7 +106,7 @@ def test_a_users_ontology_needs_ids_only(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "cannot be read"),
+        ("", "not valid JSON"),
         ("{}", "not a list of classes"),
         ("[]", "is empty"),
         ('[{"name": "Dog"}]', "entry 1.*'id'"),

@@ -128,9 +128,12 @@ class Dataset(ABC):
     Attributes:
         last_resort: Whether the format is taken only where no other recognises a source, because almost anything looks
             like it (a folder of folders).
+        columns: For tables: the columns that the first line names, in each form that the format has. Where no format
+            recognises a table, the one that shares most columns with it says what is missing.
     """
 
     last_resort: bool = False
+    columns: tuple[tuple[str, ...], ...] = ()
 
     @abstractmethod
     def read(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from audiotag.data.clips import ClipSet, Dataset
+from audiotag.data.formats.tables import columns_of
 from audiotag.data.prepared import Preparation, read_preparation
 from audiotag.data.selection import require_files, select_split, with_frames
 from audiotag.errors import AudiotagError, ManifestError, OptionError, PluginError, suggest
@@ -101,9 +102,32 @@ def sniff_format(source: Path) -> str:
     likely = fitting if len(fitting) == 1 else [name for name in fitting if datasets[name].last_resort]
     if len(likely) == 1:
         return likely[0]  # whose own error says better what is wrong than "no format fits"
+    if tables := {name: dataset for name, dataset in datasets.items() if dataset.columns}:
+        return _closest_table(source, tables)
     specs = get_host().datasets
     known = "; ".join(f"{name}: {specs[name].summary}" for name in fitting or specs)
     raise ManifestError("no format of labelled clips fits it", where=source, fix=f"The formats are: {known}.")
+
+
+def _closest_table(source: Path, tables: Mapping[str, Dataset]) -> str:
+    """The format of tables that shares most columns with *source*: its own error says what is missing.
+
+    Raises:
+        ManifestError: None does, or several do.
+    """
+    found = columns_of(source)
+    shared = {name: max(len({*form} & {*found}) for form in dataset.columns) for name, dataset in tables.items()}
+    closest = [name for name, count in shared.items() if count == max(shared.values())]
+    if len(closest) == 1:
+        return closest[0]
+    forms = "; ".join(f"{name}: {' or '.join(map(','.join, tables[name].columns))}" for name in closest)
+    named = ",".join(found)
+    raise ManifestError(
+        "no format of labelled clips fits it: the columns of its first line are "
+        + (f"{named[:100]}{'…' if len(named) > 100 else ''}" if found else "none"),
+        where=source,
+        fix=f"The columns must be, for {forms}.",
+    )
 
 
 def is_called_so(source: Path, spec: DatasetSpec) -> bool:

@@ -138,7 +138,7 @@ class Record:
         content = read_json(self.path, error=TrainingError, fix=fix) if self.path.exists() else {}
         kept = Fields(content, where=self.path, error=TrainingError, fix=fix)
         self.training_seconds = kept.number("training_seconds", 0.0, least=0.0)
-        before = kept.fields("asked", None)
+        before = kept.fields("asked") if "asked" in kept else None
         asked = self._asked["training"]
         trained = {} if before is None else dict(before.fields("training", {}))
         self.changed: list[str] = []
@@ -161,9 +161,9 @@ class Record:
 
 def _kept_row(kept: Fields, candidate: Candidate) -> dict[str, Any] | None:
     """What a record says was measured, where it says so."""
-    row = kept.fields("row", None)
-    if row is None:
+    if kept.get("row") is None:
         return None
+    row = kept.fields("row")
     if row.text("name") != candidate.name:
         raise row.refuse("name", f"is not {candidate.name!r}")
     row.text("backbone"), row.text("metric")

@@ -5,7 +5,6 @@ Gemmeke et al., Audio Set: an ontology and human-labeled dataset for audio event
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from audiotag.data.archive import read_index, writing
 from audiotag.data.checking import check_recordings, in_parallel
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.formats.hdf5 import Hdf5Archive
+from audiotag.data.formats.tables import beginning, read_rows
 from audiotag.data.prepared import read_preparation
 from audiotag.data.published import Progress, Validation
 from audiotag.data.recording import clip_info, read_clip, recording_of
@@ -199,40 +199,31 @@ def read_segments(path: Path) -> Iterator[Segment]:
         ManifestError: It cannot be read, or a line is not ``YTID, start_seconds, end_seconds, "mids"``.
     """
     split = path.name.removesuffix("_segments.csv")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for line, cells in enumerate(csv.reader(file, skipinitialspace=True), start=1):
-                if not cells or cells[0].startswith("#"):
-                    continue
-                place = f"{path}, line {line}"
-                if len(cells) != len(_HEADER):
-                    raise ManifestError(
-                        f"{len(cells)} cells", where=place, fix=f'Each line is: {", ".join(_HEADER[:3])}, "mid,mid"'
-                    )
-                yield Segment(
-                    video=cells[0],
-                    start=read_number(cells[1], "start_seconds", place),
-                    stop=read_number(cells[2], "end_seconds", place),
-                    labels=tuple(mid.strip() for mid in cells[3].split(",") if mid.strip()),
-                    where=f"{path.name}, line {line}",
-                    split=split if split in SPLITS else "",
-                )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"the list of segments cannot be read: {error}", where=path) from error
+    for line, cells in read_rows(path):
+        if cells[0].startswith("#"):
+            continue
+        place = f"{path}, line {line}"
+        if len(cells) != len(_HEADER):
+            raise ManifestError(
+                f"{len(cells)} cells", where=place, fix=f'Each line is: {", ".join(_HEADER[:3])}, "mid,mid"'
+            )
+        yield Segment(
+            video=cells[0],
+            start=read_number(cells[1], "start_seconds", place),
+            stop=read_number(cells[2], "end_seconds", place),
+            labels=tuple(mid.strip() for mid in cells[3].split(",") if mid.strip()),
+            where=f"{path.name}, line {line}",
+            split=split if split in SPLITS else "",
+        )
 
 
 def _is_segment_list(path: Path) -> bool:
     """Whether the comments at the top name the four columns."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            for _ in range(10):
-                line = file.readline(1000)
-                if not line.startswith("#"):
-                    return False
-                if [cell.strip() for cell in line.removeprefix("#").split(",")] == _HEADER:
-                    return True
-    except OSError:
-        return False
+    for line in beginning(path).splitlines()[:10]:
+        if not line.startswith("#"):
+            return False
+        if [cell.strip() for cell in line.removeprefix("#").split(",")] == _HEADER:
+            return True
     return False
 
 
