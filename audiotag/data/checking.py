@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from audiotag.audio.decoding import AUDIO_SUFFIXES
-from audiotag.data.clips import Clip
+from audiotag.data.clips import Clip, is_file
 from audiotag.data.published import Progress, PublishedDataset, Validation
 from audiotag.data.reading import load_dataset, read_clips, sniff_format
 from audiotag.data.recording import clip_info, stream_clip
-from audiotag.errors import AudioError, ManifestError
+from audiotag.errors import AudiotagError, ManifestError
 
 _Result = TypeVar("_Result")
 
@@ -60,18 +60,18 @@ def check_recordings(clips: Iterable[Clip], folders: Iterable[Path], progress: P
 
     def check(clip: Clip) -> str | None:
         """Why it is corrupt; None where it is sound, and an empty text where it is missing."""
-        if not clip.path.is_file():
+        if not is_file(clip.path):
             return ""
         try:
             for _ in stream_clip(clip, clip_info(clip).sample_rate):
                 pass
-        except AudioError as error:
+        except AudiotagError as error:  # also a reader that is not installed
             return error.what
         return None
 
     reasons = in_parallel(check, list(recordings.values()), progress)
     found = list(zip(recordings.values(), reasons, strict=True))
-    known = {path.resolve() for path, _ in recordings}
+    known = {clip.path.resolve() for clip, reason in found if reason != ""}
     extra = [path for folder in folders for path in recordings_below(folder) if path.resolve() not in known]
     return Validation(
         checked=len(recordings),

@@ -168,9 +168,11 @@ def resolve_path(text: str, folder: Path) -> Path:
     Backslashes count as slashes unless a file is named so.
     """
     path = folder / text
-    if "\\" in text and not path.exists():
-        path = folder / text.replace("\\", "/")
-    return path
+    try:
+        is_named_so = "\\" not in text or path.exists()
+    except OSError:  # no file can be called so
+        is_named_so = False
+    return path if is_named_so else folder / text.replace("\\", "/")
 
 
 def split_labels(text: str, separators: str = ",") -> list[str]:

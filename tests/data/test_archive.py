@@ -4,9 +4,7 @@ import io
 import os
 import pickle
 import sys
-from contextlib import suppress
 from pathlib import Path
-from random import Random
 
 import h5py
 import numpy as np
@@ -19,12 +17,11 @@ from audiotag.audio.encoding import encode_lossless, encode_mp3
 from audiotag.continual.store import Payload
 from audiotag.data import archive_worker
 from audiotag.data.archive import writing
-from audiotag.data.checking import validate_source
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.data.reading import load_dataset, read_clips, sniff_format
+from audiotag.data.reading import read_clips, sniff_format
 from audiotag.data.recording import clip_digest, clip_info, clip_seconds, read_clip, stream_clip
 from audiotag.data.sets.tiny import tiny_sound
-from audiotag.errors import AudioError, AudiotagError, ManifestError, MissingExtraError
+from audiotag.errors import AudioError, ManifestError, MissingExtraError
 from audiotag.inference.sound import SoundReader
 from audiotag.labels import LabelSet, known_labels
 from audiotag.training.data import Batches, ClipReader
@@ -272,7 +269,7 @@ def test_an_archive_that_never_answers_is_given_up(tmp_path, monkeypatch):
 def test_an_endless_computation_ends(archive, monkeypatch):
     """The worker ends itself by the time it computes, however long the one who asks would wait."""
     program = Path(archive_worker.__file__).read_text()
-    endless = program.replace("_index(file)\n", "_endless()\n").replace("= 60.0, 10.0", "= 0.2, 0.2")
+    endless = program.replace("_index(file)\n", "_endless()\n").replace("= 5.0, 2.0", "= 0.2, 0.2")
     endless = endless.replace("def _bound_time", "def _endless():\n    while True:\n        pass\n\n\ndef _bound_time")
     (archive.parent / "archive_worker.py").write_text(endless)
     monkeypatch.setattr("audiotag.data.archive.__file__", str(archive.parent / "archive.py"))
@@ -314,25 +311,3 @@ def test_an_array_that_was_never_written_is_not_made(tmp_path):
             file.create_dataset(name, shape, "S20" if name == "audio_name" else np.uint8, chunks=True)
     with pytest.raises(ManifestError, match="larger than what the file holds"):
         read_clips(tmp_path / "a.h5")
-
-
-def _mutated(content, random):
-    """A few bits, bytes or runs of bytes changed, most of them where the structure of the file is."""
-    changed = bytearray(content)
-    for _ in range(random.choice([1, 1, 2, 4, 16])):
-        place = random.randrange(6000) if random.random() < 0.8 else random.randrange(len(changed))
-        length = random.randrange(1, 9)
-        changed[place : place + length] = random.choice(
-            [bytes([changed[place] ^ 1 << random.randrange(8)]), bytes([255]), bytes(1), random.randbytes(length)]
-        )
-    return bytes(changed[: random.randrange(len(changed))] if random.random() < 0.1 else changed)
-
-
-@pytest.mark.parametrize(("first", "last"), [(0, 10), pytest.param(10, 200, marks=pytest.mark.slow)])
-def test_damaged_archives_are_errors_of_ours(tmp_path, first, last):
-    archive = load_dataset("hdf5").write_tiny(tmp_path)
-    content = archive.read_bytes()
-    for seed in range(first, last):
-        archive.write_bytes(_mutated(content, Random(seed)))
-        with suppress(AudiotagError):
-            validate_source(archive)

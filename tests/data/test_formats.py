@@ -442,7 +442,7 @@ class TestHowPeopleWriteLists:
 
     def test_another_encoding_says_what_to_do(self, tmp_path):
         (tmp_path / "clips.csv").write_bytes("path,labels\na.wav,Käuzchen\n".encode("latin-1"))
-        with pytest.raises(ManifestError, match="not text in UTF-8.*Save it as UTF-8"):
+        with pytest.raises(ManifestError, match=r"not text in UTF-8.*Save it as UTF-8"):
             read(tmp_path / "clips.csv")
 
     def test_a_space_before_a_quote(self, tmp_path):
