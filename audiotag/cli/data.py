@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.columns import print_columns
-from audiotag.cli.options import echo_json, json_option, labels_option
+from audiotag.cli.options import echo_json, json_option, labels_option, require_ending
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.host import get_host
@@ -258,6 +258,10 @@ def _print_statistics(source: Path, found: Statistics) -> None:
         click.echo(f"  listed without a recording: {found.absent}")
     if found.unreadable:
         click.echo(f"  unreadable: {len(found.unreadable)} (audiotag data validate names them)")
+    if found.listed_again:
+        click.echo(f"  listed again under another id: {_some(found.listed_again)}")
+    if found.labels_twice:
+        click.echo(f"  classes that a clip names twice: {_some(found.labels_twice)}")
     masked = any(entry["unknown"] for entry in found.classes)
     header = ("CLIPS", "UNKNOWN", "CLASS") if masked else ("CLIPS", "CLASS")
     rows = []
@@ -268,6 +272,11 @@ def _print_statistics(source: Path, found: Statistics) -> None:
     print_columns(header, rows, right=header[:-1])
     if len(heard) < len(found.classes):
         click.echo(f"{len(found.classes) - len(heard)} classes have no clip (--json lists them).")
+
+
+def _some(names: Collection[str]) -> str:
+    shown = list(names)[:_MAX_NAMED]
+    return f"{len(names)} ({', '.join(shown)}{', …' if len(names) > len(shown) else ''})"
 
 
 @data.command()
@@ -307,6 +316,7 @@ def weights(
 
     if rule is not None and offset is not None:
         raise OptionError("both --rule and --offset are given", fix="A rule is an offset; give one of them.")
+    require_ending(output, ".csv", ".txt")
     clips = _read(source, format_, root, labels, split)
     found = label_rarity_weights(clips.targets(), RULES[rule or "psla"] if offset is None else offset)
     if not found.any():

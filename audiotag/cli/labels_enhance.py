@@ -19,6 +19,7 @@ from audiotag.cli.options import (
     labels_option,
     model_option,
     option_option,
+    require_ending,
     weights_option,
 )
 from audiotag.errors import OptionError
@@ -123,6 +124,8 @@ def enhance(
     from audiotag.training.enhancement import enhance_labels, relations
 
     _check_sources(settings)
+    for path, ending in ((output, ".json"), (settings["report"], ".csv"), (settings["save_scores"], ".npz")):
+        require_ending(path, ending)
     for path in (output, settings["report"], settings["save_scores"]):
         if path is not None and path.absolute() == data.absolute():
             raise OptionError("the clips would be written over", where=path, fix="Name another file.")

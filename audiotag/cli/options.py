@@ -40,6 +40,20 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     return options
 
 
+def require_ending(path: Path | None, *endings: str) -> None:
+    """Refuse a file whose ending says that it is something else than what is written, before there is any work.
+
+    Raises:
+        OptionError: *path* ends in none of *endings*.
+    """
+    if path is not None and path.suffix.lower() not in endings:
+        raise OptionError(
+            f"what is written is no {path.suffix or 'file without an ending'}",
+            where=path,
+            fix=f"End the name in {' or '.join(endings)}.",
+        )
+
+
 def _value(text: str) -> Any:
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]

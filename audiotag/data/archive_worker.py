@@ -20,7 +20,7 @@ import numpy as np
 
 ARRAYS = ("audio_name", "mp3", "target")
 _INDEX_SECONDS, _ROW_SECONDS = 5.0, 2.0
-"""Seconds of computing (waiting for a disk is none) after which a request ends the process. A row takes milliseconds."""
+"""Seconds of computing after which a request ends the process; waiting for a disk is none. A row takes milliseconds."""
 _BYTES_A_SECOND = 100e6
 """Size of an archive that gives a second more for its names: two million clips are 100 GB, and take ten seconds."""
 _MOST_SQUEEZED = 1100

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from audiotag.audio.decoding import AUDIO_SUFFIXES
+from audiotag.audio.decoding import AUDIO_SUFFIXES, AudioInfo
 from audiotag.data.clips import Clip, is_file
 from audiotag.data.published import Progress, PublishedDataset, Validation
 from audiotag.data.reading import load_dataset, read_clips, sniff_format
 from audiotag.data.recording import clip_info, stream_clip
-from audiotag.errors import AudiotagError, ManifestError
+from audiotag.errors import AudioError, AudiotagError, ManifestError
 
 _Result = TypeVar("_Result")
 
@@ -56,15 +56,23 @@ def check_recordings(clips: Iterable[Clip], folders: Iterable[Path], progress: P
         folders: Folders in which nothing else should be.
         progress: Told how far it is.
     """
-    recordings = {(clip.path, clip.member): replace(clip, start=0.0, stop=None) for clip in clips}
+    recordings: dict[tuple[Path, str | None], Clip] = {}
+    latest: dict[tuple[Path, str | None], float] = {}
+    for clip in clips:
+        key = clip.path, clip.member
+        recordings.setdefault(key, replace(clip, start=0.0, stop=None))
+        latest[key] = max(latest.get(key, 0.0), clip.start)
 
     def check(clip: Clip) -> str | None:
         """Why it is corrupt; None where it is sound, and an empty text where it is missing."""
         if not is_file(clip.path):
             return ""
         try:
-            for _ in stream_clip(clip, clip_info(clip).sample_rate):
+            info = clip_info(clip)
+            for _ in stream_clip(clip, info.sample_rate):
                 pass
+            if late := begins_too_late(latest[clip.path, clip.member], info):
+                return late.what
         except AudiotagError as error:  # also a reader that is not installed
             return error.what
         return None
@@ -83,6 +91,13 @@ def check_recordings(clips: Iterable[Clip], folders: Iterable[Path], progress: P
         ),
         extra=tuple(sorted(extra)),
     )
+
+
+def begins_too_late(start: float, info: AudioInfo) -> AudioError | None:
+    """Why nothing is heard of a clip that begins at *start*, None where something is."""
+    if start < info.seconds:
+        return None
+    return AudioError(f"a clip of it begins at {start:g} s, and it ends at {info.seconds:g} s", where=info.path)
 
 
 def recordings_below(folder: Path) -> Iterator[Path]:

@@ -245,3 +245,19 @@ def test_prepare_leaves_out_what_cannot_be_read(openmic, tmp_path):
     text = run("prepare", "openmic", openmic, "--output", tmp_path / "out", code=1)
     assert f"1 of 16 recordings cannot be read: '{clip.id}'" in text and "left out" in text
     assert "15 clips" in (text := run("stats", tmp_path / "out")) and "listed without a recording: 1" in text
+
+
+def test_what_a_list_says_twice_or_too_late_is_reported(tmp_path, openmic):
+    sound = read_clips(openmic)[0].path
+    rows = [f"one,{sound},a;a,", f"two,{sound},a,", f"late,{sound},b,7"]
+    (tmp_path / "clips.csv").write_text("\n".join(["id,path,labels,start", *rows]) + "\n")
+    text = run("stats", tmp_path / "clips.csv")
+    assert "listed again under another id: 1 (two)" in text and "names twice: 1 (a)" in text and "unreadable: 1" in text
+    found = json.loads(run("stats", tmp_path / "clips.csv", "--json"))
+    assert (found["listed_again"], found["labels_twice"]) == (["two"], {"a": 1})
+    assert found["unreadable"]["late"].endswith("a clip of it begins at 7 s, and it ends at 0.5 s.")
+    assert "a clip of it begins at 7 s" in run("validate", tmp_path / "clips.csv", code=1)
+
+
+def test_an_ending_that_is_not_written_is_refused_first(tmp_path):
+    assert "no .json" in run("weights", tmp_path, "--output", tmp_path / "weights.json", code=1)

@@ -182,3 +182,12 @@ def test_what_is_unknown_stays_unknown_unless_it_is_added(files):
     run("labels", "enhance", *common(files), "--scores", files / "two.npz", "--output", files / "out.json")
     clip = read_clips(files / "out.json", check_files=False)[0]
     assert (clip.labels, clip.unknown) == ((1, 2), (0,))  # cat, dog, pet
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("--output", "out.csv"), ("--report", "r.json"), ("--save-scores", "s.csv")]
+)
+def test_other_endings_are_refused_before_any_work(files, option, name):
+    output = () if option == "--output" else ("--output", files / "out.json")
+    with pytest.raises(OptionError, match="End the name in"):
+        run("labels", "enhance", *common(files), "--model", "no such model", *output, option, files / name)
