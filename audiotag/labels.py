@@ -7,6 +7,8 @@ a display name. Files list classes in any row order; the index column decides.
 from __future__ import annotations
 
 import csv
+import io
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,17 +17,27 @@ from pathlib import Path
 from typing import Any
 
 from audiotag.csv_text import csv_text, read_cell
+from audiotag.documents import read_text
 from audiotag.errors import LabelError, suggest
 
 _COLUMNS = ("index", "mid", "display_name")
 
 
+def composed(text: str) -> str:
+    """*text* with each accented letter as one character (Unicode NFC): "Café" is one class, however it was typed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One class: its identity and the name people read."""
+    """One class: its identity and the name people read, both as `composed` gives them."""
 
     mid: str
     name: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mid", composed(self.mid))
+        object.__setattr__(self, "name", composed(self.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +126,7 @@ class LabelSet(Sequence[Label]):
         """
         if isinstance(label, Label):
             label = label.mid
-        text = str(label)
+        text = composed(str(label))
         if text in self._index:
             return self._index[text]
         indices = self._names.get(text, [])
@@ -136,7 +148,8 @@ class LabelSet(Sequence[Label]):
     def __contains__(self, label: object) -> bool:
         if isinstance(label, Label):
             label = label.mid
-        return label in self._index or len(self._names.get(str(label), ())) == 1
+        text = composed(str(label))
+        return text in self._index or len(self._names.get(text, ())) == 1
 
     def positions_in(self, other: LabelSet) -> list[int | None]:
         """For each class of this set, its index in *other* (matched by mid), or None."""
@@ -167,12 +180,11 @@ class LabelSet(Sequence[Label]):
             LabelError: The file is missing, empty, not such a CSV, or its indices are not 0..n−1 each once.
         """
         path = Path(path)
+        if not path.exists():
+            raise LabelError("the class list does not exist", where=path, fix="Check the path.")
         try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                return cls._from_lines(file, str(path))
-        except FileNotFoundError as error:
-            raise LabelError("the class list does not exist", where=path, fix="Check the path.") from error
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            return cls._from_lines(io.StringIO(read_text(path, error=LabelError), newline=""), str(path))
+        except csv.Error as error:
             raise LabelError(f"the class list cannot be read: {error}", where=path) from error
 
     @classmethod
