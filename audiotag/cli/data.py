@@ -13,9 +13,13 @@ import click
 
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import echo_json, json_option, labels_option
+from audiotag.cli.outputs import check_files, overwrite_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
+from audiotag.files import check_place
+from audiotag.folders import check_new_folder
 from audiotag.host import get_host
+from audiotag.printing import unfiltered
 
 if TYPE_CHECKING:
     from audiotag.data.clips import ClipSet
@@ -126,6 +130,7 @@ def download(name: str, output: Path, files: tuple[str, ...]) -> None:
 
     spec = get_host().dataset(name)
     remotes = choose_remotes(spec, files)
+    check_place(output)
     if spec.licence:
         click.echo(f"Licence of {spec.name}: {spec.licence}", err=True)
     failed = 0
@@ -166,6 +171,7 @@ def prepare(name: str, source: Path, output: Path, sample_rate: int | None) -> N
     read like the original: `audiotag finetune --train FOLDER`; it holds a manifest for each official split, too.
     """  # noqa: D301
     dataset = _published(name)
+    check_place(output)
     with _progress("preparing") as progress:
         where = dataset.prepare(source, output, sample_rate=sample_rate, progress=progress)
     click.echo(f"{name}: prepared in {where}")
@@ -274,6 +280,7 @@ def _print_statistics(source: Path, found: Statistics) -> None:
 @click.option(
     "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="weights.csv"
 )
+@overwrite_option
 @click.option(
     "--rule",
     type=click.Choice(["psla", "efficientat"]),
@@ -287,6 +294,7 @@ def _print_statistics(source: Path, found: Statistics) -> None:
 def weights(
     source: Path,
     output: Path,
+    overwrite: bool,
     rule: str | None,
     offset: float | None,
     format_: str | None,
@@ -307,6 +315,7 @@ def weights(
     if rule is not None and offset is not None:
         raise OptionError("both --rule and --offset are given", fix="A rule is an offset; give one of them.")
     clips = _read(source, format_, root, labels, split)
+    check_files(output, overwrite=overwrite, inputs=[clip.path for clip in clips])
     found = label_rarity_weights(clips.targets(), RULES[rule or "psla"] if offset is None else offset)
     if not found.any():
         raise OptionError("no clip has a label, so every weight would be 0", where=source)
@@ -328,8 +337,7 @@ def tiny(name: str, folder: Path, seed: int) -> None:
     audiotag data stats tiny/openmic
     """  # noqa: D301
     dataset = _published(name)
-    if folder.exists() and any(folder.iterdir()):
-        raise OptionError("the folder is not empty", where=folder, fix="Name a new one.")
+    check_new_folder(folder)
     click.echo(f"{name}: made-up sounds in {dataset.write_tiny(folder, seed=seed)}")
 
 
@@ -365,6 +373,6 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=Console(file=unfiltered(sys.stderr)), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

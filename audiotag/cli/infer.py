@@ -18,6 +18,7 @@ from audiotag.cli.options import (
     precision_option,
     weights_option,
 )
+from audiotag.cli.outputs import check_files, overwrite_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 
@@ -83,6 +84,7 @@ class _Threshold(click.ParamType[float | str]):
     help="Output format.  [default: what the ending of --output tells, otherwise table]",
 )
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write; without it, print.")
+@overwrite_option
 @click.option("--resume", is_flag=True, help="Keep what --output has (csv, jsonl) and add recordings it lacks.")
 @click.option(
     "--embeddings", type=click.Path(path_type=Path), metavar="NPZ", help="Also write the embeddings into this file."
@@ -111,6 +113,8 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     warn_failed_plugins()
     plan = InferRun.plan(settings)
     clips = find_clips(paths, settings["root"], frames=settings["frames"])
+    replace = settings["overwrite"] or plan.resume
+    check_files(plan.output, plan.embeddings, overwrite=replace, inputs=[clip.path for clip in clips])
     tagger = _load(settings)
     # A bar would be drawn into results that go to the same terminal.
     with InferProgress(silent=plan.output is None and sys.stdout.isatty()) as progress:

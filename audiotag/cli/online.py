@@ -16,6 +16,7 @@ from audiotag.cli.online_benchmark import benchmark
 from audiotag.cli.options import device_option, labels_option, option_option, parse_options, weights_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import LabelError
+from audiotag.signals import stop_signals
 
 if TYPE_CHECKING:
     from audiotag.continual.listening import StreamClip
@@ -302,7 +303,7 @@ class _StopWaiting(BaseException):
 
 
 class _StopSignals:
-    """While it is open, SIGTERM and SIGINT are noted, and end a wait for input.
+    """While it is open, SIGTERM, SIGINT and SIGHUP are noted, and end a wait for input.
 
     Attributes:
         number: The signal that came, None before one does.
@@ -314,7 +315,7 @@ class _StopSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _StopSignals:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals():
             self._before[number] = signal.signal(number, self._note)
         return self
 

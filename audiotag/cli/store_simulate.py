@@ -10,6 +10,7 @@ import click
 
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import echo_json, labels_option, parse_options
+from audiotag.cli.outputs import check_folder, overwrite_option
 from audiotag.errors import OptionError
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ _COLUMNS = {
     metavar="FOLDER",
     help="Write measures.csv and counts.csv here (and plots, with --plots).",
 )
+@overwrite_option
 @click.option("--plots", type=click.Choice(["png", "svg"]), help="Draw distributions and measures over time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def simulate(
@@ -84,6 +86,7 @@ def simulate(
     seed: int,
     points: int,
     output: Path | None,
+    overwrite: bool,
     plots: str | None,
     as_json: bool,
 ) -> None:
@@ -100,6 +103,8 @@ def simulate(
         raise OptionError("--preset, --counts and --log are three streams", fix="Give one of them.")
     if plots is not None and output is None:
         raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
+    drawn = [f"{name}.{plots}" for name in ("measures", "distributions") if plots is not None]
+    check_folder(output, "measures.csv", "counts.csv", *drawn, overwrite=overwrite)
     contenders = [_contender(text) for text in policies]
     if preset is not None:
         ready = PRESETS[preset]
@@ -193,10 +198,6 @@ def _from_log(path: Path, labels: str | None) -> StreamMaker:
 
 
 def _write(simulation: Simulation, output: Path, plots: str | None) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"the folder cannot be made: {error}", where=output) from error
     simulation.write_measures(output / "measures.csv")
     simulation.write_counts(output / "counts.csv")
     written = ["measures.csv", "counts.csv"]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from audiotag.errors import TrainingError
 from audiotag.files import write_atomically
-from audiotag.folders import current_folder
+from audiotag.folders import claim_folder, current_folder
 from audiotag.training.finetune import run
 from audiotag.training.preparation import read_training_clips
 from audiotag.training.reporting import Reporter
@@ -41,6 +41,7 @@ def finetune_folds(
         TrainingError: The data has no folds.
     """
     reporter = reporter or Reporter()
+    claim_folder(folder, "finetune --cross-validate")
     clips = read_training_clips(request, Reporter())
     folds = clips.folds()
     if len(folds) < 2:

@@ -269,7 +269,7 @@ def test_the_ending_of_the_output_tells_the_format(run: Run, recordings: Path) -
         assert rows(Path(name).read_text())[0]["event_label"] == "Low"
     run(low, "--output", "tags.jsonl")
     assert json.loads(Path("tags.jsonl").read_text().splitlines()[0])["event_label"] == "Low"
-    run(low, "--output", "tags.csv", "--format", "home")
+    run(low, "--output", "tags.csv", "--format", "home", "--overwrite")
     assert Path("tags.csv").read_text().startswith("video_id")
     run(low, "--output", "tags.txt")
     assert "score" in Path("tags.txt").read_text()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiotag.errors import CheckpointError
+from audiotag.errors import CheckpointError, OutputError
 from audiotag.host import get_host, reset_host
 from audiotag.labels import Label, LabelSet
 from audiotag.models import checkpoint as module
@@ -180,7 +180,7 @@ def test_other_files_are_never_lost(make_model, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_said_so(make_model, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match=r"cannot be written"):
+    with pytest.raises(OutputError, match=r"cannot be written"):
         save_checkpoint(tmp_path / "file" / "model", make_model())
 
 

@@ -24,6 +24,7 @@ from audiotag.inference.writers.text import (
     RavenWriter,
     SedEvalWriter,
 )
+from audiotag.printing import unfiltered
 
 _WRITERS: Mapping[str, Callable[[Any], Writer]] = {
     "table": TableWriter,
@@ -67,10 +68,8 @@ def open_writer(format: str, output: Path | None, *, high_frequency: float = 16_
 @contextmanager
 def _open(output: Path | None, binary: bool) -> Iterator[Any]:
     if output is None:
-        yield sys.stdout
+        yield unfiltered(sys.stdout)
         return
-    if output.is_dir():
-        raise OptionError("this is a folder", where=output, fix="Name a file with --output.")
     with atomic_path(output) as temporary:
         if binary:
             with temporary.open("wb") as file:

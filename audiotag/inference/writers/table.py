@@ -11,6 +11,7 @@ from rich.text import Text
 
 from audiotag.inference.writers.base import Writer
 from audiotag.inference.writers.rows import Result
+from audiotag.printing import printable_name
 
 
 class TableWriter(Writer):
@@ -21,7 +22,7 @@ class TableWriter(Writer):
 
     def write(self, result: Result) -> None:
         """Print one recording."""
-        title = Text.assemble((str(result.path), "bold"), f"  {result.seconds:.1f} s", overflow="fold")
+        title = Text.assemble((printable_name(result.path), "bold"), f"  {result.seconds:.1f} s", overflow="fold")
         self._console.print(title, soft_wrap=True)
         if not result.rows:
             self._console.print("  nothing reaches the threshold\n")
@@ -36,5 +37,5 @@ class TableWriter(Writer):
         table.add_column("class", overflow="fold")
         for row in result.rows:
             times = [f"{row.onset:.2f}", f"{row.offset:.2f}"] if timed else []
-            table.add_row(*times, f"{row.score:.3f}", Text(row.label))
+            table.add_row(*times, f"{row.score:.3f}", Text(printable_name(row.label)))
         self._console.print(table)
