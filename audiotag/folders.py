@@ -98,7 +98,7 @@ def check_new_folder(path: str | Path) -> None:
         if path.exists() and not path.is_dir():
             raise OptionError("this is a file, and a folder is to be written", where=path, fix="Name a folder.")
         if path.exists() and any(path.iterdir()):
-            raise OptionError("the folder is not empty", where=path, fix="Name a new one with --output, or empty it.")
+            raise OptionError("the folder is not empty", where=path, fix="Name a new folder, or empty this one.")
     check_place(path)
 
 

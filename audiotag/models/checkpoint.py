@@ -78,7 +78,9 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
     except (SafetensorError, RuntimeError) as error:  # what safetensors and torch make of a full disk
         reason = str(error).partition("\n")[0]
         raise OutputError(
-            f"the checkpoint cannot be written ({reason})", where=folder, fix="Make room, or name another folder."
+            f"the checkpoint cannot be written; the disk may be full ({reason})",
+            where=folder,
+            fix="Make room, or name another folder.",
         ) from error
     return folder
 
