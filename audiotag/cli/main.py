@@ -14,7 +14,7 @@ from typing import Any, Self
 import click
 
 from audiotag.errors import AudiotagError
-from audiotag.printing import PrintableStream
+from audiotag.printing import PrintableStream, printable_name
 from audiotag.signals import stop_signals
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -172,7 +172,7 @@ class _Signals:
 
 def _system_error(error: OSError) -> str:
     """What the system says, with the file it is about; where no verb has foreseen it."""
-    place = "" if error.filename is None else f"{error.filename}: "
+    place = "" if error.filename is None else f"{printable_name(error.filename)}: "
     return f"{place}{error.strerror or error}. AUDIOTAG_TRACEBACK=1 shows where it happened."
 
 

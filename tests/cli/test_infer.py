@@ -273,3 +273,38 @@ def test_the_ending_of_the_output_tells_the_format(run: Run, recordings: Path) -
     assert Path("tags.csv").read_text().startswith("video_id")
     run(low, "--output", "tags.txt")
     assert "score" in Path("tags.txt").read_text()
+
+
+def test_no_recording_and_no_list_is_written_over(run: Run, recordings: Path) -> None:
+    low = recordings / "low.wav"
+    Path("list.json").write_text(json.dumps({"data": [{"wav": str(low), "labels": "x"}]}))
+    Path("link.csv").symlink_to("list.json")
+    before = low.read_bytes()
+    for paths, option, output in (
+        ([low], "--output", low),
+        ([low], "--embeddings", low),
+        ([recordings], "--output", low),
+        (["list.json"], "--output", "list.json"),
+        (["list.json"], "--output", "link.csv"),
+        (["list.json"], "--output", low),
+        ([low], "--output", "model.pt"),
+    ):
+        Path("model.pt").write_text("weights")
+        refused = run(*paths, "--weights", "model.pt", option, output, "--overwrite", "--format", "csv")
+        assert isinstance(refused.exception, OptionError) and "would be written over" in str(refused.exception)
+    assert low.read_bytes() == before
+    refused = run(low, "--output", "one.npz", "--embeddings", "one.npz")
+    assert isinstance(refused.exception, OptionError) and "would be written over" in str(refused.exception)
+    assert not Path("one.npz").exists()
+
+
+def test_a_result_is_replaced_only_when_that_is_asked_for(run: Run, recordings: Path) -> None:
+    low = recordings / "low.wav"
+    run(low, "--output", "tags.csv", "--embeddings", "tags.npz")
+    before = Path("tags.csv").read_bytes()
+    for output in ("--output", "tags.csv"), ("--embeddings", "tags.npz"):
+        refused = run(low, *output, "--top", "1")
+        assert isinstance(refused.exception, OptionError) and "replace it with --overwrite" in str(refused.exception)
+    assert Path("tags.csv").read_bytes() == before
+    run(low, "--output", "tags.csv", "--top", "1", "--overwrite")
+    assert len(rows(Path("tags.csv").read_text())) == 1
