@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import sqlite3
 import tempfile
 import time
@@ -41,6 +42,9 @@ Part = Callable[[int], tuple[int, int]]
 
 _PART_SECONDS = 3600.0
 """Age from which a half-written file is taken for a killed writer's."""
+
+_OURS = re.compile(r"[0-9a-f]{32}\.(flac|wav)|\.[a-z0-9_]{8}\.part")
+"""Names that the cache gives; files with other names are somebody else's."""
 
 _TABLES = """
 BEGIN IMMEDIATE;
@@ -227,6 +231,8 @@ class SoundCache:
             known = {row[0] for row in ledger.execute("SELECT name FROM sounds")}
             now = time.time()
             for path in self.root.glob("??/*"):
+                if not _OURS.fullmatch(path.name):
+                    continue
                 is_part = path.suffix == ".part"
                 if (is_part and now - path.stat().st_mtime > _PART_SECONDS) or (not is_part and path.name not in known):
                     path.unlink(missing_ok=True)
