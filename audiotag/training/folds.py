@@ -41,7 +41,6 @@ def finetune_folds(
         TrainingError: The data has no folds.
     """
     reporter = reporter or Reporter()
-    claim_folder(folder, "finetune --cross-validate")
     clips = read_training_clips(request, Reporter())
     folds = clips.folds()
     if len(folds) < 2:
@@ -50,6 +49,7 @@ def finetune_folds(
             where=clips.source,
             fix="Add a column fold to the CSV.",
         )
+    claim_folder(folder, "finetune --cross-validate")
     rows = []
     for fold in folds:
         inside = folder / f"fold_{fold}"
