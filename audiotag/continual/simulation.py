@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from audiotag.continual.create import create_policy
 from audiotag.continual.distances import classes_retained, kl_stored_from_observed, total_variation
 from audiotag.continual.policy import Example
 from audiotag.continual.streams import Stream, drifting_stream, published_stream, zipf_stream
+from audiotag.csv_text import csv_text
 from audiotag.errors import OptionError
 from audiotag.files import atomic_path
 
@@ -230,6 +231,4 @@ def _run(
 
 def _write_csv(path: Path, header: Sequence[str], lines: Iterator[list[Any]]) -> None:
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(lines)
+        file.writelines(csv_text([line]) for line in chain([header], lines))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
 from audiotag.errors import CheckpointError, LabelError
 from audiotag.evaluation.evaluation import FORMAT_VERSION, Evaluation, as_json, evaluate_scores, save_results
@@ -76,7 +77,7 @@ class CrossValidation:
 
         files = {
             "metrics.json": self.to_json(),
-            "folds.csv": self.table.to_csv(index=False, lineterminator="\n"),
+            "folds.csv": frame_csv(self.table),
             "per_class.csv": self.pooled.to_csv(),
         }
         if self.pooled.confusion is not None:
