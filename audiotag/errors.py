@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from audiotag.printing import printable, printable_name
+
 
 class AudiotagError(Exception):
     """A foreseen failure.
@@ -24,9 +26,9 @@ class AudiotagError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        place = "" if self.where is None else f"{self.where}: "
+        place = "" if self.where is None else f"{printable_name(self.where)}: "
         advice = "" if self.fix is None else f" {self.fix}"
-        return f"{place}{self.what.rstrip('.')}.{advice}"
+        return printable(f"{place}{self.what.rstrip('.')}.{advice}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # Worker processes pass exceptions on by pickling; keyword arguments would be lost otherwise.
@@ -55,6 +57,10 @@ class ManifestError(AudiotagError):
 
 class OptionError(AudiotagError):
     """An option or setting has a value that cannot work."""
+
+
+class OutputError(AudiotagError):
+    """A file or folder cannot be written."""
 
 
 class PluginError(AudiotagError):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.columns import print_columns
+from audiotag.cli.store_simulate import contender_of, writing
 from audiotag.cli.options import device_option, echo_json, labels_option, option_option, weights_option
-from audiotag.cli.store_simulate import contender_of, made_folder, writing
+from audiotag.cli.outputs import check_folder, overwrite_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Write runs.csv, summary.csv and scores.csv."
 )
+@overwrite_option
 @click.option("--plots", type=click.Choice(["png", "svg"]), help="Draw scores and forgetting, into --output.")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -77,6 +79,7 @@ def benchmark(
     seeds: int,
     seed: int,
     output: Path | None,
+    overwrite: bool,
     plots: str | None,
     device: str,
     as_json: bool,
@@ -106,8 +109,8 @@ def benchmark(
     if plots is not None and output is None:
         raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
     contenders = [contender_of(text) for text in policies]
-    if output is not None:
-        made_folder(output)
+    drawn = [] if plots is None else [f"benchmark.{plots}"]
+    check_folder(output, "runs.csv", "summary.csv", "scores.csv", *drawn, overwrite=overwrite)
     where = str(choose_device(device))
     everything = read_clips(data, format=format_, labels=labels)
     if test_fold is not None:

@@ -12,6 +12,7 @@ import click
 
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import echo_json, labels_option, parse_options
+from audiotag.cli.outputs import check_folder, overwrite_option
 from audiotag.errors import OptionError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ _COLUMNS = {
     metavar="FOLDER",
     help="Write measures.csv and counts.csv here (and plots, with --plots).",
 )
+@overwrite_option
 @click.option("--plots", type=click.Choice(["png", "svg"]), help="Draw distributions and measures over time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def simulate(
@@ -92,6 +94,7 @@ def simulate(
     seed: int,
     points: int,
     output: Path | None,
+    overwrite: bool,
     plots: str | None,
     as_json: bool,
 ) -> None:
@@ -109,6 +112,8 @@ def simulate(
     if plots is not None and output is None:
         raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
     contenders = [contender_of(text) for text in policies]
+    drawn = [f"{name}.{plots}" for name in ("measures", "distributions") if plots is not None]
+    check_folder(output, "measures.csv", "counts.csv", *drawn, overwrite=overwrite)
     if preset is not None:
         ready = PRESETS[preset]
         maker, places = ready.stream, ready.capacity
@@ -122,8 +127,6 @@ def simulate(
             else _made_up(stream, classes, steps, exponent, most_labels, burst_length)
         )
         places, contenders = 50, contenders or list(ALL_CONTENDERS)
-    if output is not None:
-        made_folder(output)
     simulation = run(
         maker,
         contenders,
@@ -201,12 +204,6 @@ def _from_log(path: Path, labels: str | None) -> StreamMaker:
 
     heard = stream_from_log(path, None if labels is None else read_labels(labels))
     return lambda generator: heard
-
-
-def made_folder(output: Path) -> None:
-    """Make the folder for the results, before the work that they are the results of."""
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager

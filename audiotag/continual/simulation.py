@@ -17,6 +17,7 @@ from audiotag.continual.policy import Example
 from audiotag.continual.streams import Stream, drifting_stream, published_stream, zipf_stream
 from audiotag.csv_text import csv_text
 from audiotag.errors import OptionError
+from audiotag.files import atomic_path
 
 StreamMaker = Callable[[np.random.Generator], Stream]
 
@@ -232,13 +233,5 @@ def _run(
 
 
 def _write_csv(path: Path, header: Sequence[str], lines: Iterator[list[Any]]) -> None:
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            file.writelines(csv_text([line]) for line in chain([header], lines))
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OptionError(
-            f"the numbers cannot be written: {error}", where=path, fix="Check folder and space."
-        ) from error
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        file.writelines(csv_text([line]) for line in chain([header], lines))

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from audiotag.errors import CheckpointError, LabelError, OptionError
+from audiotag.folders import check_new_folder
 from audiotag.models.checkpoint import save_checkpoint
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
@@ -89,12 +90,12 @@ def average_checkpoints(sources: Sequence[str | Path], output: str | Path, *, na
         CheckpointError: A checkpoint cannot be read, or it is of another network (spec or options) than the first.
         LabelError: The classes differ.
         OptionError: There are fewer than two, or *output* exists.
+        OutputError: *output* cannot be written.
     """
     output = Path(output)
     if len(sources) < 2:
         raise OptionError(f"{len(sources)} checkpoints are given", fix="Name two or more to average.")
-    if output.exists():
-        raise OptionError("the output exists already", where=output, fix="Name a folder that does not exist yet.")
+    check_new_folder(output)
     mean = WeightMean()
     first: Model | None = None
     last: Model | None = None

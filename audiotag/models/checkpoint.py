@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from audiotag.errors import CheckpointError, NameTakenError, UnknownNameError
+from audiotag.errors import CheckpointError, NameTakenError, OutputError, UnknownNameError
 from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
@@ -59,8 +59,8 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
         *folder*.
 
     Raises:
-        CheckpointError: A weight is not finite, a value cannot be stored, *folder* holds something else or cannot be
-            written.
+        CheckpointError: A weight is not finite, a value cannot be stored, or *folder* holds something else.
+        OutputError: *folder* cannot be written.
     """
     folder = Path(folder)
     _require_replaceable(folder)
@@ -75,9 +75,12 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
             (partial / FACTS_FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             if training is not None:
                 torch.save(training, partial / TRAINING_FILE)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"the checkpoint cannot be written ({error})", where=folder, fix="Make room, or name another folder."
+    except (SafetensorError, RuntimeError) as error:  # what safetensors and torch make of a full disk
+        reason = str(error).partition("\n")[0]
+        raise OutputError(
+            f"the checkpoint cannot be written; the disk may be full ({reason})",
+            where=folder,
+            fix="Make room, or name another folder.",
         ) from error
     return folder
 
@@ -87,10 +90,11 @@ def _require_replaceable(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise CheckpointError("a checkpoint is a folder, and this is a file", where=folder, fix="Name another place.")
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in _FILES)
-    if foreign:
+    found = sorted(path.name for path in folder.iterdir())
+    foreign = [name for name in found if name not in _FILES]
+    if foreign or (found and FACTS_FILE not in found):  # other programs call their weights model.safetensors too
         raise CheckpointError(
-            f"the folder holds what is no part of a checkpoint and would be lost: {', '.join(foreign[:5])}",
+            f"the folder holds what is no part of a checkpoint and would be lost: {', '.join((foreign or found)[:5])}",
             where=folder,
             fix="Name another folder, or move them away.",
         )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.errors import StoreError
+from audiotag.files import writing
 from audiotag.models.model import Model
 
 _BATCH = 500
@@ -46,19 +47,27 @@ class EmbeddingStore:
         path: The file, made where it does not exist.
 
     Raises:
-        StoreError: The file is not such a store.
+        StoreError: The file is not such a store, or cannot be used.
+        OutputError: Its folder cannot be made.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(self.path, timeout=60.0)
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self._connection = sqlite3.connect(self.path, timeout=60.0)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS arrays "
                 "(key TEXT PRIMARY KEY, shape TEXT NOT NULL, data BLOB NOT NULL) WITHOUT ROWID"
             )
+        except sqlite3.OperationalError as error:  # a full disk, a folder without permission, another program's lock
+            raise StoreError(
+                f"the store of embeddings cannot be used: {error}",
+                where=self.path,
+                fix="Make room there, or name another folder in AUDIOTAG_CACHE.",
+            ) from error
         except sqlite3.DatabaseError as error:
             raise StoreError(
                 f"it is not a store of embeddings: {error}",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from audiotag.errors import AudiotagError, WeightsError
+from audiotag.errors import AudiotagError, OutputError, WeightsError
 from audiotag.plugin import Weights
 from audiotag.transfer import TransferError, is_plain, transfer
 
@@ -171,9 +171,9 @@ class WeightsStore:
                 return path
             except WeightsError as error:
                 failures.append(f"{url}: {error.what}")
-            except OSError as error:  # the transfer's own failures are WeightsErrors; this is the disk
+            except OutputError as error:  # the transfer's own failures are WeightsErrors; this is the disk
                 raise WeightsError(
-                    f"the weights of {name!r} cannot be written: {error}",
+                    f"the weights of {name!r} {error.what.removeprefix('it ')}",
                     where=path,
                     fix="Make room, or name another folder in AUDIOTAG_CACHE.",
                 ) from error

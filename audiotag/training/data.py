@@ -21,6 +21,7 @@ from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import AudiotagError, TrainingError
 from audiotag.seeding import numpy_generator, torch_generator
+from audiotag.signals import stop_signals
 from audiotag.training.mixing import PARTNER, SetPartners
 
 Draw = tuple[int, int]
@@ -222,8 +223,8 @@ class Batches:
 
 def _leave_signals_to_parent(worker: int) -> None:
     """A terminal or a service manager signals the whole process group; the trainer decides when workers stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in stop_signals():
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _collate(items: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from torch import nn
 
 from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError, TrainingError
-from audiotag.files import write_atomically
+from audiotag.files import check_place, write_atomically
 from audiotag.host import get_host
 from audiotag.inference.member import choose_device
 from audiotag.labels import LabelChange
@@ -144,6 +144,7 @@ def run(
             where=folder,
             fix="Choose another --output, or go on with --resume.",
         )
+    check_place(folder)
     if not Path(request.backbone).exists():
         get_host().backbone(request.backbone)  # a misspelt name should be known before the clips are read
     every_clip = read_training_clips(request, reporter)

@@ -29,6 +29,7 @@ from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, scoped_torch_rng
+from audiotag.signals import stop_signals
 from audiotag.training.averaging import Averages
 from audiotag.training.data import Draw, cut_batches
 from audiotag.training.interfaces import BatchSampler
@@ -372,7 +373,7 @@ class Trainer:
 
 
 class _SignalGuard:
-    """While it is open, SIGTERM and SIGINT are noted instead of acted upon (in the main thread only)."""
+    """While it is open, SIGTERM, SIGINT and SIGHUP are noted instead of acted upon (in the main thread only)."""
 
     def __init__(self, remember: Callable[[int], None]) -> None:
         self._remember = remember
@@ -383,7 +384,7 @@ class _SignalGuard:
             self._remember(number)
 
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in stop_signals():
                 self._before[number] = signal.signal(number, note)
         return self
 

@@ -115,8 +115,12 @@ def test_a_smaller_bound_and_leftovers_are_tidied_up(clips, tmp_path):
     half = cache.size // 2
     stray = files(cache)[0].with_name("f" * 32 + ".flac")
     stray.write_bytes(b"left by a killed program")
+    theirs = stray.with_name("evening.flac")
+    theirs.write_bytes(b"precious")
     again = SoundCache(tmp_path / "cache", half)
     assert again.size <= half and not stray.exists()
+    assert theirs.read_bytes() == b"precious"
+    theirs.unlink()
     assert again.size == sum(path.stat().st_size for path in files(again))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiotag.errors import CheckpointError
+from audiotag.errors import CheckpointError, OutputError
 from audiotag.host import get_host, reset_host
 from audiotag.labels import Label, LabelSet
 from audiotag.models import checkpoint as module
@@ -172,6 +172,10 @@ def test_other_files_are_never_lost(make_model, tmp_path):
     (tmp_path / "notes" / "diary.txt").write_text("precious")
     with pytest.raises(CheckpointError, match=r"would be lost: diary\.txt"):
         save_checkpoint(tmp_path / "notes", make_model())
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "model.safetensors").write_text("precious")
+    with pytest.raises(CheckpointError, match=r"would be lost: model\.safetensors"):
+        save_checkpoint(tmp_path / "theirs", make_model())
     (tmp_path / "file").write_text("precious")
     with pytest.raises(CheckpointError, match=r"this is a file"):
         save_checkpoint(tmp_path / "file", make_model())
@@ -180,7 +184,7 @@ def test_other_files_are_never_lost(make_model, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_said_so(make_model, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match=r"cannot be written"):
+    with pytest.raises(OutputError, match=r"cannot be written"):
         save_checkpoint(tmp_path / "file" / "model", make_model())
 
 
@@ -223,7 +227,7 @@ def test_a_kill_before_the_old_one_is_removed_is_swept_up(make_model, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr("audiotag.folders.shutil.rmtree", lambda *args, **kwargs: None)
         save_checkpoint(tmp_path / "run" / "last", make_model(1))
-    assert (tmp_path / "run" / ".last.old").exists()
+    assert (tmp_path / "run" / ".last.audiotag" / "old").exists()
     assert load_checkpoint(tmp_path / "run").name == "mine 1"
     save_checkpoint(tmp_path / "run" / "last", make_model(2))
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["last"]
@@ -231,7 +235,11 @@ def test_a_kill_before_the_old_one_is_removed_is_swept_up(make_model, tmp_path, 
 
 def test_only_the_old_one_left_is_still_found(make_model, tmp_path):
     save_checkpoint(tmp_path / "last", make_model(0))
-    (tmp_path / "last").rename(tmp_path / ".last.old")
+    (tmp_path / ".last.audiotag").mkdir()
+    (tmp_path / "last").rename(tmp_path / ".last.audiotag" / "old")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path)
+    (tmp_path / ".last.audiotag" / "written-by-audiotag").touch()
     assert load_checkpoint(tmp_path).name == "mine 0"
 
 

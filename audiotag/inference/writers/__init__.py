@@ -40,6 +40,7 @@ from audiotag.inference.writers.text import (
     RavenWriter,
     SedEvalWriter,
 )
+from audiotag.printing import unfiltered
 
 FORMATS = ("table", "csv", "json", "jsonl", "tsv", "audacity", "raven", "parquet", "home")
 """Names of the formats."""
@@ -144,7 +145,7 @@ def _output(
         case _:
             writer = TableWriter(sys.stdout if path is None else None)
     if path is None:
-        return StreamOutput(writer, sys.stdout, "standard output")
+        return StreamOutput(writer, unfiltered(sys.stdout), "standard output")
     if stream:
         if resume:
             raise OptionError("it is no plain file, and cannot be resumed", where=path, fix="Leave out --resume.")
