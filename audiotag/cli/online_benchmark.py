@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.columns import print_columns
-from audiotag.cli.store_simulate import contender_of, writing
 from audiotag.cli.options import device_option, echo_json, labels_option, option_option, weights_option
 from audiotag.cli.outputs import check_folder, overwrite_option
+from audiotag.cli.store_simulate import contender_of, writing
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 
