@@ -28,7 +28,7 @@ from audiotag.host import get_host
 from audiotag.labels import Label, LabelSet
 from audiotag.models.create import create_backbone
 from audiotag.models.model import Model
-from audiotag.models.published import require_finite
+from audiotag.models.published import require_weights
 
 FORMAT = "audiotag-checkpoint"
 FORMAT_VERSION = 1
@@ -59,13 +59,13 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
         *folder*.
 
     Raises:
-        CheckpointError: A weight is not finite, a value cannot be stored, *folder* holds something else or cannot be
-            written.
+        CheckpointError: A weight is not finite or far too large, a value cannot be stored, *folder* holds something else or
+            cannot be written.
     """
     folder = Path(folder)
     _require_replaceable(folder)
     state = _detached_state(model)
-    require_finite(state, str(folder))
+    require_weights(state, folder)
     facts = _facts(model)
     training = None if training_state is None else _plain_state(training_state, "training_state")
     try:
@@ -240,7 +240,8 @@ def load_checkpoint(folder: str | Path) -> Model:
         folder: As `find_checkpoint` takes it.
 
     Raises:
-        CheckpointError: There is none, it is damaged, or its plugin is missing (and what to install).
+        CheckpointError: There is none, it is damaged or holds numbers that cannot be weights, or its plugin is missing
+            (and what to install).
     """
     proper = find_checkpoint(folder)
     while True:
@@ -312,6 +313,7 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
             where=folder,
             fix=f"Install that version: pip install '{distribution}=={plugin_version}'",
         )
+    require_weights(state, folder)
     backbone.load_state_dict(state)
     backbone.load_extra_state(extra_state)
     backbone.eval()

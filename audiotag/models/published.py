@@ -26,6 +26,9 @@ PREFIXES = ("module.", "__M__.", "_orig_mod.")
 
 _COUNTER = "num_batches_tracked"
 
+_LARGEST = 1e14
+"""No trained weight comes near it, and what is computed with larger ones soon overflows float32."""
+
 
 @dataclass(frozen=True)
 class LoadReport:
@@ -246,7 +249,7 @@ def load_published(
 
     Raises:
         CheckpointError: The file cannot be read, lacks an entry that the network needs, has one of another
-            shape or with values that are not finite, or (strict) has another number of classes.
+            shape or with numbers that cannot be weights, or (strict) has another number of classes.
     """
     if head not in ("strict", "replace"):
         raise ValueError(f"head is {head!r}; it may be 'strict' or 'replace'")
@@ -267,7 +270,7 @@ def load_published(
         raise _does_not_fit(backbone, opened, missing, misshapen, file_classes)
     kept = replaced | fresh
     chosen = {key: opened.state[key] for key in own if key in opened.state and key not in kept}
-    require_finite(chosen, opened.name)
+    require_weights(chosen, opened.name)
     backbone.load_state_dict(chosen, strict=False)
     spare = [key for key in opened.state if key not in own]
     ignored = tuple(key for key in spare if key.startswith(tuple(backbone.ignored_keys)))
@@ -326,19 +329,32 @@ def _does_not_fit(
     return CheckpointError("the file does not fit the network: " + "; ".join(parts), where=opened.name, fix=fix)
 
 
-def require_finite(state: Mapping[str, Tensor], where: str) -> None:
-    """Refuse weights that hold NaN or an infinity.
+def require_weights(state: Mapping[str, Tensor], where: str | Path) -> None:
+    """Refuse entries that hold NaN, infinities, numbers beyond 1e14 or variances below 0.
 
     Raises:
         CheckpointError: Naming the entries.
     """
-    bad = [key for key, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    bad = [key for key, value in state.items() if not _could_be_weights(key, value)]
     if bad:
         raise CheckpointError(
-            f"{len(bad)} entries hold values that are not finite: {_listing(bad)}",
+            f"{len(bad)} entries hold numbers that cannot be weights (not finite, or far too large): {_listing(bad)}",
             where=where,
-            fix="The training that wrote it has diverged; take an earlier checkpoint.",
+            fix="The training that wrote it has diverged, or the file is damaged; take an earlier checkpoint.",
         )
+
+
+def _could_be_weights(key: str, value: Tensor) -> bool:
+    if value.is_complex():
+        value = torch.view_as_real(value)
+    if not value.is_floating_point() or value.numel() == 0:
+        return True
+    if value.element_size() == 1:  # 8-bit floats know no comparison
+        value = value.float()
+    least, most = (bound.item() for bound in torch.aminmax(value))  # NaN where there is one
+    if key.endswith("running_var"):
+        return least >= 0 and most <= _LARGEST**2
+    return least >= -_LARGEST and most <= _LARGEST
 
 
 def _listing(keys: Iterable[str], count: int = 6) -> str:

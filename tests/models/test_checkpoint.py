@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from audiotag.errors import CheckpointError
 from audiotag.host import get_host, reset_host
@@ -103,13 +104,13 @@ def test_a_second_checkpoint_takes_the_place_of_the_first(make_model, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if "model" in path.name] == ["model"]
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e30])
 def test_weights_that_are_not_finite_are_refused_and_the_old_checkpoint_stays(make_model, tmp_path, bad):
     save_checkpoint(tmp_path / "model", make_model(0))
     model = make_model(1)
     with torch.no_grad():
         model.backbone.conv.weight[0, 0, 0] = bad
-    with pytest.raises(CheckpointError, match=r"not finite: conv\.weight"):
+    with pytest.raises(CheckpointError, match=r"cannot be weights.*: conv\.weight"):
         save_checkpoint(tmp_path / "model", model)
     assert load_checkpoint(tmp_path / "model").name == "mine 0"
 
@@ -277,6 +278,16 @@ def test_damaged_weights_are_said_so(make_model, tmp_path):
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[:-10])
     with pytest.raises(CheckpointError, match=r"model\.safetensors: the weights cannot be read"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), -float("inf"), 1e30])
+def test_numbers_that_cannot_be_weights_are_not_loaded(make_model, tmp_path, bad):
+    folder = save_checkpoint(tmp_path / "model", make_model())
+    state = load_file(folder / "model.safetensors")
+    state["conv.weight"][0, 0, 0] = bad
+    save_file(state, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"model: 1 entries.*cannot be weights.*: conv\.weight"):
         load_checkpoint(folder)
 
 

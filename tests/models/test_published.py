@@ -158,11 +158,35 @@ def test_another_family_is_said_so(network):
         load_published(network, {"transformer.weight": torch.zeros(2)})
 
 
-def test_values_that_are_not_finite_are_refused(network, other):
+ABSURD = [
+    ("conv.weight", float("nan")),
+    ("conv.weight", float("inf")),
+    ("norm.running_mean", -float("inf")),
+    ("conv.weight", 1e30),
+    ("conv.weight", -1e20),
+    ("norm.running_var", -0.5),
+    ("norm.running_var", 1e30),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), ABSURD)
+@pytest.mark.parametrize("half", [False, True])
+def test_numbers_that_cannot_be_weights_are_refused(network, other, key, value, half):
     state = other.state_dict()
-    state["conv.weight"][0, 0, 0] = float("nan")
-    with pytest.raises(CheckpointError, match=r"not finite: conv\.weight"):
+    if half:
+        state = {key: value.bfloat16() if value.is_floating_point() else value for key, value in state.items()}
+    state[key].view(-1)[-1] = value
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(CheckpointError, match=rf"1 entries hold numbers that cannot be weights.*: {key}"):
         load_published(network, state)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_large_statistics_of_odd_networks_are_weights(network, other):
+    state = other.state_dict()
+    state["norm.running_var"][0] = 1e20  # a fresh Inception V3 has such
+    state["norm.running_mean"][0] = -1e10
+    load_published(network, state)
 
 
 def test_half_precision_files_fill_a_float_network(network, other):
