@@ -6,12 +6,13 @@ import codecs
 import io
 import os
 import sys
+import warnings
 from importlib import import_module
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-from audiotag.errors import AudiotagError
+from audiotag.errors import AudiotagError, AudiotagWarning, PluginError
 
 VERBS: dict[str, tuple[str, str]] = {
     "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
@@ -57,10 +58,55 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; what a plugin's code raises names the plugin."""
+        try:
+            return super().invoke(ctx)
+        except (AudiotagError, click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BaseException as error:
+            _name_plugin(error, ctx)
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(verb, summary) for verb, (_, summary) in self.verbs.items()])
+
+
+def _name_plugin(error: BaseException, ctx: click.Context) -> None:
+    """Say whose code was interrupted, or raise a `PluginError` where it is a plugin's code that has raised *error*."""
+    from audiotag.host import get_host
+    from audiotag.host.guard import described, is_interrupt
+
+    # A plugin's command may choose its exit code, and a reader of our output may go away.
+    if isinstance(error, BrokenPipeError) or (isinstance(error, SystemExit) and ctx.invoked_subcommand == "x"):
+        return
+    plugin = get_host().blame(error)
+    if is_interrupt(error):
+        notes = getattr(error, "__notes__", [] if plugin is None else [f"Interrupted in the {plugin.place}."])
+        click.echo("\n".join(["", *notes]), err=True)
+    elif plugin is not None:
+        raise PluginError(
+            f"it failed: {described(error)}",
+            where=plugin.place,
+            fix="Report it to the plugin's authors; AUDIOTAG_TRACEBACK=1 shows where it comes from.",
+        ) from error
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Warnings of ours without the place in the code, which means nothing to a user."""
+    if issubclass(category, AudiotagWarning):
+        click.echo(f"Warning: {message}", err=True)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 @click.group(
@@ -95,6 +141,7 @@ def _encode_anyhow(error: UnicodeError) -> tuple[str | bytes, int]:
 def run() -> None:
     """Run the command line; foreseen failures become one message and exit code 1."""
     _prepare_streams()
+    warnings.showwarning = _show_warning
     try:
         main(prog_name="audiotag")
     except AudiotagError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from audiotag.continual.policy import StoragePolicy
-from audiotag.errors import OptionError, PluginError, UnknownNameError, suggest
-from audiotag.host.host import get_host
+from audiotag.errors import PluginError, UnknownNameError, suggest
+from audiotag.host import get_host
+from audiotag.models.create import check_options
 
 
 def storage_policies() -> list[str]:
@@ -29,6 +31,13 @@ def create_policy(name: str, capacity: int, num_classes: int, *, seed: int = 0, 
         OptionError: An option is unknown to the policy or out of range.
         PluginError: The plugin behind it is broken.
     """
+    return build_policy(name, capacity, num_classes, options, seed=seed)
+
+
+def build_policy(
+    name: str, capacity: int, num_classes: int, options: Mapping[str, Any], *, seed: int = 0
+) -> StoragePolicy:
+    """`create_policy` with the options that somebody has typed or a file holds, which may have any name."""
     spec = get_host().sampling_policy(name)
     if spec.role != "storage":
         known = storage_policies()
@@ -36,11 +45,12 @@ def create_policy(name: str, capacity: int, num_classes: int, *, seed: int = 0, 
             f"the sampling policy {name!r} chooses clips for training, not for a store",
             fix=suggest(name, known) or f"The storage policies are: {', '.join(known)}.",
         )
-    factory = get_host().resolve(spec)
-    try:
-        policy = factory(capacity, num_classes, seed=seed, **options)
-    except TypeError as error:
-        raise OptionError(f"the policy cannot be made with {options}: {error}", where=name) from error
+    host = get_host()
+    check_options(spec, host.resolve(spec), options, given=("capacity", "num_classes", "seed"))
+    policy = host.make(spec, capacity, num_classes, seed=seed, **options)
     if not isinstance(policy, StoragePolicy):
-        raise PluginError(f"{spec.factory!r} gave a {type(policy).__name__}, not a StoragePolicy", where=name)
+        raise PluginError(
+            f"the factory {spec.factory!r} returned {type(policy).__name__}, not a StoragePolicy",
+            where=host.owner(spec).place,
+        )
     return policy

@@ -26,7 +26,7 @@ from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
 from audiotag.labels import Label, LabelSet
-from audiotag.models.create import create_backbone
+from audiotag.models.create import build_backbone
 from audiotag.models.model import Model
 from audiotag.models.published import require_weights
 
@@ -59,8 +59,8 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
         *folder*.
 
     Raises:
-        CheckpointError: A weight is not finite or far too large, a value cannot be stored, *folder* holds something else or
-            cannot be written.
+        CheckpointError: A weight is not finite or far too large, a value cannot be stored, *folder* holds something
+            else or cannot be written.
     """
     folder = Path(folder)
     _require_replaceable(folder)
@@ -302,7 +302,7 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
             where=folder,
             fix=f"Run: pip install '{distribution}=={plugin_version}'. {error.fix or ''}".rstrip(),
         ) from error
-    backbone = create_backbone(spec, len(labels), **options)
+    backbone = build_backbone(spec, len(labels), options)
     own = backbone.state_dict()
     wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
     if wrong:

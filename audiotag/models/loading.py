@@ -12,7 +12,7 @@ from audiotag.host import get_host
 from audiotag.labels import LabelSet, known_labels, read_labels
 from audiotag.models.backbone import Backbone
 from audiotag.models.checkpoint import FACTS_FILE, find_checkpoint, load_checkpoint
-from audiotag.models.create import create_backbone
+from audiotag.models.create import build_backbone
 from audiotag.models.model import Model
 from audiotag.models.published import LoadReport, load_published, published_classes
 from audiotag.models.store import WeightsStore
@@ -170,7 +170,7 @@ def _from_registry(
         if known is not None:
             _require_same(labels, known, repr(spec.name))
         _require_count(labels, classes, repr(spec.name))
-    backbone = create_backbone(spec, classes, **options)
+    backbone = build_backbone(spec, classes, options)
     path = WeightsStore().fetch(spec.weights, name=spec.name, progress=progress)
     report = load_published(backbone, path)
     _require_head(backbone, report, untrained_head)
@@ -196,7 +196,7 @@ def _from_file(
     untrained_head: bool,
     tell: Callable[[LoadReport], object] | None,
 ) -> Model:
-    backbone = create_backbone(spec, 2 if labels is None else len(labels), **options)
+    backbone = build_backbone(spec, 2 if labels is None else len(labels), options)
     in_file = published_classes(backbone, path)
     known = known_labels(spec.labels) if spec.labels is not None else None
     head: Literal["strict", "replace"] = "strict"
@@ -225,7 +225,7 @@ def _from_file(
     else:
         labels = numbered_labels(in_file)
     if backbone.num_classes != len(labels):
-        backbone = create_backbone(spec, len(labels), **options)
+        backbone = build_backbone(spec, len(labels), options)
     report = load_published(backbone, path, head=head)
     _require_head(backbone, report, untrained_head)
     if tell is not None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from audiotag.errors import AudiotagError, WeightsError
+from audiotag.errors import AudiotagError, PluginError, WeightsError
 from audiotag.plugin import Weights
 from audiotag.transfer import TransferError, is_plain, transfer
 
@@ -203,14 +203,17 @@ def _transfer(url: str, destination: Path, weights: Weights, name: str, progress
 
 
 def _call_fetcher(factory: str, url: str, destination: Path) -> None:
+    from audiotag.host.guard import guarded
+
+    def not_imported(what: str) -> PluginError:
+        return PluginError(f"the plugin's fetcher {factory!r} cannot be imported ({what})")
+
     module, _, attribute = factory.partition(":")
+    who = f"fetcher {factory!r}"
     try:
-        fetcher = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise WeightsError(f"the plugin's fetcher {factory!r} cannot be imported ({error})") from error
-    try:
-        fetcher(url, destination)
-    except AudiotagError as error:
+        with guarded(who, "importing it", not_imported):
+            fetcher = getattr(import_module(module), attribute)
+        with guarded(who, f"fetching {url}", PluginError):
+            fetcher(url, destination)
+    except AudiotagError as error:  # the next address may still work
         raise WeightsError(str(error)) from error
-    except Exception as error:  # a plugin's code; the next address may still work
-        raise WeightsError(f"{type(error).__name__}: {error}") from error

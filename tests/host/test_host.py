@@ -26,6 +26,29 @@ def record(name):
 BROKEN = {
     "raises at import": ("raise RuntimeError('no licence today')", "RuntimeError: no licence today"),
     "exits at import": ("import sys; sys.exit(3)", "SystemExit: 3"),
+    "raises KeyboardInterrupt at import": ("raise KeyboardInterrupt", "KeyboardInterrupt. Upgrade it"),
+    "raises a BaseException at import": ("class Odd(BaseException): pass\nraise Odd('so')", "Odd: so"),
+    "raises what cannot be shown": (
+        "class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd",
+        "Odd. Upgrade it",
+    ),
+    "asks the host at import": (
+        "from audiotag.host import get_host\nget_host()",
+        "it asks the host about plugins while it is loaded itself",
+    ),
+    "asks the host in a hook": (
+        "from audiotag.host import get_host\nfrom audiotag.plugin import hookimpl\n@hookimpl\n"
+        "def register_losses(): return list(get_host().losses.values())",
+        "it asks the host about plugins while it is loaded itself",
+    ),
+    "loads a model at import": (
+        "import audiotag\naudiotag.load('mn10_as')",
+        "it asks the host about plugins while it is loaded itself",
+    ),
+    "a hook exits": (
+        "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_losses(): raise SystemExit(9)",
+        "SystemExit: 9",
+    ),
     "imports what is missing": ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
     "does not parse": ("def (", "SyntaxError"),
     "misspelt hook": (
@@ -319,6 +342,7 @@ def test_the_host_is_made_once(install_plugin):
     os.environ.pop("COUNTED", None)
     try:
         assert get_host() is get_host()
+        assert get_host().losses == get_host().losses
         assert os.environ["COUNTED"] == "x"
     finally:
         os.environ.pop("COUNTED", None)

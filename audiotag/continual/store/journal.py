@@ -12,7 +12,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from audiotag.continual.create import create_policy
+from audiotag.continual.create import build_policy
 from audiotag.continual.policy import Example, StoragePolicy
 from audiotag.errors import StoreError
 
@@ -23,12 +23,12 @@ _MOST_ENTRIES = 1000
 def fresh_policy(settings: dict[str, Any], num_classes: int) -> StoragePolicy:
     """The policy of a store before anything was offered."""
     capacity = settings["capacity"]
-    return create_policy(
+    return build_policy(
         settings["policy"],
         1 if capacity is None else capacity,
         num_classes,
+        settings["options"],
         seed=settings["seed"],
-        **settings["options"],
     )
 
 
