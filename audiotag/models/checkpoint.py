@@ -10,6 +10,7 @@ Folders are replaced whole (`audiotag.folders`): one writer to a folder, any num
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -21,12 +22,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from audiotag.errors import CheckpointError, NameTakenError, UnknownNameError
+from audiotag.errors import AudiotagWarning, CheckpointError, NameTakenError, OptionError, UnknownNameError
 from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
 from audiotag.labels import Label, LabelSet
-from audiotag.models.create import build_backbone
+from audiotag.models.create import build_backbone, resolved_options
 from audiotag.models.model import Model
 from audiotag.models.published import require_weights
 
@@ -120,7 +121,7 @@ def _facts(model: Model) -> dict[str, Any]:
             "spec": model.spec.name,
             "family": model.spec.family,
             "plugin": {"distribution": owner.distribution, "version": owner.version},
-            "options": plain_json(dict(model.options), "options"),
+            "options": plain_json(resolved_options(model.spec, model.options), "options"),
             "extra_state": plain_json(model.backbone.extra_state(), "extra_state"),
         },
         "sample_rate": model.backbone.sample_rate,
@@ -302,16 +303,31 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
             where=folder,
             fix=f"Run: pip install '{distribution}=={plugin_version}'. {error.fix or ''}".rstrip(),
         ) from error
-    backbone = build_backbone(spec, len(labels), options)
+    made_with, now = f"{distribution} {plugin_version}", get_host().owner(spec).label
+    fix = f"Install that version: pip install '{distribution}=={plugin_version}'"
+    try:
+        backbone = build_backbone(spec, len(labels), options)
+    except OptionError as error:
+        raise CheckpointError(
+            f"{now} cannot make its network {spec_name!r} ({error.what}); the checkpoint was made with {made_with}",
+            where=folder,
+            fix=fix,
+        ) from error
     own = backbone.state_dict()
     wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
     if wrong:
-        owner = get_host().owner(spec)
         raise CheckpointError(
-            f"{len(wrong)} weights do not fit the network {spec_name!r} as {owner.label} makes it "
-            f"({', '.join(wrong[:5])}); the checkpoint was made with {distribution} {plugin_version}",
+            f"{len(wrong)} weights do not fit the network {spec_name!r} as {now} makes it "
+            f"({', '.join(wrong[:5])}); the checkpoint was made with {made_with}",
             where=folder,
-            fix=f"Install that version: pip install '{distribution}=={plugin_version}'",
+            fix=fix,
+        )
+    if now != made_with:
+        warnings.warn(
+            f"{folder}: the checkpoint was made with {made_with}, and {now} is installed: its scores may differ. "
+            f"The old ones: pip install '{distribution}=={plugin_version}'",
+            AudiotagWarning,
+            stacklevel=3,
         )
     require_weights(state, folder)
     backbone.load_state_dict(state)

@@ -60,6 +60,24 @@ def build_backbone(
     return backbone
 
 
+def resolved_options(spec: BackboneSpec, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of the network that *spec* makes with *options*: the factory's defaults and the descriptor's under them.
+
+    A default that is no plain value (a class, a function) is left out: it cannot be kept in a file.
+    """
+    parameters = inspect.signature(get_host().resolve(spec)).parameters
+    defaults = {
+        name: one.default for name, one in parameters.items() if name != "num_classes" and _is_plain(one.default)
+    }
+    return {**defaults, **spec.options, **options}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def check_options(
     spec: BackboneSpec | LossSpec | SamplingPolicySpec,
     factory: Callable[..., Any],

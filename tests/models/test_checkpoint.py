@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from audiotag.errors import CheckpointError
+from audiotag.errors import AudiotagWarning, CheckpointError
 from audiotag.host import get_host, reset_host
 from audiotag.labels import Label, LabelSet
 from audiotag.models import checkpoint as module
@@ -298,6 +298,58 @@ def test_weights_that_do_not_fit_the_plugin_name_its_version(make_model, tmp_pat
     (folder / "audiotag.json").write_text(json.dumps(facts))
     with pytest.raises(CheckpointError, match=r"do not fit.*pip install 'audiotag-tiny==1.0'"):
         load_checkpoint(folder)
+
+
+DEFAULTS = """
+from tiny import TinyBackbone
+
+class Net(TinyBackbone):
+    def __init__(self, num_classes, width=4, scale=1.0, kind=TinyBackbone):
+        super().__init__(num_classes, width)
+        self.scale = scale
+
+    def forward_head(self, head_input):
+        return super().forward_head(head_input) * self.scale
+"""
+
+
+def test_a_default_that_changes_with_the_plugin_does_not_change_an_old_checkpoint(
+    tiny, install_plugin, plugin_folder, tmp_path
+):
+    def install(version, source):
+        for one in plugin_folder.glob("net_of_defaults*"):
+            one.unlink() if one.is_file() else shutil.rmtree(one)
+        sys.modules.pop("net_of_defaults", None)
+        (plugin_folder / "net_of_defaults.py").write_text(source)
+        for one in plugin_folder.glob("audiotag_net_plugin-*"):
+            shutil.rmtree(one)
+        install_plugin(
+            "audiotag-net",
+            "from audiotag.plugin import BackboneSpec, hookimpl\n@hookimpl\ndef register_backbones():\n"
+            "    return [BackboneSpec(name='net', family='net', factory='net_of_defaults:Net', sample_rate=8000,"
+            " clip_seconds=1.0, min_seconds=0.1)]",
+            version=version,
+        )
+
+    install("1.0", DEFAULTS)
+    model = Model(create_backbone("net", 3), get_host().backbone("net"), {}, LABELS, "mine")
+    sound = torch.linspace(-1, 1, 8000)[None]
+    before = model.backbone.eval()(sound)
+    folder = save_checkpoint(tmp_path / "model", model)
+    assert read_facts(folder)["backbone"]["options"] == {"width": 4, "scale": 1.0}
+    assert torch.equal(load_checkpoint(folder).backbone(sound), before)
+
+    install("1.1", DEFAULTS.replace("scale=1.0", "scale=2.0"))
+    with pytest.warns(
+        AudiotagWarning,
+        match=r"was made with audiotag-net 1\.0, and audiotag-net 1\.1 is installed.*audiotag-net==1\.0'",
+    ):
+        assert torch.equal(load_checkpoint(folder).backbone(sound), before)
+
+    install("1.2", DEFAULTS.replace("scale=1.0, ", "").replace("= scale", "= 1"))
+    with pytest.raises(CheckpointError, match=r"audiotag-net 1\.2 cannot make.*no option 'scale'.*audiotag-net==1\.0'"):
+        load_checkpoint(folder)
+    sys.modules.pop("net_of_defaults", None)
 
 
 def test_a_missing_plugin_is_named_with_what_to_install(make_model, tmp_path):
