@@ -61,7 +61,7 @@ def build_backbone(
 
 
 def resolved_options(spec: BackboneSpec, options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of the network that *spec* makes with *options*: the factory's defaults and the descriptor's under them.
+    """*options* with what they leave open: the descriptor's, and the defaults of its factory.
 
     A default that is no plain value (a class, a function) is left out: it cannot be kept in a file.
     """
