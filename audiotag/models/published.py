@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -23,6 +23,9 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "weights
 
 PREFIXES = ("module.", "__M__.", "_orig_mod.")
 """Beginnings of keys that wrappers of a network leave: data parallelism, EquiAV's scripts, compilation."""
+
+MEMBERS = ("model.", "net.", "network.", "backbone.", "encoder.")
+"""Beginnings that a training module leaves, which keeps the network as a member; taken off where the rest fits."""
 
 _COUNTER = "num_batches_tracked"
 
@@ -119,7 +122,7 @@ def _torch_load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        code = re.search(r"(?:GLOBAL|global:?|Unsupported class) ([\w.]+)", str(error))
+        code = re.search(r"(?:GLOBAL|[Gg]lobal:?|[Cc]lass) (?!GLOBAL\b)([\w.]+)", str(error))
         if code is None:
             raise _unreadable(path, error) from error
         raise CheckpointError(
@@ -152,7 +155,7 @@ def _unwrap(content: Any, source: str) -> tuple[dict[str, Tensor], tuple[str, ..
         beside += [str(key) for key in content if key != inner]
         content = content[inner]
     if not isinstance(content, Mapping) or not tensors:
-        found = _listing(list(map(str, content))) if isinstance(content, Mapping) else type(content).__name__
+        found = _listing(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
         raise CheckpointError(
             f"no state dict was found in it (it holds: {found or 'nothing'})",
             where=source,
@@ -164,12 +167,13 @@ def _unwrap(content: Any, source: str) -> tuple[dict[str, Tensor], tuple[str, ..
 
 def _without_prefixes(state: dict[str, Tensor], wanted: Iterable[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """*state* without the prefixes that most of its keys carry and no key of the network has."""
-    wanted = tuple(wanted)
+    wanted = frozenset(wanted)
     taken: list[str] = []
     while True:
-        for prefix in PREFIXES:
+        for prefix in (*PREFIXES, *MEMBERS):
             carrying = [key for key in state if key.startswith(prefix)]
-            if 2 * len(carrying) > len(state) and not any(key.startswith(prefix) for key in wanted):
+            fits = prefix in PREFIXES or any(_bare(key, wanted) in wanted for key in carrying)
+            if 2 * len(carrying) > len(state) and fits and not any(key.startswith(prefix) for key in wanted):
                 break
         else:
             return state, tuple(taken)
@@ -181,6 +185,16 @@ def _without_prefixes(state: dict[str, Tensor], wanted: Iterable[str]) -> tuple[
             stripped[name] = value
         state = stripped
         taken.append(prefix)
+
+
+def _bare(key: str, wanted: Collection[str]) -> str:
+    """*key* without all the prefixes it has, as far as it takes to be one of *wanted*."""
+    while key not in wanted:
+        prefix = next((prefix for prefix in (*PREFIXES, *MEMBERS) if key.startswith(prefix)), None)
+        if prefix is None:
+            break
+        key = key.removeprefix(prefix)
+    return key
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from audiotag.errors import AudiotagWarning, CheckpointError
+from audiotag.errors import AudiotagError, AudiotagWarning, CheckpointError, PluginError
 from audiotag.host import get_host, reset_host
 from audiotag.labels import Label, LabelSet
 from audiotag.models import checkpoint as module
@@ -271,6 +272,83 @@ def test_a_damaged_description_is_said_so(make_model, tmp_path, content):
     (folder / "audiotag.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"model"):
         load_checkpoint(folder)
+
+
+def _mutated(text, random):
+    """A description with one thing changed: bytes, or a value of the document by one of another kind."""
+    if random.random() < 0.4:
+        content = bytearray(text.encode())
+        for _ in range(random.randint(1, 4)):
+            place = random.randrange(len(content))
+            content[place : place + random.randint(0, 3)] = bytes(random.choices(range(256), k=random.randint(0, 3)))
+        return bytes(content)
+    document = json.loads(text)
+    inner = document
+    while True:
+        key = random.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
+        if not isinstance(inner[key], dict | list) or not inner[key] or random.random() < 0.3:
+            break
+        inner = inner[key]
+    odd = [None, True, -1, 0, 1.5, "", "x", [], {}, [[]], {"a": 1}, float("nan"), 10**400, "\0", ["x", 3], 10**30]
+    if random.random() < 0.2:
+        del inner[key]
+    else:
+        inner[key] = random.choice(odd)
+    return json.dumps(document).encode()
+
+
+@pytest.mark.filterwarnings("ignore:.*the checkpoint was made with")
+def test_whatever_stands_in_the_description_is_an_error_of_ours(make_model, tmp_path):
+    model = make_model()
+    model.thresholds = np.full(3, 0.4)
+    folder = save_checkpoint(tmp_path / "model", model)
+    text = (folder / "audiotag.json").read_text()
+    refused = 0
+    for seed in range(250):
+        random = Random(seed)
+        content = _mutated(text, random)
+        (folder / "audiotag.json").write_bytes(content)
+        try:
+            loaded = load_checkpoint(folder)
+        except AudiotagError as error:
+            assert str(folder) in str(error) or isinstance(error, PluginError), content
+            refused += 1
+        else:
+            assert loaded.backbone(torch.zeros(1, 8000)).shape == (1, len(loaded.labels)) and loaded.clip_seconds > 0
+    assert 50 < refused < 250
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda facts: facts.pop("labels"), "labels is missing"),
+        (
+            lambda facts: facts["labels"].append(facts["labels"][0]),
+            "labels must name at least one class, and none twice",
+        ),
+        (lambda facts: facts["labels"][1].update(mid=3), r"labels\[1\]\.mid must be a text, not 3"),
+        (lambda facts: facts.update(thresholds=[0.5]), r"thresholds must be as many as the classes \(3\), not 1"),
+        (lambda facts: facts.update(thresholds=[0.5, float("nan"), 1]), "thresholds must be a list of finite numbers"),
+        (lambda facts: facts.update(single_label="no"), "single_label must be true or false, not 'no'"),
+        (lambda facts: facts["metadata"].update(clip_seconds=-2), r"metadata\.clip_seconds must be above 0"),
+        (lambda facts: facts["backbone"].update(options=[1]), r"backbone\.options must be an object"),
+        (lambda facts: facts["backbone"]["plugin"].pop("version"), r"backbone\.plugin\.version is missing"),
+    ],
+)
+def test_a_wrong_entry_of_the_description_is_named(make_model, tmp_path, change, message):
+    folder = save_checkpoint(tmp_path / "model", make_model())
+    facts = json.loads((folder / "audiotag.json").read_text())
+    change(facts)
+    (folder / "audiotag.json").write_text(json.dumps(facts))
+    for read in (load_checkpoint, read_facts):
+        with pytest.raises(CheckpointError, match=rf"audiotag\.json: {message}.*Copy the checkpoint again"):
+            read(folder)
+
+
+def test_a_file_is_no_model(tmp_path):
+    (tmp_path / "x.pt").write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"x\.pt: this is a file.*--model NAME --weights FILE"):
+        find_checkpoint(tmp_path / "x.pt")
 
 
 def test_damaged_weights_are_said_so(make_model, tmp_path):
