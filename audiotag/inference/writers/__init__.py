@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,9 @@ def open_writer(format: str, output: Path | None, *, high_frequency: float = 16_
 @contextmanager
 def _open(output: Path | None, binary: bool) -> Iterator[Any]:
     if output is None:
-        yield sys.stdout
+        results = sys.stdout
+        with redirect_stdout(sys.stderr):  # what a plugin's network prints is no result
+            yield results
         return
     if output.is_dir():
         raise OptionError("this is a folder", where=output, fix="Name a file with --output.")
