@@ -166,6 +166,20 @@ def _in_order_of(given: LabelSet, known: LabelSet, whose: str) -> LabelSet | Non
     return ordered
 
 
+def _warn_of_order(given: LabelSet, family: str) -> None:
+    """Say where *given* are the classes of the family's published weights in another order."""
+    specs = get_host().backbones.values()
+    for name in sorted({spec.labels for spec in specs if spec.family == family and spec.labels is not None}):
+        known = known_labels(name)
+        if given.mids != known.mids and sorted(given.mids) == sorted(known.mids):
+            warnings.warn(
+                f"{given.source} has the classes of {name!r} in another order than published weights of {family!r}; "
+                "where this file is one of them, name its model or take that list",
+                AudiotagWarning,
+                stacklevel=4,
+            )
+
+
 def _from_registry(
     spec: BackboneSpec,
     labels: LabelSet | None,
@@ -224,6 +238,8 @@ def _from_file(
             _require_count(labels, in_file, f"the file {path}")
         if known is not None:  # the same classes in another order would put their names to other classes' scores
             labels = _in_order_of(labels, known, repr(spec.name)) or labels
+        else:
+            _warn_of_order(labels, spec.family)
     elif in_file is None and untrained_head:
         labels, head = numbered_labels(1), "replace"
     elif in_file is None:

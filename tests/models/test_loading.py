@@ -54,6 +54,14 @@ def test_the_same_classes_in_another_order_keep_the_order_of_the_scores(publishe
     assert model.labels.names == tuple(name.upper() if what == "own names" else name for name in home.names)
 
 
+def test_a_file_of_a_family_that_may_be_a_published_one_is_asked_about(published):
+    given = LabelSet(reversed(known_labels("home")))
+    with pytest.warns(
+        AudiotagWarning, match=r"the classes of 'home' in another order than published weights of 'tiny'"
+    ):
+        assert load_model("tiny", weights=published, labels=given, options={"width": 3}).labels == given
+
+
 def test_other_classes_of_a_file_are_believed(published):
     others = LabelSet.from_names([f"sound {number}" for number in range(21)])
     assert load_model("tiny_home", weights=published, labels=others).labels == others
