@@ -74,6 +74,19 @@ def parse_toml(text: str, *, where: object, error: type[AudiotagError], fix: str
         raise error(f"this is not valid TOML ({cause})", where=where, fix=fix) from cause
 
 
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """*value* (plain types) as JSON; what has no number (NaN, an infinity) becomes null, which any reader knows."""
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
 def _text(path: str | Path, error: type[AudiotagError], fix: str | None) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")

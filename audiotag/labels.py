@@ -13,6 +13,7 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
+from audiotag.csv_text import csv_text, read_cell
 from audiotag.errors import LabelError, suggest
 
 _COLUMNS = ("index", "mid", "display_name")
@@ -209,7 +210,7 @@ class LabelSet(Sequence[Label]):
                     where=source,
                     fix="Give each class an index of its own.",
                 )
-            rows[index] = (line, Label(mid.strip(), name.strip()))
+            rows[index] = (line, Label(read_cell(mid.strip()), read_cell(name.strip())))
         if not rows:
             raise LabelError("the class list is empty", where=source, fix="Give at least one class.")
         gaps = [index for index in range(len(rows)) if index not in rows]
@@ -224,10 +225,9 @@ class LabelSet(Sequence[Label]):
 
     def to_csv(self, path: str | Path) -> None:
         """Write the classes as a ``class_labels_indices.csv``."""
+        lines = csv_text([_COLUMNS, *((index, label.mid, label.name) for index, label in enumerate(self._labels))])
         with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(_COLUMNS)
-            writer.writerows((index, label.mid, label.name) for index, label in enumerate(self._labels))
+            file.write(lines)
 
 
 CORE_LISTS = ("audioset", "fsd50k", "home")

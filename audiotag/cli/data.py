@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.columns import print_columns
-from audiotag.cli.options import echo_json, json_option, labels_option
+from audiotag.cli.options import OutputFile, echo_json, json_option, labels_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.host import get_host
@@ -271,9 +271,7 @@ def _print_statistics(source: Path, found: Statistics) -> None:
 
 @data.command()
 @_source_argument
-@click.option(
-    "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="weights.csv"
-)
+@click.option("--output", required=True, type=OutputFile(".csv"), metavar="FILE", help="weights.csv")
 @click.option(
     "--rule",
     type=click.Choice(["psla", "efficientat"]),

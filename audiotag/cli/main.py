@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from importlib import import_module
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -94,21 +94,6 @@ def _name_plugin(error: BaseException, ctx: click.Context) -> None:
         ) from error
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Warnings of ours without the place in the code, which means nothing to a user."""
-    if issubclass(category, AudiotagWarning):
-        click.echo(f"Warning: {message}", err=True)
-    else:
-        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
-
-
 @click.group(
     cls=LazyGroup,
     verbs=VERBS,
@@ -136,6 +121,17 @@ def _encode_anyhow(error: UnicodeError) -> tuple[str | bytes, int]:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeEncodeError:
         return codecs.lookup_error("backslashreplace")(error)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Warnings of ours are for users; all others are for programmers, and say where they come from."""
+    if issubclass(category, AudiotagWarning):
+        click.echo(f"Warning: {message}", err=True)
+    else:
+        _show_as_python_does(message, category, *place, **more)
+
+
+_show_as_python_does = warnings.showwarning
 
 
 def run() -> None:

@@ -253,9 +253,9 @@ def _resumed(
 
 def _print(event: OnlineEvent, as_json: bool, quiet: bool) -> None:
     if as_json:
-        import json
+        from audiotag.documents import json_text
 
-        click.echo(json.dumps(_plain(event), ensure_ascii=False))
+        click.echo(json_text(_plain(event)))
     elif event.error is not None:
         click.echo(f"{event.position} {event.id}: {event.error}", err=True)
     elif not quiet:

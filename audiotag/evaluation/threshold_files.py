@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from pathlib import Path
 
 import numpy as np
 
+from audiotag.csv_text import read_cell
 from audiotag.errors import OptionError
 from audiotag.evaluation.metrics import Floats
 from audiotag.labels import LabelSet
@@ -60,4 +62,5 @@ def _from_json(text: str) -> list[tuple[str, float]]:
 
 
 def _from_csv(text: str) -> list[tuple[str, float]]:
-    return [(row["mid"], float(row["threshold"])) for row in csv.DictReader(text.splitlines())]
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    return [(read_cell(row["mid"]), float(row["threshold"])) for row in rows]

@@ -133,6 +133,7 @@ class Tagger:
     Attributes:
         models: The model, or the members of the ensemble.
         combine: What is averaged over several: ``"logits"`` or ``"probabilities"``.
+        precision: Numbers that they compute with.
         labels: The classes of the scores, in order: those of the first model.
         single_label: Whether scores are a softmax over classes.
         thresholds: The tuned thresholds of the model or of the ensemble's folder, float64 (classes,); None for none.
@@ -155,6 +156,7 @@ class Tagger:
         self._engine = Engine(models, device, precision, accelerate, ensemble)
         self.models: tuple[Model, ...] = tuple(models)
         self.combine: EnsembleMode = ensemble
+        self.precision: str = precision
         first = models[0]
         self.labels: LabelSet = first.labels
         self.single_label: bool = first.single_label

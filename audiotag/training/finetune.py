@@ -188,7 +188,7 @@ def run(
         # What cannot work has been refused by now: a folder that holds no run would stand in the way of the next try.
         folder.mkdir(parents=True, exist_ok=True)
         write_toml(resolved.to_dict(), folder / "settings.toml")
-        write_atomically(folder / "data.json", json.dumps(record, indent=1).encode())
+        write_atomically(folder / "data.json", json.dumps(record, indent=1, allow_nan=False).encode())
         if request.repeatable:
             request.save(folder, settings)
     loggers = make_loggers(resolved.logger, folder, resolved.to_dict()) if fabric.is_global_zero else []

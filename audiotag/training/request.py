@@ -136,7 +136,10 @@ class Request:
                 plain[name] = str(Path(value).resolve())
         plain["teacher"] = [str(Path(name).resolve()) if Path(name).exists() else name for name in self.teacher]
         plain["options"] = dict(self.options)
-        write_atomically(folder / FILE, json.dumps({"request": plain, "settings": dict(settings)}, indent=1).encode())
+        write_atomically(
+            folder / FILE,
+            json.dumps({"request": plain, "settings": dict(settings)}, indent=1, allow_nan=False).encode(),
+        )
 
     @classmethod
     def load(cls, folder: Path) -> tuple[Request, dict[str, Any]]:

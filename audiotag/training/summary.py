@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError, TrainingError
 from audiotag.evaluation.definitions import meaning, shown, title
@@ -156,7 +157,7 @@ def summarise(
                 row |= _measure(part, sets[part], combined, tagger)
             rows.append(row)
     table = pd.DataFrame(rows)
-    write_atomically(run / "summary.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    write_atomically(run / "summary.csv", frame_csv(table).encode())
     write_atomically(run / "summary.html", render_summary(run.name, table, sets).encode())
     return table
 

@@ -138,7 +138,9 @@ def write_manifest(clips: ClipSet, path: str | Path) -> None:
     path = Path(path)
     folder = path.parent.absolute()
     entries = [_entry(clip, clips, folder) for clip in clips]
-    write_atomically(path, (json.dumps({"data": entries}, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(
+        path, (json.dumps({"data": entries}, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    )
 
 
 def _entry(clip: Clip, clips: ClipSet, folder: Path) -> dict[str, Any]:

@@ -230,7 +230,7 @@ class RecordedSet(PublishedDataset):
 
 def write_json(path: Path, content: Any) -> None:
     """Write *content* as JSON, atomically."""
-    write_atomically(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+    write_atomically(path, (json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _marker(source: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from audiotag.audio.decoding import read_audio
+from audiotag.csv_text import csv_text
 from audiotag.errors import OptionError
 from audiotag.files import atomic_path
 from audiotag.host import get_host
@@ -119,9 +120,6 @@ def _tagger(model: EquiAV, labels: pandas.DataFrame) -> Tagger:
 
 def write_predictions(predictions: Mapping[str, list[str]], path: str | Path) -> None:
     """Write the home system's CSV: ``video_id,predicted_label``, display names joined by commas."""
-    import csv
-
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("video_id", "predicted_label"))
-        writer.writerows((name, ",".join(names)) for name, names in predictions.items())
+        rows = [("video_id", "predicted_label"), *((name, ",".join(names)) for name, names in predictions.items())]
+        file.write(csv_text(rows, verbatim=True))
