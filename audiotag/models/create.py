@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from audiotag.errors import OptionError, PluginError, suggest
+from audiotag.errors import OptionError, PluginError, UnknownNameError, suggest
 from audiotag.host import get_host
 from audiotag.models.backbone import Backbone
 from audiotag.models.options import wrongly_typed
@@ -65,7 +65,10 @@ def resolved_options(spec: BackboneSpec, options: Mapping[str, Any]) -> dict[str
 
     A default that is no plain value (a class, a function) is left out: it cannot be kept in a file.
     """
-    parameters = inspect.signature(get_host().resolve(spec)).parameters
+    try:
+        parameters = inspect.signature(get_host().resolve(spec)).parameters
+    except UnknownNameError:  # a network of somebody's own, whose descriptor no plugin registers
+        return {**spec.options, **options}
     defaults = {
         name: one.default for name, one in parameters.items() if name != "num_classes" and _is_plain(one.default)
     }
