@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.errors import StoreError
+from audiotag.errors import StoreError, UnknownNameError
 from audiotag.host import get_host
 from audiotag.models.create import resolved_options
 from audiotag.models.model import Model
@@ -48,11 +48,15 @@ def code_fingerprint(model: Model) -> str:
     network's class are in, the modules of this package that layers come from, and the versions of other libraries.
     """
     network = model.backbone
-    owner = get_host().owner(model.spec)
+    try:
+        owner = get_host().owner(model.spec)
+        plugin = (owner.distribution, owner.version)
+    except UnknownNameError:  # a network of somebody's own, whose descriptor no plugin registers
+        plugin = ("", "")
     modules = {model.spec.factory.partition(":")[0], *(one.__module__ for one in type(network).__mro__)}
     own = {name.partition(".")[0] for name in modules} - {_CORE, "builtins", "abc", "torch"}
     modules |= {type(layer).__module__ for layer in network.modules()}
-    digest = hashlib.blake2b(repr((owner.distribution, owner.version)).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr(plugin).encode(), digest_size=16)
     for path in sorted({path for package in own for path in _sources(package)}):
         digest.update(path.read_bytes())
     for name in sorted(modules):
