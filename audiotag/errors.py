@@ -39,11 +39,15 @@ def _rebuild(kind: type[AudiotagError], what: str, where: str | None, fix: str |
     return kind(what, where=where, fix=fix)
 
 
+class AudiotagWarning(UserWarning):
+    """Something that the work goes on in spite of, and that its user should know."""
+
+
 class AudioError(AudiotagError):
     """A recording cannot be read or holds no usable samples."""
 
 
-class RecordingWarning(UserWarning):
+class RecordingWarning(AudiotagWarning):
     """A recording was read, and something about it is worth knowing; said once for each."""
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import click
 
-from audiotag.errors import AudiotagError, RecordingWarning
+from audiotag.errors import AudiotagError, AudiotagWarning, PluginError
 from audiotag.printing import PrintableStream, printable_name
 from audiotag.signals import stop_signals
 
@@ -62,10 +62,40 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; what a plugin's code raises names the plugin."""
+        try:
+            return super().invoke(ctx)
+        except (AudiotagError, click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BaseException as error:
+            _name_plugin(error, ctx)
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(verb, summary) for verb, (_, summary) in self.verbs.items()])
+
+
+def _name_plugin(error: BaseException, ctx: click.Context) -> None:
+    """Say whose code was interrupted, or raise a `PluginError` where it is a plugin's code that has raised *error*."""
+    from audiotag.host import get_host
+    from audiotag.host.guard import described, is_interrupt
+
+    # A plugin's command may choose its exit code, and a reader of our output may go away.
+    if isinstance(error, BrokenPipeError) or (isinstance(error, SystemExit) and ctx.invoked_subcommand == "x"):
+        return
+    plugin = get_host().blame(error)
+    if is_interrupt(error):
+        notes = getattr(error, "__notes__", [] if plugin is None else [f"Interrupted in the {plugin.place}."])
+        click.echo("\n".join(["", *notes]), err=True)
+    elif plugin is not None:
+        raise PluginError(
+            f"it failed: {described(error)}",
+            where=plugin.place,
+            fix="Report it to the plugin's authors; AUDIOTAG_TRACEBACK=1 shows where it comes from.",
+        ) from error
 
 
 @click.group(
@@ -100,8 +130,8 @@ def _encode_anyhow(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-    """Notes on recordings are for users; all other warnings are for programmers, and say where they come from."""
-    if issubclass(category, RecordingWarning):
+    """Warnings of ours are for users; all others are for programmers, and say where they come from."""
+    if issubclass(category, AudiotagWarning):
         click.echo(f"Warning: {message}", err=True)
     else:
         _show_as_python_does(message, category, *place, **more)

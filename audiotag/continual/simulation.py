@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.continual.create import check_policy_options, create_policy
+from audiotag.continual.create import build_policy, check_policy_options
 from audiotag.continual.distances import classes_retained, kl_stored_from_observed, total_variation
 from audiotag.continual.policy import Example
 from audiotag.continual.streams import Stream, drifting_stream, published_stream, zipf_stream
@@ -219,7 +219,7 @@ def simulate(
 def _run(
     contender: Contender, capacity: int, stream: Stream, seed: int, steps: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
-    policy = create_policy(contender.policy, capacity, len(stream.names), seed=seed, **contender.options)
+    policy = build_policy(contender.policy, capacity, len(stream.names), contender.options, seed=seed)
     if stream.observed_before is not None:
         for label, count in enumerate(stream.observed_before.tolist()):
             policy.observe((label,), count)

@@ -15,6 +15,7 @@ from torch import Tensor
 from audiotag.errors import CheckpointError, LabelError, OptionError
 from audiotag.folders import check_new_folder
 from audiotag.models.checkpoint import save_checkpoint
+from audiotag.models.create import resolved_options
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
@@ -132,7 +133,7 @@ def _require_same(first: Model, other: Model, where: str | Path) -> None:
             where=where,
             fix="Average checkpoints of one model; different ones make an ensemble (audiotag models ensemble).",
         )
-    mine, theirs = ({**model.spec.options, **model.options} for model in (other, first))
+    mine, theirs = (resolved_options(model.spec, model.options) for model in (other, first))
     differing = sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
     if differing:
         raise CheckpointError(

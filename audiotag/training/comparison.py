@@ -164,7 +164,7 @@ def _candidates(
     for candidate in found:
         if candidate.folder is None:
             spec = host.backbone(candidate.backbone)
-            check_options(spec, host.resolve(spec), {**spec.options, **candidate.options, "num_classes": 1})
+            check_options(spec, host.resolve(spec), {**spec.options, **candidate.options}, ("num_classes",))
     return found
 
 

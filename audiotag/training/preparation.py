@@ -19,7 +19,7 @@ from audiotag.data.weights import read_sampling_weights
 from audiotag.errors import OptionError, TrainingError
 from audiotag.host import get_host
 from audiotag.labels import LabelChange, LabelSet, read_labels
-from audiotag.models.create import create_backbone
+from audiotag.models.create import build_backbone
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import cache_folder
@@ -124,7 +124,7 @@ def starting_model(request: Request, labels: LabelSet, seed: int, reporter: Repo
             raise OptionError(
                 "a fresh network has no previous classes", where=name, fix="Give weights, or leave them out."
             )
-        fresh = create_backbone(name, len(labels), seed=seed, **request.options)
+        fresh = build_backbone(spec, len(labels), request.options, seed=seed)
         return Model(fresh, spec, {**spec.options, **request.options}, labels, name), False
     model = load_model(
         name,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from audiotag.documents import parse_toml
 from audiotag.errors import PluginError
 from audiotag.host import get_host
 from audiotag.training.reporting import Reporter
@@ -57,16 +56,9 @@ def load_recipe(name: str) -> Recipe:
     """
     host = get_host()
     spec = host.recipe(name)
-    package, _, path = spec.path.partition(":")
-    try:
-        text = files(package).joinpath(path).read_text(encoding="utf-8")
-        content = tomllib.loads(text)
-    except (OSError, ModuleNotFoundError, tomllib.TOMLDecodeError) as error:
-        raise PluginError(
-            f"the recipe {name!r} cannot be read from {spec.path!r}: {error}",
-            where=host.owner(spec).label,
-            fix="Reinstall the plugin or report it to its authors.",
-        ) from error
+    text = host.read_file(spec)
+    where = f"the recipe {name!r} of the {host.owner(spec).place}"
+    content = parse_toml(text, where=where, error=PluginError, fix="Report it to the plugin's authors.")
     options = content.pop("options", {})
     Settings.from_dict(content, where=f"recipe {name}")
     return Recipe(name, content, options, text)

@@ -99,6 +99,22 @@ def test_standard_output_holds_the_csv_alone(run: Run, recordings: Path) -> None
     assert (found[0]["onset"], found[0]["offset"]) == ("0", "2")
 
 
+def test_what_a_network_prints_is_no_result(
+    run: Run, recordings: Path, tones: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = type(tones.tone_model(name="x", thresholds=None).backbone)
+    original = network.forward_spectrogram
+
+    def chatty(self: object, *arguments: object) -> object:
+        print("thinking")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(network, "forward_spectrogram", chatty)
+    result = run(recordings, "--format", "csv", "--top", 1)
+    assert result.exit_code == 0 and len(rows(result.stdout)) == 3
+    assert "thinking" not in result.stdout and "thinking" in result.stderr
+
+
 def test_threshold_and_top(run: Run, recordings: Path) -> None:
     low = recordings / "low.wav"
     assert len(rows(run(low, "--format", "csv").stdout)) == 3

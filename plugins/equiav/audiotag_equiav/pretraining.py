@@ -313,7 +313,7 @@ def _loss(name: str, temperature: float) -> PairLoss:
         raise OptionError(
             f"the loss {name!r} is for class scores", where="pre-training", fix=f"Give one of: {', '.join(known)}."
         )
-    loss: PairLoss = host.resolve(spec)(temperature=temperature)
+    loss: PairLoss = host.make(spec, temperature=temperature)
     return loss
 
 
