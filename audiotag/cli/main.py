@@ -7,13 +7,14 @@ import io
 import os
 import signal
 import sys
+import warnings
 from importlib import import_module
 from types import FrameType
 from typing import Any, Self
 
 import click
 
-from audiotag.errors import AudiotagError
+from audiotag.errors import AudiotagError, RecordingWarning
 from audiotag.printing import PrintableStream, printable_name
 from audiotag.signals import stop_signals
 
@@ -98,6 +99,17 @@ def _encode_anyhow(error: UnicodeError) -> tuple[str | bytes, int]:
         return codecs.lookup_error("backslashreplace")(error)
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Notes on recordings are for users; all other warnings are for programmers, and say where they come from."""
+    if issubclass(category, RecordingWarning):
+        click.echo(f"Warning: {message}", err=True)
+    else:
+        _show_as_python_does(message, category, *place, **more)
+
+
+_show_as_python_does = warnings.showwarning
+
+
 def run() -> None:
     """Run the command line; foreseen failures become one message and exit code 1.
 
@@ -105,6 +117,7 @@ def run() -> None:
     is 128 and the number of the signal. Verbs that note signals themselves (fine-tuning, on-line learning) do so.
     """
     _prepare_streams()
+    warnings.showwarning = _show_warning
     with _Signals() as signals:
         _run(signals)
 

@@ -58,7 +58,13 @@ _COLUMNS = {
     help="Policy to compare; may be repeated.  [default: all]",
 )
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Number of runs.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first run; the next have the next.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the first run; the next have the next.",
+)
 @click.option("--points", type=click.IntRange(1), default=50, show_default=True, help="Points in time recorded.")
 @click.option(
     "--output",
@@ -105,7 +111,7 @@ def simulate(
         raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
     drawn = [f"{name}.{plots}" for name in ("measures", "distributions") if plots is not None]
     check_folder(output, "measures.csv", "counts.csv", *drawn, overwrite=overwrite)
-    contenders = [_contender(text) for text in policies]
+    contenders = [contender_of(text) for text in policies]
     if preset is not None:
         ready = PRESETS[preset]
         maker, places = ready.stream, ready.capacity
@@ -144,11 +150,12 @@ def simulate(
     )
 
 
-def _contender(text: str) -> Contender:
+def contender_of(text: str) -> Contender:
+    """A policy from ``NAME:KEY=VALUE,...``."""
     from audiotag.continual.simulation import Contender
 
     name, _, settings = text.partition(":")
-    return Contender(name, parse_options(settings.split(",") if settings else []))
+    return Contender(name, parse_options([pair for pair in settings.split(",") if pair]))
 
 
 def _made_up(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.continual.create import create_policy
+from audiotag.continual.create import check_policy_options, create_policy
 from audiotag.continual.distances import classes_retained, kl_stored_from_observed, total_variation
 from audiotag.continual.policy import Example
 from audiotag.continual.streams import Stream, drifting_stream, published_stream, zipf_stream
@@ -28,6 +28,9 @@ class Contender:
 
     policy: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_policy_options(self.policy, self.options)
 
     @property
     def name(self) -> str:

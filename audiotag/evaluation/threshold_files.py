@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from audiotag.csv_text import read_cell
-from audiotag.errors import OptionError
+from audiotag.data.formats.tables import read_table
+from audiotag.data.rows import read_number
+from audiotag.documents import Fields, read_json
+from audiotag.errors import ManifestError, OptionError
 from audiotag.evaluation.metrics import Floats
-from audiotag.labels import LabelSet
+from audiotag.labels import LabelSet, composed
 
 _FIX = 'Give {"mid": threshold, …} as JSON, or a CSV with the columns mid,threshold (per_class.csv of an evaluation).'
 
@@ -33,15 +34,11 @@ def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:
         OptionError: The file cannot be read, a threshold is no number, or a class has none or two.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        pairs = _from_json(text) if path.suffix.lower() == ".json" else _from_csv(text)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise OptionError(f"the thresholds cannot be read ({error})", where=path, fix=_FIX) from error
+    pairs = _from_json(path) if path.suffix.lower() == ".json" else _from_csv(path)
     thresholds = np.full(len(labels), np.nan)
     position = {mid: index for index, mid in enumerate(labels.mids)}
     for mid, value in pairs:
-        index = position.get(mid)
+        index = position.get(composed(mid))
         if index is None:
             continue
         if not math.isfinite(value) or not math.isnan(thresholds[index]):
@@ -54,13 +51,17 @@ def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:
     return thresholds
 
 
-def _from_json(text: str) -> list[tuple[str, float]]:
-    content = json.loads(text)
+def _from_json(path: Path) -> Iterator[tuple[str, float]]:
+    content = Fields(read_json(path, error=OptionError, fix=_FIX), where=path, error=OptionError, fix=_FIX)
     if content.get("format") == "audiotag-metrics":
-        content = content["thresholds"]
-    return [(mid, float(value)) for mid, value in content.items()]
+        content = content.fields("thresholds")
+    for mid in content:
+        yield mid, content.number(mid)
 
 
-def _from_csv(text: str) -> list[tuple[str, float]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    return [(read_cell(row["mid"]), float(row["threshold"])) for row in rows]
+def _from_csv(path: Path) -> Iterator[tuple[str, float]]:
+    try:
+        for _, row in read_table(path, ("mid", "threshold")):
+            yield read_cell(row["mid"]), read_number(row["threshold"], "threshold", str(path))
+    except ManifestError as error:
+        raise OptionError(error.what, where=error.where, fix=_FIX) from error
