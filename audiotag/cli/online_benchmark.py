@@ -10,7 +10,7 @@ import click
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import device_option, echo_json, labels_option, option_option, weights_option
 from audiotag.cli.outputs import check_folder, overwrite_option
-from audiotag.cli.store_simulate import contender_of, writing
+from audiotag.cli.store_simulate import contender_of
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 
@@ -108,9 +108,9 @@ def benchmark(
         raise OptionError("the clips to measure on are not named, or twice", fix="Give --test or --test-fold.")
     if plots is not None and output is None:
         raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
-    contenders = [contender_of(text) for text in policies]
     drawn = [] if plots is None else [f"benchmark.{plots}"]
     check_folder(output, "runs.csv", "summary.csv", "scores.csv", *drawn, overwrite=overwrite)
+    contenders = [contender_of(text) for text in policies]
     where = str(choose_device(device))
     everything = read_clips(data, format=format_, labels=labels)
     if test_fold is not None:
@@ -156,12 +156,11 @@ def benchmark(
         progress=say,
     )
     if output is not None:
-        with writing(output):
-            result.write(output)
-            if plots is not None:
-                from audiotag.continual.benchmark_plots import plot_benchmark
+        result.write(output)
+        if plots is not None:
+            from audiotag.continual.benchmark_plots import plot_benchmark
 
-                plot_benchmark(result, output / f"benchmark.{plots}")
+            plot_benchmark(result, output / f"benchmark.{plots}")
     _show(result, as_json)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,9 +109,9 @@ def simulate(
         raise OptionError("--preset, --counts and --log are three streams", fix="Give one of them.")
     if plots is not None and output is None:
         raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
-    contenders = [contender_of(text) for text in policies]
     drawn = [f"{name}.{plots}" for name in ("measures", "distributions") if plots is not None]
     check_folder(output, "measures.csv", "counts.csv", *drawn, overwrite=overwrite)
+    contenders = [contender_of(text) for text in policies]
     if preset is not None:
         ready = PRESETS[preset]
         maker, places = ready.stream, ready.capacity
@@ -206,28 +204,14 @@ def _from_log(path: Path, labels: str | None) -> StreamMaker:
     return lambda generator: heard
 
 
-@contextmanager
-def writing(output: Path) -> Iterator[None]:
-    """Within the block, what cannot be written is an error that names the folder."""
-    try:
-        yield
-    except OSError as error:
-        raise OptionError(
-            f"the results cannot be written: {error.strerror or error}",
-            where=error.filename or output,
-            fix="Check space and permissions, or name another folder.",
-        ) from error
-
-
 def _write(simulation: Simulation, output: Path, plots: str | None) -> None:
-    with writing(output):
-        simulation.write_measures(output / "measures.csv")
-        simulation.write_counts(output / "counts.csv")
-        written = ["measures.csv", "counts.csv"]
-        if plots is not None:
-            from audiotag.continual.simulation_plots import plot_distributions, plot_measures
+    simulation.write_measures(output / "measures.csv")
+    simulation.write_counts(output / "counts.csv")
+    written = ["measures.csv", "counts.csv"]
+    if plots is not None:
+        from audiotag.continual.simulation_plots import plot_distributions, plot_measures
 
-            plot_measures(simulation, output / f"measures.{plots}")
-            plot_distributions(simulation, output / f"distributions.{plots}")
-            written += [f"measures.{plots}", f"distributions.{plots}"]
+        plot_measures(simulation, output / f"measures.{plots}")
+        plot_distributions(simulation, output / f"distributions.{plots}")
+        written += [f"measures.{plots}", f"distributions.{plots}"]
     click.echo(f"Written to {output}: {', '.join(written)}", err=True)

@@ -341,7 +341,7 @@ def test_no_recording_and_no_list_is_written_over(run: Run, recordings: Path) ->
         assert isinstance(refused.exception, OptionError) and "would be written over" in str(refused.exception)
     assert low.read_bytes() == before
     refused = run(low, "--format", "csv", "--output", "one.npz", "--embeddings", "one.npz")
-    assert isinstance(refused.exception, OptionError) and "would be written over" in str(refused.exception)
+    assert isinstance(refused.exception, OptionError) and "are one file" in str(refused.exception)
     assert not Path("one.npz").exists()
 
 
