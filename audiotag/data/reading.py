@@ -170,6 +170,8 @@ def _registered(prepared: Preparation, source: Path) -> str:
             where=source,
             fix=f"{install}. {error.fix or ''}".strip(),
         ) from error
+
+
 def _recognises(name: str, dataset: Dataset, source: Path) -> bool:
     host = get_host()
     with host.running(host.dataset(name), f"asking whether {source} is {name}"):
@@ -177,7 +179,7 @@ def _recognises(name: str, dataset: Dataset, source: Path) -> bool:
 
 
 def _without_credulous(names: list[str], datasets: dict[str, Dataset], source: Path) -> list[str]:
-    """Those of *names* that do not take an empty file (or folder) called like *source* for theirs too, and last resorts."""
+    """Those of *names* that do not take an empty file (or folder) called like *source* for theirs, and last resorts."""
     kept = []
     with TemporaryDirectory() as folder:
         empty = Path(folder) / f"empty{''.join(source.suffixes)}"
