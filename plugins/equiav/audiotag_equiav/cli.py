@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from audiotag.cli.options import device_option, frames_option, option_option
-from audiotag.cli.outputs import check_folder, overwrite_option
+from audiotag.cli.outputs import check_files, check_folder, overwrite_option
 
 _PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
@@ -222,9 +222,9 @@ def demo(output: Path, epochs: int, seed: int) -> None:
     help="The classes: home, audioset, fsd50k, or a CSV (index,mid,display_name).",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the parameters.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@overwrite_option
 @option_option
-def create(output: Path, labels: str, seed: int, force: bool, options: dict[str, Any]) -> None:
+def create(output: Path, labels: str, seed: int, overwrite: bool, options: dict[str, Any]) -> None:
     """Write an untrained checkpoint in the published format, to try things with.
 
     Its scores mean nothing, but `audiotag infer --weights`, finetune and the calls of the home system take it. Options
@@ -233,13 +233,11 @@ def create(output: Path, labels: str, seed: int, force: bool, options: dict[str,
     """
     import torch
 
-    from audiotag.errors import OptionError
     from audiotag.files import atomic_path
     from audiotag.labels import read_labels
     from audiotag.models.create import create_backbone
 
-    if output.exists() and not force:
-        raise OptionError("the file exists", where=output, fix="Name another, or add --force.")
+    check_files(output, overwrite=overwrite)
     classes = read_labels(labels)
     network = create_backbone("equiav", len(classes), seed=seed, **options)
     with atomic_path(output) as temporary:

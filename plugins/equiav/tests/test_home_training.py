@@ -238,6 +238,11 @@ def test_a_fresh_checkpoint_can_be_tried(tmp_path: Path, namespace: dict[str, An
     refused = CliRunner().invoke(main, ["x", "equiav", "create", "--output", str(path), *options])
     assert isinstance(refused.exception, OptionError) or refused.exit_code != 0
     assert path.read_bytes() == content
+    classes = tmp_path / "classes.csv"
+    classes.write_text("index,mid,display_name\n0,/m/02dgv,Door\n")
+    over = ["x", "equiav", "create", "--labels", str(classes), "--output", str(classes), "--overwrite", *options]
+    assert isinstance(CliRunner().invoke(main, over).exception, OptionError)
+    assert classes.read_text().endswith("Door\n")
 
 
 def run_example(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: object) -> None:
