@@ -246,7 +246,7 @@ def carry_out(candidate: Candidate, plan: Plan, record: Record, reporter: Report
     model, file = load_candidate(candidate, plan, record)
     row |= _cost(model, plan.clip_seconds)
     row["file_bytes"] = file.stat().st_size
-    row |= _scores(candidate, plan, record, model)
+    row |= _scores(candidate, plan, record, model, reporter)
     record.row = row
     record.save()
     return dict(row)
@@ -328,7 +328,7 @@ def _cost(model: Model, seconds: float) -> dict[str, Any]:
     }
 
 
-def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model) -> dict[str, Any]:
+def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model, reporter: Reporter) -> dict[str, Any]:
     request = plan.request
     shared: dict[str, Any] = {
         "labels": request.labels,
@@ -349,6 +349,7 @@ def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model) -> d
         summary: dict[str, Any] = {**folds.pooled.summary, **folds.mean}
         metric = _metric(plan, folds.pooled.single_label, summary)
         spread = folds.std[metric]
+        warnings = folds.pooled.warnings
     else:
         tagger = Tagger(model, device=plan.device, precision=plan.precision)
         data, split, held_out = plan.test, None, None
@@ -360,6 +361,9 @@ def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model) -> d
         result = evaluate(tagger, data, split=split, folds=held_out, **shared)
         summary = dict(result.summary)
         metric = _metric(plan, result.single_label, summary)
+        warnings = result.warnings
+    for warning in warnings:
+        reporter.message(f"Warning: {candidate.name}: {warning}")
     return {"metric": metric, "score": summary[metric], "score_std": spread, **summary}
 
 

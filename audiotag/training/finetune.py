@@ -31,6 +31,7 @@ from audiotag.training.optimisation import freeze_all_but_head, make_optimiser, 
 from audiotag.training.preparation import (
     check_same_run,
     evaluation_clips,
+    note_what_is_heard,
     open_sound_cache,
     read_training_clips,
     report_classes,
@@ -164,6 +165,7 @@ def run(
     choose_device(resolved.device)  # Fabric's own refusal names neither the device nor a way out
     seconds = training_seconds(model, train, resolved)
     supervision = supervise(request, train, resolved, reporter)
+    note_what_is_heard(model, train, val, evaluation, supervision, reporter)
     record = run_record(model, train, val, seconds, supervision)
     if resume:
         check_same_run(folder, record, resolved)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from audiotag.data.clips import ClipSet
+from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard
 from audiotag.data.reading import read_clips
 from audiotag.data.selection import select_split, splits_of, with_frames
 from audiotag.data.sound_cache import SoundCache
@@ -30,6 +31,8 @@ from audiotag.training.request import Request
 from audiotag.training.settings import Settings
 from audiotag.training.settings_layers import read_toml
 from audiotag.training.supervision import Supervision
+
+_MAX_NAMED = 5
 
 
 def read_training_clips(request: Request, reporter: Reporter) -> ClipSet:
@@ -207,6 +210,30 @@ def sampler_options_for(settings: Settings, every_clip: ClipSet, train: ClipSet)
     weights = dict(zip((clip.id for clip in every_clip), read_sampling_weights(source, len(every_clip)), strict=True))
     options["weights"] = [float(weights[clip.id]) for clip in train]
     return options
+
+
+def note_what_is_heard(
+    model: Model,
+    train: ClipSet,
+    val: ClipSet | None,
+    evaluation: ClipSet | None,
+    supervision: Supervision,
+    reporter: Reporter,
+) -> None:
+    """Write into *model* what it learns from, and warn where that is what it is measured on as well."""
+    learned = Heard.of(train) | Heard.of_model(model.metadata) | supervision.teacher_heard
+    model.metadata[LEARNED] = str(learned)
+    model.metadata.pop(CHOSEN_ON, None)  # of the checkpoint that the run starts from
+    for what, clips in (("validate on", val), ("measure the finished models on", evaluation)):
+        if clips is not None and (shared := learned.among(clips)):
+            named = ", ".join(shared[:_MAX_NAMED]) + (", …" if len(shared) > _MAX_NAMED else "")
+            reporter.message(
+                f"Warning: {len(shared)} of the {len(clips)} clips to {what} are learned from as well, by this model, "
+                f"the one that it starts from, or its teacher ({named}): the numbers will say what it remembers, not "
+                "how it does on new sounds."
+            )
+    if val is not None:
+        model.metadata[CHOSEN_ON] = str(Heard.of(val))
 
 
 def run_record(

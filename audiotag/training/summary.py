@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError, TrainingError
 from audiotag.evaluation.definitions import meaning, shown, title
+from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import evaluate_scores
-from audiotag.evaluation.report import table_html
+from audiotag.evaluation.report import table_html, warnings_html
 from audiotag.evaluation.scoring import DataRequest, probabilities
 from audiotag.files import write_atomically
 from audiotag.inference.combine import EnsembleMode, combine_logits
@@ -156,8 +157,10 @@ def summarise(
                 row |= _measure(part, sets[part], combined, tagger)
             rows.append(row)
     table = pd.DataFrame(rows)
+    last = load(run / "last").models
+    warnings = [one for clips in sets.values() for one in doubts_about(last, clips).warnings]
     write_atomically(run / "summary.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    write_atomically(run / "summary.html", render_summary(run.name, table, sets).encode())
+    write_atomically(run / "summary.html", render_summary(run.name, table, sets, warnings).encode())
     return table
 
 
@@ -204,13 +207,14 @@ def summary_text(table: pd.DataFrame) -> str:
     )
 
 
-def render_summary(name: str, table: pd.DataFrame, sets: Mapping[str, ClipSet]) -> str:
+def render_summary(name: str, table: pd.DataFrame, sets: Mapping[str, ClipSet], warnings: Sequence[str] = ()) -> str:
     """The page as text, in the dress of the evaluation's report.
 
     Args:
         name: The run's name.
         table: What `summarise` gives.
         sets: The sets that were measured on.
+        warnings: What makes the numbers worth less than they look.
     """
     columns = _columns(table)
     best = {column: table[column].max() for column in columns}
@@ -231,6 +235,7 @@ def render_summary(name: str, table: pd.DataFrame, sets: Mapping[str, ClipSet]) 
         eyebrow="Fine-tuning · closing summary",
         model=escape(name),
         data=escape(listed),
+        warnings=warnings_html(warnings),
         cards="",
         notes="",
         sections=(

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from audiotag.data.heard import CHOSEN_ON
 from audiotag.errors import OptionError, TrainingError
 from audiotag.models.backbone import Backbone
 from audiotag.models.checkpoint import load_training_state, save_checkpoint
@@ -39,6 +40,9 @@ from audiotag.training.supervision import Supervision
 
 SAVE_EVERY_SECONDS = 20.0
 """Least time between two checkpoints for going on; one is always written at the end and when the run is stopped."""
+
+_CHOSEN = ("best", "best_loss")
+"""Checkpoints that the validation clips have chosen among the epochs."""
 
 
 class Stopped(TrainingError):
@@ -313,7 +317,8 @@ class Trainer:
     def _save(self, name: str, *, resume: bool = False) -> None:
         if self.fabric.is_global_zero:
             metrics = self.progress.history[-1] if self.progress.history else {}
-            self.model.metadata["metrics"] = {key: value for key, value in metrics.items() if key != "seconds"}
+            metadata = {key: value for key, value in self.model.metadata.items() if key != CHOSEN_ON or name in _CHOSEN}
+            metadata["metrics"] = {key: value for key, value in metrics.items() if key != "seconds"}
             state = None
             if resume:
                 state = {
@@ -322,7 +327,7 @@ class Trainer:
                     "precision": self.fabric.strategy.precision.state_dict(),
                     "averages": self.averages.state_dict(),
                 }
-            save_checkpoint(self.folder / name, self.model, training_state=state)
+            save_checkpoint(self.folder / name, replace(self.model, metadata=metadata), training_state=state)
         self.fabric.barrier()
         if resume:
             self._saved_at = time.monotonic()
@@ -335,7 +340,8 @@ class Trainer:
             self.backbone.load_state_dict(weights)
             metrics = {f"val_{key}": value for key, value in self.source.validate().items()}
             if self.fabric.is_global_zero:
-                metadata = {**self.model.metadata, "metrics": metrics, "averaged": over}
+                metadata = {key: value for key, value in self.model.metadata.items() if key != CHOSEN_ON}
+                metadata |= {"metrics": metrics, "averaged": over}
                 save_checkpoint(self.folder / name, replace(self.model, metadata=metadata))
             shown = "".join(f", {key.removeprefix('val_')} {value:.4f}" for key, value in metrics.items())
             self.reporter.message(f"Averaged weights are kept as {name}{shown}.")
