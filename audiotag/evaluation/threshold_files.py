@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from pathlib import Path
 
 import numpy as np
 
+from audiotag.documents import Fields, read_json
 from audiotag.errors import OptionError
 from audiotag.evaluation.metrics import Floats
 from audiotag.labels import LabelSet
@@ -32,9 +32,8 @@ def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        pairs = _from_json(text) if path.suffix.lower() == ".json" else _from_csv(text)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        pairs = _from_json(path) if path.suffix.lower() == ".json" else _from_csv(path)
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise OptionError(f"the thresholds cannot be read ({error})", where=path, fix=_FIX) from error
     thresholds = np.full(len(labels), np.nan)
     position = {mid: index for index, mid in enumerate(labels.mids)}
@@ -42,8 +41,9 @@ def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:
         index = position.get(mid)
         if index is None:
             continue
-        if not math.isfinite(value) or not math.isnan(thresholds[index]):
-            raise OptionError(f"the class {mid!r} has no number as threshold, or two of them", where=path, fix=_FIX)
+        if not 0 <= value <= 1 or not math.isnan(thresholds[index]):
+            what = f"the class {mid!r} has no threshold between 0 and 1, or two of them"
+            raise OptionError(what, where=path, fix=_FIX)
         thresholds[index] = value
     missing = [labels.mids[index] for index in np.flatnonzero(np.isnan(thresholds))]
     if missing:
@@ -52,12 +52,14 @@ def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:
     return thresholds
 
 
-def _from_json(text: str) -> list[tuple[str, float]]:
-    content = json.loads(text)
-    if content.get("format") == "audiotag-metrics":
-        content = content["thresholds"]
-    return [(mid, float(value)) for mid, value in content.items()]
+def _from_json(path: Path) -> list[tuple[str, float]]:
+    content = read_json(path, error=OptionError, fix=_FIX, unique_keys=True)
+    found = Fields(content, where=path, error=OptionError, fix=_FIX)
+    if found.get("format") == "audiotag-metrics":
+        found = found.fields("thresholds")
+    return [(mid, found.number(mid)) for mid in found]
 
 
-def _from_csv(text: str) -> list[tuple[str, float]]:
+def _from_csv(path: Path) -> list[tuple[str, float]]:
+    text = path.read_text(encoding="utf-8-sig")
     return [(row["mid"], float(row["threshold"])) for row in csv.DictReader(text.splitlines())]

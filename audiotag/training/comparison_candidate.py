@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -35,6 +34,7 @@ from audiotag.training.finetune import run
 from audiotag.training.folds import finetune_folds
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
+from audiotag.training.run_folder import begun
 
 _FREE = ("workers", "logger", "device")
 """Settings that change no number, so that a comparison may go on with others."""
@@ -263,24 +263,14 @@ def _train(candidate: Candidate, plan: Plan, record: Record, reporter: Reporter)
     started = time.monotonic()
     try:
         if plan.cross_validate:
-            for inside in record.run.glob("fold_*"):
-                _clear_unless_it_can_go_on(inside)
             finetune_folds(request, plan.settings, record.run, reporter=reporter)
             record.epochs = _epochs_of_folds(record.run)
         else:
-            _clear_unless_it_can_go_on(record.run)
-            resume = record.run.is_dir()
-            result = run(request, plan.settings, record.run, resume=resume, reporter=reporter)
+            result = run(request, plan.settings, record.run, resume=begun(record.run), reporter=reporter)
             record.epochs = len(result.history)
     finally:
         record.training_seconds += time.monotonic() - started
         record.save()
-
-
-def _clear_unless_it_can_go_on(folder: Path) -> None:
-    """Remove a run that was killed before its first checkpoint; there is nothing in it to go on from."""
-    if folder.is_dir() and not current_folder(folder / "last").is_dir():
-        shutil.rmtree(folder)
 
 
 def _epochs_of_folds(folder: Path) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from audiotag.documents import Fields, parse_toml
 from audiotag.errors import PluginError
 from audiotag.host import get_host
 from audiotag.training.reporting import Reporter
@@ -60,13 +60,16 @@ def load_recipe(name: str) -> Recipe:
     package, _, path = spec.path.partition(":")
     try:
         text = files(package).joinpath(path).read_text(encoding="utf-8")
-        content = tomllib.loads(text)
-    except (OSError, ModuleNotFoundError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ModuleNotFoundError, ValueError) as error:
         raise PluginError(
             f"the recipe {name!r} cannot be read from {spec.path!r}: {error}",
             where=host.owner(spec).label,
             fix="Reinstall the plugin or report it to its authors.",
         ) from error
-    options = content.pop("options", {})
-    Settings.from_dict(content, where=f"recipe {name}")
-    return Recipe(name, content, options, text)
+    where = f"recipe {name}"
+    fix = "Report it to the plugin's authors."
+    content = Fields(parse_toml(text, where=where, error=PluginError, fix=fix), where=where, error=PluginError, fix=fix)
+    options = dict(content.fields("options", {}))
+    settings = {name: value for name, value in content.items() if name != "options"}
+    Settings.from_dict(settings, where=where)
+    return Recipe(name, settings, options, text)

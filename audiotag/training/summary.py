@@ -7,7 +7,6 @@ folder that ``audiotag models ensemble RUN --epochs all`` writes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.metadata import version
@@ -32,9 +31,15 @@ from audiotag.inference.combine import EnsembleMode, combine_logits
 from audiotag.inference.tagger import Tagger, load
 from audiotag.models.checkpoint import FACTS_FILE, read_facts
 from audiotag.models.epochs import kept_epochs
-from audiotag.training.preparation import evaluation_clips, read_training_clips, split_clips
+from audiotag.training.preparation import (
+    evaluation_clips,
+    read_run_record,
+    read_training_clips,
+    split_clips,
+)
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
+from audiotag.training.run_folder import SETTINGS_FILE
 from audiotag.training.settings import Settings
 from audiotag.training.settings_layers import read_toml
 
@@ -70,7 +75,7 @@ def summarise_run(
     """
     run = Path(run)
     tagger = load(run / "last")
-    request, _ = Request.load(run)
+    request, _, _ = Request.load(run)
     quiet = Reporter()
 
     def read(source: str | Path | ClipSet) -> ClipSet:
@@ -80,9 +85,9 @@ def summarise_run(
     if val is not None:
         val_clips: ClipSet | None = read(val)
     else:
-        seed = Settings.from_dict(read_toml(run / "settings.toml")).seed
+        seed = Settings.from_dict(read_toml(run / SETTINGS_FILE), where=run / SETTINGS_FILE).seed
         _, val_clips = split_clips(request, read_training_clips(request, quiet), seed, quiet)
-        known = json.loads((run / "data.json").read_text())["val"]
+        known = read_run_record(run).texts("val", None)
         if val_clips is not None and [clip.id for clip in val_clips] != known:
             raise TrainingError("the run's validation set has changed", where=run, fix="Give --val.")
     eval_clips = evaluation_clips(request, tagger.labels, quiet) if evaluation is None else read(evaluation)

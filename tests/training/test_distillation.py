@@ -38,7 +38,13 @@ def _tiny(tiny, tmp_path, monkeypatch):
 
 @pytest.fixture
 def teacher(tones, tmp_path):
-    finetune("tiny", tones, fold=2, output=tmp_path / "teacher", **{**QUICK, "epochs": 12})
+    finetune(
+        "tiny",
+        tones,
+        fold=2,
+        output=tmp_path / "teacher",
+        **{**QUICK, "frequency_mask": 0, "time_mask": 0, "epochs": 12},
+    )
     return str(tmp_path / "teacher")
 
 
