@@ -6,7 +6,11 @@ PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
 INSTALLED := $(VENV)/.installed
 SOURCES := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: install demo test test-slow coverage lint format docs docs-serve bench clean
+# Tests are spread over the cores; each process computes with one thread.
+WORKERS ?= auto
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+.PHONY: install demo test test-slow fuzz coverage lint format docs docs-serve bench clean
 
 install: $(INSTALLED)
 
@@ -19,13 +23,17 @@ demo: install
 	$(BIN)/audiotag demo --output demo-output
 
 test: install
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: install
-	$(BIN)/python -m pytest -q -m slow
+	$(PYTEST) -m slow
+
+# Ten thousand damaged files of every kind; see tests/fuzz/run.py.
+fuzz: install
+	$(BIN)/python tests/fuzz/run.py
 
 coverage: install
-	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html
+	$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html
 
 lint: install
 	$(BIN)/ruff check .
