@@ -247,3 +247,9 @@ def test_a_sampler_that_chooses_what_there_is_not_is_named(tones, tmp_path, inst
     install_plugin("audiotag-odd", SAMPLER.format(result=result))
     with pytest.raises(PluginError, match="sampler odd"):
         finetune("tiny", tones, fold=1, output=tmp_path / "run", sampler="odd", **QUICK)
+
+
+@pytest.mark.parametrize("option", ["seed", "name", "num_classes"])
+def test_what_the_run_decides_is_no_option_of_a_network(tones, tmp_path, option):
+    with pytest.raises(OptionError, match=f"{option} is no option of a network"):
+        finetune("tiny", tones, output=tmp_path / "run", options={option: 3}, **QUICK)
