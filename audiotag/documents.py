@@ -6,6 +6,7 @@ is wrong with it is one error of ours that names the file and the key; no other 
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import tomllib
@@ -21,7 +22,7 @@ _REQUIRED: Any = object()
 def read_json(
     path: str | Path, *, error: type[AudiotagError], fix: str | None = None, unique_keys: bool = False
 ) -> Any:
-    """The content of a JSON file in UTF-8, with or without a byte-order mark.
+    """The content of a JSON file; its text is read as `read_text` does.
 
     Args:
         path: The file.
@@ -32,7 +33,8 @@ def read_json(
     Raises:
         AudiotagError: As *error*: the file cannot be read, is not text, is not JSON, or is nested too deeply.
     """
-    return parse_json(_text(path, error, fix), where=path, error=error, fix=fix, unique_keys=unique_keys)
+    text = read_text(path, error=error, fix=fix)
+    return parse_json(text, where=path, error=error, fix=fix, unique_keys=unique_keys)
 
 
 def parse_json(
@@ -61,7 +63,7 @@ def read_toml(path: str | Path, *, error: type[AudiotagError], fix: str | None =
     Raises:
         AudiotagError: As *error*: the file cannot be read, is not text, is not TOML, or is nested too deeply.
     """
-    return parse_toml(_text(path, error, fix), where=path, error=error, fix=fix)
+    return parse_toml(read_text(path, error=error, fix=fix), where=path, error=error, fix=fix)
 
 
 def parse_toml(text: str, *, where: object, error: type[AudiotagError], fix: str | None = None) -> dict[str, Any]:
@@ -74,13 +76,44 @@ def parse_toml(text: str, *, where: object, error: type[AudiotagError], fix: str
         raise error(f"this is not valid TOML ({cause})", where=where, fix=fix) from cause
 
 
-def _text(path: str | Path, error: type[AudiotagError], fix: str | None) -> str:
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """*value* (plain types) as JSON; what has no number (NaN, an infinity) becomes null, which any reader knows."""
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def read_text(path: str | Path, *, error: type[AudiotagError], fix: str | None = None) -> str:
+    """The text of a file in UTF-8, or in UTF-16 or UTF-32 where it begins with their byte-order mark.
+
+    Ends of lines are kept as they are.
+
+    Raises:
+        AudiotagError: As *error*: the file cannot be read, or is not such text.
+    """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return decode_text(Path(path).read_bytes())
     except OSError as cause:
         raise error(f"the file cannot be read: {cause.strerror or cause}", where=path, fix=fix) from cause
-    except ValueError as cause:  # no UTF-8, or a null byte in the name
-        raise error(f"the file is not text in UTF-8 ({cause})", where=path, fix=fix) from cause
+    except ValueError as cause:  # no such text, or a null byte in the name
+        raise error(
+            f"the file cannot be read: it is not text in UTF-8 ({cause})", where=path, fix=fix or "Save it as UTF-8."
+        ) from cause
+
+
+def decode_text(content: bytes, errors: str = "strict") -> str:
+    """The text that *content* holds; see `read_text`."""
+    # UTF-32's mark begins as that of UTF-16 does.
+    marked = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig"}
+    marked |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    encoding = next((name for mark, name in marked.items() if content.startswith(mark)), "utf-8")
+    return content.decode(encoding, errors)
 
 
 class Fields(Mapping[str, Any]):

@@ -41,6 +41,10 @@ class AudioError(AudiotagError):
     """A recording cannot be read or holds no usable samples."""
 
 
+class RecordingWarning(UserWarning):
+    """A recording was read, and something about it is worth knowing; said once for each."""
+
+
 class LabelError(AudiotagError):
     """A class list or a clip's label is wrong."""
 

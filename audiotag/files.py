@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 if sys.platform != "win32":
@@ -40,6 +41,30 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         if handle is not None:
             os.close(handle)
+
+
+def open_unfinished(path: Path) -> FileIO:
+    """The file at *path*, made where it is missing, unbuffered, to be read and gone on with; locked until it is closed.
+
+    For what outlives its writer, where `atomic_path` would remove it.
+
+    Raises:
+        BlockingIOError: Another process has it open in this way.
+        OSError: It cannot be opened.
+    """
+    while True:
+        handle = os.open(
+            path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0), 0o666
+        )
+        try:
+            if sys.platform != "win32":
+                _lock_or_raise(handle)
+            if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+                return FileIO(handle, "r+")
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # its writer was done with it, and renamed it, before it could be locked
 
 
 def set_usual_mode(path: Path) -> None:
@@ -107,6 +132,15 @@ def _begin(path: Path) -> tuple[int | None, Path]:
         if temporary.exists():  # else it was taken for abandoned before it could be locked
             return handle, temporary
         os.close(handle)
+
+
+def _lock_or_raise(handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass  # a file system without locks: nobody can tell
 
 
 def _lock(handle: int, *, wait: bool) -> bool:

@@ -7,23 +7,37 @@ a display name. Files list classes in any row order; the index column decides.
 from __future__ import annotations
 
 import csv
+import io
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+from audiotag.csv_text import csv_text, read_cell
+from audiotag.documents import read_text
 from audiotag.errors import LabelError, suggest
 
 _COLUMNS = ("index", "mid", "display_name")
 
 
+def composed(text: str) -> str:
+    """*text* with each accented letter as one character (Unicode NFC): "Café" is one class, however it was typed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One class: its identity and the name people read."""
+    """One class: its identity and the name people read, both as `composed` gives them."""
 
     mid: str
     name: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mid", composed(self.mid))
+        object.__setattr__(self, "name", composed(self.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +70,10 @@ class LabelSet(Sequence[Label]):
     """
 
     def __init__(self, labels: Iterable[Label], source: str = "class list") -> None:
-        self._labels = tuple(labels)
+        self._labels = tuple(labels) if isinstance(labels, Iterable) else (labels,)
         self.source = source
+        if not all(isinstance(label, Label) for label in self._labels):
+            raise LabelError("a LabelSet is made of Labels", where=source, fix="Use LabelSet.from_names for names.")
         if not self._labels:
             raise LabelError("the class list is empty", where=source, fix="Give at least one class.")
         self._index: dict[str, int] = {}
@@ -110,7 +126,7 @@ class LabelSet(Sequence[Label]):
         """
         if isinstance(label, Label):
             label = label.mid
-        text = str(label)
+        text = composed(str(label))
         if text in self._index:
             return self._index[text]
         indices = self._names.get(text, [])
@@ -132,7 +148,8 @@ class LabelSet(Sequence[Label]):
     def __contains__(self, label: object) -> bool:
         if isinstance(label, Label):
             label = label.mid
-        return label in self._index or len(self._names.get(str(label), ())) == 1
+        text = composed(str(label))
+        return text in self._index or len(self._names.get(text, ())) == 1
 
     def positions_in(self, other: LabelSet) -> list[int | None]:
         """For each class of this set, its index in *other* (matched by mid), or None."""
@@ -163,12 +180,11 @@ class LabelSet(Sequence[Label]):
             LabelError: The file is missing, empty, not such a CSV, or its indices are not 0..n−1 each once.
         """
         path = Path(path)
+        if not path.exists():
+            raise LabelError("the class list does not exist", where=path, fix="Check the path.")
         try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                return cls._from_lines(file, str(path))
-        except FileNotFoundError as error:
-            raise LabelError("the class list does not exist", where=path, fix="Check the path.") from error
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            return cls._from_lines(io.StringIO(read_text(path, error=LabelError), newline=""), str(path))
+        except csv.Error as error:
             raise LabelError(f"the class list cannot be read: {error}", where=path) from error
 
     @classmethod
@@ -209,7 +225,7 @@ class LabelSet(Sequence[Label]):
                     where=source,
                     fix="Give each class an index of its own.",
                 )
-            rows[index] = (line, Label(mid.strip(), name.strip()))
+            rows[index] = (line, Label(read_cell(mid.strip()), read_cell(name.strip())))
         if not rows:
             raise LabelError("the class list is empty", where=source, fix="Give at least one class.")
         gaps = [index for index in range(len(rows)) if index not in rows]
@@ -224,10 +240,9 @@ class LabelSet(Sequence[Label]):
 
     def to_csv(self, path: str | Path) -> None:
         """Write the classes as a ``class_labels_indices.csv``."""
+        lines = csv_text([_COLUMNS, *((index, label.mid, label.name) for index, label in enumerate(self._labels))])
         with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(_COLUMNS)
-            writer.writerows((index, label.mid, label.name) for index, label in enumerate(self._labels))
+            file.write(lines)
 
 
 @lru_cache(maxsize=32)
@@ -259,4 +274,7 @@ def read_labels(source: str | Path | LabelSet | Sequence[str]) -> LabelSet:
         path = Path(source)
         is_name = isinstance(source, str) and path.suffix != ".csv" and not path.exists()
         return known_labels(str(source)) if is_name else LabelSet.from_csv(path)
-    return LabelSet.from_names(source)
+    names: list[Any] = list(source) if isinstance(source, Iterable) else [source]
+    if not all(isinstance(name, str) for name in names):
+        raise LabelError(f"the classes are {source!r:.60}", fix="Give a CSV file, a known name, or a list of names.")
+    return LabelSet.from_names(names)

@@ -6,7 +6,6 @@ The AudioSet ontology (Gemmeke et al., ICASSP 2017) is by Google, under CC BY 4.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from audiotag.documents import read_json
 from audiotag.errors import LabelError, suggest
+from audiotag.labels import composed
 
 ABSTRACT = "abstract"
 """The restriction of nodes that only group others."""
@@ -123,7 +124,7 @@ class Ontology(Mapping[str, OntologyNode]):
         level: Sequence[str] = self.parents(mid)
         while level:
             found.update(dict.fromkeys(level))
-            level = [above for one in level for above in self._parents[one] if above not in found]
+            level = list(dict.fromkeys(above for one in level for above in self._parents[one] if above not in found))
         return tuple(found)
 
     def _node(self, mid: str) -> OntologyNode:
@@ -166,12 +167,9 @@ class Ontology(Mapping[str, OntologyNode]):
             LabelError: The file cannot be read or is of another shape, or as `Ontology` raises.
         """
         path = Path(path)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8-sig"))
-        except FileNotFoundError as error:
-            raise LabelError("the ontology does not exist", where=path, fix="Check the path.") from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise LabelError(f"the ontology cannot be read: {error}", where=path, fix=_SHAPE) from error
+        if not path.exists():
+            raise LabelError("the ontology does not exist", where=path, fix="Check the path.")
+        content = read_json(path, error=LabelError, fix=_SHAPE)
         if not isinstance(content, list):
             raise LabelError("the ontology is not a list of classes", where=path, fix=_SHAPE)
         return cls([_node(entry, f"{path}, entry {number}") for number, entry in enumerate(content, 1)], str(path))
@@ -213,4 +211,5 @@ def _node(entry: Any, where: str) -> OntologyNode:
             where=where,
             fix=_SHAPE,
         )
-    return OntologyNode(entry["id"].strip(), name, *(tuple(one) for one in lists))
+    restrictions, children = (tuple(map(composed, one)) for one in lists)
+    return OntologyNode(composed(entry["id"].strip()), composed(name), restrictions, children)

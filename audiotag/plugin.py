@@ -226,6 +226,14 @@ class BackboneSpec(_Spec):
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
         object.__setattr__(self, "figures", MappingProxyType(dict(self.figures)))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Read-only views cannot be pickled, and a tagger is handed to other processes with its descriptor.
+        return {**self.__dict__, "options": dict(self.options), "figures": dict(self.figures)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        views = {name: MappingProxyType(state[name]) for name in ("options", "figures")}
+        self.__dict__.update(state, **views)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Remote:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiotag.documents import Fields, parse_json, parse_toml, read_json, read_toml
+from audiotag.documents import Fields, json_text, parse_json, parse_toml, read_json, read_toml
 from audiotag.errors import CheckpointError, ManifestError
 
 FIX = "Make it again."
+
+
+def test_json_that_is_written_has_no_numbers_that_json_has_not() -> None:
+    value = {"a": [float("nan"), 1.5, "é"], "b": {"c": (float("inf"), -float("inf"))}, "d": None}
+    assert "é" in json_text(value)
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    again = json.loads(json_text(value, indent=1), parse_constant=refuse)
+    assert again == {"a": [None, 1.5, "é"], "b": {"c": [None, None]}, "d": None}
 
 
 @pytest.mark.parametrize(

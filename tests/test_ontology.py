@@ -106,7 +106,7 @@ def test_a_users_ontology_needs_ids_only(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "cannot be read"),
+        ("", "not valid JSON"),
         ("{}", "not a list of classes"),
         ("[]", "is empty"),
         ('[{"name": "Dog"}]', "entry 1.*'id'"),
@@ -122,3 +122,13 @@ def test_wrong_files(tmp_path, content, message):
         read_ontology(path)
     with pytest.raises(LabelError, match="does not exist"):
         read_ontology(tmp_path / "none.json")
+
+
+def test_many_ways_up_take_no_time():
+    layers = 60
+    nodes = [
+        OntologyNode(f"{layer}{side}", "", (), tuple(f"{layer + 1}{other}" for other in "ab") if layer < layers else ())
+        for layer in range(layers + 1)
+        for side in "ab"
+    ]
+    assert len(Ontology(nodes).ancestors(f"{layers}a")) == 2 * layers

@@ -1,50 +1,85 @@
-"""Sound in containers that libsndfile does not know (MP4, Matroska, WMA, …), by PyAV, an optional dependency."""
+"""Sound in files that libsndfile does not know (MP4, Matroska, WMA, …), by PyAV, an optional dependency."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import ModuleType
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.audio.encoded import EncodedAudio, Recording
+from audiotag.audio.encoded import Recording, open_bytes
+from audiotag.audio.failures import decoding
+from audiotag.audio.mixing import MonoMix
+from audiotag.audio.resampling import StreamResampler
 from audiotag.errors import AudioError, MissingExtraError
 
 _ENDINGS = (
-    ".3gp .aac .ac3 .amr .ape .asf .avi .dts .eac3 .flv .m4a .m4b .m4v .mka .mkv .mov .mp2 "
+    ".3g2 .3gp .aac .ac3 .adts .amr .ape .asf .avi .dts .eac3 .flv .m4a .m4b .m4v .mka .mkv .mov .mp2 "
     ".mp4 .mpeg .mpg .mts .ogv .tta .ts .webm .wma .wmv .wv"
 )
 CONTAINER_SUFFIXES = frozenset(_ENDINGS.split())
-"""Endings of files that PyAV is tried on."""
+"""Endings of files that only PyAV reads."""
+
+_FORMATS = (
+    "aac ac3 aiff amr amrnb amrwb ape asf asf_o au avi caf dsf dts dtshd dv eac3 flac flv gsm iff latm loas m4v "
+    "matroska,webm mlp mov,mp4,m4a,3gp,3g2,mj2 mp3 mpc mpc8 mpeg mpegts mpegvideo mxf nut ogg oma rm sox spdif tak "
+    "truehd tta voc w64 wav wtv wv xwma"
+)
+OPTIONS = {"format_whitelist": _FORMATS.replace(" ", ","), "protocol_whitelist": "none"}
+"""Nothing but containers of sound and pictures: no playlists, and no address that a file names is ever asked."""
+
+_STATE_LENGTHS = {"aiff", "ape", "asf", "avi", "caf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "voc"}
+_STATE_LENGTHS |= {"w64", "wav", "wv"}
+"""Formats whose length stands in the file; elsewhere FFmpeg guesses it from the bit rate."""
+
+
+class MissingDecoderError(AudioError, MissingExtraError):
+    """A recording needs PyAV, which is not installed; the other recordings of a run may not."""
 
 
 def _import_av(path: Recording) -> ModuleType:
     try:
         import av
     except ImportError as error:
-        raise MissingExtraError.for_package("av", "video", f"reading {path}") from error
+        raise MissingDecoderError.for_package("av", "video", f"reading {path}") from error
     module: ModuleType = av
     return module
 
 
-def _open(path: Recording) -> tuple[Any, Any, type[Exception]]:
-    """(container, its first sound stream, the exception class of PyAV)."""
+@contextmanager
+def open_container(path: Recording) -> Iterator[Any]:
+    """A file opened by PyAV: by its bytes alone, never by its name, which might be an address.
+
+    Raises:
+        AudioError: No decoder knows the file.
+        MissingExtraError: PyAV is not installed.
+    """
     av = _import_av(path)
-    failure: type[Exception] = av.error.FFmpegError
-    try:
-        container = av.open(path.open() if isinstance(path, EncodedAudio) else str(path))
-    except failure as error:
-        raise AudioError(
-            f"no decoder knows this file ({error})",
-            where=path,
-            fix="Check that it is a recording; convert it to WAV or FLAC if it is.",
-        ) from error
-    if not container.streams.audio:
-        container.close()
+    with open_bytes(path) as file:
+        # Only these methods: FFmpeg guesses formats from names, and the same bytes must always read alike.
+        handle = SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
+        with decoding(
+            path,
+            "it cannot be read as a recording: no decoder knows this file",
+            "Check that it is one; convert it to WAV or FLAC if it is.",
+        ):
+            container = av.open(handle, options=OPTIONS, metadata_errors="replace")
+        with container:
+            yield container
+
+
+def _sound_of(container: Any, path: Recording) -> Any:
+    """The first sound stream that can be decoded."""
+    streams = container.streams.audio
+    if not streams:
         raise AudioError("there is no sound in this file", where=path, fix="Leave it out.")
-    return container, container.streams.audio[0], failure
+    for stream in streams:
+        if stream.codec_context is not None:
+            return stream
+    raise AudioError("no decoder knows the encoding of its sound", where=path, fix="Convert it to WAV or FLAC.")
 
 
 def probe_container(path: Recording) -> tuple[int, int, float, str]:
@@ -54,36 +89,64 @@ def probe_container(path: Recording) -> tuple[int, int, float, str]:
         AudioError: The file is not a recording.
         MissingExtraError: PyAV is not installed.
     """
-    container, stream, _ = _open(path)
-    with container:
-        if stream.duration is not None:
-            seconds = float(stream.duration * stream.time_base)
-        elif container.duration is not None:
-            seconds = container.duration / 1e6
-        else:
-            seconds = 0.0
-        return stream.rate, stream.channels, seconds, f"{container.format.name} {stream.codec_context.name}"
+    with open_container(path) as container, decoding(path):
+        stream = _sound_of(container, path)
+        seconds = _stated(container, stream)
+        return stream.rate or 0, stream.channels, seconds, f"{container.format.name} {stream.codec_context.name}"
 
 
-def container_blocks(path: Recording) -> Iterator[NDArray[np.float32]]:
-    """The sound of a container, decoded from its beginning: blocks float32 (samples, channels) at its own rate.
+def _stated(container: Any, stream: Any) -> float:
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / 1e6
+
+
+def container_blocks(path: Recording, rate: int, mix: MonoMix) -> Iterator[NDArray[np.float32]]:
+    """The sound of a container, decoded from its beginning.
+
+    Rate and channels may change on the way (broadcasts and joined files do): what comes in another rate than the first
+    is resampled, and channels are averaged before.
+
+    Args:
+        path: What to read.
+        rate: Hz of the first sound stream, as `probe_container` tells it.
+        mix: Averages channels.
+
+    Yields:
+        float32 (samples,) at *rate*.
 
     Raises:
-        AudioError: The file is not a recording or is damaged.
+        AudioError: The file is not a recording, is damaged, or ends before it should.
         MissingExtraError: PyAV is not installed.
     """
-    container, stream, failure = _open(path)
     av = _import_av(path)
-    # Only the numbers' format changes here: rate and channels stay those of the stream.
-    converter = av.AudioResampler(format="fltp")
-    with container:
-        try:
-            for frame in container.decode(stream):
-                for converted in converter.resample(frame):
-                    yield converted.to_ndarray().T
-            for converted in converter.resample(None):
-                yield converted.to_ndarray().T
-        except failure as error:
+    with open_container(path) as container, decoding(path):
+        stream = _sound_of(container, path)
+        # A film may be longer than its sound.
+        alone = len(container.streams) == 1
+        exact = container.format.name in _STATE_LENGTHS and (stream.duration is not None or alone)
+        promised = _stated(container, stream) if exact else 0.0
+        begin = float((stream.start_time or 0) * (stream.time_base or 0))
+        shape: tuple[Any, ...] | None = None
+        resampler = StreamResampler(rate, rate)
+        reached = heard = 0.0
+        for frame in container.decode(stream):
+            if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                # Only the numbers' format changes here.
+                converter = av.AudioResampler(format="fltp")
+                if (rest := resampler.finish()).size:
+                    yield rest
+                resampler = StreamResampler(frame.sample_rate, rate)
+            heard += frame.samples / frame.sample_rate
+            reached = max(heard, 0.0 if frame.time is None else frame.time - begin + frame.samples / frame.sample_rate)
+            for converted in converter.resample(frame):
+                if (block := resampler.process(mix(converted.to_ndarray().T))).size:
+                    yield block
+        if (rest := resampler.finish()).size:
+            yield rest
+        if reached < promised - max(0.1, 0.002 * promised):
             raise AudioError(
-                f"the file is damaged or truncated ({error})", where=path, fix="Copy or download it again."
-            ) from error
+                f"the file is truncated: it promises {promised:.2f} s and holds {reached:.2f} s",
+                where=path,
+                fix="Copy or download it again.",
+            )

@@ -1,12 +1,14 @@
 """Reading recordings: any format, rate, depth and channel count → mono float32 at the rate a network wants.
 
-libsndfile reads WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF and their relatives; PyAV, where installed, the rest.
+libsndfile reads WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF and their relatives; PyAV, where installed, whatever else it
+knows. What a file is called does not matter. What is done about damage stands in docs/formats.md.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,13 @@ import soundfile
 from numpy.typing import NDArray
 
 from audiotag.audio.checks import check_samples
-from audiotag.audio.containers import CONTAINER_SUFFIXES, container_blocks, probe_container
-from audiotag.audio.encoded import EncodedAudio, Recording
-from audiotag.audio.integrity import EndlessWav, check_complete, endless_content
+from audiotag.audio.containers import CONTAINER_SUFFIXES, MissingDecoderError, container_blocks, probe_container
+from audiotag.audio.encoded import EncodedAudio, Part, Recording
+from audiotag.audio.failures import decoding
+from audiotag.audio.integrity import Piece, inspect
+from audiotag.audio.mixing import MonoMix
 from audiotag.audio.resampling import StreamResampler
-from audiotag.errors import AudioError, OptionError
+from audiotag.errors import AudioError, OptionError, RecordingWarning
 
 _ENDINGS = ".aif .aifc .aiff .au .bwf .caf .flac .mp3 .oga .ogg .opus .rf64 .snd .w64 .wav .wave"
 AUDIO_SUFFIXES = CONTAINER_SUFFIXES | frozenset(_ENDINGS.split())
@@ -32,8 +36,14 @@ _BLOCK_VALUES = 1 << 21
 _UNKNOWN_FRAMES = 1 << 62
 """libsndfile gives more frames than this for a file whose header leaves the length open."""
 
-_MP3_SLACK = 2 * 1152
-"""Samples that an MP3 may lack: without a header for it, libsndfile estimates its length from its size."""
+_SLACK = 4 * 1152
+"""Samples that an MP3, alone or in a WAV, may lack: its header counts what the encoder added at both ends."""
+
+RATES = (1000, 10_000_000)
+"""Hz of recordings of sound. Beyond them a header is damaged: at 1 Hz a small file would be hours of nothing."""
+
+MOST_CHANNELS = 1024
+"""Channels of a recording, as libsndfile counts too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +77,12 @@ def probe(path: str | Path | EncodedAudio) -> AudioInfo:
         MissingExtraError: It needs PyAV, which is not installed.
     """
     path = _check_file(path)
-    place = path.name if isinstance(path, EncodedAudio) else path
-    sound = _open(path)
-    if sound is None:
-        rate, channels, seconds, name = probe_container(path)
-        return AudioInfo(place, rate, round(seconds * rate), channels, seconds, name, exact=False)
-    with sound:
-        frames, rate = sound.frames, sound.samplerate
-        return AudioInfo(place, rate, frames, sound.channels, frames / rate, f"{sound.format} {sound.subtype}")
+    infos = [_probe_piece(piece) for piece in inspect(path).pieces]
+    first, place = infos[0], path.name if isinstance(path, EncodedAudio) else path
+    seconds = sum(info.seconds for info in infos)
+    frames = first.frames if len(infos) == 1 else round(seconds * first.sample_rate)
+    exact = all(info.exact for info in infos)
+    return AudioInfo(place, first.sample_rate, frames, first.channels, seconds, first.format, exact)
 
 
 def read_audio(
@@ -126,19 +134,19 @@ def stream_audio(
         AudioError: As `read_audio` raises; while the blocks are read.
         MissingExtraError: It needs PyAV, which is not installed.
         OptionError: An argument cannot be.
+
+    Warns:
+        RecordingWarning: After the last block: the header or the bytes around the sound are not as they should be, or
+            channels cancel each other.
     """
     if sample_rate < 1 or not block_seconds > 0:
         raise OptionError(f"a rate of {sample_rate} Hz in blocks of {block_seconds} s cannot be", where=path)
     if not start >= 0 or (stop is not None and not stop > start):
         raise OptionError(f"there is no part from {start} s to {stop} s", where=path, fix="Give 0 <= start < stop.")
     path = _check_file(path)
-    sound = _open(path)
-    if sound is None:
-        rate = probe_container(path)[0]
-        blocks = _container_blocks(path, rate, start, stop)
-    else:
-        rate = sound.samplerate
-        blocks = _soundfile_blocks(path, sound, start, stop, block_seconds)
+    layout = inspect(path)
+    mix = MonoMix()
+    rate, blocks = _blocks(layout.pieces, start, stop, block_seconds, mix)
     resampler = StreamResampler(rate, sample_rate)
     empty = True
     for block in blocks:
@@ -152,9 +160,13 @@ def stream_audio(
         yield rest
     elif empty:
         raise AudioError(f"there is no sound after {start:g} s", where=path, fix="Check the start of the part.")
+    for note in (*layout.notes, mix.note()):
+        if note is not None:
+            # From here whoever reads: Python says each text once for each place.
+            warnings.warn(RecordingWarning(f"{path}: {note}."), stacklevel=1)
 
 
-def _check_file(path: str | Path | EncodedAudio) -> Recording:
+def _check_file(path: str | Path | EncodedAudio) -> Path | EncodedAudio:
     if isinstance(path, EncodedAudio):
         if not path.content:
             raise AudioError("the recording is empty", where=path, fix="Copy or record it again.")
@@ -175,45 +187,86 @@ def _check_file(path: str | Path | EncodedAudio) -> Recording:
     return path
 
 
-def _open(path: Recording) -> soundfile.SoundFile | None:
-    """Open a recording with libsndfile; None where PyAV has to read it."""
-    try:
-        header = check_complete(path)
-        if isinstance(path, EncodedAudio):
-            sound = soundfile.SoundFile(endless_content(path, header).open())
-        elif header.size_at is None:
-            sound = soundfile.SoundFile(_native(path))
-        else:
-            sound = _EndlessSound(path, header.size_at)
-    except soundfile.LibsndfileError as error:
-        if path.suffix.lower() in CONTAINER_SUFFIXES:
-            return None
+def _probe_piece(piece: Piece) -> AudioInfo:
+    """What a piece says about itself."""
+    place = str(piece.recording)
+    sound = _open(piece)
+    if sound is None:
+        rate, channels, seconds, name = probe_container(piece.recording)
+        _check_shape(piece, rate, channels)
+        return AudioInfo(place, rate, round(seconds * rate), channels, seconds, name, exact=False)
+    with sound:
+        frames, rate = sound.frames, sound.samplerate
+        return AudioInfo(place, rate, frames, sound.channels, frames / rate, f"{sound.format} {sound.subtype}")
+
+
+def _check_shape(piece: Piece, rate: int, channels: int) -> None:
+    if not rate or not channels:
         raise AudioError(
-            f"it cannot be read as a recording ({error.error_string.rstrip('.')})",
-            where=path,
-            fix="Check that it is one; WAV, FLAC, Ogg and MP3 are read, and MP4 and others with audiotag[video].",
-        ) from error
-    except OSError as error:
-        raise AudioError(f"the file cannot be read: {error}", where=path, fix="Check its permissions.") from error
-    if sound.frames == 0:
+            "the file is damaged or truncated: nothing in it tells the rate of its sound",
+            where=piece.recording,
+            fix="Copy or download it again.",
+        )
+    if not RATES[0] <= rate <= RATES[1] or not 1 <= channels <= MOST_CHANNELS:
+        raise AudioError(
+            f"its header states a rate of {rate} Hz and {channels} channels, and recordings have {RATES[0]} to "
+            f"{RATES[1]} Hz and 1 to {MOST_CHANNELS}",
+            where=piece.recording,
+            fix="Repair the header if the sound is whole, or leave it out.",
+        )
+
+
+def _open(piece: Piece) -> soundfile.SoundFile | None:
+    """Open a piece with libsndfile; None where PyAV has to read it."""
+    recording = piece.recording
+    with decoding(recording, "it cannot be read as a recording", "Check that it is one."):
+        try:
+            if isinstance(recording, Path):
+                # soundfile encodes names strictly, and names need not be valid text.
+                sound = soundfile.SoundFile(recording if os.name == "nt" else os.fsencode(recording))
+            else:
+                sound = _SoundInPart(recording)
+        except soundfile.LibsndfileError as error:
+            _require_av(recording, error.error_string.rstrip("."))
+            return None
+    guessed = False
+    try:
+        _check_shape(piece, sound.samplerate, sound.channels)
+        if sound.frames == 0:
+            raise AudioError("the recording has no samples", where=recording, fix="Leave it out, or record it again.")
+        if sound.format == "MP3":
+            # Without frames that follow each other libsndfile takes noise for an MP3.
+            guessed = piece.samples is None or abs(sound.frames - piece.samples) > piece.slack
+    except BaseException:
         sound.close()
-        raise AudioError("the recording has no samples", where=path, fix="Leave it out, or record it again.")
-    if not header.reliable or sound.frames > _UNKNOWN_FRAMES:
+        raise
+    if guessed or sound.frames > _UNKNOWN_FRAMES:
         sound.close()
+        _require_av(recording, "libsndfile only guesses its length")
         return None
     return sound
 
 
-def _native(path: Path) -> Path | bytes:
-    """The name as the system stores it: soundfile encodes text strictly, and names need not be valid text."""
-    return path if os.name == "nt" else os.fsencode(path)
+def _require_av(recording: Recording, reason: str) -> None:
+    """Make sure that PyAV can try what libsndfile does not read, whatever its name ends with."""
+    try:
+        import av  # noqa: F401 # only whether it is there
+    except ImportError as error:
+        raise MissingDecoderError(
+            f"it cannot be read as a recording ({reason})",
+            where=recording,
+            fix="Check that it is one; WAV, FLAC, Ogg and MP3 are read, and MP4 and many others once PyAV is "
+            "installed: pip install 'audiotag[video]'",
+        ) from error
 
 
-class _EndlessSound(soundfile.SoundFile):  # type: ignore[misc] # soundfile has no types
-    """A WAV without a length; closes the file object that libsndfile reads through, too."""
+class _SoundInPart(soundfile.SoundFile):  # type: ignore[misc] # soundfile has no types
+    """Sound that libsndfile reads through a file object; closes that, too."""
 
-    def __init__(self, path: Path, size_at: int) -> None:
-        self._source = EndlessWav(path, size_at)
+    def __init__(self, recording: Part | EncodedAudio) -> None:
+        if isinstance(recording, EncodedAudio):
+            recording = Part(recording, 0, len(recording.content))
+        self._source = recording.open()
         try:
             super().__init__(self._source)
         except BaseException:
@@ -226,8 +279,44 @@ class _EndlessSound(soundfile.SoundFile):  # type: ignore[misc] # soundfile has 
         self._source.close()
 
 
+def _blocks(
+    pieces: tuple[Piece, ...], start: float, stop: float | None, block_seconds: float, mix: MonoMix
+) -> tuple[int, Iterator[NDArray[np.float32]]]:
+    """The rate of the first piece (Hz), and mono blocks at it from *start* to *stop* in all of them."""
+    first = _open(pieces[0])
+    if len(pieces) == 1 and first is not None:
+        return first.samplerate, _soundfile_blocks(pieces[0].recording, first, start, stop, block_seconds, mix)
+    if first is not None:
+        rate = first.samplerate
+        first.close()
+    else:
+        rate, channels, _, _ = probe_container(pieces[0].recording)
+        _check_shape(pieces[0], rate, channels)
+    return rate, _between(_in_turn(pieces, rate, block_seconds, mix), rate, start, stop)
+
+
+def _in_turn(pieces: tuple[Piece, ...], rate: int, block_seconds: float, mix: MonoMix) -> Iterator[NDArray[np.float32]]:
+    """Mono blocks at *rate* from all pieces, from beginning to end."""
+    for piece in pieces:
+        sound = _open(piece)
+        if sound is None:
+            yield from container_blocks(piece.recording, rate, mix)
+            continue
+        resampler = StreamResampler(sound.samplerate, rate)
+        for block in _soundfile_blocks(piece.recording, sound, 0.0, None, block_seconds, mix):
+            if (ready := resampler.process(block)).size:
+                yield ready
+        if (rest := resampler.finish()).size:
+            yield rest
+
+
 def _soundfile_blocks(
-    path: Recording, sound: soundfile.SoundFile, start: float, stop: float | None, block_seconds: float
+    recording: object,
+    sound: soundfile.SoundFile,
+    start: float,
+    stop: float | None,
+    block_seconds: float,
+    mix: MonoMix,
 ) -> Iterator[NDArray[np.float32]]:
     """Mono blocks at the file's own rate."""
     with sound:
@@ -237,53 +326,38 @@ def _soundfile_blocks(
         if position >= end:
             return
         size = max(1, min(round(block_seconds * rate), _BLOCK_VALUES // sound.channels))
-        try:
+        with decoding(recording):
             if position:
                 sound.seek(position)
             while position < end:
                 block = sound.read(min(size, end - position), dtype="float32", always_2d=True)
                 if len(block) == 0:
-                    if sound.format == "MP3" and end - position <= _MP3_SLACK:
+                    # libsndfile calls MP2 and MP3 alike, whatever they are in.
+                    if sound.subtype.startswith("MPEG") and end - position <= _SLACK:
                         return
                     raise AudioError(
                         f"the file is truncated: it promises {sound.frames} samples and holds {position}",
-                        where=path,
+                        where=recording,
                         fix="Copy or download it again.",
                     )
                 position += len(block)
-                yield _mono(block)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(
-                f"the file is damaged or truncated after {position / rate:.1f} s ({error.error_string.rstrip('.')})",
-                where=path,
-                fix="Copy or download it again.",
-            ) from error
+                yield mix(block)
 
 
-def _container_blocks(path: Recording, rate: int, start: float, stop: float | None) -> Iterator[NDArray[np.float32]]:
-    """Mono blocks at the container's own rate.
+def _between(
+    blocks: Iterator[NDArray[np.float32]], rate: int, start: float, stop: float | None
+) -> Iterator[NDArray[np.float32]]:
+    """The samples between two times.
 
     Containers seek to the nearest packet only, so the part is found by counting samples from the beginning.
     """
     begin = round(start * rate)
     end = None if stop is None else max(round(stop * rate), begin + 1)
     position = 0
-    for block in container_blocks(path):
+    for block in blocks:
         part = block[max(begin - position, 0) : None if end is None else max(end - position, 0)]
         position += len(block)
         if len(part):
-            yield _mono(part)
+            yield part
         if end is not None and position >= end:
             return
-
-
-def _mono(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The average over channels of (samples, channels)."""
-    if block.shape[1] == 1:
-        return np.ascontiguousarray(block[:, 0])
-    # Adding columns is several times faster than a mean over the short axis.
-    total = block[:, 0] + block[:, 1]
-    for channel in range(2, block.shape[1]):
-        total += block[:, channel]
-    total /= block.shape[1]
-    return total

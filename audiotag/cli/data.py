@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.columns import print_columns
-from audiotag.cli.options import echo_json, json_option, labels_option
+from audiotag.cli.options import OutputFile, echo_json, json_option, labels_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.host import get_host
@@ -163,7 +163,8 @@ def prepare(name: str, source: Path, output: Path, sample_rate: int | None) -> N
     audiotag data prepare fsd50k downloads/fsd50k --output data/fsd50k_16k --sample-rate 16000
 
     SOURCE is the folder as published, archives unpacked. An interrupted preparation goes on where it was. The output is
-    read like the original: `audiotag finetune --train FOLDER`; it holds a manifest for each official split, too.
+    read like the original: `audiotag finetune --train FOLDER`; it holds a manifest for each official split, too. A
+    recording that cannot be read is left out and named, and the exit code is 1.
     """  # noqa: D301
     dataset = _published(name)
     with _progress("preparing") as progress:
@@ -257,6 +258,10 @@ def _print_statistics(source: Path, found: Statistics) -> None:
         click.echo(f"  listed without a recording: {found.absent}")
     if found.unreadable:
         click.echo(f"  unreadable: {len(found.unreadable)} (audiotag data validate names them)")
+    if found.listed_again:
+        click.echo(f"  listed again under another id: {_some(found.listed_again)}")
+    if found.labels_twice:
+        click.echo(f"  classes that a clip names twice: {_some(found.labels_twice)}")
     masked = any(entry["unknown"] for entry in found.classes)
     header = ("CLIPS", "UNKNOWN", "CLASS") if masked else ("CLIPS", "CLASS")
     rows = []
@@ -269,11 +274,14 @@ def _print_statistics(source: Path, found: Statistics) -> None:
         click.echo(f"{len(found.classes) - len(heard)} classes have no clip (--json lists them).")
 
 
+def _some(names: Collection[str]) -> str:
+    shown = list(names)[:_MAX_NAMED]
+    return f"{len(names)} ({', '.join(shown)}{', …' if len(names) > len(shown) else ''})"
+
+
 @data.command()
 @_source_argument
-@click.option(
-    "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="weights.csv"
-)
+@click.option("--output", required=True, type=OutputFile(".csv", ".txt"), metavar="FILE", help="weights.csv")
 @click.option(
     "--rule",
     type=click.Choice(["psla", "efficientat"]),

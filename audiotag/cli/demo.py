@@ -33,6 +33,7 @@ def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
     import torch
 
     from audiotag.cli.training_display import RichReporter
+    from audiotag.csv_text import frame_csv
     from audiotag.data.synthesis import write_set
     from audiotag.evaluation.evaluate import evaluate
     from audiotag.inference.tagger import load
@@ -70,7 +71,7 @@ def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
     click.echo("4. Tagging a recording with timestamps")
     events = load(str(result.folder), device=device).events(data.recording, window=2.0, hop=1.0)
     events_file = output / "events.csv"
-    events.to_csv(events_file, index=False)
+    events_file.write_text(frame_csv(events), encoding="utf-8", newline="")
     click.echo(events.head(8).to_string(index=False))
     click.echo(
         f"\nHeld-out mAP {evaluation.summary['mAP']:.3f} after {time.monotonic() - started:.0f} s. What was written:"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.options import (
+    OutputFile,
     device_option,
     frames_option,
     labels_option,
@@ -19,14 +20,17 @@ from audiotag.cli.options import (
     weights_option,
 )
 from audiotag.cli.warnings import warn_failed_plugins
-from audiotag.errors import OptionError
+from audiotag.errors import AudiotagError, OptionError
 
 if TYPE_CHECKING:
     from audiotag.inference.tagger import Tagger
 
 DEFAULT_MODEL = "mn10_as"
 
-_FORMATS = ("table", "csv", "jsonl", "tsv", "audacity", "raven", "parquet", "home")
+MOST = 4096
+"""More clips at a time, or threads, than any machine has use for."""
+
+_FORMATS = ("table", "csv", "json", "jsonl", "tsv", "audacity", "raven", "parquet", "home")
 
 
 class _Threshold(click.ParamType[float | str]):
@@ -80,24 +84,35 @@ class _Threshold(click.ParamType[float | str]):
     "--format",
     "format_",
     type=click.Choice(_FORMATS),
-    help="Output format.  [default: what the ending of --output tells, otherwise table]",
+    help="Output format.  [default: what the ending of --output tells (.csv .json .jsonl .ndjson .tsv .parquet);"
+    " without --output, or without an ending, table]",
 )
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write; without it, print.")
-@click.option("--resume", is_flag=True, help="Keep what --output has (csv, jsonl) and add recordings it lacks.")
 @click.option(
-    "--embeddings", type=click.Path(path_type=Path), metavar="NPZ", help="Also write the embeddings into this file."
+    "--resume",
+    is_flag=True,
+    help="Go on with what an earlier run with the same settings has left in --output, finished or stopped"
+    " (any format but parquet).",
+)
+@click.option(
+    "--verbatim",
+    is_flag=True,
+    help="Write names into CSV as they are, also those that a spreadsheet would take for formulas (= + - @).",
+)
+@click.option(
+    "--embeddings", type=OutputFile(".npz"), metavar="FILE.npz", help="Also write the embeddings into this file."
 )
 @click.option("--root", type=click.Path(path_type=Path), help="Folder that a manifest's relative paths start from.")
 @frames_option
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), help="Clips at a time.  [default: 4 on the CPU, 32 elsewhere]"
+    "--batch-size", type=click.IntRange(1, MOST), help="Clips at a time.  [default: 4 on the CPU, 32 elsewhere]"
 )
-@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that read.")
+@click.option("--workers", type=click.IntRange(1, MOST), default=2, show_default=True, help="Threads that read.")
 @click.option("--strict", is_flag=True, help="Stop at the first recording that cannot be read.")
 @device_option
 @precision_option
 def infer(paths: tuple[str, ...], **settings: Any) -> None:
-    """Tag recordings: files, folders (searched with their subfolders), patterns or manifests (.json, .csv).
+    """Tag recordings: files, folders (searched with their subfolders), patterns or manifests (.json, .csv, .tsv).
 
     Without --window or --events, each recording gets the classes with the highest scores. With them, it gets events
     with onset and offset; recordings of any length are read piece by piece.
@@ -110,11 +125,12 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
 
     warn_failed_plugins()
     plan = InferRun.plan(settings)
-    clips = find_clips(paths, settings["root"], frames=settings["frames"])
+    not_found: list[AudiotagError] = []
+    clips = find_clips(paths, settings["root"], frames=settings["frames"], failed=not_found.append)
     tagger = _load(settings)
     # A bar would be drawn into results that go to the same terminal.
     with InferProgress(silent=plan.output is None and sys.stdout.isatty()) as progress:
-        complete = plan.run(tagger, clips, progress)
+        complete = plan.run(tagger, clips, progress, not_found=not_found)
     progress.summarise()
     if not complete:
         sys.exit(1)

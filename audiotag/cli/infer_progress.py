@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -70,8 +71,12 @@ class InferProgress:
         self._update(1)
 
     def interrupted(self) -> None:
-        """Say that the user stopped the run."""
+        """Say that somebody stopped the run."""
         self._say("Interrupted; what was done is kept.")
+
+    def kept(self, path: Path) -> None:
+        """Say where the results of a run are that was stopped beside an earlier file."""
+        self._say(f"The earlier file is as it was; what was done is kept in {path}. Go on with --resume.")
 
     def summarise(self) -> None:
         """Print the last line: how many, how fast, and how many could not be read."""

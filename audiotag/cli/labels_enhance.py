@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +11,7 @@ import click
 
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import (
+    OutputFile,
     device_option,
     echo_json,
     json_option,
@@ -21,6 +20,7 @@ from audiotag.cli.options import (
     option_option,
     weights_option,
 )
+from audiotag.csv_text import csv_text
 from audiotag.errors import OptionError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ _ontology_option = click.option(
     "--batch-size", type=click.IntRange(min=1), metavar="N", help="Clips at a time.  [default: by the device]"
 )
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that read.")
-@click.option("--save-scores", type=click.Path(path_type=Path), metavar="FILE.npz", help="Keep the scores of --model.")
+@click.option("--save-scores", type=OutputFile(".npz"), metavar="FILE.npz", help="Keep the scores of --model.")
 @click.option(
     "--threshold",
     type=click.Choice(["mean", "median", "25", "10", "5"]),
@@ -93,13 +93,13 @@ _ontology_option = click.option(
 @click.option(
     "--output",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(".json"),
     metavar="FILE.json",
     help="The manifest with the labels added.",
 )
 @click.option(
     "--report",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(".csv"),
     metavar="FILE.csv",
     help="What was added, by parent and child.",
 )
@@ -311,8 +311,5 @@ def _more(count: int, where: str) -> None:
 
 
 def _csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    names = list(columns)
+    return csv_text([names, *([row[name] for name in names] for row in rows)]).encode()

@@ -6,12 +6,13 @@ import codecs
 import io
 import os
 import sys
+import warnings
 from importlib import import_module
 from typing import Any
 
 import click
 
-from audiotag.errors import AudiotagError
+from audiotag.errors import AudiotagError, RecordingWarning
 
 VERBS: dict[str, tuple[str, str]] = {
     "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
@@ -92,9 +93,21 @@ def _encode_anyhow(error: UnicodeError) -> tuple[str | bytes, int]:
         return codecs.lookup_error("backslashreplace")(error)
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Notes on recordings are for users; all other warnings are for programmers, and say where they come from."""
+    if issubclass(category, RecordingWarning):
+        click.echo(f"Warning: {message}", err=True)
+    else:
+        _show_as_python_does(message, category, *place, **more)
+
+
+_show_as_python_does = warnings.showwarning
+
+
 def run() -> None:
     """Run the command line; foreseen failures become one message and exit code 1."""
     _prepare_streams()
+    warnings.showwarning = _show_warning
     try:
         main(prog_name="audiotag")
     except AudiotagError as error:

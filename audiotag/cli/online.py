@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ import click
 from audiotag.cli.labels import print_change
 from audiotag.cli.online_benchmark import benchmark
 from audiotag.cli.options import device_option, labels_option, option_option, parse_options, weights_option
-from audiotag.cli.warnings import warn_failed_plugins
-from audiotag.errors import LabelError
+from audiotag.cli.warnings import plain_warnings, warn_failed_plugins
+from audiotag.errors import LabelError, ManifestError
 
 if TYPE_CHECKING:
     from audiotag.continual.listening import StreamClip
@@ -124,8 +125,8 @@ def online(
 
     Each clip is tagged, counted, offered to the store where it has a label, and learnt from together with stored
     clips. A line of the standard input is a path, or JSON: {"wav": "a.wav", "labels": ["Doorbell"], "id": "a"}; each
-    is answered by one line when store and model have done with it. SIGTERM and Ctrl-C stop after the current clip;
-    --resume goes on there, with the same model as without the stop.
+    is answered by one line when store and model have done with it, also where the line is wrong. SIGTERM, SIGHUP and
+    Ctrl-C stop after the current clip; --resume goes on there, with the same model as without the stop.
     """  # noqa: D301
     if context.invoked_subcommand is not None:
         return
@@ -149,7 +150,7 @@ def online(
         raise click.UsageError("--teacher needs --pseudo-label, the confidence from which it is believed.")
     live = stream == "-"
     signals = _StopSignals()
-    with ClipStore(store_folder) as store, signals:
+    with plain_warnings(), ClipStore(store_folder) as store, signals:
         common = {
             "device": str(choose_device(device)),
             "teacher": None if teacher is None else load(teacher, device=device),
@@ -176,6 +177,12 @@ def online(
             found, skipped = read_stream(stream, classes, format=format_, root=root, unknown_labels=unknown_labels)
             for label, count in skipped.items():
                 click.echo(f"Warning: the model has no class {label!r}; left out of {count} clips", err=True)
+            if found and not any(clip.labels for clip in found):
+                click.echo(
+                    f"Warning: {stream}: no clip has a label, so that all are heard only and nothing is learnt; "
+                    "a list names them under labels",
+                    err=True,
+                )
             clips = iter(found[learner.position :])
         counts = {"clips": 0, "learnt": 0, "stored": 0, "failed": 0}
         for event in learner.run(clips, stop=lambda: signals.number is not None):
@@ -253,9 +260,9 @@ def _resumed(
 
 def _print(event: OnlineEvent, as_json: bool, quiet: bool) -> None:
     if as_json:
-        import json
+        from audiotag.documents import json_text
 
-        click.echo(json.dumps(_plain(event), ensure_ascii=False))
+        click.echo(json_text(_plain(event)))
     elif event.error is not None:
         click.echo(f"{event.position} {event.id}: {event.error}", err=True)
     elif not quiet:
@@ -302,7 +309,7 @@ class _StopWaiting(BaseException):
 
 
 class _StopSignals:
-    """While it is open, SIGTERM and SIGINT are noted, and end a wait for input.
+    """While it is open, SIGTERM, SIGINT and SIGHUP are noted, and end a wait for input.
 
     Attributes:
         number: The signal that came, None before one does.
@@ -314,8 +321,10 @@ class _StopSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _StopSignals:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._note)
+        for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+            if hasattr(signal, name):  # Windows has no SIGHUP
+                number = getattr(signal, name)
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -329,12 +338,18 @@ class _StopSignals:
 
     def lines(self, file: IO[str]) -> Iterator[str]:
         """The lines of *file* until a signal comes. A line that had just come in then has not been answered."""
+        if isinstance(file, io.TextIOWrapper):  # names of files are bytes; what is no text must not end the stream
+            file.reconfigure(encoding="utf-8", errors="surrogateescape")
         while True:
             try:
                 self._waiting = True
                 line = "" if self.number is not None else file.readline()
             except _StopWaiting:
                 return
+            except OSError as error:
+                raise ManifestError(
+                    f"the standard input cannot be read: {error.strerror or error}", fix="Pipe lines into it."
+                ) from error
             finally:
                 self._waiting = False
             if not line:

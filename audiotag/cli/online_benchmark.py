@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.columns import print_columns
-from audiotag.cli.options import device_option, echo_json, labels_option, option_option, parse_options, weights_option
+from audiotag.cli.options import device_option, echo_json, labels_option, option_option, weights_option
+from audiotag.cli.store_simulate import contender_of, made_folder, writing
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 
 if TYPE_CHECKING:
     from audiotag.continual.benchmark import OnlineBenchmark
-    from audiotag.continual.simulation import Contender
 
 
 @click.command()
@@ -42,7 +42,13 @@ if TYPE_CHECKING:
     help="Policy to compare; may be repeated.  [default: all six]",
 )
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Number of runs.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first run; the next have the next.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the first run; the next have the next.",
+)
 @click.option("--replay", type=int, default=None, help="Stored clips in a step.  [default: 16]")
 @click.option("--steps", type=int, default=None, help="Steps for each clip.  [default: 3]")
 @click.option("--learning-rate", type=float, default=None, help="Rate.  [default: 1e-3; 3e-3 for mixtures]")
@@ -99,6 +105,9 @@ def benchmark(
         raise OptionError("the clips to measure on are not named, or twice", fix="Give --test or --test-fold.")
     if plots is not None and output is None:
         raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
+    contenders = [contender_of(text) for text in policies]
+    if output is not None:
+        made_folder(output)
     where = str(choose_device(device))
     everything = read_clips(data, format=format_, labels=labels)
     if test_fold is not None:
@@ -137,26 +146,20 @@ def benchmark(
     result = bench.run_benchmark(
         loaded,
         streams,
-        contenders=[_contender(text) for text in policies] or bench.CONTENDERS,
+        contenders=contenders or bench.CONTENDERS,
         capacity=capacity,
         seeds=range(seed, seed + seeds),
         settings=replace(OnlineSettings(), **given),
         progress=say,
     )
     if output is not None:
-        result.write(output)
-        if plots is not None:
-            from audiotag.continual.benchmark_plots import plot_benchmark
+        with writing(output):
+            result.write(output)
+            if plots is not None:
+                from audiotag.continual.benchmark_plots import plot_benchmark
 
-            plot_benchmark(result, output / f"benchmark.{plots}")
+                plot_benchmark(result, output / f"benchmark.{plots}")
     _show(result, as_json)
-
-
-def _contender(text: str) -> Contender:
-    from audiotag.continual.simulation import Contender
-
-    name, _, pairs = text.partition(":")
-    return Contender(name, parse_options([pair for pair in pairs.split(",") if pair]))
 
 
 def _show(result: OnlineBenchmark, as_json: bool) -> None:

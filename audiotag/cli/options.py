@@ -19,6 +19,21 @@ PRECISIONS = ("32", "16-mixed", "bf16-mixed")
 """Numeric precisions of a forward pass, by lightning-fabric's names."""
 
 
+class OutputFile(click.Path):
+    """A file to be written, whose ending tells what is written: another one is refused before the work."""
+
+    def __init__(self, *endings: str) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+        self.endings = endings
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        path = super().convert(value, param, ctx)
+        if Path(str(path)).suffix.lower() not in self.endings:
+            self.fail(f"{value}: this file is written as {' or '.join(self.endings)}; name it so.", param, ctx)
+        return path
+
+
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """Turn ``["width_mult=0.4", "strides=2,2,2,1", "head_type=mlp"]`` into keyword arguments.
 
@@ -148,9 +163,9 @@ def model_option(
 
 def echo_json(value: Any) -> None:
     """Print *value* (plain JSON types) for programs to read."""
-    import json
+    from audiotag.documents import json_text
 
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json_text(value, indent=2))
 
 
 def json_option(function: _Function) -> _Function:

@@ -12,8 +12,8 @@ import click
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import echo_json, json_option, labels_option, parse_options
 from audiotag.cli.store_simulate import simulate
-from audiotag.cli.warnings import warn_failed_plugins
-from audiotag.errors import AudioError, OptionError
+from audiotag.cli.warnings import plain_warnings, warn_failed_plugins
+from audiotag.errors import AudiotagError, OptionError, StoreError
 
 if TYPE_CHECKING:
     from audiotag.continual.store import Addition, ClipStore
@@ -42,7 +42,9 @@ _store_argument = click.argument("store_folder", metavar="STORE", type=click.Pat
 )
 @click.option("--capacity", type=int, metavar="N", help="Most clips.")
 @click.option("--capacity-bytes", metavar="SIZE", help="Most bytes of all clips together: 500M, 2G.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the policy's random choices.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the policy's random choices."
+)
 @click.option(
     "--from",
     "export",
@@ -132,20 +134,23 @@ def add(
     PATH is a labelled list (JSON, CSV, a folder per class), or with --label recordings.
     """
     from audiotag.continual.store import ClipStore
+    from audiotag.continual.store.files import readable
     from audiotag.labels import read_labels
 
     stored = evicted = failed = offered = 0
-    with ClipStore(store_folder) as opened:
+    with plain_warnings(), ClipStore(store_folder) as opened:
         if labels is not None:
             opened.extend_labels(read_labels(labels))
         for source in sources:
             clips = _clips_of(opened, source, names, format_, root, unknown_labels)
-            key = f"add {source.resolve()}"
+            key = readable(f"add {source.resolve()}")
             start = (opened.note(key) or 0) if resume else 0
             for position, (clip, clip_labels) in enumerate(clips[start:], start=start + 1):
                 try:
                     done = _add(opened, clip, clip_labels, {key: position})
-                except (AudioError, OptionError) as error:
+                except StoreError:
+                    raise
+                except AudiotagError as error:
                     click.echo(f"Error: {error}", err=True)
                     failed += 1
                     continue
@@ -164,17 +169,21 @@ def _clips_of(
     opened: ClipStore, source: Path, names: tuple[str, ...], format_: str | None, root: Path | None, unknown: str
 ) -> list[tuple[Clip, list[str]]]:
     """Clips with the mids of their classes."""
+    from audiotag.continual.store.files import readable
     from audiotag.data.clips import Clip
     from audiotag.data.reading import read_clips
 
     if names:
         mids = [opened.labels[opened.labels.index(name)].mid for name in names]
-        return [(Clip(id=str(source), path=source), mids)]
+        return [(Clip(id=readable(source), path=source), mids)]
     found = read_clips(
         source, format=format_, labels=opened.labels, root=root, unknown_labels=unknown, check_files=False
     )
     for label, count in found.skipped.items():
         click.echo(f"Warning: {source}: the store has no class {label!r}; it is left out of {count} clips", err=True)
+    bare = sum(not clip.labels for clip in found)
+    if bare:
+        click.echo(f"Warning: {source}: {bare} clips have no class of the store; they are left out", err=True)
     return [(clip, [found.labels[label].mid for label in clip.labels]) for clip in found if clip.labels]
 
 
@@ -269,29 +278,54 @@ def export(store_folder: Path, folder: Path) -> None:
 
     Its manifest.json is a labelled list for every other verb; `store init --from` makes a store of it again.
     """
-    from audiotag.continual.store import ClipStore
+    from audiotag.continual.store import StoreView
 
-    with ClipStore(store_folder) as opened:
-        opened.export(folder)
-        count = len(opened)
+    with StoreView(store_folder) as view:
+        view.export(folder)
+        count = len(view)
     click.echo(f"{count} clips written to {folder}")
 
 
 @store.command()
 @_store_argument
 @click.option("--quick", is_flag=True, help="Compare the sizes of the files only, not their contents.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Make a damaged store whole again with what is left; the old index goes to STORE/quarantine.",
+)
 @json_option
-def verify(store_folder: Path, quick: bool, as_json: bool) -> None:
-    """Check that index, files, counts and policy agree; exit code 1 if not."""
-    from audiotag.continual.store import StoreView
+def verify(store_folder: Path, quick: bool, repair: bool, as_json: bool) -> None:
+    """Check that index, files, counts and policy agree; exit code 1 if not.
 
-    with StoreView(store_folder) as view:
-        found = view.verify(deep=not quick)
+    Files in STORE/quarantine were unknown to the index when the store was opened, which happens with an index that is
+    older than the files: put the newer index back and run --repair, or delete them.
+    """
+    from audiotag.continual.store import ClipStore, StoreView, Verification
+
+    if repair:
+        for line in ClipStore.repair(store_folder):
+            click.echo(f"Repaired: {line}", err=as_json)
+    try:
+        with StoreView(store_folder) as view:
+            found = view.verify(deep=not quick)
+    except StoreError as error:
+        found = Verification(0, 0, False, (str(error),))
     if as_json:
-        echo_json({"ok": found.ok, "clips": found.clips, "bytes": found.bytes, "problems": list(found.problems)})
+        echo_json(
+            {
+                "ok": found.ok,
+                "clips": found.clips,
+                "bytes": found.bytes,
+                "problems": list(found.problems),
+                "quarantined": list(found.quarantined),
+            }
+        )
     else:
         for problem in found.problems:
             click.echo(f"Problem: {problem}")
+        if found.quarantined:
+            click.echo(f"Note: {len(found.quarantined)} files in {store_folder / 'quarantine'} belong to no clip")
         what = "sizes" if quick else "contents"
         state = "everything agrees" if found.ok else f"{len(found.problems)} problems"
         click.echo(f"{found.clips} clips, {found.bytes} bytes, {what} compared: {state}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +59,13 @@ _COLUMNS = {
     help="Policy to compare; may be repeated.  [default: all]",
 )
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Number of runs.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first run; the next have the next.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the first run; the next have the next.",
+)
 @click.option("--points", type=click.IntRange(1), default=50, show_default=True, help="Points in time recorded.")
 @click.option(
     "--output",
@@ -100,7 +108,7 @@ def simulate(
         raise OptionError("--preset, --counts and --log are three streams", fix="Give one of them.")
     if plots is not None and output is None:
         raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
-    contenders = [_contender(text) for text in policies]
+    contenders = [contender_of(text) for text in policies]
     if preset is not None:
         ready = PRESETS[preset]
         maker, places = ready.stream, ready.capacity
@@ -114,6 +122,8 @@ def simulate(
             else _made_up(stream, classes, steps, exponent, most_labels, burst_length)
         )
         places, contenders = 50, contenders or list(ALL_CONTENDERS)
+    if output is not None:
+        made_folder(output)
     simulation = run(
         maker,
         contenders,
@@ -139,11 +149,12 @@ def simulate(
     )
 
 
-def _contender(text: str) -> Contender:
+def contender_of(text: str) -> Contender:
+    """A policy from ``NAME:KEY=VALUE,...``."""
     from audiotag.continual.simulation import Contender
 
     name, _, settings = text.partition(":")
-    return Contender(name, parse_options(settings.split(",") if settings else []))
+    return Contender(name, parse_options([pair for pair in settings.split(",") if pair]))
 
 
 def _made_up(
@@ -192,18 +203,34 @@ def _from_log(path: Path, labels: str | None) -> StreamMaker:
     return lambda generator: heard
 
 
-def _write(simulation: Simulation, output: Path, plots: str | None) -> None:
-    try:
+def made_folder(output: Path) -> None:
+    """Make the folder for the results, before the work that they are the results of."""
+    with writing(output):
         output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"the folder cannot be made: {error}", where=output) from error
-    simulation.write_measures(output / "measures.csv")
-    simulation.write_counts(output / "counts.csv")
-    written = ["measures.csv", "counts.csv"]
-    if plots is not None:
-        from audiotag.continual.simulation_plots import plot_distributions, plot_measures
 
-        plot_measures(simulation, output / f"measures.{plots}")
-        plot_distributions(simulation, output / f"distributions.{plots}")
-        written += [f"measures.{plots}", f"distributions.{plots}"]
+
+@contextmanager
+def writing(output: Path) -> Iterator[None]:
+    """Within the block, what cannot be written is an error that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise OptionError(
+            f"the results cannot be written: {error.strerror or error}",
+            where=error.filename or output,
+            fix="Check space and permissions, or name another folder.",
+        ) from error
+
+
+def _write(simulation: Simulation, output: Path, plots: str | None) -> None:
+    with writing(output):
+        simulation.write_measures(output / "measures.csv")
+        simulation.write_counts(output / "counts.csv")
+        written = ["measures.csv", "counts.csv"]
+        if plots is not None:
+            from audiotag.continual.simulation_plots import plot_distributions, plot_measures
+
+            plot_measures(simulation, output / f"measures.{plots}")
+            plot_distributions(simulation, output / f"distributions.{plots}")
+            written += [f"measures.{plots}", f"distributions.{plots}"]
     click.echo(f"Written to {output}: {', '.join(written)}", err=True)

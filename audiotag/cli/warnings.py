@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 from audiotag.host import Host, get_host
@@ -23,3 +27,12 @@ def warn_failed_plugins() -> None:
             "(see `audiotag plugins list`)",
             err=True,
         )
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Within the block, what the library warns of comes as lines on stderr, without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RuntimeWarning)
+        warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
+        yield

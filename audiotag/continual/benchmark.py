@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.policy import Example
 from audiotag.continual.simulation import Contender
 from audiotag.continual.stepping import OnlineTraining, Sample
+from audiotag.csv_text import frame_csv
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.recording import read_clip
 from audiotag.errors import OptionError
@@ -132,9 +132,7 @@ class OnlineBenchmark:
             for j in range(i + 1)
         ]
         for name, frame in (("runs", self.table()), ("summary", self.summary()), ("scores", pd.DataFrame(rows))):
-            text = io.StringIO()
-            frame.to_csv(text, index=False, lineterminator="\n")
-            write_atomically(folder / f"{name}.csv", text.getvalue().encode())
+            write_atomically(folder / f"{name}.csv", frame_csv(frame).encode())
 
 
 def hear_clips(model: Model, clips: ClipSet, *, device: str = "cpu", progress: Progress | None = None) -> HeardSet:

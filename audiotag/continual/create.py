@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from audiotag.continual.policy import StoragePolicy
@@ -12,6 +13,19 @@ from audiotag.host.host import get_host
 def storage_policies() -> list[str]:
     """Names of the storage policies that the installed plugins bring."""
     return [name for name, spec in get_host().sampling_policies.items() if spec.role == "storage"]
+
+
+def check_policy_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that are no settings of a policy, but what every policy is made with.
+
+    Raises:
+        OptionError: One is.
+    """
+    for option in ("capacity", "num_classes", "seed", "generator", "name"):
+        if option in options:
+            raise OptionError(
+                f"{option!r} is no setting of a policy", where=name, fix="Give it as an option of its own."
+            )
 
 
 def create_policy(name: str, capacity: int, num_classes: int, *, seed: int = 0, **options: Any) -> StoragePolicy:
@@ -29,6 +43,7 @@ def create_policy(name: str, capacity: int, num_classes: int, *, seed: int = 0, 
         OptionError: An option is unknown to the policy or out of range.
         PluginError: The plugin behind it is broken.
     """
+    check_policy_options(name, options)
     spec = get_host().sampling_policy(name)
     if spec.role != "storage":
         known = storage_policies()
@@ -39,7 +54,7 @@ def create_policy(name: str, capacity: int, num_classes: int, *, seed: int = 0, 
     factory = get_host().resolve(spec)
     try:
         policy = factory(capacity, num_classes, seed=seed, **options)
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise OptionError(f"the policy cannot be made with {options}: {error}", where=name) from error
     if not isinstance(policy, StoragePolicy):
         raise PluginError(f"{spec.factory!r} gave a {type(policy).__name__}, not a StoragePolicy", where=name)

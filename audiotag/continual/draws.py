@@ -69,8 +69,10 @@ class Draws:
         try:
             source = _BIT_GENERATORS[state["generator"]["bit_generator"]](0)
             source.state = _arrays(state["generator"])
-            used = int(state["used"])
-        except (KeyError, TypeError, ValueError) as error:
+            used = state["used"]
+            if type(used) is not int or not 0 <= used <= BLOCK:
+                raise ValueError(f"{used!r:.40} numbers are used of a block of {BLOCK}")
+        except (KeyError, TypeError, ValueError, OverflowError, IndexError, AttributeError) as error:
             raise StoreError(f"the saved state of the random generator cannot be used: {error!r}") from error
         self._source = source
         self._refill()

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from audiotag.audio.checks import check_samples
+from audiotag.audio.arrays import as_waveform
 from audiotag.continual.stepping import Sample
 from audiotag.data.clips import Clip
-from audiotag.errors import OptionError
+from audiotag.errors import AudioError, OptionError
 from audiotag.inference.combine import scores_of
 from audiotag.inference.engine import Engine
 from audiotag.models.model import Model
@@ -73,26 +73,25 @@ class Hearing:
             for batch in self._engine.reader.windows(clip, length, length, 1):
                 parts.append(self._sample(batch.waveforms, batch.pictures))
                 seconds = batch.offsets[-1]
-            return self._scored(np.concatenate(parts), seconds)
+            return self._scored(np.concatenate(parts), seconds, clip.path)
         pieces = None
         if sound.waveform is not None:
             pieces = self._member.pieces(sound.waveform, self._engine.sample_rate)
         pictures = None if sound.picture is None else [sound.picture] * len(pieces or [None])
-        return self._scored(self._sample(pieces, pictures), sound.seconds)
+        return self._scored(self._sample(pieces, pictures), sound.seconds, clip.path)
 
-    def hear_waveform(self, waveform: NDArray[np.float32], sample_rate: int) -> Heard:
-        """Score mono samples, float (samples,) in [−1, 1].
+    def hear_waveform(self, waveform: ArrayLike, sample_rate: int) -> Heard:
+        """Score sound in memory, float (samples,) or (samples, channels) in [−1, 1].
 
         Raises:
-            AudioError: There are none, or some are not finite.
-            OptionError: The model needs pictures.
+            AudioError: The samples are none, or the axes are wrong; see `audiotag.audio.arrays.as_waveform`.
+            OptionError: The model needs pictures, or the rate is none.
         """
         if "video" in self.model.backbone.inputs:
             raise OptionError("the model needs a picture with each sound", where=self.model.name, fix="Give a clip.")
-        samples = np.asarray(waveform, dtype=np.float32)
-        check_samples(samples, "waveform")
-        pieces = self._member.pieces(samples, sample_rate)
-        return self._scored(self._sample(pieces, None), samples.size / sample_rate)
+        sound = as_waveform(waveform, sample_rate)
+        pieces = self._member.pieces(sound.samples, sound.sample_rate)
+        return self._scored(self._sample(pieces, None), sound.samples.size / sound.sample_rate, "waveform")
 
     def _sample(
         self, pieces: list[NDArray[np.float32]] | None, pictures: list[NDArray[np.float32]] | None
@@ -109,15 +108,25 @@ class Hearing:
             sample: NDArray[np.float32] = network.head_input(network.forward_features(**inputs)).float().cpu().numpy()
         return sample
 
-    def _scored(self, sample: Sample, seconds: float) -> Heard:
-        return Heard(self.scores(sample), sample, seconds)
+    def _scored(self, sample: Sample, seconds: float, where: object) -> Heard:
+        scores = self.scores(sample)
+        self._engine.check_finite(scores, where)
+        return Heard(scores, sample, seconds)
 
     def scores(self, sample: Sample) -> NDArray[np.float32]:
-        """Probabilities (classes,) of a sample, with the head as it is now."""
+        """Probabilities (classes,) of a sample, with the head as it is now.
+
+        Raises:
+            AudioError: They are not finite.
+        """
         backbone = self.model.backbone
         with torch.inference_mode():
             pieces = torch.from_numpy(sample).to(self._engine.device)
             logits = backbone.forward_head(pieces) if self.frozen else backbone(pieces)
             mean = logits.float().mean(dim=0, keepdim=True).cpu().numpy()
         scores: NDArray[np.float32] = scores_of(mean, self.model.single_label)[0]
+        if not np.isfinite(scores).all():
+            raise AudioError(
+                "the model gives scores that are not finite", where=self.model.name, fix="Leave the recording out."
+            )
         return scores

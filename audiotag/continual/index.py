@@ -129,6 +129,13 @@ class ExampleIndex:
     def _restore(self, ids: list[str], labels: list[list[int]], members: Iterable[tuple[str, list[int]]]) -> None:
         self.ids = list(ids)
         self.labels = [tuple(row) for row in labels]
+        if not all(isinstance(example_id, str) and example_id for example_id in self.ids):
+            raise ValueError("an id is no text")
+        for row in self.labels:
+            if not row or list(row) != sorted(set(row)) or not all(type(label) is int for label in row):
+                raise ValueError("the labels of an example are no classes in order")
+            if row[0] < 0 or row[-1] >= len(self.members):
+                raise ValueError("a label is out of range")
         self._slots = {example_id: slot for slot, example_id in enumerate(self.ids)}
         if not len(self._slots) == len(self.ids) == len(self.labels):
             raise ValueError("ids are repeated or their number differs from that of the labels")
@@ -138,6 +145,8 @@ class ExampleIndex:
             self.members[label] = list(slots)
             self.counts[label] = len(slots)
             for place, slot in enumerate(slots):
+                if slot < 0:
+                    raise ValueError("a slot is negative")
                 self._places[slot][self.labels[slot].index(label)] = place
         self.occurrences = int(self.counts.sum())
         if self.occurrences != sum(map(len, self.labels)) or any(-1 in places for places in self._places):

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from audiotag.audio.arrays import Waveform as Waveform
+from audiotag.continual.store.files import readable
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.reading import read_clips, sniff_format
 from audiotag.data.rows import split_labels
-from audiotag.errors import AudiotagError, ManifestError
+from audiotag.documents import Fields, parse_json
+from audiotag.errors import AudiotagError, LabelError, ManifestError, suggest
 from audiotag.host import get_host
 from audiotag.inference.inputs import find_clips
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
-
-
-@dataclass(frozen=True, eq=False)
-class Waveform:
-    """Sound in memory.
-
-    Attributes:
-        samples: float32 (samples,) in [−1, 1].
-        sample_rate: Hz.
-    """
-
-    samples: NDArray[np.float32]
-    sample_rate: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +87,10 @@ def _relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
+_KEYS = ("wav", "labels", "id", "start", "stop")
+"""What an object on a line may say."""
+
+
 def stream_of_lines(lines: Iterable[str], labels: LabelSet, *, first: int = 0) -> Iterator[StreamClip]:
     """The clips that lines name, as the lines arrive.
 
@@ -117,40 +108,60 @@ def stream_of_lines(lines: Iterable[str], labels: LabelSet, *, first: int = 0) -
     """
     number = first
     for line in lines:
-        text = line.strip()
+        text = line.strip().removeprefix("\ufeff").strip()  # a byte-order mark, as some editors and shells write it
         if not text:
             continue
         number += 1
-        if not text.startswith("{"):
-            yield StreamClip(f"{text} #{number}", as_clip(text))
-            continue
         try:
-            yield _from_json(text, labels, number)
+            yield _from_json(text, labels, number) if text.startswith("{") else _from_path(text, number)
         except AudiotagError as error:
-            yield StreamClip(f"line {number}", as_clip(text), problem=error)
+            yield StreamClip(f"line {number}", Clip(f"line {number}", Path()), problem=error)
+
+
+def _from_path(text: str, number: int) -> StreamClip:
+    _check_path(text, number)
+    return StreamClip(readable(f"{text} #{number}"), as_clip(text))
+
+
+def _check_path(text: str, number: int) -> None:
+    try:
+        named = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        named = False
+    if not named:
+        raise ManifestError("this cannot be the name of a file", where=f"line {number}", fix=f"It reads: {text[:80]!r}")
 
 
 def _from_json(text: str, labels: LabelSet, number: int) -> StreamClip:
-    where = f"line {number}"
-    try:
-        entry = json.loads(text)
-    except ValueError as error:
-        raise ManifestError(
-            f"the line is no JSON object: {error}", where=where, fix=f"It reads: {text[:80]}"
-        ) from error
-    wav, named = entry.get("wav"), entry.get("labels") or []
-    if not isinstance(wav, str) or not wav:
+    where, fix = f"line {number}", f"It reads: {text[:80]}"
+    content = parse_json(text, where=where, error=ManifestError, fix=fix, unique_keys=True)
+    entry = Fields(content, where=where, error=ManifestError, fix=fix)
+    for key in entry:
+        if key not in _KEYS:
+            raise ManifestError(
+                f"the key {key!r:.40} is unknown",
+                where=where,
+                fix=f"{suggest(key, _KEYS) or ''} A line may have {', '.join(_KEYS)}.".strip(),
+            )
+    wav = entry.text("wav", "")
+    if not wav:
         raise ManifestError("the line names no recording", where=where, fix='Give {"wav": "door.wav", …}.')
-    identity = entry.get("id", f"{wav} #{number}")
-    times = [entry.get("start", 0.0), entry.get("stop")]
-    if not isinstance(identity, str) or any(isinstance(time, bool | str | list | dict) for time in times):
-        raise ManifestError("id must be text, start and stop numbers", where=where, fix=f"It reads: {text[:80]}")
+    _check_path(wav, number)
+    identity = entry.text("id", readable(f"{wav} #{number}"))
+    if not identity or readable(identity) != identity:
+        raise entry.refuse("id", "is no valid name")
+    start, stop = entry.number("start", None, least=0) or 0.0, entry.number("stop", None, least=0)
+    if stop is not None and stop <= start:
+        raise entry.refuse("stop", f"is {stop:g}, and start {start:g}")
+    named = entry.get("labels") or []
     if isinstance(named, str):
         # A name may hold commas itself, so the whole text is tried first.
         whole: object = named.strip()
         named = [named.strip()] if whole in labels else split_labels(named, ",;")
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
-        raise ManifestError("labels must be text or a list of texts", where=where, fix=f"It reads: {text[:80]}")
-    mids = tuple(labels[labels.index(name)].mid for name in named)
-    clip = Clip(id=identity, path=Path(wav), start=float(times[0] or 0.0), stop=None if times[1] is None else times[1])
-    return StreamClip(identity, clip, mids or None)
+        raise entry.refuse("labels", "must be text or a list of texts")
+    try:
+        mids = tuple(labels[labels.index(name)].mid for name in named)
+    except LabelError as error:
+        raise LabelError(error.what, where=where, fix=error.fix) from error
+    return StreamClip(identity, Clip(id=identity, path=Path(wav), start=start, stop=stop), mids or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -84,8 +85,7 @@ class ReplayMemory:
             generator: The only source of randomness.
             without: Id of the clip that is not to be drawn.
 
-        Raises:
-            AudiotagError: A stored clip cannot be read.
+        A stored clip that cannot be read is warned of and left out.
         """
         ids = list(self._entries)
         places = generator.permutation(len(ids))[: count + 1]
@@ -104,10 +104,10 @@ class ReplayMemory:
             return entry.sample
         try:
             sample = self._recall(entry.clip if entry.clip is not None else self._store.clip(clip_id))
-        except AudiotagError:
-            if clip_id in self._store:
-                raise
-            del self._entries[clip_id]  # another process has given it up
+        except AudiotagError as error:
+            if clip_id in self._store:  # else another process has given it up
+                warnings.warn(f"a stored clip is left out of replay: {error}", RuntimeWarning, stacklevel=2)
+            del self._entries[clip_id]
             return None
         if self._keep:
             entry.sample = sample

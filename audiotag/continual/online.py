@@ -18,6 +18,7 @@ from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.stepping import OnlineTraining, Sample
 from audiotag.continual.store import Addition, ClipStore, Payload, StoredClip
 from audiotag.data.clips import Clip
+from audiotag.documents import Fields
 from audiotag.errors import AudioError, AudiotagError, CheckpointError, OptionError, StoreError, TrainingError
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
@@ -146,10 +147,14 @@ class OnlineLearner:
         """
         place = Path(folder) / "last"
         model = load_checkpoint(place)
-        state = load_training_state(place).get("online")
-        if not isinstance(state, dict):
-            raise CheckpointError("the checkpoint is of another kind of training", where=place)
-        before = OnlineSettings(**{**state["settings"], "betas": tuple(state["settings"]["betas"])})
+        state = Fields(
+            load_training_state(place).get("online"), where=place, error=CheckpointError, name="on-line learning"
+        )
+        run, position = state.text("run"), state.integer("position", least=0)
+        try:
+            before = OnlineSettings(**{**state["settings"], "betas": tuple(state["settings"]["betas"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the settings of the run are damaged: {error!r}", where=place) from error
         chosen = before if settings is None else settings.resolved(single_label=model.single_label)
         old, new = before.to_dict(), chosen.to_dict()
         changed = sorted(name for name in old if name != "checkpoint_every" and old[name] != new[name])
@@ -161,12 +166,15 @@ class OnlineLearner:
             )
         learner = cls.__new__(cls)
         learner._start(model, store, chosen, folder, device, teacher)
-        learner._training.load_state_dict(state["training"])
-        learner._run = state["run"]
-        learner.position = int(state["position"])
-        noted = store.note(learner._note_key) or {"position": 0, "id": None}
-        learner._offered = int(noted["position"])
-        learner._last_id = noted["id"]
+        try:
+            learner._training.load_state_dict(state["training"])
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            raise CheckpointError(f"the state of the training is damaged: {error!r}", where=place) from error
+        learner._run, learner.position = run, position
+        noted = Fields(
+            store.note(learner._note_key) or {}, where=store.folder, error=StoreError, name=learner._note_key
+        )
+        learner._offered, learner._last_id = noted.integer("position", 0, least=0), noted.text("id", None)
         if not rewinds:
             learner.position = max(learner.position, learner._offered)
         return learner
@@ -233,13 +241,14 @@ class OnlineLearner:
         saved = self.position
         try:
             for clip in stream:
-                yield self.hear(clip)
+                event = self.hear(clip)
                 if self.position - saved >= self._settings.checkpoint_every:
                     self.save()
                     saved = self.position
+                yield event
                 if stop():
                     break
-        except GeneratorExit:  # the caller has seen enough; every clip begun is done
+        except (GeneratorExit, AudiotagError):  # the caller has seen enough, or this clip cannot be done; the rest is
             if self.position > saved:
                 self.save()
             raise
@@ -249,7 +258,7 @@ class OnlineLearner:
     def hear(self, clip: StreamClip) -> OnlineEvent:
         """Tag the next clip of the stream, offer it to the store, and learn from it; see the class.
 
-        A clip that cannot be read, or is larger than the store, is passed over; the event says why.
+        A clip that cannot be read or heard, or is larger than the store, is passed over; the event says why.
 
         Raises:
             LabelError: The clip has a class that the model lacks.
@@ -263,7 +272,7 @@ class OnlineLearner:
         columns = [self.model.labels.index(label) for label in clip.labels or ()]
         try:
             heard, teacher_scores = self._listen(clip)
-        except AudioError as unreadable:
+        except AudiotagError as unreadable:
             self.position = position
             return OnlineEvent(position, clip.id, error=unreadable)
         tags = select_tags(heard.scores, self.model.labels, top=5)

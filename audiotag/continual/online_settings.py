@@ -73,6 +73,10 @@ class OnlineSettings:
             raise OptionError(
                 f"pseudo_label is {self.pseudo_label}", where="settings", fix="Give a score above 0, at most 1."
             )
+        if not 0 <= self.momentum < 1:
+            raise OptionError(f"momentum is {self.momentum}", where="settings", fix="Give at least 0, below 1.")
+        if self.schedule_clips is not None and self.schedule_clips < 1:
+            raise OptionError(f"schedule_clips is {self.schedule_clips}", where="settings", fix="Give 1 or more.")
         if self.keep not in (None, "audio", "embedding"):
             raise OptionError(f"keep is {self.keep!r}", where="settings", fix="Give audio or embedding.")
         if self.keep == "embedding" and not self.freeze_backbone:

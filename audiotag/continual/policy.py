@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from audiotag.continual.draws import Draws
 from audiotag.continual.index import ExampleIndex
+from audiotag.documents import Fields
 from audiotag.errors import OptionError, StoreError
 
 
@@ -56,6 +57,9 @@ class Decision:
     probability: float
     reduced_class: int | None = None
 
+
+_MOST = 2**62
+"""No count reaches this; a damaged one may."""
 
 NO_ROOM = Decision(False, None, "the store holds nothing", 0.0)
 ROOM_LEFT = Decision(True, None, "there was room", 1.0)
@@ -272,24 +276,32 @@ class StoragePolicy(ABC):
         Raises:
             StoreError: The state is of another policy, or damaged.
         """
-        if state.get("policy") != self.name:
+        fields = Fields(state, where=f"state of the policy {self.name!r}", error=StoreError)
+        if fields.text("policy") != self.name:
             raise StoreError(
-                f"the saved state is of the policy {state.get('policy')!r}, not {self.name!r}",
+                f"the saved state is of the policy {fields.text('policy')!r}, not {self.name!r}",
                 fix="Make the policy that the state was saved from.",
             )
-        try:
-            observed = np.array(state["observed"], dtype=np.int64)
-            offered = np.array(state["offered"], dtype=np.int64)
-            if observed.shape != offered.shape or observed.ndim != 1 or not len(observed):
-                raise ValueError("the counts are not of the same classes")
-            index = ExampleIndex.from_state_dict(state["examples"], len(observed))
-            capacity, offers = self._checked(int(state["capacity"])), int(state["offers"])
-            draws = Draws(np.random.default_rng(0))
-            draws.load_state_dict(state["draws"])
-            self.load_extra_state(state["extra"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"the saved state of the policy is damaged: {error!r}", where=self.name) from error
+        observed, offered = _counts(fields, "observed"), _counts(fields, "offered")
+        if len(observed) != len(offered) or not len(observed):
+            raise fields.refuse("observed", "and offered are not counts of the same classes")
+        capacity, offers = fields.integer("capacity", least=0), fields.integer("offers", least=0)
+        if offers >= _MOST:
+            raise fields.refuse("offers", f"is {offers}")
+        index = ExampleIndex.from_state_dict(dict(fields.fields("examples")), len(observed))
+        if len(index) > capacity or (index.counts > offered).any():
+            raise fields.refuse("examples", "are more than the capacity, or than were offered")
+        draws = Draws(np.random.default_rng(0))
+        draws.load_state_dict(dict(fields.fields("draws")))
+        extra = dict(fields.fields("extra"))
+        before = self._observed, self.offered, self.index
+        # What a subclass remembers goes with the classes and the examples.
         self._observed, self.offered, self.index = observed, offered, index
+        try:
+            self.load_extra_state(extra)
+        except Exception as error:  # a subclass is a plugin, and the state may be anything
+            self._observed, self.offered, self.index = before
+            raise StoreError(f"the saved state of the policy is damaged: {error!r}", where=self.name) from error
         self._observed_total = int(observed.sum())
         self._capacity, self.offers, self.draws = capacity, offers, draws
 
@@ -343,3 +355,10 @@ class StoragePolicy(ABC):
         for label in labels:
             self._observed[label] += times
         self._observed_total += len(labels) * times
+
+
+def _counts(fields: Fields, key: str) -> NDArray[np.int64]:
+    values = fields.get(key)
+    if not isinstance(values, list) or not all(type(value) is int and 0 <= value < _MOST for value in values):
+        raise fields.refuse(key, "must be a list of counts")
+    return np.array(values, dtype=np.int64)

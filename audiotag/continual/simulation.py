@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.continual.create import create_policy
+from audiotag.continual.create import check_policy_options, create_policy
 from audiotag.continual.distances import classes_retained, kl_stored_from_observed, total_variation
 from audiotag.continual.policy import Example
 from audiotag.continual.streams import Stream, drifting_stream, published_stream, zipf_stream
+from audiotag.csv_text import csv_text
 from audiotag.errors import OptionError
 
 StreamMaker = Callable[[np.random.Generator], Stream]
@@ -26,6 +27,9 @@ class Contender:
 
     policy: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_policy_options(self.policy, self.options)
 
     @property
     def name(self) -> str:
@@ -231,9 +235,7 @@ def _write_csv(path: Path, header: Sequence[str], lines: Iterator[list[Any]]) ->
     temporary = path.with_name(path.name + ".part")
     try:
         with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(lines)
+            file.writelines(csv_text([line]) for line in chain([header], lines))
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -147,7 +147,14 @@ class OnlineTraining:
 def _make_loss(settings: OnlineSettings, model: Model) -> Loss:
     host = get_host()
     name = settings.loss or "bce"
-    loss = host.resolve(host.loss(name))(**settings.loss_options)
+    try:
+        loss = host.resolve(host.loss(name))(**settings.loss_options)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"the loss cannot be made with {dict(settings.loss_options)}: {error}",
+            where=name,
+            fix="Check the names and values of its options (--loss-option KEY=VALUE).",
+        ) from error
     if not isinstance(loss, Loss):
         raise OptionError(f"the loss {name!r} does not work on class scores", fix="Use bce, ce or focal.")
     if loss.task == "singlelabel" and not model.single_label:

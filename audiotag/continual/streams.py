@@ -102,7 +102,7 @@ def _split(text: str, labels: LabelSet | None) -> list[str]:
 
 def zipf_shares(classes: int, exponent: float) -> NDArray[np.float64]:
     """Shares proportional to 1 / rank**exponent, float64 (classes,), adding up to 1; exponent 0 makes all equal."""
-    if classes < 1 or not np.isfinite(exponent):
+    if classes < 1 or not abs(exponent) <= 50:  # beyond, the powers leave what a float holds
         raise OptionError(f"{classes} classes with the exponent {exponent} make no stream", where="zipf")
     weights = 1.0 / np.arange(1, classes + 1, dtype=np.float64) ** exponent
     shares: NDArray[np.float64] = weights / weights.sum()
@@ -150,8 +150,10 @@ def burst_stream(
 
     With several labels a clip, the others come from the Zipf frequencies.
     """
-    if mean_length < 1:
-        raise OptionError(f"bursts of {mean_length} clips cannot be", where="burst stream", fix="Give 1 or more.")
+    if not 1 <= mean_length <= 1e9:
+        raise OptionError(f"bursts of {mean_length} clips", where="burst stream", fix="Give 1 or more, at most 1e9.")
+    if not 1 <= most_labels <= classes:
+        raise OptionError(f"up to {most_labels} labels of {classes} classes make no stream", where="burst stream")
     shares = zipf_shares(classes, exponent)
     main = np.empty(steps, dtype=np.int64)
     position = 0

@@ -2,11 +2,18 @@
 
 The layout is the one of the EfficientAT and PaSST trainers: arrays ``audio_name`` (text), ``mp3`` (uint8, one variable
 length row a clip) and ``target`` (classes packed eight to a byte by `numpy.packbits`).
+
+They are read by `audiotag.data.archive_worker`, a process for each archive, because a damaged file can keep the HDF5
+library busy for ever.
 """
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,14 +29,17 @@ from audiotag.audio.encoded import EncodedAudio
 from audiotag.errors import AudioError, ManifestError, MissingExtraError
 from audiotag.files import atomic_path
 
-ARCHIVE_SUFFIXES = (".hdf", ".hdf5", ".h5")
-"""Endings of HDF5 files."""
+_PATIENCE = 600.0
+"""Seconds to wait for an answer. The worker bounds its own computing, so this is for a disk that does not answer."""
 
-_ARRAYS = ("audio_name", "mp3", "target")
+ARRAYS = ("audio_name", "mp3", "target")
 _BLOCK = 1024
+_MOST_FAILURES = 2
+"""Crashes and endless rows after which an archive is given up, so that a damaged one does not take hours."""
+_COPY_AGAIN = "Copy or download it again."
 
 
-def import_h5py(purpose: str) -> ModuleType:
+def require_h5py(purpose: str) -> ModuleType:
     """The package h5py.
 
     Raises:
@@ -56,47 +66,137 @@ class Archived:
     targets: NDArray[np.bool_]
 
 
-class _Handles:
-    """Open archives of this process.
+class _Reader:
+    """The process that reads one archive, and what has been asked of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failures = 0
+
+    def ask(self, request: str) -> tuple[dict[str, Any], list[bytes]]:
+        """What the worker answers.
+
+        Raises:
+            AudioError: It does not answer in time, or at all.
+        """
+        with self._lock:
+            if self._failures >= _MOST_FAILURES:
+                raise AudioError(
+                    "the archive is damaged: reading it has failed too often", where=self._path, fix=_COPY_AGAIN
+                )
+            if self._process is None:
+                self._process = _start(self._path)
+            process = self._process
+            timer = threading.Timer(_PATIENCE, process.kill)
+            timer.daemon = True
+            timer.start()
+            try:
+                answer = _exchange(process, request)
+            except (OSError, ValueError) as error:  # it was ended, or the library has crashed
+                self.close()
+                self._failures += 1
+                raise AudioError(
+                    "the archive is damaged: the HDF5 library crashed on it, or found no end",
+                    where=self._path,
+                    fix=_COPY_AGAIN,
+                ) from error
+            except BaseException:  # a half-read answer would be taken for the next one's
+                self.close()
+                raise
+            finally:
+                timer.cancel()
+            return answer
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+
+def _start(path: Path) -> subprocess.Popen[bytes]:
+    # Not as a module of the package, whose import would take longer; -P keeps the names beside it from being imported.
+    program = str(Path(__file__).with_name("archive_worker.py"))
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", program, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the program that asks
+        )
+    except OSError as error:
+        raise AudioError(f"the process that reads archives cannot be started ({error})", where=path) from error
+
+
+def _exchange(process: subprocess.Popen[bytes], request: str) -> tuple[dict[str, Any], list[bytes]]:
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(request.encode() + b"\n")
+    process.stdin.flush()
+    line = process.stdout.readline()
+    if not line.endswith(b"\n"):
+        raise ValueError("no answer")
+    header = json.loads(line)
+    parts = [process.stdout.read(size) for size in header.get("sizes", ())]
+    if [len(part) for part in parts] != header.get("sizes", []):
+        raise ValueError("half an answer")
+    return header, parts
+
+
+class _Readers:
+    """The archives that this process reads.
 
     They are opened when they are first needed, and anew where the file has been replaced since.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[Path, tuple[tuple[int, ...], Any]] = {}
+        self._open: dict[Path, tuple[tuple[int, ...], _Reader]] = {}
 
-    def get(self, path: Path) -> Any:
-        status = path.stat()
+    def get(self, path: Path) -> _Reader:
+        """The reader of *path*.
+
+        Raises:
+            AudioError: The file does not exist or cannot be looked at.
+        """
+        try:
+            status = path.stat()
+        except FileNotFoundError as error:
+            raise AudioError("the archive does not exist", where=path, fix="Check the path.") from error
+        except (OSError, ValueError) as error:
+            raise AudioError(f"the archive cannot be reached: {error}", where=path, fix="Check the path.") from error
         identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         with self._lock:
             known = self._open.get(path)
             if known is None or known[0] != identity:
-                self._open[path] = (identity, _open(path))
+                if known is not None:
+                    known[1].close()
+                self._open[path] = (identity, _Reader(path))
             return self._open[path][1]
 
+    def close(self) -> None:
+        """End every process."""
+        for _, reader in self._open.values():
+            reader.close()
 
-_handles = _Handles()
+
+_readers = _Readers()
+_inherited: list[_Readers] = []
+"""Readers of a parent process: a child must neither use nor end them."""
 
 
 def _after_fork() -> None:
-    """An HDF5 handle is of no use to a forked worker, nor a lock that a thread of its parent holds."""
-    global _handles
-    _handles = _Handles()
+    global _readers
+    _inherited.append(_readers)
+    _readers = _Readers()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def _open(path: Path) -> Any:
-    h5py = import_h5py(f"reading {path}")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise AudioError(
-            f"it cannot be read as an HDF5 file ({error})", where=path, fix="Copy or download it again."
-        ) from error
+atexit.register(lambda: _readers.close())
 
 
 def read_member(path: Path, member: str) -> EncodedAudio:
@@ -110,14 +210,14 @@ def read_member(path: Path, member: str) -> EncodedAudio:
         AudioError: The archive is missing, damaged, or has no such row.
         MissingExtraError: h5py is not installed.
     """
+    require_h5py(f"reading {path}")
     place = f"{path}, row {member}"
-    try:
-        content = _handles.get(path)["mp3"][int(member)]
-    except FileNotFoundError as error:
-        raise AudioError("the archive does not exist", where=path, fix="Check the path.") from error
-    except (OSError, KeyError, IndexError, ValueError) as error:
-        raise AudioError(f"the recording cannot be read from the archive ({error})", where=place) from error
-    return EncodedAudio(place, np.asarray(content, dtype=np.uint8).tobytes())
+    if not member.isdecimal():
+        raise AudioError(f"the archive has no row {member!r}", where=path, fix="Rows are numbered from 0.")
+    header, parts = _readers.get(path).ask(member)
+    if "error" in header:
+        raise AudioError(f"the recording cannot be read from the archive ({header['error']})", where=place)
+    return EncodedAudio(place, parts[0])
 
 
 def read_index(path: Path) -> Archived:
@@ -127,30 +227,24 @@ def read_index(path: Path) -> Archived:
         ManifestError: It is no such archive.
         MissingExtraError: h5py is not installed.
     """
-    h5py = import_h5py(f"reading {path}")
+    require_h5py(f"reading {path}")
     try:
-        with h5py.File(path, "r") as file:
-            if missing := [name for name in _ARRAYS if name not in file]:
-                raise ManifestError(
-                    f"the HDF5 file has no array {', '.join(map(repr, missing))}",
-                    where=path,
-                    fix=f"It must hold {', '.join(_ARRAYS)}.",
-                )
-            lengths = {len(file[name]) for name in _ARRAYS}
-            packed = np.asarray(file["target"][()])
-            if len(lengths) > 1 or packed.ndim != 2 or packed.dtype != np.uint8:
-                raise ManifestError(
-                    f"the arrays do not fit: {', '.join(f'{name} {file[name].shape}' for name in _ARRAYS)}, "
-                    f"target of {packed.dtype}",
-                    where=path,
-                    fix="Each must have a row a clip, and target holds the classes packed by numpy.packbits (uint8).",
-                )
-            names = tuple(
-                name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in file["audio_name"][()]
-            )
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise ManifestError(f"it cannot be read as an HDF5 file of MP3s: {error}", where=path) from error
-    return Archived(names, np.unpackbits(packed, axis=1).astype(np.bool_))
+        header, parts = _readers.get(path).ask("index")
+    except AudioError as error:
+        raise ManifestError(error.what, where=path, fix=error.fix) from error
+    if header.get("kind") == "wrong":
+        raise ManifestError(
+            header["error"],
+            where=path,
+            fix=f"It must hold {', '.join(ARRAYS)}, each with a row a clip, in the file itself; target holds the "
+            "classes packed by numpy.packbits (uint8).",
+        )
+    if "error" in header:
+        raise ManifestError(
+            f"it cannot be read as an HDF5 file of MP3s: {header['error']}", where=path, fix=_COPY_AGAIN
+        )
+    names, packed = json.loads(parts[0]), np.frombuffer(parts[1], dtype=np.uint8).reshape(header["shape"])
+    return Archived(tuple(names), np.unpackbits(packed, axis=1).astype(np.bool_))
 
 
 def holds_recordings(path: Path) -> bool:
@@ -169,7 +263,7 @@ def writing(path: Path) -> Iterator[ArchiveWriter]:
     Raises:
         MissingExtraError: h5py is not installed.
     """
-    h5py = import_h5py(f"writing {path}")
+    h5py = require_h5py(f"writing {path}")
     # The writer of a temporary file already holds its lock; HDF5 would wait for another one on the same file in vain.
     with atomic_path(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         writer = ArchiveWriter(h5py, file)
@@ -211,4 +305,4 @@ class ArchiveWriter:
         """Write what was kept until the number of clips is known."""
         self._sounds.resize((self._count,))
         self._file.create_dataset("audio_name", data=np.array(self._names, dtype="S"))
-        self._file.create_dataset("target", data=np.stack(self._targets))
+        self._file.create_dataset("target", data=np.stack(self._targets or [np.empty(0, dtype=np.uint8)]))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from audiotag.audio.decoding import AUDIO_SUFFIXES
-from audiotag.data.clips import Clip
+from audiotag.audio.decoding import AUDIO_SUFFIXES, AudioInfo
+from audiotag.data.clips import Clip, is_file
 from audiotag.data.published import Progress, PublishedDataset, Validation
 from audiotag.data.reading import load_dataset, read_clips, sniff_format
 from audiotag.data.recording import clip_info, stream_clip
-from audiotag.errors import AudioError, ManifestError
+from audiotag.errors import AudioError, AudiotagError, ManifestError
 
 _Result = TypeVar("_Result")
 
@@ -56,22 +56,30 @@ def check_recordings(clips: Iterable[Clip], folders: Iterable[Path], progress: P
         folders: Folders in which nothing else should be.
         progress: Told how far it is.
     """
-    recordings = {(clip.path, clip.member): replace(clip, start=0.0, stop=None) for clip in clips}
+    recordings: dict[tuple[Path, str | None], Clip] = {}
+    latest: dict[tuple[Path, str | None], float] = {}
+    for clip in clips:
+        key = clip.path, clip.member
+        recordings.setdefault(key, replace(clip, start=0.0, stop=None))
+        latest[key] = max(latest.get(key, 0.0), clip.start)
 
     def check(clip: Clip) -> str | None:
         """Why it is corrupt; None where it is sound, and an empty text where it is missing."""
-        if not clip.path.is_file():
+        if not is_file(clip.path):
             return ""
         try:
-            for _ in stream_clip(clip, clip_info(clip).sample_rate):
+            info = clip_info(clip)
+            for _ in stream_clip(clip, info.sample_rate):
                 pass
-        except AudioError as error:
+            if late := begins_too_late(latest[clip.path, clip.member], info):
+                return late.what
+        except AudiotagError as error:  # also a reader that is not installed
             return error.what
         return None
 
     reasons = in_parallel(check, list(recordings.values()), progress)
     found = list(zip(recordings.values(), reasons, strict=True))
-    known = {path.resolve() for path, _ in recordings}
+    known = {clip.path.resolve() for clip, reason in found if reason != ""}
     extra = [path for folder in folders for path in recordings_below(folder) if path.resolve() not in known]
     return Validation(
         checked=len(recordings),
@@ -85,13 +93,45 @@ def check_recordings(clips: Iterable[Clip], folders: Iterable[Path], progress: P
     )
 
 
-def recordings_below(folder: Path) -> Iterable[Path]:
-    """Every file below *folder* with the ending of a recording, hidden ones left out."""
-    for place, folders, names in os.walk(folder):
+def begins_too_late(start: float, info: AudioInfo) -> AudioError | None:
+    """Why nothing is heard of a clip that begins at *start*, None where something is."""
+    if start < info.seconds:
+        return None
+    return AudioError(f"a clip of it begins at {start:g} s, and it ends at {info.seconds:g} s", where=info.path)
+
+
+def recordings_below(folder: Path) -> Iterator[Path]:
+    """Every file below *folder* with the ending of a recording, in the order of names; hidden ones are left out.
+
+    Links to folders are followed, each folder is searched once.
+
+    Raises:
+        ManifestError: A folder cannot be looked into.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise ManifestError(
+            f"the folder cannot be looked into: {error.strerror}",
+            where=error.filename,
+            fix="Check its permissions, or leave it out.",
+        ) from error
+
+    searched: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        status = Path(place).stat()
+        if (status.st_dev, status.st_ino) in searched:
+            folders.clear()
+            continue
+        searched.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+            if is_recording_name(name):
                 yield Path(place, name)
+
+
+def is_recording_name(name: str) -> bool:
+    """Whether a file of a folder that is searched is taken for a recording."""
+    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 def in_parallel(work: Callable[[Clip], _Result], clips: Sequence[Clip], progress: Progress | None) -> list[_Result]:

@@ -18,6 +18,14 @@ FRAMES = 10
 """Frames kept of a clip with pictures: ``frame_0`` to ``frame_9``."""
 
 
+def is_file(path: Path) -> bool:
+    """Whether *path* is a file; a name that no file can have (a list may hold anything) is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Clip:
     """One recording, or a part of it.
@@ -128,9 +136,12 @@ class Dataset(ABC):
     Attributes:
         last_resort: Whether the format is taken only where no other recognises a source, because almost anything looks
             like it (a folder of folders).
+        columns: For tables: the columns that the first line names, in each form that the format has. Where no format
+            recognises a table, the one that shares most columns with it says what is missing.
     """
 
     last_resort: bool = False
+    columns: tuple[tuple[str, ...], ...] = ()
 
     @abstractmethod
     def read(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from audiotag.errors import AudiotagError, OptionError, suggest
 from audiotag.files import atomic_path
+from audiotag.inside import path_inside
 from audiotag.plugin import DatasetSpec, Remote
 from audiotag.transfer import TransferError, transfer
 
@@ -60,8 +61,9 @@ def fetch(remotes: Iterable[Remote], folder: Path, *, progress: bool = False) ->
         progress: Draw a bar for each on stderr.
     """
     for remote in remotes:
-        path = folder / remote.filename
+        path = folder
         try:
+            path = path_inside(folder, remote.filename, error=TransferError, where=remote.url)
             if path.is_file():
                 check_file(path, remote)
                 yield Fetched(remote, path, was_there=True)

@@ -60,7 +60,8 @@ class PublishedDataset(Dataset):
 
         Raises:
             ManifestError: *source* is not this data set.
-            AudioError: A recording cannot be read; the message names it.
+            AudioError: Recordings cannot be read; the message names them. All others are prepared, and *output* can be
+                read.
         """
 
     @abstractmethod

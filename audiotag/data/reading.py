@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from audiotag.arguments import as_path
 from audiotag.data.clips import ClipSet, Dataset
+from audiotag.data.formats.tables import columns_of
+from audiotag.data.prepared import Preparation, read_preparation
 from audiotag.data.selection import require_files, select_split, with_frames
-from audiotag.errors import ManifestError, OptionError, PluginError, suggest
+from audiotag.errors import AudiotagError, ManifestError, OptionError, PluginError, suggest
 from audiotag.host import get_host
 from audiotag.labels import LabelSet, read_labels
+from audiotag.plugin import DatasetSpec
 
 
 def read_clips(
@@ -53,7 +57,7 @@ def read_clips(
         OptionError: An option is unknown to the format, or *frames* is below 1.
         UnknownNameError: There is no such format.
     """
-    path = Path(source)
+    path = as_path("the list of clips", source)
     if not path.exists():
         raise ManifestError("the list of clips does not exist", where=path, fix="Check the path.")
     name = sniff_format(path) if format is None else format
@@ -83,8 +87,9 @@ def sniff_format(source: Path) -> str:
     """
     if source.is_file() and source.stat().st_size == 0:
         raise ManifestError("the file is empty", where=source, fix="Copy or write it again.")
-    ending = "/" if source.is_dir() else source.suffix.lower()
-    fitting = [name for name, spec in get_host().datasets.items() if ending in spec.extensions]
+    if (prepared := read_preparation(source)) is not None:
+        return _registered(prepared, source)
+    fitting = [name for name, spec in get_host().datasets.items() if is_called_so(source, spec)]
     datasets = {name: load_dataset(name) for name in fitting}
     recognising = [name for name, dataset in datasets.items() if dataset.recognises(source)]
     exact = [name for name in recognising if not datasets[name].last_resort]
@@ -98,9 +103,53 @@ def sniff_format(source: Path) -> str:
     likely = fitting if len(fitting) == 1 else [name for name in fitting if datasets[name].last_resort]
     if len(likely) == 1:
         return likely[0]  # whose own error says better what is wrong than "no format fits"
+    if tables := {name: dataset for name, dataset in datasets.items() if dataset.columns}:
+        return _closest_table(source, tables)
     specs = get_host().datasets
     known = "; ".join(f"{name}: {specs[name].summary}" for name in fitting or specs)
     raise ManifestError("no format of labelled clips fits it", where=source, fix=f"The formats are: {known}.")
+
+
+def _closest_table(source: Path, tables: Mapping[str, Dataset]) -> str:
+    """The format of tables that shares most columns with *source*: its own error says what is missing.
+
+    Raises:
+        ManifestError: None does, or several do.
+    """
+    found = columns_of(source)
+    shared = {name: max(len({*form} & {*found}) for form in dataset.columns) for name, dataset in tables.items()}
+    closest = [name for name, count in shared.items() if count == max(shared.values())]
+    if len(closest) == 1:
+        return closest[0]
+    forms = "; ".join(f"{name}: {' or '.join(map(','.join, tables[name].columns))}" for name in closest)
+    named = ",".join(found)
+    raise ManifestError(
+        "no format of labelled clips fits it: the columns of its first line are "
+        + (f"{named[:100]}{'…' if len(named) > 100 else ''}" if found else "none"),
+        where=source,
+        fix=f"The columns must be, for {forms}.",
+    )
+
+
+def is_called_so(source: Path, spec: DatasetSpec) -> bool:
+    """Whether a format is asked about *source* at all: by its ending, or as a folder."""
+    if source.is_dir():
+        return "/" in spec.extensions
+    return source.name.lower().endswith(tuple(ending.lower() for ending in spec.extensions if ending != "/"))
+
+
+def _registered(prepared: Preparation, source: Path) -> str:
+    """The name of the data set that was prepared into *source*; its folders would look like classes otherwise."""
+    try:
+        return get_host().dataset(prepared.dataset).name
+    except AudiotagError as error:
+        plugin = f" by the plugin {prepared.plugin}" if prepared.plugin else ""
+        install = f"Install it: pip install {prepared.plugin}" if prepared.plugin else "Install the plugin that has it"
+        raise ManifestError(
+            f"the data set {prepared.dataset!r} was prepared into it{plugin}, and {error.what}",
+            where=source,
+            fix=f"{install}. {error.fix or ''}".strip(),
+        ) from error
 
 
 def load_dataset(name: str) -> Dataset:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from audiotag.audio.decoding import AudioInfo, probe, read_audio, stream_audio
 from audiotag.audio.encoded import EncodedAudio
+from audiotag.audio.failures import decoding
 from audiotag.data.archive import read_member
 from audiotag.data.clips import Clip
 from audiotag.files import content_digest, file_digest
@@ -22,7 +23,10 @@ def recording_of(clip: Clip) -> Path | EncodedAudio:
         AudioError: It is in an archive that cannot be read.
         MissingExtraError: It is in an HDF5 file, and h5py is not installed.
     """
-    return clip.path if clip.member is None else read_member(clip.path, clip.member)
+    if clip.member is None:
+        return clip.path
+    with decoding(f"{clip.path}, row {clip.member}", "the recording cannot be read from the archive"):
+        return read_member(clip.path, clip.member)
 
 
 def clip_info(clip: Clip) -> AudioInfo:

@@ -9,15 +9,16 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import LabelError, ManifestError, OptionError, suggest
-from audiotag.labels import Label, LabelSet, known_labels
+from audiotag.labels import Label, LabelSet, composed, known_labels
 
 _MAX_NAMED = 5
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def clips_from_rows(
     """
     if unknown_labels not in ("error", "skip"):
         raise OptionError(f"unknown_labels is {unknown_labels!r}", where=source, fix="It may be 'error' or 'skip'.")
-    found = list(rows)
+    found = [_composed(row) for row in rows]
     if not found:
         raise ManifestError("there are no clips in it", where=source, fix="List at least one clip.")
     ids = _ids(found, source)
@@ -167,9 +168,11 @@ def resolve_path(text: str, folder: Path) -> Path:
     Backslashes count as slashes unless a file is named so.
     """
     path = folder / text
-    if "\\" in text and not path.exists():
-        path = folder / text.replace("\\", "/")
-    return path
+    try:
+        is_named_so = "\\" not in text or path.exists()
+    except OSError:  # no file can be called so
+        is_named_so = False
+    return path if is_named_so else folder / text.replace("\\", "/")
 
 
 def split_labels(text: str, separators: str = ",") -> list[str]:
@@ -188,7 +191,7 @@ def read_number(text: object, column: str, where: str) -> float:
     """
     try:
         number = float(text)  # type: ignore[arg-type] # what is no number ends in the error below
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(text, bool) or not math.isfinite(number):
         raise ManifestError(f"{column} is {text!r}, not a number", where=where, fix="Give seconds, such as 12.5.")
@@ -201,9 +204,21 @@ def read_fold(text: object, where: str) -> int:
     Raises:
         ManifestError: It is none; the message names *where*.
     """
-    if not isinstance(text, bool) and re.fullmatch(r"[+-]?\d+(\.0*)?", str(text).strip()):
+    if not isinstance(text, bool) and re.fullmatch(r"[+-]?\d{1,9}(\.0{0,9})?", str(text).strip()):
         return int(float(str(text)))
     raise ManifestError(f"fold is {text!r}, not a whole number", where=where, fix="Number the folds 1, 2, 3, …")
+
+
+def _composed(row: Row) -> Row:
+    """The row with its labels as class lists have them."""
+
+    def of(labels: str | Sequence[str]) -> str | Sequence[str]:
+        return composed(labels) if isinstance(labels, str) else tuple(map(composed, labels))
+
+    texts = [text for labels in (row.labels, row.unknown) if labels for text in labels]
+    if all(map(str.isascii, texts)):
+        return row
+    return replace(row, labels=None if row.labels is None else of(row.labels), unknown=of(row.unknown))
 
 
 def _place(source: Path, name: str, row: Row) -> str:
@@ -245,6 +260,10 @@ def _check(row: Row, place: str, labels_required: bool) -> None:
         )
     if row.labels is not None and not isinstance(row.labels, str) and not all(map(str.strip, row.labels)):
         raise ManifestError("one of the clip's labels is empty", where=place, fix="Name the class.")
+    for labels in (row.labels or (), row.unknown):
+        texts = [labels] if isinstance(labels, str) else labels
+        if odd := next((text for text in texts if _CONTROL.search(text.strip())), None):
+            raise ManifestError(f"the label {odd!r} holds control characters", where=place, fix="Mend the label.")
     if row.start < 0 or (row.stop is not None and row.stop <= row.start):
         raise ManifestError(
             f"the clip begins at {row.start:g} s and ends at {row.stop} s",

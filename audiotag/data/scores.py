@@ -5,7 +5,7 @@ Clips are matched by id and classes by mid, never by position.
 
 from __future__ import annotations
 
-import json
+import math
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -20,13 +20,17 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from audiotag.data.clips import ClipSet
-from audiotag.errors import ManifestError, OptionError
+from audiotag.documents import Fields, read_json
+from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.files import atomic_path
-from audiotag.labels import LabelSet
+from audiotag.labels import LabelSet, composed
 
 _SHAPE = "An .npz holds scores (clips, classes), ids (clips,) and mids (classes,); ids and mids are text."
 _ROWS_SHAPE = 'The file beside it reads {"name of the clip": row, …}.'
 _MAX_NAMED = 5
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_MOST_SQUEEZED = 1100
+"""Deflate makes nothing smaller than by this; whatever claims more is not read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,31 +183,63 @@ class ScoresFile:
 
 def _read_npz(path: Path, only: Collection[str] | None) -> tuple[NDArray[np.float32], tuple[str, ...], tuple[str, ...]]:
     with _reading(path), path.open("rb") as file:
-        archive = np.load(file, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
+        if file.read(6) == np.lib.format.MAGIC_PREFIX:
             raise ManifestError("it is one array, not an archive of arrays", where=path, fix=_SHAPE)
-        if missing := [name for name in ("scores", "ids", "mids") if name not in archive.files]:
+    with _reading(path), zipfile.ZipFile(path) as archive:
+        there = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if missing := [name for name in ("scores", "ids", "mids") if name not in there]:
             raise ManifestError(f"there is no array {', '.join(missing)} in it", where=path, fix=_SHAPE)
-        values, ids, mids = (archive[name] for name in ("scores", "ids", "mids"))
-    for name, array in (("ids", ids), ("mids", mids)):
-        if array.ndim != 1 or array.dtype.kind != "U":
-            raise ManifestError(f"{name} is {array.dtype} {array.shape}, not a list of texts", where=path, fix=_SHAPE)
+        values, ids, mids = (_read_array(archive, there[name], path) for name in ("scores", "ids", "mids"))
+        for name, array in (("ids", ids), ("mids", mids)):
+            if array.ndim != 1 or array.dtype.kind != "U":
+                raise ManifestError(
+                    f"{name} is {array.dtype} {array.shape}, not a list of texts", where=path, fix=_SHAPE
+                )
+        names, classes = [_text(name) for name in ids], tuple(composed(_text(mid)) for mid in mids)
     _check_numbers(path, values)
-    if len(values) != len(ids):
-        raise ManifestError(f"there are {len(values)} rows of scores and {len(ids)} ids", where=path, fix=_SHAPE)
-    names = [str(name) for name in ids]
+    if len(values) != len(names):
+        raise ManifestError(f"there are {len(values)} rows of scores and {len(names)} ids", where=path, fix=_SHAPE)
     if only is not None:
         wanted = frozenset(only)
         rows = [row for row, name in enumerate(names) if name in wanted]
+        there_names = names
         values, names = values[rows], [names[row] for row in rows]
-        _check_any(path, names, only, map(str, ids))
-    return values.astype(np.float32), tuple(names), tuple(str(mid) for mid in mids)
+        _check_any(path, names, only, there_names)
+    return values.astype(np.float32), tuple(names), classes
+
+
+def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArray[Any]:
+    """An array of an ``.npz``, whose header is believed only where it fits what the archive holds."""
+    if info.file_size > _MOST_SQUEEZED * (info.compress_size + 1):
+        raise ManifestError(f"{info.filename} claims {info.file_size} bytes, more than can be", where=path, fix=_SHAPE)
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        shape, _, dtype = _HEADERS[version](file)
+        if dtype.hasobject:
+            raise ManifestError(
+                f"the scores cannot be read: {info.filename} holds a pickle, which is never opened",
+                where=path,
+                fix=_SHAPE,
+            )
+        if math.prod(shape) * dtype.itemsize != info.file_size - file.tell():
+            raise ManifestError(
+                f"the array {info.filename} is {dtype} {shape}, which does not fit its size", where=path, fix=_SHAPE
+            )
+    with archive.open(info) as file:
+        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return array
+
+
+def _text(name: np.str_) -> str:
+    text = str(name)
+    text.encode()  # half a character would fail wherever it is printed or written
+    return text
 
 
 def _read_npy(path: Path, only: Collection[str] | None) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     row_of = _read_rows(path.with_suffix(".json"))
     with _reading(path):
-        values = np.load(path, allow_pickle=False, mmap_mode="r")
+        values = np.lib.format.open_memmap(path, mode="r")
     _check_numbers(path, values)
     names = list(row_of) if only is None else [name for name in dict.fromkeys(only) if name in row_of]
     _check_any(path, names, only or (), row_of)
@@ -224,32 +260,23 @@ def _read_rows(path: Path) -> Mapping[str, int]:
             where=path,
             fix=f"{_ROWS_SHAPE} Pickles are not read.",
         )
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ManifestError(f"the map of rows cannot be read: {error}", where=path, fix=_ROWS_SHAPE) from error
-    if not isinstance(content, dict) or not content:
+    content = read_json(path, error=ManifestError, fix=_ROWS_SHAPE, unique_keys=True)
+    fields = Fields(content, where=path, error=ManifestError, fix=_ROWS_SHAPE)
+    if not fields:
         raise ManifestError("it is no map of rows", where=path, fix=_ROWS_SHAPE)
-    for name, row in content.items():
-        if isinstance(row, bool) or not isinstance(row, int) or row < 0:
-            raise ManifestError(f"the row of the clip {name!r} is {row!r}", where=path, fix="Count rows from 0.")
-    return content
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ValueError(f"the clip {twice!r} stands twice")
-    return found
+    return {name: fields.integer(name, least=0) for name in fields}
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ManifestError(f"the scores cannot be read: {error}", where=path, fix=_SHAPE) from error
+    except AudiotagError:
+        raise
+    except Exception as error:  # numpy and zipfile fail on damage in a dozen ways, and each is this one
+        raise ManifestError(
+            f"the scores cannot be read: {error or type(error).__name__}", where=path, fix=_SHAPE
+        ) from error
 
 
 def _check_numbers(path: Path, values: Any) -> None:

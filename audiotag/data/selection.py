@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.clips import Clip, ClipSet, is_file
 from audiotag.errors import ManifestError, OptionError
 from audiotag.labels import LabelSet
 
@@ -119,7 +119,7 @@ def require_files(clips: ClipSet) -> None:
         ManifestError: Some are missing; the message counts them and names the first.
     """
     paths = dict.fromkeys(clip.path for clip in clips)
-    missing = [path for path in paths if not path.is_file()]
+    missing = [path for path in paths if not is_file(path)]
     if missing:
         names = ", ".join(map(str, missing[:_MAX_NAMED])) + (", …" if len(missing) > _MAX_NAMED else "")
         raise ManifestError(

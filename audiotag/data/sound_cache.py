@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import sqlite3
 import tempfile
 import time
@@ -41,6 +42,10 @@ Part = Callable[[int], tuple[int, int]]
 
 _PART_SECONDS = 3600.0
 """Age from which a half-written file is taken for a killed writer's."""
+
+_OURS = re.compile(r"[0-9a-f]{32}\.(flac|wav)")
+_PART = re.compile(r"\.tmp\w+\.sound\.part")
+"""Names of kept and of half-written sounds: whatever else lies in the folder is not touched, and no row names it."""
 
 _TABLES = """
 BEGIN IMMEDIATE;
@@ -81,7 +86,8 @@ class SoundCache:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"the sound cache cannot be made: {error}", where=root) from error
-        self._sweep()
+        with self._failures():
+            self._sweep()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_connection": None}
@@ -138,7 +144,14 @@ class SoundCache:
         return hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=16).hexdigest()
 
     def _path(self, name: str) -> Path:
-        return self.root / name[:2] / name
+        path = self.root / name[:2] / name
+        if not _OURS.fullmatch(name) or path.parent.is_symlink():
+            raise StoreError(
+                f"the ledger of the sound cache names a file that is none of its own ({name!r})",
+                where=self.root,
+                fix="Delete the folder; it is made anew.",
+            )
+        return path
 
     def _find(self, key: str, part: Part | None) -> NDArray[np.float32] | None:
         ledger = self._ledger()
@@ -165,7 +178,7 @@ class SoundCache:
         path = self._path(name)
         key = Path(name).stem
         path.parent.mkdir(exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=".tmp", suffix=".sound.part", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -192,7 +205,10 @@ class SoundCache:
 
     def _make_room(self, ledger: sqlite3.Connection, needed: int) -> None:
         while _total(ledger) + needed > self.max_bytes:
-            self._forget(ledger, ledger.execute("SELECT key FROM sounds ORDER BY used LIMIT 1").fetchone()[0])
+            oldest = ledger.execute("SELECT key FROM sounds ORDER BY used LIMIT 1").fetchone()
+            if oldest is None:
+                raise sqlite3.DatabaseError("the ledger counts sounds that it does not name")
+            self._forget(ledger, oldest[0])
 
     def _forget(self, ledger: sqlite3.Connection, key: str) -> None:
         for (name,) in ledger.execute("SELECT name FROM sounds WHERE key = ?", (key,)).fetchall():
@@ -226,15 +242,20 @@ class SoundCache:
             ledger.execute("BEGIN IMMEDIATE")
             known = {row[0] for row in ledger.execute("SELECT name FROM sounds")}
             now = time.time()
-            for path in self.root.glob("??/*"):
-                is_part = path.suffix == ".part"
-                if (is_part and now - path.stat().st_mtime > _PART_SECONDS) or (not is_part and path.name not in known):
+            for path in self.root.glob("[0-9a-f][0-9a-f]/*"):
+                if path.parent.is_symlink():
+                    continue
+                is_old = _PART.fullmatch(path.name) and now - path.lstat().st_mtime > _PART_SECONDS
+                if is_old or (_OURS.fullmatch(path.name) and path.name not in known):
                     path.unlink(missing_ok=True)
             self._make_room(ledger, 0)
 
 
 def _total(ledger: sqlite3.Connection) -> int:
-    return int(ledger.execute("SELECT bytes FROM total").fetchone()[0])
+    row = ledger.execute("SELECT bytes FROM total WHERE typeof(bytes) = 'integer'").fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("the ledger has no total")
+    return int(row[0])
 
 
 def _samples(sound: soundfile.SoundFile, part: Part | None) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from audiotag.audio.decoding import AudioInfo
-from audiotag.data.checking import in_parallel
+from audiotag.data.checking import begins_too_late, in_parallel
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.published import Progress
 from audiotag.data.recording import clip_info
@@ -35,7 +35,9 @@ class Statistics:
         folds: Fold → number of clips.
         single_label: Whether each clip has exactly one class.
         absent: Clips that are listed and have no recording (see `ClipSet.absent`).
-        unreadable: Clip → why its recording cannot be read.
+        unreadable: Clip → why it cannot be read, or why nothing of its recording is heard.
+        listed_again: Clips that are the same part of the same recording as one before, under another id.
+        labels_twice: Class (mid) → number of clips that name it more than once.
     """
 
     clips: int
@@ -51,6 +53,8 @@ class Statistics:
     single_label: bool
     absent: int
     unreadable: dict[str, str]
+    listed_again: tuple[str, ...]
+    labels_twice: dict[str, int]
 
     @property
     def label_cardinality(self) -> float:
@@ -63,7 +67,7 @@ class Statistics:
         plain["seconds"] = {f"{quantile:g}": value for quantile, value in self.seconds.items()}
         for name in ("rates", "channels", "labels_per_clip", "folds"):
             plain[name] = {str(key): value for key, value in plain[name].items()}
-        plain["classes"] = list(self.classes)
+        plain["classes"], plain["listed_again"] = list(self.classes), list(self.listed_again)
         return plain
 
 
@@ -77,9 +81,10 @@ def describe(clips: ClipSet, progress: Progress | None = None) -> Statistics:
 
     def info(clip: Clip) -> AudioInfo | AudiotagError:
         try:
-            return clip_info(clip)
+            found = clip_info(clip)
         except AudiotagError as error:
             return error
+        return begins_too_late(clip.start, found) or found
 
     infos = in_parallel(info, clips.clips, progress)
     read = [(clip, found) for clip, found in zip(clips, infos, strict=True) if isinstance(found, AudioInfo)]
@@ -108,7 +113,20 @@ def describe(clips: ClipSet, progress: Progress | None = None) -> Statistics:
         unreadable={
             clip.id: str(found) for clip, found in zip(clips, infos, strict=True) if isinstance(found, AudiotagError)
         },
+        listed_again=_listed_again(clips),
+        labels_twice=clips.repeated,
     )
+
+
+def _listed_again(clips: ClipSet) -> tuple[str, ...]:
+    seen: set[tuple[object, ...]] = set()
+    again = []
+    for clip in clips:
+        part = (clip.path, clip.member, clip.start, clip.stop, clip.video_path)
+        if part in seen:
+            again.append(clip.id)
+        seen.add(part)
+    return tuple(again)
 
 
 def _counted(values: Any) -> dict[Any, int]:

@@ -194,7 +194,7 @@ def write_set(folder: str | Path, *, clips: int = 320, seed: int = 0, minutes: f
     parts = {"train": range(5), "val": range(5, 6), "test": range(6, 8)}
     for name, blocks in parts.items():
         part = [entry for entry, block in zip(entries, place, strict=True) if block in blocks]
-        write_atomically(folder / f"{name}.json", json.dumps({"data": part}, indent=1).encode())
+        write_atomically(folder / f"{name}.json", json.dumps({"data": part}, indent=1, allow_nan=False).encode())
     _write_recording(folder, labels, minutes, seed)
     return SyntheticSet(
         labels=folder / "class_labels_indices.csv",

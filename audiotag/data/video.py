@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.audio.containers import open_container
+from audiotag.audio.failures import decoding
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.errors import ManifestError, MissingExtraError, OptionError
+from audiotag.errors import AudioError, ManifestError, MissingExtraError, OptionError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -127,27 +129,17 @@ def _from_folder(clip: Clip, folder: Path, index: int) -> Image:
 
 def _from_video(clip: Clip, path: Path, index: int) -> Image:
     try:
-        import av
-    except ImportError as error:
-        raise MissingExtraError.for_package("av", "video", "reading frames of a video file") from error
-    try:
-        with av.open(str(path)) as container:
+        with open_container(path) as container, decoding(path, "the video cannot be read", "Convert it to MP4."):
             if not container.streams.video:
-                raise ManifestError(
-                    "the file has no video",
-                    where=_place(clip, path),
-                    fix="Give a folder of frames or a video file.",
-                )
+                raise AudioError("the file has no video", fix="Give a folder of frames or a video file.")
             frame = _seek(container, _time(container, clip, index))
             if frame is not None:
                 image: Image = frame.to_image()
                 return image
-    except av.error.FFmpegError as error:
-        raise ManifestError(
-            f"the video cannot be read: {error}",
-            where=_place(clip, path),
-            fix="Convert it, for example to MP4.",
-        ) from error
+    except MissingExtraError:
+        raise
+    except AudioError as error:
+        raise ManifestError(error.what, where=_place(clip, path), fix=error.fix) from error
     raise ManifestError(
         f"the video holds no frame at place {index} of {clip.frames}",
         where=_place(clip, path),

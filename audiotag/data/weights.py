@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.documents import read_text
 from audiotag.errors import ManifestError, OptionError
 from audiotag.files import write_atomically
 
@@ -51,10 +52,7 @@ def read_sampling_weights(path: str | Path, expected: int) -> NDArray[np.float64
         ManifestError: The file cannot be read, a line is no such number, or the count is another.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"the sampling weights cannot be read: {error}", where=path) from error
+    lines = read_text(path, error=ManifestError).rstrip().splitlines()
     weights = np.empty(len(lines))
     for number, line in enumerate(lines, start=1):
         try:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from audiotag.csv_text import frame_csv
 from audiotag.errors import AudiotagError
 from audiotag.evaluation import metrics
 from audiotag.evaluation.doubts import Doubts, nothing_to_tell_apart
@@ -129,8 +130,7 @@ class Evaluation:
 
     def to_csv(self) -> str:
         """`per_class` as CSV text; undefined numbers are empty cells."""
-        text: str = self.per_class.to_csv(index=False, lineterminator="\n")
-        return text
+        return frame_csv(self.per_class)
 
     def confusion_csv(self) -> str:
         """`confusion` as CSV text with mids, true class by row.
@@ -141,8 +141,7 @@ class Evaluation:
         if self.confusion is None:
             raise AudiotagError("multi-label data has no confusion matrix", where=self.data)
         table = pd.DataFrame(self.confusion, index=self.labels.mids, columns=self.labels.mids)
-        text: str = table.to_csv(index_label="true", lineterminator="\n")
-        return text
+        return frame_csv(table.reset_index(names="true"))
 
     def save(self, folder: str | Path) -> Path:
         """Write ``metrics.json``, ``per_class.csv``, ``report.html`` and, for single-label data, ``confusion.csv``.

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
 from audiotag.errors import CheckpointError, LabelError
 from audiotag.evaluation.doubts import Doubts, doubts_about
@@ -78,7 +79,7 @@ class CrossValidation:
 
         folder = Path(folder)
         write_atomically(folder / "metrics.json", self.to_json().encode())
-        write_atomically(folder / "folds.csv", self.table.to_csv(index=False, lineterminator="\n").encode())
+        write_atomically(folder / "folds.csv", frame_csv(self.table).encode())
         write_atomically(folder / "per_class.csv", self.pooled.to_csv().encode())
         if self.pooled.confusion is not None:
             write_atomically(folder / "confusion.csv", self.pooled.confusion_csv().encode())

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from audiotag.csv_text import read_cell
+from audiotag.data.formats.tables import read_table
+from audiotag.data.rows import read_number
 from audiotag.documents import Fields, read_json
-from audiotag.errors import OptionError
+from audiotag.errors import ManifestError, OptionError
 from audiotag.evaluation.metrics import Floats
-from audiotag.labels import LabelSet
+from audiotag.labels import LabelSet, composed
 
 _FIX = 'Give {"mid": threshold, …} as JSON, or a CSV with the columns mid,threshold (per_class.csv of an evaluation).'
 
@@ -31,14 +34,11 @@ def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:
         OptionError: The file cannot be read, a threshold is no number, or a class has none or two.
     """
     path = Path(path)
-    try:
-        pairs = _from_json(path) if path.suffix.lower() == ".json" else _from_csv(path)
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise OptionError(f"the thresholds cannot be read ({error})", where=path, fix=_FIX) from error
+    pairs = _from_json(path) if path.suffix.lower() == ".json" else _from_csv(path)
     thresholds = np.full(len(labels), np.nan)
     position = {mid: index for index, mid in enumerate(labels.mids)}
     for mid, value in pairs:
-        index = position.get(mid)
+        index = position.get(composed(mid))
         if index is None:
             continue
         if not 0 <= value <= 1 or not math.isnan(thresholds[index]):
@@ -52,14 +52,19 @@ def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:
     return thresholds
 
 
-def _from_json(path: Path) -> list[tuple[str, float]]:
-    content = read_json(path, error=OptionError, fix=_FIX, unique_keys=True)
-    found = Fields(content, where=path, error=OptionError, fix=_FIX)
-    if found.get("format") == "audiotag-metrics":
-        found = found.fields("thresholds")
-    return [(mid, found.number(mid)) for mid in found]
+def _from_json(path: Path) -> Iterator[tuple[str, float]]:
+    content = Fields(
+        read_json(path, error=OptionError, fix=_FIX, unique_keys=True), where=path, error=OptionError, fix=_FIX
+    )
+    if content.get("format") == "audiotag-metrics":
+        content = content.fields("thresholds")
+    for mid in content:
+        yield mid, content.number(mid)
 
 
-def _from_csv(path: Path) -> list[tuple[str, float]]:
-    text = path.read_text(encoding="utf-8-sig")
-    return [(row["mid"], float(row["threshold"])) for row in csv.DictReader(text.splitlines())]
+def _from_csv(path: Path) -> Iterator[tuple[str, float]]:
+    try:
+        for _, row in read_table(path, ("mid", "threshold")):
+            yield read_cell(row["mid"]), read_number(row["threshold"], "threshold", str(path))
+    except ManifestError as error:
+        raise OptionError(error.what, where=error.where, fix=_FIX) from error

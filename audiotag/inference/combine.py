@@ -54,7 +54,10 @@ def check_ensemble(models: Sequence[Model], mode: str) -> list[list[int] | None]
     """
     if not models:
         raise OptionError("a tagger needs at least one model")
-    if mode not in ("logits", "probabilities"):
+    for model in models:
+        if not isinstance(model, Model):
+            raise OptionError(f"a tagger is made of models, not of {model!r:.60}", fix="Use audiotag.load for names.")
+    if not isinstance(mode, str) or mode not in ("logits", "probabilities"):
         raise OptionError(f"there is no way to combine called {mode!r}", fix="Use logits or probabilities.")
     first = models[0]
     columns: list[list[int] | None] = []

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from audiotag.data.clips import Clip
-from audiotag.errors import AudiotagError, OptionError
+from audiotag.errors import AudioError, AudiotagError, OptionError
 from audiotag.inference.ahead import iterate_ahead, map_ahead
 from audiotag.inference.combine import EnsembleMode, check_ensemble, combine_logits
 from audiotag.inference.member import Member, choose_device
@@ -25,10 +25,10 @@ class ClipOutput:
 
     Attributes:
         clip: The clip.
-        logits: float32 (classes,); None where the clip could not be read.
+        logits: float32 (classes,), finite; None where there is an error.
         embedding: float32 (dim,), where embeddings were asked for.
         seconds: Length of the clip.
-        error: Why it could not be read.
+        error: Why it could not be read, or that the networks' answer is not finite.
     """
 
     clip: Clip
@@ -83,6 +83,21 @@ class Engine:
             video_shape=next(iter(shapes), None),
             longest_seconds=min(member.longest_seconds for member in self.members),
         )
+
+    def check_finite(self, values: NDArray[np.float32], where: object) -> None:
+        """Refuse an answer that is no number: it would be taken for a sound that is not heard.
+
+        Raises:
+            AudioError: Some of *values* are NaN or infinite; *where* is the recording.
+        """
+        broken = int(np.count_nonzero(~np.isfinite(values)))
+        if broken:
+            names = " + ".join(member.model.name for member in self.members)
+            raise AudioError(
+                f"{broken} of the {values.size} numbers that {names} gives are not finite",
+                where=where,
+                fix="Compute with precision 32; if that is no help, the weights are damaged: load them anew.",
+            )
 
     def only_member(self) -> Member:
         """The member of a tagger that is no ensemble.
@@ -145,8 +160,17 @@ class Engine:
                 yield self._score_long(sound.clip, batch_size, embed)
             else:
                 embedding = None if embeddings is None else embeddings[row]
-                yield ClipOutput(sound.clip, logits[row], embedding, sound.seconds)
+                yield self._checked(ClipOutput(sound.clip, logits[row], embedding, sound.seconds))
                 row += 1
+
+    def _checked(self, output: ClipOutput) -> ClipOutput:
+        try:
+            for values in (output.logits, output.embedding):
+                if values is not None:
+                    self.check_finite(values, output.clip.path)
+        except AudioError as error:
+            return ClipOutput(output.clip, error=error)
+        return output
 
     def _score_long(self, clip: Clip, batch_size: int, embed: bool) -> ClipOutput:
         """A clip that is read in windows; the result is that of reading it whole."""
@@ -173,4 +197,4 @@ class Engine:
                     embedding = (embedding_sum / count).astype(np.float32)
         except AudiotagError as error:
             return ClipOutput(clip, error=error)
-        return ClipOutput(clip, self._combine(totals)[0], embedding, seconds)
+        return self._checked(ClipOutput(clip, self._combine(totals)[0], embedding, seconds))

@@ -180,7 +180,7 @@ def _facts(ensemble: Ensemble, entries: Sequence[Mapping[str, str]]) -> str:
         "thresholds": thresholds,
         "metadata": plain_json(ensemble.metadata, "metadata"),
     }
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_ensemble(folder: str | Path, labels: Labels | None = None) -> Ensemble:

@@ -9,14 +9,15 @@ threshold; consecutive ones make an event, whose score is the highest of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.arguments import real_number
 from audiotag.errors import OptionError
 from audiotag.inference.tags import WindowScores
 from audiotag.labels import LabelSet
@@ -55,7 +56,7 @@ def average_cells(windows: Iterable[WindowScores], hop: float) -> Iterator[Windo
     Raises:
         OptionError: *hop* is not above 0.
     """
-    if not hop > 0:
+    if not 0 < hop < math.inf:
         raise OptionError(f"the hop is {hop} s", fix="Give more than 0.")
     held: list[WindowScores] = []
     cell = 0
@@ -98,10 +99,9 @@ def merge_cells(
         Events in the order in which they are known to have ended.
 
     Raises:
-        OptionError: *merge* or *min_duration* is negative.
+        OptionError: *merge* or *min_duration* is negative or not finite.
     """
-    if not merge >= 0 or not min_duration >= 0:
-        raise OptionError(f"merge is {merge} s and min_duration {min_duration} s", fix="Give 0 or more.")
+    merge, min_duration = real_number("merge", merge), real_number("min_duration", min_duration)
     classes = len(thresholds)
     is_open = np.zeros(classes, dtype=bool)
     onsets, offsets, peaks = np.zeros(classes), np.zeros(classes), np.zeros(classes)
@@ -141,11 +141,11 @@ def detect_events(
     return sorted(events, key=lambda event: (event.onset, event.index))
 
 
-def events_frame(path: Path, events: Iterable[Event], labels: LabelSet) -> pandas.DataFrame:
+def events_frame(filename: str, events: Iterable[Event], labels: LabelSet) -> pandas.DataFrame:
     """A DataFrame with the columns ``filename``, ``onset``, ``offset``, ``event_label`` and ``score``."""
     import pandas
 
-    rows = [(str(path), event.onset, event.offset, labels[event.index].name, event.score) for event in events]
+    rows = [(filename, event.onset, event.offset, labels[event.index].name, event.score) for event in events]
     columns = ["filename", "onset", "offset", "event_label", "score"]
     types = {"filename": "str", "onset": "float64", "offset": "float64", "event_label": "str", "score": "float64"}
     return pandas.DataFrame(rows, columns=columns).astype(types)

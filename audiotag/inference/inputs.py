@@ -1,9 +1,14 @@
 """From what a user names (files, folders, patterns, manifests) to clips."""
+# The functions of os.path say False for what may not be looked at, where a path's methods raise.
+# ruff: noqa: PTH110, PTH112, PTH113
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from os.path import exists, isdir, isfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ from audiotag.audio.decoding import AUDIO_SUFFIXES
 from audiotag.data.clips import Clip
 from audiotag.data.reading import read_clips, sniff_format
 from audiotag.data.selection import with_frames
-from audiotag.errors import AudioError
+from audiotag.errors import AudioError, OptionError
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
 
@@ -22,60 +27,106 @@ _NO_CLASSES = LabelSet.from_names(["-"], "no classes")
 
 
 def find_clips(
-    sources: Iterable[str | Path], root: str | Path | None = None, *, frames: int | None = None
+    sources: Iterable[str | Path],
+    root: str | Path | None = None,
+    *,
+    frames: int | None = None,
+    failed: Callable[[AudioError], None] | None = None,
 ) -> list[Clip]:
     """The clips that *sources* name, in their order, each once.
 
     Args:
-        sources: Recordings; folders, searched with their subfolders for files with an audio ending (hidden ones are
-            left out), in alphabetical order; patterns with ``*``, ``?``, ``**`` and ``[…]``; manifests (.json, .csv,
-            .tsv).
+        sources: Recordings; folders, searched with their subfolders (and those that links lead to) for files with an
+            audio ending (hidden ones are left out), in alphabetical order; patterns with ``*``, ``?``, ``**`` and
+            ``[…]``, for recordings and folders; manifests (.json, .csv, .tsv).
         root: Folder that a manifest's relative paths start from; None for the manifest's own.
         frames: Pictures of a clip there are to choose from (see `read_clips`).
+        failed: Told of subfolders that cannot be searched, instead of an error.
 
     Raises:
-        AudioError: A folder or pattern has no recordings in it. (A named recording that is missing is a clip all the
-            same, and an error when it is read.)
+        AudioError: A folder or pattern has no recordings in it, or a folder cannot be searched. (A named recording
+            that is missing is a clip all the same, and an error when it is read.)
         ManifestError: A manifest is wrong.
-        OptionError: *frames* is below 1.
+        OptionError: *frames* is below 1, or a source is empty.
     """
+
+    def report(error: AudioError) -> None:
+        if failed is None:
+            raise error
+        failed(error)
+
+    real_folder = lru_cache(os.path.realpath)
     clips: dict[tuple[object, ...], Clip] = {}
     for source in sources:
-        for clip in _find(str(source), root):
+        for clip in _find(str(source), root, report):
             # Pictures in a folder are found by the clip's id.
             seen = None if clip.video_path is None else (clip.video_path, clip.id)
-            clips.setdefault((clip.path, clip.member, clip.start, clip.stop, seen), clip)
+            place = real_folder(clip.path.parent), clip.path.name
+            clips.setdefault((place, clip.member, clip.start, clip.stop, seen), clip)
     return list(with_frames(clips.values(), frames))
 
 
-def _find(source: str, root: str | Path | None) -> Iterator[Clip]:
+def _find(source: str, root: str | Path | None, report: Callable[[AudioError], None]) -> Iterator[Clip]:
+    if not source.strip():
+        raise OptionError("a path is empty", fix="Is it a variable that is not set? A dot is the current folder.")
     path = Path(source)
-    if path.is_dir():
-        yield from _in_folder(path)
-    elif path.suffix.lower() in MANIFEST_SUFFIXES and path.exists():
+    if isdir(path):
+        yield from _in_folder(path, report)
+    elif path.suffix.lower() in MANIFEST_SUFFIXES and exists(path):
         yield from _in_manifest(path, root)
-    elif glob.has_magic(source) and not path.exists():
+    elif glob.has_magic(source) and not exists(path):
         # Path.glob takes no absolute pattern.
-        matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207
-        if not matches:
-            raise AudioError("the pattern fits no file", where=source, fix="Check the pattern.")
-        for match in map(Path, matches):
-            if not match.is_dir():
-                yield as_clip(match)
+        matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
+        found = False
+        for match in matches:
+            clips = _search(match, report) if isdir(match) else [as_clip(match)]
+            found = found or bool(clips)
+            yield from clips
+        if not found:
+            what = "the folders that fit the pattern have no recordings" if matches else "the pattern fits no file"
+            raise AudioError(what, where=source, fix="Check the pattern.")
     else:
         yield as_clip(path)
 
 
-def _in_folder(folder: Path) -> Iterator[Clip]:
-    found = False
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        # A link that leads nowhere is a recording that is missing, and is to be reported.
-        if not hidden and path.suffix.lower() in AUDIO_SUFFIXES and (path.is_file() or not path.exists()):
-            found = True
-            yield as_clip(path)
-    if not found:
+def _in_folder(folder: Path, report: Callable[[AudioError], None]) -> list[Clip]:
+    errors: list[AudioError] = []
+    clips = _search(folder, errors.append)
+    if not clips and not errors:
         raise AudioError("there are no recordings in this folder", where=folder, fix="Check the path.")
+    for error in errors:
+        report(error)
+    return clips
+
+
+def _search(folder: Path, report: Callable[[AudioError], None]) -> list[Clip]:
+    """The recordings below *folder*; links to folders are followed, each folder is searched once."""
+    found: list[Path] = []
+    searched: set[str] = set()
+    folders, links = [str(folder)], list[str]()
+    while folders or links:
+        # A folder that is below this one and linked as well goes by its own name.
+        here = folders.pop() if folders else links.pop(0)
+        real = os.path.realpath(here)
+        if real in searched:
+            continue
+        searched.add(real)
+        try:
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            report(AudioError(f"the folder cannot be searched: {reason}", where=here, fix="Check its permissions."))
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path = Path(entry.path)
+            if isdir(path):
+                (links if entry.is_symlink() else folders).append(entry.path)
+            # A link that leads nowhere is a recording that is missing, and is to be reported.
+            elif path.suffix.lower() in AUDIO_SUFFIXES and (isfile(path) or not exists(path)):
+                found.append(path)
+    return [as_clip(path) for path in sorted(found)]
 
 
 def _in_manifest(path: Path, root: str | Path | None) -> Iterator[Clip]:

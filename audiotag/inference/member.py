@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -30,12 +31,19 @@ _PRECISIONS: dict[str, torch.dtype | None] = {
 }
 
 
+# A forked child has the locks of its parent's threads but not the threads: it would wait for them for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
 def choose_device(name: str | torch.device) -> torch.device:
     """The device called *name*; ``"auto"`` is the accelerator where there is one.
 
     Raises:
         OptionError: There is no such device here.
     """
+    if not isinstance(name, str | torch.device):
+        raise OptionError(f"the device is {name!r}", fix="Use cpu, cuda, cuda:0, mps or auto.")
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -58,7 +66,7 @@ def choose_precision(name: str) -> torch.dtype | None:
     Raises:
         OptionError: *name* is no precision.
     """
-    if name not in _PRECISIONS:
+    if not isinstance(name, str) or name not in _PRECISIONS:
         raise OptionError(f"there is no precision {name!r}", fix=f"Use one of: {', '.join(_PRECISIONS)}.")
     return _PRECISIONS[name]
 
@@ -105,6 +113,10 @@ class Member:
             backbone = self.model.backbone
             self._network = (backbone.accelerated() if self._accelerate else backbone).to(self.device).eval()
         return self._network
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process makes its own copy for speed.
+        return {**self.__dict__, "_network": None}
 
     def pieces(self, waveform: NDArray[np.float32], sample_rate: int) -> list[NDArray[np.float32]]:
         """Inputs from one waveform (samples,): itself, repeated to the least length; windows where it is too long."""
@@ -227,7 +239,14 @@ class Member:
                     "this model needs a picture with each sound", where=self.model.name, fix="Give video= as well."
                 )
             arrays["video"] = np.stack([pictures[index] for index in owners])
-        return {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
+        try:
+            return {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
+        except RuntimeError as error:  # a GPU cannot be used after a fork, and its memory may be full
+            raise OptionError(
+                f"sound cannot be brought to {self.device}: {str(error).splitlines()[0]}",
+                where=self.model.name,
+                fix="Start processes with spawn, not fork; or use smaller batches, or the cpu.",
+            ) from error
 
     def _features(self, inputs: dict[str, Tensor]) -> Tensor:
         network = self.network

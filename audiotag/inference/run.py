@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audiotag.data.clips import Clip
-from audiotag.errors import AudiotagError, OptionError
+from audiotag.data.recording import clip_info
+from audiotag.errors import AudioError, AudiotagError, OptionError
+from audiotag.files import content_digest
 from audiotag.inference.events import Event, detect_events
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import WindowScores, select_tags
 from audiotag.inference.writers import (
+    NOT_FINITE,
     EmbeddingCollector,
+    Output,
     Result,
     Row,
+    check_destination,
+    clip_key,
+    clip_path,
     event_rows,
-    open_writer,
-    read_results,
+    format_of,
+    open_output,
     tag_rows,
 )
+from audiotag.models.embeddings import model_fingerprint
 
 _DEFAULT_TOP = 10
-
-_ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".tsv": "tsv", ".parquet": "parquet"}
-
-
-def format_of(output: Path | None) -> str:
-    """The format that the ending of an output's name tells; a table for people where it tells none."""
-    return "table" if output is None else _ENDINGS.get(output.suffix.lower(), "table")
 
 
 class Listener(Protocol):
@@ -51,7 +55,10 @@ class Listener(Protocol):
         """A recording could not be read."""
 
     def interrupted(self) -> None:
-        """The user stopped the run; what was done is kept."""
+        """Somebody stopped the run; what was done is kept."""
+
+    def kept(self, path: Path) -> None:
+        """The run is not complete; its results are at *path*, because there is an earlier file in their place."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,8 @@ class InferRun:
     workers: int
     strict: bool
     resume: bool
+    frames: int | None
+    verbatim: bool
 
     @classmethod
     def plan(cls, settings: dict[str, Any]) -> InferRun:
@@ -87,6 +96,7 @@ class InferRun:
         output: Path | None = settings["output"]
         format = settings["format_"] or format_of(output)
         _check_numbers(settings)
+        _check_destinations(output, settings["embeddings"])
         about_events = [name for name in ("merge", "min_duration") if settings[name] is not None]
         if settings["per_window"]:
             mode = "windows"
@@ -100,6 +110,8 @@ class InferRun:
             raise OptionError("the home format has no times", fix="Leave out the options about windows and events.")
         if format == "parquet" and output is None:
             raise OptionError("Parquet cannot be printed", fix="Name a file with --output.")
+        if settings["resume"] and format == "parquet":
+            raise OptionError("Parquet cannot be resumed", where=output, fix="Use another format, csv for one.")
         if settings["resume"] and (output is None or settings["embeddings"] is not None):
             raise OptionError("--resume continues one file", fix="Give --output, and leave out --embeddings.")
         threshold, top = settings["threshold"], settings["top"]
@@ -107,7 +119,7 @@ class InferRun:
             threshold = DEFAULT_THRESHOLD
         if threshold is None and top is None and mode != "events":
             top = _DEFAULT_TOP
-        same = ("window", "hop", "batch_size", "workers", "strict", "resume", "embeddings")
+        same = ("window", "hop", "batch_size", "workers", "strict", "resume", "embeddings", "frames", "verbatim")
         return cls(
             mode=mode,
             format=format,
@@ -119,40 +131,94 @@ class InferRun:
             **{name: settings[name] for name in same},
         )
 
-    def run(self, tagger: Tagger, clips: Sequence[Clip], progress: Listener) -> bool:
+    def run(
+        self, tagger: Tagger, clips: Sequence[Clip], progress: Listener, *, not_found: Sequence[AudiotagError] = ()
+    ) -> bool:
         """Tag *clips* and write the output.
+
+        Args:
+            tagger: Tags.
+            clips: What to tag.
+            progress: Told of what happens.
+            not_found: Errors of recordings that could not even be looked for.
 
         Returns:
             Whether every recording could be read and nobody interrupted.
+
+        Raises:
+            AudiotagError: The output cannot be written, or not gone on with; what was done before is kept.
         """
-        done = read_results(self.output, self.format) if self._continues() and self.output else []
-        names = {str(result.path) for result in done}
-        waiting = [clip for clip in clips if str(clip.path) not in names]
         collector = None if self.embeddings is None else EmbeddingCollector(self.embeddings, tagger.name)
-        complete = True
-        progress.begin(len(waiting), len(clips) - len(waiting))
-        with open_writer(self.format, self.output, high_frequency=tagger.sample_rate / 2) as writer:
-            for result in done:
-                writer.write(result)
-            try:
-                for outcome in self._results(tagger, waiting, collector, progress):
-                    if isinstance(outcome, Result):
-                        writer.write(outcome)
-                        progress.done()
-                        continue
-                    progress.failed(outcome)
-                    complete = False
-                    if self.strict:
-                        break
-            except KeyboardInterrupt:
-                complete = False
-                progress.interrupted()
-        if collector is not None:
-            collector.save()
+        opened = open_output(
+            self.format,
+            self.output,
+            made_by=self._made_by(tagger),
+            resume=self.resume,
+            high_frequency=tagger.sample_rate / 2,
+            verbatim=self.verbatim,
+        )
+        complete = False
+        output: Output | None = None
+        try:
+            with opened as output:
+                complete = self._write(output, tagger, clips, collector, progress, not_found)
+        finally:
+            if output is not None and output.kept is not None:
+                progress.kept(output.kept)
+            if collector is not None and (complete or collector.count):
+                collector.save()
         return complete
 
-    def _continues(self) -> bool:
-        return self.resume and self.output is not None and self.output.exists()
+    def _write(
+        self,
+        output: Output,
+        tagger: Tagger,
+        clips: Sequence[Clip],
+        collector: EmbeddingCollector | None,
+        progress: Listener,
+        not_found: Sequence[AudiotagError],
+    ) -> bool:
+        waiting = [clip for clip in clips if clip_key(clip) not in output.done]
+        progress.begin(len(waiting) + len(not_found), len(clips) - len(waiting))
+        complete = True
+        try:
+            for outcome in chain(not_found, self._results(tagger, waiting, collector, progress)):
+                if isinstance(outcome, Result):
+                    output.write(outcome)
+                    progress.done()
+                    continue
+                progress.failed(outcome)
+                complete = False
+                if self.strict:
+                    output.stopped = True
+                    break
+        except KeyboardInterrupt:
+            output.stopped = True
+            progress.interrupted()
+        return complete and not output.stopped
+
+    def _made_by(self, tagger: Tagger) -> dict[str, Any]:
+        """All that decides what the results are, for people and for a run that goes on with them."""
+        classes = "\n".join(f"{label.mid} {label.name}" for label in tagger.labels)
+        thresholds = None if tagger.thresholds is None else content_digest(tagger.thresholds.tobytes())
+        return {
+            "model": tagger.name,
+            "weights": [model_fingerprint(model) for model in tagger.models],
+            "classes": content_digest(classes.encode()),
+            "combine": tagger.combine if len(tagger.models) > 1 else None,
+            "precision": tagger.precision,
+            "mode": self.mode,
+            "window": self.window,
+            "hop": self.hop,
+            "threshold": self.threshold,
+            "tuned thresholds": thresholds if self.threshold in (None, "tuned") else None,
+            "merge": self.merge,
+            "min_duration": self.min_duration,
+            "top": self.top,
+            "frames": self.frames,
+            "format": self.format,
+            "verbatim": self.verbatim,
+        }
 
     def _results(
         self,
@@ -189,14 +255,20 @@ class InferRun:
             workers=self.workers,
             embeddings=collector is not None,
         )
-        for file in files:
+        for clip, file in zip(clips, files, strict=True):
             if file.error is not None:
                 yield file.error
                 continue
+            try:
+                _check_finite(clip, file.scores)
+                result = self._result(clip, file.seconds, tag_rows(file.unwrap(), 0.0, file.seconds))
+                if collector is not None and file.embedding is not None:
+                    collector.add(clip, *_times(clip, 0.0, file.seconds), file.embedding)
+            except AudiotagError as error:
+                yield error
+                continue
             progress.heard(file.seconds)
-            if collector is not None and file.embedding is not None:
-                collector.add(file.path, 0.0, file.seconds, file.embedding)
-            yield Result(file.id, file.path, file.seconds, tuple(tag_rows(file.unwrap(), 0.0, file.seconds)))
+            yield result
 
     def _timed(
         self,
@@ -216,12 +288,24 @@ class InferRun:
             for window in windows:
                 progress.heard(window.offset - seconds)
                 seconds = window.offset
+                _check_finite(clip, window.scores)
                 if collector is not None and window.embedding is not None:
-                    collector.add(clip.path, window.onset, window.offset, window.embedding)
+                    collector.add(clip, *_times(clip, window.onset, window.offset), window.embedding)
                 yield window
 
         found = rows(tagger, followed())
-        return Result(clip.id, clip.path, seconds, tuple(found))
+        return self._result(clip, seconds, found)
+
+    def _result(self, clip: Clip, seconds: float, rows: list[Row]) -> Result:
+        """What an output says of a clip: times from the beginning of its recording, not of the part that it is."""
+        moved = []
+        for row in rows:
+            onset, offset = _times(clip, row.onset, row.offset)
+            moved.append(replace(row, onset=onset, offset=offset))
+        # Only where recordings are laid end to end does it matter how long the rest of one is.
+        laid = self.format in ("audacity", "raven") and clip.stop is not None
+        whole = clip_info(clip).seconds if laid else None
+        return Result(clip, seconds, tuple(moved), whole)
 
     def _event_rows(self, tagger: Tagger, windows: Iterable[WindowScores]) -> list[Row]:
         window = tagger.clip_seconds if self.window is None else self.window
@@ -253,6 +337,17 @@ class InferRun:
         return tagger.thresholds
 
 
+def _times(clip: Clip, onset: float, offset: float) -> tuple[float, float]:
+    """Seconds from the beginning of the recording, for seconds from that of the clip."""
+    stop = math.inf if clip.stop is None else clip.stop
+    return min(clip.start + onset, stop), min(clip.start + offset, stop)
+
+
+def _check_finite(clip: Clip, scores: NDArray[np.float32] | None) -> None:
+    if scores is not None and not np.isfinite(scores).all():
+        raise AudioError("its scores are not finite", where=clip_path(clip), fix=NOT_FINITE)
+
+
 def _check_numbers(settings: dict[str, Any]) -> None:
     """Refuse what cannot be before any model is loaded or output begun."""
     for name, least_is_allowed in (("window", False), ("hop", False), ("merge", True), ("min_duration", True)):
@@ -267,8 +362,19 @@ def _check_numbers(settings: dict[str, Any]) -> None:
             fix="Take a hop at most as long as the window.",
         )
     threshold = settings["threshold"]
-    if isinstance(threshold, float) and not math.isfinite(threshold):
-        raise OptionError(f"--threshold is {threshold}", fix="Give a score from 0 to 1.")
+    if isinstance(threshold, float) and not 0 <= threshold <= 1:
+        raise OptionError(f"--threshold is {threshold:g}", fix="Give a score from 0 to 1.")
+
+
+def _check_destinations(output: Path | None, embeddings: Path | None) -> None:
+    """Refuse, before any model is loaded, what cannot be written in the end."""
+    if output is not None:
+        check_destination(output, "--output")
+    if embeddings is None:
+        return
+    check_destination(embeddings, "--embeddings")
+    if output is not None and os.path.realpath(output) == os.path.realpath(embeddings):
+        raise OptionError("--output and --embeddings are one file", where=output, fix="Give them two names.")
 
 
 def _top_classes(events: list[Event], top: int | None) -> list[Event]:

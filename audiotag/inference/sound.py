@@ -2,31 +2,68 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from audiotag.arguments import as_path, real_number
+from audiotag.audio.arrays import Waveform, as_waveform
 from audiotag.audio.containers import CONTAINER_SUFFIXES
+from audiotag.audio.resampling import resample
 from audiotag.audio.windows import iterate_windows
 from audiotag.data.clips import Clip
 from audiotag.data.recording import clip_info, stream_clip
 from audiotag.errors import AudiotagError, OptionError
 
+if TYPE_CHECKING:
+    import torch
+
 _BLOCK_SECONDS = 15.0
 """Seconds read at a time; a tagger's reading threads hold a few of these."""
+
+LEAST_SECONDS = 0.001
+"""Least length of a window and of a hop."""
 
 
 def as_clip(item: str | Path | Clip) -> Clip:
     """A clip of the whole recording at a path; a clip stays what it is."""
     if isinstance(item, Clip):
         return item
+    if not isinstance(item, str | os.PathLike):
+        raise OptionError(
+            f"a recording is given as {type(item).__name__}",
+            fix="Give its path; tag and events also take sound in memory, as (samples, sample rate).",
+        )
     path = Path(item)
     # A video file has its own pictures.
     video = path if path.suffix.lower() in CONTAINER_SUFFIXES else None
     return Clip(id=path.stem, path=path, video_path=video)
+
+
+def as_source(item: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float]) -> Clip | Waveform:
+    """A recording at a path, or sound in memory given as (samples, sample rate), as `as_waveform` takes them.
+
+    Raises:
+        AudioError: The samples are none.
+        OptionError: It is neither.
+    """
+    if isinstance(item, tuple):
+        if len(item) != 2:
+            raise OptionError(
+                f"{len(item)} values are given as a recording", fix="Give its path, or sound as (samples, sample rate)."
+            )
+        return as_waveform(*item)
+    return as_clip(item)
+
+
+def place_of(source: Clip | Waveform) -> str:
+    """How messages and tables call it."""
+    return "waveform" if isinstance(source, Waveform) else str(source.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +123,7 @@ class SoundReader:
     def read(self, clip: Clip) -> Sound:
         """Read one clip; a failure is kept in `Sound.error`."""
         try:
+            _check_part(clip)
             if not self.hears:
                 return Sound(clip, picture=self.picture(clip))
             limit = round(self.longest_seconds * self.sample_rate)
@@ -101,36 +139,40 @@ class SoundReader:
         except AudiotagError as error:
             return Sound(clip, error=error)
 
-    def windows(self, clip: Clip, window: float, hop: float, batch_size: int) -> Iterator[WindowBatch]:
-        """Read a clip in windows of *window* seconds every *hop* seconds, *batch_size* at a time, in bounded memory.
+    def windows(self, source: Clip | Waveform, window: float, hop: float, batch_size: int) -> Iterator[WindowBatch]:
+        """Cut sound into windows of *window* seconds every *hop* seconds, *batch_size* at a time, in bounded memory.
 
         The last window ends with the clip; a clip shorter than one window is one window as long as the clip.
 
         Raises:
             AudioError: As `stream_audio` raises; while the batches are read.
-            OptionError: *window* or *hop* cannot be.
+            OptionError: *window* or *hop* cannot be, or pictures are needed and there are none.
         """
         if not self.hears:
-            raise OptionError("a model that only sees has no windows over sound", where=clip.path)
-        if not 0 < window < float("inf") or not 0 < hop <= window:
+            raise OptionError("a model that only sees has no windows over sound", where=place_of(source))
+        if isinstance(source, Waveform) and self.video_shape is not None:
+            raise OptionError(
+                "this model needs a picture with each sound, and there is none", fix="Give a recording with pictures."
+            )
+        if not LEAST_SECONDS <= window < float("inf") or not LEAST_SECONDS <= hop <= window:
             raise OptionError(
                 f"a hop of {hop} s does not fit a window of {window} s",
-                fix="Take a hop above 0 and at most as long as the window.",
+                fix=f"Take a hop of at least {LEAST_SECONDS} s and at most as long as the window.",
             )
         size = max(1, round(window * self.sample_rate))
         step = min(max(1, round(hop * self.sample_rate)), size)
         # Resampling rounds the length up by less than a sample, and no window may end after the recording.
-        info = clip_info(clip)
-        end = info.seconds - clip.start if info.exact else float("inf")
+        end = _end(source)
         batch = WindowBatch([], [], [], None if self.video_shape is None else [])
-        for piece in iterate_windows(self._stream(clip, _BLOCK_SECONDS), size, step):
+        for piece in iterate_windows(self._stream(source, _BLOCK_SECONDS), size, step):
             onset = piece.start / self.sample_rate
             offset = min(piece.stop / self.sample_rate, end)
             batch.onsets.append(onset)
             batch.offsets.append(offset)
             batch.waveforms.append(piece.samples)
-            if batch.pictures is not None:
-                batch.pictures.extend(self._pictures(replace(clip, start=clip.start + onset, stop=clip.start + offset)))
+            if batch.pictures is not None and isinstance(source, Clip):
+                part = replace(source, start=source.start + onset, stop=source.start + offset)
+                batch.pictures.extend(self._pictures(part))
             if len(batch.onsets) == batch_size:
                 yield batch
                 batch = WindowBatch([], [], [], None if self.video_shape is None else [])
@@ -149,5 +191,24 @@ class SoundReader:
         picture = self.picture(clip)
         return [] if picture is None else [picture]
 
-    def _stream(self, clip: Clip, block_seconds: float) -> Iterator[NDArray[np.float32]]:
-        return stream_clip(clip, self.sample_rate, block_seconds=block_seconds)
+    def _stream(self, source: Clip | Waveform, block_seconds: float) -> Iterator[NDArray[np.float32]]:
+        if isinstance(source, Waveform):
+            return iter([resample(source.samples, source.sample_rate, self.sample_rate)])
+        return stream_clip(source, self.sample_rate, block_seconds=block_seconds)
+
+
+def _check_part(clip: Clip) -> None:
+    """Refuse a clip whose path is none, or whose times are no numbers."""
+    as_path("the path of a clip", clip.path)
+    for name, value in (("start", clip.start), ("stop", clip.stop)):
+        if value is not None or name == "start":
+            real_number(f"{name} of the clip {clip.id!r}", value)
+
+
+def _end(source: Clip | Waveform) -> float:
+    """Seconds at which the sound ends, infinite where its container does not know exactly."""
+    if isinstance(source, Waveform):
+        return source.samples.size / source.sample_rate
+    _check_part(source)
+    info = clip_info(source)
+    return info.seconds - source.start if info.exact else float("inf")

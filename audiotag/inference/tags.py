@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from audiotag.arguments import whole_number
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.labels import LabelSet
 
@@ -62,8 +63,8 @@ def select_tags(
     Raises:
         OptionError: *top* or *threshold* cannot be.
     """
-    if top is not None and top < 1:
-        raise OptionError(f"top is {top}", fix="Ask for at least 1 class.")
+    if top is not None:
+        top = whole_number("top", top)
     order = np.argsort(-scores, kind="stable")
     if threshold is not None:
         order = order[scores[order] >= per_class_thresholds(threshold, len(labels))[order]]
@@ -79,11 +80,20 @@ def per_class_thresholds(threshold: ArrayLike, classes: int) -> NDArray[np.float
     """One threshold for each class from one for all, or from one for each.
 
     Raises:
-        OptionError: The number of thresholds does not fit, or one is not a number.
+        OptionError: The number of thresholds does not fit, or one is no number from 0 to 1.
     """
-    values = np.asarray(threshold, dtype=np.float64)
-    if np.isnan(values).any():
-        raise OptionError("a threshold is NaN", fix="Give numbers.")
+    try:
+        values = np.asarray(threshold)
+    except ValueError:  # rows of different lengths
+        values = np.empty(0, dtype=object)
+    if values.dtype.kind not in "fiu":
+        raise OptionError(
+            f"the threshold is {type(threshold).__name__}, not a number",
+            fix=f"Give one number, or a list of {classes} in the order of the classes.",
+        )
+    values = values.astype(np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise OptionError("a threshold is NaN or lies outside 0 to 1", fix="Give probabilities, from 0 to 1.")
     if values.shape not in ((), (classes,)):
         raise OptionError(
             f"thresholds of shape {values.shape} do not fit {classes} classes",

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audiotag.audio.arrays import check_axes
+from audiotag.errors import AudioError
+
 
 @dataclass(frozen=True)
 class ClassRows:
@@ -42,6 +45,19 @@ class FrontEnd(nn.Module, ABC):
     frame_rate: float
     bands: int
     padding_value: float = 0.0
+
+    def __call__(self, waveform: Tensor, *arguments: Any, **named: Any) -> Any:
+        """Compute features; see `forward`.
+
+        Raises:
+            AudioError: *waveform* is no batch of float waveforms (batch, samples).
+        """
+        check_axes(waveform.shape)
+        if not waveform.is_floating_point():
+            raise AudioError(
+                f"the waveform has the type {waveform.dtype}, not float", fix="Give float samples in [-1, 1]."
+            )
+        return super().__call__(waveform, *arguments, **named)
 
     @abstractmethod
     def forward(self, waveform: Tensor, generator: torch.Generator | None = None) -> Tensor:

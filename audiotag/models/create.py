@@ -32,7 +32,7 @@ def create_backbone(
         PluginError: The plugin's factory returned something else than a `Backbone`.
     """
     host = get_host()
-    spec = host.backbone(name) if isinstance(name, str) else name
+    spec = name if isinstance(name, BackboneSpec) else host.backbone(str(name))
     if num_classes is None:
         num_classes = spec.num_classes
     if num_classes is None:

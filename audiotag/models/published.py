@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from audiotag.arguments import as_path
 from audiotag.errors import CheckpointError
 from audiotag.models.backbone import Backbone, ClassRows
 
@@ -88,7 +89,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: The file is missing or damaged, holds pickled code, or has no tensors.
     """
-    return _read(Path(path))[0]
+    return _read(as_path("the file of weights", path))[0]
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -197,7 +198,7 @@ def _open(backbone: Backbone, source: Mapping[str, Any] | str | Path) -> _Source
         tensors, beside = _unwrap(source, name)
     else:
         name = str(source)
-        tensors, beside = _read(Path(source))
+        tensors, beside = _read(as_path("the file of weights", source))
     try:
         plain, prefixes = _without_prefixes(tensors, backbone.state_dict())
         state = backbone.convert_published(dict(plain))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.data.clips import Clip, ClipSet, Dataset
-from audiotag.data.reading import read_clips, sniff_format
+from audiotag.data.reading import is_called_so, read_clips, sniff_format
 from audiotag.errors import AudiotagError, ManifestError
 from audiotag.inference.sound import SoundReader
 from audiotag.labels import Label, LabelSet
@@ -166,17 +166,26 @@ def it_recognises_its_own_and_nothing_else(subject: Subject) -> None:
             except Exception as error:  # anything it raises is what this looks for
                 raise CheckFailedError(f"recognises raises {type(error).__name__} for {name!r}: {error}") from error
             require(found is False, f"recognises gives {found!r} for {name!r} of foreign content")
-    if subject.spec.extensions:
-        with source_of(subject) as source:
-            found = dataset.recognises(source)
-            require(isinstance(found, bool), f"recognises gives {found!r}, not True or False")
-            if not found:  # files that another format reads by right (a part of a larger set) are left to that one
-                try:
-                    sniff_format(source)
-                except ManifestError as error:
-                    raise CheckFailedError(
-                        "it names extensions, and neither it nor another format recognises its own source"
-                    ) from error
+    with source_of(subject) as source:
+        found = dataset.recognises(source)
+        require(isinstance(found, bool), f"recognises gives {found!r}, not True or False")
+        if not found:  # files that another format reads by right (a part of a larger set) are left to that one
+            try:
+                sniff_format(source)
+            except ManifestError as error:
+                raise CheckFailedError("neither it nor another format recognises its own source") from error
+        elif subject.source is None:
+            asked = is_called_so(source, subject.spec)
+            require(asked, f"its source is called {source.name!r}, which is none of its extensions")
+
+
+@check("dataset", cheap=True)
+def it_says_what_its_sources_are_called(subject: Subject) -> None:
+    """`extensions` names endings with their dot, or "/" for folders: without them it is never asked."""
+    extensions = subject.spec.extensions
+    require(bool(extensions), 'the descriptor names no extensions; give endings such as ".csv", or "/" for folders')
+    wrong = [ending for ending in extensions if ending != "/" and not (ending.startswith(".") and ending.strip("."))]
+    require(not wrong, f'extensions holds {wrong}; give endings with their dot, such as ".csv", or "/" for folders')
 
 
 @check("dataset")

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiotag.audio.decoding import probe
 from audiotag.data.clips import ClipSet
 from audiotag.data.reading import read_clips
+from audiotag.data.recording import clip_seconds as seconds_of
 from audiotag.errors import AudiotagError, OptionError, TrainingError
 from audiotag.files import write_atomically
 from audiotag.host import get_host
@@ -233,10 +233,9 @@ def _median_seconds(clips: ClipSet) -> float:
     lengths = []
     for clip in clips[:: max(1, len(clips) // _PROBED)]:
         try:
-            whole = probe(clip.path).seconds
+            lengths.append(seconds_of(clip))
         except AudiotagError:  # a failed clip, which the evaluation counts and names
             continue
-        lengths.append((whole if clip.stop is None else min(clip.stop, whole)) - clip.start)
     if not lengths:
         raise OptionError(
             "none of the clips to measure on could be read", where=clips.source, fix="Check the paths, or --root."

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from audiotag.data.clips import ClipSet
+from audiotag.documents import Fields, read_json
 from audiotag.errors import OptionError, TrainingError
 from audiotag.evaluation.evaluate import evaluate
 from audiotag.evaluation.folds import evaluate_folds
@@ -40,6 +41,7 @@ _FREE = ("workers", "logger", "device")
 """Settings that change no number, so that a comparison may go on with others."""
 _OF_CANDIDATE = ("backbone", "weights", "options")
 _DATA = ("train", "val", "labels", "previous_labels")
+_COUNTED = ("parameters", "macs", "peak_memory_bytes", "file_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,26 +128,19 @@ class Record:
         self.path = plan.output / "records" / f"{candidate.name}.json"
         self.run = plan.output / "runs" / candidate.name
         self._asked = _plain({"training": _training_marks(candidate, plan), "measuring": _measuring_marks(plan)})
-        kept: dict[str, Any] = {}
-        try:
-            kept = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            pass
-        except ValueError as error:
-            raise TrainingError(
-                f"the record of {candidate.name} is damaged ({error})",
-                where=self.path,
-                fix="Remove it to measure again.",
-            ) from error
-        self.training_seconds = float(kept.get("training_seconds", 0.0))
-        before = kept.get("asked", {})
+        fix = "Remove it to measure again."
+        content = read_json(self.path, error=TrainingError, fix=fix) if self.path.exists() else {}
+        kept = Fields(content, where=self.path, error=TrainingError, fix=fix)
+        self.training_seconds = kept.number("training_seconds", 0.0, least=0.0)
+        before = kept.fields("asked") if "asked" in kept else None
         asked = self._asked["training"]
-        trained: dict[str, Any] = before.get("training", {})
+        trained = {} if before is None else dict(before.fields("training", {}))
         self.changed: list[str] = []
         if trained.get("train"):  # what was only measured is measured again
             self.changed = sorted(name for name in {*trained, *asked} if trained.get(name) != asked.get(name))
-        self.epochs: int | None = kept.get("epochs") if trained == asked else None
-        self.row: dict[str, Any] | None = kept.get("row") if before == self._asked else None
+        epochs, row = kept.integer("epochs", None, least=1), _kept_row(kept, candidate)
+        self.epochs: int | None = epochs if trained == asked else None
+        self.row: dict[str, Any] | None = row if before is not None and dict(before) == self._asked else None
 
     def save(self) -> None:
         """Write what is known."""
@@ -156,6 +151,22 @@ class Record:
             "row": self.row,
         }
         write_atomically(self.path, json.dumps(content, indent=1).encode())
+
+
+def _kept_row(kept: Fields, candidate: Candidate) -> dict[str, Any] | None:
+    """What a record says was measured, where it says so."""
+    if kept.get("row") is None:
+        return None
+    row = kept.fields("row")
+    if row.text("name") != candidate.name:
+        raise row.refuse("name", f"is not {candidate.name!r}")
+    row.text("backbone"), row.text("metric")
+    for name in _COUNTED:
+        row.number(name, least=0.0)
+    for name, value in row.items():
+        if not (value is None or isinstance(value, str | int | float)):
+            raise row.refuse(name, "must be a number or a text")
+    return dict(row)
 
 
 def _plain(value: Any) -> Any:

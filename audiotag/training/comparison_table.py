@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from audiotag.csv_text import frame_csv
 from audiotag.errors import OptionError
 from audiotag.evaluation.evaluation import as_json
 from audiotag.files import write_atomically
@@ -144,8 +145,7 @@ class Comparison:
 
     def to_csv(self) -> str:
         """`table` as CSV text; what is not known is an empty cell."""
-        text: str = self.table.to_csv(index=False, lineterminator="\n")
-        return text
+        return frame_csv(self.table)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``comparison.csv`` and ``comparison.json``.

@@ -213,7 +213,7 @@ def _run(
         if request.repeatable:  # first, so that a run that is killed from here on can go on
             request.save(folder, settings, plugins_of(request, model, resolved))
         write_toml(resolved.to_dict(), folder / SETTINGS_FILE)
-        write_atomically(folder / DATA_FILE, json.dumps(record, indent=1).encode())
+        write_atomically(folder / DATA_FILE, json.dumps(record, indent=1, allow_nan=False).encode())
     loggers = make_loggers(resolved.logger, folder, resolved.to_dict()) if fabric.is_global_zero else []
     progress = trainer.fit(loggers)
     if fabric.is_global_zero:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from audiotag.csv_text import frame_csv
 from audiotag.errors import TrainingError
 from audiotag.files import write_atomically
 from audiotag.training.finetune import run
@@ -66,7 +67,7 @@ def finetune_folds(
     table = pd.DataFrame(rows)
     means = table.drop(columns="fold").mean().to_dict()
     table = pd.concat([table.astype({"fold": str}), pd.DataFrame([{"fold": "mean", **means}])], ignore_index=True)
-    write_atomically(folder / "folds.csv", table.to_csv(index=False).encode())
+    write_atomically(folder / "folds.csv", frame_csv(table).encode())
     return table
 
 

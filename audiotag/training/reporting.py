@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from audiotag.csv_text import csv_text
 from audiotag.errors import MissingExtraError
 from audiotag.files import write_atomically
 
@@ -55,12 +54,9 @@ class CsvLog:
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write the whole history."""
-        text = io.StringIO()
-        if rows:
-            writer = csv.DictWriter(text, fieldnames=list(rows[-1]), lineterminator="\n", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
-        write_atomically(self.path, text.getvalue().encode())
+        names = list(rows[-1]) if rows else []
+        text = csv_text([names, *([row.get(name) for name in names] for row in rows)]) if rows else ""
+        write_atomically(self.path, text.encode())
 
 
 class TensorboardLog:

@@ -152,7 +152,7 @@ class Request:
         plain["teacher"] = [str(Path(name).resolve()) if Path(name).exists() else name for name in self.teacher]
         plain["options"] = dict(self.options)
         content = {"request": plain, "settings": dict(settings), "plugins": {**plugins}}
-        write_atomically(folder / RUN_FILE, json.dumps(content, indent=1).encode())
+        write_atomically(folder / RUN_FILE, json.dumps(content, indent=1, allow_nan=False).encode())
 
     @classmethod
     def load(cls, folder: Path) -> tuple[Request, dict[str, Any], dict[str, tuple[str, str]]]:

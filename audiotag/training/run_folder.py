@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,13 @@ if sys.platform != "win32":
 RUN_FILE = "run.json"
 DATA_FILE = "data.json"
 SETTINGS_FILE = "settings.toml"
+
+_FILES = r"(run\.json|data\.json|settings\.toml|log\.csv)"
+_FOLDERS = r"(best|best_loss|last|averaged|ema|epochs)"
+_OF_A_RUN = re.compile(
+    rf"{_FILES}|{_FOLDERS}|tensorboard|wandb|\.{_FILES}\..*\.part|\.{_FOLDERS}\.(partial-[0-9a-f]+|new|old)"
+)
+"""What there may be in a run's folder before its first state is saved."""
 
 _held: set[int] = set()
 
@@ -108,6 +116,13 @@ def require_usable(folder: Path, *, resume: bool) -> None:
         if not begun(folder) and not has_state(folder):
             raise TrainingError(
                 "there is no run to go on with", where=folder, fix=f"Give the folder of a run; it holds {RUN_FILE}."
+            )
+        strange = sorted(one.name for one in folder.iterdir() if not _OF_A_RUN.fullmatch(one.name))
+        if strange and not has_state(folder):  # it begins anew, over what is there
+            raise TrainingError(
+                f"the folder holds something that no run has written ({', '.join(strange[:5])})",
+                where=folder,
+                fix="Move it away, or choose another --output.",
             )
         return
     remove_abandoned(folder)

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError, TrainingError
 from audiotag.evaluation.definitions import meaning, shown, title
@@ -164,7 +165,7 @@ def summarise(
     table = pd.DataFrame(rows)
     last = load(run / "last").models
     warnings = [one for clips in sets.values() for one in doubts_about(last, clips).warnings]
-    write_atomically(run / "summary.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    write_atomically(run / "summary.csv", frame_csv(table).encode())
     write_atomically(run / "summary.html", render_summary(run.name, table, sets, warnings).encode())
     return table
 

@@ -11,7 +11,7 @@ import soundfile
 import soxr
 
 from audiotag.audio.decoding import probe, read_audio, stream_audio
-from audiotag.errors import AudioError, MissingExtraError, OptionError
+from audiotag.errors import AudioError, MissingExtraError, OptionError, RecordingWarning
 
 HAS_AV = importlib.util.find_spec("av") is not None
 
@@ -145,7 +145,18 @@ def test_depths_share_one_scale(tmp_path: Path, subtype: str, tolerance: float) 
 def test_channels_cancel_in_the_mix(tmp_path: Path) -> None:
     sound = noise(8000)
     path = write(tmp_path / "a.wav", np.concatenate([sound, -sound], axis=1), 16_000, subtype="FLOAT")
-    assert np.abs(read_audio(path, 16_000)).max() == 0
+    with pytest.warns(RecordingWarning, match=r"a\.wav: its channels cancel each other"):
+        assert np.abs(read_audio(path, 16_000)).max() == 0
+
+
+@pytest.mark.parametrize("name", ["unrelated", "one of eight", "silence"])
+def test_channels_that_do_not_cancel_are_no_warning(tmp_path: Path, name: str) -> None:
+    sound = {"unrelated": noise(8000, 2), "one of eight": noise(8000, 8), "silence": 1e-6 * noise(8000, 2)}[name]
+    if name == "one of eight":
+        sound[:, 1:] = 0
+    if name == "silence":
+        sound[:, 1] = -sound[:, 0]
+    read_audio(write(tmp_path / "a.wav", sound, 16_000, subtype="FLOAT"), 16_000)
 
 
 def test_names_with_spaces_and_unicode(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from audiotag.cli.main import main
 from audiotag.data.reading import read_clips
 from audiotag.data.weights import read_sampling_weights
-from audiotag.errors import AudiotagError
+from audiotag.errors import AudiotagError, ManifestError
 
 PLUGIN = """
 from audiotag.plugin import DatasetSpec, Remote, hookimpl
@@ -217,3 +217,47 @@ def test_weights_of_clips_without_labels(tmp_path):
 
 def test_tiny_refuses_a_full_folder(openmic):
     assert "not empty" in run("tiny", "openmic", openmic, code=1)
+
+
+def test_odd_recordings_and_names_are_reported_and_the_rest_goes_on(tmp_path, openmic, monkeypatch):
+    sound = read_clips(openmic)[0].path
+    (tmp_path / "odd.m4a").write_bytes(b"no sound at all")
+    names = [
+        str(sound),
+        "x" * 300 + ".wav",
+        "a\0b.wav",
+        "/".join(["deep"] * 2000) + ".wav",
+        "odd.m4a",
+        "back\\slash.wav",
+    ]
+    rows = [{"wav": name, "labels": ["a"]} for name in names]
+    (tmp_path / "clips.json").write_text(json.dumps({"data": rows}))
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert "6 recordings, 4 missing, 1 corrupt" in run("validate", tmp_path / "clips.json", code=1)
+    assert "unreadable: 5" in run("stats", tmp_path / "clips.json")
+    with pytest.raises(ManifestError, match=r"recordings are missing \(4\)"):
+        read_clips(tmp_path / "clips.json")
+
+
+def test_prepare_leaves_out_what_cannot_be_read(openmic, tmp_path):
+    clip = read_clips(openmic)[3]
+    clip.path.write_bytes(b"no sound at all")
+    text = run("prepare", "openmic", openmic, "--output", tmp_path / "out", code=1)
+    assert f"1 of 16 recordings cannot be read: '{clip.id}'" in text and "left out" in text
+    assert "15 clips" in (text := run("stats", tmp_path / "out")) and "listed without a recording: 1" in text
+
+
+def test_what_a_list_says_twice_or_too_late_is_reported(tmp_path, openmic):
+    sound = read_clips(openmic)[0].path
+    rows = [f"one,{sound},a;a,", f"two,{sound},a,", f"late,{sound},b,7"]
+    (tmp_path / "clips.csv").write_text("\n".join(["id,path,labels,start", *rows]) + "\n")
+    text = run("stats", tmp_path / "clips.csv")
+    assert "listed again under another id: 1 (two)" in text and "names twice: 1 (a)" in text and "unreadable: 1" in text
+    found = json.loads(run("stats", tmp_path / "clips.csv", "--json"))
+    assert (found["listed_again"], found["labels_twice"]) == (["two"], {"a": 1})
+    assert found["unreadable"]["late"].endswith("a clip of it begins at 7 s, and it ends at 0.5 s.")
+    assert "a clip of it begins at 7 s" in run("validate", tmp_path / "clips.csv", code=1)
+
+
+def test_an_ending_that_is_not_written_is_refused_first(tmp_path):
+    assert "no .json" in run("weights", tmp_path, "--output", tmp_path / "weights.json", code=1)

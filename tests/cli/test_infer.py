@@ -6,17 +6,25 @@ import csv
 import importlib.util
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import click
 import numpy as np
 import pandas
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from audiotag.cli.infer import infer
+from audiotag.data.clips import Clip
 from audiotag.errors import AudiotagError, OptionError
+from audiotag.inference.tagger import Tagger
+from audiotag.inference.tags import WindowScores
+from audiotag.inference.writers import FORMATS
 from audiotag.models.model import Model
 
 
@@ -225,7 +233,14 @@ def test_the_models_settings_are_passed_on(
         (("--per-window", "--merge", "1"), "merge"),
         (("--resume",), "resume"),
         (("--window", "2", "--hop", "3"), "hop"),
-        (("--resume", "--format", "tsv", "--output", "earlier"), "resumed"),
+        (("--resume", "--format", "parquet", "--output", "new"), "resumed"),
+        (("--resume", "--output", "earlier"), "nothing says what made it"),
+        (("--output", "tags.xlsx"), ".jsonl"),
+        (("--output", "tags.csv.gz"), ".jsonl"),
+        (("--output", "sounds"), "folder"),
+        (("--output", "earlier/tags.csv"), "not a folder"),
+        (("--output", f"{'x' * 300}.csv"), "cannot be written"),
+        (("--embeddings", "same.npz", "--output", "same.npz", "--format", "csv"), "one file"),
     ],
 )
 def test_options_that_do_not_go_together(run: Run, recordings: Path, arguments: tuple[str, ...], cause: str) -> None:
@@ -233,6 +248,13 @@ def test_options_that_do_not_go_together(run: Run, recordings: Path, arguments: 
     failure = run(recordings, *arguments)
     assert isinstance(failure.exception, AudiotagError)
     assert cause in str(failure.exception)
+
+
+def test_embeddings_have_one_ending(run: Run, recordings: Path, loaded: list[object]) -> None:
+    result = run(recordings, "--embeddings", "vectors.csv")
+    assert result.exit_code == 2
+    assert "vectors.csv: this file is written as .npz" in result.output
+    assert not loaded
 
 
 def test_a_name_that_looks_like_markup_is_printed_as_it_is(run: Run, recordings: Path) -> None:
@@ -252,6 +274,10 @@ def test_a_name_that_looks_like_markup_is_printed_as_it_is(run: Run, recordings:
         ("--events", "--merge", -1),
         ("--events", "--min-duration", "nan"),
         ("--threshold", "nan"),
+        ("--threshold", 1.5),
+        ("--threshold", "-0.1"),
+        ("--threshold", "1e400"),
+        ("--merge", "inf"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused_before_anything_is_loaded_or_written(
@@ -271,5 +297,153 @@ def test_the_ending_of_the_output_tells_the_format(run: Run, recordings: Path) -
     assert json.loads(Path("tags.jsonl").read_text().splitlines()[0])["event_label"] == "Low"
     run(low, "--output", "tags.csv", "--format", "home")
     assert Path("tags.csv").read_text().startswith("video_id")
-    run(low, "--output", "tags.txt")
+    run(low, "--output", "tags.json")
+    assert json.loads(Path("tags.json").read_text())["recordings"][0]["events"][0]["event_label"] == "Low"
+    run(low, "--output", "tags")
+    assert "score" in Path("tags").read_text()
+    run(low, "--output", "tags.txt", "--format", "table")
     assert "score" in Path("tags.txt").read_text()
+
+
+def test_the_formats_of_the_option_are_those_there_are() -> None:
+    (option,) = (parameter for parameter in infer.params if parameter.name == "format_")
+    assert isinstance(option.type, click.Choice)
+    assert set(option.type.choices) == set(FORMATS)
+
+
+PARTS = "path,labels,start,stop\nsounds/mixed.flac,,0,4\nsounds/mixed.flac,,4,8\nsounds/mixed.flac,,8,\n"
+
+
+@pytest.mark.parametrize("mode", [("--threshold", 0.3), ("--window", 2, "--hop", 1), ("--window", 2, "--per-window")])
+def test_times_of_parts_count_from_the_beginning_of_the_recording(
+    run: Run, recordings: Path, mode: tuple[object, ...]
+) -> None:
+    Path("parts.csv").write_text(PARTS)
+    found = rows(run("parts.csv", *mode, "--format", "csv", "--embeddings", "vectors.npz").stdout)
+    times = {label: [] for label in ("Middle, of three", "High")}
+    for row in found:
+        if float(row["score"]) > 0.3:
+            times[row["event_label"]] += [float(row["onset"]), float(row["offset"])]
+    # Two seconds of the first part and two of the second; the last, whole.
+    assert (min(times["High"]), max(times["High"])) == (8, 12)
+    assert 0 <= min(times["Middle, of three"]) <= 2 and 6 <= max(times["Middle, of three"]) <= 8
+    with np.load("vectors.npz") as vectors:
+        assert list(dict.fromkeys(vectors["ids"])) == [f"sounds/mixed.flac@{part}" for part in ("0-4", "4-8", "8-end")]
+        assert (min(vectors["onsets"]), max(vectors["offsets"])) == (0, 12)
+
+
+def test_one_part_done_is_not_all_of_the_recording_done(run: Run, recordings: Path) -> None:
+    Path("parts.csv").write_text("\n".join(PARTS.splitlines()[:2]))
+    assert "Tagged 1 recording," in run("parts.csv", "--output", "out.csv").stderr
+    Path("parts.csv").write_text(PARTS)
+    result = run("parts.csv", "--output", "out.csv", "--resume")
+    assert "Tagged 2 recordings" in result.stderr and "1 were done before" in result.stderr
+    assert [(row["onset"], row["offset"]) for row in rows(Path("out.csv").read_text())] == [
+        *[("0", "4")] * 3,
+        *[("4", "8")] * 3,
+        *[("8", "12")] * 3,
+    ]
+
+
+def test_parts_in_tables_that_lay_recordings_end_to_end(run: Run, recordings: Path) -> None:
+    Path("parts.csv").write_text(PARTS.removesuffix("sounds/mixed.flac,,8,\n") + "sounds/low.wav,,,\n")
+    found = rows(run("parts.csv", "--top", 1, "--format", "raven").stdout.replace("\t", ","))
+    assert [(row["Begin Time (s)"], row["File Offset (s)"]) for row in found] == [("0", "0"), ("4", "4"), ("12", "0")]
+
+
+def test_resuming_with_another_model_or_setting_is_refused(run: Run, recordings: Path) -> None:
+    run(recordings, "--output", "out.csv")
+    before = Path("out.csv").read_text()
+    for arguments, difference in (
+        (("--model", "tuned"), "model was mn10_as and is tuned"),
+        (("--threshold", 0.25), "threshold was not given and is 0.25"),
+        (("--window", 2), "mode was clips and is events, window was not given and is 2.0"),
+    ):
+        failure = run(recordings, "--output", "out.csv", "--resume", *arguments)
+        assert isinstance(failure.exception, OptionError)
+        assert difference in str(failure.exception)
+        assert Path("out.csv").read_text() == before
+
+
+def test_resuming_counts_recordings_in_which_nothing_was_heard(run: Run, recordings: Path) -> None:
+    arguments = (recordings, "--threshold", 0.9, "--output", "out.csv")
+    run(*arguments)
+    assert {row["filename"] for row in rows(Path("out.csv").read_text())} == {"sounds/low.wav"}
+    assert "Tagged 0 recordings" in run(*arguments, "--resume").stderr
+
+
+def test_ctrl_c_keeps_what_was_done_and_leaves_an_earlier_file(
+    run: Run, recordings: Path, tones: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Tagger, "score_windows", interrupted_at("short.ogg"))
+        result = run(recordings, "--window", 2, "--per-window", "--output", "out.csv")
+        assert result.exit_code == 1 and "Interrupted" in result.stderr
+        done = Path("out.csv").read_text()
+        assert {row["filename"] for row in rows(done)} == {"sounds/low.wav", "sounds/mixed.flac"}
+    assert (
+        "2 were done before" in run(recordings, "--window", 2, "--per-window", "--output", "out.csv", "--resume").stderr
+    )
+    assert Path("out.csv").read_text().startswith(done)
+    Path("out.csv").write_text("earlier")
+    with monkeypatch.context() as patch:
+        patch.setattr(Tagger, "score_windows", interrupted_at("short.ogg"))
+        result = run(recordings, "--window", 2, "--per-window", "--output", "out.csv")
+        assert "The earlier file is as it was" in result.stderr and ".out.csv.part" in result.stderr
+    assert Path("out.csv").read_text() == "earlier"
+    assert Path(".out.csv.part").read_text() == done
+
+
+def interrupted_at(name: str) -> Callable[..., Iterator[WindowScores]]:
+    """`Tagger.score_windows`, as if Ctrl-C were pressed when the recording *name* begins."""
+    score_windows = Tagger.score_windows
+
+    def interrupted(tagger: Tagger, clip: Clip, *arguments: Any, **settings: Any) -> Iterator[WindowScores]:
+        if clip.path.name == name:
+            raise KeyboardInterrupt
+        return score_windows(tagger, clip, *arguments, **settings)
+
+    return interrupted
+
+
+def test_scores_that_are_not_finite_are_an_error_of_the_recording(
+    run: Run, recordings: Path, tones: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = tones.ToneNet.forward_head
+
+    def sometimes(self: object, head_input: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = forward(self, head_input)
+        return torch.where(logits[:, 2:] > 0, torch.nan, logits)
+
+    monkeypatch.setattr(tones.ToneNet, "forward_head", sometimes)
+    for mode in ((), ("--threshold", 0.5), ("--window", 2)):
+        result = run(recordings, "--format", "jsonl", *mode)
+        assert result.exit_code == 1
+        assert "Error: sounds/mixed.flac: its scores are not finite" in result.stderr
+        assert "sounds/low.wav" in result.stdout and "NaN" not in result.stdout
+
+
+def test_an_unset_variable_is_not_the_current_folder(run: Run, recordings: Path, loaded: list[object]) -> None:
+    for empty in ("", "  "):
+        failure = run(empty)
+        assert isinstance(failure.exception, OptionError)
+        assert "a path is empty" in str(failure.exception)
+    assert not loaded
+
+
+def test_a_folder_that_cannot_be_searched_is_reported_and_the_rest_goes_on(
+    run: Run, recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (recordings / "closed").mkdir()
+    real = os.scandir
+
+    def scandir(path: str) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    result = run(recordings, "--format", "csv")
+    assert result.exit_code == 1
+    assert "Error: sounds/closed: the folder cannot be searched: Permission denied" in result.stderr
+    assert "Tagged 3 recordings" in result.stderr

@@ -182,3 +182,13 @@ def test_what_is_unknown_stays_unknown_unless_it_is_added(files):
     run("labels", "enhance", *common(files), "--scores", files / "two.npz", "--output", files / "out.json")
     clip = read_clips(files / "out.json", check_files=False)[0]
     assert (clip.labels, clip.unknown) == ((1, 2), (0,))  # cat, dog, pet
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "ending"),
+    [("--output", "out.csv", ".json"), ("--report", "report.txt", ".csv"), ("--save-scores", "scores.npy", ".npz")],
+)
+def test_another_ending_than_what_is_written_is_refused_before_the_work(files, option, name, ending):
+    arguments = ("--output", files / "out.json", option, files / name)
+    done = run("labels", "enhance", *common(files), "--scores", files / "none.npz", *arguments, code=2)
+    assert f"{name}: this file is written as {ending}" in done.output

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from audiotag.cli.main import main
 from audiotag.continual.store import ClipStore
-from audiotag.errors import LabelError
+from audiotag.errors import LabelError, OptionError
 from audiotag.host import get_host
 from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import load_checkpoint, save_checkpoint
@@ -98,6 +98,73 @@ def test_lines_are_answered_as_json(home):
     done = run(*arguments, "--resume", text=lines[1] + "\n")
     (event,) = [json.loads(line) for line in done.stdout.splitlines()]
     assert event["position"] == 5 and event["offered_before"] is True and event["stored"] is None
+
+
+def bad_lines(home):
+    """Lines that are wrong in one way each; the recording itself is good."""
+    wav = str(home / "0.wav")
+    for key, value in [
+        ("start", -1), ("start", float("nan")), ("start", float("inf")), ("start", "1"), ("start", True),
+        ("start", 1e300),
+        ("start", 10**400), ("start", [0]), ("stop", 0), ("stop", -1), ("stop", float("nan")), ("stop", {}),
+        ("label", "low"), ("labels", 3), ("labels", [["low"]]), ("labels", ["unheard of"]), ("labels", {"low": 1}),
+        ("id", 3), ("id", ""), ("id", None), ("id", "\ud800"),
+        ("wav", None), ("wav", ""), ("wav", "a\0b"), ("wav", "\ud800"),
+        ("wav", "x" * 5000), ("wav", str(home)), ("Labels", ["low"]), ("path", wav), ("unknown", 1),
+    ]:  # fmt: skip
+        yield json.dumps({"wav": wav, key: value})
+    yield from (
+        '{"wav": "' + wav + '", "start": 1e400}',
+        '{"wav": "' + wav + '", "stop": ' + "9" * 5000 + "}",
+        '{"wav": "' + wav + '", "wav": "' + wav + '"}',
+        '{"wav": ' + "[" * 100_000,
+        '{"wav": ' * 100_000,
+        "{",
+        "{}",
+        "nowhere.wav",
+        "a\0b.wav",
+        "x" * 5000,
+        str(home),
+        "/dev/zero",
+        "[1]",
+        "[" * 100_000,
+    )
+
+
+def test_a_bad_line_is_reported_and_the_next_is_heard(home):
+    good = json.dumps({"wav": str(home / "0.wav"), "labels": ["low"]})
+    bad = list(bad_lines(home))
+    done = run(*common(home), "--stream", "-", "--json", text="\n".join([*bad, good]) + "\n", code=1)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["position"] for event in events] == list(range(1, len(bad) + 2))
+    assert [bool(event["error"]) for event in events] == [True] * len(bad) + [False]
+    assert events[-1]["stored"] and events[-1]["loss"] > 0
+    assert "Did you mean 'labels'?" in events[12]["error"]
+    done = run(*common(home), "--stream", "-", "--json", "--resume", text=good)
+    assert json.loads(done.stdout)["position"] == len(bad) + 2  # what was answered is not asked again
+
+
+def test_lines_may_begin_with_a_byte_order_mark_and_need_not_be_text(home):
+    (home / "0.wav").rename(home / os.fsdecode(b"caf\xe9.wav"))
+    lines = b"\xef\xbb\xbf" + str(home / "1.wav").encode() + b"\r\n" + os.fsencode(home) + b"/caf\xe9.wav\n"
+    lines += b'\xef\xbb\xbf{"wav": "' + os.fsencode(home) + b'/caf\xe9.wav", "labels": ["low"]}\n\xff\xfe{\0\n'
+    done = run(*common(home), "--stream", "-", "--json", text=lines, code=1)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["error"] is None for event in events] == [True, True, True, False]
+    assert events[2]["stored"]
+
+
+def test_a_stream_without_any_label_is_said_to_be_one(home):
+    content = json.loads((home / "list.json").read_text())["data"]
+    entries = [{"label" if key == "labels" else key: value for key, value in entry.items()} for entry in content]
+    (home / "wrong.json").write_text(json.dumps({"data": entries}))
+    assert "no clip has a label" in run(*common(home), "--stream", home / "wrong.json").stderr
+
+
+def test_wrong_options_of_the_loss_are_named(home):
+    for wrong in ("gama=2", "label_smoothing=many"):
+        with pytest.raises(OptionError, match=wrong.partition("=")[0]):
+            run(*common(home), "--stream", home / "list.json", "--loss", "focal", "--loss-option", wrong)
 
 
 def test_resume_begins_and_goes_on(home):

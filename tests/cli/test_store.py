@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,54 @@ def test_wrong_settings_are_explained(home: Path) -> None:
     with pytest.raises(StoreError, match="no store"):
         run("list", home / "m")
     assert not (home / "m").exists()
+
+
+def test_wrong_places_and_settings_are_errors_of_ours(home: Path) -> None:
+    labels = ("--labels", home / "labels.csv", "--capacity", 5)
+    run("init", home / "m", *labels)
+    (home / "folder" / "store.sqlite3").mkdir(parents=True)
+    (home / "empty").mkdir()
+    (home / "empty" / "store.sqlite3").touch()
+    file = home / "clip0.wav"
+    for arguments in [
+        ("init", file, *labels),
+        ("init", file / "below", *labels),
+        ("init", "/proc/store", *labels),
+        ("init", home / "n", "--labels", home, "--capacity", 5),
+        ("init", home / "n", *labels, "--policy", "fifo", "--option", "seed=3"),
+        ("init", home / "n", *labels, "--policy", "fifo", "--option", "generator=3"),
+        ("init", home / "n", *labels, "--policy", "partitioning", "--option", "rho=nan"),
+        ("init", home / "n", "--from", file),
+        ("init", home / "n", "--from", home / "nowhere"),
+        ("add", file, file, "--label", "Dog"),
+        ("add", home / "empty", file, "--label", "Dog"),
+        ("add", home / "folder", file, "--label", "Dog"),
+        ("list", file),
+        ("list", home / "empty"),
+        ("export", home / "m", file),
+        ("export", home / "m", file / "below"),
+        ("export", home / "m", "/proc/export"),
+        ("verify", home / "empty", "--repair"),
+        ("simulate", "--preset", "published", "--policy", "fifo:seed=3"),
+        ("simulate", "--preset", "published", "--seeds", 1, "--output", file),
+        ("simulate", "--preset", "published", "--seeds", 1, "--output", "/proc/x"),
+        ("simulate", "--exponent", 1000),
+        ("simulate", "--stream", "bursts", "--burst-length", "nan"),
+    ]:
+        with pytest.raises(AudiotagError):
+            run(*arguments)
+    assert "no store here" in run("verify", file, code=1).output
+    assert not (home / "n").exists()
+
+
+def test_recordings_whose_names_are_no_text_are_stored(home: Path) -> None:
+    for number, name in enumerate([b"caf\xe9.wav", b"cafe.\xe9"]):
+        (home / f"clip{number}.wav").rename(home / os.fsdecode(name))
+        run("init", home / f"m{number}", "--labels", home / "labels.csv", "--capacity", 5)
+        run("add", home / f"m{number}", home / os.fsdecode(name), "--label", "Dog")
+        (clip,) = json.loads(run("list", home / f"m{number}", "--json").output)
+        assert "caf" in clip["id"] and "\\udce9" in clip["id"]
+        run("verify", home / f"m{number}")
 
 
 def test_sizes() -> None:

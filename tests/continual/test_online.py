@@ -252,6 +252,46 @@ def test_what_cannot_be_read_is_passed_over(tiny, tmp_path):
         assert store.offers == 1
 
 
+def test_a_stored_clip_that_is_damaged_does_not_end_the_run(tiny, tmp_path):
+    with store_in(tmp_path / "s") as store:
+        learner = OnlineLearner(fresh(), store, FROZEN)
+        list(learner.run(clips(3)))
+        damaged = store.clip("clip 1").path
+        damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x7f")
+        learner = OnlineLearner(fresh(), store, FROZEN)
+        with pytest.warns(RuntimeWarning, match="left out of replay"):
+            event = learner.hear(clips(1, first=3)[0])
+        assert event.replayed == 2 and event.error is None
+
+
+def test_scores_that_are_not_finite_are_an_error_of_the_clip(tiny, tmp_path):
+    loud = StreamClip("loud", Waveform(np.full(2400, 3e38, dtype=np.float32), RATE), ("low",))
+    with store_in(tmp_path / "s") as store:
+        learner = OnlineLearner(fresh(), store, FROZEN)
+        events = list(learner.run([loud, *clips(1)]))
+        assert isinstance(events[0].error, AudioError) and events[0].loss is None
+        assert events[1].error is None and events[1].addition.stored
+        assert store.offers == 1
+
+
+def test_what_was_done_before_an_error_is_not_done_again(tiny, tmp_path, monkeypatch):
+    with store_in(tmp_path / "s") as store:
+        learner = OnlineLearner(fresh(), store, FROZEN, folder=tmp_path / "run")
+        stream = clips(5)
+        with monkeypatch.context() as patch, pytest.raises(StoreError):
+            events = learner.run(stream)
+            next(events), next(events)
+
+            def full(*arguments, **more):
+                raise StoreError("the disk is full")
+
+            patch.setattr(store, "add", full)
+            next(events)
+        again = OnlineLearner.resume(tmp_path / "run", store)
+        assert again.position == 2
+        assert [event.offered_before for event in again.run(stream[2:])] == [False] * 3
+
+
 def test_the_store_may_be_changed_by_others_meanwhile(tiny, tmp_path):
     with store_in(tmp_path / "s", 5, "fifo") as store, ClipStore(tmp_path / "s") as other:
         learner = OnlineLearner(fresh(), store, FROZEN)

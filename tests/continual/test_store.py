@@ -81,8 +81,12 @@ def test_parts_and_waveforms_are_kept_as_sound(tmp_path: Path) -> None:
         assert np.array_equal(loud, [0.5, -3.0, 2.0])
     with pytest.raises(AudioError):
         Payload.from_waveform(np.array([np.nan], dtype=np.float32), 8000)
-    with pytest.raises(OptionError):
-        Payload.from_waveform(np.zeros((2, 10), dtype=np.float32), 8000)
+    with pytest.raises(AudioError, match="shape"):
+        Payload.from_waveform(np.zeros((2, 10, 2), dtype=np.float32), 8000)
+    with pytest.raises(OptionError, match="rate"):
+        Payload.from_waveform(np.zeros(10, dtype=np.float32), float("nan"))
+    stereo = Payload.from_waveform(np.full((100, 2), [0.5, 0.25], dtype=np.float32), 8000)
+    assert stereo.content == Payload.from_waveform(np.full(100, 0.375, dtype=np.float32), 8000).content
     with pytest.raises(OptionError):
         Payload.from_embedding(np.array(["text"]))
     text = tmp_path / "text.wav"
@@ -224,6 +228,29 @@ def test_kill_9_hundreds_of_times(tmp_path: Path) -> None:
     assert run_harness(tmp_path / "steps", "steps", 1, 300).startswith("299 kills")
 
 
+def kill_commands(*arguments: str | int) -> str:
+    done = subprocess.run(
+        [sys.executable, str(HARNESS.parents[2] / "benchmarks" / "kills.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_killed_command_loses_nothing() -> None:
+    assert "store-add: 2 kills, nothing lost" in kill_commands("store-add", "--count", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_commands_killed_at_random_moments_lose_nothing() -> None:
+    printed = kill_commands("store-add", "store-export", "online", "--count", 10, "--seed", 1)
+    assert printed.count("10 kills, nothing lost") == 3
+
+
 def fill_up(store: ClipStore) -> int:
     """Add clips until the disk is full; returns how many went in."""
     for number in range(1000):
@@ -288,17 +315,40 @@ def test_a_clip_that_cannot_be_written_changes_nothing(store: ClipStore, monkeyp
     assert store.verify().ok
 
 
-def test_leftovers_of_a_crash_are_swept(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_change_are_swept(tmp_path: Path) -> None:
     with ClipStore.create(tmp_path / "store", CLASSES, capacity=5) as store:
         store.add("a", embedding(1), ["dog"])
     folder = tmp_path / "store" / "files" / "000000"
     (folder / "000000007.npy").write_bytes(b"never named")
-    (folder / "000000008.npy.part").write_bytes(b"half writ")
+    (folder / ".000000007.npy.part").touch()
+    (folder / ".000000001.npy.part").touch()  # the index names this one: it is not a leftover
     with StoreView(tmp_path / "store") as view:
-        assert len(view.verify().problems) == 2
+        assert view.verify().problems == (
+            "the file 000000/000000007.npy belongs to no clip of this index (the next change moves it to quarantine)",
+        )
     with ClipStore(tmp_path / "store") as store:
         assert files_of(store.folder) == ["000000001.npy"]
-        assert store.verify().ok
+        assert store.verify().ok and store.verify().quarantined == ()
+
+
+def test_what_an_older_index_does_not_know_is_kept(tmp_path: Path) -> None:
+    """As when a store is copied without its write-ahead log after a kill: the files are those of newer clips."""
+    folder = tmp_path / "store"
+    ClipStore.create(folder, CLASSES, capacity=50).close()
+    older = (folder / "store.sqlite3").read_bytes()
+    with ClipStore(folder) as store:
+        for number in range(40):
+            store.add(f"clip{number}", embedding(number), ["dog"])
+        contents = sorted(clip.path.read_bytes() for clip in store)
+    (folder / "store.sqlite3").write_bytes(older)
+    for ending in ("-wal", "-shm"):
+        (folder / f"store.sqlite3{ending}").unlink(missing_ok=True)
+    with pytest.warns(RuntimeWarning, match="40 files are unknown to the index"), ClipStore(folder) as store:
+        store.add("new", embedding(99), ["rain"])
+        assert files_of(folder) == ["000000001.npy"]
+        found = store.verify()
+        assert found.ok and len(found.quarantined) == 40
+    assert sorted((folder / "quarantine" / name).read_bytes() for name in found.quarantined) == contents
 
 
 def test_verify_finds_what_is_wrong(store: ClipStore) -> None:

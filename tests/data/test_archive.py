@@ -1,8 +1,10 @@
 """HDF5 files of MP3s: read, decoded, and one place for clips in files and in archives."""
 
 import io
+import os
 import pickle
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,6 +15,7 @@ from audiotag.audio.decoding import probe, read_audio
 from audiotag.audio.encoded import EncodedAudio
 from audiotag.audio.encoding import encode_lossless, encode_mp3
 from audiotag.continual.store import Payload
+from audiotag.data import archive_worker
 from audiotag.data.archive import writing
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.reading import read_clips, sniff_format
@@ -249,3 +252,62 @@ def test_sound_that_leaves_full_scale_is_kept():
     np.testing.assert_array_equal(read_audio(EncodedAudio("a.wav", content), 16_000), loud)
     with pytest.raises(AudioError, match="12345 Hz cannot be written as MP3"):
         encode_mp3(loud, 12_345)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_an_archive_that_never_answers_is_given_up(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "a.hdf")
+    monkeypatch.setattr("audiotag.data.archive._PATIENCE", 0.5)
+    for _ in range(2):
+        with pytest.raises(AudioError, match="found no end"):
+            read_clip(Clip(id="x", path=tmp_path / "a.hdf", member="0"), RATE)
+    monkeypatch.setattr("audiotag.data.archive._PATIENCE", 600)
+    with pytest.raises(AudioError, match="failed too often"):
+        read_clip(Clip(id="x", path=tmp_path / "a.hdf", member="0"), RATE)
+
+
+def test_an_endless_computation_ends(archive, monkeypatch):
+    """The worker ends itself by the time it computes, however long the one who asks would wait."""
+    program = Path(archive_worker.__file__).read_text()
+    endless = program.replace("_index(file)\n", "_endless()\n").replace("= 5.0, 2.0", "= 0.2, 0.2")
+    endless = endless.replace("def _bound_time", "def _endless():\n    while True:\n        pass\n\n\ndef _bound_time")
+    (archive.parent / "archive_worker.py").write_text(endless)
+    monkeypatch.setattr("audiotag.data.archive.__file__", str(archive.parent / "archive.py"))
+    with pytest.raises(ManifestError, match="found no end"):
+        read_clips(archive)
+
+
+@pytest.mark.parametrize("kind", ["external link", "soft link", "external storage", "virtual"])
+def test_arrays_in_other_files_are_not_read(tmp_path, kind):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret" * 11)
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["target"] = np.zeros((1, 66), np.uint8)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["audio_name"] = np.array([b"a"])
+        file["mp3"] = np.zeros((1, 4), np.uint8)
+        if kind == "external link":
+            file["target"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "target")
+        elif kind == "soft link":
+            file["there"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/")
+            file["target"] = h5py.SoftLink("/there/target")
+        elif kind == "external storage":
+            file.create_dataset("target", (1, 66), np.uint8, external=[(str(secret), 0, 66)])
+        else:
+            layout = h5py.VirtualLayout((1, 66), np.uint8)
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "target", (1, 66))
+            file.create_virtual_dataset("target", layout)
+    with pytest.raises(ManifestError, match=r"array 'target' (is a link|lies in another file)"):
+        read_clips(tmp_path / "a.h5")
+    with pytest.raises(AudioError, match="array 'target'"):
+        read_clip(Clip(id="x", path=tmp_path / "a.h5", member="0"), RATE)
+    with pytest.raises(AudioError, match="array 'target'"):
+        read_clip(Clip(id="x", path=tmp_path / "a.h5", member="0"), RATE)
+
+
+def test_an_array_that_was_never_written_is_not_made(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, shape in (("audio_name", (10**7,)), ("mp3", (10**7, 1)), ("target", (10**7, 66))):
+            file.create_dataset(name, shape, "S20" if name == "audio_name" else np.uint8, chunks=True)
+    with pytest.raises(ManifestError, match="larger than what the file holds"):
+        read_clips(tmp_path / "a.h5")

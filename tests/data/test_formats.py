@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from audiotag.audio.decoding import AUDIO_SUFFIXES
 from audiotag.data.reading import read_clips
 from audiotag.errors import ManifestError, OptionError
+from audiotag.inference.inputs import find_clips
 from audiotag.labels import Label, LabelSet
 
 CLASSES = LabelSet(
@@ -242,7 +244,7 @@ class TestCsvTable:
             ("path,labels,labels\na,b,c\n", "twice"),
             ("path,labels,start\na,b,late\n", "line 2.*start is 'late'"),
             ("path,labels,fold\na,b,first\n", "line 2.*fold is 'first'"),
-            ("path,tags\na,b\n", "no format"),
+            ("path,tags\na,b\n", "the column 'labels' is missing; there are: path, tags"),
             ("", "is empty"),
         ],
     )
@@ -332,6 +334,22 @@ class TestClassFolders:
             path.touch()
         return tmp_path / "set"
 
+    def test_every_ending_that_infer_reads_is_found(self, tmp_path):
+        for number, ending in enumerate(sorted(AUDIO_SUFFIXES)):
+            (tmp_path / "Rain").mkdir(exist_ok=True)
+            (tmp_path / "Rain" / f"{number}{ending.upper() if number % 2 else ending}").touch()
+        assert len(read(tmp_path)) == len(AUDIO_SUFFIXES)
+        assert len(find_clips([tmp_path])) == len(AUDIO_SUFFIXES)
+
+    def test_linked_folders_are_searched_once(self, folder, tmp_path):
+        before = len(read(folder))
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "more.wav").touch()
+        (elsewhere / "back").symlink_to(elsewhere)
+        (folder / "dog" / "linked").symlink_to(elsewhere)
+        assert len(read(folder)) == before + 1
+
     def test_sorted_classes_and_clips(self, folder):
         clips = read_clips(folder)
         assert clips.labels.names == ("Cat & co", "dog")
@@ -393,3 +411,58 @@ class TestReading:
             read(path, single_labels=True)
         with pytest.raises(OptionError, match="'ignore'"):
             read(path, unknown_labels="ignore")
+
+
+class TestHowPeopleWriteLists:
+    def test_paths_alone_are_enough_to_tag(self, tmp_path):
+        path = table(tmp_path, "path\na.wav\nb.wav\n")
+        assert [clip.path.name for clip in find_clips([path])] == ["a.wav", "b.wav"]
+        with pytest.raises(ManifestError, match="the column 'labels' is missing; there are: path"):
+            read(path)
+
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [
+            ("file,label", r"its first line are file,label\. The columns must be, for csv: path,labels; .*esc50: file"),
+            ("path,label", "'labels' is missing; there are: path, label"),
+            ("filename,category,fold", "'target' is missing; there are: filename, category, fold"),
+        ],
+    )
+    def test_columns_found_and_missing_are_named(self, tmp_path, columns, message):
+        with pytest.raises(ManifestError, match=message):
+            read(table(tmp_path, f"{columns}\na.wav,b,1\n"))
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+    def test_encodings(self, tmp_path, encoding):
+        (tmp_path / "clips.csv").write_text("path,labels\r\nä.wav,Käuzchen\r\n", encoding=encoding)
+        (tmp_path / "clips.json").write_text('{"data": [{"wav": "ä.wav", "labels": "Käuzchen"}]}', encoding=encoding)
+        for name in ("clips.csv", "clips.json"):
+            clips = read(tmp_path / name)
+            assert (clips.labels.names, clips[0].path.name) == (("Käuzchen",), "ä.wav")
+
+    def test_another_encoding_says_what_to_do(self, tmp_path):
+        (tmp_path / "clips.csv").write_bytes("path,labels\na.wav,Käuzchen\n".encode("latin-1"))
+        with pytest.raises(ManifestError, match=r"not text in UTF-8.*Save it as UTF-8"):
+            read(tmp_path / "clips.csv")
+
+    def test_a_space_before_a_quote(self, tmp_path):
+        clips = read(table(tmp_path, 'path, labels\na.wav, "x,y"\n'))
+        assert clips.labels.names == ("x", "y") and clips[0].labels == (0, 1)
+
+    def test_one_class_however_its_accents_are_written(self, tmp_path):
+        one, two = "Café", "Cafe\u0301"
+        clips = read(table(tmp_path, f"path,labels\na.wav,{one}\nb.wav,{two}\n"))
+        assert clips.labels.names == (one,) and [clip.labels for clip in clips] == [(0,), (0,)]
+        clips = read(manifest(tmp_path, {"wav": "a.wav", "labels": [two]}), labels=[two])
+        assert clips[0].labels == (0,) and two in clips.labels and clips.labels.index(two) == 0
+        rows = f"filename,fold,target,category\na.wav,1,0,{one}\nb.wav,1,0,{two}\n"
+        assert read(table(tmp_path, rows)).labels.names == (one,)
+        for name in (one, two):
+            (tmp_path / "set" / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "set" / name / f"{len(name)}.wav").touch()
+        assert read(tmp_path / "set").labels.names == (one,)
+
+    @pytest.mark.parametrize("label", ["a\x1b[2Jb", "a\0b", "a\nb", "\ud800"])
+    def test_control_characters_in_labels(self, tmp_path, label):
+        with pytest.raises(ManifestError, match=r"entry 1 .*holds control characters"):
+            read(manifest(tmp_path, {"wav": "a.wav", "labels": [label]}))

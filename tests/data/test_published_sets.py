@@ -185,11 +185,12 @@ def test_an_interrupted_preparation_goes_on(spec, dataset, source, tmp_path):
     assert all(path.stat().st_mtime_ns == time for path, time in written.items())
 
 
-def test_preparation_stops_at_a_corrupt_recording(spec, dataset, source, tmp_path):
-    clip = read(spec, source)[0]
-    clip.path.write_text("no sound at all")
-    with pytest.raises(AudioError, match=clip.path.name):
+def test_preparation_names_a_corrupt_recording_and_goes_on(spec, dataset, source, tmp_path):
+    clips = read(spec, source)
+    clips[0].path.write_text("no sound at all")
+    with pytest.raises(AudioError, match=clips[0].path.name):
         dataset.prepare(source, tmp_path / "out")
+    assert [clip.id for clip in read(spec, tmp_path / "out")] == [clip.id for clip in clips[1:]]
 
 
 def test_preparation_keeps_out_of_a_strange_folder(spec, dataset, source, tmp_path):

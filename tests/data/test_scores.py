@@ -1,7 +1,9 @@
 """Files of scores: what is written is read, and clips and classes are matched by name."""
 
+import io
 import json
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -118,12 +120,12 @@ def test_stored_teacher_scores_are_read_by_their_map(stored):
     ("text", "message"),
     [
         (None, "does not exist.*Pickles are not read"),
-        ("[1]", "no map of rows"),
+        ("[1]", "must be an object"),
         ("{}", "no map of rows"),
-        ("{", "cannot be read"),
-        ('{"x": 0, "x": 1}', "'x' stands twice"),
-        ('{"x": true}', "'x' is True"),
-        ('{"x": -1}', "'x' is -1"),
+        ("{", "not valid JSON"),
+        ('{"x": 0, "x": 1}', "'x' stands there twice"),
+        ('{"x": true}', "x must be a whole number"),
+        ('{"x": -1}', "x must be a whole number of at least 0, not -1"),
         ('{"x": 3, "y": 0}', "'x' is in row 3, and there are 3 rows"),
     ],
 )
@@ -185,3 +187,34 @@ def test_nan_logits_are_an_error(tmp_path):
     np.savez(tmp_path / "s.npz", **arrays)
     with pytest.raises(ManifestError, match="NaN among the logits"):
         ScoresFile.read(tmp_path / "s.npz", logits=True)
+
+
+def npz_with_header(path, shape, dtype="<f4", *, compressed=True):
+    """An archive whose array of scores claims to be of *shape*."""
+    np.savez(path, ids=np.array(["x"]), mids=np.array(["a"]))
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": dtype, "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
+        archive.writestr("scores.npy", content.getvalue() + bytes(4))
+
+
+@pytest.mark.parametrize("shape", [(10**6, 10**6), (2**40, 2**40), (10**12,), (0, 10**12), (2, 2)])
+def test_a_header_is_believed_only_as_far_as_the_file_goes(tmp_path, shape):
+    npz_with_header(tmp_path / "s.npz", shape)
+    with pytest.raises(ManifestError, match="does not fit its size"):
+        ScoresFile.read(tmp_path / "s.npz")
+    with (tmp_path / "s.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        file.write(bytes(4))
+    (tmp_path / "s.json").write_text('{"x": 0}')
+    with pytest.raises(ManifestError, match=r"s\.npy"):
+        ScoresFile.read(tmp_path / "s.npy", labels=LabelSet.from_names(["a"]))
+
+
+def test_texts_that_are_none_are_refused(tmp_path):
+    ids = np.array(["x", "y"])
+    for code in (0x110000, 0xD800):
+        ids.view(np.uint32)[1] = code
+        np.savez(tmp_path / "s.npz", scores=VALUES, ids=ids, mids=np.array(["a", "b", "c"]))
+        with pytest.raises(ManifestError, match="cannot be read"):
+            ScoresFile.read(tmp_path / "s.npz")

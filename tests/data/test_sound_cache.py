@@ -1,7 +1,9 @@
 """Decoded clips on disk: the same numbers, bounded space, any number of processes."""
 
 import multiprocessing
+import os
 import pickle
+import sqlite3
 
 import numpy as np
 import pytest
@@ -189,3 +191,28 @@ def test_batches_are_the_same_with_and_without_it(clips, cache, workers):
     for index, waveform in plain.items():
         assert len(cached[index]) == len(waveform) == 4800
         assert np.corrcoef(cached[index][100:-100], waveform[100:-100])[0, 1] > 0.95
+
+
+def test_what_is_not_ours_is_not_touched(tmp_path):
+    root = tmp_path / "Documents"
+    for name in ("ab/thesis.txt", "ab/thesis.part", "my/thesis.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("do not lose me")
+        os.utime(root / name, (0, 0))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / f"{'c' * 32}.flac").touch()
+    (root / "cc").symlink_to(tmp_path / "other")
+    SoundCache(root, 1000).close()
+    assert all((root / name).is_file() for name in ("ab/thesis.txt", "ab/thesis.part", "my/thesis.txt"))
+    assert (tmp_path / "other" / f"{'c' * 32}.flac").is_file()
+
+
+def test_a_ledger_deletes_nothing_outside(tmp_path):
+    (tmp_path / "precious.flac").write_text("do not lose me")
+    SoundCache(tmp_path / "sounds", 1000).close()
+    with sqlite3.connect(tmp_path / "sounds" / "ledger.sqlite") as ledger:
+        ledger.execute("INSERT INTO sounds VALUES ('x', '../../precious.flac', 5000, 0)")
+    ledger.close()
+    with pytest.raises(StoreError, match="none of its own"):
+        SoundCache(tmp_path / "sounds", 1000)
+    assert (tmp_path / "precious.flac").is_file()

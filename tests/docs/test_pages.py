@@ -43,6 +43,12 @@ def test_the_page_of_models_is_up_to_date():
     run(ROOT / "docs" / "generate_models.py", "--check")
 
 
+@pytest.mark.slow
+def test_the_tables_of_damaged_recordings_are_up_to_date():
+    pytest.importorskip("av", reason="PyAV (audiotag[video]) is not installed")
+    run(ROOT / "docs" / "generate_formats.py", "--check")
+
+
 def test_every_model_of_this_repository_is_on_the_page_of_models_with_its_figures_and_licence():
     rows = dict(re.findall(r"^\| `([^`]+)`[^|]*(\|.*)$", (ROOT / "docs" / "models.md").read_text(), re.MULTILINE))
     assert set(rows) == set(get_host().backbones)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -277,12 +278,12 @@ def _use_store(path: Path) -> None:
     from audiotag.continual.store import ClipStore, Payload
 
     root = next(folder for folder in path.parents if folder.name == "store")
-    with _scratch(root / "store.sqlite3") as copy, ClipStore(copy) as store:
+    with _scratch(root / "store.sqlite3") as copy, tempfile.TemporaryDirectory() as outside, ClipStore(copy) as store:
         store.verify()
         store.statistics()
         store.embeddings()
         store.add("new", Payload.from_embedding(np.zeros(8, dtype=np.float32)), ["dog"])
-        store.export(copy / "export")
+        store.export(Path(outside) / "export")
 
 
 def _exports(folder: Path) -> list[Path]:

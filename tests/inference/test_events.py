@@ -35,6 +35,16 @@ def test_a_window_that_covers_a_part_of_a_cell_counts_for_that_part() -> None:
     np.testing.assert_allclose([cell.scores[0] for cell in cells], [0.2, 0.5, 1.0])
 
 
+@pytest.mark.parametrize("overlap", [4, 5, 8])
+def test_every_window_that_covers_a_cell_counts(overlap: int) -> None:
+    scores = np.random.default_rng(overlap).random(20)
+    cells = list(average_cells([window(i, i + overlap, score) for i, score in enumerate(scores)], 1.0))
+    assert len(cells) == 20 + overlap - 1
+    for index, cell in enumerate(cells):
+        covering = scores[max(0, index - overlap + 1) : index + 1]
+        assert cell.scores[0] == pytest.approx(covering.mean(), rel=1e-6)
+
+
 def cells_of(*scores: float) -> list[WindowScores]:
     return [window(index, index + 1, score) for index, score in enumerate(scores)]
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,3 +96,55 @@ def test_the_number_of_frames_goes_with_every_clip(tree: Path) -> None:
     assert {clip.frames for clip in find_clips([tree], frames=3)} == {3}
     with pytest.raises(OptionError, match="frames"):
         find_clips([tree], frames=0)
+
+
+def test_an_empty_path_is_not_the_current_folder() -> None:
+    for empty in ("", " "):
+        with pytest.raises(OptionError, match="empty"):
+            find_clips([empty])
+
+
+def test_links_to_folders_are_followed_and_each_folder_is_searched_once(tree: Path, tmp_path: Path) -> None:
+    outside = tmp_path.parent / f"{tmp_path.name} elsewhere"
+    (outside / "in").mkdir(parents=True)
+    (outside / "in" / "e.wav").write_bytes(b"")
+    (tree / "aaa").symlink_to(outside, target_is_directory=True)
+    (tree / "aab").symlink_to(tree / "sub", target_is_directory=True)
+    (outside / "back").symlink_to(tree, target_is_directory=True)
+    assert names(tree, tree) == ["a.FLAC", "aaa/in/e.wav", "b.wav", "sub/deep/c d.ogg", "we[1]rd.mp3"]
+    assert names(tree, tree / "aab") == ["aab/deep/c d.ogg"]
+
+
+def test_a_recording_is_taken_once_however_it_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    assert [clip.path for clip in find_clips(["b.wav", "./b.wav", tree / "b.wav", "sub/../b.wav"])] == [Path("b.wav")]
+    (tree / "link").symlink_to("sub/deep")
+    (tree / "sub" / "b.wav").write_bytes(b"")
+    assert [clip.path for clip in find_clips(["b.wav", "link/../b.wav"])] == [Path("b.wav"), Path("link/../b.wav")]
+
+
+def test_folders_that_a_pattern_fits_are_searched(tree: Path) -> None:
+    assert names(tree, f"{tree}/s*") == ["sub/deep/c d.ogg"]
+    (tree / "empty").mkdir()
+    with pytest.raises(AudioError, match="have no recordings"):
+        find_clips([f"{tree}/e*"])
+
+
+def test_a_folder_that_cannot_be_searched_is_said(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def scandir(path: str) -> Any:
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(AudioError, match=r"deep: the folder cannot be searched: Permission denied"):
+        find_clips([tree])
+    errors: list[AudioError] = []
+    assert len(find_clips([tree], failed=errors.append)) == 3
+    assert [Path(str(error.where)).name for error in errors] == ["deep"]
+
+
+def test_names_that_no_file_can_have_are_recordings_that_are_missing() -> None:
+    assert len(find_clips(["x" * 300 + ".wav", "a\0b.wav"])) == 2

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import audiotag
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.errors import AudioError, LabelError, OptionError
+from audiotag.errors import AudioError, AudiotagError, LabelError, OptionError
 from audiotag.inference.tagger import Tagger
+from audiotag.inference.tags import select_tags
 from audiotag.labels import LabelSet
 from audiotag.models.model import Model
 
@@ -147,7 +151,7 @@ def test_tags_of_a_file(model: MakeModel, record: Record) -> None:
     assert len(tags) == 2 == len(tags.to_frame())
     assert list(tags.to_frame().columns) == ["label", "mid", "score"]
     assert tagger.tag(path, threshold=0.5).labels == ("Middle, of three",)
-    assert tagger.tag(path, top=None, threshold=[0.0, 2.0, 0.0]).mids in (("/m/low", "/m/high"), ("/m/high", "/m/low"))
+    assert tagger.tag(path, top=None, threshold=[0.0, 1.0, 0.0]).mids in (("/m/low", "/m/high"), ("/m/high", "/m/low"))
     assert len(tagger.tag(path, top=None)) == 3
     with pytest.raises(AudioError, match="does not exist"):
         tagger.tag(path.with_name("nothing.wav"))
@@ -363,3 +367,126 @@ def test_settings_that_are_not_finite_are_refused(model: MakeModel, record: Reco
         tagger.events(path, window=float("inf"))
     with pytest.raises(OptionError, match="NaN"):
         tagger.tag(path, threshold=float("nan"))
+
+
+def test_sound_in_memory_is_tagged_as_its_file_is(model: MakeModel, record: Record) -> None:
+    tagger = Tagger(model())
+    path = record("long.wav", 9.3, (1, 0.0, 5.0), (2, 6.0, 9.0), rate=44_100, channels=2)
+    stereo, rate = soundfile.read(path)
+    assert stereo.shape[1] == 2
+    expected = tagger.tag(path, top=None)
+    for sound in (stereo, stereo.T, torch.from_numpy(stereo), stereo.mean(axis=1).tolist()):
+        tags = tagger.tag((sound, rate), top=None)
+        assert tags.mids == expected.mids
+        np.testing.assert_allclose(tags.scores, expected.scores, atol=1e-4)
+    assert tagger.tag((stereo, rate), top=1, threshold=0.01).labels == expected.labels[:1]
+    there = tagger.events(path, window=2.0, hop=0.5)
+    here = tagger.events((stereo, rate), window=2.0, hop=0.5)
+    assert list(here.event_label) == list(there.event_label) == ["Middle, of three", "High"]
+    np.testing.assert_allclose(here[["onset", "offset"]], there[["onset", "offset"]], atol=1e-6)
+    assert set(here.filename) == {"waveform"}
+    assert here.offset.max() <= 9.3
+
+
+@pytest.mark.parametrize(
+    "recording",
+    [None, 5, np.zeros(100), (), (np.zeros(100),), (np.zeros(100), 8000, 1), (8000, np.zeros(100)), ["a.wav", "b.wav"]],
+)
+def test_what_is_no_recording_is_refused_with_a_word(model: MakeModel, recording: Any) -> None:
+    tagger = Tagger(model())
+    for call in (tagger.tag, tagger.events, tagger.score_windows):
+        with pytest.raises((OptionError, AudioError), match=r"recording|sample rate|waveform"):
+            call(recording)
+
+
+def test_a_model_that_sees_takes_no_sound_alone(model: MakeModel, sound: Sound) -> None:
+    for call in (Tagger(model(sees=True)).tag, Tagger(model(sees=True)).events):
+        with pytest.raises(OptionError, match="picture"):
+            call((sound(2.0), RATE))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({name: value} for name in ("window", "hop", "merge", "min_duration") for value in (math.nan, math.inf, "1")),
+        {"hop": 1e-9},
+        {"batch_size": 2.5},
+        *({"threshold": value} for value in (1.5, 50, -0.1, math.inf, "0.5", {"Low": 0.5}, [0.5], [[0.5] * 3])),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_at_once(model: MakeModel, record: Record, settings: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        Tagger(model()).events(record("a.wav", 2.0), **settings)
+
+
+@pytest.mark.parametrize(
+    "part", [{"start": math.inf}, {"start": math.nan}, {"stop": "1"}, {"start": None}, {"path": 5}]
+)
+def test_a_clip_with_impossible_times_costs_no_other(model: MakeModel, record: Record, part: dict[str, Any]) -> None:
+    path = record("a.wav", 2.0, (0, 0.0, 2.0))
+    odd = Clip(**{"id": "odd", "path": path, **part})
+    results = list(Tagger(model()).tag_files([path, odd, path]))
+    assert [result.error is None for result in results] == [True, False, True]
+    with pytest.raises(OptionError):
+        Tagger(model()).events(odd)
+
+
+def test_misused_names_are_refused_with_a_word(model: MakeModel) -> None:
+    for arguments in ({"name": 5}, {"weights": 5}, {"device": 5}, {"options": [1]}, {"precision": []}, {"ensemble": 5}):
+        with pytest.raises(AudiotagError):
+            audiotag.load(**{"name": [], **arguments})  # type: ignore[arg-type]
+    for models in (None, 5, ["mn10_as"]):
+        with pytest.raises(OptionError, match="models"):
+            Tagger(models)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="clips"):
+        Tagger(model()).score_clips("a.wav")  # type: ignore[arg-type]
+
+
+def broken(model: Model) -> Model:
+    with torch.no_grad():
+        model.backbone.scale.fill_(math.nan)  # type: ignore[operator, union-attr]
+    return model
+
+
+def test_an_answer_that_is_no_number_is_an_error_of_the_recording(
+    model: MakeModel, record: Record, sound: Sound
+) -> None:
+    """It would pass for a recording in which nothing is heard."""
+    tagger = Tagger(broken(model(name="odd")))
+    paths = [record(f"{seconds}.wav", seconds, (0, 0.0, seconds)) for seconds in (2.0, 9.0)]
+    for result in tagger.tag_files(paths, threshold=0.5):
+        assert isinstance(result.error, AudioError) and result.scores is None
+        assert "3 of the 3 numbers that odd gives are not finite" in str(result.error)
+        assert str(result.path) in str(result.error)
+    logits, errors = tagger.score_clips(paths)
+    assert np.isnan(logits).all() and len(errors) == 2
+    for call in (tagger.tag, tagger.events):
+        with pytest.raises(AudioError, match="not finite"):
+            call(paths[0])
+        with pytest.raises(AudioError, match="not finite"):
+            call((sound(9.0), RATE))
+    for method in (tagger.scores, tagger.logits):
+        with pytest.raises(AudioError, match=r"waveform 0.*not finite"):
+            method(np.zeros((2, RATE), dtype=np.float32), RATE)
+
+
+def test_one_clip_in_a_batch_can_be_without_an_answer(model: MakeModel, record: Record, sound: Sound) -> None:
+    """Half precision overflows for loud sound only."""
+    made = model()
+    with torch.no_grad():
+        made.backbone.scale.fill_(math.inf)  # type: ignore[operator, union-attr]
+    made.backbone.forward_head = lambda features: torch.where(features > 0.01, math.inf, -1.0)  # type: ignore
+    quiet, loud = record("quiet.wav", 2.0), record("loud.wav", 2.0, (0, 0.0, 2.0))
+    results = list(Tagger(made).tag_files([quiet, loud, quiet], batch_size=3))
+    assert [result.error is None for result in results] == [True, False, True]
+
+
+def test_a_score_at_the_threshold_is_heard(model: MakeModel) -> None:
+    labels = model().labels
+    scores = np.array([0.25, 0.5, 0.75], dtype=np.float32)
+    assert select_tags(scores, labels, threshold=0.5).mids == ("/m/high", "/m/mid")
+    assert select_tags(scores, labels, threshold=[0.25, 0.6, 0.8]).mids == ("/m/low",)
+
+
+def test_a_tagger_says_what_it_is(model: MakeModel) -> None:
+    assert repr(Tagger(model())) == "Tagger('tones', 3 classes, 8000 Hz, cpu)"

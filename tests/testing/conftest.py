@@ -49,8 +49,9 @@ def install_part(install_plugin, plugin_folder, monkeypatch):
 
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))  # tiny.py
 
-    def install(kind, source):
+    def install(kind, source, other_spec=None):
         hook, spec = SPECS[kind]
+        spec = other_spec or spec
         (plugin_folder / "odd_part.py").write_text(textwrap.dedent(source), encoding="utf-8")
         sys.modules.pop("odd_part", None)
         importlib.invalidate_caches()

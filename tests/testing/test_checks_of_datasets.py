@@ -103,6 +103,21 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize(
+    ("extensions", "check", "message"),
+    [
+        ("()", "it_says_what_its_sources_are_called", "names no extensions"),
+        ('("odd",)', "it_says_what_its_sources_are_called", "with their dot"),
+        ('(".other",)', "it_recognises_its_own_and_nothing_else", "none of its extensions"),
+    ],
+)
+def test_a_format_that_nobody_would_ask_fails(install_part, extensions, check, message):
+    spec = f'DatasetSpec(name="odd", factory="odd_part:Odd", summary="Odd", extensions={extensions})'
+    install_part("dataset", SOUND + "    pass\n", spec)
+    (result,) = [result for result in run_checks("odd").results if result.check == check]
+    assert result.status == "failed" and message in result.message
+
+
 @pytest.mark.parametrize("check", BROKEN)
 def test_a_format_that_breaks_a_rule_fails_its_check(result_of, check):
     source, message = BROKEN[check]

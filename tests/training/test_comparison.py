@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import audiotag
+from audiotag.data.reading import load_dataset
 from audiotag.errors import AudiotagError, MissingExtraError, OptionError, TrainingError, UnknownNameError
 from audiotag.models.checkpoint import load_checkpoint
 from audiotag.training.comparison import candidate_of
-from audiotag.training.comparison_candidate import Candidate
+from audiotag.training.comparison_candidate import Candidate, Plan, Record
 from audiotag.training.comparison_plot import plot_comparison
 from audiotag.training.comparison_table import Comparison, pareto_front
 from audiotag.training.finetune import finetune
+from audiotag.training.request import Request
 from audiotag.training.trainer import Stopped, Trainer
 
 QUICK = {"epochs": 2, "batch_size": 4, "workers": 0, "device": "cpu", "learning_rate": 0.03}
@@ -245,7 +247,7 @@ def test_a_model_of_other_classes_cannot_be_measured_as_it_is(tiny, tones, overl
     from audiotag.labels import LabelSet
 
     labels = LabelSet.from_names(["low", "middle"], source="others")
-    finetune("tiny", tones, labels=labels, unknown_labels="skip", single_label=False, output=tmp_path / "mine", **QUICK)
+    finetune("tiny", overlaps, labels=labels, unknown_labels="skip", output=tmp_path / "mine", **QUICK)
     comparison = audiotag.compare(
         [candidate_of(str(tmp_path / "mine"), train=False)], test=tones, output=tmp_path / "out", device="cpu"
     )
@@ -330,3 +332,55 @@ def _made_up():
     assert comparison.failed == {"lost": "no connection"}
     assert "1000000000," in comparison.to_csv()
     return comparison
+
+
+def test_what_no_run_has_written_is_not_removed(tiny, tones, tmp_path):
+    for name in ("thesis.txt", "data.json"):
+        (tmp_path / "out" / "runs" / "tiny").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / "runs" / "tiny" / name).write_text("do not lose me")
+    comparison = audiotag.compare(["tiny"], tones, fold=1, output=tmp_path / "out", **QUICK)
+    assert "no run has written (thesis.txt)" in comparison.failed["tiny"]
+    assert (tmp_path / "out" / "runs" / "tiny" / "thesis.txt").read_text() == "do not lose me"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: record.update(training_seconds="long"), "training_seconds must be a finite number"),
+        (lambda record: record.update(epochs=1.5), "epochs must be a whole number"),
+        (lambda record: record.update(asked=[]), "asked must be an object"),
+        (lambda record: record["asked"].update(training=3), "asked.training must be an object"),
+        (lambda record: record.update(row="good"), "row must be an object"),
+        (lambda record: record["row"].update(name="other"), "name is not 'tiny'"),
+        (lambda record: record["row"].pop("macs"), "macs is missing"),
+        (lambda record: record["row"].update(score=[1]), "score must be a number or a text"),
+    ],
+)
+def test_a_damaged_record_is_refused(tmp_path, change, message):
+    candidate = Candidate(backbone="tiny", name="tiny")
+    plan = Plan(
+        output=tmp_path,
+        request=Request(backbone="", train=""),
+        settings={},
+        test=None,
+        cross_validate=False,
+        clip_seconds=1.0,
+    )
+    counted = dict.fromkeys(("parameters", "macs", "peak_memory_bytes", "file_bytes"), 1)
+    record = Record(candidate, plan)
+    record.row = {"name": "tiny", "backbone": "tiny", "metric": "mAP", "score": float("nan"), **counted}
+    record.save()
+    assert Record(candidate, plan).row is not None
+    content = json.loads(record.path.read_text())
+    change(content)
+    record.path.write_text(json.dumps(content))
+    with pytest.raises(TrainingError, match=message):
+        Record(candidate, plan)
+
+
+def test_clips_in_an_archive_are_compared_too(tiny, tmp_path):
+    archive = load_dataset("hdf5").write_tiny(tmp_path / "archive")
+    comparison = audiotag.compare(
+        ["tiny"], archive, test=archive, val_fraction=0.5, output=tmp_path / "out", single_label=True, **QUICK
+    )
+    assert not comparison.failed and comparison.clip_seconds == 0.5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -55,7 +54,9 @@ class Fifo(StoragePolicy):
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         """See `StoragePolicy.load_extra_state`."""
-        arrived: Iterable[str] = state["arrived"]
+        arrived: list[str] = state["arrived"]
+        if sorted(arrived) != sorted(self.index.ids):
+            raise ValueError("the order of arrival is not that of the stored examples")
         self._arrived = OrderedDict.fromkeys(arrived)
 
 

@@ -93,7 +93,10 @@ class ClassBalanced(StoragePolicy):
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         """See `StoragePolicy.load_extra_state`."""
-        self._full = np.array(state["full"], dtype=np.bool_)
+        full = state["full"]
+        if len(full) != self.num_classes or not all(isinstance(value, bool) for value in full):
+            raise ValueError("it is not said of each class whether it is full")
+        self._full = np.array(full, dtype=np.bool_)
         self._largest = None
 
     def extend_extra(self, count: int) -> None:

@@ -86,7 +86,7 @@ def store_audio_decision(
     incoming_labels: Sequence[int],
     stored_examples: Sequence[Mapping[str, Sequence[int]]],
     replace_prob: float,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
 ) -> tuple[bool, int | None, int | None]:
     """Decide on one clip by the published rule, for programs that keep their own lists.
 
@@ -99,7 +99,8 @@ def store_audio_decision(
         incoming_labels: Classes of the incoming clip.
         stored_examples: The stored clips, each a mapping with the key ``"labels"``.
         replace_prob: Factor on the probability of storing, in [0, 1].
-        rng: The only source of randomness.
+        rng: The only source of randomness. None draws a seed from NumPy's global generator, for scripts that seed
+            that one.
 
     Returns:
         (should_store, class_to_reduce, sample_to_evict): whether to store; the over-represented class that was drawn,
@@ -127,6 +128,8 @@ def store_audio_decision(
     _checked_probability(replace_prob)
     if not stored_examples or stored.sum() == 0:
         return True, None, None
+    if rng is None:
+        rng = np.random.default_rng(np.random.randint(2**31, size=4))  # noqa: NPY002
     shares = observed / observed.sum()
     if rng.random() >= shares[labels].mean() * replace_prob:
         return False, None, None

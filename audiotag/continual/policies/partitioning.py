@@ -14,6 +14,9 @@ from audiotag.errors import OptionError
 CANDIDATES = 32
 """Stored examples looked at when one must go; with fewer label sets among them than that, nothing is lost."""
 
+_MOST_RHO = 20.0
+"""Powers of counts beyond this leave what a float holds."""
+
 
 class Partitioning(StoragePolicy):
     """PRS (Kim, Jeong & Kim, Imbalanced continual learning with partitioning reservoir sampling, ECCV 2020).
@@ -41,7 +44,7 @@ class Partitioning(StoragePolicy):
         generator: See `StoragePolicy`.
 
     Raises:
-        OptionError: *rho* is not finite or *candidates* is negative, or as `StoragePolicy`.
+        OptionError: *rho* is not in [−20, 20] or *candidates* is negative, or as `StoragePolicy`.
     """
 
     name = "partitioning"
@@ -57,10 +60,15 @@ class Partitioning(StoragePolicy):
         generator: np.random.Generator | None = None,
     ) -> None:
         super().__init__(capacity, num_classes, seed=seed, generator=generator)
-        if not np.isfinite(rho):
-            raise OptionError(f"rho is {rho}", where=self.name, fix="Give a finite number, 0 for equal shares.")
-        if candidates < 0:
-            raise OptionError(f"candidates is {candidates}", where=self.name, fix="Give 0 (all) or more.")
+        self._set_options(rho, candidates)
+
+    def _set_options(self, rho: float, candidates: int) -> None:
+        if isinstance(rho, bool) or not isinstance(rho, float | int) or not abs(rho) <= _MOST_RHO:
+            raise OptionError(
+                f"rho is {rho!r}", where=self.name, fix="Give a number from -20 to 20, 0 for equal shares."
+            )
+        if type(candidates) is not int or candidates < 0:
+            raise OptionError(f"candidates is {candidates!r}", where=self.name, fix="Give 0 (all) or more.")
         self.rho = float(rho)
         self.candidates = candidates
 
@@ -146,4 +154,4 @@ class Partitioning(StoragePolicy):
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         """See `StoragePolicy.load_extra_state`."""
-        self.rho, self.candidates = float(state["rho"]), int(state["candidates"])
+        self._set_options(state["rho"], state["candidates"])

@@ -1,61 +1,62 @@
-"""Whether the parts of a store agree."""
+"""Whether the parts of a store agree. Whatever is damaged is a line of the report, never an exception."""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from audiotag.continual.store import journal
+from audiotag.continual.store.database import (
+    SELECT_CLIPS,
+    class_problem,
+    clip_problem,
+    read_classes,
+    read_clip_classes,
+    read_head,
+    read_notes,
+    read_settings,
+)
 from audiotag.continual.store.files import PayloadFiles
 from audiotag.continual.store.records import StoredClip, Verification
 from audiotag.errors import AudiotagError
 
 
-def verify_store(
-    database: sqlite3.Connection,
-    files: PayloadFiles,
-    clips: Sequence[StoredClip],
-    settings: dict[str, Any],
-    folder: Path,
-    deep: bool,
-) -> Verification:
-    """Check a store; see `ClipStore.verify`."""
-    problems = [
-        *_database_problems(database),
-        *_file_problems(files, clips, deep),
-        *_count_problems(database, clips, settings),
-        *_policy_problems(database, clips, settings, folder),
-    ]
-    return Verification(len(clips), sum(clip.bytes for clip in clips), deep, tuple(problems))
-
-
-def _database_problems(database: sqlite3.Connection) -> Iterator[str]:
-    for (line,) in database.execute("PRAGMA integrity_check"):
-        if line != "ok":
-            yield f"the index is damaged: {line}"
-    for table, row, parent, _ in database.execute("PRAGMA foreign_key_check"):
-        yield f"the index is damaged: row {row} of {table} refers to nothing in {parent}"
-
-
-def _file_problems(files: PayloadFiles, clips: Sequence[StoredClip], deep: bool) -> Iterator[str]:
-    named = {f"{clip.path.parent.name}/{clip.path.name}" for clip in clips}
-    for name in files.all():
-        if name not in named:
-            yield f"the file {name} belongs to no clip (it goes at the next change)"
-    for clip in clips:
+def verify_store(database: sqlite3.Connection, files: PayloadFiles, folder: Path, deep: bool) -> Verification:
+    """Check a store; see `StoreView.verify`."""
+    problems: list[str] = []
+    clips: list[StoredClip] = []
+    for part in (
+        _database_problems(database, folder),
+        _clip_problems(database, files, folder, deep, clips),
+        _unknown_files(database, files),
+        _count_problems(database, clips, folder),
+        _policy_problems(database, clips, folder),
+    ):
         try:
-            size = clip.path.stat().st_size
-        except OSError as error:
-            yield f"the clip {clip.id!r} cannot be read: {error}"
-            continue
+            problems.extend(part)
+        except AudiotagError as error:
+            problems.append(str(error))
+        except (sqlite3.Error, OSError) as error:
+            problems.append(f"the store cannot be read: {error}")
+    return Verification(
+        len(clips), sum(clip.bytes for clip in clips), deep, tuple(problems), tuple(files.quarantined())
+    )
+
+
+def file_problem(clip: StoredClip, deep: bool) -> str | None:
+    """What is wrong with the file of a clip; None where nothing is."""
+    try:
+        size = clip.path.stat().st_size
         if size != clip.bytes:
-            yield f"the clip {clip.id!r} has {size} bytes and should have {clip.bytes}"
-        elif deep and _digest(clip.path) != clip.sha256:
-            yield f"the clip {clip.id!r} is not what was stored: its SHA-256 digest differs"
+            return f"has {size} bytes and should have {clip.bytes}"
+        if deep and _digest(clip.path) != clip.sha256:
+            return "is not what was stored: its SHA-256 digest differs"
+    except OSError as error:
+        return f"cannot be read: {error}"
+    return None
 
 
 def _digest(path: Path) -> str:
@@ -63,26 +64,64 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _count_problems(
-    database: sqlite3.Connection, clips: Sequence[StoredClip], settings: dict[str, Any]
+def _database_problems(database: sqlite3.Connection, folder: Path) -> Iterator[str]:
+    for (line,) in database.execute("PRAGMA integrity_check"):
+        if line != "ok":
+            yield f"the index is damaged: {line}"
+    for table, row, parent, _ in database.execute("PRAGMA foreign_key_check"):
+        yield f"the index is damaged: row {row} of {table} refers to nothing in {parent}"
+    read_notes(database, folder)
+
+
+def _clip_problems(
+    database: sqlite3.Connection, files: PayloadFiles, folder: Path, deep: bool, clips: list[StoredClip]
 ) -> Iterator[str]:
+    """Problems of single clips; those that the index describes well are appended to *clips*."""
+    labels, classes = read_clip_classes(database), len(read_classes(database, folder))
+    for row in database.execute(f"{SELECT_CLIPS} ORDER BY number"):
+        number, clip_id, name, kind, size, sha256, source, added = row
+        positions = labels.get(number, [])
+        problem = clip_problem(row) or class_problem(positions, classes)
+        if problem is not None:
+            yield f"the clip {clip_id!r:.80} is damaged: {problem}"
+            continue
+        try:
+            path = files.path(name)
+        except AudiotagError as error:
+            yield f"the clip {clip_id!r:.80} is damaged: {error}"
+            continue
+        clip = StoredClip(clip_id, tuple(positions), path, kind, size, sha256, source, added)
+        clips.append(clip)
+        if (problem := file_problem(clip, deep)) is not None:
+            yield f"the clip {clip_id!r} {problem}"
+
+
+def _unknown_files(database: sqlite3.Connection, files: PayloadFiles) -> Iterator[str]:
+    files.check()
+    for name in files.unknown({name for (name,) in database.execute("SELECT file FROM clips")}):
+        yield f"the file {name} belongs to no clip of this index (the next change moves it to quarantine)"
+
+
+def _count_problems(database: sqlite3.Connection, clips: list[StoredClip], folder: Path) -> Iterator[str]:
     counts = Counter(position for clip in clips for position in clip.labels)
-    for position, name, stored in database.execute("SELECT position, name, stored FROM classes"):
+    for position, (_, name, _, stored) in enumerate(read_classes(database, folder)):
         if stored != counts[position]:
             yield f"the class {name!r} is counted {stored} times and stored {counts[position]} times"
-    (size,) = database.execute("SELECT bytes FROM head").fetchone()
-    real = sum(clip.bytes for clip in clips)
-    if size != real:
-        yield f"the clips have {real} bytes and are counted as {size}"
+    real, head = sum(clip.bytes for clip in clips), read_head(database, folder)
+    if head.bytes != real:
+        yield f"the clips have {real} bytes and are counted as {head.bytes}"
+    (newest,) = database.execute("SELECT max(number) FROM clips").fetchone()
+    if isinstance(newest, int) and newest > head.files:
+        yield f"the clip number {newest} is stored, and {head.files} files were counted"
+    settings = read_settings(database, folder)
     if settings["capacity"] is not None and len(clips) > settings["capacity"]:
         yield f"{len(clips)} clips are stored and the capacity is {settings['capacity']}"
     if settings["capacity_bytes"] is not None and real > settings["capacity_bytes"]:
         yield f"{real} bytes are stored and the capacity is {settings['capacity_bytes']}"
 
 
-def _policy_problems(
-    database: sqlite3.Connection, clips: Sequence[StoredClip], settings: dict[str, Any], folder: Path
-) -> Iterator[str]:
+def _policy_problems(database: sqlite3.Connection, clips: list[StoredClip], folder: Path) -> Iterator[str]:
+    settings = read_settings(database, folder)
     try:
         policy, _ = journal.catch_up(database, None, 0, settings, folder)
     except AudiotagError as error:
@@ -95,9 +134,9 @@ def _policy_problems(
     for clip_id in sorted(set(indexed) & set(known)):
         if indexed[clip_id] != known[clip_id]:
             yield f"the clip {clip_id!r} has the labels {indexed[clip_id]}, and for the policy {known[clip_id]}"
-    observed = [count for (count,) in database.execute("SELECT observed FROM classes ORDER BY position")]
+    observed = [count for _, _, count, _ in read_classes(database, folder)]
     if observed != policy.observed.tolist():
         yield "the observed counts of the index and of the policy differ"
-    (offers,) = database.execute("SELECT offers FROM head").fetchone()
+    offers = read_head(database, folder).offers
     if offers != policy.offers:
         yield f"{offers} offers are counted, and {policy.offers} by the policy"

@@ -12,24 +12,47 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from audiotag.continual.create import create_policy
+from audiotag.continual.create import check_policy_options, create_policy
 from audiotag.continual.policy import Example, StoragePolicy
-from audiotag.errors import StoreError
+from audiotag.continual.store.database import REPAIR, read_head
+from audiotag.documents import Fields, parse_json
+from audiotag.errors import AudiotagError, StoreError, UnknownNameError
+from audiotag.host.host import get_host
 
 _MOST_ENTRIES = 1000
 """Operations kept before a snapshot, for small stores; large ones keep as many as they have clips."""
 
 
 def fresh_policy(settings: dict[str, Any], num_classes: int) -> StoragePolicy:
-    """The policy of a store before anything was offered."""
+    """The policy of a store before anything was offered.
+
+    Raises:
+        StoreError: No plugin brings the policy any more.
+        OptionError: Its options are out of range.
+    """
     capacity = settings["capacity"]
-    return create_policy(
-        settings["policy"],
-        1 if capacity is None else capacity,
-        num_classes,
-        seed=settings["seed"],
-        **settings["options"],
-    )
+    check_policy_options(settings["policy"], settings["options"])
+    try:
+        return create_policy(
+            settings["policy"],
+            1 if capacity is None else capacity,
+            num_classes,
+            seed=settings["seed"],
+            **settings["options"],
+        )
+    except UnknownNameError as error:
+        plugin = settings.get("plugin")
+        if plugin is None:
+            raise
+        raise StoreError(
+            f"the store needs the policy {settings['policy']!r}, which {plugin} brings: {error.what}",
+            fix=f"Run: pip install {plugin}. Until then it can be listed, verified and exported.",
+        ) from error
+
+
+def plugin_of(policy: str) -> str:
+    """The distribution that brings a policy."""
+    return get_host().owner(get_host().sampling_policy(policy)).distribution
 
 
 def append(database: sqlite3.Connection, entry: list[Any]) -> int:
@@ -70,30 +93,90 @@ def catch_up(
     Raises:
         StoreError: The policy decides otherwise than it did when the operations were written.
     """
-    (last,) = database.execute("SELECT operations FROM head").fetchone()
+    last = read_head(database, folder).operations
     if policy is not None and known == last:
         return policy, known
     start = _snapshot_operation(database)
-    if policy is None or not start <= known <= last:
-        (state,) = database.execute("SELECT state FROM snapshot").fetchone()
-        policy, known = fresh_policy(settings, 1), start
-        policy.load_state_dict(json.loads(state))
-    rows = database.execute("SELECT operation, entry FROM journal WHERE operation > ? ORDER BY operation", (known,))
+    if policy is not None and start <= known <= last:
+        _repeat_all(policy, read_operations(database, known, folder), folder)
+    else:
+        start, state = read_snapshot(database, folder)
+        policy = policy_from(settings, state, read_operations(database, start, folder), folder)
+    return policy, last
+
+
+ANEW = "Export the clips (audiotag store export) and add its manifest.json to a new store."
+"""What to do where the state of the policy is of no use."""
+
+
+def read_snapshot(database: sqlite3.Connection, folder: Path) -> tuple[int, Fields]:
+    """(operation, state of the policy after it).
+
+    Raises:
+        StoreError: There is none, or it is no JSON object.
+    """
+    row = database.execute("SELECT operation, state FROM snapshot").fetchone()
+    if row is None or type(row[0]) is not int or not isinstance(row[1], str):
+        raise StoreError("the state of the policy is lost", where=folder, fix=REPAIR)
+    where = f"{folder}: state of the policy"
+    return row[0], Fields(
+        parse_json(row[1], where=where, error=StoreError, fix=REPAIR), where=where, error=StoreError, fix=REPAIR
+    )
+
+
+def read_operations(database: sqlite3.Connection, known: int, folder: Path) -> list[Any]:
+    """What was done after the operation *known*.
+
+    Raises:
+        StoreError: An operation is missing or no JSON.
+    """
+    last = read_head(database, folder).operations
+    rows = database.execute(
+        "SELECT operation, entry FROM journal WHERE operation > ? ORDER BY operation", (known,)
+    ).fetchall()
+    entries = []
     for operation, entry in rows:
-        if operation != known + 1:
-            raise StoreError(f"the operation {known + 1} is missing from the journal", where=folder, fix=_FIX)
-        _repeat(policy, json.loads(entry), folder)
+        if operation != known + 1 or not isinstance(entry, str):
+            raise StoreError(f"the operation {known + 1} is missing from the journal", where=folder, fix=REPAIR)
+        entries.append(parse_json(entry, where=f"{folder}: operation {operation}", error=StoreError, fix=REPAIR))
         known = operation
     if known != last:
-        raise StoreError(f"the journal ends at the operation {known} of {last}", where=folder, fix=_FIX)
-    return policy, known
+        raise StoreError(f"the journal ends at the operation {known} of {last}", where=folder, fix=REPAIR)
+    return entries
 
 
-_FIX = "Export the clips (audiotag store export) and make a new store of them."
+def policy_from(settings: dict[str, Any], state: Fields, operations: Any, folder: Path) -> StoragePolicy:
+    """The policy that a saved state and the operations since describe.
+
+    Raises:
+        StoreError: They are damaged, no plugin brings the policy, or it decides otherwise than it did.
+    """
+    policy = fresh_policy(settings, 1)
+    try:
+        policy.load_state_dict(dict(state))
+    except AudiotagError:
+        raise
+    except Exception as error:  # a policy is a plugin, and the state may be anything
+        raise StoreError(f"the state of the policy is damaged: {error!r}", where=folder, fix=REPAIR) from error
+    _repeat_all(policy, operations, folder)
+    return policy
+
+
+def _repeat_all(policy: StoragePolicy, operations: Any, folder: Path) -> None:
+    try:
+        for entry in operations:
+            _repeat(policy, entry, folder)
+    except AudiotagError:
+        raise
+    except Exception as error:  # a policy is a plugin, and an operation may be anything
+        raise StoreError(f"an operation of the journal is damaged: {error!r}", where=folder, fix=REPAIR) from error
 
 
 def _snapshot_operation(database: sqlite3.Connection) -> int:
-    return int(database.execute("SELECT operation FROM snapshot").fetchone()[0])
+    row = database.execute("SELECT operation FROM snapshot").fetchone()
+    if row is None or type(row[0]) is not int:
+        raise StoreError("the state of the policy is lost", fix=REPAIR)
+    return int(row[0])
 
 
 def _repeat(policy: StoragePolicy, entry: list[Any], folder: Path) -> None:
@@ -114,8 +197,8 @@ def _repeat(policy: StoragePolicy, entry: list[Any], folder: Path) -> None:
         elif kind == "extend":
             policy.extend_classes(values[0])
         else:
-            raise StoreError(f"the journal has an unknown operation {kind!r}", where=folder, fix="Upgrade audiotag.")
+            raise StoreError(f"the journal has an unknown operation {kind!r}", where=folder, fix=REPAIR)
     if not agrees:
         raise StoreError(
-            f"the policy {policy.name!r} decides otherwise now than when the store was written", where=folder, fix=_FIX
+            f"the policy {policy.name!r} decides otherwise now than when the store was written", where=folder, fix=ANEW
         )

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from audiotag.audio.arrays import as_waveform
 from audiotag.continual.store.records import Kind
 from audiotag.data.clips import Clip
-from audiotag.errors import AudioError, OptionError
+from audiotag.errors import OptionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +71,21 @@ class Payload:
         return cls("audio", ".mp3", len(recording.content), recording.content)
 
     @classmethod
-    def from_waveform(cls, waveform: NDArray[np.float32], sample_rate: int) -> Payload:
-        """Mono samples as 24-bit FLAC, or as a WAV of floats where they leave [−1, 1].
+    def from_waveform(cls, waveform: ArrayLike, sample_rate: int) -> Payload:
+        """Samples as mono 24-bit FLAC, or as a WAV of floats where they leave [−1, 1].
 
         Args:
-            waveform: float (samples,).
+            waveform: float (samples,) or (samples, channels).
             sample_rate: Hz.
 
         Raises:
-            AudioError: There are no samples, or some are not finite.
-            OptionError: The array is not one-dimensional, or the rate is not positive.
+            AudioError: The samples are none, or the axes are wrong; see `audiotag.audio.arrays.as_waveform`.
+            OptionError: The rate is none.
         """
         from audiotag.audio.encoding import encode_lossless
 
-        samples = np.asarray(waveform, dtype=np.float32)
-        if samples.ndim != 1 or sample_rate < 1:
-            raise OptionError(
-                f"an array of shape {samples.shape} at {sample_rate} Hz is no mono waveform", fix="Give (samples,)."
-            )
-        if not samples.size or not np.isfinite(samples).all():
-            raise AudioError("there are no samples, or some are NaN or infinite", where="waveform")
-        content, suffix = encode_lossless(samples, sample_rate)
+        sound = as_waveform(waveform, sample_rate)
+        content, suffix = encode_lossless(sound.samples, sound.sample_rate)
         return cls("audio", suffix, len(content), content)
 
     @classmethod
@@ -98,11 +93,11 @@ class Payload:
         """An array of numbers as a ``.npy`` file.
 
         Raises:
-            OptionError: It holds something else than numbers.
+            OptionError: It holds something else than finite numbers.
         """
         array = np.asarray(embedding)
-        if array.dtype.kind not in "fiu":
-            raise OptionError(f"an array of {array.dtype} is no embedding", fix="Give an array of numbers.")
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise OptionError(f"an array of {array.dtype} is no embedding", fix="Give an array of finite numbers.")
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         return cls("embedding", ".npy", len(buffer.getvalue()), buffer.getvalue())

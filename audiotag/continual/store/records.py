@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -47,13 +49,35 @@ class StoredClip:
         """
         if self.kind != "embedding":
             raise StoreError("the clip is kept as audio, not as an embedding", where=self.id)
-        try:
-            array: NDArray[Any] = np.load(self.path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise StoreError(
-                f"the embedding cannot be read: {error}", where=self.path, fix="Run: audiotag store verify"
-            ) from error
-        return array
+        return read_embedding(self.path, self.sha256)
+
+
+def read_embedding(path: Path, sha256: str) -> NDArray[Any]:
+    """The array of a ``.npy`` file.
+
+    Raises:
+        StoreError: It cannot be read, is not the one of that digest, or holds something else than finite numbers.
+    """
+    try:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                raise ValueError("it is not what was stored, its SHA-256 digest differs")
+            file.seek(0)
+            version = np.lib.format.read_magic(file)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, fortran, kind = read_header[version](file)
+            # Before anything is made of it: a damaged header may promise terabytes, or ask for pickles.
+            if kind.kind not in "fiu" or math.prod(shape) * kind.itemsize != path.stat().st_size - file.tell():
+                raise ValueError(f"it is said to be {kind} of shape {shape}, which the file does not hold")
+            flat = np.frombuffer(file.read(), dtype=kind) if math.prod(shape) else np.empty(0, dtype=kind)
+        array: NDArray[Any] = flat.reshape(shape, order="F" if fortran else "C")
+        if not np.isfinite(array).all():
+            raise ValueError("it holds NaN or infinite numbers")
+    except Exception as error:  # numpy parses the header as Python, and anything may come of a damaged one
+        raise StoreError(
+            f"the embedding cannot be read: {error}", where=path, fix="Run: audiotag store verify"
+        ) from error
+    return array.copy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +163,14 @@ class Verification:
         bytes: Sum of the sizes of their files, by the index.
         hashed: Whether every file was read and its digest compared.
         problems: What is wrong, empty where nothing is.
+        quarantined: Names of files in ``quarantine`` in the store, which no index knew; no problem in themselves.
     """
 
     clips: int
     bytes: int
     hashed: bool
     problems: tuple[str, ...]
+    quarantined: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

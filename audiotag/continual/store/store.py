@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,18 +13,23 @@ from typing import Any
 from audiotag.continual.policy import Example, StoragePolicy
 from audiotag.continual.store import journal
 from audiotag.continual.store.database import (
+    BACKUP,
+    CLIP_COLUMNS,
     FILENAME,
+    REPAIR,
+    Head,
     create_database,
     explained,
     insert_classes,
-    open_database,
+    read_head,
     read_settings,
 )
-from audiotag.continual.store.files import new_folder
+from audiotag.continual.store.files import QUARANTINE, new_folder, readable
 from audiotag.continual.store.payload import Payload
 from audiotag.continual.store.records import Addition
-from audiotag.continual.store.transfer import read_export, write_export
-from audiotag.continual.store.view import CLIP_COLUMNS, StoreView
+from audiotag.continual.store.repair import rebuild_index
+from audiotag.continual.store.transfer import fill_database, read_export
+from audiotag.continual.store.view import StoreView
 from audiotag.errors import OptionError, StoreError
 from audiotag.labels import LabelChange, LabelSet, read_labels
 
@@ -37,14 +43,15 @@ class ClipStore(StoreView):
     one thread.
 
     Args:
-        folder: A store made by `create` (or ``audiotag store init``). Files that a crash left behind are removed.
+        folder: A store made by `create` (or ``audiotag store init``). Files that a killed change left behind are
+            removed; others that the index does not know are moved to ``quarantine`` in the store, with a warning.
 
     Raises:
         StoreError: There is no store, it is damaged, or another process keeps it locked.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        super().__init__(folder)
+        self._open(folder, write=True)
         self._settings: dict[str, Any] = {}
         self._policy: StoragePolicy | None = None
         self._operation = 0
@@ -99,34 +106,45 @@ class ClipStore(StoreView):
             "capacity_bytes": capacity_bytes,
         }
         fresh = journal.fresh_policy(settings, len(classes))
-        with new_folder(folder) as temporary:
-            create_database(temporary / FILENAME, settings, classes)
-            database = open_database(temporary)
-            with explained(temporary):
-                journal.write_snapshot(database, fresh, 0)
+        settings["plugin"] = journal.plugin_of(policy)
+        with new_folder(folder) as temporary, explained(folder):
+            database = create_database(temporary / FILENAME)
+            try:
+                fill_database(database, settings, classes, Head(0, 0, 0, 0), fresh, [], {})
+            finally:
                 database.close()
         return cls(folder)
 
-    def export(self, folder: str | Path) -> Path:
-        """Write everything into a folder that other programs can read, and `from_export` can make a store of.
+    @classmethod
+    def repair(cls, folder: str | Path) -> list[str]:
+        """Make a damaged store whole again with what its index and its files still say.
 
-        ``manifest.json`` lists the clips kept as audio for `audiotag.data.reading.read_clips`, with
-        ``class_labels_indices.csv`` beside it; ``store.json`` has all clips, counts and the state of the policy. No
-        other process can change the store meanwhile.
+        The old index goes to ``quarantine`` in the store, and so do files of clips that cannot be saved. A policy whose
+        state is damaged begins anew with the stored clips and the counts.
 
-        Args:
-            folder: Where; it must not exist, or be empty.
+        Returns:
+            What was lost or made anew, in words; empty where the store was whole, and then nothing has changed.
 
         Raises:
-            StoreError: *folder* is in use or cannot be written, or a file of the store is gone.
+            StoreError: There is no store, another process keeps it locked, or too little of it is left.
         """
-        folder = Path(folder)
-        with self._writing() as policy:
-            notes = {key: json.loads(value) for key, value in self._database.execute("SELECT key, value FROM notes")}
-            settings = {key: value for key, value in self._settings.items() if key != "format"}
-            with new_folder(folder) as temporary:
-                write_export(temporary, self.clips(), self.labels, settings, policy, notes)
-        return folder
+        with StoreView(folder) as view:
+            if not view._opened.writable:
+                raise StoreError("the store cannot be written", where=folder, fix="Export it, or copy it elsewhere.")
+            if view.verify().ok:
+                return []
+            try:
+                with explained(view.folder):
+                    view._files.check()
+                    view._database.execute("BEGIN IMMEDIATE")
+                    report = rebuild_index(view._database, view._files, view.folder)
+            except StoreError as error:
+                fix = BACKUP if error.fix is None or "--repair" in error.fix else error.fix
+                raise StoreError(f"the store cannot be repaired: {error.what}", where=error.where, fix=fix) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the caller looks at the report and at the quarantine
+            cls(folder).close()
+        return report or ["counts and leftovers were put right"]
 
     @classmethod
     def from_export(cls, export: str | Path, folder: str | Path) -> ClipStore:
@@ -171,6 +189,12 @@ class ClipStore(StoreView):
                 in bytes.
             StoreError: The clip cannot be written (a full disk), or the store is damaged or locked by another process.
         """
+        try:
+            clip_id.encode()
+        except UnicodeEncodeError as error:
+            raise OptionError(
+                "the id is no valid text", where=ascii(clip_id), fix="Give the clip another id (in a list)."
+            ) from error
         with self._writing() as policy:
             bound = self._settings["capacity_bytes"]
             if bound is not None and payload.size > bound:
@@ -204,10 +228,11 @@ class ClipStore(StoreView):
             if observe:
                 self._count_observed(example.labels, 1)
             self._database.execute("UPDATE head SET offers = offers + 1")
-            if stored:
-                self._keep(example, payload, source)
+            kept = self._keep(example, payload, source) if stored else None
             self._write_notes(notes)
         self._files.remove(evicted_files)
+        if kept is not None:
+            self._files.settle(kept)
         return Addition(stored, tuple(evicted), reason, decision.probability, operation)
 
     def observe(self, labels: Sequence[str], times: int = 1, *, notes: Mapping[str, Any] | None = None) -> None:
@@ -298,11 +323,9 @@ class ClipStore(StoreView):
         try:
             with self._explained():
                 self._database.execute("BEGIN IMMEDIATE")
-                self._settings = read_settings(self._database)
+                self._settings = read_settings(self._database, self.folder)
                 if self._sweep_due:
-                    # Under the lock nobody is between writing a file and naming it.
-                    self._files.sweep({name for (name,) in self._database.execute("SELECT file FROM clips")})
-                    self._sweep_due = False
+                    self._sweep()
                 # Should catching up fail half-way, the policy in memory is of no use any more.
                 behind, self._policy = self._policy, None
                 policy, self._operation = journal.catch_up(
@@ -310,20 +333,35 @@ class ClipStore(StoreView):
                 )
                 self._policy = policy
                 yield policy
-                (last,) = self._database.execute("SELECT operations FROM head").fetchone()
+                last = read_head(self._database, self.folder).operations
                 if journal.snapshot_due(self._database, last, len(policy)):
                     journal.write_snapshot(self._database, policy, last)
                 self._database.execute("COMMIT")
                 self._operation = last
         except BaseException:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
+            self._roll_back()
             if self._changing:
                 # The policy in memory is ahead of the one on disk; the next change starts from the disk. A file may lie
                 # there unnamed: whether a failed commit reached the disk is known only when the index is read again.
                 self._policy, self._sweep_due = None, True
             self._labels = None
             raise
+
+    def _sweep(self) -> None:
+        """Tidy the files up; under the lock nobody is between writing a file and naming it."""
+        self._files.check()
+        named = {name for (name,) in self._database.execute("SELECT file FROM clips")}
+        for name in named:
+            self._files.path(name)
+        moved = self._files.sweep(named)
+        self._sweep_due = False
+        if moved:
+            warnings.warn(
+                f"{self.folder}: {len(moved)} files are unknown to the index (is it an older one?): "
+                f"{', '.join(moved[:3])}{', …' if len(moved) > 3 else ''}; they are kept in {QUARANTINE}/",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def _positions(self, labels: Sequence[str]) -> list[int]:
         if isinstance(labels, str):
@@ -333,7 +371,7 @@ class ClipStore(StoreView):
 
     def _make_place(self, policy: StoragePolicy, size: int, bound: int) -> None:
         """Give the policy the capacity in clips that the free bytes mean: one more clip while this one fits."""
-        (used,) = self._database.execute("SELECT bytes FROM head").fetchone()
+        used = read_head(self._database, self.folder).bytes
         capacity = len(policy) + 1 if used + size <= bound else len(policy)
         most = self._settings["capacity"]
         self._resize_policy(policy, capacity if most is None else min(capacity, most))
@@ -349,7 +387,7 @@ class ClipStore(StoreView):
         self, policy: StoragePolicy, evicted: list[str], newcomer: str | None, size: int, bound: int
     ) -> list[str]:
         """Let the policy give up clips until the files fit; returns their ids."""
-        (used,) = self._database.execute("SELECT bytes FROM head").fetchone()
+        used = read_head(self._database, self.folder).bytes
         used -= sum(self._bytes_of(gone) for gone in evicted)
         if newcomer is not None and newcomer in policy:
             used += size
@@ -361,26 +399,37 @@ class ClipStore(StoreView):
         return more
 
     def _bytes_of(self, clip_id: str) -> int:
-        return int(self._database.execute("SELECT bytes FROM clips WHERE id = ?", (clip_id,)).fetchone()[0])
+        return int(self._row(clip_id)[2])
 
-    def _keep(self, example: Example, payload: Payload, source: str) -> None:
+    def _row(self, clip_id: str) -> tuple[int, str, int]:
+        """(number, file, bytes) of a stored clip."""
+        row = self._database.execute("SELECT number, file, bytes FROM clips WHERE id = ?", (clip_id,)).fetchone()
+        if row is None or tuple(map(type, row)) != (int, str, int):
+            raise StoreError(f"the index does not know the clip {clip_id!r}", where=self.folder, fix=REPAIR)
+        number, name, size = row
+        return number, name, size
+
+    def _keep(self, example: Example, payload: Payload, source: str) -> str:
+        """Store a clip and return the name of its file."""
         self._database.execute("UPDATE head SET files = files + 1")
-        (number,) = self._database.execute("SELECT files FROM head").fetchone()
+        number = read_head(self._database, self.folder).files
         name, digest = self._files.write(number, payload)
         added = datetime.now(UTC).isoformat(timespec="seconds")
         self._database.execute(
-            f"INSERT INTO clips ({CLIP_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (number, example.id, name, payload.kind, payload.size, digest, source, added),
+            f"INSERT INTO clips ({', '.join(CLIP_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            # A file may be named by bytes that are no text.
+            (number, example.id, name, payload.kind, payload.size, digest, readable(source), added),
         )
         for position in example.labels:
             self._database.execute("INSERT INTO clip_classes VALUES (?, ?)", (number, position))
             self._database.execute("UPDATE classes SET stored = stored + 1 WHERE position = ?", (position,))
         self._database.execute("UPDATE head SET bytes = bytes + ?", (payload.size,))
+        return name
 
     def _drop(self, clip_id: str) -> str:
         """Take a clip out of the index and return the name of its file."""
-        row = self._database.execute("SELECT number, file, bytes FROM clips WHERE id = ?", (clip_id,)).fetchone()
-        number, name, size = row
+        number, name, size = self._row(clip_id)
+        self._files.claim(name)
         self._database.execute(
             "UPDATE classes SET stored = stored - 1 "
             "WHERE position IN (SELECT position FROM clip_classes WHERE number = ?)",
@@ -388,7 +437,7 @@ class ClipStore(StoreView):
         )
         self._database.execute("DELETE FROM clips WHERE number = ?", (number,))
         self._database.execute("UPDATE head SET bytes = bytes - ?", (size,))
-        return str(name)
+        return name
 
     def _count_observed(self, positions: Sequence[int], times: int) -> None:
         self._database.executemany(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,31 +12,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.continual.store.checks import verify_store
-from audiotag.continual.store.database import FILENAME, explained, open_database, read_settings
-from audiotag.continual.store.files import PayloadFiles
+from audiotag.continual.store.database import (
+    FILENAME,
+    REPAIR,
+    SELECT_CLIPS,
+    class_problem,
+    clip_problem,
+    explained,
+    open_database,
+    read_classes,
+    read_clip_classes,
+    read_head,
+    read_notes,
+    read_settings,
+)
+from audiotag.continual.store.files import PayloadFiles, new_folder
 from audiotag.continual.store.records import Statistics, StoredClip, Verification
+from audiotag.continual.store.transfer import write_export
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import StoreError
 from audiotag.labels import Label, LabelSet
 
-CLIP_COLUMNS = "number, id, file, kind, bytes, sha256, source, added"
-
 
 class StoreView:
-    """A store to look at; it locks nothing and changes nothing, while others may go on adding.
+    """A store to look at; it changes nothing, while others may go on adding. The disk may be read-only.
 
     Args:
         folder: A store made by `ClipStore.create` (or ``audiotag store init``).
 
     Raises:
-        StoreError: There is no store, or it is damaged.
+        StoreError: There is no store, or it is damaged. So do the methods, where what they need is damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
+        self._open(folder, write=False)
+
+    def _open(self, folder: str | Path, *, write: bool) -> None:
         self.folder = Path(folder)
-        self._files = PayloadFiles(self.folder / "files")
+        self._files = PayloadFiles(self.folder)
         self._labels: LabelSet | None = None
-        self._database = open_database(self.folder)
+        self._opened = open_database(self.folder, write=write)
+        self._database = self._opened.connection
 
     def __enter__(self) -> Self:
         return self
@@ -49,23 +64,23 @@ class StoreView:
 
     def close(self) -> None:
         """Let go of the store. Nothing is lost without it."""
-        self._database.close()
+        self._opened.close()
 
     @property
     def labels(self) -> LabelSet:
         """The classes; a clip's labels are indices into it. It only ever grows at the end."""
-        with self._explained():
+        with self._reading():
             (count,) = self._database.execute("SELECT count(*) FROM classes").fetchone()
             if self._labels is None or len(self._labels) != count:
-                rows = self._database.execute("SELECT mid, name FROM classes ORDER BY position")
-                self._labels = LabelSet([Label(mid, name) for mid, name in rows], str(self.folder))
+                rows = read_classes(self._database, self.folder)
+                self._labels = LabelSet([Label(mid, name) for mid, name, _, _ in rows], str(self.folder))
         return self._labels
 
     @property
     def offers(self) -> int:
         """Number of clips ever added, stored or not."""
         with self._explained():
-            return int(self._database.execute("SELECT offers FROM head").fetchone()[0])
+            return read_head(self._database, self.folder).offers
 
     def __len__(self) -> int:
         with self._explained():
@@ -135,20 +150,18 @@ class StoreView:
     def statistics(self) -> Statistics:
         """How full the store is, and of what."""
         with self._reading():
-            settings = read_settings(self._database)
-            offers, size = self._database.execute("SELECT offers, bytes FROM head").fetchone()
-            rows = self._database.execute(
-                "SELECT mid, name, observed, stored FROM classes ORDER BY position"
-            ).fetchall()
+            settings = read_settings(self._database, self.folder)
+            head = read_head(self._database, self.folder)
+            rows = read_classes(self._database, self.folder)
             clips = len(self)
         return Statistics(
             policy=settings["policy"],
             options=settings["options"],
             clips=clips,
-            bytes=size,
+            bytes=head.bytes,
             capacity=settings["capacity"],
             capacity_bytes=settings["capacity_bytes"],
-            offers=offers,
+            offers=head.offers,
             mids=tuple(row[0] for row in rows),
             names=tuple(row[1] for row in rows),
             observed=np.array([row[2] for row in rows], dtype=np.int64),
@@ -158,31 +171,55 @@ class StoreView:
     def note(self, key: str) -> Any:
         """What a program noted under *key* (see `add`), None where nothing was."""
         with self._explained():
-            row = self._database.execute("SELECT value FROM notes WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+            return read_notes(self._database, self.folder).get(key)
 
     def verify(self, *, deep: bool = True) -> Verification:
         """Check that index, files, counts and policy agree. Others who want to change the store wait meanwhile.
 
+        Damage is reported, not raised; see `ClipStore.repair`.
+
         Args:
             deep: Whether to read every file and compare its digest; otherwise sizes only.
         """
-        with self._reading("IMMEDIATE"):
-            settings = read_settings(self._database)
-            return verify_store(self._database, self._files, self.clips(), settings, self.folder, deep)
+        with self._reading(alone=True):
+            return verify_store(self._database, self._files, self.folder, deep)
+
+    def export(self, folder: str | Path) -> Path:
+        """Write everything into a folder that other programs can read, and `ClipStore.from_export` makes a store of.
+
+        ``manifest.json`` lists the clips kept as audio for `audiotag.data.reading.read_clips`, with
+        ``class_labels_indices.csv`` beside it; ``store.json`` has all clips, counts and the state of the policy. No
+        other process can change the store meanwhile. The policy itself is not needed.
+
+        Args:
+            folder: Where; it must not exist, or be empty, and lie outside the store.
+
+        Raises:
+            StoreError: *folder* is in use or cannot be written, or a part of the store is gone or damaged.
+        """
+        folder = Path(folder)
+        if folder.resolve().is_relative_to(self.folder.resolve()):
+            raise StoreError("this lies in the store itself", where=folder, fix="Name a folder outside.")
+        with self._reading(alone=True), new_folder(folder) as temporary:
+            write_export(temporary, self.folder, self._database, self.clips(), self.labels)
+        return folder
 
     @contextmanager
-    def _reading(self, locking: str = "DEFERRED") -> Iterator[None]:
-        """A block that sees the store at one moment."""
+    def _reading(self, *, alone: bool = False) -> Iterator[None]:
+        """A block that sees the store at one moment; *alone* keeps others from changing it, where we may."""
         with self._explained():
             if self._database.in_transaction:
                 yield
                 return
-            self._database.execute(f"BEGIN {locking}")
+            self._database.execute("BEGIN IMMEDIATE" if alone and self._opened.writable else "BEGIN")
             try:
                 yield
             finally:
-                self._database.execute("ROLLBACK")
+                self._roll_back()
+
+    def _roll_back(self) -> None:
+        if self._database.in_transaction:  # SQLite ends some failed ones itself
+            self._database.execute("ROLLBACK")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -191,30 +228,14 @@ class StoreView:
 
     def _select(self, condition: str, values: tuple[Any, ...]) -> list[StoredClip]:
         with self._reading():
-            rows = self._database.execute(
-                f"SELECT {CLIP_COLUMNS} FROM clips {condition} ORDER BY number", values
-            ).fetchall()
-            if len(rows) == 1:
-                pairs = self._database.execute(
-                    "SELECT number, position FROM clip_classes WHERE number = ? ORDER BY position", (rows[0][0],)
-                ).fetchall()
-            else:
-                pairs = self._database.execute(
-                    "SELECT number, position FROM clip_classes ORDER BY number, position"
-                ).fetchall()
-        labels: dict[int, list[int]] = {}
-        for number, position in pairs:
-            labels.setdefault(number, []).append(position)
-        return [
-            StoredClip(
-                id=row[1],
-                labels=tuple(labels[row[0]]),
-                path=self._files.path(row[2]),
-                kind=row[3],
-                bytes=row[4],
-                sha256=row[5],
-                source=row[6],
-                added=row[7],
-            )
-            for row in rows
-        ]
+            rows = self._database.execute(f"{SELECT_CLIPS} {condition} ORDER BY number", values).fetchall()
+            labels = read_clip_classes(self._database, rows[0][0] if len(rows) == 1 else None)
+            classes = len(self.labels)
+        return [self._stored(row, labels.get(row[0], []), classes) for row in rows]
+
+    def _stored(self, row: tuple[Any, ...], labels: list[int], classes: int) -> StoredClip:
+        problem = clip_problem(row) or class_problem(labels, classes)
+        if problem is not None:
+            raise StoreError(f"the clip {row[1]!r:.80} is damaged: {problem}", where=self.folder, fix=REPAIR)
+        _, clip_id, name, kind, size, sha256, source, added = row
+        return StoredClip(clip_id, tuple(labels), self._files.path(name), kind, size, sha256, source, added)

@@ -30,6 +30,8 @@ class EventTable(Dataset):
     ``audio/x/y``) they are found too.
     """
 
+    columns = (_STRONG, _WEAK)
+
     def read(
         self,
         source: Path,

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from audiotag.data.checking import is_recording_name, recordings_below
 from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.formats.tiny import write_tiny_recordings
 from audiotag.data.rows import Row, clips_from_rows
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
-
-AUDIO_ENDINGS = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".w64", ".caf"}
-    | {".m4a", ".aac", ".wma"}
-)
-"""File endings (lower case) that count as recordings."""
 
 
 class ClassFolders(Dataset):
@@ -45,8 +38,12 @@ class ClassFolders(Dataset):
             raise ManifestError("the folder of classes does not exist", where=source, fix="Check the path.")
         if root is not None:
             raise ManifestError("a folder of classes has no other root", where=source, fix="Leave the root out.")
-        folders = sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
-        loose = sorted(path.name for path in source.iterdir() if path.is_file() and _is_audio(path.name))
+        try:
+            inside = sorted(path for path in source.iterdir() if not path.name.startswith("."))
+        except OSError as error:
+            raise ManifestError(f"the folder cannot be looked into: {error.strerror}", where=source) from error
+        folders = [path for path in inside if path.is_dir()]
+        loose = [path.name for path in inside if path.is_file() and is_recording_name(path.name)]
         if loose:
             raise ManifestError(
                 f"{len(loose)} recordings lie outside the class folders ({', '.join(loose[:3])})",
@@ -55,7 +52,7 @@ class ClassFolders(Dataset):
             )
         rows = []
         for folder in folders:
-            clips = list(_recordings(folder))
+            clips = list(recordings_below(folder))
             if not clips and labels is None:
                 raise ManifestError(
                     "the class folder holds no recordings",
@@ -87,15 +84,3 @@ class ClassFolders(Dataset):
             (folder / label).mkdir(exist_ok=True)
             (folder / name).rename(folder / label / name)
         return folder
-
-
-def _is_audio(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_ENDINGS
-
-
-def _recordings(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if _is_audio(name):
-                yield Path(place, name)

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from audiotag.data.clips import Clip, ClipSet, Dataset
+from audiotag.data.formats.tables import beginning
 from audiotag.data.formats.tiny import write_tiny_recordings
 from audiotag.data.rows import Row, clips_from_rows, read_fold, read_number
+from audiotag.documents import read_json
 from audiotag.errors import ManifestError
 from audiotag.files import write_atomically
 from audiotag.labels import LabelSet
 
 _SHAPE = '{"data": [{"wav": "a.wav", "labels": "/m/09x0r,/m/05zppz"}, …]}'
 _KNOWN = {"video_id", "wav", "video_path", "labels", "start", "stop", "fold", "unknown"}
-_SNIFFED_BYTES = 65_536
 
 
 class JsonManifest(Dataset):
@@ -51,11 +52,7 @@ class JsonManifest(Dataset):
 
     def recognises(self, source: Path) -> bool:
         """Whether the file begins as a JSON object and soon names ``data``."""
-        try:
-            with source.open("rb") as file:
-                head = file.read(_SNIFFED_BYTES).decode("utf-8-sig", errors="ignore").lstrip()
-        except OSError:
-            return False
+        head = beginning(source).lstrip()
         return head.startswith("{") and '"data"' in head
 
     def write_tiny(self, folder: Path, *, seed: int = 0) -> Path:
@@ -65,14 +62,7 @@ class JsonManifest(Dataset):
         return folder / "clips.json"
 
     def _rows(self, source: Path) -> Iterator[Row]:
-        try:
-            content = json.loads(source.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ManifestError(f"the manifest cannot be read: {error}", where=source) from error
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ManifestError(
-                f"the manifest is not valid JSON: {error}", where=source, fix=f"Expected: {_SHAPE}"
-            ) from error
+        content = read_json(source, error=ManifestError, fix=f"Expected: {_SHAPE}")
         entries = content.get("data") if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise ManifestError(
@@ -86,6 +76,8 @@ class JsonManifest(Dataset):
         if not isinstance(entry, dict):
             raise ManifestError(f"{entry!r} is not an object", where=place, fix=f"Expected: {_SHAPE}")
         name = entry.get("video_id")
+        if not (name is None or (isinstance(name, str | int | float) and not isinstance(name, bool))):
+            raise ManifestError(f"video_id is {name!r}", where=place, fix="Give a text.")
         wav = entry.get("wav")
         if name is not None:
             place += f" ({name!r})"
@@ -138,7 +130,9 @@ def write_manifest(clips: ClipSet, path: str | Path) -> None:
     path = Path(path)
     folder = path.parent.absolute()
     entries = [_entry(clip, clips, folder) for clip in clips]
-    write_atomically(path, (json.dumps({"data": entries}, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(
+        path, (json.dumps({"data": entries}, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    )
 
 
 def _entry(clip: Clip, clips: ClipSet, folder: Path) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class CsvTable(Dataset):
     columns are kept in `Clip.extra`.
     """
 
+    columns = (_COLUMNS,)
+
     def read(
         self,
         source: Path,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from audiotag.documents import decode_text, read_text
 from audiotag.errors import ManifestError
 
 _DELIMITERS = (",", "\t", ";")
+_SNIFFED_BYTES = 65_536
 
 
 def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -21,43 +24,72 @@ def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dic
         ManifestError: The file cannot be read, a column of *required* is missing, a column stands twice, or a
             line has more or fewer cells than the header.
     """
-    try:
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            header, delimiter = _header(file.readline())
-            if missing := [column for column in required if column not in header]:
-                known = ", ".join(header) or "none"
-                raise ManifestError(
-                    f"the column {', '.join(map(repr, missing))} is missing; there are: {known}",
-                    where=source,
-                    fix=f"The first line must name the columns {', '.join(required)}.",
-                )
-            if len(set(header)) < len(header):
-                raise ManifestError("a column stands twice in the first line", where=source)
-            reader = csv.reader(file, delimiter=delimiter)
-            for cells in reader:
-                line = reader.line_num + 1
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) != len(header):
-                    raise ManifestError(
-                        f"{len(cells)} cells where the first line names {len(header)} columns",
-                        where=f"{source}, line {line}",
-                        fix=f"Put cells that hold {delimiter!r} into double quotes.",
-                    )
-                yield line, {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"the table cannot be read: {error}", where=source) from error
+    text = read_text(source, error=ManifestError)
+    delimiter = _delimiter(text.partition("\n")[0])
+    rows = _rows(text, source, delimiter)
+    header = [column.strip() for column in next(rows, (1, []))[1]]
+    if missing := [column for column in required if column not in header]:
+        known = ", ".join(header) or "none"
+        raise ManifestError(
+            f"the column {', '.join(map(repr, missing))} is missing; there are: {known}",
+            where=source,
+            fix=f"The first line must name the columns {', '.join(required)}.",
+        )
+    if len(set(header)) < len(header):
+        raise ManifestError("a column stands twice in the first line", where=source)
+    for line, cells in rows:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            raise ManifestError(
+                f"{len(cells)} cells where the first line names {len(header)} columns",
+                where=f"{source}, line {line}",
+                fix=f"Put cells that hold {delimiter!r} into double quotes.",
+            )
+        yield line, {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
+
+
+def read_rows(source: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a file without a header, comma-separated, as (line, cells); empty lines are passed over.
+
+    Raises:
+        ManifestError: The file cannot be read.
+    """
+    for line, cells in _rows(read_text(source, error=ManifestError), source, ","):
+        if cells:
+            yield line, cells
 
 
 def columns_of(source: Path) -> list[str]:
     """The columns that the first line of a CSV file names; empty for anything else."""
+    line = beginning(source).partition("\n")[0]
     try:
-        with source.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            return _header(file.readline(10_000))[0]
-    except (OSError, csv.Error):
+        cells = next(csv.reader([line], delimiter=_delimiter(line), skipinitialspace=True), [])
+    except csv.Error:
         return []
+    return [column.strip() for column in cells]
 
 
-def _header(line: str) -> tuple[list[str], str]:
-    delimiter = max(_DELIMITERS, key=line.count)
-    return [column.strip() for column in next(csv.reader([line], delimiter=delimiter), [])], delimiter
+def beginning(source: Path) -> str:
+    """The first lines of a text file; empty where it cannot be read, and odd where it is no text."""
+    try:
+        with source.open("rb") as file:
+            return decode_text(file.read(_SNIFFED_BYTES), "replace")
+    except OSError:
+        return ""
+
+
+def _rows(text: str, source: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    # People put a space after the delimiter; a quote counts after it too.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise ManifestError(
+            f"the table cannot be read: {error}", where=f"{source}, line {reader.line_num}", fix="Mend the line."
+        ) from error
+
+
+def _delimiter(line: str) -> str:
+    return max(_DELIMITERS, key=line.count)

@@ -5,7 +5,6 @@ Gemmeke et al., Audio Set: an ontology and human-labeled dataset for audio event
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +12,19 @@ from typing import Any
 
 from audiotag.audio.encoded import EncodedAudio
 from audiotag.audio.encoding import encode_mp3
-from audiotag.data.archive import writing
+from audiotag.data.archive import read_index, writing
 from audiotag.data.checking import check_recordings, in_parallel
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.formats.hdf5 import Hdf5Archive
+from audiotag.data.formats.tables import beginning, read_rows
+from audiotag.data.prepared import read_preparation
 from audiotag.data.published import Progress, Validation
 from audiotag.data.recording import clip_info, read_clip, recording_of
 from audiotag.data.rows import read_number
 from audiotag.data.sets.base import CLASSES, Listing, RecordedSet
 from audiotag.data.sets.segments import Segment, segment_rows
 from audiotag.data.sets.tiny import write_tiny_sound
-from audiotag.errors import ManifestError, OptionError
+from audiotag.errors import AudioError, ManifestError, MissingExtraError, OptionError
 from audiotag.labels import LabelSet, known_labels
 
 SPLITS = ("balanced_train", "unbalanced_train", "eval")
@@ -88,6 +89,7 @@ class AudioSet(RecordedSet):
             parts.append((split, clips))
         if not parts:
             raise ManifestError("there is no archive in it", where=source, fix="Prepare it again.")
+        preparation = read_preparation(source)
         skipped: dict[str, int] = {}
         for _, part in parts:
             for label, count in part.skipped.items():
@@ -97,6 +99,7 @@ class AudioSet(RecordedSet):
             clips=tuple(replace(clip, extra=(("split", split),)) for split, part in parts for clip in part),
             source=str(source),
             skipped=skipped,
+            absent={} if preparation is None else preparation.absent,
         )
 
     def prepare(
@@ -114,37 +117,59 @@ class AudioSet(RecordedSet):
         if rate < 1:
             raise OptionError(f"{rate} Hz is no sample rate", where=f"prepare {self.name}")
         clips = self.read(source)
-        marker = self.begin(output, sample_rate=rate, single_label=False, keeps_mp3=sample_rate is None)
+        before = read_preparation(output)
+        begun = self.begin(output, sample_rate=rate, single_label=False, keeps_mp3=sample_rate is None)
         clips.labels.to_csv(output / CLASSES)
         done = 0
+        failed: dict[str, Exception] = {}
         for split in SPLITS:
             part = [clip for clip in clips if dict(clip.extra).get("split") == split]
             path = output / f"{split}_segments_mp3.hdf"
-            if part and not path.is_file():
-                self._write(
+            if path.is_file():
+                known = {} if before is None else {clip.id: clip.reason for clip in before.left_out}
+                there = {name.removesuffix(".mp3") for name in read_index(path).names}
+                failed |= {
+                    clip.id: AudioError(known.get(clip.id, "it was left out"), fix=f"Remove {path} to try it again.")
+                    for clip in part
+                    if clip.id not in there
+                }
+            elif part:
+                failed |= self._write(
                     path, part, rate, sample_rate is None, len(clips.labels), _shifted(progress, done, len(clips))
                 )
             done += len(part)
-        self.mark_complete(output, marker)
+        self.mark_complete(output, begun, clips, [failed.get(clip.id) for clip in clips])
         return output
 
     def _write(
         self, path: Path, clips: list[Clip], rate: int, keep: bool, classes: int, progress: Progress | None
-    ) -> None:
-        def encode(clip: Clip) -> bytes:
-            if keep and clip_info(clip).format.startswith("MP3"):
-                recording = recording_of(clip)
-                return recording.content if isinstance(recording, EncodedAudio) else recording.read_bytes()
-            return encode_mp3(read_clip(clip, rate), rate)
+    ) -> dict[str, Exception]:
+        """Write an archive, and say why which clips are not in it."""
+        failed: dict[str, Exception] = {}
+
+        def encode(clip: Clip) -> bytes | AudioError | MissingExtraError:
+            try:
+                if keep and clip_info(clip).format.startswith("MP3"):
+                    recording = recording_of(clip)
+                    return recording.content if isinstance(recording, EncodedAudio) else recording.read_bytes()
+                return encode_mp3(read_clip(clip, rate), rate)
+            except (AudioError, MissingExtraError) as error:
+                return error
 
         with writing(path) as archive:
             # Encoded in parallel, written in order, and never more than a few clips in memory.
             for begin in range(0, len(clips), _ENCODED_AT_ONCE):
                 block = clips[begin : begin + _ENCODED_AT_ONCE]
                 for clip, content in zip(block, in_parallel(encode, block, None), strict=True):
-                    archive.add(f"{clip.id}.mp3", content, clip.labels, classes)
+                    if isinstance(content, bytes):
+                        archive.add(f"{clip.id}.mp3", content, clip.labels, classes)
+                    else:
+                        failed[clip.id] = content
                 if progress is not None:
                     progress(begin + len(block), len(clips))
+        if len(failed) == len(clips):
+            path.unlink()
+        return failed
 
     def validate(self, source: Path, *, progress: Progress | None = None) -> Validation:
         """See `PublishedDataset.validate`; every recording is decoded to its end."""
@@ -174,40 +199,31 @@ def read_segments(path: Path) -> Iterator[Segment]:
         ManifestError: It cannot be read, or a line is not ``YTID, start_seconds, end_seconds, "mids"``.
     """
     split = path.name.removesuffix("_segments.csv")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for line, cells in enumerate(csv.reader(file, skipinitialspace=True), start=1):
-                if not cells or cells[0].startswith("#"):
-                    continue
-                place = f"{path}, line {line}"
-                if len(cells) != len(_HEADER):
-                    raise ManifestError(
-                        f"{len(cells)} cells", where=place, fix=f'Each line is: {", ".join(_HEADER[:3])}, "mid,mid"'
-                    )
-                yield Segment(
-                    video=cells[0],
-                    start=read_number(cells[1], "start_seconds", place),
-                    stop=read_number(cells[2], "end_seconds", place),
-                    labels=tuple(mid.strip() for mid in cells[3].split(",") if mid.strip()),
-                    where=f"{path.name}, line {line}",
-                    split=split if split in SPLITS else "",
-                )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"the list of segments cannot be read: {error}", where=path) from error
+    for line, cells in read_rows(path):
+        if cells[0].startswith("#"):
+            continue
+        place = f"{path}, line {line}"
+        if len(cells) != len(_HEADER):
+            raise ManifestError(
+                f"{len(cells)} cells", where=place, fix=f'Each line is: {", ".join(_HEADER[:3])}, "mid,mid"'
+            )
+        yield Segment(
+            video=cells[0],
+            start=read_number(cells[1], "start_seconds", place),
+            stop=read_number(cells[2], "end_seconds", place),
+            labels=tuple(mid.strip() for mid in cells[3].split(",") if mid.strip()),
+            where=f"{path.name}, line {line}",
+            split=split if split in SPLITS else "",
+        )
 
 
 def _is_segment_list(path: Path) -> bool:
     """Whether the comments at the top name the four columns."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            for _ in range(10):
-                line = file.readline(1000)
-                if not line.startswith("#"):
-                    return False
-                if [cell.strip() for cell in line.removeprefix("#").split(",")] == _HEADER:
-                    return True
-    except OSError:
-        return False
+    for line in beginning(path).splitlines()[:10]:
+        if not line.startswith("#"):
+            return False
+        if [cell.strip() for cell in line.removeprefix("#").split(",")] == _HEADER:
+            return True
     return False
 
 

@@ -6,31 +6,31 @@ the published files and for the prepared ones alike.
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from audiotag.audio.encoding import encode_lossless
 from audiotag.data.checking import check_recordings, in_parallel
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.formats.manifest import JsonManifest, write_manifest
+from audiotag.data.prepared import MARKER, LeftOut, Preparation, read_preparation
 from audiotag.data.published import Progress, PublishedDataset, Validation
 from audiotag.data.recording import read_clip
 from audiotag.data.rows import Row, clips_from_rows, resolve_path
 from audiotag.data.selection import select_split, splits_of
-from audiotag.errors import ManifestError, OptionError
+from audiotag.errors import AudioError, ManifestError, MissingExtraError, OptionError, UnknownNameError
 from audiotag.files import write_atomically
+from audiotag.host import get_host
+from audiotag.inside import path_inside
 from audiotag.labels import LabelSet
 
-MARKER = "audiotag-dataset.json"
-"""The file that says of a folder which data set was prepared into it."""
 MANIFEST = "clips.json"
 CLASSES = "class_labels_indices.csv"
-_FORMAT_VERSION = 1
+_MAX_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,11 @@ class RecordedSet(PublishedDataset):
 
     def recognises(self, source: Path) -> bool:
         """Whether it is the folder as published, a list in it, or what `prepare` wrote."""
-        marker = _marker(source)
-        return marker.get("dataset") == self.name if marker else self.is_published(source)
+        try:
+            found = read_preparation(source)
+        except ManifestError:
+            return False
+        return self.is_published(source) if found is None else found.dataset == self.name
 
     def read(
         self,
@@ -118,33 +121,37 @@ class RecordedSet(PublishedDataset):
         Raises:
             ManifestError: It did not finish, or prepared another data set there.
         """
-        marker = _marker(source)
-        if not marker:
-            return False
-        if marker.get("dataset") != self.name:
-            raise ManifestError(
-                f"the data set {marker.get('dataset')!r} was prepared into it, not {self.name!r}", where=source
-            )
-        if not marker.get("complete"):
+        return self._prepared(source) is not None
+
+    def _prepared(self, source: Path) -> Preparation | None:
+        found = read_preparation(source)
+        if found is None:
+            return None
+        if found.dataset != self.name:
+            raise ManifestError(f"the data set {found.dataset!r} was prepared into it, not {self.name!r}", where=source)
+        if not found.complete:
             raise ManifestError(
                 "its preparation did not finish",
                 where=source,
                 fix=f"Run audiotag data prepare {self.name} again; what is done is not repeated.",
             )
-        return True
+        return found
 
     def read_prepared(
         self, source: Path, *, labels: LabelSet | None, root: Path | None, unknown_labels: str
     ) -> ClipSet:
         """The clips of a folder that `prepare` wrote."""
-        return JsonManifest().read(
+        found = self._prepared(source)
+        assert found is not None  # whoever calls this has asked is_prepared
+        clips = JsonManifest().read(
             source / MANIFEST,
             labels=LabelSet.from_csv(source / CLASSES) if labels is None else labels,
             root=root,
             unknown_labels=unknown_labels,
-            single_label=bool(_marker(source).get("single_label")),
+            single_label=found.single_label,
             labels_required=False,
         )
+        return replace(clips, absent=found.absent)
 
     def prepare(
         self, source: Path, output: Path, *, sample_rate: int | None = None, progress: Progress | None = None
@@ -157,65 +164,101 @@ class RecordedSet(PublishedDataset):
         if rate < 1:
             raise OptionError(f"{rate} Hz is no sample rate", where=f"prepare {self.name}")
         clips = self.read(source)
-        marker = self.begin(output, sample_rate=rate, single_label=clips.single_label)
+        places = _places(clips, output)
+        begun = self.begin(output, sample_rate=rate, single_label=clips.single_label)
 
-        def write(clip: Clip) -> str:
-            place = PurePosixPath("audio", PurePosixPath(clip.id.lstrip("/")).with_suffix(""))
+        def write(clip: Clip) -> Path | AudioError | MissingExtraError:
+            place = places[clip.id]
             for suffix in (".flac", ".wav"):
-                if (output / f"{place}{suffix}").is_file():
-                    return f"{place}{suffix}"
-            content, suffix = encode_lossless(read_clip(clip, rate), rate)
-            write_atomically(output / f"{place}{suffix}", content)
-            return f"{place}{suffix}"
+                if (there := place.with_name(place.name + suffix)).is_file():
+                    return there
+            try:
+                content, suffix = encode_lossless(read_clip(clip, rate), rate)
+            except (AudioError, MissingExtraError) as error:
+                return error
+            write_atomically(there := place.with_name(place.name + suffix), content)
+            return there
 
-        paths = in_parallel(write, clips, progress)
-        if len(set(paths)) < len(paths):
-            raise ManifestError(
-                "two clips differ in their endings only, and would be written to one file", where=source
-            )
-        self.finish(output, marker, clips, paths)
+        self.finish(output, begun, clips, in_parallel(write, clips, progress))
         return output
 
-    def begin(self, output: Path, **facts: Any) -> dict[str, Any]:
+    def begin(self, output: Path, *, single_label: bool, **facts: Any) -> Preparation:
         """Mark *output* as a preparation under way.
 
         Raises:
             ManifestError: Something else lies there, or was begun with other facts.
         """
-        wanted = {
-            "format": "audiotag-dataset",
-            "format_version": _FORMAT_VERSION,
-            "dataset": self.name,
-            "complete": False,
-            **facts,
-        }
-        found = _marker(output)
-        if not found and output.exists() and any(output.iterdir()):
+        wanted = Preparation(self.name, self._plugin(), facts, single_label)
+        found = read_preparation(output)
+        if found is None and output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise ManifestError("the output folder holds something else", where=output, fix="Name a new folder.")
-        if found and {**found, "complete": False} != wanted:
+        if found is not None and not found.is_same_work(wanted):
             raise ManifestError(
-                f"another preparation was begun there ({_shown(found)}; now {_shown(wanted)})",
-                where=output,
-                fix="Name a new folder.",
+                f"another preparation was begun there ({found}; now {wanted})", where=output, fix="Name a new folder."
             )
-        write_json(output / MARKER, wanted)
+        wanted.write(output)
         return wanted
 
-    def finish(self, output: Path, marker: dict[str, Any], clips: ClipSet, paths: Sequence[str]) -> None:
-        """Write the lists of what lies under *paths*, and mark the preparation as done."""
+    def _plugin(self) -> str:
+        """The distribution that brings the data set, empty where none has registered it."""
+        try:
+            return get_host().owner(get_host().dataset(self.name)).distribution
+        except UnknownNameError:
+            return ""
+
+    def finish(
+        self,
+        output: Path,
+        begun: Preparation,
+        clips: ClipSet,
+        written: Sequence[Path | AudioError | MissingExtraError],
+    ) -> None:
+        """Write the lists of the recordings that were *written*, and mark the preparation as done."""
         # What was cut out of a longer recording is a recording of its own now.
-        moved = zip(clips, paths, strict=True)
-        written = tuple(replace(clip, path=output / path, start=0.0, stop=None, member=None) for clip, path in moved)
-        prepared = replace(clips, clips=written)
-        for split in splits_of(prepared):
+        prepared = replace(
+            clips,
+            clips=tuple(
+                replace(clip, path=path, start=0.0, stop=None, member=None)
+                for clip, path in zip(clips, written, strict=True)
+                if isinstance(path, Path)
+            ),
+        )
+        for split in splits_of(prepared):  # none where nothing could be read, which mark_complete reports
             write_manifest(select_split(prepared, split), output / f"{split}.json")
         clips.labels.to_csv(output / CLASSES)
         write_manifest(prepared, output / MANIFEST)
-        self.mark_complete(output, marker)
+        self.mark_complete(output, begun, clips, written)
 
-    def mark_complete(self, output: Path, marker: dict[str, Any]) -> None:
-        """Mark the preparation that `begin` began as done."""
-        write_json(output / MARKER, {**marker, "complete": True})
+    def mark_complete(self, output: Path, begun: Preparation, clips: ClipSet, written: Sequence[object]) -> None:
+        """Mark the preparation that `begin` began as done.
+
+        Args:
+            output: Its folder.
+            begun: What `begin` gave.
+            clips: Every clip of the data set.
+            written: What became of each; an error for one that is left out.
+
+        Raises:
+            AudioError: Recordings could not be read. Unless that is true of all, the preparation is complete without
+                them.
+        """
+        left_out = tuple(
+            LeftOut(clip.id, dict(clip.extra).get("split", ""), str(error))
+            for clip, error in zip(clips, written, strict=True)
+            if isinstance(error, Exception)
+        )
+        if len(left_out) < len(clips):
+            replace(begun, complete=True, left_out=left_out).write(output)
+        if left_out:
+            named = "; ".join(f"{clip.id!r} ({clip.reason})" for clip in left_out[:_MAX_NAMED])
+            more = f"; {MARKER} names all" if len(left_out) > _MAX_NAMED else ""
+            raise AudioError(
+                f"{len(left_out)} of {len(clips)} recordings cannot be read: {named}{more}",
+                where=clips.source,
+                fix="Check them with `audiotag data validate`."
+                if len(left_out) == len(clips)
+                else f"They are left out of {output}, which is complete otherwise; the same command tries them again.",
+            )
 
     def validate(self, source: Path, *, progress: Progress | None = None) -> Validation:
         """See `PublishedDataset.validate`; every recording is decoded to its end."""
@@ -228,19 +271,30 @@ class RecordedSet(PublishedDataset):
         return replace(found, checked=found.checked + len(absent), missing=(*found.missing, *absent))
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write *content* as JSON, atomically."""
-    write_atomically(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+def _places(clips: ClipSet, output: Path) -> dict[str, Path]:
+    """Where the recording of each clip goes, without its ending.
 
-
-def _marker(source: Path) -> dict[str, Any]:
-    """What the marker of a prepared folder says, empty where there is none."""
-    try:
-        content = json.loads((source / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) and content.get("format") == "audiotag-dataset" else {}
-
-
-def _shown(marker: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {marker[key]}" for key in marker if key not in ("format", "format_version", "complete"))
+    Raises:
+        ManifestError: The name of a clip or of a split cannot be that of a file in *output*, or two clips would be one
+            file.
+    """
+    for split in splits_of(clips):
+        path = path_inside(output, f"{split}.json", error=ManifestError, where=f"{clips.source}, split {split!r}")
+        if path.parent != output or path.name.lower() in (MARKER, MANIFEST):
+            raise ManifestError(
+                f"no list can be called after the split {split!r}", where=clips.source, fix="Rename the split."
+            )
+    places: dict[str, Path] = {}
+    taken: dict[Path, str] = {}
+    for clip in clips:
+        where = f"{clips.source}, clip {clip.id!r}"
+        place = path_inside(output / "audio", clip.id, error=ManifestError, where=where).with_suffix("")
+        if place in taken:
+            raise ManifestError(
+                f"it differs from {taken[place]!r} in its ending only, and both would be written to one file",
+                where=where,
+                fix="Give the clips other ids.",
+            )
+        taken[place] = clip.id
+        places[clip.id] = place
+    return places

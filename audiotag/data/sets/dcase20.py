@@ -39,6 +39,7 @@ class Dcase20(RecordedSet):
     """
 
     name = "dcase20"
+    columns = (_COLUMNS,)
     sample_rate = 32_000
 
     def listing(self, source: Path, root: Path | None) -> Listing:

@@ -15,7 +15,7 @@ from audiotag.data.rows import Row, clips_from_rows, read_fold
 from audiotag.data.sets.base import Listing, RecordedSet
 from audiotag.data.sets.tiny import write_tiny_sound
 from audiotag.errors import ManifestError
-from audiotag.labels import LabelSet
+from audiotag.labels import LabelSet, composed
 
 _COLUMNS = ("filename", "fold", "target", "category")
 ESC10_CLASSES = (
@@ -42,6 +42,7 @@ class Esc50(RecordedSet):
     """
 
     name = "esc50"
+    columns = (_COLUMNS,)
     sample_rate = 32_000
     only_esc10 = False
 
@@ -79,7 +80,7 @@ class Esc50(RecordedSet):
             place = f"{table}, line {line}"
             if self.only_esc10 and not _is_esc10(cells, place):
                 continue
-            target, category = cells["target"], cells["category"]
+            target, category = cells["target"], composed(cells["category"])
             if not target.isdecimal():
                 raise ManifestError(f"target is {target!r}, not a whole number from 0", where=place)
             number = int(target)

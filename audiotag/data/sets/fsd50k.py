@@ -27,6 +27,7 @@ class Fsd50k(RecordedSet):
     """
 
     name = "fsd50k"
+    columns = (_COLUMNS,)
     sample_rate = 16_000
 
     def listing(self, source: Path, root: Path | None) -> Listing:

@@ -12,6 +12,7 @@ from audiotag.data.formats.tables import columns_of, read_table
 from audiotag.data.rows import Row, read_number
 from audiotag.data.sets.base import Listing, RecordedSet
 from audiotag.data.sets.tiny import write_tiny_sound
+from audiotag.documents import Fields, read_json, read_text
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
 
@@ -33,6 +34,7 @@ class OpenMic(RecordedSet):
     """
 
     name = "openmic"
+    columns = (_COLUMNS,)
     sample_rate = 32_000
 
     def listing(self, source: Path, root: Path | None) -> Listing:
@@ -89,17 +91,13 @@ class OpenMic(RecordedSet):
 
 
 def _classes(path: Path) -> LabelSet:
-    try:
-        indices = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"the classes cannot be read: {error}", where=path) from error
-    if not isinstance(indices, dict) or sorted(indices.values()) != list(range(len(indices))):
-        raise ManifestError("it does not number the classes from 0", where=path, fix='Expected: {"accordion": 0, …}')
+    fix = 'Expected: {"accordion": 0, …}'
+    fields = Fields(read_json(path, error=ManifestError, fix=fix), where=path, error=ManifestError, fix=fix)
+    indices = {name: fields.integer(name, least=0) for name in fields}
+    if sorted(indices.values()) != list(range(len(indices))):
+        raise ManifestError("it does not number the classes from 0", where=path, fix=fix)
     return LabelSet.from_names(sorted(indices, key=indices.__getitem__), str(path))
 
 
 def _keys(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"the partition cannot be read: {error}", where=path) from error
+    return [line.strip() for line in read_text(path, error=ManifestError).splitlines() if line.strip()]

@@ -5,15 +5,15 @@ Chen et al., VGGSound: a large-scale audio-visual dataset, ICASSP 2020 (arXiv 20
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
+from audiotag.data.formats.tables import columns_of, read_rows
 from audiotag.data.rows import read_number
 from audiotag.data.sets.base import Listing, RecordedSet
 from audiotag.data.sets.segments import Segment, segment_rows
 from audiotag.data.sets.tiny import write_tiny_sound
 from audiotag.errors import ManifestError
-from audiotag.labels import LabelSet
+from audiotag.labels import LabelSet, composed
 
 SPLITS = ("train", "test")
 SECONDS = 10.0
@@ -50,11 +50,7 @@ class VggSound(RecordedSet):
 
     def is_published(self, source: Path) -> bool:
         """Whether the first line of the list has a video, whole seconds, a class and one of the two splits."""
-        try:
-            with (source / _TABLE if source.is_dir() else source).open(encoding="utf-8-sig", errors="replace") as file:
-                cells = next(csv.reader([file.readline(1000)]), [])
-        except (OSError, csv.Error):
-            return False
+        cells = columns_of(source / _TABLE if source.is_dir() else source)
         return len(cells) == 4 and cells[1].isdecimal() and cells[3] in SPLITS
 
     def write_tiny(self, folder: Path, *, seed: int = 0) -> Path:
@@ -70,22 +66,14 @@ class VggSound(RecordedSet):
 
 def _segments(table: Path) -> list[Segment]:
     segments = []
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            for line, cells in enumerate(csv.reader(file), start=1):
-                if not cells:
-                    continue
-                place = f"{table}, line {line}"
-                if len(cells) != 4 or cells[3] not in SPLITS or not cells[2].strip():
-                    raise ManifestError(
-                        f"{','.join(cells)!r} is not a segment",
-                        where=place,
-                        fix="Each line is: video,start,class,split",
-                    )
-                start = read_number(cells[1], "start", place)
-                segments.append(
-                    Segment(cells[0], start, start + SECONDS, (cells[2].strip(),), f"line {line}", cells[3])
-                )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"the list of segments cannot be read: {error}", where=table) from error
+    for line, cells in read_rows(table):
+        place = f"{table}, line {line}"
+        if len(cells) != 4 or cells[3] not in SPLITS or not cells[2].strip():
+            raise ManifestError(
+                f"{','.join(cells)!r} is not a segment", where=place, fix="Each line is: video,start,class,split"
+            )
+        start = read_number(cells[1], "start", place)
+        segments.append(
+            Segment(cells[0], start, start + SECONDS, (composed(cells[2].strip()),), f"line {line}", cells[3])
+        )
     return segments

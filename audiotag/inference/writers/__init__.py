@@ -2,95 +2,171 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from audiotag.errors import OptionError
-from audiotag.files import atomic_path
 from audiotag.inference.writers.base import Writer
 from audiotag.inference.writers.embeddings import EmbeddingCollector
-from audiotag.inference.writers.parquet import ParquetWriter
-from audiotag.inference.writers.resume import RESUMABLE, read_results
-from audiotag.inference.writers.rows import COLUMNS, Result, Row, event_rows, tag_rows
+from audiotag.inference.writers.output import (
+    Output,
+    ParquetOutput,
+    ResumableOutput,
+    StreamOutput,
+    check_destination,
+    is_stream,
+)
+from audiotag.inference.writers.rows import (
+    COLUMNS,
+    NOT_FINITE,
+    Result,
+    Row,
+    clip_key,
+    clip_path,
+    event_rows,
+    tag_rows,
+)
 from audiotag.inference.writers.table import TableWriter
 from audiotag.inference.writers.text import (
     AudacityWriter,
     CsvWriter,
     HomeWriter,
     JsonLinesWriter,
+    JsonWriter,
     RavenWriter,
     SedEvalWriter,
 )
 
-_WRITERS: Mapping[str, Callable[[Any], Writer]] = {
-    "table": TableWriter,
-    "csv": CsvWriter,
-    "jsonl": JsonLinesWriter,
-    "tsv": SedEvalWriter,
-    "audacity": AudacityWriter,
-    "parquet": ParquetWriter,
-    "home": HomeWriter,
-}
-
-FORMATS = (*_WRITERS, "raven")
+FORMATS = ("table", "csv", "json", "jsonl", "tsv", "audacity", "raven", "parquet", "home")
 """Names of the formats."""
+
+ENDINGS: Mapping[str, str] = {
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+"""What the ending of an output's name tells."""
+
+
+def format_of(output: Path | None) -> str:
+    """The format that an output's name tells; a table for people where there is no name, or one without an ending.
+
+    Raises:
+        OptionError: The ending tells none.
+    """
+    if output is None or not output.suffix:
+        return "table"
+    if output.suffix.lower() not in ENDINGS:
+        raise OptionError(
+            f"the ending {output.suffix} tells no format",
+            where=output,
+            fix=f"These do: {', '.join(ENDINGS)}. For others name it: --format {', '.join(FORMATS)}.",
+        )
+    return ENDINGS[output.suffix.lower()]
 
 
 @contextmanager
-def open_writer(format: str, output: Path | None, *, high_frequency: float = 16_000.0) -> Iterator[Writer]:
-    """A writer of one combined output.
+def open_output(
+    format: str,
+    path: Path | None,
+    *,
+    made_by: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    high_frequency: float = 16_000.0,
+    verbatim: bool = False,
+) -> Iterator[Output]:
+    """An output for the results of many clips.
+
+    Each result is in the output as soon as it is written. A file is written beside its place and put there at the end
+    of the block. When the block raises, what was written is put there too, unless that would replace a file that
+    somebody else has made: then it stays beside it, and `Output.kept` tells where.
 
     Args:
         format: One of `FORMATS`.
-        output: The file, which appears when the block is left without an exception; None for standard output.
+        path: The file; one that is no plain file (a pipe, a device) is written to as it is. None for standard output.
+        made_by: Plain values of all that decides what the results are, for a later *resume*.
+        resume: Go on with what an earlier run has left.
         high_frequency: Upper edge of Raven's selections, in Hz.
+        verbatim: Write names into CSV as they are, also those that a spreadsheet takes for formulas.
 
     Raises:
-        OptionError: The format is unknown or cannot go to standard output, or *output* is a folder.
-        OSError: The file cannot be written.
+        OptionError: The format is unknown or cannot go there, *path* cannot be written, or it cannot be gone on with.
         MissingExtraError: The format needs a package that is not installed.
     """
     if format not in FORMATS:
         raise OptionError(f"there is no output format {format!r}", fix=f"Use one of: {', '.join(FORMATS)}.")
-    binary = format == "parquet"
-    if binary and output is None:
-        raise OptionError("Parquet cannot be printed", fix="Name a file with --output.")
-    with _open(output, binary) as file:
-        writer = RavenWriter(file, high_frequency) if format == "raven" else _WRITERS[format](file)
-        with writer:
-            yield writer
+    if path is not None:
+        check_destination(path, "--output")
+        path = path if is_stream(path) else Path(os.path.realpath(path))
+    made_by = {} if made_by is None else made_by
+    output = _output(format, path, made_by, resume, high_frequency, verbatim)
+    complete = False
+    try:
+        yield output
+        complete = not output.stopped
+    finally:
+        output.close(complete)
 
 
-@contextmanager
-def _open(output: Path | None, binary: bool) -> Iterator[Any]:
-    if output is None:
-        yield sys.stdout
-        return
-    if output.is_dir():
-        raise OptionError("this is a folder", where=output, fix="Name a file with --output.")
-    with atomic_path(output) as temporary:
-        if binary:
-            with temporary.open("wb") as file:
-                yield file
-        else:
-            # Names of files need not be valid UTF-8; they come out as they went in.
-            with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                yield file
+def _output(
+    format: str, path: Path | None, made_by: Mapping[str, Any], resume: bool, high_frequency: float, verbatim: bool
+) -> Output:
+    stream = path is None or is_stream(path)
+    if format == "parquet":
+        if path is None or stream:
+            raise OptionError("Parquet cannot be printed", fix="Name a file with --output.")
+        if resume:
+            raise OptionError("Parquet files cannot be resumed", where=path, fix="Use --format csv or jsonl.")
+        return ParquetOutput(path)
+    writer: Writer
+    match format:
+        case "csv":
+            writer = CsvWriter(verbatim)
+        case "json":
+            writer = JsonWriter(made_by)
+        case "jsonl":
+            writer = JsonLinesWriter()
+        case "tsv":
+            writer = SedEvalWriter()
+        case "audacity":
+            writer = AudacityWriter()
+        case "raven":
+            writer = RavenWriter(high_frequency)
+        case "home":
+            writer = HomeWriter()
+        case _:
+            writer = TableWriter(sys.stdout if path is None else None)
+    if path is None:
+        return StreamOutput(writer, sys.stdout, "standard output")
+    if stream:
+        if resume:
+            raise OptionError("it is no plain file, and cannot be resumed", where=path, fix="Leave out --resume.")
+        file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+        return StreamOutput(writer, file, str(path))
+    return ResumableOutput(path, writer, made_by, resume)
 
 
 __all__ = [
     "COLUMNS",
+    "ENDINGS",
     "FORMATS",
-    "RESUMABLE",
+    "NOT_FINITE",
     "EmbeddingCollector",
+    "Output",
     "Result",
     "Row",
-    "Writer",
+    "check_destination",
+    "clip_key",
+    "clip_path",
     "event_rows",
-    "open_writer",
-    "read_results",
+    "format_of",
+    "open_output",
     "tag_rows",
 ]

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Self
+from pathlib import Path
 
-from audiotag.inference.writers.rows import Result
+from audiotag.inference.writers.rows import Place, Result
 
 
 class Writer(ABC):
-    """Writes the results of many recordings into one output, in the order they come; a context manager."""
+    """Turns results into the text of one output, in the order they come.
+
+    Attributes:
+        head: What the output begins with.
+        tail: What it ends with.
+    """
+
+    head: str = ""
+    tail: str = ""
 
     @abstractmethod
-    def write(self, result: Result) -> None:
-        """Add one recording."""
+    def text(self, result: Result) -> str:
+        """The text of one clip."""
 
-    def __enter__(self) -> Self:
-        return self
+    def follow(self, place: Place) -> None:  # noqa: B027 # most formats have nothing to remember
+        """Take note of a clip whose text the output has: called after each, and for those of an earlier run."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Write what comes at the end."""
-        return None
+
+class EndToEnd:
+    """Recordings laid end to end, each once, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._begins: dict[str, float] = {}
+        self._end = 0.0
+
+    def begin(self, path: str | Path, whole: float) -> float:
+        """Seconds at which a recording of *whole* seconds begins."""
+        if str(path) not in self._begins:
+            self._begins[str(path)] = self._end
+            self._end += whole
+        return self._begins[str(path)]
 
 
 def seconds_text(seconds: float) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import IO, Any
 
 from audiotag.errors import MissingExtraError
-from audiotag.inference.writers.base import Writer
 from audiotag.inference.writers.rows import COLUMNS, Result
 
 _ROWS_IN_A_GROUP = 65_536
 
 
-class ParquetWriter(Writer):
+class ParquetWriter:
     r"""A Parquet file with the columns of the CSV: times float64, score float32.
 
     Bytes of a file name that are no UTF-8 are escaped (``\udce9``).
@@ -35,7 +33,7 @@ class ParquetWriter(Writer):
         self._rows: list[dict[str, Any]] = []
 
     def write(self, result: Result) -> None:
-        """Add one recording."""
+        """Add one clip."""
         # Arrow's text is valid UTF-8, and names of files need not be.
         path = str(result.path).encode("utf-8", "backslashreplace").decode()
         for row in result.rows:
@@ -44,9 +42,7 @@ class ParquetWriter(Writer):
         if len(self._rows) >= _ROWS_IN_A_GROUP:
             self._flush()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Write the rest and the file's index."""
         self._flush()
         self._writer.close()

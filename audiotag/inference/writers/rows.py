@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from audiotag.data.clips import Clip
+from audiotag.errors import AudioError
 from audiotag.inference.events import Event
 from audiotag.inference.tags import Tags
 from audiotag.labels import LabelSet
@@ -13,13 +16,16 @@ from audiotag.labels import LabelSet
 COLUMNS = ("filename", "onset", "offset", "event_label", "mid", "score")
 """Columns of the table formats, in order."""
 
+NOT_FINITE = "Check the weights of the model (a lower --precision may overflow)."
+"""What can be done about scores that are NaN or infinite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One class in one part of a recording.
 
     Attributes:
-        onset: Seconds at which the part begins.
+        onset: Seconds from the beginning of the recording at which the part begins.
         offset: Seconds at which it ends.
         label: Display name.
         mid: Identity of the class.
@@ -33,21 +39,74 @@ class Row:
     score: float
 
 
+Key = tuple[str, float, float | None, str | None]
+"""What tells the clips of an output apart: the recording, start, stop, and the name of its picture where it has one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What an output says about one recording.
+    """What an output says about one clip: a recording, or a part of one.
 
     Attributes:
-        id: The clip's name in a manifest, or the file's name without its ending.
-        path: The recording.
+        clip: The clip.
         seconds: Its length.
         rows: What is heard in it, possibly nothing.
+        whole: Seconds of the whole recording; None where the clip ends with it.
+
+    Raises:
+        AudioError: A score is not finite.
     """
 
-    id: str
-    path: Path
+    clip: Clip
     seconds: float
     rows: tuple[Row, ...]
+    whole: float | None = None
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if not math.isfinite(row.score):
+                raise AudioError(f"the score of {row.label!r} is {row.score}", where=self.path, fix=NOT_FINITE)
+
+    @property
+    def path(self) -> Path:
+        """What outputs call the recording."""
+        return clip_path(self.clip)
+
+    @property
+    def end(self) -> float:
+        """Seconds from the beginning of the recording at which the clip ends."""
+        return self.clip.start + self.seconds
+
+    @property
+    def place(self) -> Place:
+        """Where it is, without what is heard."""
+        return Place(clip_key(self.clip), self.end if self.whole is None else self.whole, len(self.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a format needs to know of the clips before.
+
+    Attributes:
+        key: The clip.
+        whole: Seconds of the whole recording.
+        rows: How many rows it has.
+    """
+
+    key: Key
+    whole: float
+    rows: int
+
+
+def clip_path(clip: Clip) -> Path:
+    """What outputs call the recording of a clip: one in an archive, by its id below the archive."""
+    return clip.path if clip.member is None else clip.path / clip.id
+
+
+def clip_key(clip: Clip) -> Key:
+    """What tells a clip from the others of an output; not its id, which may depend on what else is in a list."""
+    # Pictures in a folder are found by the id.
+    return (str(clip_path(clip)), clip.start, clip.stop, None if clip.video_path is None else clip.id)
 
 
 def tag_rows(tags: Tags, onset: float, offset: float) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
@@ -14,21 +15,32 @@ from audiotag.inference.writers.rows import Result
 
 
 class TableWriter(Writer):
-    """One small table for each recording, as it comes."""
+    """One small table for each clip, as it comes.
 
-    def __init__(self, file: TextIO) -> None:
-        self._console = Console(file=file, highlight=False)
+    Args:
+        terminal: What the text is meant for: its width and colours; None for a file.
+    """
 
-    def write(self, result: Result) -> None:
-        """Print one recording."""
-        title = Text.assemble((str(result.path), "bold"), f"  {result.seconds:.1f} s", overflow="fold")
+    def __init__(self, terminal: TextIO | None = None) -> None:
+        self._console = Console(file=StringIO() if terminal is None else terminal, highlight=False)
+
+    def text(self, result: Result) -> str:
+        """The table of one clip."""
+        with self._console.capture() as captured:
+            self._print(result)
+        return captured.get()
+
+    def _print(self, result: Result) -> None:
+        clip, end = result.clip, result.end
+        part = f"{clip.start:.1f} to {end:.1f} s" if clip.start or clip.stop else f"{result.seconds:.1f} s"
+        title = Text.assemble((str(result.path), "bold"), f"  {part}", overflow="fold")
         self._console.print(title, soft_wrap=True)
         if not result.rows:
             self._console.print("  nothing reaches the threshold\n")
             return
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        # A recording tagged as a whole has no times to show.
-        timed = any(row.onset > 0 or row.offset < result.seconds - 1e-3 for row in result.rows)
+        # A clip tagged as a whole has no times to show.
+        timed = any(row.onset > clip.start or row.offset < end - 1e-3 for row in result.rows)
         if timed:
             table.add_column("onset", justify="right")
             table.add_column("offset", justify="right")

@@ -1,13 +1,15 @@
-"""Text formats: CSV, JSON lines, sed_eval TSV, Audacity labels, Raven selection tables, the home system's CSV."""
+"""Text formats: CSV, JSON, JSON lines, sed_eval TSV, Audacity labels, Raven selection tables, the home system's CSV."""
 
 from __future__ import annotations
 
-import csv
 import json
-from typing import TextIO
+import re
+from collections.abc import Mapping
+from typing import Any
 
-from audiotag.inference.writers.base import Writer, seconds_text
-from audiotag.inference.writers.rows import COLUMNS, Result
+from audiotag.csv_text import csv_text
+from audiotag.inference.writers.base import EndToEnd, Writer, seconds_text
+from audiotag.inference.writers.rows import COLUMNS, Place, Result
 
 RAVEN_COLUMNS = (
     "Selection",
@@ -26,43 +28,71 @@ RAVEN_COLUMNS = (
 
 
 class CsvWriter(Writer):
-    """CSV with a header; one line for each class heard: filename, onset, offset, event_label, mid, score."""
+    """CSV with a header; one line for each class heard: filename, onset, offset, event_label, mid, score.
 
-    def __init__(self, file: TextIO) -> None:
-        self._csv = csv.writer(file, lineterminator="\n")
-        self._csv.writerow(COLUMNS)
+    Args:
+        verbatim: See `audiotag.csv_text.csv_text`.
+    """
 
-    def write(self, result: Result) -> None:
-        """Add one recording."""
-        for row in result.rows:
-            times = seconds_text(row.onset), seconds_text(row.offset)
-            self._csv.writerow((result.path, *times, row.label, row.mid, f"{row.score:.6g}"))
+    def __init__(self, verbatim: bool = False) -> None:
+        self._verbatim = verbatim
+        self.head = csv_text([COLUMNS])
+
+    def text(self, result: Result) -> str:
+        """The lines of one clip."""
+        rows = (
+            (result.path, seconds_text(row.onset), seconds_text(row.offset), row.label, row.mid, f"{row.score:.6g}")
+            for row in result.rows
+        )
+        return csv_text(rows, verbatim=self._verbatim)
 
 
 class JsonLinesWriter(Writer):
     """One JSON object a line, with the columns of the CSV."""
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+    def text(self, result: Result) -> str:
+        """The lines of one clip."""
+        return "".join(_json({COLUMNS[0]: str(result.path), **row}) + "\n" for row in _row_objects(result))
 
-    def write(self, result: Result) -> None:
-        """Add one recording."""
-        for row in result.rows:
-            values = (str(result.path), row.onset, row.offset, row.label, row.mid, row.score)
-            self._file.write(json.dumps(dict(zip(COLUMNS, values, strict=True)), ensure_ascii=False) + "\n")
+
+class JsonWriter(Writer):
+    """One JSON document: what made it, and every clip with what is heard in it, also those with nothing.
+
+    Args:
+        made_by: The settings of the run.
+    """
+
+    tail = "\n]}\n"
+
+    def __init__(self, made_by: Mapping[str, Any]) -> None:
+        self.head = f'{{"made_by": {_json(made_by)},\n"recordings": ['
+        self._before = "\n"
+
+    def text(self, result: Result) -> str:
+        """The object of one clip."""
+        about = {
+            "id": result.clip.id,
+            COLUMNS[0]: str(result.path),
+            "start": result.clip.start,
+            "seconds": result.seconds,
+        }
+        return self._before + _json({**about, "events": _row_objects(result)})
+
+    def follow(self, place: Place) -> None:
+        """A comma goes before the next."""
+        self._before = ",\n"
 
 
 class SedEvalWriter(Writer):
     """The event lists of sed_eval and DCASE: filename, onset, offset, event_label between tabs, with a header."""
 
-    def __init__(self, file: TextIO) -> None:
-        self._csv = csv.writer(file, delimiter="\t", lineterminator="\n")
-        self._csv.writerow(COLUMNS[:4])
+    def __init__(self) -> None:
+        self.head = csv_text([COLUMNS[:4]], delimiter="\t")
 
-    def write(self, result: Result) -> None:
-        """Add one recording."""
-        for row in result.rows:
-            self._csv.writerow((result.path, seconds_text(row.onset), seconds_text(row.offset), row.label))
+    def text(self, result: Result) -> str:
+        """The lines of one clip."""
+        rows = ((result.path, seconds_text(row.onset), seconds_text(row.offset), row.label) for row in result.rows)
+        return csv_text(rows, delimiter="\t", verbatim=True)
 
 
 class AudacityWriter(Writer):
@@ -71,52 +101,68 @@ class AudacityWriter(Writer):
     Several recordings are laid end to end, as Audacity's Align End to End does.
     """
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self._begin = 0.0
+    def __init__(self) -> None:
+        self._sequence = EndToEnd()
 
-    def write(self, result: Result) -> None:
-        """Add one recording."""
-        for row in result.rows:
-            onset, offset = self._begin + row.onset, self._begin + row.offset
-            label = " ".join(row.label.split())
-            self._file.write(f"{onset:.6f}\t{offset:.6f}\t{label}\n")
-        self._begin += result.seconds
+    def text(self, result: Result) -> str:
+        """The labels of one clip."""
+        begin = self._sequence.begin(result.path, result.place.whole)
+        return "".join(
+            f"{begin + row.onset:.6f}\t{begin + row.offset:.6f}\t{' '.join(row.label.split())}\n" for row in result.rows
+        )
+
+    def follow(self, place: Place) -> None:
+        """The next recording begins where this one ends."""
+        self._sequence.begin(place.key[0], place.whole)
 
 
 class RavenWriter(Writer):
     """A Raven selection table. Times run on over all recordings; File Offset counts within Begin File.
 
     Args:
-        file: Where to write.
         high_frequency: Upper edge of the selections, in Hz.
     """
 
-    def __init__(self, file: TextIO, high_frequency: float) -> None:
-        self._csv = csv.writer(file, delimiter="\t", lineterminator="\n")
-        self._csv.writerow(RAVEN_COLUMNS)
+    def __init__(self, high_frequency: float) -> None:
+        self.head = csv_text([RAVEN_COLUMNS], delimiter="\t")
         self._high = f"{high_frequency:g}"
-        self._begin = 0.0
-        self._selection = 0
+        self._sequence = EndToEnd()
+        self._selections = 0
 
-    def write(self, result: Result) -> None:
-        """Add one recording."""
-        for row in result.rows:
-            self._selection += 1
-            times = seconds_text(self._begin + row.onset), seconds_text(self._begin + row.offset)
+    def text(self, result: Result) -> str:
+        """The selections of one clip."""
+        begin = self._sequence.begin(result.path, result.place.whole)
+        rows = []
+        for number, row in enumerate(result.rows, start=self._selections + 1):
+            times = seconds_text(begin + row.onset), seconds_text(begin + row.offset)
             file = result.path.name, result.path.absolute(), seconds_text(row.onset)
-            view = self._selection, "Spectrogram 1", 1
-            self._csv.writerow((*view, *times, 0, self._high, *file, row.label, f"{row.score:.6g}"))
-        self._begin += result.seconds
+            rows.append((number, "Spectrogram 1", 1, *times, 0, self._high, *file, row.label, f"{row.score:.6g}"))
+        return csv_text(rows, delimiter="\t", verbatim=True)
+
+    def follow(self, place: Place) -> None:
+        """Selections are numbered on, and the next recording begins where this one ends."""
+        self._sequence.begin(place.key[0], place.whole)
+        self._selections += place.rows
 
 
 class HomeWriter(Writer):
     """The predictions of the home system: video_id, predicted_label, with display names joined by commas."""
 
-    def __init__(self, file: TextIO) -> None:
-        self._csv = csv.writer(file, lineterminator="\n")
-        self._csv.writerow(("video_id", "predicted_label"))
+    head = csv_text([("video_id", "predicted_label")])
 
-    def write(self, result: Result) -> None:
-        """Add one recording; one in which nothing is heard has an empty label."""
-        self._csv.writerow((result.id, ",".join(row.label for row in result.rows)))
+    def text(self, result: Result) -> str:
+        """The line of one clip; one in which nothing is heard has an empty label."""
+        return csv_text([(result.clip.id, ",".join(row.label for row in result.rows))], verbatim=True)
+
+
+def _row_objects(result: Result) -> list[dict[str, Any]]:
+    return [
+        dict(zip(COLUMNS[1:], (row.onset, row.offset, row.label, row.mid, row.score), strict=True))
+        for row in result.rows
+    ]
+
+
+def _json(value: object) -> str:
+    """JSON in which letters stay letters; bytes of a file name that are no UTF-8 are escaped, as JSON must be UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return re.sub("[\ud800-\udfff]", lambda sign: f"\\u{ord(sign[0]):04x}", text)

@@ -202,3 +202,40 @@ def demo(output: Path, epochs: int, seed: int) -> None:
     click.echo("After:")
     _print(after)
     click.echo(f"The set, the run and the results are in {output}")
+
+
+@click.command(short_help="Write an untrained checkpoint in the published format, to try things with.")
+@click.option(
+    "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="A .pth."
+)
+@click.option(
+    "--labels",
+    default="home",
+    show_default=True,
+    metavar="NAME|CSV",
+    help="The classes: home, audioset, fsd50k, or a CSV (index,mid,display_name).",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the parameters.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@option_option
+def create(output: Path, labels: str, seed: int, force: bool, options: dict[str, Any]) -> None:
+    """Write an untrained checkpoint in the published format, to try things with.
+
+    Its scores mean nothing, but `audiotag infer --weights`, finetune and the calls of the home system take it. Options
+    of the network are given as --option KEY=VALUE: mode, head, depth, width and so on; whoever loads the file gives the
+    same ones.
+    """
+    import torch
+
+    from audiotag.errors import OptionError
+    from audiotag.files import atomic_path
+    from audiotag.labels import read_labels
+    from audiotag.models.create import create_backbone
+
+    if output.exists() and not force:
+        raise OptionError("the file exists", where=output, fix="Name another, or add --force.")
+    classes = read_labels(labels)
+    network = create_backbone("equiav", len(classes), seed=seed, **options)
+    with atomic_path(output) as temporary:
+        torch.save({f"__M__.{key}": value for key, value in network.state_dict().items()}, temporary)
+    click.echo(f"{output}: an untrained network for {len(classes)} classes of {classes.source}")

@@ -74,7 +74,7 @@ def make_pairs(folder: str | Path, *, recordings: int = 12, seed: int = 0) -> tu
                         }
                     )
         path = folder / f"{part}.json"
-        write_atomically(path, json.dumps({"data": entries}, indent=1).encode())
+        write_atomically(path, json.dumps({"data": entries}, indent=1, allow_nan=False).encode())
         manifests.append(path)
     return manifests[0], manifests[1]
 

@@ -1,13 +1,22 @@
-"""The two calls that users of the home system know."""
+"""The names that users of the home system know: its scripts run with their import lines changed.
+
+``from audiotag_equiav.home import *`` brings `os`, `sys` and `time` as well, as the original's module did.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from audiotag.arguments import real_number
 from audiotag.audio.decoding import read_audio
+from audiotag.audio.frontends.kaldi import KaldiFbank
+from audiotag.continual.policies.distribution_matching import store_audio_decision
+from audiotag.csv_text import csv_text
 from audiotag.errors import OptionError
 from audiotag.files import atomic_path
 from audiotag.host import get_host
@@ -16,10 +25,32 @@ from audiotag.inference.tagger import Tagger
 from audiotag.labels import Label, LabelSet
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
-from audiotag_equiav.backbone import SAMPLE_RATE, EquiAV
+from audiotag_equiav.backbone import SAMPLE_RATE, EquiAV, make_front_end
+from audiotag_equiav.home_training import (
+    EquiAV_ft,
+    ModelTrainer,
+    WrappedModel,
+    format_label_data,
+    format_model_input,
+)
 
 if TYPE_CHECKING:
     import pandas
+
+__all__ = [
+    "EquiAV_ft",
+    "ModelTrainer",
+    "WrappedModel",
+    "audio_event_classification",
+    "format_label_data",
+    "format_model_input",
+    "load_audio_model",
+    "os",
+    "store_audio_decision",
+    "sys",
+    "time",
+    "write_predictions",
+]
 
 THRESHOLD = 0.5
 
@@ -29,18 +60,21 @@ def load_audio_model(
     weights_path: str | Path,
     device: str = "cpu",
     head_type: Literal["linear", "mlp"] = "linear",
-    modality_mode: Literal["audio_only"] = "audio_only",
+    modality_mode: Literal["audio_only", "video_only", "multimodal"] = "audio_only",
     num_mel_bins: int = 128,
+    *,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[EquiAV, pandas.DataFrame]:
-    """Load a fine-tuned EquiAV that listens.
+    """Load a fine-tuned EquiAV.
 
     Args:
         class_indices_path: ``class_labels_indices.csv`` (``index,mid,display_name``), rows in any order.
         weights_path: The published file, or a checkpoint of ours.
-        device: Where the network goes.
+        device: Where the network goes; ``gpu`` is the first GPU.
         head_type: Kind of head in the file.
-        modality_mode: ``audio_only``.
+        modality_mode: ``audio_only``, ``video_only`` or ``multimodal``.
         num_mel_bins: Mel bands the file was trained with.
+        options: More options of the network, such as the sizes of a small one.
 
     Returns:
         The network in evaluation mode, and its classes by index: columns ``index``, ``mid``, ``display_name``.
@@ -48,21 +82,15 @@ def load_audio_model(
     Raises:
         LabelError: The class list is wrong, or has another number of classes than the file.
         CheckpointError: The file cannot be read or does not fit; the message names what is missing.
-        OptionError: *modality_mode* is another one: pictures go through ``audiotag infer``; or there is no *device*.
+        OptionError: An option cannot be, or there is no *device*.
     """
     import pandas
 
-    if modality_mode != "audio_only":
-        raise OptionError(
-            f"modality_mode is {modality_mode!r}, and these calls take sound only",
-            where="load_audio_model",
-            fix="Use audio_only, or audiotag.load(…, options={'mode': …}) for pictures.",
-        )
-    place = choose_device(device)
+    place = choose_device("cuda" if device == "gpu" else device)
     labels = LabelSet.from_csv(class_indices_path)
-    options = {"mode": modality_mode, "head": head_type, "num_mel_bins": num_mel_bins}
+    settings = {"mode": modality_mode, "head": head_type, "num_mel_bins": num_mel_bins, **(options or {})}
     folder = Path(weights_path).is_dir()
-    model = load_model("equiav", weights=weights_path, labels=labels, options=None if folder else options)
+    model = load_model("equiav", weights=weights_path, labels=labels, options=None if folder else settings)
     frame = pandas.DataFrame(
         {"index": range(len(labels)), "mid": list(labels.mids), "display_name": list(labels.names)}
     )
@@ -75,6 +103,11 @@ def audio_event_classification(
     wav_files: Mapping[str, str | Path],
     model: EquiAV,
     labels: pandas.DataFrame,
+    target_length: int | None = None,
+    num_mel_bins: int | None = None,
+    norm_mean: float | None = None,
+    norm_std: float | None = None,
+    *,
     threshold: float = THRESHOLD,
     report: Callable[[str], Any] | None = print,
 ) -> tuple[dict[str, list[str]], dict[str, float]]:
@@ -84,6 +117,10 @@ def audio_event_classification(
         wav_files: Name → recording, of any length, rate and channel count.
         model: From `load_audio_model`.
         labels: From `load_audio_model`.
+        target_length: Frames of a spectrogram (1024); this and the next three are the network's own where left out.
+        num_mel_bins: Mel bands (128).
+        norm_mean: Mean of the log-mel energies (−4.346).
+        norm_std: Their deviation (4.332).
         threshold: Probability above which a class counts as heard.
         report: Told the average time at the end; None for silence.
 
@@ -92,17 +129,35 @@ def audio_event_classification(
 
     Raises:
         AudioError: A recording cannot be read; the message names it.
+        OptionError: The network has other frames or bands, takes pictures, or *threshold* is no probability.
     """
-    tagger = _tagger(model, labels)
+    real_number("threshold", threshold, most=1.0)
+    has = (model.config.target_length, model.config.bands)
+    wanted = (has[0] if target_length is None else target_length, has[1] if num_mel_bins is None else num_mel_bins)
+    if model.mode != "audio_only" or wanted != has:
+        raise OptionError(
+            f"the network is of the mode {model.mode}, with {has[0]} frames of {has[1]} bands, and audio_only with "
+            f"{wanted[0]} of {wanted[1]} is asked for",
+            where="audio_event_classification",
+            fix="Load it as it was trained; for pictures use audiotag.load(…, options={'mode': …}).",
+        )
     predictions: dict[str, list[str]] = {}
     seconds: dict[str, float] = {}
-    for name, path in wav_files.items():
-        started = time.perf_counter()
-        scores = tagger.scores(read_audio(path, SAMPLE_RATE), SAMPLE_RATE)[0]
-        predictions[name] = [
-            label.name for label, score in zip(tagger.labels, scores, strict=True) if score > threshold
-        ]
-        seconds[name] = time.perf_counter() - started
+    usual = model.front_end
+    assert isinstance(usual, KaldiFbank)  # a network that hears has one
+    mean, std = (usual.mean if norm_mean is None else norm_mean), (usual.std if norm_std is None else norm_std)
+    model.front_end = make_front_end(has[1], has[0], "audioset", mean, std).to(usual.window.device)
+    try:
+        tagger = _tagger(model, labels)
+        for name, path in wav_files.items():
+            started = time.perf_counter()
+            scores = tagger.scores(read_audio(path, SAMPLE_RATE), SAMPLE_RATE)[0]
+            predictions[name] = [
+                label.name for label, score in zip(tagger.labels, scores, strict=True) if score > threshold
+            ]
+            seconds[name] = time.perf_counter() - started
+    finally:
+        model.front_end = usual
     if report is not None and seconds:
         average = sum(seconds.values()) / len(seconds)
         report(f"{len(seconds)} recordings, {average:.3f} s each on average")
@@ -119,9 +174,6 @@ def _tagger(model: EquiAV, labels: pandas.DataFrame) -> Tagger:
 
 def write_predictions(predictions: Mapping[str, list[str]], path: str | Path) -> None:
     """Write the home system's CSV: ``video_id,predicted_label``, display names joined by commas."""
-    import csv
-
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("video_id", "predicted_label"))
-        writer.writerows((name, ",".join(names)) for name, names in predictions.items())
+        rows = [("video_id", "predicted_label"), *((name, ",".join(names)) for name, names in predictions.items())]
+        file.write(csv_text(rows, verbatim=True))

@@ -135,4 +135,10 @@ def register_commands() -> list[CommandSpec]:
             factory="audiotag_equiav.cli:demo",
             summary="Pre-train and retrieve on a small made-up set: tones paired with colours.",
         ),
+        CommandSpec(
+            group="equiav",
+            name="create",
+            factory="audiotag_equiav.cli:create",
+            summary="Write an untrained checkpoint in the published format, to try things with.",
+        ),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 
+from audiotag.csv_text import csv_text
 from audiotag.data.clips import ClipSet
 from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
+from audiotag.documents import json_text
 from audiotag.errors import CheckpointError, OptionError
 from audiotag.files import atomic_path, write_atomically
 from audiotag_equiav.branches import PICTURE, SOUND
@@ -76,7 +77,7 @@ class Retrieval:
         folder = Path(folder)
         figures = {name: direction.figures() for name, direction in self.directions().items()}
         content = {**figures, "clips": len(self.ids), **settings}
-        write_atomically(folder / "retrieval.json", (json.dumps(content, indent=2) + "\n").encode())
+        write_atomically(folder / "retrieval.json", (json_text(content, indent=2) + "\n").encode())
         names = list(self.audio_to_video.figures())
         rows = [[name, *values.values(), len(self.ids)] for name, values in figures.items()]
         _write_csv(folder / "retrieval.csv", ["direction", *names, "clips"], rows)
@@ -86,9 +87,7 @@ class Retrieval:
 
 def _write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        file.write(csv_text([header, *rows]))
 
 
 def partner_ranks(queries: ArrayLike, candidates: ArrayLike, chunk: int = 1024) -> NDArray[np.int64]:

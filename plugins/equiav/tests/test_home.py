@@ -85,8 +85,10 @@ def test_bad_input_is_named(classes: Path, small: Path, tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no sound")
     with pytest.raises(AudioError, match=r"text\.wav"):
         audio_event_classification({"one": tmp_path / "text.wav"}, model, labels)
-    with pytest.raises(OptionError, match="modality_mode"):
-        load_audio_model(classes, small, modality_mode="multimodal")  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError):
+        load_audio_model(classes, small, modality_mode="multimodal")
+    with pytest.raises(OptionError, match="mode"):
+        load_audio_model(classes, small, modality_mode="both")  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="mlp_head"):
         load_audio_model(classes, small, head_type="mlp")
     classes.write_text(CLASSES + "3,/m/d,Cat\n")
@@ -115,3 +117,39 @@ def test_the_whole_network_with_the_home_classes(assets: Path, tmp_path: Path) -
         samples, _ = soundfile.read(clip, dtype="float32")
         heard = torch.sigmoid(network(torch.from_numpy(samples)[None]))[0] > 0.5
     assert predictions["typing"] == [name for name, one in zip(labels["display_name"], heard, strict=True) if one]
+
+
+def test_the_seven_positional_arguments_of_the_script(classes: Path, small: Path, recording: Path) -> None:
+    model, labels = load_audio_model(classes, small, "cpu", "linear", "audio_only", 128)
+    front_end = model.front_end
+    heard, _ = audio_event_classification({"one": recording}, model, labels, 64, 128, -4.346, 4.332)
+    assert heard == {"one": ["Dog", "Dishes, pots, and pans"]}
+    assert model.front_end is front_end
+    none, _ = audio_event_classification({"one": recording}, model, labels, 64, 128, -4.346, 4.332, threshold=0.99)
+    assert none == {"one": []}
+    at = torch.sigmoid(torch.tensor(3.0)).item()
+    assert audio_event_classification({"one": recording}, model, labels, threshold=at, report=None)[0] == none
+    for wrong in ((1024, 128), (64, 64)):
+        with pytest.raises(OptionError, match="64 frames of 128 bands"):
+            audio_event_classification({"one": recording}, model, labels, *wrong, -4.346, 4.332)
+    with pytest.raises(OptionError, match="threshold"):
+        audio_event_classification({"one": recording}, model, labels, threshold=1024)
+
+
+def test_the_statistics_given_are_those_that_are_used(
+    classes: Path, small: Path, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, labels = load_audio_model(classes, small)
+    seen: list[tuple[float, float]] = []
+    forward = EquiAV.forward_spectrogram
+
+    def watch(self: EquiAV, spectrogram: torch.Tensor, video: torch.Tensor | None = None) -> torch.Tensor:
+        seen.append((float(spectrogram.mean()), float(spectrogram.std())))
+        return forward(self, spectrogram, video)
+
+    monkeypatch.setattr(EquiAV, "forward_spectrogram", watch)
+    audio_event_classification({"one": recording}, model, labels, report=None)
+    audio_event_classification({"one": recording}, model, labels, 64, 128, 0.0, 1.0, report=None)
+    (mean, std), (raw_mean, raw_std) = seen
+    assert (raw_mean + 4.346) / 4.332 == pytest.approx(mean, abs=1e-4)
+    assert raw_std / 4.332 == pytest.approx(std, abs=1e-4)

@@ -1,0 +1,60 @@
+"""Numbers and paths that a caller gives: one rule for what is none, too small, too large, NaN or infinite."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import sys
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from audiotag.errors import OptionError
+
+
+def whole_number(name: str, value: Any, *, least: int = 1) -> int:
+    """*value* as a whole number of at least *least*; 2.0 and true are none.
+
+    Raises:
+        OptionError: It is none, or less; *name* says which setting it is.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or not least <= number <= sys.maxsize:
+        raise OptionError(f"{name} is {_shown(value)}", fix=f"Give a whole number of at least {least}.")
+    return number
+
+
+def real_number(name: str, value: Any, *, least: float = 0.0, most: float = math.inf) -> float:
+    """*value* as a finite number from *least* to *most*; text and true are none.
+
+    Raises:
+        OptionError: It is none, or out of range; *name* says which setting it is.
+    """
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    except OverflowError:  # a whole number beyond the range of a float
+        number = math.nan
+    if not math.isfinite(number) or not least <= number <= most:
+        bounds = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise OptionError(f"{name} is {_shown(value)}", fix=f"Give a number {bounds}.")
+    return number
+
+
+def as_path(name: str, value: Any) -> Path:
+    """*value* as a path.
+
+    Raises:
+        OptionError: It is neither text nor a path; *name* says what it is of.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise OptionError(f"{name} is {_shown(value)}", fix="Give a path, as text or a Path.")
+    return Path(value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,40 @@
+"""The boundary around decoders: what they raise is an `AudioError` of the recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from audiotag.errors import AudioError, AudiotagError
+
+
+@contextmanager
+def decoding(
+    recording: object,
+    what: str = "the file is damaged or truncated",
+    fix: str = "Copy or download it again, or convert it to WAV or FLAC.",
+) -> Iterator[None]:
+    """Whatever a decoder raises inside is an error of *recording*, so that one odd file never ends a run.
+
+    Decoders of damaged files answer with many kinds of exceptions: libsndfile's and FFmpeg's own, and ValueError,
+    OverflowError or UnicodeDecodeError of the layers above them. Only what is about the machine or the user goes
+    through: want of memory (FFmpeg's is not; a damaged header asks for terabytes) and Ctrl-C.
+
+    Args:
+        recording: File or name for the message.
+        what: What the message says before the decoder's own words.
+        fix: What the reader can do.
+    """
+    try:
+        yield
+    except AudiotagError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) and not hasattr(error, "errno"):
+            raise
+        raise AudioError(f"{what} ({_words(error)})", where=recording, fix=fix) from error
+
+
+def _words(error: Exception) -> str:
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return str(text).strip().rstrip(".") or type(error).__name__

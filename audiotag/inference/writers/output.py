@@ -1,0 +1,438 @@
+"""Where results go: a stream, or a file that grows beside its place and outlives whoever writes it.
+
+The results of ``tags.csv`` are in ``.tags.csv.part`` until the run is over. Beside it is the record of the run,
+``.tags.csv.resume``: a line with what made the results, and one for each clip that is done, with the length and the
+checksum of the file up to there. Both are written through after each clip. So whatever ends a run, a later one knows
+what is done and by what, cuts off half a line, and can tell when somebody else has changed the file; no format needs
+to be read back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import sys
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import IO, Any
+
+from audiotag.documents import Fields, parse_json
+from audiotag.errors import AudiotagError, OptionError
+from audiotag.files import open_unfinished
+from audiotag.inference.writers.base import Writer
+from audiotag.inference.writers.parquet import ParquetWriter
+from audiotag.inference.writers.rows import Key, Place, Result
+
+_FORMAT = "audiotag-results"
+
+
+def check_destination(path: Path, option: str) -> None:
+    """Refuse what cannot be written to, before any work is done.
+
+    Raises:
+        OptionError: *path*, the value of *option*, is a folder, or lies where nothing can be written.
+    """
+    fix = f"Name another file with {option}."
+    try:
+        if path.is_dir():
+            raise OptionError("this is a folder", where=path, fix=f"Name a file with {option}.")
+        folder = path.absolute().parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir():
+            raise OptionError(f"{folder} is not a folder", where=path, fix=fix)
+    except OSError as error:  # a name that is too long, a folder that cannot be looked into
+        raise OptionError(f"it cannot be written: {error.strerror}", where=path, fix=fix) from error
+    target = path if is_stream(path) else folder
+    if not os.access(target, os.W_OK):
+        raise OptionError(f"{target} cannot be written to", where=path, fix=fix)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether *path* is there and no plain file: a pipe, a device, a terminal."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+class Output(ABC):
+    """Takes results; to be closed once.
+
+    Attributes:
+        done: The clips that an earlier run left in it.
+        stopped: To be set where the run ends before its time without an exception.
+        kept: Where the results are, after closing, if not in the place they were meant for.
+    """
+
+    def __init__(self) -> None:
+        self.done: frozenset[Key] = frozenset()
+        self.stopped = False
+        self.kept: Path | None = None
+
+    @abstractmethod
+    def write(self, result: Result) -> None:
+        """Add one clip.
+
+        Raises:
+            AudiotagError: It cannot be written.
+        """
+
+    @abstractmethod
+    def close(self, complete: bool) -> None:
+        """End the output; where the run is not *complete*, no earlier file is replaced by it."""
+
+
+class StreamOutput(Output):
+    """Results to standard output, a pipe or a device, each as it comes.
+
+    Args:
+        writer: The format.
+        file: Where to.
+        name: How messages call it.
+    """
+
+    def __init__(self, writer: Writer, file: IO[str], name: str) -> None:
+        super().__init__()
+        self._writer = writer
+        self._file = file
+        self._name = name
+        self._print(writer.head)
+
+    def write(self, result: Result) -> None:
+        """Print one clip."""
+        self._print(self._writer.text(result))
+        self._writer.follow(result.place)
+
+    def close(self, complete: bool) -> None:
+        """Print what comes at the end."""
+        if not self._file.closed:
+            self._print(self._writer.tail)
+            if self._file is not sys.stdout:
+                self._file.close()
+
+    def _print(self, text: str) -> None:
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except BrokenPipeError:
+            raise  # whoever reads has seen enough; the command line ends quietly
+        except OSError as error:
+            if self._file is not sys.stdout:
+                with suppress(OSError):  # the same again: the text is still in its buffer
+                    self._file.close()
+            raise OptionError(f"the results cannot be written: {error.strerror}", where=self._name) from error
+
+
+class _PartOutput(Output):
+    """A file that is written beside its place."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._part = path.with_name(f".{path.name}.part")
+        self._replaces = False  # what is in the place is in the part as well
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: FileIO = open_unfinished(self._part)
+        except BlockingIOError as error:
+            raise OptionError(
+                "another run is writing this file", where=path, fix="Wait for it, or name another --output."
+            ) from error
+        except OSError as error:
+            raise OptionError(
+                f"it cannot be written: {error.strerror}", where=path, fix="Name another --output."
+            ) from error
+
+    def _put_in_place(self, complete: bool) -> None:
+        if not complete and not self._replaces and self._path.exists():
+            self._file.close()
+            self.kept = self._part
+            return
+        os.fsync(self._file.fileno())
+        if sys.platform == "win32":  # an open file cannot be renamed there
+            self._file.close()
+        self._part.replace(self._path)
+        self._file.close()
+
+    def _remove(self) -> None:
+        self._part.unlink(missing_ok=True)
+        self._file.close()
+
+    def _failed(self, error: OSError) -> AudiotagError:
+        return AudiotagError(
+            f"the results cannot be written: {error.strerror or error}",
+            where=self._path,
+            fix="Make room, then go on with --resume: what was done is kept.",
+        )
+
+
+class ParquetOutput(_PartOutput):
+    """A Parquet file, which is readable only when its end is written.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OptionError: It cannot be written.
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._empty = True
+        try:
+            self._file.truncate(0)
+            self._writer = ParquetWriter(self._file)
+        except BaseException:
+            self._remove()
+            raise
+
+    def write(self, result: Result) -> None:
+        """Add one clip."""
+        try:
+            self._writer.write(result)
+        except OSError as error:
+            raise self._failed(error) from error
+        self._empty = False
+
+    def close(self, complete: bool) -> None:
+        """Write the end of the file."""
+        try:
+            self._writer.close()
+            if self._empty and not complete:
+                self._remove()
+            else:
+                self._put_in_place(complete)
+        except OSError as error:
+            raise self._failed(error) from error
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A clip that is done: the length and checksum of the file with it, and the length of the record."""
+
+    place: Place
+    end: int
+    checksum: int
+    record_end: int
+
+
+class ResumableOutput(_PartOutput):
+    """A text file that a later run can go on with; see the module.
+
+    Args:
+        path: The file.
+        writer: The format.
+        made_by: Plain values of all that decides what the results are.
+        resume: Go on with what is there.
+
+    Raises:
+        OptionError: The file cannot be written; or *resume* and it was made by something else, changed, or has no
+            record; or not *resume* and there are results of a run that was stopped.
+    """
+
+    def __init__(self, path: Path, writer: Writer, made_by: Mapping[str, Any], resume: bool) -> None:
+        super().__init__(path)
+        self._writer = writer
+        # As it is read back.
+        self._made_by = json.loads(json.dumps(made_by, allow_nan=False))
+        self._record_path = path.with_name(f".{path.name}.resume")
+        self._record: FileIO | None = None
+        self._end = self._checksum = self._noted = 0
+        try:
+            self._go_on_or_refuse(resume)
+        except BaseException:
+            if self._file.seek(0, os.SEEK_END) == 0:
+                self._part.unlink(missing_ok=True)
+            self._file.close()
+            raise
+
+    def write(self, result: Result) -> None:
+        """Add one clip; it is kept from then on, whatever happens."""
+        try:
+            if self._record is None:
+                self._begin()
+            self._append(self._writer.text(result))
+            self._note(result.place)
+        except OSError as error:
+            raise self._failed(error) from error
+        self._writer.follow(result.place)
+
+    def close(self, complete: bool) -> None:
+        """Put the file in its place; where nothing is done, only if the run is complete."""
+        try:
+            if self._record is None:
+                if not complete:
+                    self._remove()
+                    return
+                self._begin()
+            assert self._record is not None
+            self._file.truncate(self._noted)  # more may be there of a clip in which a write failed
+            if complete or self._replaces or not self._path.exists():
+                self._file.seek(self._noted)
+                _write(self._file, self._writer.tail.encode())
+            self._put_in_place(complete)
+            self._record.close()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _begin(self) -> None:
+        self._file.truncate(0)
+        self._file.seek(0)
+        self._record = FileIO(self._record_path, "w")
+        header = {"format": _FORMAT, "version": 1, "made_by": self._made_by}
+        _write(self._record, (json.dumps(header, allow_nan=False) + "\n").encode())
+        self._end = self._checksum = 0
+        self._append(self._writer.head)
+        self._noted = self._end
+
+    def _append(self, text: str) -> None:
+        # Names of files need not be valid UTF-8; they come out as they went in.
+        content = text.encode("utf-8", "surrogateescape")
+        self._file.seek(self._end)
+        _write(self._file, content)
+        self._checksum = zlib.crc32(content, self._checksum)
+        self._end += len(content)
+
+    def _note(self, place: Place) -> None:
+        assert self._record is not None
+        path, start, stop, picture = place.key
+        about = {"path": path, "start": start, "stop": stop, "picture": picture, "whole": place.whole}
+        line = {**about, "rows": place.rows, "end": self._end, "crc32": self._checksum}
+        _write(self._record, (json.dumps(line, allow_nan=False) + "\n").encode())
+        self._noted = self._end
+
+    def _go_on_or_refuse(self, resume: bool) -> None:
+        """Take what an earlier run has left, where that is wanted and can be."""
+        if not self._record_path.exists():
+            if resume and self._path.exists():
+                raise OptionError(
+                    f"nothing says what made it: {self._record_path.name} is not beside it",
+                    where=self._path,
+                    fix="Put it there, name another --output, or leave out --resume to begin anew.",
+                )
+            return
+        made_by, entries = _read_record(self._record_path)
+        in_part = _count_intact(self._part, entries)
+        if not resume:
+            if in_part:
+                raise OptionError(
+                    f"a run that was stopped has left {in_part} of its recordings done, in {self._part}",
+                    where=self._path,
+                    fix="Go on with --resume, or delete that file to begin anew.",
+                )
+            return
+        if not entries:
+            return
+        if made_by != self._made_by:
+            raise OptionError(
+                f"it was made in another way: {_differences(made_by, self._made_by)}",
+                where=self._path,
+                fix="Give the same settings, name another --output, or leave out --resume to begin anew.",
+            )
+        in_place = _count_intact(self._path, entries)
+        if not in_part and self._path.exists() and not self._is_unchanged(entries, in_place):
+            raise OptionError(
+                f"somebody has changed it since audiotag wrote it (behind the first {in_place} recordings)",
+                where=self._path,
+                fix="Name another --output, or leave out --resume to begin anew.",
+            )
+        self._replaces = in_place > 0
+        if in_place > in_part:
+            with self._path.open("rb") as earlier:
+                self._file.truncate(0)
+                shutil.copyfileobj(earlier, self._file)
+        self._go_on(entries[: max(in_part, in_place)])
+
+    def _is_unchanged(self, entries: Sequence[_Entry], intact: int) -> bool:
+        """Whether the file in its place is as the record says, or cut off."""
+        size = self._path.stat().st_size
+        if intact < len(entries):
+            return size < entries[intact].end
+        with self._path.open("rb") as file:
+            file.seek(entries[-1].end)
+            rest = file.read(len(self._writer.tail) + 1)
+        return self._writer.tail.encode().startswith(rest)
+
+    def _go_on(self, entries: Sequence[_Entry]) -> None:
+        if not entries:
+            return
+        last = entries[-1]
+        self._end, self._noted, self._checksum = last.end, last.end, last.checksum
+        self._file.truncate(last.end)
+        self._record = FileIO(self._record_path, "r+")
+        self._record.truncate(last.record_end)
+        self._record.seek(last.record_end)
+        for entry in entries:
+            self._writer.follow(entry.place)
+        self.done = frozenset(entry.place.key for entry in entries)
+
+
+def _write(file: FileIO, content: bytes) -> None:
+    """Write all of it: a full disk may take a part first."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
+
+
+def _count_intact(path: Path, entries: Sequence[_Entry]) -> int:
+    """How many of the clips are in the file as they were written."""
+    if not path.exists():
+        return 0
+    size = path.stat().st_size
+    position = checksum = 0
+    with path.open("rb") as file:
+        for number, entry in enumerate(entries):
+            if not position <= entry.end <= size:
+                return number
+            checksum = zlib.crc32(file.read(entry.end - position), checksum)
+            if checksum != entry.checksum:
+                return number
+            position = entry.end
+    return len(entries)
+
+
+def _read_record(path: Path) -> tuple[dict[str, Any], list[_Entry]]:
+    """What made a file, and what is done. Half a line at the end is passed over."""
+    fix = "Leave out --resume to begin anew; delete the record if it is in the way."
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except OSError as error:
+        raise OptionError(f"the record of a run cannot be read: {error.strerror}", where=path, fix=fix) from error
+    end = 0
+    objects = []
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}, line {number}"
+        content = parse_json(line.decode("ascii", "replace"), where=where, error=OptionError, fix=fix)
+        objects.append(Fields(content, where=where, error=OptionError, fix=fix))
+    if not objects:
+        return {}, []
+    if objects[0].text("format") != _FORMAT or objects[0].integer("version") != 1:
+        raise OptionError("it is no record of a run that this audiotag can read", where=path, fix=fix)
+    entries = []
+    for number, (line, fields) in enumerate(zip(lines, objects, strict=True)):
+        end += len(line) + 1
+        if number:
+            stop = fields.number("stop", None)
+            key = (fields.text("path"), fields.number("start"), stop, fields.text("picture", None))
+            place = Place(key, fields.number("whole"), fields.integer("rows", least=0))
+            entries.append(_Entry(place, fields.integer("end", least=0), fields.integer("crc32"), end))
+    return dict(objects[0].fields("made_by")), entries
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ", ".join(f"{name} was {_short(before.get(name))} and is {_short(now.get(name))}" for name in names)
+
+
+def _short(value: object) -> str:
+    text = "not given" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."

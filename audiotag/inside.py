@@ -1,0 +1,56 @@
+"""The one rule for files whose names come from data: whatever a list or an archive calls them, they stay in the folder.
+
+A user may write anywhere; a name out of a list, an archive or a descriptor may not.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from audiotag.errors import AudiotagError
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+# Windows opens these whatever ending they have, and in every folder.
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
+_LONGEST = 240
+"""Bytes of one part of a name: file systems take 255, and a temporary file needs a few more."""
+
+
+def path_inside(folder: str | Path, name: str, *, error: type[AudiotagError], where: object = None) -> Path:
+    """The file called *name* in *folder*, where *name* comes from data.
+
+    Slashes and backslashes both separate folders. The rule is the same on every system, because what is written on one
+    is read on another.
+
+    Args:
+        folder: Where the file has to be.
+        name: What the data calls it; may name folders in *folder*.
+        error: What to raise.
+        where: Which list or clip names it, for the error.
+
+    Raises:
+        AudiotagError: As *error*: the name is empty, absolute or leads up, a part of it is reserved, too long, or holds
+            control characters, or a link in *folder* leads elsewhere.
+    """
+    folder = Path(folder)
+    parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
+    if not parts:
+        what = "names no file"
+    elif name[0] in "/\\" or _DRIVE.match(name):
+        what = "is absolute"
+    elif ".." in parts:
+        what = "leads out of its folder"
+    elif _UNWRITABLE.search(name):
+        what = "holds control characters"
+    elif any(_DEVICE.fullmatch(part) for part in parts):
+        what = "is the name of a device on Windows"
+    elif any(len(part.encode()) > _LONGEST for part in parts):
+        what = "is too long for a file"
+    elif not (path := folder.joinpath(*parts)).resolve().is_relative_to(folder.resolve()):
+        what = f"leads out of {folder} over a link"
+    else:
+        return path
+    shown = name if len(name) <= 80 else f"{name[:77]}..."
+    raise error(f"the name {shown!r} {what}, so nothing is written under it", where=where, fix="Rename the file.")

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiotag.arguments import as_path, real_number, whole_number
+from audiotag.errors import OptionError
+
+ODD: list[Any] = [None, "3", b"3", True, float("nan"), float("inf"), -1, 10**400, 1j, [1], {}, np.zeros(2)]
+
+
+@pytest.mark.parametrize("value", [*ODD, 0, 2.0])
+def test_what_is_no_whole_number_is_refused_by_name(value: Any) -> None:
+    with pytest.raises(OptionError, match=r"workers is .* whole number of at least 1"):
+        whole_number("workers", value)
+
+
+@pytest.mark.parametrize("value", [*ODD, 8.1])
+def test_what_is_no_number_in_range_is_refused_by_name(value: Any) -> None:
+    with pytest.raises(OptionError, match=r"hop is .* from 0 to 8"):
+        real_number("hop", value, most=8)
+
+
+@given(st.integers(1, 2**40), st.floats(0, 1e9))
+def test_numbers_of_any_kind_are_taken(whole: int, real: float) -> None:
+    assert whole_number("n", np.int64(whole)) == whole_number("n", whole) == whole
+    assert real_number("x", np.float64(real)) == real_number("x", real) == real
+    assert real_number("x", np.float32(0.5)) == 0.5
+
+
+def test_paths() -> None:
+    assert as_path("weights", "a/b") == as_path("weights", Path("a/b")) == Path("a/b")
+    with pytest.raises(OptionError, match="weights is 5"):
+        as_path("weights", 5)
