@@ -20,6 +20,7 @@ $(INSTALLED): $(SOURCES)
 	touch $@
 
 demo: install
+	rm -rf demo-output
 	$(BIN)/audiotag demo --output demo-output
 
 test: install

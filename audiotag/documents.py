@@ -174,6 +174,14 @@ class Fields(Mapping[str, Any]):
         )
         return value if value is default else float(value)
 
+    def numbers(self, key: str, default: Any = _REQUIRED) -> list[float]:
+        """A list of finite numbers."""
+        kind = "a list of finite numbers"
+        value: list[float] = self._value(
+            key, default, kind, lambda value: isinstance(value, list) and all(map(_is_number, value))
+        )
+        return value
+
     def texts(self, key: str, default: Any = _REQUIRED) -> list[str]:
         """A list of texts."""
         value: list[str] = self._value(key, default, "a list of texts", lambda value: _is_list(value, str))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from audiotag.printing import printable, printable_name
+
 
 class AudiotagError(Exception):
     """A foreseen failure.
@@ -24,9 +26,9 @@ class AudiotagError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        place = "" if self.where is None else f"{self.where}: "
+        place = "" if self.where is None else f"{printable_name(self.where)}: "
         advice = "" if self.fix is None else f" {self.fix}"
-        return f"{place}{self.what.rstrip('.')}.{advice}"
+        return printable(f"{place}{self.what.rstrip('.')}.{advice}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # Worker processes pass exceptions on by pickling; keyword arguments would be lost otherwise.
@@ -37,11 +39,15 @@ def _rebuild(kind: type[AudiotagError], what: str, where: str | None, fix: str |
     return kind(what, where=where, fix=fix)
 
 
+class AudiotagWarning(UserWarning):
+    """Something that the work goes on in spite of, and that its user should know."""
+
+
 class AudioError(AudiotagError):
     """A recording cannot be read or holds no usable samples."""
 
 
-class RecordingWarning(UserWarning):
+class RecordingWarning(AudiotagWarning):
     """A recording was read, and something about it is worth knowing; said once for each."""
 
 
@@ -55,6 +61,10 @@ class ManifestError(AudiotagError):
 
 class OptionError(AudiotagError):
     """An option or setting has a value that cannot work."""
+
+
+class OutputError(AudiotagError):
+    """A file or folder cannot be written."""
 
 
 class PluginError(AudiotagError):

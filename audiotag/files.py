@@ -1,46 +1,195 @@
 """Writing files so that a reader never sees half of one, and telling contents apart.
 
-A file is written under a hidden name beside its place (``.NAME.….part``) and renamed. Its writer holds a lock on it
-meanwhile, which the system takes back when the process dies, however it dies; so `remove_abandoned` can tell what a
-killed writer has left from what somebody is still writing.
+A file is written under a hidden name beside its place (``.NAME.….audiotag-part``) and renamed. Its writer holds a lock
+on it meanwhile, which the system takes back when the process dies, however it dies; so what a killed writer has left is
+known from what somebody is still writing, and the next writer of that file removes it.
+
+Links are followed, and what is no plain file (a pipe, a device, this program's own output) is written into.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
+import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
+from audiotag.errors import OptionError, OutputError
+
 if sys.platform != "win32":
     import fcntl
 
-_ENDING = ".part"
+_ENDING = ".audiotag-part"
+_LONGEST_NAME = 200  # of the 255 bytes that file systems allow; the rest is for what makes a hidden name
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside *path*; what is written there takes the place of *path* at the end of the block.
 
-    When the block raises, *path* is left as it was and the temporary file is removed.
+    Where *path* is a link, the file that it leads to is replaced; where it is no plain file, the content
+    is written into it at the end. When the block raises, *path* is left as it was and the temporary file is removed.
+
+    Raises:
+        OptionError: *path* is a folder.
+        OutputError: It cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = _begin(path)
+    with writing(path):
+        target, mode = _destination(path)
+        if target is None:
+            with tempfile.TemporaryDirectory() as folder:
+                temporary = Path(folder, path.name)
+                temporary.touch()
+                yield temporary
+                with temporary.open("rb") as source, path.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target.parent, _hidden(target))
+        handle, temporary = _begin(target)
+        try:
+            yield temporary
+            if mode is None:
+                set_usual_mode(temporary)
+            else:
+                temporary.chmod(mode)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+            if handle is not None:
+                os.close(handle)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn what the system says against writing *path*, under its own or a hidden name, into an `OutputError`."""
     try:
-        yield temporary
-        set_usual_mode(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-        if handle is not None:
-            os.close(handle)
+        yield
+    except OSError as error:
+        named = error.filename
+        if error.errno == errno.EPIPE or (named is not None and not _beside(Path(os.fsdecode(named)), Path(path))):
+            raise  # the reader has gone, or something else was read or written
+        raise _cannot_write(path, error) from error
+
+
+def _beside(path: Path, output: Path) -> bool:
+    """Whether *path* is *output*, something in it, one of its temporary files, or a folder above."""
+    place = Path(os.path.realpath(output))
+    found = Path(os.path.realpath(path))
+    if place.is_relative_to(found):
+        return True
+    if not found.is_relative_to(place.parent):
+        return False
+    first = found.relative_to(place.parent).parts[0]
+    return first == place.name or first.startswith(f".{place.name}"[:_LONGEST_NAME])
+
+
+def _cannot_write(path: str | Path, error: OSError) -> OutputError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    fix = "Make room there, or name another place." if full else "Name another place, or change its permissions."
+    return OutputError(f"it cannot be written: {error.strerror or error}", where=path, fix=fix)
+
+
+def _destination(path: Path) -> tuple[Path | None, int | None]:
+    """The plain file that *path* leads to, None where it is another thing; and its permissions where it exists."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return Path(os.path.realpath(path)), None
+    if stat.S_ISDIR(status.st_mode):
+        raise OptionError("this is a folder, and a file is to be written", where=path, fix="Name a file.")
+    if not stat.S_ISREG(status.st_mode) or _is_printed_to(status):
+        return None, None
+    return Path(os.path.realpath(path)), stat.S_IMODE(status.st_mode)
+
+
+def _is_printed_to(status: os.stat_result) -> bool:
+    """Whether standard output or error goes to this file, as in ``--output /dev/stdout > file``."""
+    for handle in (1, 2):
+        try:
+            if os.path.samestat(status, os.fstat(handle)):
+                return True
+        except OSError:
+            continue  # it is closed
+    return False
+
+
+def check_output(path: str | Path, *, inputs: Iterable[str | Path] = (), overwrite: bool = False) -> None:
+    """Refuse a file that must not or cannot be written, before any work is done for it.
+
+    Nothing is written over without being asked, and nothing at all over what is read.
+
+    Args:
+        path: The file, which `atomic_path` is to write.
+        inputs: What is read.
+        overwrite: Whether a file that exists may be replaced. What is no plain file always may be written into.
+
+    Raises:
+        OptionError: It is a folder or one of *inputs*, or exists.
+        OutputError: Its place cannot be written.
+    """
+    path = Path(path)
+    with writing(path):
+        target, mode = _destination(path)
+    if target is None:
+        return
+    refuse_inputs(path, inputs)
+    if mode is not None and not overwrite:
+        raise OptionError("the file exists already", where=path, fix="Name another, or replace it with --overwrite.")
+    check_place(target.parent)
+
+
+def refuse_inputs(output: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Refuse to write over what is read, under whatever name.
+
+    Raises:
+        OptionError: *output* is one of *inputs*.
+    """
+    place = os.path.realpath(output)
+    try:
+        status = Path(output).stat()
+    except OSError:
+        status = None
+    for one in inputs:
+        same = os.path.realpath(one) == place
+        if not same and status is not None:
+            try:
+                same = os.path.samestat(status, Path(one).stat())
+            except (OSError, ValueError):
+                continue  # it does not exist
+        if same:
+            raise OptionError(
+                "it is read, or named twice, and would be written over",
+                where=output,
+                fix="Name another file for the output.",
+            )
+
+
+def check_place(folder: str | Path) -> None:
+    """Refuse a folder in which nothing can be written; one that does not exist must be possible to make.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    folder = place = Path(os.path.realpath(folder))
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise _cannot_write(folder, NotADirectoryError(errno.ENOTDIR, f"{place} is a file"))
+    if not os.access(place, os.W_OK | os.X_OK):
+        read_only = hasattr(os, "statvfs") and bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+        number = errno.EROFS if read_only else errno.EACCES
+        raise _cannot_write(folder, OSError(number, os.strerror(number)))
 
 
 def open_unfinished(path: Path) -> FileIO:
@@ -75,7 +224,7 @@ def set_usual_mode(path: Path) -> None:
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write *content* to *path* through a temporary file."""
+    """Write *content* to *path* through a temporary file; see `atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
@@ -98,19 +247,27 @@ def _digest() -> hashlib.blake2b:
 
 
 def remove_abandoned(folder: str | Path) -> list[Path]:
-    """Remove the temporary files in *folder* whose writers are dead, and say which they were.
+    """Remove the temporary files of ours in *folder* whose writers are dead, and say which they were.
 
     A file is left where nobody can tell (Windows, a file system without locks) or where it cannot be removed: it does
     no harm but for the room that it takes.
     """
+    return _remove_abandoned(Path(folder), ".")
+
+
+def _remove_abandoned(folder: Path, beginning: str) -> list[Path]:
     removed = []
-    for leftover in sorted(Path(folder).glob(f".*{_ENDING}")):
+    try:
+        found = sorted(entry.name for entry in os.scandir(folder))
+    except OSError:
+        return []  # it does not exist, or may be written and not read
+    for leftover in (folder / name for name in found if name.startswith(beginning) and name.endswith(_ENDING)):
         try:
-            handle = os.open(leftover, os.O_RDONLY)
+            handle = os.open(leftover, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         except OSError:
             continue  # its writer has just finished, or it is somebody else's
         try:
-            if _lock(handle, wait=False):
+            if lock(handle, wait=False):
                 leftover.unlink(missing_ok=True)
                 removed.append(leftover)
         except OSError:
@@ -120,15 +277,20 @@ def remove_abandoned(folder: str | Path) -> list[Path]:
     return removed
 
 
+def _hidden(path: Path) -> str:
+    """What the names of temporary files for *path* begin with."""
+    return "." + os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME]) + "."
+
+
 def _begin(path: Path) -> tuple[int | None, Path]:
     """A new temporary file beside *path*, and the handle whose lock tells others that its writer lives."""
     while True:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_hidden(path), suffix=_ENDING, dir=path.parent)
         temporary = Path(name)
         if sys.platform == "win32":  # an open file cannot be renamed there
             os.close(handle)
             return None, temporary
-        _lock(handle, wait=True)
+        lock(handle, wait=True)
         if temporary.exists():  # else it was taken for abandoned before it could be locked
             return handle, temporary
         os.close(handle)
@@ -143,7 +305,7 @@ def _lock_or_raise(handle: int) -> None:
         pass  # a file system without locks: nobody can tell
 
 
-def _lock(handle: int, *, wait: bool) -> bool:
+def lock(handle: int, *, wait: bool) -> bool:
     """Lock the open file *handle*; False where another process has it (and *wait* is not), or locks do not exist."""
     if sys.platform == "win32":
         return False

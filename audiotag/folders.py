@@ -1,72 +1,195 @@
-"""Replacing a folder so that a reader never sees half of one.
+"""Replacing a folder so that a reader never sees half of one, and telling folders of ours from those of others.
 
-A folder is written beside its place under a hidden name and swapped in by two renames. A program killed between
-them leaves ``.NAME.new`` (complete) and ``.NAME.old``; `current_folder` then finds the new one, and the next
-`atomic_folder` tidies up. One writer to a folder; any number of readers.
+A folder is written in a hidden one beside its place, ``.NAME.audiotag``, and swapped in by two renames. A program
+killed between them leaves the new folder and the old one in there; `current_folder` then finds the new one, and the
+next `atomic_folder` tidies up. The hidden folder holds a file that says whose it is: without it, nothing in there is
+read or removed. The file is locked by the one who writes, so that a second writer waits.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from audiotag.errors import OptionError
+from audiotag.files import check_place, lock, refuse_inputs, write_atomically, writing
+
+_MARK = "written-by-audiotag"
+CLAIM = ".audiotag"
+"""The file that says which command a folder of results belongs to; see `claim_folder`."""
 
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """An empty folder beside *path*; what is written there takes the place of *path* at the end of the block.
+    """An empty folder; what is written there takes the place of *path*, and of all it holds, at the end of the block.
 
     The files are flushed to the disk first. When the block raises, *path* is left as it was.
+
+    Raises:
+        OptionError: The hidden folder beside it is not ours.
+        OutputError: It cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _recover(path)
-    partial = _sibling(path, f"partial-{secrets.token_hex(4)}")
-    partial.mkdir()
-    try:
-        yield partial
-        for file in partial.rglob("*"):
-            _sync(file)
-        _sync(partial)
-        partial.replace(_sibling(path, "new"))
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    old = _sibling(path, "old")
-    if path.exists():
-        path.replace(old)
-    _sibling(path, "new").replace(path)
-    _sync(path.parent)
-    shutil.rmtree(old, ignore_errors=True)  # a leftover is swept by the next writer
+    path = _followed(Path(path))
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work, handle = _begin(path)
+        try:
+            _recover(path, work)
+            partial = work / "partial"
+            partial.mkdir()
+            yield partial
+            for file in partial.rglob("*"):
+                _sync(file)
+            _sync(partial)
+            partial.replace(work / "new")
+            if path.exists():
+                path.replace(work / "old")
+            (work / "new").replace(path)
+            _sync(path.parent)
+        finally:
+            _finish(path, work, handle)
 
 
 def current_folder(path: str | Path) -> Path:
     """Where the content of *path* is: there, or where a writer killed between two renames has left it."""
     path = Path(path)
-    for candidate in (path, _sibling(path, "new"), _sibling(path, "old")):
-        if candidate.is_dir():
-            return candidate
+    work = _work(_followed(path))
+    if not path.is_dir() and (work / _MARK).is_file():
+        for candidate in (work / "new", work / "old"):
+            if candidate.is_dir():
+                return candidate
     return path
 
 
-def _recover(path: Path) -> None:
-    """Finish what a killed writer of *path* began and remove its leftovers."""
+def claim_folder(path: str | Path, command: str) -> None:
+    """Make *path* a folder of *command*, whose results may be replaced and added to.
+
+    Args:
+        path: A new or empty folder, or one that *command* has claimed before.
+        command: The command, as the user types it (``compare``).
+
+    Raises:
+        OptionError: It holds something else.
+        OutputError: It cannot be written.
+    """
+    path = Path(path)
+    claim = path / CLAIM
+    if not (claim.is_file() and claim.read_bytes() == _claim(command)):
+        check_new_folder(path)
+        write_atomically(claim, _claim(command))
+
+
+def _claim(command: str) -> bytes:
+    return f"audiotag {command} writes here, and replaces what it has written before.\n".encode()
+
+
+def check_new_folder(path: str | Path) -> None:
+    """Refuse a folder that holds something already, or cannot be written.
+
+    Raises:
+        OptionError: It exists and is not an empty folder.
+        OutputError: It cannot be written.
+    """
+    path = Path(path)
+    with writing(path):
+        if path.exists() and not path.is_dir():
+            raise OptionError("this is a file, and a folder is to be written", where=path, fix="Name a folder.")
+        if path.exists() and any(path.iterdir()):
+            raise OptionError("the folder is not empty", where=path, fix="Name a new folder, or empty this one.")
+    check_place(path)
+
+
+def check_results_folder(
+    path: str | Path, names: Iterable[str], *, inputs: Iterable[str | Path] = (), overwrite: bool = False
+) -> None:
+    """Refuse a folder in which files could not be written, or would replace others, before any work is done for them.
+
+    Args:
+        path: The folder, which may hold other things.
+        names: The files.
+        inputs: What is read, none of which may be replaced.
+        overwrite: Whether *names* that exist may be replaced.
+
+    Raises:
+        OptionError: It is a file, one of the files exists, or is one of *inputs*.
+        OutputError: It cannot be written.
+    """
+    path = Path(path)
+    check_place(path)
+    inputs = list(inputs)
+    for name in names:
+        if not os.path.lexists(path / name):
+            continue
+        refuse_inputs(path / name, inputs)
+        if not overwrite:
+            raise OptionError(
+                f"there are results already ({name})",
+                where=path,
+                fix="Name another folder, or replace them with --overwrite.",
+            )
+
+
+def _begin(path: Path) -> tuple[Path, int]:
+    """The hidden folder beside *path*, ours alone until the handle is closed."""
+    work = _work(path)
+    while True:
+        work.mkdir(exist_ok=True)
+        mark = work / _MARK
+        if not mark.is_file() and any(work.iterdir()):
+            raise OptionError(
+                "the folder is in the way of one that is to be written",
+                where=work,
+                fix="Move it away, or name another.",
+            )
+        try:
+            handle = os.open(mark, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            continue  # another writer has just finished
+        lock(handle, wait=True)
+        try:
+            if os.path.samestat(os.fstat(handle), mark.stat()):
+                return work, handle
+        except FileNotFoundError:
+            pass
+        os.close(handle)
+
+
+def _recover(path: Path, work: Path) -> None:
+    """Finish what a killed writer of *path* began."""
     current = current_folder(path)
-    if current != path and current.is_dir():
+    if current != path:
         current.replace(path)
-    ours = (_sibling(path, "new").name, _sibling(path, "old").name)
-    for leftover in path.parent.iterdir():
-        if leftover.name in ours or leftover.name.startswith(_sibling(path, "partial-").name):
-            shutil.rmtree(leftover)
+    _sweep(work)
 
 
-def _sibling(path: Path, ending: str) -> Path:
+def _sweep(work: Path) -> None:
+    for name in ("partial", "new", "old"):
+        shutil.rmtree(work / name, ignore_errors=True)
+
+
+def _finish(path: Path, work: Path, handle: int) -> None:
+    """Tidy up; what cannot be removed is left to the next writer."""
+    if path.is_dir() or not (work / "old").is_dir():  # else the only whole copies are in there
+        _sweep(work)
+        with suppress(OSError):
+            if {entry.name for entry in work.iterdir()} == {_MARK}:
+                (work / _MARK).unlink()
+                work.rmdir()
+    os.close(handle)
+
+
+def _followed(path: Path) -> Path:
+    """Where a link leads to: the folder there is replaced, not the link."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _work(path: Path) -> Path:
     if path.name in ("", ".."):  # "." and ".." have no name of their own
         path = path.resolve()
-    return path.with_name(f".{path.name}.{ending}")
+    return path.with_name(f".{path.name}.audiotag")
 
 
 def _sync(path: Path) -> None:

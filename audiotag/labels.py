@@ -180,7 +180,7 @@ class LabelSet(Sequence[Label]):
             LabelError: The file is missing, empty, not such a CSV, or its indices are not 0..n−1 each once.
         """
         path = Path(path)
-        if not path.exists():
+        if not _exists(path):
             raise LabelError("the class list does not exist", where=path, fix="Check the path.")
         try:
             return cls._from_lines(io.StringIO(read_text(path, error=LabelError), newline=""), str(path))
@@ -245,36 +245,61 @@ class LabelSet(Sequence[Label]):
             file.write(lines)
 
 
+CORE_LISTS = ("audioset", "fsd50k", "home")
+"""Names of the class lists that the core brings."""
+
+
 @lru_cache(maxsize=32)
 def known_labels(name: str) -> LabelSet:
-    """A class list: the core's ``"audioset"``, ``"fsd50k"``, ``"home"``, or a plugin's ``"package:file.csv"``.
+    """A class list: one of `CORE_LISTS`, or the ``"package:file.csv"`` that a plugin's descriptor names.
+
+    The package is imported, so *name* must come from a descriptor; `read_labels` takes names from anywhere.
 
     Raises:
-        LabelError: There is no such list.
+        LabelError: There is no such list, or it cannot be read.
     """
-    package, _, path = name.partition(":") if ":" in name else ("audiotag", "", f"class_lists/{name}.csv")
+    package, colon, path = name.partition(":")
+    if not colon:
+        if name not in CORE_LISTS:
+            raise _no_list(name)
+        package, path = "audiotag", f"class_lists/{name}.csv"
     try:
         text = files(package).joinpath(path).read_text(encoding="utf-8")
-    except (FileNotFoundError, ModuleNotFoundError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:  # no package, no such file, no text
         raise LabelError(
-            f"no installed class list is called {name!r}", fix="The core has: audioset, fsd50k, home."
+            f"the class list {name!r} cannot be read: {error}", fix="Reinstall the plugin that brings it."
         ) from error
     return LabelSet._from_lines(text.splitlines(), name)
 
 
+def _no_list(name: str) -> LabelError:
+    close = suggest(name, CORE_LISTS)
+    known = f"Give a CSV file, or a list of the core: {', '.join(CORE_LISTS)}."
+    return LabelError(f"no installed class list is called {name!r}", fix=f"{close} {known}" if close else known)
+
+
 def read_labels(source: str | Path | LabelSet | Sequence[str]) -> LabelSet:
-    """A `LabelSet` from itself, a CSV file, a known name, or a sequence of names.
+    """A `LabelSet` from itself, a CSV file, the name of a list of the core (`CORE_LISTS`), or a sequence of names.
 
     Raises:
-        LabelError: As `LabelSet.from_csv` and `known_labels` raise.
+        LabelError: There is no such file or list, or as `LabelSet.from_csv` raises.
     """
     if isinstance(source, LabelSet):
         return source
+    if isinstance(source, str) and source in CORE_LISTS and not Path(source).exists():
+        return known_labels(source)
+    if isinstance(source, str) and Path(source).suffix != ".csv" and not _exists(source):
+        raise _no_list(source)
     if isinstance(source, str | Path):
-        path = Path(source)
-        is_name = isinstance(source, str) and path.suffix != ".csv" and not path.exists()
-        return known_labels(str(source)) if is_name else LabelSet.from_csv(path)
+        return LabelSet.from_csv(source)
     names: list[Any] = list(source) if isinstance(source, Iterable) else [source]
     if not all(isinstance(name, str) for name in names):
         raise LabelError(f"the classes are {source!r:.60}", fix="Give a CSV file, a known name, or a list of names.")
     return LabelSet.from_names(names)
+
+
+def _exists(path: str | Path) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # a name longer than file systems take, or with a null byte
+        return False

@@ -21,12 +21,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import pluggy
 
+from audiotag.annotations import description, fits
 from audiotag.errors import PluginError
 
 if TYPE_CHECKING:
@@ -82,6 +84,21 @@ def _require(condition: bool, spec: Any, what: str) -> None:
         raise PluginError(what, where=f"{type(spec).__name__} {getattr(spec, 'name', '?')!r}")
 
 
+@lru_cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _require_types(descriptor: Any, place: str | None = None) -> None:
+    """Refuse fields of another type than their annotation's: a plugin's author may run no type checker."""
+    kind = type(descriptor).__name__
+    place = place or f"{kind} {getattr(descriptor, 'name', '?')!r}"
+    for name, hint in _hints(type(descriptor)).items():  # type: ignore[arg-type] # mypy takes no class for hashable
+        value = getattr(descriptor, name)
+        if not fits(value, hint):
+            raise PluginError(f"{name} must be {description(hint)}, not {value!r:.60}", where=place)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Spec:
     """What every descriptor carries.
@@ -97,6 +114,7 @@ class _Spec:
     summary: str = ""
 
     def __post_init__(self) -> None:
+        _require_types(self)
         _require(bool(_NAME.fullmatch(self.name)), self, "the name may hold letters, digits and _.()+- only")
         _require(
             bool(_FACTORY.fullmatch(self.factory)),
@@ -131,6 +149,7 @@ class Weights:
     fetcher: str | None = None
 
     def __post_init__(self) -> None:
+        _require_types(self, f"Weights {self.filename!r}")
         if not self.urls or not all(":" in url for url in self.urls):
             raise PluginError("urls must be a tuple of at least one address", where=f"Weights {self.filename!r}")
         if self.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
@@ -255,6 +274,7 @@ class Remote:
 
     def __post_init__(self) -> None:
         place = f"Remote {self.filename!r}"
+        _require_types(self, place)
         if ":" not in self.url:
             raise PluginError(f"the address {self.url!r} has no scheme", where=place)
         if "/" in self.filename or "\\" in self.filename or not self.filename:
@@ -360,6 +380,7 @@ class RecipeSpec:
     citation: str = ""
 
     def __post_init__(self) -> None:
+        _require_types(self)
         _require(bool(_NAME.fullmatch(self.name)), self, "the name may hold letters, digits and _.()+- only")
         _require(
             bool(re.fullmatch(r"[A-Za-z_][\w.]*:[\w./-]+\.toml", self.path)),

@@ -100,7 +100,8 @@ def write_plugin(name: str, kind: str, output: Path, *, role: str | None = None)
 
     Raises:
         OptionError: *name* cannot be used or is taken, a role is missing or not needed.
-        PluginError: The folder exists already or cannot be written.
+        PluginError: The folder exists already.
+        OutputError: It cannot be written.
     """
     if kind not in KINDS:
         raise OptionError(f"there is no kind {kind!r}", fix=f"The kinds are: {', '.join(KINDS)}.")
@@ -132,17 +133,12 @@ def write_plugin(name: str, kind: str, output: Path, *, role: str | None = None)
     if folder.exists():
         raise PluginError("the folder exists already", where=folder, fix="Choose another name, or move it away.")
     written = []
-    try:
-        with atomic_folder(folder) as partial:
-            for place, template in _templates(part):
-                path = partial / Template(place).substitute(words)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(Template(template).substitute(words), encoding="utf-8")
-                written.append(folder / path.relative_to(partial))
-    except OSError as error:
-        raise PluginError(
-            f"the plugin cannot be written ({error})", where=folder, fix="Name another folder with --output."
-        ) from error
+    with atomic_folder(folder) as partial:
+        for place, template in _templates(part):
+            path = partial / Template(place).substitute(words)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(Template(template).substitute(words), encoding="utf-8")
+            written.append(folder / path.relative_to(partial))
     return NewPlugin(folder, distribution, tuple(sorted(written)), usage)
 
 

@@ -5,12 +5,14 @@ Whether a file is there is asked at every start, so what only a transfer needs i
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from audiotag.errors import AudiotagError
+from audiotag.printing import unfiltered
 
 TIMEOUT_SECONDS = 30.0
 """How long a server may stay silent."""
@@ -184,7 +186,7 @@ def _meter(name: str, progress: bool) -> Iterator[_Meter]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(file=unfiltered(sys.stderr))) as bar:
         task = bar.add_task(name, total=None)
         try:
             yield _RichMeter(bar, task)

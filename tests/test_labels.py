@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import random
+import sys
 
 import pytest
 from hypothesis import given
@@ -94,10 +95,31 @@ def test_the_lists_of_the_core_are_the_real_ones(assets, name, file):
 
 
 def test_an_unknown_list_names_those_there_are():
-    with pytest.raises(LabelError, match=r"'audiset'.*audioset, fsd50k, home"):
-        known_labels("audiset")
+    with pytest.raises(LabelError, match=r"'audiset'.*Did you mean 'audioset'.*audioset, fsd50k, home"):
+        read_labels("audiset")
     with pytest.raises(LabelError, match=r"no_such_package"):
         known_labels("no_such_package:classes.csv")
+
+
+@pytest.mark.parametrize("name", ["os:x", "json:x", "audiotag:", "../home", "x" * 300, ":x", "audiotag:a\0b"])
+def test_what_a_descriptor_names_in_a_broken_way_is_a_label_error(name):
+    with pytest.raises(LabelError):
+        known_labels(name)
+
+
+@pytest.mark.parametrize("ending", ["x", "x.csv", ""])
+def test_text_of_a_user_or_a_file_imports_nothing(plugin_folder, ending):
+    """As ``--labels``, and as ``"labels"`` in a run's record that somebody has sent."""
+    (plugin_folder / "sneaky.py").write_text("raise SystemExit('imported')")
+    with pytest.raises(LabelError):
+        read_labels(f"sneaky:{ending}")
+    assert "sneaky" not in sys.modules
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\0b.csv", "x" * 300, "x" * 300 + ".csv", "", "../home", "."])
+def test_text_that_names_no_file_is_a_label_error(text):
+    with pytest.raises(LabelError):
+        read_labels(text)
 
 
 @pytest.mark.parametrize(

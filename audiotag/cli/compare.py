@@ -229,10 +229,10 @@ def _candidate(text: str, weights: dict[str, list[str]], *, train: bool) -> Cand
 
 def _print(comparison: Comparison, output: Path) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from audiotag.evaluation.definitions import shown, title
+    from audiotag.printing import escape
 
     console = Console(highlight=False)
     console.print(f"{title(comparison.metric)} on {comparison.measured_on}", markup=False, soft_wrap=True)

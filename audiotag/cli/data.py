@@ -13,9 +13,13 @@ import click
 
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import OutputFile, echo_json, json_option, labels_option
+from audiotag.cli.outputs import check_files, overwrite_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
+from audiotag.files import check_place
+from audiotag.folders import check_new_folder
 from audiotag.host import get_host
+from audiotag.printing import unfiltered
 
 if TYPE_CHECKING:
     from audiotag.data.clips import ClipSet
@@ -126,6 +130,7 @@ def download(name: str, output: Path, files: tuple[str, ...]) -> None:
 
     spec = get_host().dataset(name)
     remotes = choose_remotes(spec, files)
+    check_place(output)
     if spec.licence:
         click.echo(f"Licence of {spec.name}: {spec.licence}", err=True)
     failed = 0
@@ -167,6 +172,7 @@ def prepare(name: str, source: Path, output: Path, sample_rate: int | None) -> N
     recording that cannot be read is left out and named, and the exit code is 1.
     """  # noqa: D301
     dataset = _published(name)
+    check_place(output)
     with _progress("preparing") as progress:
         where = dataset.prepare(source, output, sample_rate=sample_rate, progress=progress)
     click.echo(f"{name}: prepared in {where}")
@@ -282,6 +288,7 @@ def _some(names: Collection[str]) -> str:
 @data.command()
 @_source_argument
 @click.option("--output", required=True, type=OutputFile(".csv", ".txt"), metavar="FILE", help="weights.csv")
+@overwrite_option
 @click.option(
     "--rule",
     type=click.Choice(["psla", "efficientat"]),
@@ -295,6 +302,7 @@ def _some(names: Collection[str]) -> str:
 def weights(
     source: Path,
     output: Path,
+    overwrite: bool,
     rule: str | None,
     offset: float | None,
     format_: str | None,
@@ -315,6 +323,7 @@ def weights(
     if rule is not None and offset is not None:
         raise OptionError("both --rule and --offset are given", fix="A rule is an offset; give one of them.")
     clips = _read(source, format_, root, labels, split)
+    check_files(output, overwrite=overwrite, inputs=[clip.path for clip in clips])
     found = label_rarity_weights(clips.targets(), RULES[rule or "psla"] if offset is None else offset)
     if not found.any():
         raise OptionError("no clip has a label, so every weight would be 0", where=source)
@@ -336,8 +345,7 @@ def tiny(name: str, folder: Path, seed: int) -> None:
     audiotag data stats tiny/openmic
     """  # noqa: D301
     dataset = _published(name)
-    if folder.exists() and any(folder.iterdir()):
-        raise OptionError("the folder is not empty", where=folder, fix="Name a new one.")
+    check_new_folder(folder)
     click.echo(f"{name}: made-up sounds in {dataset.write_tiny(folder, seed=seed)}")
 
 
@@ -373,6 +381,6 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=Console(file=unfiltered(sys.stderr)), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

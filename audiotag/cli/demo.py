@@ -16,7 +16,7 @@ from audiotag.cli.options import device_option
     default=Path("demo-output"),
     show_default=True,
     metavar="FOLDER",
-    help="Where everything is written; what an earlier demo left there is replaced.",
+    help="Where everything is written: a new folder, or an empty one.",
 )
 @click.option("--clips", type=click.IntRange(min=64), default=320, show_default=True, help="Number of made-up clips.")
 @click.option("--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Passes over the clips.")
@@ -27,7 +27,6 @@ def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
 
     It takes about two minutes, needs no download, and leaves its files for a look around.
     """
-    import shutil
     import time
 
     import torch
@@ -36,14 +35,14 @@ def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
     from audiotag.csv_text import frame_csv
     from audiotag.data.synthesis import write_set
     from audiotag.evaluation.evaluate import evaluate
+    from audiotag.folders import check_new_folder
     from audiotag.inference.tagger import load
     from audiotag.training.finetune import finetune
 
+    check_new_folder(output)
     # So small a network learns faster on one thread than on two that wait for each other, above all on a busy machine.
     torch.set_num_threads(1)
     started = time.monotonic()
-    for name in ("data", "run", "report"):
-        shutil.rmtree(output / name, ignore_errors=True)
     click.echo(f"1. Making {clips} clips of eight sounds, alone and overlapping, in {output / 'data'}")
     data = write_set(output / "data", clips=clips, seed=seed)
     click.echo("2. Teaching a small MobileNet (mn, width 0.1) from scratch")

@@ -19,6 +19,7 @@ from audiotag.cli.options import (
     precision_option,
     weights_option,
 )
+from audiotag.cli.outputs import check_folder, overwrite_option
 from audiotag.cli.tagging_progress import tagging_progress
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
@@ -104,6 +105,7 @@ _MAX_NAMED = 8
     metavar="FOLDER",
     help="Write metrics.json, per_class.csv and report.html there.",
 )
+@overwrite_option
 @click.option(
     "--figures",
     type=click.Choice(["pdf", "png", "svg"]),
@@ -121,10 +123,13 @@ def evaluate(model: str | None, ensemble: str | None, folds: bool, as_json: bool
     Clips that cannot be read are reported and left out; the exit code is then 1. Classes that no clip has are left
     out of every mean and listed.
     """  # noqa: D301 # click takes the control character, not the two signs
+    from audiotag.evaluation.evaluation import RESULT_FILES
+
     warn_failed_plugins()
     models = _models(model, ensemble)
     if settings["figures"] is not None and settings["output"] is None:
         raise OptionError("there is no folder to draw figures into", where="--figures", fix="Give --output FOLDER.")
+    check_folder(settings["output"], *RESULT_FILES, overwrite=settings["overwrite"])
     shared = {name: settings[name] for name in ("labels", "root", "unknown_labels", "split", "single_label")}
     shared |= {name: settings[name] for name in ("device", "precision", "batch_size", "workers", "strict", "output")}
     shared["frames"] = settings["frames"]
@@ -211,11 +216,11 @@ def _cross_validate(models: list[str], settings: dict[str, Any], shared: dict[st
 
 def _print(result: Evaluation | CrossValidation, output: Path | None) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from audiotag.evaluation.definitions import meaning, shown, title
     from audiotag.evaluation.evaluation import Evaluation
+    from audiotag.printing import escape
 
     console = Console(highlight=False)
     pooled = result if isinstance(result, Evaluation) else result.pooled

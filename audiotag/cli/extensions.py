@@ -25,15 +25,17 @@ class _PluginGroup(click.Group):
         return sorted(self._specs())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        specs = self._specs()
-        if cmd_name not in specs:
-            raise _unknown(cmd_name, sorted(specs), f"command of 'audiotag x {self.name}' called")
         host = get_host()
-        command = host.resolve(specs[cmd_name])
+        try:
+            spec = host.command(str(self.name), cmd_name)
+        except UnknownNameError as error:
+            known = sorted(self._specs())
+            raise _unknown(cmd_name, known, f"command of 'audiotag x {self.name}' called") from error
+        command = host.resolve(spec)
         if not isinstance(command, click.Command):
             raise PluginError(
-                f"{specs[cmd_name].factory!r} is a {type(command).__name__}, not a click command",
-                where=host.owner(specs[cmd_name]).label,
+                f"{spec.factory!r} is a {type(command).__name__}, not a click command",
+                where=host.owner(spec).place,
                 fix="Report it to the plugin's authors.",
             )
         return command
@@ -47,7 +49,7 @@ class _Extensions(click.Group):
     """The groups that plugins have registered commands in."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({spec.group for spec in get_host().commands.values()})
+        return sorted(get_host().command_groups)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         groups = self.list_commands(ctx)
@@ -56,9 +58,7 @@ class _Extensions(click.Group):
         return _PluginGroup(cmd_name, help=f"Commands of {self._owners(cmd_name)}.")
 
     def _owners(self, group: str) -> str:
-        host = get_host()
-        specs = [spec for spec in host.commands.values() if spec.group == group]
-        return ", ".join(sorted({host.owner(spec).label for spec in specs}))
+        return ", ".join(sorted({record.label for record in get_host().command_groups[group]}))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups = self.list_commands(ctx)

@@ -19,6 +19,7 @@ from audiotag.cli.options import (
     precision_option,
     weights_option,
 )
+from audiotag.cli.outputs import check_files, overwrite_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import AudiotagError, OptionError
 
@@ -88,6 +89,7 @@ class _Threshold(click.ParamType[float | str]):
     " without --output, or without an ending, table]",
 )
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write; without it, print.")
+@overwrite_option
 @click.option(
     "--resume",
     is_flag=True,
@@ -127,6 +129,8 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     plan = InferRun.plan(settings)
     not_found: list[AudiotagError] = []
     clips = find_clips(paths, settings["root"], frames=settings["frames"], failed=not_found.append)
+    replace = settings["overwrite"] or plan.resume
+    check_files(plan.output, plan.embeddings, overwrite=replace, inputs=[clip.path for clip in clips])
     tagger = _load(settings)
     # A bar would be drawn into results that go to the same terminal.
     with InferProgress(silent=plan.output is None and sys.stdout.isatty()) as progress:

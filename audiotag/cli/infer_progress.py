@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from audiotag.errors import AudiotagError
+from audiotag.printing import escape, unfiltered
 
 
 class InferProgress:
@@ -22,7 +23,7 @@ class InferProgress:
     """
 
     def __init__(self, *, silent: bool = False) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(file=unfiltered(sys.stderr), highlight=False, soft_wrap=True)
         self._progress = Progress(
             TextColumn("Tagging"),
             BarColumn(),

@@ -10,7 +10,6 @@ import click
 from audiotag.cli.labels_enhance import check, enhance
 from audiotag.cli.options import echo_json, json_option, option_option, weights_option
 from audiotag.cli.warnings import warn_failed_plugins
-from audiotag.errors import OptionError
 
 if TYPE_CHECKING:
     from audiotag.labels import LabelChange, LabelSet
@@ -62,13 +61,13 @@ def extend(
     classes are copied bit by bit and their scores stay the same, tuned thresholds too; classes that the new list
     lacks are dropped. Everything but the head stays as it is.
     """  # noqa: D301
+    from audiotag.folders import check_new_folder
     from audiotag.labels import read_labels
     from audiotag.models.checkpoint import save_checkpoint
     from audiotag.models.heads import change_classes
     from audiotag.models.loading import load_model
 
-    if output.exists():
-        raise OptionError("the output exists", where=output, fix="Name another folder.")
+    check_new_folder(output)
     loaded = load_model(model, weights=weights, labels=previous_labels, options=options or None)
     old, new = loaded.labels, read_labels(new_labels)
     change = change_classes(loaded, new, seed=seed)

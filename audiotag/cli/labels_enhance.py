@@ -20,6 +20,7 @@ from audiotag.cli.options import (
     option_option,
     weights_option,
 )
+from audiotag.cli.outputs import check_files, overwrite_option
 from audiotag.csv_text import csv_text
 from audiotag.errors import OptionError
 
@@ -103,6 +104,7 @@ _ontology_option = click.option(
     metavar="FILE.csv",
     help="What was added, by parent and child.",
 )
+@overwrite_option
 @json_option
 def enhance(
     data: Path, labels: str | None, types: str, threshold: str, output: Path, as_json: bool, **settings: Any
@@ -123,10 +125,9 @@ def enhance(
     from audiotag.training.enhancement import enhance_labels, relations
 
     _check_sources(settings)
-    for path in (output, settings["report"], settings["save_scores"]):
-        if path is not None and path.absolute() == data.absolute():
-            raise OptionError("the clips would be written over", where=path, fix="Name another file.")
     clips = read_clips(data, format=settings["format_"], labels=labels, root=settings["root"], check_files=False)
+    outputs = (output, settings["report"], settings["save_scores"])
+    check_files(*outputs, overwrite=settings["overwrite"], inputs=[clip.path for clip in clips])
     ontology: Ontology = read_ontology(settings["ontology"])
     relations(clips.labels, ontology)  # an ontology that does not fit is known before hours of scoring
     scores, failures = _scores(clips, labels, settings)

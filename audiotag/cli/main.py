@@ -5,14 +5,18 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import signal
 import sys
 import warnings
 from importlib import import_module
-from typing import Any
+from types import FrameType
+from typing import Any, Self
 
 import click
 
-from audiotag.errors import AudiotagError, RecordingWarning
+from audiotag.errors import AudiotagError, AudiotagWarning, PluginError
+from audiotag.printing import PrintableStream, printable_name
+from audiotag.signals import stop_signals
 
 VERBS: dict[str, tuple[str, str]] = {
     "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
@@ -58,10 +62,40 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; what a plugin's code raises names the plugin."""
+        try:
+            return super().invoke(ctx)
+        except (AudiotagError, click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BaseException as error:
+            _name_plugin(error, ctx)
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(verb, summary) for verb, (_, summary) in self.verbs.items()])
+
+
+def _name_plugin(error: BaseException, ctx: click.Context) -> None:
+    """Say whose code was interrupted, or raise a `PluginError` where it is a plugin's code that has raised *error*."""
+    from audiotag.host import get_host
+    from audiotag.host.guard import described, is_interrupt
+
+    # A plugin's command may choose its exit code, and a reader of our output may go away.
+    if isinstance(error, BrokenPipeError) or (isinstance(error, SystemExit) and ctx.invoked_subcommand == "x"):
+        return
+    plugin = get_host().blame(error)
+    if is_interrupt(error):
+        notes = getattr(error, "__notes__", [] if plugin is None else [f"Interrupted in the {plugin.place}."])
+        click.echo("\n".join(["", *notes]), err=True)
+    elif plugin is not None:
+        raise PluginError(
+            f"it failed: {described(error)}",
+            where=plugin.place,
+            fix="Report it to the plugin's authors; AUDIOTAG_TRACEBACK=1 shows where it comes from.",
+        ) from error
 
 
 @click.group(
@@ -82,7 +116,9 @@ def _prepare_streams() -> None:
         if stream is None:  # closed with >&-
             setattr(sys, name, open(os.devnull, "w", errors="audiotag"))  # noqa: PTH123, SIM115 # open to the end
         elif isinstance(stream, io.TextIOWrapper):
+            coloured = stream.isatty() or "FORCE_COLOR" in os.environ
             stream.reconfigure(errors="audiotag")
+            setattr(sys, name, PrintableStream(stream, coloured=coloured, errors="audiotag"))
 
 
 def _encode_anyhow(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -94,8 +130,8 @@ def _encode_anyhow(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-    """Notes on recordings are for users; all other warnings are for programmers, and say where they come from."""
-    if issubclass(category, RecordingWarning):
+    """Warnings of ours are for users; all others are for programmers, and say where they come from."""
+    if issubclass(category, AudiotagWarning):
         click.echo(f"Warning: {message}", err=True)
     else:
         _show_as_python_does(message, category, *place, **more)
@@ -105,16 +141,82 @@ _show_as_python_does = warnings.showwarning
 
 
 def run() -> None:
-    """Run the command line; foreseen failures become one message and exit code 1."""
+    """Run the command line; foreseen failures become one message and exit code 1.
+
+    Ctrl-C, SIGTERM and SIGHUP all end it in one way: what is being written is finished or taken away, and the exit code
+    is 128 and the number of the signal. Verbs that note signals themselves (fine-tuning, on-line learning) do so.
+    """
     _prepare_streams()
     warnings.showwarning = _show_warning
+    with _Signals() as signals:
+        _run(signals)
+
+
+def _run(signals: _Signals) -> None:
     try:
-        main(prog_name="audiotag")
-    except AudiotagError as error:
+        sys.exit(main(prog_name="audiotag", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):
+            raise error.__cause__ from None  # click takes it for Ctrl-D at a prompt, and we never ask
+        click.echo(f"Stopped by {signals.name()}.", err=True)
+        sys.exit(signals.exit_code(130))
+    except SystemExit as end:
+        sys.exit(signals.exit_code(end.code))
+    except (AudiotagError, OSError) as error:
         if os.environ.get("AUDIOTAG_TRACEBACK"):
             raise
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {error if isinstance(error, AudiotagError) else _system_error(error)}", err=True)
         sys.exit(1)
+
+
+class _Signals:
+    """Turns the signals that ask a program to stop into KeyboardInterrupt, and remembers which came.
+
+    One that is ignored from the start stays so (``nohup``, a background job of a script).
+    """
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._before: dict[int, Any] = {}
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._leave_to_the_system)
+
+    def __enter__(self) -> Self:
+        for number in stop_signals():
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._number = number
+        raise KeyboardInterrupt
+
+    def _leave_to_the_system(self) -> None:
+        """A forked worker has nothing to finish: its parent ends it with SIGTERM, and not with a traceback."""
+        for number in set(stop_signals()) - {signal.SIGINT}:
+            if signal.getsignal(number) == self._interrupt:
+                signal.signal(number, signal.SIG_DFL)
+
+    def name(self) -> str:
+        """What stopped the program, for people."""
+        return "Ctrl-C" if self._number in (None, signal.SIGINT) else signal.Signals(self._number).name
+
+    def exit_code(self, otherwise: Any) -> Any:
+        """128 and the number of the signal where one came, else *otherwise*."""
+        return otherwise if self._number is None else 128 + self._number
+
+
+def _system_error(error: OSError) -> str:
+    """What the system says, with the file it is about; where no verb has foreseen it."""
+    place = "" if error.filename is None else f"{printable_name(error.filename)}: "
+    return f"{place}{error.strerror or error}. AUDIOTAG_TRACEBACK=1 shows where it happened."
 
 
 if __name__ == "__main__":

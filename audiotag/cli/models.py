@@ -232,9 +232,9 @@ def path_of(name: str) -> None:
 def complexity(name: str, seconds: float, num_classes: int | None, options: dict[str, Any], as_json: bool) -> None:
     """Count a network's parameters, multiply-accumulates and peak memory; no weights are needed."""
     from audiotag.models.complexity import measure_complexity
-    from audiotag.models.create import create_backbone
+    from audiotag.models.create import build_backbone
 
-    measured = measure_complexity(create_backbone(name, num_classes, **options), seconds).to_dict()
+    measured = measure_complexity(build_backbone(get_host().backbone(name), num_classes, options), seconds).to_dict()
     if as_json:
         echo_json({"name": name, **measured})
         return

@@ -17,6 +17,7 @@ from audiotag.cli.online_benchmark import benchmark
 from audiotag.cli.options import device_option, labels_option, option_option, parse_options, weights_option
 from audiotag.cli.warnings import plain_warnings, warn_failed_plugins
 from audiotag.errors import LabelError, ManifestError
+from audiotag.signals import stop_signals
 
 if TYPE_CHECKING:
     from audiotag.continual.listening import StreamClip
@@ -321,10 +322,8 @@ class _StopSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _StopSignals:
-        for name in ("SIGTERM", "SIGINT", "SIGHUP"):
-            if hasattr(signal, name):  # Windows has no SIGHUP
-                number = getattr(signal, name)
-                self._before[number] = signal.signal(number, self._note)
+        for number in stop_signals():
+            self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *exception: Any) -> None:

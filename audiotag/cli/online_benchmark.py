@@ -9,7 +9,8 @@ import click
 
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import device_option, echo_json, labels_option, option_option, weights_option
-from audiotag.cli.store_simulate import contender_of, made_folder, writing
+from audiotag.cli.outputs import check_folder, overwrite_option
+from audiotag.cli.store_simulate import contender_of
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Write runs.csv, summary.csv and scores.csv."
 )
+@overwrite_option
 @click.option("--plots", type=click.Choice(["png", "svg"]), help="Draw scores and forgetting, into --output.")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -77,6 +79,7 @@ def benchmark(
     seeds: int,
     seed: int,
     output: Path | None,
+    overwrite: bool,
     plots: str | None,
     device: str,
     as_json: bool,
@@ -105,9 +108,9 @@ def benchmark(
         raise OptionError("the clips to measure on are not named, or twice", fix="Give --test or --test-fold.")
     if plots is not None and output is None:
         raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
+    drawn = [] if plots is None else [f"benchmark.{plots}"]
+    check_folder(output, "runs.csv", "summary.csv", "scores.csv", *drawn, overwrite=overwrite)
     contenders = [contender_of(text) for text in policies]
-    if output is not None:
-        made_folder(output)
     where = str(choose_device(device))
     everything = read_clips(data, format=format_, labels=labels)
     if test_fold is not None:
@@ -153,12 +156,11 @@ def benchmark(
         progress=say,
     )
     if output is not None:
-        with writing(output):
-            result.write(output)
-            if plots is not None:
-                from audiotag.continual.benchmark_plots import plot_benchmark
+        result.write(output)
+        if plots is not None:
+            from audiotag.continual.benchmark_plots import plot_benchmark
 
-                plot_benchmark(result, output / f"benchmark.{plots}")
+            plot_benchmark(result, output / f"benchmark.{plots}")
     _show(result, as_json)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ import click
 
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import echo_json, labels_option, parse_options
+from audiotag.cli.outputs import check_folder, overwrite_option
 from audiotag.errors import OptionError
 
 if TYPE_CHECKING:
@@ -73,6 +72,7 @@ _COLUMNS = {
     metavar="FOLDER",
     help="Write measures.csv and counts.csv here (and plots, with --plots).",
 )
+@overwrite_option
 @click.option("--plots", type=click.Choice(["png", "svg"]), help="Draw distributions and measures over time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def simulate(
@@ -92,6 +92,7 @@ def simulate(
     seed: int,
     points: int,
     output: Path | None,
+    overwrite: bool,
     plots: str | None,
     as_json: bool,
 ) -> None:
@@ -108,6 +109,8 @@ def simulate(
         raise OptionError("--preset, --counts and --log are three streams", fix="Give one of them.")
     if plots is not None and output is None:
         raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
+    drawn = [f"{name}.{plots}" for name in ("measures", "distributions") if plots is not None]
+    check_folder(output, "measures.csv", "counts.csv", *drawn, overwrite=overwrite)
     contenders = [contender_of(text) for text in policies]
     if preset is not None:
         ready = PRESETS[preset]
@@ -122,8 +125,6 @@ def simulate(
             else _made_up(stream, classes, steps, exponent, most_labels, burst_length)
         )
         places, contenders = 50, contenders or list(ALL_CONTENDERS)
-    if output is not None:
-        made_folder(output)
     simulation = run(
         maker,
         contenders,
@@ -203,34 +204,14 @@ def _from_log(path: Path, labels: str | None) -> StreamMaker:
     return lambda generator: heard
 
 
-def made_folder(output: Path) -> None:
-    """Make the folder for the results, before the work that they are the results of."""
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
-
-
-@contextmanager
-def writing(output: Path) -> Iterator[None]:
-    """Within the block, what cannot be written is an error that names the folder."""
-    try:
-        yield
-    except OSError as error:
-        raise OptionError(
-            f"the results cannot be written: {error.strerror or error}",
-            where=error.filename or output,
-            fix="Check space and permissions, or name another folder.",
-        ) from error
-
-
 def _write(simulation: Simulation, output: Path, plots: str | None) -> None:
-    with writing(output):
-        simulation.write_measures(output / "measures.csv")
-        simulation.write_counts(output / "counts.csv")
-        written = ["measures.csv", "counts.csv"]
-        if plots is not None:
-            from audiotag.continual.simulation_plots import plot_distributions, plot_measures
+    simulation.write_measures(output / "measures.csv")
+    simulation.write_counts(output / "counts.csv")
+    written = ["measures.csv", "counts.csv"]
+    if plots is not None:
+        from audiotag.continual.simulation_plots import plot_distributions, plot_measures
 
-            plot_measures(simulation, output / f"measures.{plots}")
-            plot_distributions(simulation, output / f"distributions.{plots}")
-            written += [f"measures.{plots}", f"distributions.{plots}"]
+        plot_measures(simulation, output / f"measures.{plots}")
+        plot_distributions(simulation, output / f"distributions.{plots}")
+        written += [f"measures.{plots}", f"distributions.{plots}"]
     click.echo(f"Written to {output}: {', '.join(written)}", err=True)

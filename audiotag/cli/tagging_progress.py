@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from audiotag.printing import unfiltered
 
 
 @contextmanager
@@ -12,7 +15,7 @@ def tagging_progress() -> Iterator[Callable[[int, int], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console = Console(file=unfiltered(sys.stderr))
     if not console.is_terminal:
         yield None
         return

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from audiotag.printing import printable, unfiltered
 from audiotag.training.finetune import FinetuneResult
 from audiotag.training.processes import is_first_process
 from audiotag.training.reporting import Reporter, Row
@@ -21,7 +22,7 @@ class RichReporter(Reporter):
     """Shows a run on stderr, live on a terminal and as plain lines elsewhere; results go to stdout."""
 
     def __init__(self) -> None:
-        self.console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self.console = Console(file=unfiltered(sys.stderr), highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._computed: tuple[str, int] | None = None
@@ -31,7 +32,7 @@ class RichReporter(Reporter):
 
     def message(self, text: str) -> None:
         """See `Reporter.message`."""
-        self.console.print(text, markup=False)
+        self.console.print(printable(text), markup=False)
 
     def _bar(self, description: str, total: int, completed: int = 0) -> None:
         if self._progress is None:

@@ -8,25 +8,19 @@ from contextlib import contextmanager
 
 import click
 
-from audiotag.host import Host, get_host
+from audiotag.host import Host, PluginRecord, get_host
 
 _warned_for: Host | None = None
 
 
 def warn_failed_plugins() -> None:
-    """Say on stderr which plugins failed to load, once per process; the work goes on without them."""
+    """Say on stderr which plugins fail to load, now and later, once each; the work goes on without them."""
     global _warned_for
     host = get_host()
     if host is _warned_for:
         return
     _warned_for = host
-    for record in host.failures():
-        reason = record.reason.partition("\n")[0]
-        click.echo(
-            f"Warning: the plugin {record.name!r} of {record.label} is left out: {reason} "
-            "(see `audiotag plugins list`)",
-            err=True,
-        )
+    host.tell_failures(_warn)
 
 
 @contextmanager
@@ -36,3 +30,11 @@ def plain_warnings() -> Iterator[None]:
         warnings.simplefilter("always", RuntimeWarning)
         warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
         yield
+
+
+def _warn(record: PluginRecord) -> None:
+    reason = record.reason.partition("\n")[0]
+    click.echo(
+        f"Warning: the plugin {record.name!r} of {record.label} is left out: {reason} (see `audiotag plugins list`)",
+        err=True,
+    )

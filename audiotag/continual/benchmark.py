@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from audiotag.continual.create import create_policy
+from audiotag.continual.create import build_policy
 from audiotag.continual.hearing import Hearing
 from audiotag.continual.metrics import average_score_after_each_task, backward_transfer, forgetting_from_best
 from audiotag.continual.online_settings import OnlineSettings
@@ -310,7 +310,7 @@ def _one_run(
     with scoped_torch_rng(seed, "head"):
         model.backbone.reset_head(classes)
     training = OnlineTraining(model, settings)
-    policy = create_policy(contender.policy, capacity, classes, seed=seed, **contender.options)
+    policy = build_policy(contender.policy, capacity, classes, contender.options, seed=seed)
     memory: dict[str, tuple[Sample, NDArray[np.float32]]] = {}
     matrix = np.full((len(stream.tasks), len(stream.tasks)), np.nan)
     for task, part in enumerate(stream.tasks):

@@ -50,10 +50,5 @@ def plot_benchmark(result: OnlineBenchmark, path: str | Path) -> None:
     panels[0].legend(fontsize="x-small", ncols=3)
     for panel in panels:
         panel.grid(alpha=0.3)
-    try:
-        with atomic_path(target) as temporary:
-            figure.savefig(temporary, format=target.suffix.lower().removeprefix("."), dpi=120)
-    except OSError as error:
-        raise OptionError(
-            f"the plot cannot be written: {error}", where=target, fix="Check folder and space."
-        ) from error
+    with atomic_path(target) as temporary:
+        figure.savefig(temporary, format=target.suffix.lower().removeprefix("."), dpi=120)

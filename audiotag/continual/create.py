@@ -6,26 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from audiotag.continual.policy import StoragePolicy
-from audiotag.errors import OptionError, PluginError, UnknownNameError, suggest
-from audiotag.host.host import get_host
+from audiotag.errors import PluginError, UnknownNameError, suggest
+from audiotag.host import get_host
+from audiotag.models.create import check_options
+from audiotag.plugin import SamplingPolicySpec
 
 
 def storage_policies() -> list[str]:
     """Names of the storage policies that the installed plugins bring."""
     return [name for name, spec in get_host().sampling_policies.items() if spec.role == "storage"]
-
-
-def check_policy_options(name: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that are no settings of a policy, but what every policy is made with.
-
-    Raises:
-        OptionError: One is.
-    """
-    for option in ("capacity", "num_classes", "seed", "generator", "name"):
-        if option in options:
-            raise OptionError(
-                f"{option!r} is no setting of a policy", where=name, fix="Give it as an option of its own."
-            )
 
 
 def create_policy(name: str, capacity: int, num_classes: int, *, seed: int = 0, **options: Any) -> StoragePolicy:
@@ -43,7 +32,37 @@ def create_policy(name: str, capacity: int, num_classes: int, *, seed: int = 0, 
         OptionError: An option is unknown to the policy or out of range.
         PluginError: The plugin behind it is broken.
     """
+    return build_policy(name, capacity, num_classes, options, seed=seed)
+
+
+def build_policy(
+    name: str, capacity: int, num_classes: int, options: Mapping[str, Any], *, seed: int = 0
+) -> StoragePolicy:
+    """`create_policy` with the options that somebody has typed or a file holds, which may have any name."""
+    spec = _storage_policy(name)
     check_policy_options(name, options)
+    host = get_host()
+    policy = host.make(spec, capacity, num_classes, seed=seed, **options)
+    if not isinstance(policy, StoragePolicy):
+        raise PluginError(
+            f"the factory {spec.factory!r} returned {type(policy).__name__}, not a StoragePolicy",
+            where=host.owner(spec).place,
+        )
+    return policy
+
+
+def check_policy_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that a storage policy does not take.
+
+    Raises:
+        UnknownNameError: There is no such storage policy.
+        OptionError: There is no such option, or its value has another type.
+    """
+    spec = _storage_policy(name)
+    check_options(spec, get_host().resolve(spec), options, given=("capacity", "num_classes", "seed"))
+
+
+def _storage_policy(name: str) -> SamplingPolicySpec:
     spec = get_host().sampling_policy(name)
     if spec.role != "storage":
         known = storage_policies()
@@ -51,11 +70,4 @@ def create_policy(name: str, capacity: int, num_classes: int, *, seed: int = 0, 
             f"the sampling policy {name!r} chooses clips for training, not for a store",
             fix=suggest(name, known) or f"The storage policies are: {', '.join(known)}.",
         )
-    factory = get_host().resolve(spec)
-    try:
-        policy = factory(capacity, num_classes, seed=seed, **options)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise OptionError(f"the policy cannot be made with {options}: {error}", where=name) from error
-    if not isinstance(policy, StoragePolicy):
-        raise PluginError(f"{spec.factory!r} gave a {type(policy).__name__}, not a StoragePolicy", where=name)
-    return policy
+    return spec

@@ -11,11 +11,10 @@ from typing import Any
 from audiotag.audio.arrays import Waveform as Waveform
 from audiotag.continual.store.files import readable
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.data.reading import read_clips, sniff_format
+from audiotag.data.reading import load_dataset, read_clips, sniff_format
 from audiotag.data.rows import split_labels
 from audiotag.documents import Fields, parse_json
 from audiotag.errors import AudiotagError, LabelError, ManifestError, suggest
-from audiotag.host import get_host
 from audiotag.inference.inputs import find_clips
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
@@ -78,9 +77,7 @@ def read_stream(
 
 
 def _has_class_folders(path: Path) -> bool:
-    host = get_host()
-    recognised: bool = host.resolve(host.dataset("folder"))().recognises(path)
-    return recognised
+    return load_dataset("folder").recognises(path)
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,19 @@ from audiotag.continual.stepping import OnlineTraining, Sample
 from audiotag.continual.store import Addition, ClipStore, Payload, StoredClip
 from audiotag.data.clips import Clip
 from audiotag.documents import Fields
-from audiotag.errors import AudioError, AudiotagError, CheckpointError, OptionError, StoreError, TrainingError
+from audiotag.errors import (
+    AudioError,
+    AudiotagError,
+    AudiotagWarning,
+    CheckpointError,
+    OptionError,
+    StoreError,
+    TrainingError,
+)
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
 from audiotag.models.checkpoint import find_checkpoint, load_checkpoint, load_training_state, save_checkpoint
-from audiotag.models.embeddings import backbone_fingerprint
+from audiotag.models.embeddings import backbone_fingerprint, code_fingerprint
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator
 
@@ -31,6 +40,9 @@ LabelSource = Literal["given", "model", "teacher"]
 
 _FINGERPRINT = "online embeddings"
 """Note of a store: the fingerprint of the backbone that made the embeddings in it."""
+
+_CODE = "embeddings by code"
+"""Note of a store: the fingerprint of the code that made them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +230,15 @@ class OnlineLearner:
                 fix="Take a new store, or one of audio, which any model can learn from.",
             )
         if self._settings.keep == "embedding":
-            self._notes[_FINGERPRINT] = fingerprint
+            code = code_fingerprint(self.model)
+            if noted is not None and self._store.note(_CODE) not in (None, code):
+                warnings.warn(
+                    f"{self._store.folder}: its embeddings are by another version of the model's plugin; "
+                    "new ones may not be comparable",
+                    AudiotagWarning,
+                    stacklevel=3,
+                )
+            self._notes |= {_FINGERPRINT: fingerprint, _CODE: code}
 
     @property
     def _note_key(self) -> str:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.continual.create import check_policy_options, create_policy
+from audiotag.continual.create import build_policy, check_policy_options
 from audiotag.continual.distances import classes_retained, kl_stored_from_observed, total_variation
 from audiotag.continual.policy import Example
 from audiotag.continual.streams import Stream, drifting_stream, published_stream, zipf_stream
 from audiotag.csv_text import csv_text
 from audiotag.errors import OptionError
+from audiotag.files import atomic_path
 
 StreamMaker = Callable[[np.random.Generator], Stream]
 
@@ -218,7 +219,7 @@ def simulate(
 def _run(
     contender: Contender, capacity: int, stream: Stream, seed: int, steps: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
-    policy = create_policy(contender.policy, capacity, len(stream.names), seed=seed, **contender.options)
+    policy = build_policy(contender.policy, capacity, len(stream.names), contender.options, seed=seed)
     if stream.observed_before is not None:
         for label, count in enumerate(stream.observed_before.tolist()):
             policy.observe((label,), count)
@@ -232,13 +233,5 @@ def _run(
 
 
 def _write_csv(path: Path, header: Sequence[str], lines: Iterator[list[Any]]) -> None:
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            file.writelines(csv_text([line]) for line in chain([header], lines))
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OptionError(
-            f"the numbers cannot be written: {error}", where=path, fix="Check folder and space."
-        ) from error
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        file.writelines(csv_text([line]) for line in chain([header], lines))

@@ -10,6 +10,7 @@ import numpy as np
 from audiotag.continual.distances import shares
 from audiotag.continual.simulation import Simulation
 from audiotag.errors import MissingExtraError, OptionError
+from audiotag.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,12 +106,5 @@ def _figure(height: float) -> Figure:
 
 
 def _save(figure: Any, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.part")
-    try:
+    with atomic_path(target) as temporary:
         figure.savefig(temporary, format=target.suffix.lower().removeprefix("."), dpi=120)
-        temporary.replace(target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OptionError(
-            f"the plot cannot be written: {error}", where=target, fix="Check folder and space."
-        ) from error

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.errors import OptionError, TrainingError
 from audiotag.host import get_host
+from audiotag.models.create import check_options
 from audiotag.models.model import Model
 from audiotag.seeding import scoped_torch_rng
 from audiotag.training.interfaces import Loss
@@ -147,14 +148,9 @@ class OnlineTraining:
 def _make_loss(settings: OnlineSettings, model: Model) -> Loss:
     host = get_host()
     name = settings.loss or "bce"
-    try:
-        loss = host.resolve(host.loss(name))(**settings.loss_options)
-    except (TypeError, ValueError) as error:
-        raise OptionError(
-            f"the loss cannot be made with {dict(settings.loss_options)}: {error}",
-            where=name,
-            fix="Check the names and values of its options (--loss-option KEY=VALUE).",
-        ) from error
+    spec = host.loss(name)
+    check_options(spec, host.resolve(spec), settings.loss_options)
+    loss = host.make(spec, **settings.loss_options)
     if not isinstance(loss, Loss):
         raise OptionError(f"the loss {name!r} does not work on class scores", fix="Use bce, ce or focal.")
     if loss.task == "singlelabel" and not model.single_label:

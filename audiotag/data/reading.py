@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from audiotag.arguments import as_path
@@ -13,7 +15,7 @@ from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.formats.tables import columns_of
 from audiotag.data.prepared import Preparation, read_preparation
 from audiotag.data.selection import require_files, select_split, with_frames
-from audiotag.errors import AudiotagError, ManifestError, OptionError, PluginError, suggest
+from audiotag.errors import AudiotagError, AudiotagWarning, ManifestError, OptionError, PluginError, suggest
 from audiotag.host import get_host
 from audiotag.labels import LabelSet, read_labels
 from audiotag.plugin import DatasetSpec
@@ -63,15 +65,16 @@ def read_clips(
     name = sniff_format(path) if format is None else format
     dataset = load_dataset(name)
     _check_options(name, dataset, options)
-    clips = dataset.read(
-        path,
-        labels=None if labels is None else read_labels(labels),
-        root=None if root is None else Path(root),
-        unknown_labels=unknown_labels,
-        **options,
-    )
+    classes = None if labels is None else read_labels(labels)
+    folder = None if root is None else Path(root)
+    host = get_host()
+    spec = host.dataset(name)
+    with host.running(spec, f"reading {path} as {name}"):
+        clips = dataset.read(path, labels=classes, root=folder, unknown_labels=unknown_labels, **options)
     if not isinstance(clips, ClipSet):
-        raise PluginError(f"the format {name!r} returned {type(clips).__name__}, not a ClipSet")
+        raise PluginError(
+            f"the format {name!r} returned {type(clips).__name__}, not a ClipSet", where=host.owner(spec).place
+        )
     if split is not None:
         clips = select_split(clips, split)
     if check_files:
@@ -82,24 +85,41 @@ def read_clips(
 def sniff_format(source: Path) -> str:
     """The name of the format that recognises *source*.
 
+    A plugin's format that fails at the question, or says yes to an empty file as well, is passed over with an
+    `AudiotagWarning` where another format is found.
+
     Raises:
         ManifestError: None does, or several do.
+        PluginError: None does, and one has failed at the question.
     """
     if source.is_file() and source.stat().st_size == 0:
         raise ManifestError("the file is empty", where=source, fix="Copy or write it again.")
     if (prepared := read_preparation(source)) is not None:
         return _registered(prepared, source)
     fitting = [name for name, spec in get_host().datasets.items() if is_called_so(source, spec)]
-    datasets = {name: load_dataset(name) for name in fitting}
-    recognising = [name for name, dataset in datasets.items() if dataset.recognises(source)]
-    exact = [name for name in recognising if not datasets[name].last_resort]
-    recognising = exact or recognising
-    if len(recognising) == 1:
-        return recognising[0]
+    datasets: dict[str, Dataset] = {}
+    recognising: list[str] = []
+    failed: list[PluginError] = []
+    for name in fitting:
+        try:
+            datasets[name] = load_dataset(name)
+            if _recognises(name, datasets[name], source):
+                recognising.append(name)
+        except PluginError as error:
+            failed.append(error)
+    if len(recognising) > 1:
+        recognising = _without_credulous(recognising, datasets, source) or recognising
+    recognising = [name for name in recognising if not datasets[name].last_resort] or recognising
     if len(recognising) > 1:
         raise ManifestError(
             f"it fits several formats ({', '.join(recognising)})", where=source, fix="Name one with --format."
         )
+    if failed and not recognising:
+        raise failed[0]
+    for failure in failed:
+        warnings.warn(str(failure), AudiotagWarning, stacklevel=2)
+    if recognising:
+        return recognising[0]
     likely = fitting if len(fitting) == 1 else [name for name in fitting if datasets[name].last_resort]
     if len(likely) == 1:
         return likely[0]  # whose own error says better what is wrong than "no format fits"
@@ -152,6 +172,36 @@ def _registered(prepared: Preparation, source: Path) -> str:
         ) from error
 
 
+def _recognises(name: str, dataset: Dataset, source: Path) -> bool:
+    host = get_host()
+    with host.running(host.dataset(name), f"asking whether {source} is {name}"):
+        return bool(dataset.recognises(source))
+
+
+def _without_credulous(names: list[str], datasets: dict[str, Dataset], source: Path) -> list[str]:
+    """Those of *names* that do not take an empty file (or folder) called like *source* for theirs too, and last resorts."""
+    kept = []
+    with TemporaryDirectory() as folder:
+        empty = Path(folder) / f"empty{''.join(source.suffixes)}"
+        empty.mkdir() if source.is_dir() else empty.touch()
+        for name in names:
+            try:
+                credulous = not datasets[name].last_resort and _recognises(name, datasets[name], empty)
+            except PluginError:
+                credulous = False
+            if not credulous:
+                kept.append(name)
+    host = get_host()
+    for name in set(names) - set(kept) if kept else ():
+        warnings.warn(
+            f"the format {name!r} of the {host.owner(host.dataset(name)).place} says that it recognises an empty "
+            "file too, and is passed over; name it with --format where it is meant",
+            AudiotagWarning,
+            stacklevel=3,
+        )
+    return kept
+
+
 def load_dataset(name: str) -> Dataset:
     """The format or data set that is registered under *name*.
 
@@ -161,11 +211,11 @@ def load_dataset(name: str) -> Dataset:
     """
     host = get_host()
     spec = host.dataset(name)
-    dataset = host.resolve(spec)()
+    dataset = host.make(spec)
     if not isinstance(dataset, Dataset):
         raise PluginError(
             f"the factory {spec.factory!r} returned {type(dataset).__name__}, not a Dataset",
-            where=host.owner(spec).label,
+            where=host.owner(spec).place,
         )
     return dataset
 

@@ -74,6 +74,11 @@ def clip_digest(clip: Clip) -> str:
     return content_digest(recording.content) if isinstance(recording, EncodedAudio) else file_digest(recording)
 
 
+def part_name(clip: Clip) -> str:
+    """Which part of its recording a clip is, to the last bit: two parts have one name only where they are the same."""
+    return f"{float(clip.start)!r}-{'end' if clip.stop is None else repr(float(clip.stop))}"
+
+
 def _part(clip: Clip, start: float, stop: float | None) -> tuple[float, float | None]:
     """Seconds of the recording from which and up to which a part of *clip* is heard."""
     end = clip.stop if stop is None else clip.start + stop

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from audiotag.audio.encoding import encode_lossless
 from audiotag.audio.resampling import QUALITY
 from audiotag.data.clips import Clip
-from audiotag.data.recording import clip_digest, read_clip
+from audiotag.data.recording import clip_digest, part_name, read_clip
 from audiotag.errors import AudioError, OptionError, StoreError
 
 _inherited: list[sqlite3.Connection] = []
@@ -140,7 +140,7 @@ class SoundCache:
                 self._digests[file] = clip_digest(clip)
         except OSError as error:
             raise AudioError(f"the file cannot be read: {error.strerror}", where=clip.path) from error
-        parts = (self._digests[file], repr(clip.start), repr(clip.stop), sample_rate, QUALITY)
+        parts = (self._digests[file], part_name(clip), sample_rate, QUALITY)
         return hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=16).hexdigest()
 
     def _path(self, name: str) -> Path:

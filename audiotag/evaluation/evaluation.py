@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.csv_text import frame_csv
+from audiotag.documents import read_json
 from audiotag.errors import AudiotagError
 from audiotag.evaluation import metrics
 from audiotag.evaluation.doubts import Doubts, nothing_to_tell_apart
@@ -25,6 +26,19 @@ FORMAT_VERSION = 1
 """Version of ``metrics.json``."""
 
 DEFAULT_TOP_K = (3, 5)
+
+FIGURES = ("average_precision", "precision_recall", "confusion")
+FIGURE_FORMATS = ("pdf", "png", "svg")
+
+RESULT_FILES = (
+    "metrics.json",
+    "per_class.csv",
+    "confusion.csv",
+    "folds.csv",
+    "report.html",
+    *(f"{name}.{format}" for name in FIGURES for format in FIGURE_FORMATS),
+)
+"""What an evaluation may leave in a folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,20 +160,37 @@ class Evaluation:
     def save(self, folder: str | Path) -> Path:
         """Write ``metrics.json``, ``per_class.csv``, ``report.html`` and, for single-label data, ``confusion.csv``.
 
-        Each file is replaced in one step; the folder is made with its parents.
+        The folder is made with its parents. Files of an earlier evaluation are replaced or, where this one has none of
+        that name, removed, figures included.
 
         Returns:
             *folder*.
         """
         from audiotag.evaluation.report import render_report
 
-        folder = Path(folder)
-        write_atomically(folder / "metrics.json", self.to_json().encode())
-        write_atomically(folder / "per_class.csv", self.to_csv().encode())
+        files = {"metrics.json": self.to_json(), "per_class.csv": self.to_csv()}
         if self.confusion is not None:
-            write_atomically(folder / "confusion.csv", self.confusion_csv().encode())
-        write_atomically(folder / "report.html", render_report(self).encode())
-        return folder
+            files["confusion.csv"] = self.confusion_csv()
+        return save_results(Path(folder), {**files, "report.html": render_report(self)})
+
+
+def save_results(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write *files*, name to text, into *folder*, and remove what an earlier evaluation has left there beside them."""
+    earlier = _holds_evaluation(folder)
+    for name, text in files.items():
+        write_atomically(folder / name, text.encode())
+    for name in RESULT_FILES:
+        if earlier and name not in files:
+            (folder / name).unlink(missing_ok=True)
+    return folder
+
+
+def _holds_evaluation(folder: Path) -> bool:
+    try:
+        content = read_json(folder / "metrics.json", error=AudiotagError)
+    except AudiotagError:
+        return False  # there is none, or it is somebody else's
+    return isinstance(content, dict) and content.get("format") in ("audiotag-metrics", "audiotag-cross-validation")
 
 
 def evaluate_scores(

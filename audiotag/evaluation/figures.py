@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from audiotag.errors import MissingExtraError, OptionError
-from audiotag.evaluation.evaluation import Evaluation
+from audiotag.evaluation.evaluation import FIGURE_FORMATS, Evaluation
 from audiotag.evaluation.metrics import precision_recall_curve
 from audiotag.files import atomic_path
-
-FORMATS = ("pdf", "png", "svg")
 
 
 def save_figures(result: Evaluation, folder: str | Path, *, format: str = "pdf") -> list[Path]:
@@ -23,7 +21,7 @@ def save_figures(result: Evaluation, folder: str | Path, *, format: str = "pdf")
     Args:
         result: What to draw.
         folder: Where to; made with its parents.
-        format: One of `FORMATS`.
+        format: One of `FIGURE_FORMATS`.
 
     Returns:
         The files.
@@ -32,8 +30,8 @@ def save_figures(result: Evaluation, folder: str | Path, *, format: str = "pdf")
         MissingExtraError: matplotlib is not installed.
         OptionError: *format* is unknown.
     """
-    if format not in FORMATS:
-        raise OptionError(f"there is no figure format {format!r}", fix=f"It may be {', '.join(FORMATS)}.")
+    if format not in FIGURE_FORMATS:
+        raise OptionError(f"there is no figure format {format!r}", fix=f"It may be {', '.join(FIGURE_FORMATS)}.")
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

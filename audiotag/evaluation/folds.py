@@ -16,10 +16,9 @@ from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
 from audiotag.errors import CheckpointError, LabelError
 from audiotag.evaluation.doubts import Doubts, doubts_about
-from audiotag.evaluation.evaluation import FORMAT_VERSION, Evaluation, as_json, evaluate_scores
+from audiotag.evaluation.evaluation import FORMAT_VERSION, Evaluation, as_json, evaluate_scores, save_results
 from audiotag.evaluation.metrics import mean_defined
 from audiotag.evaluation.scoring import DataRequest, Scored, score
-from audiotag.files import write_atomically
 from audiotag.inference.clip_scores import Progress
 from audiotag.inference.tagger import Tagger, load
 from audiotag.labels import LabelSet
@@ -77,14 +76,14 @@ class CrossValidation:
         """
         from audiotag.evaluation.report import render_report
 
-        folder = Path(folder)
-        write_atomically(folder / "metrics.json", self.to_json().encode())
-        write_atomically(folder / "folds.csv", frame_csv(self.table).encode())
-        write_atomically(folder / "per_class.csv", self.pooled.to_csv().encode())
+        files = {
+            "metrics.json": self.to_json(),
+            "folds.csv": frame_csv(self.table),
+            "per_class.csv": self.pooled.to_csv(),
+        }
         if self.pooled.confusion is not None:
-            write_atomically(folder / "confusion.csv", self.pooled.confusion_csv().encode())
-        write_atomically(folder / "report.html", render_report(self.pooled, folds=self).encode())
-        return folder
+            files["confusion.csv"] = self.pooled.confusion_csv()
+        return save_results(Path(folder), {**files, "report.html": render_report(self.pooled, folds=self)})
 
 
 def evaluate_folds(

@@ -6,14 +6,16 @@ import inspect
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
 
 from audiotag import hookspecs
-from audiotag.errors import PluginError, suggest
+from audiotag.errors import AudiotagError, PluginError, suggest
+from audiotag.host.guard import described, guarded
 from audiotag.host.records import SLOW_IMPORT_SECONDS, PluginRecord
 from audiotag.plugin import (
     ENTRY_POINT_GROUP,
@@ -56,97 +58,135 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def discover() -> list[tuple[PluginRecord, EntryPoint]]:
+def discover() -> list[Plugin]:
     """Every installed entry point, in a fixed order: the core's own, then by distribution and name."""
-    found: dict[tuple[str, str, str], tuple[PluginRecord, EntryPoint]] = {}
+    found: dict[tuple[str, str, str], Plugin] = {}
     for entry in entry_points(group=ENTRY_POINT_GROUP):
-        distribution = entry.dist.name if entry.dist is not None else "unknown"
-        version = entry.dist.version if entry.dist is not None else "unknown"
-        record = PluginRecord(entry.name, distribution, version, entry.value)
+        plugin = Plugin(entry)
         # An editable install beside a stale egg-info lists the same entry point twice.
-        found.setdefault((_normal(distribution), entry.name, entry.value), (record, entry))
+        found.setdefault((_normal(plugin.record.distribution), entry.name, entry.value), plugin)
     return [found[key] for key in sorted(found, key=lambda key: (key[0] != CORE_DISTRIBUTION, key))]
 
 
-def load(record: PluginRecord, entry: EntryPoint) -> dict[str, list[Any]]:
-    """Import one plugin and call its hooks.
+class Plugin:
+    """One entry point: imported when the first descriptor is asked for, each hook called when its kind is.
 
-    Failures are written into *record* (and raised as `PluginError` when plugins are strict).
+    Failures are written into the record, or raised as `PluginError` where plugins are strict.
 
-    Returns:
-        Kind → descriptors; empty for a plugin that failed.
+    Attributes:
+        record: What is known about it.
     """
-    allowed = allow_list()
-    is_core = _normal(record.distribution) == CORE_DISTRIBUTION
-    if allowed is not None and not is_core and not allowed & {_normal(record.distribution), _normal(record.name)}:
-        record.status = "skipped"
-        record.problems.append("AUDIOTAG_LOAD_PLUGINS does not name it")
-        return {}
-    try:
-        return _load(record, entry)
-    except PluginError as error:
-        problem, cause = error, error.__cause__ or error
-    except (Exception, SystemExit) as error:  # a plugin may do anything while it is imported
-        problem, cause = _raised(record, error), error
-    if strict():
-        raise PluginError(
-            f"the plugin {record.name!r} failed: {problem}",
-            where=record.label,
-            fix="Mend or uninstall it, or unset AUDIOTAG_STRICT_PLUGINS to go on without it.",
-        ) from cause
-    record.fail(problem)
-    record.provides.clear()
-    return {}
 
+    def __init__(self, entry: EntryPoint) -> None:
+        self._entry = entry
+        self._manager: pluggy.PluginManager | None = None
+        self._imported = False
+        distribution, version, damage = _origin(entry)
+        self.record = PluginRecord(entry.name, distribution, version, entry.value)
+        self._damage = damage
 
-def _raised(record: PluginRecord, error: BaseException) -> PluginError:
-    """What is told of a plugin whose own code raised *error*."""
-    return PluginError(
-        f"{type(error).__name__}: {error}",
-        fix=(
-            f"Upgrade it (pip install --upgrade {record.distribution}) or uninstall it; "
-            "AUDIOTAG_STRICT_PLUGINS=1 with AUDIOTAG_TRACEBACK=1 shows where it comes from."
-        ),
-    )
+    def descriptors(self, hook: str) -> list[Any]:
+        """What *hook* returns; empty where the plugin lacks it or has failed."""
+        self.load()
+        if self._manager is None or hook not in self.record.hooks:
+            return []
+        checked: list[Any] = []
+        with self._set_aside(), guarded(self.record.place, hook, self._raised):
+            checked = _call(self._manager, hook)
+            self.record.provides[HOOKS[hook][0]] = [spec.name for spec in checked]
+        return checked
 
+    def load(self) -> None:
+        """Import the plugin, unless that was done or the allow-list leaves it out."""
+        if self._imported:
+            return
+        record, allowed = self.record, allow_list()
+        is_core = _normal(record.distribution) == CORE_DISTRIBUTION
+        if allowed is not None and not is_core and not allowed & {_normal(record.distribution), _normal(record.name)}:
+            record.status = "skipped"
+            record.problems.append("AUDIOTAG_LOAD_PLUGINS does not name it")
+        else:
+            with self._set_aside(), guarded(record.place, "importing it", self._raised):
+                self._manager = self._import()
+        self._imported = True
 
-def _load(record: PluginRecord, entry: EntryPoint) -> dict[str, list[Any]]:
-    started = time.perf_counter()
-    module = entry.load()
-    record.seconds = time.perf_counter() - started
-    if record.seconds > SLOW_IMPORT_SECONDS:
-        record.problems.append(
-            f"importing it took {record.seconds:.1f} s; its descriptor module should not import the implementation "
-            "(name it as 'package.module:callable'): tell its authors, or leave it out with AUDIOTAG_LOAD_PLUGINS"
-        )
-    wanted = getattr(module, "AUDIOTAG_INTERFACE", INTERFACE_VERSION)
-    if wanted != INTERFACE_VERSION:
-        raise PluginError(
-            f"it is built for version {wanted} of the plugin interface, and this audiotag has {INTERFACE_VERSION}",
+    def _import(self) -> pluggy.PluginManager:
+        record = self.record
+        if self._damage is not None:
+            raise PluginError(
+                f"what pip wrote about it cannot be read ({self._damage})",
+                fix=f"Install it again (pip install --force-reinstall {record.distribution}).",
+            )
+        started = time.perf_counter()
+        module = self._entry.load()
+        record.seconds = time.perf_counter() - started
+        if record.seconds > SLOW_IMPORT_SECONDS:
+            record.problems.append(
+                f"importing it took {record.seconds:.1f} s; its descriptor module should not import the implementation "
+                "(name it as 'package.module:callable'): tell its authors, or leave it out with AUDIOTAG_LOAD_PLUGINS"
+            )
+        wanted = getattr(module, "AUDIOTAG_INTERFACE", INTERFACE_VERSION)
+        if wanted != INTERFACE_VERSION:
+            raise PluginError(
+                f"it is built for version {wanted} of the plugin interface, and this audiotag has {INTERFACE_VERSION}",
+                fix=(
+                    "Upgrade audiotag (pip install --upgrade audiotag)."
+                    if isinstance(wanted, int) and wanted > INTERFACE_VERSION
+                    else f"Upgrade the plugin (pip install --upgrade {record.distribution})."
+                ),
+            )
+        manager = pluggy.PluginManager("audiotag")
+        manager.add_hookspecs(hookspecs)
+        _check_hooks(manager, module)
+        manager.register(module, name=record.name)
+        record.hooks = [hook for hook in HOOKS if getattr(manager.hook, hook).get_hookimpls()]
+        return manager
+
+    @contextmanager
+    def _set_aside(self) -> Iterator[None]:
+        try:
+            yield
+        except AudiotagError as error:
+            problem = error if isinstance(error, PluginError) else self._raised(described(error))
+            if strict():
+                raise PluginError(
+                    f"the plugin {self.record.name!r} failed: {problem}",
+                    where=self.record.label,
+                    fix="Mend or uninstall it, or unset AUDIOTAG_STRICT_PLUGINS to go on without it.",
+                ) from (error.__cause__ or error)
+            self.record.fail(problem)
+
+    def _raised(self, what: str) -> PluginError:
+        """What is told of a plugin whose own code raised *what*."""
+        return PluginError(
+            what,
             fix=(
-                "Upgrade audiotag (pip install --upgrade audiotag)."
-                if isinstance(wanted, int) and wanted > INTERFACE_VERSION
-                else f"Upgrade the plugin (pip install --upgrade {record.distribution})."
+                f"Upgrade it (pip install --upgrade {self.record.distribution}) or uninstall it; "
+                "AUDIOTAG_STRICT_PLUGINS=1 with AUDIOTAG_TRACEBACK=1 shows where it comes from."
             ),
         )
-    manager = pluggy.PluginManager("audiotag")
-    manager.add_hookspecs(hookspecs)
-    _check_hooks(manager, module)
-    manager.register(module, name=record.name)
-    collected: dict[str, list[Any]] = {}
-    for hook, (kind, spec_class) in HOOKS.items():
-        caller = getattr(manager.hook, hook)
-        if not caller.get_hookimpls():
-            continue
-        record.hooks.append(hook)
-        results = caller()
-        if len(results) < len(caller.get_hookimpls()):  # pluggy leaves out a None
-            raise PluginError(f"{hook} returned nothing", fix=f"Return a list of {spec_class.__name__}.")
-        for specs in results:
-            checked = _check_specs(hook, specs, spec_class)
-            collected.setdefault(kind, []).extend(checked)
-            record.provides.setdefault(kind, []).extend(spec.name for spec in checked)
-    return collected
+
+
+def _origin(entry: EntryPoint) -> tuple[str, str, str | None]:
+    """Distribution and version that bring *entry*, and what keeps them from being read."""
+    if entry.dist is None:
+        return "unknown", "unknown", None
+    try:
+        name, version = entry.dist.name, entry.dist.version
+        if name and version:
+            return name, version, None
+        damage = "METADATA names no distribution and version"
+    except Exception as error:  # the standard library meets damaged metadata with errors of every kind
+        damage = f"METADATA is missing or damaged: {described(error)}"
+    return entry.value.partition(".")[0], "unknown", damage
+
+
+def _call(manager: pluggy.PluginManager, hook: str) -> list[Any]:
+    spec_class = HOOKS[hook][1]
+    results = getattr(manager.hook, hook)()
+    if not results:  # pluggy leaves out a None
+        raise PluginError(f"{hook} returned nothing", fix=f"Return a list of {spec_class.__name__}.")
+    return [spec for specs in results for spec in _check_specs(hook, specs, spec_class)]
 
 
 def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:

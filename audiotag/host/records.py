@@ -18,7 +18,8 @@ class PluginRecord:
         name: Name of the entry point.
         distribution: Distribution that brings it, and its `version`.
         module: What the entry point refers to.
-        status: ``"loaded"``, ``"failed"`` or ``"skipped"`` (not on the allow-list).
+        status: ``"loaded"``, ``"failed"`` (at import, or in one of its hooks) or ``"skipped"`` (not on the
+            allow-list).
         problems: What is wrong, with what to do; not empty for a failed plugin, and possible for a loaded one
             (a name that another plugin registers too, a slow import).
         reason: Why it failed, in a few words; empty for one that did not.
@@ -43,8 +44,13 @@ class PluginRecord:
         """Distribution and version, as messages name it."""
         return f"{self.distribution} {self.version}"
 
+    @property
+    def place(self) -> str:
+        """The plugin as errors that its code has raised name it."""
+        return f"plugin {self.name!r} of {self.label}"
+
     def fail(self, error: AudiotagError) -> None:
-        """Set the plugin aside for *error*."""
+        """Note that the plugin failed with *error*."""
         self.status = "failed"
         self.reason = error.what
         self.problems.append(str(error))

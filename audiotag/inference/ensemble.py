@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from audiotag.errors import CheckpointError, LabelError, OptionError
 from audiotag.files import write_atomically
-from audiotag.folders import atomic_folder, current_folder
+from audiotag.folders import atomic_folder, check_new_folder, current_folder
 from audiotag.host import get_host
 from audiotag.inference.combine import EnsembleMode, check_ensemble
 from audiotag.labels import Label, LabelSet, read_labels
@@ -123,8 +123,7 @@ def save_ensemble(
         raise OptionError(f"an ensemble of {len(members)} is none", fix="Name two models or more.")
     if combine not in get_args(EnsembleMode):
         raise OptionError(f"there is no way to combine called {combine!r}", fix="Use logits or probabilities.")
-    if output.exists():
-        raise OptionError("the output exists already", where=output, fix="Name a folder that does not exist yet.")
+    check_new_folder(output)
     refuse_nesting(members)
     first: Model | None = None
     entries: list[dict[str, str]] = []

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard
 from audiotag.errors import CheckpointError, LabelError, OptionError
+from audiotag.folders import check_new_folder
 from audiotag.models.checkpoint import save_checkpoint
+from audiotag.models.create import resolved_options
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
@@ -90,12 +92,12 @@ def average_checkpoints(sources: Sequence[str | Path], output: str | Path, *, na
         CheckpointError: A checkpoint cannot be read, or it is of another network (spec or options) than the first.
         LabelError: The classes differ.
         OptionError: There are fewer than two, or *output* exists.
+        OutputError: *output* cannot be written.
     """
     output = Path(output)
     if len(sources) < 2:
         raise OptionError(f"{len(sources)} checkpoints are given", fix="Name two or more to average.")
-    if output.exists():
-        raise OptionError("the output exists already", where=output, fix="Name a folder that does not exist yet.")
+    check_new_folder(output)
     mean = WeightMean()
     first: Model | None = None
     last: Model | None = None
@@ -140,7 +142,7 @@ def _require_same(first: Model, other: Model, where: str | Path) -> None:
             where=where,
             fix="Average checkpoints of one model; different ones make an ensemble (audiotag models ensemble).",
         )
-    mine, theirs = ({**model.spec.options, **model.options} for model in (other, first))
+    mine, theirs = (resolved_options(model.spec, model.options) for model in (other, first))
     differing = sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
     if differing:
         raise CheckpointError(

@@ -10,6 +10,7 @@ Folders are replaced whole (`audiotag.folders`): one writer to a folder, any num
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -21,14 +22,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from audiotag.errors import CheckpointError, NameTakenError, UnknownNameError
+from audiotag.documents import Fields, read_json
+from audiotag.errors import AudiotagWarning, CheckpointError, NameTakenError, OptionError, OutputError, UnknownNameError
 from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
 from audiotag.labels import Label, LabelSet
-from audiotag.models.create import create_backbone
+from audiotag.models.create import build_backbone, resolved_options
 from audiotag.models.model import Model
-from audiotag.models.published import require_finite
+from audiotag.models.published import require_weights
 
 FORMAT = "audiotag-checkpoint"
 FORMAT_VERSION = 1
@@ -59,13 +61,13 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
         *folder*.
 
     Raises:
-        CheckpointError: A weight is not finite, a value cannot be stored, *folder* holds something else or cannot be
-            written.
+        CheckpointError: A weight is not finite or far too large, a value cannot be stored, or *folder* holds something else.
+        OutputError: *folder* cannot be written.
     """
     folder = Path(folder)
     _require_replaceable(folder)
     state = _detached_state(model)
-    require_finite(state, str(folder))
+    require_weights(state, folder)
     facts = _facts(model)
     training = None if training_state is None else _plain_state(training_state, "training_state")
     try:
@@ -75,9 +77,12 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
             (partial / FACTS_FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             if training is not None:
                 torch.save(training, partial / TRAINING_FILE)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"the checkpoint cannot be written ({error})", where=folder, fix="Make room, or name another folder."
+    except (SafetensorError, RuntimeError) as error:  # what safetensors and torch make of a full disk
+        reason = str(error).partition("\n")[0]
+        raise OutputError(
+            f"the checkpoint cannot be written; the disk may be full ({reason})",
+            where=folder,
+            fix="Make room, or name another folder.",
         ) from error
     return folder
 
@@ -87,10 +92,11 @@ def _require_replaceable(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise CheckpointError("a checkpoint is a folder, and this is a file", where=folder, fix="Name another place.")
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in _FILES)
-    if foreign:
+    found = sorted(path.name for path in folder.iterdir())
+    foreign = [name for name in found if name not in _FILES]
+    if foreign or (found and FACTS_FILE not in found):  # other programs call their weights model.safetensors too
         raise CheckpointError(
-            f"the folder holds what is no part of a checkpoint and would be lost: {', '.join(foreign[:5])}",
+            f"the folder holds what is no part of a checkpoint and would be lost: {', '.join((foreign or found)[:5])}",
             where=folder,
             fix="Name another folder, or move them away.",
         )
@@ -120,7 +126,7 @@ def _facts(model: Model) -> dict[str, Any]:
             "spec": model.spec.name,
             "family": model.spec.family,
             "plugin": {"distribution": owner.distribution, "version": owner.version},
-            "options": plain_json(dict(model.options), "options"),
+            "options": plain_json(resolved_options(model.spec, model.options), "options"),
             "extra_state": plain_json(model.backbone.extra_state(), "extra_state"),
         },
         "sample_rate": model.backbone.sample_rate,
@@ -187,6 +193,12 @@ def find_checkpoint(path: str | Path) -> Path:
     for candidate in candidates:
         if (current_folder(candidate) / FACTS_FILE).is_file():
             return candidate
+    if path.is_file():
+        raise CheckpointError(
+            "this is a file, and a model is a name or a folder",
+            where=path,
+            fix="A published file of weights goes with the name of its model: --model NAME --weights FILE.",
+        )
     what = "is no checkpoint and has none" if path.exists() else "does not exist"
     raise CheckpointError(
         f"the folder {what} (looked for {FACTS_FILE} in it, and in its {' and '.join(_RUN_CHECKPOINTS)})",
@@ -204,23 +216,22 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     return _read_facts(current_folder(find_checkpoint(folder)))
 
 
+_COPY_AGAIN = "Copy the checkpoint again, or take another."
+
+
 def _read_facts(folder: Path) -> dict[str, Any]:
+    """What the file says, every entry of the kind that it must be."""
     path = folder / FACTS_FILE
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"the file cannot be read ({error})",
-            where=path,
-            fix="Copy the checkpoint again, or take another.",
-        ) from error
-    if isinstance(facts, dict) and facts.get("format") == ENSEMBLE_FORMAT:
+    content = read_json(path, error=CheckpointError, fix=_COPY_AGAIN)
+    facts = Fields(content, where=path, error=CheckpointError, fix=_COPY_AGAIN)
+    kind = facts.get("format")
+    if kind == ENSEMBLE_FORMAT:
         raise CheckpointError(
             "the folder holds an ensemble, which tags and is evaluated as one model but is no single network",
             where=folder,
             fix="Name one of its members, for example one of the folders in members.",
         )
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+    if kind != FORMAT:
         raise CheckpointError("the file does not describe a checkpoint of audiotag", where=path)
     found = facts.get("format_version")
     if found != FORMAT_VERSION:
@@ -230,7 +241,24 @@ def _read_facts(folder: Path) -> dict[str, Any]:
             where=path,
             fix="Upgrade audiotag (pip install --upgrade audiotag)." if newer else "The file may be damaged.",
         )
-    return facts
+    made_by = facts.fields("backbone")
+    plugin = made_by.fields("plugin")
+    for fields, key in ((facts, "name"), (made_by, "spec"), (plugin, "distribution"), (plugin, "version")):
+        fields.text(key)
+    for fields, key in ((facts, "metadata"), (made_by, "options"), (made_by, "extra_state")):
+        fields.fields(key)
+    facts.flag("single_label")
+    if "clip_seconds" in facts["metadata"] and facts.fields("metadata").number("clip_seconds") <= 0:
+        raise facts.fields("metadata").refuse("clip_seconds", "must be above 0")
+    mids = [label.text("mid") for label in facts.records("labels") if label.text("name") is not None]
+    if not mids or len(set(mids)) < len(mids):
+        raise facts.refuse("labels", "must name at least one class, and none twice")
+    if "thresholds" not in facts:
+        raise facts.refuse("thresholds", "is missing")
+    thresholds = facts.numbers("thresholds", None)
+    if thresholds is not None and len(thresholds) != len(mids):
+        raise facts.refuse("thresholds", f"must be as many as the classes ({len(mids)}), not {len(thresholds)}")
+    return dict(facts)
 
 
 def load_checkpoint(folder: str | Path) -> Model:
@@ -240,7 +268,8 @@ def load_checkpoint(folder: str | Path) -> Model:
         folder: As `find_checkpoint` takes it.
 
     Raises:
-        CheckpointError: There is none, it is damaged, or its plugin is missing (and what to install).
+        CheckpointError: There is none, it is damaged or holds numbers that cannot be weights, or its plugin is missing
+            (and what to install).
     """
     proper = find_checkpoint(folder)
     while True:
@@ -272,27 +301,17 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"the weights cannot be read ({error})",
             where=path,
-            fix="Copy the checkpoint again, or take another.",
+            fix=_COPY_AGAIN,
         ) from error
     return state
 
 
 def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> Model:
-    try:
-        made_by = facts["backbone"]
-        plugin = made_by["plugin"]
-        labels = LabelSet([Label(label["mid"], label["name"]) for label in facts["labels"]], str(folder))
-        options = {key: _as_tuples(value) for key, value in made_by["options"].items()}
-        thresholds = facts["thresholds"]
-        name, single_label, metadata = facts["name"], facts["single_label"], facts["metadata"]
-        spec_name, extra_state = made_by["spec"], made_by["extra_state"]
-        distribution, plugin_version = plugin["distribution"], plugin["version"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{FACTS_FILE} lacks an entry or has one of another kind ({error})",
-            where=folder,
-            fix="Copy the checkpoint again, or take another.",
-        ) from error
+    made_by = facts["backbone"]
+    distribution, plugin_version = made_by["plugin"]["distribution"], made_by["plugin"]["version"]
+    labels = LabelSet([Label(label["mid"], label["name"]) for label in facts["labels"]], str(folder))
+    options = {key: _as_tuples(value) for key, value in made_by["options"].items()}
+    thresholds, spec_name = facts["thresholds"], made_by["spec"]
     try:
         spec = get_host().backbone(spec_name)
     except (UnknownNameError, NameTakenError) as error:
@@ -301,29 +320,46 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
             where=folder,
             fix=f"Run: pip install '{distribution}=={plugin_version}'. {error.fix or ''}".rstrip(),
         ) from error
-    backbone = create_backbone(spec, len(labels), **options)
+    made_with, now = f"{distribution} {plugin_version}", get_host().owner(spec).label
+    fix = f"Install that version: pip install '{distribution}=={plugin_version}'"
+    try:
+        backbone = build_backbone(spec, len(labels), options)
+    except OptionError as error:
+        raise CheckpointError(
+            f"{now} cannot make its network {spec_name!r} ({error.what}); the checkpoint was made with {made_with}",
+            where=folder,
+            fix=fix,
+        ) from error
     own = backbone.state_dict()
     wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
     if wrong:
-        owner = get_host().owner(spec)
         raise CheckpointError(
-            f"{len(wrong)} weights do not fit the network {spec_name!r} as {owner.label} makes it "
-            f"({', '.join(wrong[:5])}); the checkpoint was made with {distribution} {plugin_version}",
+            f"{len(wrong)} weights do not fit the network {spec_name!r} as {now} makes it "
+            f"({', '.join(wrong[:5])}); the checkpoint was made with {made_with}",
             where=folder,
-            fix=f"Install that version: pip install '{distribution}=={plugin_version}'",
+            fix=fix,
         )
+    if now != made_with:
+        warnings.warn(
+            f"{folder}: the checkpoint was made with {made_with}, and {now} is installed: its scores may differ. "
+            f"The old ones: pip install '{distribution}=={plugin_version}'",
+            AudiotagWarning,
+            stacklevel=3,
+        )
+    require_weights(state, folder)
     backbone.load_state_dict(state)
-    backbone.load_extra_state(extra_state)
+    with get_host().running(spec, f"taking back the state of {folder}"):
+        backbone.load_extra_state(made_by["extra_state"])
     backbone.eval()
     return Model(
         backbone=backbone,
         spec=spec,
         options=options,
         labels=labels,
-        name=name,
-        single_label=single_label,
+        name=facts["name"],
+        single_label=facts["single_label"],
         thresholds=None if thresholds is None else np.asarray(thresholds, dtype=np.float64),
-        metadata=metadata,
+        metadata=facts["metadata"],
     )
 
 

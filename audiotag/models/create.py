@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from audiotag.errors import OptionError, PluginError, suggest
+from audiotag.errors import OptionError, PluginError, UnknownNameError, suggest
 from audiotag.host import get_host
 from audiotag.models.backbone import Backbone
 from audiotag.models.options import wrongly_typed
@@ -32,47 +32,85 @@ def create_backbone(
         PluginError: The plugin's factory returned something else than a `Backbone`.
     """
     host = get_host()
-    spec = name if isinstance(name, BackboneSpec) else host.backbone(str(name))
+    return build_backbone(host.backbone(name) if isinstance(name, str) else name, num_classes, options, seed=seed)
+
+
+def build_backbone(
+    spec: BackboneSpec, num_classes: int | None, options: Mapping[str, Any], *, seed: int = 0
+) -> Backbone:
+    """`create_backbone` with the options that somebody has typed or a file holds, which may have any name."""
+    host = get_host()
     if num_classes is None:
         num_classes = spec.num_classes
     if num_classes is None:
         raise OptionError("a fresh network needs a number of classes", where=spec.name, fix="Give num_classes.")
+    options = {**spec.options, **options}
     factory = host.resolve(spec)
-    merged = {**spec.options, **options, "num_classes": num_classes}
-    check_options(spec, factory, merged)
+    check_options(spec, factory, options, given=("num_classes",))
+    check_options(spec, factory, {"num_classes": num_classes})
     if num_classes < 1:
         raise OptionError(f"num_classes is {num_classes}", where=spec.name, fix="Give at least 1.")
     with scoped_torch_rng(seed, "parameters"):
-        backbone = factory(**merged)
+        backbone = host.make(spec, num_classes=num_classes, **options)
     if not isinstance(backbone, Backbone):
         raise PluginError(
             f"the factory {spec.factory!r} returned {type(backbone).__name__}, not a Backbone",
-            where=host.owner(spec).label,
+            where=host.owner(spec).place,
         )
     return backbone
 
 
+def resolved_options(spec: BackboneSpec, options: Mapping[str, Any]) -> dict[str, Any]:
+    """*options* with what they leave open: the descriptor's, and the defaults of its factory.
+
+    A default that is no plain value (a class, a function) is left out: it cannot be kept in a file.
+    """
+    try:
+        parameters = inspect.signature(get_host().resolve(spec)).parameters
+    except UnknownNameError:  # a network of somebody's own, whose descriptor no plugin registers
+        return {**spec.options, **options}
+    defaults = {
+        name: one.default for name, one in parameters.items() if name != "num_classes" and _is_plain(one.default)
+    }
+    return {**defaults, **spec.options, **options}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def check_options(
-    spec: BackboneSpec | LossSpec | SamplingPolicySpec, factory: Callable[..., Any], options: dict[str, Any]
+    spec: BackboneSpec | LossSpec | SamplingPolicySpec,
+    factory: Callable[..., Any],
+    options: Mapping[str, Any],
+    given: Sequence[str] = (),
 ) -> None:
     """Refuse options that the *factory* of *spec* does not take, or not with values of these types.
+
+    Args:
+        spec: What is to be made.
+        factory: Its implementation.
+        options: What a user gives.
+        given: Parameters that the toolkit itself gives, so that no user may.
 
     Raises:
         OptionError: With close matches and the list of options, or with the type that it takes.
     """
     parameters = inspect.signature(factory).parameters
-    wrong = wrongly_typed(factory, options)
-    if wrong is not None:
-        option, description = wrong
-        raise OptionError(f"the option {option!r} is {options[option]!r}", where=spec.name, fix=f"Give {description}.")
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    known = [option for option in parameters if option != "num_classes"]
+    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    known = [name for name, one in parameters.items() if one.kind in named and name not in given]
     for option in options:
-        if option not in parameters:
+        if option in given or (option not in known and not anything):
             advice = suggest(option, known) or ""
             raise OptionError(
                 f"there is no option {option!r}",
                 where=spec.name,
-                fix=f"{advice} The options are: {', '.join(known)}.".strip(),
+                fix=f"{advice} The options are: {', '.join(known) or 'none'}.".strip(),
             )
+    wrong = wrongly_typed(factory, options)
+    if wrong is not None:
+        option, description = wrong
+        raise OptionError(f"the option {option!r} is {options[option]!r}", where=spec.name, fix=f"Give {description}.")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from audiotag.errors import CheckpointError, LabelError, OptionError, UnknownNameError
+from audiotag.errors import AudiotagWarning, CheckpointError, LabelError, OptionError, UnknownNameError
 from audiotag.host import get_host
 from audiotag.labels import LabelSet, known_labels, read_labels
 from audiotag.models.backbone import Backbone
 from audiotag.models.checkpoint import FACTS_FILE, find_checkpoint, load_checkpoint
-from audiotag.models.create import create_backbone
+from audiotag.models.create import build_backbone
 from audiotag.models.model import Model
 from audiotag.models.published import LoadReport, load_published, published_classes
 from audiotag.models.store import WeightsStore
@@ -41,7 +42,8 @@ def load_model(
             same family. A file's head decides the number of classes.
         labels: The classes of the weights: a CSV, a known name, a `LabelSet` or names. None takes those that
             the registry or the checkpoint states; a file whose classes nobody states gets ``class 0``,
-            ``class 1``, ….
+            ``class 1``, …. Where the classes of the weights are known and these are the same in another order, the
+            order of the weights stands, and an `AudiotagWarning` says so.
         options: Settings of the family (``{"width_mult": 0.4}``), on top of the registered ones.
         untrained_head: Accept weights without a head (a pre-training checkpoint that is to be fine-tuned), or, where
             no *labels* are given, a file with a head of another shape; the fresh head has the classes of *labels*,
@@ -125,19 +127,17 @@ def _from_checkpoint(folder: Path, labels: LabelSet | None, options: Mapping[str
         )
     model = load_checkpoint(folder)
     if labels is not None:
-        _require_same(labels, model.labels, f"the checkpoint {folder}")
-        model.labels = labels
+        model.labels = _same_classes(labels, model.labels, f"the checkpoint {folder}")
     return model
 
 
-def _require_same(given: LabelSet, known: LabelSet, whose: str) -> None:
-    """Refuse labels that would put names to other classes' scores."""
-    if given.mids == known.mids:
-        return
+def _same_classes(given: LabelSet, known: LabelSet, whose: str) -> LabelSet:
+    """*given* in the order of *known*, which is that of the scores; refused where it has other classes."""
+    ordered = _in_order_of(given, known, whose)
+    if ordered is not None:
+        return ordered
     if len(given) != len(known):
         what = f"{given.source} has {len(given)} classes, and {whose} has {len(known)}"
-    elif set(given.mids) == set(known.mids):
-        what = f"{given.source} has the classes of {whose} in another order"
     else:
         index = next(i for i, pair in enumerate(zip(given.mids, known.mids, strict=True)) if pair[0] != pair[1])
         mids = f"{given[index].mid!r} at index {index}, where {whose} has {known[index].mid!r}"
@@ -145,6 +145,39 @@ def _require_same(given: LabelSet, known: LabelSet, whose: str) -> None:
     raise LabelError(
         what, fix="Leave the labels out: the model knows its own classes. For other classes, fine-tune it."
     )
+
+
+def _in_order_of(given: LabelSet, known: LabelSet, whose: str) -> LabelSet | None:
+    """*given* in the order of *known* where the two have the same classes, by mid or by name; None where not."""
+    if sorted(given.mids) == sorted(known.mids):
+        by_mid = {label.mid: label for label in given}
+        ordered = LabelSet([by_mid[mid] for mid in known.mids], given.source)
+        moved = given.mids != known.mids
+    elif given.mids == given.names and sorted(given.names) == sorted(known.names):  # names are all that was given
+        ordered, moved = LabelSet(known, given.source), given.names != known.names
+    else:
+        return None
+    if moved:
+        warnings.warn(
+            f"{given.source} has the classes of {whose} in another order; the scores keep theirs",
+            AudiotagWarning,
+            stacklevel=5,
+        )
+    return ordered
+
+
+def _warn_of_order(given: LabelSet, family: str) -> None:
+    """Say where *given* are the classes of the family's published weights in another order."""
+    specs = get_host().backbones.values()
+    for name in sorted({spec.labels for spec in specs if spec.family == family and spec.labels is not None}):
+        known = known_labels(name)
+        if given.mids != known.mids and sorted(given.mids) == sorted(known.mids):
+            warnings.warn(
+                f"{given.source} has the classes of {name!r} in another order than published weights of {family!r}; "
+                "where this file is one of them, name its model or take that list",
+                AudiotagWarning,
+                stacklevel=4,
+            )
 
 
 def _from_registry(
@@ -168,9 +201,9 @@ def _from_registry(
         )
     if labels is not None:
         if known is not None:
-            _require_same(labels, known, repr(spec.name))
+            labels = _same_classes(labels, known, repr(spec.name))
         _require_count(labels, classes, repr(spec.name))
-    backbone = create_backbone(spec, classes, **options)
+    backbone = build_backbone(spec, classes, options)
     path = WeightsStore().fetch(spec.weights, name=spec.name, progress=progress)
     report = load_published(backbone, path)
     _require_head(backbone, report, untrained_head)
@@ -196,13 +229,17 @@ def _from_file(
     untrained_head: bool,
     tell: Callable[[LoadReport], object] | None,
 ) -> Model:
-    backbone = create_backbone(spec, 2 if labels is None else len(labels), **options)
+    backbone = build_backbone(spec, 2 if labels is None else len(labels), options)
     in_file = published_classes(backbone, path)
     known = known_labels(spec.labels) if spec.labels is not None else None
     head: Literal["strict", "replace"] = "strict"
     if labels is not None:
         if in_file is not None:
             _require_count(labels, in_file, f"the file {path}")
+        if known is not None:  # the same classes in another order would put their names to other classes' scores
+            labels = _in_order_of(labels, known, repr(spec.name)) or labels
+        else:
+            _warn_of_order(labels, spec.family)
     elif in_file is None and untrained_head:
         labels, head = numbered_labels(1), "replace"
     elif in_file is None:
@@ -225,7 +262,7 @@ def _from_file(
     else:
         labels = numbered_labels(in_file)
     if backbone.num_classes != len(labels):
-        backbone = create_backbone(spec, len(labels), **options)
+        backbone = build_backbone(spec, len(labels), options)
     report = load_published(backbone, path, head=head)
     _require_head(backbone, report, untrained_head)
     if tell is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -25,7 +25,13 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "weights
 PREFIXES = ("module.", "__M__.", "_orig_mod.")
 """Beginnings of keys that wrappers of a network leave: data parallelism, EquiAV's scripts, compilation."""
 
+MEMBERS = ("model.", "net.", "network.", "backbone.", "encoder.")
+"""Beginnings that a training module leaves, which keeps the network as a member; taken off where the rest fits."""
+
 _COUNTER = "num_batches_tracked"
+
+_LARGEST = 1e14
+"""No trained weight comes near it, and what is computed with larger ones soon overflows float32."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ def _torch_load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        code = re.search(r"(?:GLOBAL|global:?|Unsupported class) ([\w.]+)", str(error))
+        code = re.search(r"(?:GLOBAL|[Gg]lobal:?|[Cc]lass) (?!GLOBAL\b)([\w.]+)", str(error))
         if code is None:
             raise _unreadable(path, error) from error
         raise CheckpointError(
@@ -150,7 +156,7 @@ def _unwrap(content: Any, source: str) -> tuple[dict[str, Tensor], tuple[str, ..
         beside += [str(key) for key in content if key != inner]
         content = content[inner]
     if not isinstance(content, Mapping) or not tensors:
-        found = _listing(list(map(str, content))) if isinstance(content, Mapping) else type(content).__name__
+        found = _listing(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
         raise CheckpointError(
             f"no state dict was found in it (it holds: {found or 'nothing'})",
             where=source,
@@ -162,12 +168,13 @@ def _unwrap(content: Any, source: str) -> tuple[dict[str, Tensor], tuple[str, ..
 
 def _without_prefixes(state: dict[str, Tensor], wanted: Iterable[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """*state* without the prefixes that most of its keys carry and no key of the network has."""
-    wanted = tuple(wanted)
+    wanted = frozenset(wanted)
     taken: list[str] = []
     while True:
-        for prefix in PREFIXES:
+        for prefix in (*PREFIXES, *MEMBERS):
             carrying = [key for key in state if key.startswith(prefix)]
-            if 2 * len(carrying) > len(state) and not any(key.startswith(prefix) for key in wanted):
+            fits = prefix in PREFIXES or any(_bare(key, wanted) in wanted for key in carrying)
+            if 2 * len(carrying) > len(state) and fits and not any(key.startswith(prefix) for key in wanted):
                 break
         else:
             return state, tuple(taken)
@@ -179,6 +186,16 @@ def _without_prefixes(state: dict[str, Tensor], wanted: Iterable[str]) -> tuple[
             stripped[name] = value
         state = stripped
         taken.append(prefix)
+
+
+def _bare(key: str, wanted: Collection[str]) -> str:
+    """*key* without all the prefixes it has, as far as it takes to be one of *wanted*."""
+    while key not in wanted:
+        prefix = next((prefix for prefix in (*PREFIXES, *MEMBERS) if key.startswith(prefix)), None)
+        if prefix is None:
+            break
+        key = key.removeprefix(prefix)
+    return key
 
 
 @dataclass(frozen=True)
@@ -247,7 +264,7 @@ def load_published(
 
     Raises:
         CheckpointError: The file cannot be read, lacks an entry that the network needs, has one of another
-            shape or with values that are not finite, or (strict) has another number of classes.
+            shape or with numbers that cannot be weights, or (strict) has another number of classes.
     """
     if head not in ("strict", "replace"):
         raise ValueError(f"head is {head!r}; it may be 'strict' or 'replace'")
@@ -268,7 +285,7 @@ def load_published(
         raise _does_not_fit(backbone, opened, missing, misshapen, file_classes)
     kept = replaced | fresh
     chosen = {key: opened.state[key] for key in own if key in opened.state and key not in kept}
-    require_finite(chosen, opened.name)
+    require_weights(chosen, opened.name)
     backbone.load_state_dict(chosen, strict=False)
     spare = [key for key in opened.state if key not in own]
     ignored = tuple(key for key in spare if key.startswith(tuple(backbone.ignored_keys)))
@@ -327,19 +344,32 @@ def _does_not_fit(
     return CheckpointError("the file does not fit the network: " + "; ".join(parts), where=opened.name, fix=fix)
 
 
-def require_finite(state: Mapping[str, Tensor], where: str) -> None:
-    """Refuse weights that hold NaN or an infinity.
+def require_weights(state: Mapping[str, Tensor], where: str | Path) -> None:
+    """Refuse entries that hold NaN, infinities, numbers beyond 1e14 or variances below 0.
 
     Raises:
         CheckpointError: Naming the entries.
     """
-    bad = [key for key, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    bad = [key for key, value in state.items() if not _could_be_weights(key, value)]
     if bad:
         raise CheckpointError(
-            f"{len(bad)} entries hold values that are not finite: {_listing(bad)}",
+            f"{len(bad)} entries hold numbers that cannot be weights (not finite, or far too large): {_listing(bad)}",
             where=where,
-            fix="The training that wrote it has diverged; take an earlier checkpoint.",
+            fix="The training that wrote it has diverged, or the file is damaged; take an earlier checkpoint.",
         )
+
+
+def _could_be_weights(key: str, value: Tensor) -> bool:
+    if value.is_complex():
+        value = torch.view_as_real(value)
+    if not value.is_floating_point() or value.numel() == 0:
+        return True
+    if value.element_size() == 1:  # 8-bit floats know no comparison
+        value = value.float()
+    least, most = (bound.item() for bound in torch.aminmax(value))  # NaN where there is one
+    if key.endswith("running_var"):
+        return least >= 0 and most <= _LARGEST**2
+    return least >= -_LARGEST and most <= _LARGEST
 
 
 def _listing(keys: Iterable[str], count: int = 6) -> str:

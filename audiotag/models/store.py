@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from audiotag.errors import AudiotagError, WeightsError
+from audiotag.errors import AudiotagError, OutputError, PluginError, WeightsError
 from audiotag.plugin import Weights
 from audiotag.transfer import TransferError, is_plain, transfer
 
@@ -81,6 +81,7 @@ class WeightsStore:
             WeightsError: The file is not what it should be, or no address gives it; the message lists every
                 address with its failure and says where to put the file by hand.
         """
+        self.recorded_sha256(weights)  # a damaged record is told of as such, not as a failed address
         if weights.shipped or (self.path(weights).exists() and not refresh):
             return self.verify(weights, name=name).path
         return self._download(weights, name, progress)
@@ -94,6 +95,7 @@ class WeightsStore:
         path = self.path(weights)
         if not path.is_file():
             raise WeightsError(f"the weights of {name!r} are not there", where=path, fix=_remedy(weights, name))
+        self.recorded_sha256(weights)
         try:
             return self._check(path, weights)
         except WeightsError as error:
@@ -109,19 +111,18 @@ class WeightsStore:
         Raises:
             WeightsError: The record is damaged.
         """
-        import json
+        import re
+
+        from audiotag.documents import Fields, read_json
 
         path = self._record_path(weights)
-        try:
-            return str(json.loads(path.read_text(encoding="utf-8"))["sha256"])
-        except FileNotFoundError:
+        if not path.exists():
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise WeightsError(
-                f"the record of the file's hash cannot be read ({error})",
-                where=path,
-                fix="Delete the record, and the file of weights if you doubt it.",
-            ) from error
+        fix = "Delete this record of the file's hash, and the file of weights if you doubt it."
+        record = Fields(read_json(path, error=WeightsError, fix=fix), where=path, error=WeightsError, fix=fix)
+        if not re.fullmatch("[0-9a-f]{64}", record.text("sha256")):
+            raise record.refuse("sha256", "is not 64 hex digits")
+        return record.text("sha256")
 
     def _record_path(self, weights: Weights) -> Path:
         return self.root / f"{weights.filename}.sha256.json"
@@ -171,9 +172,9 @@ class WeightsStore:
                 return path
             except WeightsError as error:
                 failures.append(f"{url}: {error.what}")
-            except OSError as error:  # the transfer's own failures are WeightsErrors; this is the disk
+            except OutputError as error:  # the transfer's own failures are WeightsErrors; this is the disk
                 raise WeightsError(
-                    f"the weights of {name!r} cannot be written: {error}",
+                    f"the weights of {name!r} {error.what.removeprefix('it ')}",
                     where=path,
                     fix="Make room, or name another folder in AUDIOTAG_CACHE.",
                 ) from error
@@ -203,14 +204,17 @@ def _transfer(url: str, destination: Path, weights: Weights, name: str, progress
 
 
 def _call_fetcher(factory: str, url: str, destination: Path) -> None:
+    from audiotag.host.guard import guarded
+
+    def not_imported(what: str) -> PluginError:
+        return PluginError(f"the plugin's fetcher {factory!r} cannot be imported ({what})")
+
     module, _, attribute = factory.partition(":")
+    who = f"fetcher {factory!r}"
     try:
-        fetcher = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise WeightsError(f"the plugin's fetcher {factory!r} cannot be imported ({error})") from error
-    try:
-        fetcher(url, destination)
-    except AudiotagError as error:
+        with guarded(who, "importing it", not_imported):
+            fetcher = getattr(import_module(module), attribute)
+        with guarded(who, f"fetching {url}", PluginError):
+            fetcher(url, destination)
+    except AudiotagError as error:  # the next address may still work
         raise WeightsError(str(error)) from error
-    except Exception as error:  # a plugin's code; the next address may still work
-        raise WeightsError(f"{type(error).__name__}: {error}") from error

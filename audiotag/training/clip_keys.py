@@ -1,18 +1,39 @@
-"""Names for what is computed from clips and kept on disk: the same sound has the same name, wherever it lies."""
+"""Names for what is computed from clips and kept on disk: the same sound has the same name, wherever it lies.
+
+Whatever decides the result is in the name: the network with its code and options, the part of the recording that is
+heard and how it is cut, and the content of the file.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
 from typing import cast
 
-from audiotag.data.clips import Clip
-from audiotag.data.recording import clip_digest
+from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.recording import clip_digest, part_name
 from audiotag.models.backbone import Backbone
+from audiotag.models.embeddings import backbone_fingerprint, code_fingerprint, model_fingerprint
+from audiotag.models.model import Model
 
 
-def clip_key(clip: Clip, backbone: Backbone) -> str:
+def embedding_keys(clips: ClipSet, model: Model, bounds: tuple[float, float]) -> list[str]:
+    """Names for what the head of *model* takes for each clip, heard at a length (s) within *bounds*."""
+    prefix = f"{version('audiotag')}/{code_fingerprint(model)}/{backbone_fingerprint(model)}"
+    return [f"{prefix}/{bounds[0]!r}-{bounds[1]!r}/{_clip_key(clip, model.backbone)}" for clip in clips]
+
+
+def teacher_keys(clips: ClipSet, models: Sequence[Model], combine: str) -> list[str]:
+    """Names for the logits of each clip by *models*, whose scores are combined by the rule *combine*."""
+    whose = "+".join(f"{code_fingerprint(model)}.{model_fingerprint(model)}" for model in models)
+    prefix = f"teacher/{version('audiotag')}/{whose}/{combine if len(models) > 1 else ''}"
+    return [f"{prefix}/{'+'.join(dict.fromkeys(_clip_key(clip, one.backbone) for one in models))}" for clip in clips]
+
+
+def _clip_key(clip: Clip, backbone: Backbone) -> str:
     """A name for what *backbone* hears and sees of *clip*: the content of its file and the part of it."""
-    parts = [f"{clip.start:g}", "end" if clip.stop is None else f"{clip.stop:g}"]
+    parts = [part_name(clip)]
     if "waveform" in backbone.inputs:
         parts.append(clip_digest(clip))
     if "video" in backbone.inputs:

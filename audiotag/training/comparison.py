@@ -17,6 +17,7 @@ from audiotag.data.reading import read_clips
 from audiotag.data.recording import clip_seconds as seconds_of
 from audiotag.errors import AudiotagError, OptionError, TrainingError
 from audiotag.files import write_atomically
+from audiotag.folders import claim_folder
 from audiotag.host import get_host
 from audiotag.inference.member import choose_device
 from audiotag.labels import LabelSet, read_labels
@@ -107,6 +108,7 @@ def compare(
         cross_validate=cross_validate,
         clip_seconds=seconds,
     )
+    claim_folder(output, "compare")
     records = {candidate.name: Record(candidate, plan) for candidate in candidates}
     _require_same(records, plan)
     rows = _rows(candidates, plan, records, threads, reporter)
@@ -162,7 +164,7 @@ def _candidates(
     for candidate in found:
         if candidate.folder is None:
             spec = host.backbone(candidate.backbone)
-            check_options(spec, host.resolve(spec), {**spec.options, **candidate.options, "num_classes": 1})
+            check_options(spec, host.resolve(spec), {**spec.options, **candidate.options}, ("num_classes",))
     return found
 
 

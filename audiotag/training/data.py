@@ -21,14 +21,8 @@ from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import AudiotagError, OptionError, TrainingError
 from audiotag.seeding import numpy_generator, torch_generator
+from audiotag.signals import stop_signals
 from audiotag.training.mixing import PARTNER, SetPartners
-
-STOP_SIGNALS = [
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP")
-    if hasattr(signal, name)  # Windows has no hang-up
-]
-"""Signals that ask a run to stop: Ctrl-C, a service manager or Slurm, a terminal that goes away."""
 
 Draw = tuple[int, int]
 """(index of the clip, place in the epoch): the place seeds what is random about this reading of the clip."""
@@ -251,7 +245,7 @@ def _received(ahead: Iterator[list[dict[str, Any]]]) -> Generator[list[dict[str,
 
 def _leave_signals_to_parent(worker: int) -> None:
     """A terminal or a service manager signals the whole process group; the trainer decides when workers stop."""
-    for number in STOP_SIGNALS:
+    for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
 
 

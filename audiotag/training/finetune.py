@@ -305,9 +305,9 @@ def _step_and_source(
 
 
 def _implementation(spec: LossSpec | SamplingPolicySpec, options: Mapping[str, Any]) -> Any:
-    factory = get_host().resolve(spec)
-    check_options(spec, factory, dict(options))
-    return factory(**options)
+    host = get_host()
+    check_options(spec, host.resolve(spec), options)
+    return host.make(spec, **options)
 
 
 def _check_loss(loss: object, settings: Settings, clips: ClipSet) -> None:

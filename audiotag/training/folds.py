@@ -12,6 +12,7 @@ import pandas as pd
 from audiotag.csv_text import frame_csv
 from audiotag.errors import TrainingError
 from audiotag.files import write_atomically
+from audiotag.folders import claim_folder
 from audiotag.training.finetune import run
 from audiotag.training.preparation import read_training_clips
 from audiotag.training.reporting import Reporter
@@ -50,6 +51,7 @@ def finetune_folds(
             where=clips.source,
             fix="Add a column fold to the CSV.",
         )
+    claim_folder(folder, "finetune --cross-validate")
     rows = []
     for fold in folds:
         inside = folder / f"fold_{fold}"

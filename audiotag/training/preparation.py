@@ -22,7 +22,7 @@ from audiotag.errors import NameTakenError, OptionError, TrainingError, UnknownN
 from audiotag.evaluation.doubts import nothing_to_tell_apart
 from audiotag.host import get_host
 from audiotag.labels import LabelChange, LabelSet, read_labels
-from audiotag.models.create import create_backbone
+from audiotag.models.create import build_backbone
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import cache_folder
@@ -130,7 +130,7 @@ def starting_model(request: Request, labels: LabelSet, seed: int, reporter: Repo
             raise OptionError(
                 "a fresh network has no previous classes", where=name, fix="Give weights, or leave them out."
             )
-        fresh = create_backbone(name, len(labels), seed=seed, **request.options)
+        fresh = build_backbone(spec, len(labels), request.options, seed=seed)
         return Model(fresh, spec, {**spec.options, **request.options}, labels, name), False
     model = load_model(
         name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -57,19 +56,10 @@ def load_recipe(name: str) -> Recipe:
     """
     host = get_host()
     spec = host.recipe(name)
-    package, _, path = spec.path.partition(":")
-    try:
-        text = files(package).joinpath(path).read_text(encoding="utf-8")
-    except (OSError, ModuleNotFoundError, ValueError) as error:
-        raise PluginError(
-            f"the recipe {name!r} cannot be read from {spec.path!r}: {error}",
-            where=host.owner(spec).label,
-            fix="Reinstall the plugin or report it to its authors.",
-        ) from error
-    where = f"recipe {name}"
+    text = host.read_file(spec)
+    where = f"the recipe {name!r} of the {host.owner(spec).place}"
     fix = "Report it to the plugin's authors."
     content = Fields(parse_toml(text, where=where, error=PluginError, fix=fix), where=where, error=PluginError, fix=fix)
-    options = dict(content.fields("options", {}))
-    settings = {name: value for name, value in content.items() if name != "options"}
-    Settings.from_dict(settings, where=where)
-    return Recipe(name, settings, options, text)
+    settings = {key: value for key, value in content.items() if key != "options"}
+    Settings.from_dict(settings, where=f"recipe {name}")
+    return Recipe(name, settings, dict(content.fields("options", {})), text)

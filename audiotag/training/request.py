@@ -19,9 +19,6 @@ from audiotag.training.run_folder import RUN_FILE
 HELD_OUT = 0.15
 """Share of the training clips that is held out for validation where none are given."""
 
-_OF_THE_RUN = {"name", "num_classes", "seed"}
-"""Arguments of `create_backbone` that are no options of a family."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -78,12 +75,6 @@ class Request:
     eval_split: str | None = None
 
     def __post_init__(self) -> None:
-        if taken := sorted(_OF_THE_RUN & {*self.options}):
-            raise OptionError(
-                f"{', '.join(taken)} is no option of a network: the run decides it",
-                where="options",
-                fix="Leave it out of --option; the seed is --seed, and the classes are those of the data or --labels.",
-            )
         if not 0 <= self.val_fraction < 1:
             raise OptionError(f"val_fraction is {self.val_fraction}", fix="Give a share of the clips, below 1.")
         if self.fold is not None and self.val_source is not None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from audiotag.errors import TrainingError
-from audiotag.files import remove_abandoned
+from audiotag.files import check_place, remove_abandoned
 from audiotag.folders import current_folder
 from audiotag.models.checkpoint import FACTS_FILE
 
@@ -23,9 +23,7 @@ SETTINGS_FILE = "settings.toml"
 
 _FILES = r"(run\.json|data\.json|settings\.toml|log\.csv)"
 _FOLDERS = r"(best|best_loss|last|averaged|ema|epochs)"
-_OF_A_RUN = re.compile(
-    rf"{_FILES}|{_FOLDERS}|tensorboard|wandb|\.{_FILES}\..*\.part|\.{_FOLDERS}\.(partial-[0-9a-f]+|new|old)"
-)
+_OF_A_RUN = re.compile(rf"{_FILES}|{_FOLDERS}|tensorboard|wandb|\.{_FILES}\..*\.audiotag-part|\.{_FOLDERS}\.audiotag")
 """What there may be in a run's folder before its first state is saved."""
 
 _held: set[int] = set()
@@ -39,8 +37,10 @@ def held(folder: Path) -> Iterator[None]:
     such locks (Windows, some network file systems) nothing is locked.
 
     Raises:
+        OutputError: Nothing can be written there.
         TrainingError: Another process trains in it, or it cannot be made.
     """
+    check_place(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     handle: int | None = None
     try:

@@ -16,9 +16,9 @@ from audiotag.data.clips import ClipSet
 from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import TrainingError
 from audiotag.evaluation.metrics import accuracy, mean_average_precision
-from audiotag.models.embeddings import EmbeddingStore, backbone_fingerprint
+from audiotag.models.embeddings import EmbeddingStore
 from audiotag.models.model import Model
-from audiotag.training.clip_keys import clip_key
+from audiotag.training.clip_keys import embedding_keys
 from audiotag.training.data import Batches, ClipReader, Draw
 from audiotag.training.interfaces import Loss
 from audiotag.training.mixing import SetPartners
@@ -232,11 +232,10 @@ class FrozenEmbedder:
         # A head on clip embeddings takes each clip at its own length, as the tagger does; one on frames needs all
         # clips alike.
         self._bounds = own_length(model) if _takes_embeddings(model) else (seconds, seconds)
-        self._prefix = f"{backbone_fingerprint(model)}/{self._bounds[0]:g}-{self._bounds[1]:g}"
 
     def __call__(self, clips: ClipSet) -> NDArray[np.float32]:
         """What the head takes for each clip, float32 (clips, …)."""
-        keys = [f"{self._prefix}/{clip_key(clip, self._model.backbone)}" for clip in clips]
+        keys = embedding_keys(clips, self._model, self._bounds)
         with EmbeddingStore(self._store) as store:
             known = store.get(keys)
             missing = [index for index, key in enumerate(keys) if key not in known]

@@ -14,9 +14,9 @@ from audiotag.data.scores import Scores, ScoresFile
 from audiotag.errors import LabelError, OptionError, TrainingError
 from audiotag.inference.tagger import Tagger, load
 from audiotag.labels import LabelSet
-from audiotag.models.embeddings import EmbeddingStore, model_fingerprint
+from audiotag.models.embeddings import EmbeddingStore
 from audiotag.models.store import cache_folder
-from audiotag.training.clip_keys import clip_key
+from audiotag.training.clip_keys import teacher_keys
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.settings import Settings
@@ -69,13 +69,7 @@ def teacher_logits(tagger: Tagger, clips: ClipSet, *, store: Path, reporter: Rep
     """
     _require_fitting(tagger, clips)
     columns = _columns(clips.labels, tagger)
-    prefix = "teacher/" + "+".join(model_fingerprint(model) for model in tagger.models)
-    if tagger.combine != "logits" and len(tagger.models) > 1:
-        prefix += f"/{tagger.combine}"
-    keys = [
-        f"{prefix}/" + "+".join(dict.fromkeys(clip_key(clip, model.backbone) for model in tagger.models))
-        for clip in clips
-    ]
+    keys = teacher_keys(clips, tagger.models, tagger.combine)
     with EmbeddingStore(store) as kept:
         known = kept.get(keys)
         missing = [index for index, key in enumerate(keys) if key not in known]

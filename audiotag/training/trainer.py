@@ -30,8 +30,9 @@ from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, scoped_torch_rng
+from audiotag.signals import stop_signals
 from audiotag.training.averaging import Averages
-from audiotag.training.data import STOP_SIGNALS, Draw, cut_batches
+from audiotag.training.data import Draw, cut_batches
 from audiotag.training.interfaces import BatchSampler
 from audiotag.training.reporting import CsvLog, EpochLogger, Reporter
 from audiotag.training.schedules import Schedule, step_warmup
@@ -423,7 +424,7 @@ class Trainer:
 
 
 class _SignalGuard:
-    """While it is open, `STOP_SIGNALS` that are not ignored are noted instead of acted upon (main thread only)."""
+    """While it is open, SIGTERM, SIGINT and SIGHUP are noted instead of acted upon (in the main thread only)."""
 
     def __init__(self, remember: Callable[[int], None]) -> None:
         self._remember = remember
@@ -434,9 +435,8 @@ class _SignalGuard:
             self._remember(number)
 
         if threading.current_thread() is threading.main_thread():
-            for number in STOP_SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                    self._before[number] = signal.signal(number, note)
+            for number in stop_signals():
+                self._before[number] = signal.signal(number, note)
         return self
 
     def __exit__(self, *exception: Any) -> None:

@@ -48,6 +48,14 @@ def compare(tiny, tones, tmp_path):
     return run
 
 
+def test_a_folder_that_is_no_comparison_is_left_alone(compare, tmp_path):
+    (tmp_path / "out" / "runs" / "tiny").mkdir(parents=True)
+    (tmp_path / "out" / "runs" / "tiny" / "diary").write_text("precious")
+    with pytest.raises(OptionError, match="out: the folder is not empty"):
+        compare("--backbone", "tiny")
+    assert (tmp_path / "out" / "runs" / "tiny" / "diary").read_text() == "precious"
+
+
 def test_a_table_a_csv_json_and_a_plot(compare, tmp_path):
     done = compare(
         "--backbone", "wide=tiny", "--backbone", "tiny", "--option", "wide:width=16", "--option", "wide:head_type=mlp"

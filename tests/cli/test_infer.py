@@ -99,6 +99,22 @@ def test_standard_output_holds_the_csv_alone(run: Run, recordings: Path) -> None
     assert (found[0]["onset"], found[0]["offset"]) == ("0", "2")
 
 
+def test_what_a_network_prints_is_no_result(
+    run: Run, recordings: Path, tones: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = type(tones.tone_model(name="x", thresholds=None).backbone)
+    original = network.forward_spectrogram
+
+    def chatty(self: object, *arguments: object) -> object:
+        print("thinking")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(network, "forward_spectrogram", chatty)
+    result = run(recordings, "--format", "csv", "--top", 1)
+    assert result.exit_code == 0 and len(rows(result.stdout)) == 3
+    assert "thinking" not in result.stdout and "thinking" in result.stderr
+
+
 def test_threshold_and_top(run: Run, recordings: Path) -> None:
     low = recordings / "low.wav"
     assert len(rows(run(low, "--format", "csv").stdout)) == 3
@@ -295,7 +311,7 @@ def test_the_ending_of_the_output_tells_the_format(run: Run, recordings: Path) -
         assert rows(Path(name).read_text())[0]["event_label"] == "Low"
     run(low, "--output", "tags.jsonl")
     assert json.loads(Path("tags.jsonl").read_text().splitlines()[0])["event_label"] == "Low"
-    run(low, "--output", "tags.csv", "--format", "home")
+    run(low, "--output", "tags.csv", "--format", "home", "--overwrite")
     assert Path("tags.csv").read_text().startswith("video_id")
     run(low, "--output", "tags.json")
     assert json.loads(Path("tags.json").read_text())["recordings"][0]["events"][0]["event_label"] == "Low"
@@ -303,6 +319,42 @@ def test_the_ending_of_the_output_tells_the_format(run: Run, recordings: Path) -
     assert "score" in Path("tags").read_text()
     run(low, "--output", "tags.txt", "--format", "table")
     assert "score" in Path("tags.txt").read_text()
+
+
+def test_no_recording_and_no_list_is_written_over(run: Run, recordings: Path) -> None:
+    low = recordings / "low.wav"
+    Path("list.json").write_text(json.dumps({"data": [{"wav": str(low), "labels": "x"}]}))
+    Path("link.csv").symlink_to("list.json")
+    Path("link.npz").symlink_to(low)
+    before = low.read_bytes()
+    for paths, option, output in (
+        ([low], "--output", low),
+        ([low], "--embeddings", "link.npz"),
+        ([recordings], "--output", low),
+        (["list.json"], "--output", "list.json"),
+        (["list.json"], "--output", "link.csv"),
+        (["list.json"], "--output", low),
+        ([low], "--output", "model.pt"),
+    ):
+        Path("model.pt").write_text("weights")
+        refused = run(*paths, "--weights", "model.pt", option, output, "--overwrite", "--format", "csv")
+        assert isinstance(refused.exception, OptionError) and "would be written over" in str(refused.exception)
+    assert low.read_bytes() == before
+    refused = run(low, "--format", "csv", "--output", "one.npz", "--embeddings", "one.npz")
+    assert isinstance(refused.exception, OptionError) and "are one file" in str(refused.exception)
+    assert not Path("one.npz").exists()
+
+
+def test_a_result_is_replaced_only_when_that_is_asked_for(run: Run, recordings: Path) -> None:
+    low = recordings / "low.wav"
+    run(low, "--output", "tags.csv", "--embeddings", "tags.npz")
+    before = Path("tags.csv").read_bytes()
+    for output in ("--output", "tags.csv"), ("--embeddings", "tags.npz"):
+        refused = run(low, *output, "--top", "1")
+        assert isinstance(refused.exception, OptionError) and "replace it with --overwrite" in str(refused.exception)
+    assert Path("tags.csv").read_bytes() == before
+    run(low, "--output", "tags.csv", "--top", "1", "--overwrite")
+    assert len(rows(Path("tags.csv").read_text())) == 1
 
 
 def test_the_formats_of_the_option_are_those_there_are() -> None:
@@ -388,7 +440,7 @@ def test_ctrl_c_keeps_what_was_done_and_leaves_an_earlier_file(
     Path("out.csv").write_text("earlier")
     with monkeypatch.context() as patch:
         patch.setattr(Tagger, "score_windows", interrupted_at("short.ogg"))
-        result = run(recordings, "--window", 2, "--per-window", "--output", "out.csv")
+        result = run(recordings, "--window", 2, "--per-window", "--output", "out.csv", "--overwrite")
         assert "The earlier file is as it was" in result.stderr and ".out.csv.part" in result.stderr
     assert Path("out.csv").read_text() == "earlier"
     assert Path(".out.csv.part").read_text() == done

@@ -79,7 +79,7 @@ def test_previous_labels_name_the_classes_of_a_file(model, tmp_path):
 
 def test_extend_writes_over_nothing(model, tmp_path):
     new = class_list(tmp_path / "new.csv", "a")
-    with pytest.raises(AudiotagError, match="the output exists"):
+    with pytest.raises(AudiotagError, match="the folder is not empty"):
         run("labels", "extend", tmp_path / "old", "--labels", new, "--output", tmp_path / "old")
 
 

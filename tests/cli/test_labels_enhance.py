@@ -92,7 +92,7 @@ def test_enhance_with_stored_teacher_scores(files):
     assert "2 labels added to 2 of 4 clips" in done.stdout
     assert "1 lacking classes are carried by no clip with scores, so they have no threshold: cat" in done.stdout
     with pytest.raises(OptionError, match="--labels"):
-        run(*arguments, "--output", files / "out.json")
+        run(*arguments, "--output", files / "other.json")
 
 
 def test_enhance_with_a_model_keeps_its_scores(tiny, files):

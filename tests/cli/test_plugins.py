@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from audiotag.cli.main import main
-from audiotag.errors import PluginError, UnknownNameError
+from audiotag.errors import NameTakenError, PluginError, UnknownNameError
 
 KITCHEN = """
 from audiotag.plugin import CommandSpec, LossSpec, hookimpl
@@ -104,6 +104,19 @@ def test_unknown_commands_get_close_matches(audiotag, kitchen):
         audiotag("x", "kitchn", "bake")
     with pytest.raises(UnknownNameError, match=r"'audiotag x kitchen' called 'backe'\. Did you mean 'bake'\?"):
         audiotag("x", "kitchen", "backe")
+
+
+def test_a_command_that_two_plugins_claim_names_both(audiotag, kitchen, install_plugin):
+    source = (
+        "from audiotag.plugin import CommandSpec, hookimpl\n@hookimpl\ndef register_commands():\n"
+        "    return [CommandSpec(name='bake', group='kitchen', factory='math:sqrt')]"
+    )
+    install_plugin("audiotag-rival", source, entry="rival")
+    with pytest.raises(
+        NameTakenError, match=r"'kitchen bake' is registered by audiotag-kitchen 2\.0 and audiotag-rival"
+    ):
+        audiotag("x", "kitchen", "bake")
+    assert "rival" in audiotag("x", "kitchen", "--help").output
 
 
 def test_broken_commands_name_the_plugin(audiotag, kitchen):

@@ -215,6 +215,9 @@ def test_simulations_print_and_write(tmp_path: Path) -> None:
     ]
     rows = list(csv.DictReader((tmp_path / "out" / "measures.csv").read_text().splitlines()))
     assert len(rows) == 6 * 2 * 5 and rows[-1]["step"] == "100"
+    with pytest.raises(OptionError, match=r"results already \(measures\.csv\)"):
+        run("simulate", "--preset", "published", "--points", 1, "--output", tmp_path / "out")
+    run("simulate", "--preset", "published", "--points", 1, "--output", tmp_path / "out", "--overwrite")
 
 
 def test_simulations_of_every_stream(tmp_path: Path) -> None:

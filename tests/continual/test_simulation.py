@@ -21,7 +21,7 @@ from audiotag.continual.streams import (
     zipf_shares,
     zipf_stream,
 )
-from audiotag.errors import LabelError, ManifestError, OptionError, UnknownNameError
+from audiotag.errors import LabelError, ManifestError, OptionError, OutputError, UnknownNameError
 from audiotag.labels import Label, LabelSet
 
 
@@ -148,8 +148,8 @@ def test_numbers_are_written(tmp_path: Path) -> None:
     assert tuple(measures[0])[3:] == MEASURES and len(measures) == 2 * 2 * 4
     assert {row["total_variation_from_observed"] for row in measures if row["policy"] == "none"} == {""}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.csv", "measures.csv"]
-    with pytest.raises(OptionError, match="cannot be written"):
-        made.write_counts(tmp_path / "nowhere" / "counts.csv")
+    with pytest.raises(OutputError, match="cannot be written"):
+        made.write_counts(tmp_path / "counts.csv" / "counts.csv")
 
 
 def test_plots_are_drawn(tmp_path: Path) -> None:

@@ -102,6 +102,24 @@ def test_what_was_not_used_for_longest_goes_first(clips, tmp_path):
     assert decoded == ["1"] and 2 <= kept < 8
 
 
+def test_reading_a_clip_again_keeps_it(clips, tmp_path):
+    probe = SoundCache(tmp_path / "probe", 10_000_000)
+    for number in (0, 2, 4):
+        probe.read(clips[number], RATE)
+    room_for_two = probe.size - 1
+    cache = SoundCache(tmp_path / "cache", room_for_two)
+    for number in (0, 2, 0, 4):
+        cache.read(clips[number], RATE)
+    decoded = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "audiotag.data.sound_cache.read_clip", lambda clip, rate: decoded.append(clip.id) or read_clip(clip, rate)
+        )
+        for number in (4, 0, 2):
+            cache.read(clips[number], RATE)
+    assert decoded == ["2"]
+
+
 def test_a_clip_larger_than_the_bound_is_read_all_the_same(clips, tmp_path):
     cache = SoundCache(tmp_path / "cache", 100)
     np.testing.assert_allclose(cache.read(clips[0], RATE), read_clip(clips[0], RATE), atol=STEP)
@@ -115,8 +133,12 @@ def test_a_smaller_bound_and_leftovers_are_tidied_up(clips, tmp_path):
     half = cache.size // 2
     stray = files(cache)[0].with_name("f" * 32 + ".flac")
     stray.write_bytes(b"left by a killed program")
+    theirs = stray.with_name("evening.flac")
+    theirs.write_bytes(b"precious")
     again = SoundCache(tmp_path / "cache", half)
     assert again.size <= half and not stray.exists()
+    assert theirs.read_bytes() == b"precious"
+    theirs.unlink()
     assert again.size == sum(path.stat().st_size for path in files(again))
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -64,7 +65,7 @@ def wheels(tmp_path_factory):
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index")
     for project in (ROOT, *PLUGINS):
         copy = tmp_path_factory.mktemp("source")
-        for name in ("pyproject.toml", "README.md"):
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(project / name, copy)
         for package in _packages(project):
             shutil.copytree(package, copy / package.name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -115,6 +116,27 @@ def test_every_file_of_the_packages_is_in_its_wheel(wheels):
     assert {"audiotag/py.typed", "audiotag/class_lists/audioset.csv", "audiotag/evaluation/report_page.html"} < expected
     assert any(name.endswith(".toml") for name in expected)
     assert set(packed) == expected
+
+
+@pytest.mark.slow
+def test_the_licence_is_in_every_wheel_and_source_distribution(wheels, tmp_path):
+    text = (ROOT / "LICENSE").read_bytes()
+    assert b"The audiotag authors" in text
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as opened:
+            (name,) = (name for name in opened.namelist() if name.endswith(".dist-info/licenses/LICENSE"))
+            assert opened.read(name) == text
+    for number, project in enumerate((ROOT, *PLUGINS)):
+        copy = tmp_path / str(number)
+        copy.mkdir()
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(project / name, copy)
+        script = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+        _run([sys.executable, "-c", script, copy / "dist"], cwd=copy)
+        (archive,) = (copy / "dist").glob("*.tar.gz")
+        with tarfile.open(archive) as opened:
+            (name,) = (name for name in opened.getnames() if name.count("/") == 1 and name.endswith("/LICENSE"))
+            assert opened.extractfile(name).read() == text
 
 
 @pytest.mark.slow

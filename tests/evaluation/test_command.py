@@ -47,6 +47,26 @@ def test_json_and_files(run, checkpoint, sounds, tmp_path):
     assert (tmp_path / "out/report.html").read_text().startswith("<!DOCTYPE html>")
 
 
+def test_an_earlier_evaluation_is_replaced_whole_when_asked_and_nothing_else_ever(run, checkpoint, sounds, tmp_path):
+    data, out = sounds / "clips.csv", tmp_path / "out"
+    out.mkdir()
+    (out / "report.html").write_text("mine")
+    with pytest.raises(OptionError, match=r"results already \(report\.html\).*--overwrite"):
+        run("--model", checkpoint(), "--data", data, "--output", out)
+    (out / "report.html").rename(out / "notes.html")
+    (out / "confusion.png").write_text("a picture of something else")
+    evaluate(checkpoint(), data, device="cpu", output=out)
+    assert (out / "confusion.png").is_file()  # no evaluation had been here
+    (out / "precision_recall.svg").write_text("a figure of the earlier model")
+    run("--model", checkpoint(), "--data", data, "--output", out, "--overwrite")
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "notes.html", "per_class.csv", "report.html"]
+    assert (out / "notes.html").read_text() == "mine"
+    (out / "per_class.csv").write_bytes(data.read_bytes())
+    with pytest.raises(OptionError, match="would be written over"):
+        run("--model", checkpoint(), "--data", out / "per_class.csv", "--output", out, "--overwrite")
+    assert (out / "per_class.csv").read_bytes() == data.read_bytes()
+
+
 def test_failed_clips_give_exit_code_1_and_are_named(run, checkpoint, sounds, write_csv):
     data = write_csv(sounds / "part.csv", [["gone.wav", "hum", 1], ["0.wav", "hum", 1], ["1.wav", "hiss", 1]])
     result = run("--model", checkpoint(), "--data", data)

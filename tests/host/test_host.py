@@ -5,6 +5,7 @@ import pytest
 from audiotag.errors import NameTakenError, PluginError, UnknownNameError
 from audiotag.host import get_host, reset_host
 from audiotag.host import loading as host_loading
+from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, Weights
 
 GOOD = """
 from audiotag.plugin import LossSpec, hookimpl
@@ -26,6 +27,29 @@ def record(name):
 BROKEN = {
     "raises at import": ("raise RuntimeError('no licence today')", "RuntimeError: no licence today"),
     "exits at import": ("import sys; sys.exit(3)", "SystemExit: 3"),
+    "raises KeyboardInterrupt at import": ("raise KeyboardInterrupt", "KeyboardInterrupt. Upgrade it"),
+    "raises a BaseException at import": ("class Odd(BaseException): pass\nraise Odd('so')", "Odd: so"),
+    "raises what cannot be shown": (
+        "class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd",
+        "Odd. Upgrade it",
+    ),
+    "asks the host at import": (
+        "from audiotag.host import get_host\nget_host()",
+        "it asks the host about plugins while it is loaded itself",
+    ),
+    "asks the host in a hook": (
+        "from audiotag.host import get_host\nfrom audiotag.plugin import hookimpl\n@hookimpl\n"
+        "def register_losses(): return list(get_host().losses.values())",
+        "it asks the host about plugins while it is loaded itself",
+    ),
+    "loads a model at import": (
+        "import audiotag\naudiotag.load('mn10_as')",
+        "it asks the host about plugins while it is loaded itself",
+    ),
+    "a hook exits": (
+        "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_losses(): raise SystemExit(9)",
+        "SystemExit: 9",
+    ),
     "imports what is missing": ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
     "does not parse": ("def (", "SyntaxError"),
     "misspelt hook": (
@@ -66,6 +90,45 @@ BROKEN = {
     "newer interface": ("AUDIOTAG_INTERFACE = 99", "version 99 of the plugin interface"),
     "older interface": ("AUDIOTAG_INTERFACE = 0", "pip install --upgrade audiotag-broken"),
 }
+
+
+NET = {
+    "name": "a", "family": "a", "factory": "a:b", "sample_rate": 8000, "clip_seconds": 1.0, "min_seconds": 0.1
+}  # fmt: skip
+WEIGHTS = {"urls": ("https://x",), "filename": "x.pt"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "told"),
+    [
+        (
+            BackboneSpec,
+            {**NET, "sample_rate": "8000"},
+            "BackboneSpec 'a': sample_rate must be a whole number, not '8000'",
+        ),
+        (BackboneSpec, {**NET, "clip_seconds": "1"}, "clip_seconds must be a number, not '1'"),
+        (BackboneSpec, {**NET, "name": 3}, "BackboneSpec 3: name must be a word"),
+        (BackboneSpec, {**NET, "family": None}, "family must be a word, not None"),
+        (BackboneSpec, {**NET, "factory": len}, "factory must be a word"),
+        (BackboneSpec, {**NET, "summary": None}, "summary must be a word"),
+        (BackboneSpec, {**NET, "options": 3}, "options must be a dict, not 3"),
+        (BackboneSpec, {**NET, "figures": {"mAP": "0.5"}}, "figures must be a dict of numbers"),
+        (BackboneSpec, {**NET, "inputs": "waveform"}, "inputs must be a list of words, not 'waveform'"),
+        (BackboneSpec, {**NET, "weights": "https://x"}, "weights must be a Weights or none"),
+        (BackboneSpec, {**NET, "single_label": 1}, "single_label must be true or false"),
+        (DatasetSpec, {"name": "a", "factory": "a:b", "extensions": ".csv"}, "extensions must be a list of words"),
+        (DatasetSpec, {"name": "a", "factory": "a:b", "remotes": ("https://x",)}, "remotes must be a list of Remotes"),
+        (LossSpec, {"name": "a", "factory": "a:b", "task": ["multilabel"]}, r"task \['multilabel'\] is not known"),
+        (CommandSpec, {"name": "a", "factory": "a:b", "group": 3}, "group must be a word"),
+        (RecipeSpec, {"name": "a", "path": 3}, "path must be a word"),
+        (Weights, {**WEIGHTS, "urls": "https://x"}, "Weights 'x.pt': urls must be a list of words"),
+        (Weights, {**WEIGHTS, "filename": 3}, "filename must be a word"),
+        (Weights, {**WEIGHTS, "bytes": "12"}, "bytes must be a whole number or none"),
+    ],
+)
+def test_a_field_of_another_type_is_named(kind, fields, told):
+    with pytest.raises(PluginError, match=told):
+        kind(**fields)
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -319,6 +382,7 @@ def test_the_host_is_made_once(install_plugin):
     os.environ.pop("COUNTED", None)
     try:
         assert get_host() is get_host()
+        assert get_host().losses == get_host().losses
         assert os.environ["COUNTED"] == "x"
     finally:
         os.environ.pop("COUNTED", None)

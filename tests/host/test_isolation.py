@@ -111,6 +111,45 @@ def test_a_faulty_plugin_is_told_of_and_the_rest_works(install_plugin, audiotag,
     assert found["builtin"]["problems"] == found["good"]["problems"] == []
 
 
+def test_what_a_plugin_prints_stays_off_standard_output(install_plugin, audiotag):
+    hook = "print('in a hook')\n    return [RecipeSpec(name='odd', path='audiotag_odd_plugin:odd.toml')]"
+    source = f"from audiotag.plugin import RecipeSpec, hookimpl\n@hookimpl\ndef register_recipes():\n    {hook}\n"
+    install_plugin("audiotag-odd", "print('at import')\n" + source, entry="odd")
+    done = audiotag("plugins", "list", "--json")
+    assert {record["status"] for record in json.loads(done.stdout)} == {"loaded"}
+    assert done.stderr == "at import\nin a hook\n"
+    told = audiotag("recipes", "show", "odd", code=1).stderr
+    assert "plugin 'odd' of audiotag-odd 1.0: reading 'audiotag_odd_plugin:odd.toml' failed" in told
+
+
+COMMANDS = """
+import sys
+import click
+
+@click.command()
+@click.argument("how")
+def do(how):
+    if how == "fail":
+        {}["nothing"]
+    if how == "exit":
+        sys.exit(3)
+    print("done")
+"""
+
+
+def test_a_command_of_a_plugin_prints_exits_and_fails_under_its_name(install_plugin, plugin_folder, audiotag):
+    (plugin_folder / "odd_commands.py").write_text(COMMANDS)
+    source = (
+        "from audiotag.plugin import CommandSpec, hookimpl\n@hookimpl\ndef register_commands():\n"
+        "    return [CommandSpec(name='do', group='odd', factory='odd_commands:do')]\n"
+    )
+    install_plugin("audiotag-odd", source, entry="odd")
+    assert audiotag("x", "odd", "do", "print").stdout == "done\n"
+    audiotag("x", "odd", "do", "exit", code=3)
+    told = audiotag("x", "odd", "do", "fail", code=1).stderr
+    assert told.startswith("Error: plugin 'odd' of audiotag-odd 1.0: it failed: KeyError: 'nothing'. Report it")
+
+
 def test_a_missing_factory_is_an_error_where_it_is_asked_for_only(install_plugin, audiotag):
     source = (
         "from audiotag.plugin import BackboneSpec, CommandSpec, hookimpl\n"

@@ -105,7 +105,7 @@ def test_an_ensemble_is_no_member_and_no_network(write, tmp_path, tones):
         audiotag.load([both, members[0]])
     with pytest.raises(CheckpointError, match="no single network"):
         finetune(str(both), tones, output=tmp_path / "run", epochs=1)
-    with pytest.raises(OptionError, match="exists"):
+    with pytest.raises(OptionError, match="not empty"):
         save_ensemble(members, both)
     with pytest.raises(OptionError, match="two models"):
         save_ensemble(members[:1], tmp_path / "more")

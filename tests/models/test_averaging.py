@@ -71,7 +71,7 @@ def test_one_checkpoint_and_an_existing_output_are_refused(write, tmp_path):
     one, two = write("one"), write("two", seed=1)
     with pytest.raises(OptionError, match="two or more"):
         average_checkpoints([one], tmp_path / "mean")
-    with pytest.raises(OptionError, match="exists"):
+    with pytest.raises(OptionError, match="not empty"):
         average_checkpoints([one, two], one)
 
 

@@ -5,12 +5,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from audiotag.errors import CheckpointError
+from audiotag.errors import AudiotagError, AudiotagWarning, CheckpointError, OutputError, PluginError
 from audiotag.host import get_host, reset_host
 from audiotag.labels import Label, LabelSet
 from audiotag.models import checkpoint as module
@@ -103,13 +105,13 @@ def test_a_second_checkpoint_takes_the_place_of_the_first(make_model, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if "model" in path.name] == ["model"]
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e30])
 def test_weights_that_are_not_finite_are_refused_and_the_old_checkpoint_stays(make_model, tmp_path, bad):
     save_checkpoint(tmp_path / "model", make_model(0))
     model = make_model(1)
     with torch.no_grad():
         model.backbone.conv.weight[0, 0, 0] = bad
-    with pytest.raises(CheckpointError, match=r"not finite: conv\.weight"):
+    with pytest.raises(CheckpointError, match=r"cannot be weights.*: conv\.weight"):
         save_checkpoint(tmp_path / "model", model)
     assert load_checkpoint(tmp_path / "model").name == "mine 0"
 
@@ -172,6 +174,10 @@ def test_other_files_are_never_lost(make_model, tmp_path):
     (tmp_path / "notes" / "diary.txt").write_text("precious")
     with pytest.raises(CheckpointError, match=r"would be lost: diary\.txt"):
         save_checkpoint(tmp_path / "notes", make_model())
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "model.safetensors").write_text("precious")
+    with pytest.raises(CheckpointError, match=r"would be lost: model\.safetensors"):
+        save_checkpoint(tmp_path / "theirs", make_model())
     (tmp_path / "file").write_text("precious")
     with pytest.raises(CheckpointError, match=r"this is a file"):
         save_checkpoint(tmp_path / "file", make_model())
@@ -180,7 +186,7 @@ def test_other_files_are_never_lost(make_model, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_said_so(make_model, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match=r"cannot be written"):
+    with pytest.raises(OutputError, match=r"cannot be written"):
         save_checkpoint(tmp_path / "file" / "model", make_model())
 
 
@@ -223,7 +229,7 @@ def test_a_kill_before_the_old_one_is_removed_is_swept_up(make_model, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr("audiotag.folders.shutil.rmtree", lambda *args, **kwargs: None)
         save_checkpoint(tmp_path / "run" / "last", make_model(1))
-    assert (tmp_path / "run" / ".last.old").exists()
+    assert (tmp_path / "run" / ".last.audiotag" / "old").exists()
     assert load_checkpoint(tmp_path / "run").name == "mine 1"
     save_checkpoint(tmp_path / "run" / "last", make_model(2))
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["last"]
@@ -231,7 +237,11 @@ def test_a_kill_before_the_old_one_is_removed_is_swept_up(make_model, tmp_path, 
 
 def test_only_the_old_one_left_is_still_found(make_model, tmp_path):
     save_checkpoint(tmp_path / "last", make_model(0))
-    (tmp_path / "last").rename(tmp_path / ".last.old")
+    (tmp_path / ".last.audiotag").mkdir()
+    (tmp_path / "last").rename(tmp_path / ".last.audiotag" / "old")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path)
+    (tmp_path / ".last.audiotag" / "written-by-audiotag").touch()
     assert load_checkpoint(tmp_path).name == "mine 0"
 
 
@@ -272,11 +282,98 @@ def test_a_damaged_description_is_said_so(make_model, tmp_path, content):
         load_checkpoint(folder)
 
 
+def _mutated(text, random):
+    """A description with one thing changed: bytes, or a value of the document by one of another kind."""
+    if random.random() < 0.4:
+        content = bytearray(text.encode())
+        for _ in range(random.randint(1, 4)):
+            place = random.randrange(len(content))
+            content[place : place + random.randint(0, 3)] = bytes(random.choices(range(256), k=random.randint(0, 3)))
+        return bytes(content)
+    document = json.loads(text)
+    inner = document
+    while True:
+        key = random.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
+        if not isinstance(inner[key], dict | list) or not inner[key] or random.random() < 0.3:
+            break
+        inner = inner[key]
+    odd = [None, True, -1, 0, 1.5, "", "x", [], {}, [[]], {"a": 1}, float("nan"), 10**400, "\0", ["x", 3], 10**30]
+    if random.random() < 0.2:
+        del inner[key]
+    else:
+        inner[key] = random.choice(odd)
+    return json.dumps(document).encode()
+
+
+@pytest.mark.filterwarnings("ignore:.*the checkpoint was made with")
+def test_whatever_stands_in_the_description_is_an_error_of_ours(make_model, tmp_path):
+    model = make_model()
+    model.thresholds = np.full(3, 0.4)
+    folder = save_checkpoint(tmp_path / "model", model)
+    text = (folder / "audiotag.json").read_text()
+    refused = 0
+    for seed in range(250):
+        random = Random(seed)
+        content = _mutated(text, random)
+        (folder / "audiotag.json").write_bytes(content)
+        try:
+            loaded = load_checkpoint(folder)
+        except AudiotagError as error:
+            assert str(folder) in str(error) or isinstance(error, PluginError), content
+            refused += 1
+        else:
+            assert loaded.backbone(torch.zeros(1, 8000)).shape == (1, len(loaded.labels)) and loaded.clip_seconds > 0
+    assert 50 < refused < 250
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda facts: facts.pop("labels"), "labels is missing"),
+        (
+            lambda facts: facts["labels"].append(facts["labels"][0]),
+            "labels must name at least one class, and none twice",
+        ),
+        (lambda facts: facts["labels"][1].update(mid=3), r"labels\[1\]\.mid must be a text, not 3"),
+        (lambda facts: facts.update(thresholds=[0.5]), r"thresholds must be as many as the classes \(3\), not 1"),
+        (lambda facts: facts.update(thresholds=[0.5, float("nan"), 1]), "thresholds must be a list of finite numbers"),
+        (lambda facts: facts.update(single_label="no"), "single_label must be true or false, not 'no'"),
+        (lambda facts: facts["metadata"].update(clip_seconds=-2), r"metadata\.clip_seconds must be above 0"),
+        (lambda facts: facts["backbone"].update(options=[1]), r"backbone\.options must be an object"),
+        (lambda facts: facts["backbone"]["plugin"].pop("version"), r"backbone\.plugin\.version is missing"),
+    ],
+)
+def test_a_wrong_entry_of_the_description_is_named(make_model, tmp_path, change, message):
+    folder = save_checkpoint(tmp_path / "model", make_model())
+    facts = json.loads((folder / "audiotag.json").read_text())
+    change(facts)
+    (folder / "audiotag.json").write_text(json.dumps(facts))
+    for read in (load_checkpoint, read_facts):
+        with pytest.raises(CheckpointError, match=rf"audiotag\.json: {message}.*Copy the checkpoint again"):
+            read(folder)
+
+
+def test_a_file_is_no_model(tmp_path):
+    (tmp_path / "x.pt").write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"x\.pt: this is a file.*--model NAME --weights FILE"):
+        find_checkpoint(tmp_path / "x.pt")
+
+
 def test_damaged_weights_are_said_so(make_model, tmp_path):
     folder = save_checkpoint(tmp_path / "model", make_model())
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[:-10])
     with pytest.raises(CheckpointError, match=r"model\.safetensors: the weights cannot be read"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), -float("inf"), 1e30])
+def test_numbers_that_cannot_be_weights_are_not_loaded(make_model, tmp_path, bad):
+    folder = save_checkpoint(tmp_path / "model", make_model())
+    state = load_file(folder / "model.safetensors")
+    state["conv.weight"][0, 0, 0] = bad
+    save_file(state, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"model: 1 entries.*cannot be weights.*: conv\.weight"):
         load_checkpoint(folder)
 
 
@@ -287,6 +384,58 @@ def test_weights_that_do_not_fit_the_plugin_name_its_version(make_model, tmp_pat
     (folder / "audiotag.json").write_text(json.dumps(facts))
     with pytest.raises(CheckpointError, match=r"do not fit.*pip install 'audiotag-tiny==1.0'"):
         load_checkpoint(folder)
+
+
+DEFAULTS = """
+from tiny import TinyBackbone
+
+class Net(TinyBackbone):
+    def __init__(self, num_classes, width=4, scale=1.0, kind=TinyBackbone):
+        super().__init__(num_classes, width)
+        self.scale = scale
+
+    def forward_head(self, head_input):
+        return super().forward_head(head_input) * self.scale
+"""
+
+
+def test_a_default_that_changes_with_the_plugin_does_not_change_an_old_checkpoint(
+    tiny, install_plugin, plugin_folder, tmp_path
+):
+    def install(version, source):
+        for one in plugin_folder.glob("net_of_defaults*"):
+            one.unlink() if one.is_file() else shutil.rmtree(one)
+        sys.modules.pop("net_of_defaults", None)
+        (plugin_folder / "net_of_defaults.py").write_text(source)
+        for one in plugin_folder.glob("audiotag_net_plugin-*"):
+            shutil.rmtree(one)
+        install_plugin(
+            "audiotag-net",
+            "from audiotag.plugin import BackboneSpec, hookimpl\n@hookimpl\ndef register_backbones():\n"
+            "    return [BackboneSpec(name='net', family='net', factory='net_of_defaults:Net', sample_rate=8000,"
+            " clip_seconds=1.0, min_seconds=0.1)]",
+            version=version,
+        )
+
+    install("1.0", DEFAULTS)
+    model = Model(create_backbone("net", 3), get_host().backbone("net"), {}, LABELS, "mine")
+    sound = torch.linspace(-1, 1, 8000)[None]
+    before = model.backbone.eval()(sound)
+    folder = save_checkpoint(tmp_path / "model", model)
+    assert read_facts(folder)["backbone"]["options"] == {"width": 4, "scale": 1.0}
+    assert torch.equal(load_checkpoint(folder).backbone(sound), before)
+
+    install("1.1", DEFAULTS.replace("scale=1.0", "scale=2.0"))
+    with pytest.warns(
+        AudiotagWarning,
+        match=r"was made with audiotag-net 1\.0, and audiotag-net 1\.1 is installed.*audiotag-net==1\.0'",
+    ):
+        assert torch.equal(load_checkpoint(folder).backbone(sound), before)
+
+    install("1.2", DEFAULTS.replace("scale=1.0, ", "").replace("= scale", "= 1"))
+    with pytest.raises(CheckpointError, match=r"audiotag-net 1\.2 cannot make.*no option 'scale'.*audiotag-net==1\.0'"):
+        load_checkpoint(folder)
+    sys.modules.pop("net_of_defaults", None)
 
 
 def test_a_missing_plugin_is_named_with_what_to_install(make_model, tmp_path):

@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from audiotag.errors import CheckpointError, LabelError, OptionError, UnknownNameError, WeightsError
-from audiotag.labels import LabelSet, known_labels
+from audiotag.errors import AudiotagWarning, CheckpointError, LabelError, OptionError, UnknownNameError, WeightsError
+from audiotag.labels import Label, LabelSet, known_labels
 from audiotag.models.checkpoint import save_checkpoint
 from audiotag.models.loading import load_model
 
@@ -29,12 +29,42 @@ def test_a_published_model_loads_by_name(published, tmp_path):
 def test_labels_of_a_known_model_may_be_given_but_not_another_set(published):
     home = known_labels("home")
     assert load_model("tiny_home", labels="home").labels == home
-    with pytest.raises(LabelError, match=r"in another order"):
-        load_model("tiny_home", labels=LabelSet(reversed(home)))
     with pytest.raises(LabelError, match=r"has 200 classes, and 'tiny_home' has 21"):
         load_model("tiny_home", labels="fsd50k")
     with pytest.raises(LabelError, match=r"has 'Dog' at index 20, where"):
         load_model("tiny_home", labels=[*(label.mid for label in home[:20]), "Dog"])
+
+
+@pytest.mark.parametrize("way", ["registry", "file", "checkpoint"])
+@pytest.mark.parametrize("what", ["mids", "own names", "names only"])
+def test_the_same_classes_in_another_order_keep_the_order_of_the_scores(published, tmp_path, way, what):
+    home = known_labels("home")
+    given = {
+        "mids": LabelSet(reversed(home)),
+        "own names": LabelSet([Label(label.mid, label.name.upper()) for label in reversed(home)]),
+        "names only": LabelSet.from_names(reversed(home.names)),
+    }[what]
+    if way == "checkpoint":
+        source, options = save_checkpoint(tmp_path / "run", load_model("tiny_home")), {}
+    else:
+        source, options = "tiny_home", {"weights": published} if way == "file" else {}
+    with pytest.warns(AudiotagWarning, match=r"the classes of .* in another order; the scores keep theirs"):
+        model = load_model(source, labels=given, **options)
+    assert model.labels.mids == home.mids
+    assert model.labels.names == tuple(name.upper() if what == "own names" else name for name in home.names)
+
+
+def test_a_file_of_a_family_that_may_be_a_published_one_is_asked_about(published):
+    given = LabelSet(reversed(known_labels("home")))
+    with pytest.warns(
+        AudiotagWarning, match=r"the classes of 'home' in another order than published weights of 'tiny'"
+    ):
+        assert load_model("tiny", weights=published, labels=given, options={"width": 3}).labels == given
+
+
+def test_other_classes_of_a_file_are_believed(published):
+    others = LabelSet.from_names([f"sound {number}" for number in range(21)])
+    assert load_model("tiny_home", weights=published, labels=others).labels == others
 
 
 def test_missing_weights_say_where_to_put_the_file(tiny, tmp_path):

@@ -6,8 +6,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from audiotag.continual.create import build_policy
 from audiotag.errors import OptionError
-from audiotag.models.create import create_backbone
+from audiotag.host import get_host
+from audiotag.models.create import build_backbone, create_backbone
 from audiotag.models.options import require, require_choice, wrongly_typed
 
 
@@ -63,6 +65,14 @@ def test_a_wrong_option_of_a_network_is_an_error_of_ours(tiny: Any) -> None:
         create_backbone("tiny", 3, width="abc")
     with pytest.raises(OptionError, match=r"'num_classes' is 2\.5"):
         create_backbone("tiny", 2.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["seed", "name", "num_classes", "self", "spec"])
+def test_an_option_that_is_called_as_a_parameter_of_ours_is_refused(tiny: Any, option: str) -> None:
+    with pytest.raises(OptionError, match=rf"tiny: there is no option '{option}'.*width, head_type"):
+        build_backbone(get_host().backbone("tiny"), 3, {option: 3})
+    with pytest.raises(OptionError, match=rf"reservoir: there is no option '{option}'"):
+        build_policy("reservoir", 4, 3, {option: 3})
 
 
 def test_values_are_refused_with_the_way_out() -> None:

@@ -98,11 +98,12 @@ def test_a_publisher_who_changes_the_file_is_noticed(store, server):
     assert names(store) == ["net.pt.sha256.json"]
 
 
-def test_a_damaged_record_is_said_so(store, server):
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"sha256": 3}', '{"sha256": "ab"}', "[" * 100_000, "1" * 5000])
+def test_a_damaged_record_is_said_so(store, server, content):
     wanted = weights(f"{server.url}/good.pt")
     store.fetch(wanted, name="net")
-    (store.root / "net.pt.sha256.json").write_text("{")
-    with pytest.raises(WeightsError, match=r"record of the file's hash cannot be read"):
+    (store.root / "net.pt.sha256.json").write_text(content)
+    with pytest.raises(WeightsError, match=r"net\.pt\.sha256\.json: .*Delete this record of the file's hash"):
         store.verify(wanted, name="net")
 
 

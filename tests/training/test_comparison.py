@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 import audiotag
 from audiotag.data.reading import load_dataset
 from audiotag.errors import AudiotagError, MissingExtraError, OptionError, TrainingError, UnknownNameError
+from audiotag.folders import claim_folder
 from audiotag.models.checkpoint import load_checkpoint
 from audiotag.training.comparison import candidate_of
 from audiotag.training.comparison_candidate import Candidate, Plan, Record
@@ -192,7 +193,10 @@ def test_an_interrupted_candidate_goes_on(tiny, tones, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("more", "run"), [({"fold": 1}, "tiny"), ({"cross_validate": True}, "tiny/fold_2")])
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(tiny, tones, tmp_path, more, run):
+    claim_folder(tmp_path / "out", "compare")
     folder = tmp_path / "out" / "runs" / run
+    if folder.parent.name == "tiny":
+        claim_folder(folder.parent, "finetune --cross-validate")
     folder.mkdir(parents=True)
     (folder / "settings.toml").write_text("epochs = 2")
     comparison = audiotag.compare(["tiny"], tones, output=tmp_path / "out", **more, **QUICK)
@@ -335,6 +339,7 @@ def _made_up():
 
 
 def test_what_no_run_has_written_is_not_removed(tiny, tones, tmp_path):
+    claim_folder(tmp_path / "out", "compare")
     for name in ("thesis.txt", "data.json"):
         (tmp_path / "out" / "runs" / "tiny").mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / "runs" / "tiny" / name).write_text("do not lose me")

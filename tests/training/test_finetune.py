@@ -272,6 +272,14 @@ def test_cross_validation_trains_once_a_fold_and_goes_on(tones, tmp_path):
     assert (tmp_path / "folds" / "folds.csv").exists()
 
 
+def test_cross_validation_leaves_other_folders_alone(tones, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "folds.csv").write_text("precious")
+    with pytest.raises(OptionError, match="mine: the folder is not empty"):
+        finetune_folds(Request(backbone="tiny", train=str(tones)), QUICK, tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["folds.csv"]
+
+
 def test_cross_validation_needs_folds(overlaps, tmp_path):
     with pytest.raises(TrainingError, match="folds"):
         finetune_folds(Request(backbone="tiny", train=str(overlaps)), QUICK, tmp_path / "folds")

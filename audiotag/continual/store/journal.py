@@ -12,7 +12,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from audiotag.continual.create import check_policy_options, create_policy
+from audiotag.continual.create import build_policy
 from audiotag.continual.policy import Example, StoragePolicy
 from audiotag.continual.store.database import REPAIR, read_head
 from audiotag.documents import Fields, parse_json
@@ -31,14 +31,13 @@ def fresh_policy(settings: dict[str, Any], num_classes: int) -> StoragePolicy:
         OptionError: Its options are out of range.
     """
     capacity = settings["capacity"]
-    check_policy_options(settings["policy"], settings["options"])
     try:
-        return create_policy(
+        return build_policy(
             settings["policy"],
             1 if capacity is None else capacity,
             num_classes,
+            settings["options"],
             seed=settings["seed"],
-            **settings["options"],
         )
     except UnknownNameError as error:
         plugin = settings.get("plugin")

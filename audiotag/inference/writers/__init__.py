@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from audiotag.inference.writers.text import (
     RavenWriter,
     SedEvalWriter,
 )
+from audiotag.printing import unfiltered
 
 FORMATS = ("table", "csv", "json", "jsonl", "tsv", "audacity", "raven", "parquet", "home")
 """Names of the formats."""
@@ -109,7 +110,9 @@ def open_output(
     output = _output(format, path, made_by, resume, high_frequency, verbatim)
     complete = False
     try:
-        yield output
+        # What a plugin's network prints is no result.
+        with redirect_stdout(sys.stderr) if path is None else nullcontext():
+            yield output
         complete = not output.stopped
     finally:
         output.close(complete)
@@ -144,7 +147,7 @@ def _output(
         case _:
             writer = TableWriter(sys.stdout if path is None else None)
     if path is None:
-        return StreamOutput(writer, sys.stdout, "standard output")
+        return StreamOutput(writer, unfiltered(sys.stdout), "standard output")
     if stream:
         if resume:
             raise OptionError("it is no plain file, and cannot be resumed", where=path, fix="Leave out --resume.")

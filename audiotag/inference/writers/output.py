@@ -103,6 +103,7 @@ class StreamOutput(Output):
         super().__init__()
         self._writer = writer
         self._file = file
+        self._ours = file is not sys.stdout
         self._name = name
         self._print(writer.head)
 
@@ -115,7 +116,7 @@ class StreamOutput(Output):
         """Print what comes at the end."""
         if not self._file.closed:
             self._print(self._writer.tail)
-            if self._file is not sys.stdout:
+            if self._ours:
                 self._file.close()
 
     def _print(self, text: str) -> None:
@@ -125,7 +126,7 @@ class StreamOutput(Output):
         except BrokenPipeError:
             raise  # whoever reads has seen enough; the command line ends quietly
         except OSError as error:
-            if self._file is not sys.stdout:
+            if self._ours:
                 with suppress(OSError):  # the same again: the text is still in its buffer
                     self._file.close()
             raise OptionError(f"the results cannot be written: {error.strerror}", where=self._name) from error

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from audiotag.inference.writers.base import Writer
 from audiotag.inference.writers.rows import Result
+from audiotag.printing import printable_name
 
 
 class TableWriter(Writer):
@@ -33,7 +34,7 @@ class TableWriter(Writer):
     def _print(self, result: Result) -> None:
         clip, end = result.clip, result.end
         part = f"{clip.start:.1f} to {end:.1f} s" if clip.start or clip.stop else f"{result.seconds:.1f} s"
-        title = Text.assemble((str(result.path), "bold"), f"  {part}", overflow="fold")
+        title = Text.assemble((printable_name(result.path), "bold"), f"  {part}", overflow="fold")
         self._console.print(title, soft_wrap=True)
         if not result.rows:
             self._console.print("  nothing reaches the threshold\n")
@@ -48,5 +49,5 @@ class TableWriter(Writer):
         table.add_column("class", overflow="fold")
         for row in result.rows:
             times = [f"{row.onset:.2f}", f"{row.offset:.2f}"] if timed else []
-            table.add_row(*times, f"{row.score:.3f}", Text(row.label))
+            table.add_row(*times, f"{row.score:.3f}", Text(printable_name(row.label)))
         self._console.print(table)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from audiotag.cli.options import device_option, frames_option, option_option
+from audiotag.cli.outputs import check_folder, overwrite_option
 
 _PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
@@ -125,6 +126,7 @@ def pretrain(
 @click.option("--data", required=True, metavar="PATH", help="Clips with sound and pictures.")
 @_data_options
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Where the results are written.")
+@overwrite_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sampled transformations.")
 @click.option(
     "--centroid-count", type=int, default=16, show_default=True, help="Transformations sampled for a centroid."
@@ -144,6 +146,7 @@ def retrieve(
     root: str | None,
     frames: int | None,
     output: Path | None,
+    overwrite: bool,
     seed: int,
     centroid_count: int,
     batch_size: int,
@@ -158,6 +161,7 @@ def retrieve(
     from audiotag_equiav.pairs import read_pairs
     from audiotag_equiav.retrieval import load_pretrained, retrieve
 
+    check_folder(output, "retrieval.json", "retrieval.csv", "ranks.csv", overwrite=overwrite)
     network = load_pretrained(weights, options).to(choose_device(device))
     clips = read_pairs(data, format=format_, root=root, frames=frames)
     result = retrieve(
@@ -194,8 +198,10 @@ def _print(result: Any) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 def demo(output: Path, epochs: int, seed: int) -> None:
     """Pre-train and retrieve on a small made-up set: tones paired with colours."""
+    from audiotag.folders import check_new_folder
     from audiotag_equiav.demo import run_demo
 
+    check_new_folder(output)
     before, after = run_demo(output, epochs=epochs, seed=seed, report=click.echo)
     click.echo("Before training:")
     _print(before)

@@ -23,7 +23,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from audiotag.data.clips import ClipSet
 from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
 from audiotag.errors import CheckpointError, OptionError, TrainingError
-from audiotag.files import atomic_path
+from audiotag.files import atomic_path, check_place
 from audiotag.host import get_host
 from audiotag.models.backbone import FrontEnd
 from audiotag.plugin import PairLoss
@@ -79,6 +79,7 @@ def pretrain(
         raise TrainingError(
             "the folder is not empty", where=folder, fix="Name a new one, or go on with the run in it (--resume)."
         )
+    check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(
         clips=train,
@@ -312,7 +313,7 @@ def _loss(name: str, temperature: float) -> PairLoss:
         raise OptionError(
             f"the loss {name!r} is for class scores", where="pre-training", fix=f"Give one of: {', '.join(known)}."
         )
-    loss: PairLoss = host.resolve(spec)(temperature=temperature)
+    loss: PairLoss = host.make(spec, temperature=temperature)
     return loss
 
 

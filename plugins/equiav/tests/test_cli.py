@@ -51,6 +51,10 @@ def test_pretrain_resume_and_retrieve(write_pairs: Callable[..., Path], tmp_path
     )
     assert "R@1" in result.output
     content = json.loads((tmp_path / "out" / "retrieval.json").read_text())
+    with pytest.raises(OptionError, match="results already"):
+        run("retrieve", "--weights", folder, "--data", manifest, "--output", tmp_path / "out")
+    with pytest.raises(OptionError, match="not empty"):
+        run("demo", "--output", tmp_path / "out")
     assert content["clips"] == 4 and set(content["audio_to_video"]) == {"R@1", "R@5", "R@10", "median_rank"}
 
 

@@ -1,0 +1,101 @@
+"""The one way to run code of a plugin: whatever it raises names it, and what it prints stays off standard output."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from audiotag.errors import AudiotagError, PluginError
+
+
+@contextmanager
+def plugin_code(who: str, doing: str) -> Iterator[None]:
+    """Run code of *who* (``"plugin 'psla' of audiotag-psla 0.1.0"``) that is *doing* something (``"reading a.csv"``).
+
+    Errors of ours pass, since a plugin may refuse what it is given. Ctrl-C passes with a note of who was running.
+
+    Raises:
+        PluginError: The code raised anything else, an exit of the program among it.
+    """
+
+    def failed(what: str) -> PluginError:
+        return PluginError(
+            f"{doing} failed: {what}",
+            where=who,
+            fix="Report it to the plugin's authors; AUDIOTAG_TRACEBACK=1 shows where it comes from.",
+        )
+
+    with guarded(who, doing, failed):
+        yield
+
+
+@contextmanager
+def guarded(who: str, doing: str, failed: Callable[[str], PluginError]) -> Iterator[None]:
+    """As `plugin_code`, with the error that *failed* makes of ``"ValueError: what it said"``."""
+    try:
+        with _printing_aside():
+            yield
+    except AudiotagError:
+        raise
+    except BaseException as error:  # a plugin may raise anything, KeyboardInterrupt too
+        if is_interrupt(error):
+            error.add_note(f"Interrupted in the {who} ({doing}).")
+            raise
+        raise failed(described(error)) from error
+
+
+def described(error: BaseException) -> str:
+    """Kind and text of *error*, also where it has none or cannot be shown."""
+    try:
+        text = str(error)
+    except Exception:  # written by somebody who raises exceptions that raise
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether *error* is a real Ctrl-C: a `KeyboardInterrupt` that no ``raise`` statement has made."""
+    import dis
+
+    place = error.__traceback__
+    if not isinstance(error, KeyboardInterrupt) or place is None:
+        return False
+    while place.tb_next is not None:
+        place = place.tb_next
+    return dis.opname[place.tb_frame.f_code.co_code[place.tb_lasti]] != "RAISE_VARARGS"
+
+
+_running = threading.local()
+_lock = threading.Lock()
+_inside = 0
+
+
+class _PrintsAside:
+    """Standard output; for threads that run a plugin's code, standard error."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr if getattr(_running, "depth", 0) else self.stream, name)
+
+
+@contextmanager
+def _printing_aside() -> Iterator[None]:
+    global _inside
+    with _lock:
+        _inside += 1
+        if _inside == 1 and sys.stdout is not None:
+            sys.stdout = _PrintsAside(sys.stdout)
+    _running.depth = getattr(_running, "depth", 0) + 1
+    try:
+        yield
+    finally:
+        _running.depth -= 1
+        with _lock:
+            _inside -= 1
+            if _inside == 0 and isinstance(sys.stdout, _PrintsAside):
+                sys.stdout = sys.stdout.stream
