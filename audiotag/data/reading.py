@@ -179,7 +179,7 @@ def _recognises(name: str, dataset: Dataset, source: Path) -> bool:
 
 
 def _without_credulous(names: list[str], datasets: dict[str, Dataset], source: Path) -> list[str]:
-    """Those of *names* that do not take an empty file (or folder) called like *source* for theirs too, and last resorts."""
+    """Those of *names* that do not take an empty file (or folder) called like *source* for theirs, and last resorts."""
     kept = []
     with TemporaryDirectory() as folder:
         empty = Path(folder) / f"empty{''.join(source.suffixes)}"

@@ -61,7 +61,8 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
         *folder*.
 
     Raises:
-        CheckpointError: A weight is not finite or far too large, a value cannot be stored, or *folder* holds something else.
+        CheckpointError: A weight is not finite or far too large, a value cannot be stored, or *folder* holds something
+            else.
         OutputError: *folder* cannot be written.
     """
     folder = Path(folder)
