@@ -19,6 +19,7 @@ from typing import Any
 from audiotag.csv_text import csv_text, read_cell
 from audiotag.documents import read_text
 from audiotag.errors import LabelError, suggest
+from audiotag.files import write_atomically
 
 _COLUMNS = ("index", "mid", "display_name")
 
@@ -241,8 +242,7 @@ class LabelSet(Sequence[Label]):
     def to_csv(self, path: str | Path) -> None:
         """Write the classes as a ``class_labels_indices.csv``."""
         lines = csv_text([_COLUMNS, *((index, label.mid, label.name) for index, label in enumerate(self._labels))])
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            file.write(lines)
+        write_atomically(path, lines.encode())
 
 
 CORE_LISTS = ("audioset", "fsd50k", "home")

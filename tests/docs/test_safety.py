@@ -140,7 +140,7 @@ FAR = [
     "finetune --backbone tiny_far --train sounds --output runs/far --epochs 1 --workers 0",
     "finetune --backbone tiny --teacher tiny_far --train sounds --output runs/far --epochs 1 --workers 0",
     "evaluate --model tiny_far --data sounds",
-    "compare --backbone tiny_far --train sounds --test sounds --output runs/far",
+    "compare --backbone tiny_far --train sounds --test sounds --output compared_far",
     "online --model tiny_far --store memory --stream stream.csv --output runs/far",
     "online benchmark --model tiny_far --data esc50.csv --test-fold 3",
     "labels enhance --data mids.json --model tiny_far --output far.json",
@@ -162,12 +162,12 @@ ATTACKS = {
         "labels enhance --data mids.json --labels home --scores evil.npz --output evil.json",
     ],
     "import": [
-        "infer clip.wav --model runs/a --labels this:s",
+        "infer clip.wav --model runs/a --labels intruder:s",
         "infer clip.wav --model imports",
         "finetune --backbone imports --train sounds --output runs/imports --epochs 1",
-        "finetune --backbone tiny --train sounds --loss this:s --output runs/imports --epochs 1",
-        "finetune --backbone tiny --train sounds --sampler this:s --output runs/imports --epochs 1",
-        "store init imported --labels home --policy this:s",
+        "finetune --backbone tiny --train sounds --loss intruder:s --output runs/imports --epochs 1",
+        "finetune --backbone tiny --train sounds --sampler intruder:s --output runs/imports --epochs 1",
+        "store init imported --labels home --capacity 3 --policy intruder:s",
     ],
     "address": [
         "infer http://ADDRESS/a.wav --model runs/a",
@@ -177,7 +177,7 @@ ATTACKS = {
         "data validate addresses.csv",
     ],
     "input": [
-        "infer clip.wav --model runs/a --output clip.wav --overwrite",
+        "infer clip.wav --model runs/a --output clip.wav --format csv --overwrite",
         "infer stream.csv --model runs/a --output stream.csv --overwrite",
         "data weights stream.csv --output stream.csv --overwrite",
         "labels enhance --data mids.json --labels home --model tiny_home --output mids.json --overwrite",
@@ -289,6 +289,7 @@ def make_folder(root: Path, tiny: Any, address: str) -> None:
     torch.save(tiny.TinyBackbone(21, width=3).state_dict(), root / "source.pt")
     write_plugin(root / "site", "audiotag-tiny", PLUGIN.format(url=(root / "source.pt").as_uri()))
     write_plugin(root / "site", "audiotag-rude", RUDE)
+    (root / "site" / "intruder.py").write_text("import pathlib\npathlib.Path(__file__).with_name('imported').touch()\n")
     generator = np.random.default_rng(0)
     lines = ["filename,fold,target,category,esc10,src_file,take"]
     for folder in ("sounds/Doorbell", "sounds/Kettle", "audio", f"http:/{address}", "leading/audio"):
@@ -387,7 +388,7 @@ def attacks(root: Path, did: list[Did], listener: socket.socket) -> dict[str, li
     work = root / "work"
     shutil.copytree(work / "runs" / "a" / "best", work / "imports")
     described = json.loads((work / "imports" / "audiotag.json").read_text())
-    described["backbone"] |= {"spec": "this:s", "family": "this:s", "factory": "this:s"}
+    described["backbone"] |= {"spec": "intruder:s", "family": "intruder:s", "factory": "intruder:s"}
     (work / "imports" / "audiotag.json").write_text(json.dumps(described))
     shutil.copy(root / "source.pt", root / "cache" / "weights" / "tiny_near.pt")
     for name in ("visited", "linked"):
@@ -680,15 +681,17 @@ def test_the_cache_of_sounds_removes_its_own_files_alone(tmp_path: Path, root: P
     from audiotag.data.sound_cache import SoundCache
 
     clips = [Clip(id=path.name, path=path, labels=(0,)) for path in sorted((root / "work" / "audio").iterdir())[:4]]
-    with SoundCache(tmp_path, 10_000_000) as cache:
-        for clip in clips:
-            cache.read(clip, 8000)
-        size = cache.size
+    cache = SoundCache(tmp_path, 10_000_000)
+    for clip in clips:
+        cache.read(clip, 8000)
+    size = cache.size
+    cache.close()
     yours = [tmp_path / "letter.txt", *(folder / "letter.txt" for folder in tmp_path.glob("??"))]
     for path in yours:
         path.write_text("mine")
-    with SoundCache(tmp_path, size // 2) as cache:
-        assert 0 < len(cache) < len(clips)
+    cache = SoundCache(tmp_path, size // 2)
+    assert 0 < len(cache) < len(clips)
+    cache.close()
     assert all(path.read_text() == "mine" for path in yours)
 
 
@@ -698,9 +701,10 @@ def test_pickles_are_refused(attacks: dict[str, list[Did]], root: Path) -> None:
     assert not (root / "executed").exists()
 
 
-def test_nothing_is_imported_by_data(attacks: dict[str, list[Did]]) -> None:
+def test_nothing_is_imported_by_data(attacks: dict[str, list[Did]], root: Path) -> None:
     for one in attacks["import"]:
-        assert one.code == 1 and "this" not in one.of("import"), one
+        assert one.code == 1 and "intruder" in one.printed, one
+    assert not (root / "site" / "imported").exists()
 
 
 def test_addresses_in_data_are_not_opened(attacks: dict[str, list[Did]], listener: socket.socket) -> None:
@@ -741,8 +745,8 @@ def test_a_plugin_is_code(root: Path, did: list[Did]) -> None:
 
 
 def test_plugins_that_are_not_named_are_not_imported(root: Path, did: list[Did]) -> None:
-    (one,) = watch(root, ["models list"], AUDIOTAG_LOAD_PLUGINS="audiotag-tiny")
-    assert "audiotag_tiny" in one.of("import") and "audiotag_rude" not in one.of("import")
+    (one,) = watch(root, ["models list"], AUDIOTAG_LOAD_PLUGINS="audiotag-tiny", RUDE="1")
+    assert not (root / "home" / "rude").exists()
     (listing,) = [one for one in did if one.arguments == ["models", "list"]]
     assert one.code == 0 and "tiny_home" in one.printed and len(one.printed) < len(listing.printed)
 

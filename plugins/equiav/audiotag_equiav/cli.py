@@ -95,6 +95,12 @@ def pretrain(
         if others := [one.opts[0] for one in given if one.name != "resume"]:
             raise OptionError("--resume goes on with what the run began with", fix=f"Leave out {', '.join(others)}.")
         data = read_run(resume)["data"]
+        if not data:
+            raise OptionError(
+                "the run does not say which clips it learns from",
+                where=resume,
+                fix="It was begun from Python: go on there, with resume_pretraining.",
+            )
         resume_pretraining(resume, read_pairs(**data), report=click.echo)
         folder = resume
     else:

@@ -150,7 +150,8 @@ def _run(folder: Path, epochs: int, seed: int, report: Callable[[str], None] | N
     settings = PretrainingSettings(
         epochs=epochs, batch_size=36, learning_rate=1e-3, seed=seed, accelerator="cpu", workers=0
     )
-    pretrain(train, folder / "run", options=OPTIONS, settings=settings, report=report)
+    data = {"path": str(train_path.resolve())}
+    pretrain(train, folder / "run", options=OPTIONS, settings=settings, data=data, report=report)
     after = retrieve(load_pretrained(folder / "run"), test, seed=seed, workers=0)
     after.write(folder / "retrieval", seed=seed)
     return before, after

@@ -5,7 +5,7 @@ audit event and its arguments as text. What is read is noted in ``AUDIOTAG_WATCH
 Nothing but this machine can be reached, and with ``AUDIOTAG_READ_ONLY`` nothing outside ``TMPDIR`` can be written.
 """
 # It runs at every start of Python, before pathlib is there.
-# ruff: noqa: PTH109, PTH112, PTH115, PTH118
+# ruff: noqa: PTH109, PTH113, PTH115, PTH118
 
 import json
 import os
@@ -38,7 +38,7 @@ def _hook(event, arguments):
             _note("write", [place])
             if "AUDIOTAG_READ_ONLY" in os.environ and not place.startswith((os.environ["TMPDIR"], "/dev/")):
                 raise OSError(30, os.strerror(30), place)
-        elif place.startswith(_folder) and not os.path.isdir(place):
+        elif place.startswith(_folder) and os.path.isfile(place):
             _note("read", [place])
     elif event in ("os.remove", "os.rmdir"):
         _note(event, [_place(*arguments)])
@@ -58,7 +58,7 @@ def _hook(event, arguments):
             raise sys.modules["socket"].gaierror(-2, "no network in a test")
     elif event == "pickle.find_class":
         _note(event, arguments[:2])
-    elif event in ("import", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"):
+    elif event in ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"):
         _note(event, arguments[:1])
     elif event in ("os.link", "os.symlink", "os.truncate"):
         _note(event, [_place(one) for one in arguments[:2]])

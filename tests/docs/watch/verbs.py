@@ -58,7 +58,7 @@ def run(arguments):
     after = look()
     with NOTES.open() as notes:
         notes.seek(begin)
-        events = [json.loads(line) for line in notes]
+        events = [event for event in map(json.loads, notes) if event != ["read", str(NOTES)]]
     return {
         "arguments": arguments,
         "code": code,
