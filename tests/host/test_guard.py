@@ -145,7 +145,7 @@ def test_a_factory_that_fails_names_the_plugin(install_plugin, plugin_folder, ca
 
 
 def test_an_error_is_blamed_on_the_plugin_whose_code_raised_it(install_plugin, plugin_folder):
-    source = "from audiotag.labels import read_labels\ndef fail(): return 1 / 0\ndef misuse(): return read_labels(0)\n"
+    source = "from audiotag.errors import suggest\ndef fail(): return 1 / 0\ndef misuse(): return suggest('a', 0)\n"
     module = install_plugin("audiotag-odd", source, entry="odd")
     get_host().load_all()
     for action, blamed in (("fail", "odd"), ("misuse", None)):
