@@ -291,9 +291,9 @@ def test_a_hidden_file_of_somebody_else_is_in_the_way(tmp_path: Path, format: st
     for name in names:
         for content in (b"mine", b"mine\n", b"{}\n"):
             (tmp_path / name).write_bytes(content)
-            with pytest.raises(OptionError, match=r"Parquet|\.out\..*in the way.*Move it away"):
-                with open_output(format, path, resume=resume):
-                    pass
+            refused = pytest.raises(OptionError, match=r"Parquet|\.out\..*in the way.*Move it away")
+            with refused, open_output(format, path, resume=resume):
+                pass
             assert (tmp_path / name).read_bytes() == content
         (tmp_path / name).unlink()
     assert not list(tmp_path.iterdir())
