@@ -237,9 +237,12 @@ def test_what_a_killed_run_has_left_is_gone_on_with_wherever_it_was_cut_off(tmp_
 def test_a_run_without_resume_does_not_throw_away_what_a_killed_one_has_left(tmp_path: Path) -> None:
     path = write("csv", tmp_path / "out")
     path.rename(tmp_path / ".out.part")
-    with pytest.raises(OptionError, match=r"3 of its recordings done.*--resume"), open_output("csv", path):
-        pass
+    with pytest.raises(OptionError, match=r"3 of its recordings done.*--resume.*--overwrite"):
+        write("csv", path)
     assert go_on("csv", path) == 3
+    path.rename(tmp_path / ".out.part")
+    start("csv", path, 1, overwrite=True)
+    assert go_on("csv", path) == 1
 
 
 def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:

@@ -247,13 +247,14 @@ class ResumableOutput(_PartOutput):
         writer: The format.
         made_by: Plain values of all that decides what the results are.
         resume: Go on with what is there.
+        overwrite: Begin anew where a run that was stopped has left results.
 
     Raises:
         OptionError: The file cannot be written; or *resume* and it was made by something else, changed, or has no
-            record; or not *resume* and there are results of a run that was stopped.
+            record; or neither *resume* nor *overwrite* and there are results of a run that was stopped.
     """
 
-    def __init__(self, path: Path, writer: Writer, made_by: Mapping[str, Any], resume: bool) -> None:
+    def __init__(self, path: Path, writer: Writer, made_by: Mapping[str, Any], resume: bool, overwrite: bool) -> None:
         super().__init__(path)
         self._writer = writer
         # As it is read back.
@@ -262,7 +263,7 @@ class ResumableOutput(_PartOutput):
         self._record: FileIO | None = None
         self._end = self._checksum = self._noted = 0
         try:
-            self._go_on_or_refuse(resume)
+            self._go_on_or_refuse(resume, overwrite)
         except BaseException:
             if self._file.seek(0, os.SEEK_END) == 0:
                 self._part.unlink(missing_ok=True)
@@ -324,7 +325,7 @@ class ResumableOutput(_PartOutput):
         _write(self._record, (json.dumps(line, allow_nan=False) + "\n").encode())
         self._noted = self._end
 
-    def _go_on_or_refuse(self, resume: bool) -> None:
+    def _go_on_or_refuse(self, resume: bool, overwrite: bool) -> None:
         """Take what an earlier run has left, where that is wanted and can be."""
         if not os.path.lexists(self._record_path):
             self._refuse_others(b"")
@@ -338,11 +339,11 @@ class ResumableOutput(_PartOutput):
         made_by, entries = _read_record(self._record_path)
         in_part = _count_intact(self._part, entries)
         if not resume:
-            if in_part:
+            if in_part and not overwrite:
                 raise OptionError(
                     f"a run that was stopped has left {in_part} of its recordings done, in {self._part}",
                     where=self._path,
-                    fix="Go on with --resume, or delete that file to begin anew.",
+                    fix="Go on with --resume, or begin anew with --overwrite.",
                 )
             return
         if not entries:
