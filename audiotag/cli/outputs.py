@@ -68,9 +68,9 @@ def _has_parts(folder: Path) -> bool:
     from audiotag.continual.store.database import FILENAME
     from audiotag.data.prepared import MARKER
     from audiotag.models.checkpoint import FACTS_FILE
-    from audiotag.training.request import FILE
+    from audiotag.training.run_folder import RUN_FILE
 
-    return any((folder / name).is_file() for name in (FACTS_FILE, FILE, FILENAME, MARKER))
+    return any((folder / name).is_file() for name in (FACTS_FILE, RUN_FILE, FILENAME, MARKER))
 
 
 def _other_paths(output: Path) -> Iterator[str | Path]:
