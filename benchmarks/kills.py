@@ -432,7 +432,7 @@ def kill_once(subject: Subject, rng: random.Random, usual: float) -> float:
             time.sleep(rng.uniform(0, usual))
         elif (begun := subject.progress()) is not None:  # soon after something is done
             while process.poll() is None and (subject.progress() or 0) < begun + wanted:
-                time.sleep(0.002)
+                time.sleep(0.005)
             time.sleep(after)
         else:
             for _ in range(wanted):
