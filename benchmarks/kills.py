@@ -1,6 +1,6 @@
 """Kill commands at random moments, with KILL, TERM and HUP, and see that nothing acknowledged is lost.
 
-    python benchmarks/kills.py [SUBJECT ...] [--count 100] [--seed 0]
+    python benchmarks/kills.py [SUBJECT ...] [--count 100] [--seed 0] [--fork]
 
 A subject of `SUBJECTS` makes its data, says which command to start, and checks what a kill has left. The first thing
 that is wrong ends the run with a message that names the subject, the seed and the number of the kill.
@@ -18,12 +18,14 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 
 from audiotag.continual.create import create_policy
 from audiotag.continual.policy import Example
@@ -418,15 +420,79 @@ def audiotag(arguments: list[str]) -> list[str]:
     return [sys.executable, "-c", "from audiotag.cli.main import run; run()", *arguments]
 
 
-def kill_once(subject: Subject, rng: random.Random, usual: float) -> float:
+class Forked:
+    """A command that begins as a copy of this process, with everything imported; what `subprocess.Popen` has of it."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+        from audiotag.cli.main import run
+
+        out, err = os.pipe(), os.pipe()
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.dup2(out[1], 1)
+            os.dup2(err[1], 2)
+            os.environ.update(environment)
+            torch.set_num_threads(1)  # those of a pool do not come along
+            sys.argv = ["audiotag", *arguments]
+            status: object = 70
+            try:
+                run()
+                status = 0
+            except SystemExit as end:
+                status = end.code
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status if isinstance(status, int) else 0 if status is None else 1)
+        os.close(out[1])
+        os.close(err[1])
+        self.stdout, self.stderr = os.fdopen(out[0]), os.fdopen(err[0])
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *about: object) -> None:
+        self.stdout.close()
+        self.stderr.close()
+
+    def poll(self) -> int | None:
+        """The status, None while it lives."""
+        if self.returncode is None:
+            found, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if found else None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Kill it, where it lives."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def wait(self, seconds: float) -> int:
+        """The status, once it has ended."""
+        until = time.monotonic() + seconds
+        while self.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        assert self.returncode is not None, "it does not end"
+        return self.returncode
+
+
+def kill_once(subject: Subject, rng: random.Random, usual: float, *, fork: bool = False) -> float:
     """Start the command, kill it at a random moment, check; returns the seconds that it lived."""
     wanted, after = rng.randrange(0, 6), rng.uniform(0, 0.05)
     began = time.monotonic()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **subject.environment()}
     lines: list[str] = []
-    with subprocess.Popen(
-        audiotag(subject.command()), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    started: Forked | subprocess.Popen[str]
+    if fork:
+        started = Forked(subject.command(), environment)
+    else:
+        started = subprocess.Popen(
+            audiotag(subject.command()), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+    with started as process:
         assert process.stdout is not None and process.stderr is not None
         if rng.random() < 0.3:  # at any moment of its life, its start included
             time.sleep(rng.uniform(0, usual))
@@ -459,7 +525,9 @@ def main() -> None:
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=", ".join(SUBJECTS))
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fork", action="store_true", help="begin as copies of this process: less time until the work")
     given = parser.parse_args()
+
     for name in given.subjects or SUBJECTS:
         rng = random.Random(f"{name} {given.seed}")
         with tempfile.TemporaryDirectory() as home:
@@ -467,7 +535,7 @@ def main() -> None:
             usual = 5.0
             for kill in range(given.count):
                 try:
-                    usual = 0.5 * usual + 0.5 * kill_once(subject, rng, usual)
+                    usual = 0.5 * usual + 0.5 * kill_once(subject, rng, usual, fork=given.fork)
                 except AssertionError as error:
                     sys.exit(f"{name}, seed {given.seed}, kill {kill + 1}: {error}")
         print(f"{name}: {given.count} kills, nothing lost", flush=True)
