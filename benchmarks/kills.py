@@ -432,6 +432,7 @@ class Forked:
         if self.pid == 0:
             os.dup2(out[1], 1)
             os.dup2(err[1], 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
             os.environ.update(environment)
             torch.set_num_threads(1)  # those of a pool do not come along
             sys.argv = ["audiotag", *arguments]
