@@ -31,7 +31,7 @@ def csv_text(rows: Iterable[Iterable[object]], *, delimiter: str = ",", verbatim
 
 def frame_csv(frame: pandas.DataFrame) -> str:
     """A DataFrame as CSV, without its index; what is missing or NaN is an empty cell."""
-    cells = ([None if value is None or value != value else value for value in row] for row in frame.to_numpy(object))
+    cells = frame.astype(object).where(frame.notna(), None).to_numpy(object)
     return csv_text([list(frame.columns), *cells])
 
 

@@ -101,8 +101,8 @@ class Augmentation:
         noise: Uniform noise of an amplitude up to this share of full scale.
         speed_change: Length multiplied by a factor within 1 ± this, below 1 (`change_speed`).
         speed_rate: Share of clips whose speed is changed.
-        frequency_mask: Widest stripe of masked bands.
-        time_mask: Widest stripe of masked frames.
+        frequency_mask: Widest stripe of masked bands; all stripes together cover at most half of the bands.
+        time_mask: Widest stripe of masked frames; likewise.
         frequency_stripes: Number of such stripes of bands; they may overlap.
         time_stripes: Number of stripes of frames.
         mask_with: What masked cells hold: ``silence``, or ``mean``, their band's mean over the batch, which is what a
@@ -157,6 +157,8 @@ class Augmentation:
             (-2, self.frequency_mask, self.frequency_stripes),
             (-1, self.time_mask, self.time_stripes),
         ):
-            for _ in range(stripes if largest else 0):
-                spectrogram = mask_axis(spectrogram, axis, largest, value, generator)
+            # All stripes together leave half of the axis, so that no clip is blanked, however small its spectrogram.
+            widest = min(largest, spectrogram.shape[axis] // (2 * stripes))
+            for _ in range(stripes if widest else 0):
+                spectrogram = mask_axis(spectrogram, axis, widest, value, generator)
         return spectrogram

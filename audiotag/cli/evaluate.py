@@ -155,8 +155,9 @@ def evaluate(model: str | None, ensemble: str | None, folds: bool, as_json: bool
                 progress=progress,
                 **shared,
             )
+    from audiotag.evaluation.evaluation import Evaluation
+
     if settings["figures"] is not None:
-        from audiotag.evaluation.evaluation import Evaluation
         from audiotag.evaluation.figures import save_figures
 
         pooled = result if isinstance(result, Evaluation) else result.pooled
@@ -165,6 +166,8 @@ def evaluate(model: str | None, ensemble: str | None, folds: bool, as_json: bool
         click.echo(result.to_json(), nl=False)
     else:
         _print(result, settings["output"])
+    for warning in (result if isinstance(result, Evaluation) else result.pooled).warnings:
+        click.secho(f"Warning: {warning}", err=True, bold=True)
     _report_failures(result)
 
 
@@ -221,7 +224,7 @@ def _print(result: Evaluation | CrossValidation, output: Path | None) -> None:
 
     console = Console(highlight=False)
     pooled = result if isinstance(result, Evaluation) else result.pooled
-    console.print(f"[bold]{escape(pooled.model)}[/bold] on {escape(pooled.data)}")
+    console.print(f"[bold]{escape(pooled.model)}[/bold] on {escape(pooled.measured_on)}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("Measure", no_wrap=True)
     if isinstance(result, Evaluation):

@@ -311,10 +311,12 @@ def _resume(folder: Path, given: dict[str, Any], others: tuple[object, ...]) -> 
 
 def stoppable(work: Any) -> Any:
     """Run *work*; a run that was told to stop ends with the exit code of its signal."""
+    from audiotag.training.processes import is_first_process
     from audiotag.training.trainer import Stopped
 
     try:
         return work()
     except Stopped as stopped:
-        click.echo(str(stopped), err=True)
+        if is_first_process():
+            click.echo(str(stopped), err=True)
         sys.exit(128 + stopped.signal)

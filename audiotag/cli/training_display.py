@@ -12,6 +12,7 @@ from rich.table import Table
 
 from audiotag.printing import printable, unfiltered
 from audiotag.training.finetune import FinetuneResult
+from audiotag.training.processes import is_first_process
 from audiotag.training.reporting import Reporter, Row
 
 _SHOWN = ("train_loss", "val_loss", "val_mAP", "val_accuracy", "learning_rate", "seconds")
@@ -94,7 +95,7 @@ class RichReporter(Reporter):
         """Print what came of a run to stdout."""
         best = {name: value for name, value in result.best.items() if name.startswith("val_") or name == "epoch"}
         shown = ", ".join(f"{name.removeprefix('val_')} {_number(value)}" for name, value in best.items())
-        out = Console(highlight=False, soft_wrap=True)
+        out = Console(highlight=False, soft_wrap=True, quiet=not is_first_process())
         out.print(f"Best: {shown}", markup=False)
         out.print(f"Run:  {result.folder}", markup=False)
 
@@ -105,7 +106,7 @@ class RichReporter(Reporter):
             table.add_column(str(column).replace("best_val_", "best ").removeprefix("val_"), justify="right")
         for values in frame.itertuples(index=False):
             table.add_row(*(_number(value) for value in values))
-        Console().print(table)
+        Console(quiet=not is_first_process()).print(table)
 
 
 def _number(value: Any) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError
+from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores
 from audiotag.evaluation.metrics import Floats
 from audiotag.evaluation.scoring import DataRequest, score
@@ -112,6 +113,7 @@ def evaluate(
             fix="Leave them out, or measure as multi-label (single_label=False, --multi-label).",
         )
     cuts: Floats | None = None
+    validation: ClipSet | None = None
     if tune_thresholds_on is not None:
         if thresholds is not None:
             raise OptionError("thresholds are given, and are to be tuned", fix="Do one of them.")
@@ -140,6 +142,9 @@ def evaluate(
         absent=sum(clips.absent.values()),
         model=tagger.name,
         data=clips.source,
+        split=split,
+        folds=folds,
+        doubts=doubts_about(tagger.models, scored.clips, tuned_on=validation or ()),
         clip_ids=scored.clip_ids,
         known=scored.known,
     )

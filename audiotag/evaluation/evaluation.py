@@ -17,6 +17,7 @@ from audiotag.csv_text import frame_csv
 from audiotag.documents import read_json
 from audiotag.errors import AudiotagError
 from audiotag.evaluation import metrics
+from audiotag.evaluation.doubts import Doubts, nothing_to_tell_apart
 from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD
 from audiotag.files import write_atomically
 from audiotag.labels import LabelSet
@@ -63,6 +64,10 @@ class Evaluation:
         absent: Number of clips that the data lists without a recording (see `ClipSet.absent`); they count nowhere.
         model: Name of the model.
         data: Where the clips come from.
+        split: The split of `data` that was measured, as it was asked for; None for no choice.
+        folds: The folds that were measured; None for no choice.
+        learned: Ids of the measured clips that the model has learned from.
+        warnings: What makes the numbers worth less than they look, in sentences.
         clip_ids: Names of the clips behind `targets` and `scores`.
         targets: bool (clips, classes).
         scores: float64 (clips, classes), probabilities.
@@ -82,10 +87,23 @@ class Evaluation:
     absent: int = 0
     model: str = ""
     data: str = ""
+    split: str | None = None
+    folds: tuple[int, ...] | None = None
+    learned: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     clip_ids: tuple[str, ...] = ()
     targets: metrics.Bools = field(default_factory=lambda: np.zeros((0, 0), dtype=np.bool_), repr=False)
     scores: metrics.Floats = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
     known: metrics.Bools | None = field(default=None, repr=False)
+
+    @property
+    def measured_on(self) -> str:
+        """What was measured on, for people: the source, and which split and folds of it."""
+        parts = [] if self.split is None else [f"split {self.split}"]
+        if self.folds is not None:
+            parts.append(f"fold{'s' if len(self.folds) > 1 else ''} {', '.join(map(str, self.folds))}")
+        source = self.data or "the given scores"
+        return f"{source} ({', '.join(parts)})" if parts else source
 
     def column(self, index: int) -> tuple[metrics.Bools, metrics.Floats]:
         """Targets and scores of a class, bool and float64 (clips of which it is known,)."""
@@ -99,6 +117,10 @@ class Evaluation:
             "format_version": FORMAT_VERSION,
             "model": self.model,
             "data": self.data,
+            "split": self.split,
+            "folds": None if self.folds is None else list(self.folds),
+            "warnings": list(self.warnings),
+            "learned_clips": list(self.learned),
             "single_label": self.single_label,
             "summary": self.summary,
             "per_class": self.per_class.to_dict(orient="records"),
@@ -107,6 +129,7 @@ class Evaluation:
             "failed_clips": [{"clip": clip, "reason": reason} for clip, reason in self.failed],
             "skipped_labels": dict(self.skipped),
             "absent_clips": self.absent,
+            "clips": list(self.clip_ids),
         }
         if self.thresholds is not None:
             content["thresholds"] = dict(zip(self.labels.mids, self.thresholds.tolist(), strict=True))
@@ -183,6 +206,9 @@ def evaluate_scores(
     absent: int = 0,
     model: str = "",
     data: str = "",
+    split: str | None = None,
+    folds: Sequence[int] | None = None,
+    doubts: Doubts | None = None,
     clip_ids: Sequence[str] = (),
     known: ArrayLike | None = None,
 ) -> Evaluation:
@@ -201,6 +227,9 @@ def evaluate_scores(
         absent: Clips that were listed without a recording.
         model: Name of the model, for reports.
         data: Where the clips come from, for reports.
+        split: Which split of *data* they are, for reports.
+        folds: Which folds of *data* they are, for reports.
+        doubts: What is known to make the numbers worth less than they look; what the labels say of it is added.
         clip_ids: Names of the clips.
         known: (clips, classes), which labels are known; None where all are. The others are left out of every number.
 
@@ -218,6 +247,9 @@ def evaluate_scores(
     mask = metrics.checked_known(known, truth)
     if single_label and mask is not None:
         raise AudiotagError("labels are unknown, in a set where each clip has exactly one class", where=data or None)
+    doubts = doubts or Doubts()
+    if (nothing := nothing_to_tell_apart(truth, mask, single_label)) is not None:
+        doubts |= Doubts(warnings=(f"Nothing was measured: {nothing}. Add clips of other classes, or without any.",))
     counted = np.ones_like(truth) if mask is None else mask
     support, against = (truth & counted).sum(axis=0), (~truth & counted).sum(axis=0)
     has, lacks = support > 0, against > 0
@@ -293,6 +325,10 @@ def evaluate_scores(
         absent=absent,
         model=model,
         data=data,
+        split=split,
+        folds=None if folds is None else tuple(folds),
+        learned=doubts.learned,
+        warnings=doubts.warnings,
         clip_ids=tuple(clip_ids),
         targets=truth,
         scores=values,

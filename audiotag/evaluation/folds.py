@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
 from audiotag.errors import CheckpointError, LabelError
+from audiotag.evaluation.doubts import Doubts, doubts_about
 from audiotag.evaluation.evaluation import FORMAT_VERSION, Evaluation, as_json, evaluate_scores, save_results
 from audiotag.evaluation.metrics import mean_defined
 from audiotag.evaluation.scoring import DataRequest, Scored, score
@@ -142,6 +143,7 @@ def evaluate_folds(
     first: Tagger | None = None
     results: dict[int, Evaluation] = {}
     parts: list[Scored] = []
+    learned: tuple[str, ...] = ()
     for fold, folder in runs.items():
         tagger = load(folder, device=device, precision=precision)
         if clips is None or first is None:
@@ -152,12 +154,15 @@ def evaluate_folds(
             raise LabelError(f"its classes differ from those of the first fold: {change}", where=folder)
         held_out = replace(request, folds=[fold]).read(clips, tagger.labels)
         scored = score(tagger, held_out, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
-        results[fold] = _measure(scored, held_out, tagger.labels, threshold, top_k, f"{tagger.name} (fold {fold})")
+        of_fold = doubts_about(tagger.models, scored.clips)
+        name = f"{tagger.name} (fold {fold})"
+        results[fold] = _measure(scored, held_out, tagger.labels, threshold, top_k, name, of_fold, split, [fold])
+        learned += of_fold.learned
         parts.append(_in_order(scored, tagger.labels, first.labels))
     assert clips is not None and first is not None  # _runs gives at least one
     pooled = _measure(
         Scored(
-            clip_ids=tuple(clip for part in parts for clip in part.clip_ids),
+            clips=tuple(clip for part in parts for clip in part.clips),
             targets=np.concatenate([part.targets for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
             failed=tuple(failure for part in parts for failure in part.failed),
@@ -168,6 +173,9 @@ def evaluate_folds(
         threshold,
         top_k,
         Path(run_folder).resolve().name,
+        Doubts(learned, tuple(f"Fold {fold}: {one}" for fold, result in results.items() for one in result.warnings)),
+        split,
+        list(runs),
     )
     validation = _summed_up(results, pooled)
     if output is not None:
@@ -176,7 +184,15 @@ def evaluate_folds(
 
 
 def _measure(
-    scored: Scored, clips: ClipSet, labels: LabelSet, threshold: float, top_k: Sequence[int] | None, model: str
+    scored: Scored,
+    clips: ClipSet,
+    labels: LabelSet,
+    threshold: float,
+    top_k: Sequence[int] | None,
+    model: str,
+    doubts: Doubts,
+    split: str | None,
+    folds: Sequence[int],
 ) -> Evaluation:
     return evaluate_scores(
         scored.targets,
@@ -190,6 +206,9 @@ def _measure(
         absent=sum(clips.absent.values()),
         model=model,
         data=clips.source,
+        split=split,
+        folds=folds,
+        doubts=doubts,
         clip_ids=scored.clip_ids,
         known=scored.known,
     )

@@ -27,6 +27,7 @@ MAX_MATRIX = 50
 FOOTER = "The numbers are in metrics.json and per_class.csv beside this page, and docs/metrics.md defines them."
 
 _MAX_CONFUSIONS = 20
+_MAX_CLIPS = 200
 _CARDS_MULTI = ("mAP", "mAUC", "d_prime_of_mean_auc", "micro_f1", "macro_f1")
 _CARDS_SINGLE = ("accuracy", "top_3_accuracy", "mAP", "mAUC", "macro_f1")
 _COUNTS = ("clips", "failed_clips", "classes", "classes_with_positives", "detections_of_classes_without_positives")
@@ -53,13 +54,19 @@ def render_report(result: Evaluation, *, folds: CrossValidation | None = None) -
         title=escape(f"{result.model or 'Model'} – evaluation"),
         eyebrow=escape(f"Evaluation · {count}{kind}"),
         model=escape(result.model or "Model"),
-        data=escape(f"{result.summary['clips']} clips of {result.data or 'the given scores'}"),
+        data=escape(f"{result.summary['clips']} clips of {result.measured_on}"),
+        warnings=warnings_html(result.warnings),
         cards=_cards(result, folds),
         notes=_notes(result),
         sections="\n".join(section for section in sections if section),
         footer=FOOTER,
         version=escape(version("audiotag")),
     )
+
+
+def warnings_html(warnings: Iterable[str]) -> str:
+    """What a reader must know before the numbers."""
+    return "".join(f'<p class="warning" role="alert"><b>Warning:</b> {escape(one)}</p>' for one in warnings)
 
 
 def _cards(result: Evaluation, folds: CrossValidation | None) -> str:
@@ -89,6 +96,12 @@ def _notes(result: Evaluation) -> str:
         ),
         _note("classes occur in every clip and have no AUC", [names[mid] for mid in result.without_negatives]),
     ]
+    if result.clip_ids:
+        more = ["… (all are in metrics.json)"] if len(result.clip_ids) > _MAX_CLIPS else []
+        listed = [*result.clip_ids[:_MAX_CLIPS], *more]
+        items = "".join(f"<li>{escape(name)}</li>" for name in listed)
+        summary = f"<summary>{len(result.clip_ids)} clips were measured on</summary>"
+        notes.append(f'<details class="note plain">{summary}<ul>{items}</ul></details>')
     if result.absent:
         notes.append(f'<p class="note">{result.absent} clips that the data lists have no recording</p>')
     return "\n".join(note for note in notes if note)

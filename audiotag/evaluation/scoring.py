@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from audiotag.data.clips import ClipSet
+from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.reading import read_clips
 from audiotag.data.selection import align_labels, select_folds, select_split, with_frames
 from audiotag.errors import ManifestError
@@ -87,18 +87,23 @@ class Scored:
     """What a tagger says about clips.
 
     Attributes:
-        clip_ids: Clips that could be read.
+        clips: Those that could be read.
         targets: bool (clips, classes).
         scores: float64 (clips, classes), probabilities.
         failed: (clip id, reason) of the others.
         known: bool (clips, classes), which labels are known; None where all are.
     """
 
-    clip_ids: tuple[str, ...]
+    clips: tuple[Clip, ...]
     targets: Bools
     scores: Floats
     failed: tuple[tuple[str, str], ...]
     known: Bools | None = None
+
+    @property
+    def clip_ids(self) -> tuple[str, ...]:
+        """The names of `clips`."""
+        return tuple(clip.id for clip in self.clips)
 
 
 def score(
@@ -127,7 +132,7 @@ def score(
     kept = list(heard.rows)
     known = clips.known()
     return Scored(
-        clip_ids=tuple(clips[row].id for row in kept),
+        clips=tuple(clips[row] for row in kept),
         targets=clips.targets()[kept] > 0,
         scores=probabilities(heard.logits, tagger.single_label),
         failed=tuple((clip, str(error)) for clip, error in heard.failures),

@@ -41,8 +41,9 @@ def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:
         index = position.get(composed(mid))
         if index is None:
             continue
-        if not math.isfinite(value) or not math.isnan(thresholds[index]):
-            raise OptionError(f"the class {mid!r} has no number as threshold, or two of them", where=path, fix=_FIX)
+        if not 0 <= value <= 1 or not math.isnan(thresholds[index]):
+            what = f"the class {mid!r} has no threshold between 0 and 1, or two of them"
+            raise OptionError(what, where=path, fix=_FIX)
         thresholds[index] = value
     missing = [labels.mids[index] for index in np.flatnonzero(np.isnan(thresholds))]
     if missing:
@@ -52,7 +53,9 @@ def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:
 
 
 def _from_json(path: Path) -> Iterator[tuple[str, float]]:
-    content = Fields(read_json(path, error=OptionError, fix=_FIX), where=path, error=OptionError, fix=_FIX)
+    content = Fields(
+        read_json(path, error=OptionError, fix=_FIX, unique_keys=True), where=path, error=OptionError, fix=_FIX
+    )
     if content.get("format") == "audiotag-metrics":
         content = content.fields("thresholds")
     for mid in content:

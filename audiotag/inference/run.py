@@ -11,24 +11,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audiotag.data.clips import Clip
 from audiotag.data.recording import clip_info
-from audiotag.errors import AudioError, AudiotagError, OptionError
+from audiotag.errors import AudiotagError, OptionError
 from audiotag.files import content_digest
 from audiotag.inference.events import Event, detect_events
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import WindowScores, select_tags
 from audiotag.inference.writers import (
-    NOT_FINITE,
     EmbeddingCollector,
     Output,
     Result,
     Row,
     check_destination,
     clip_key,
-    clip_path,
     event_rows,
     format_of,
     open_output,
@@ -260,7 +257,6 @@ class InferRun:
                 yield file.error
                 continue
             try:
-                _check_finite(clip, file.scores)
                 result = self._result(clip, file.seconds, tag_rows(file.unwrap(), 0.0, file.seconds))
                 if collector is not None and file.embedding is not None:
                     collector.add(clip, *_times(clip, 0.0, file.seconds), file.embedding)
@@ -288,7 +284,6 @@ class InferRun:
             for window in windows:
                 progress.heard(window.offset - seconds)
                 seconds = window.offset
-                _check_finite(clip, window.scores)
                 if collector is not None and window.embedding is not None:
                     collector.add(clip, *_times(clip, window.onset, window.offset), window.embedding)
                 yield window
@@ -341,11 +336,6 @@ def _times(clip: Clip, onset: float, offset: float) -> tuple[float, float]:
     """Seconds from the beginning of the recording, for seconds from that of the clip."""
     stop = math.inf if clip.stop is None else clip.stop
     return min(clip.start + onset, stop), min(clip.start + offset, stop)
-
-
-def _check_finite(clip: Clip, scores: NDArray[np.float32] | None) -> None:
-    if scores is not None and not np.isfinite(scores).all():
-        raise AudioError("its scores are not finite", where=clip_path(clip), fix=NOT_FINITE)
 
 
 def _check_numbers(settings: dict[str, Any]) -> None:

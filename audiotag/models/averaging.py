@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard
 from audiotag.errors import CheckpointError, LabelError, OptionError
 from audiotag.folders import check_new_folder
 from audiotag.models.checkpoint import save_checkpoint
@@ -100,6 +101,7 @@ def average_checkpoints(sources: Sequence[str | Path], output: str | Path, *, na
     mean = WeightMean()
     first: Model | None = None
     last: Model | None = None
+    heard: dict[str, Heard] = {}
     for source in sources:
         last = load_model(source)
         if first is None:
@@ -109,6 +111,9 @@ def average_checkpoints(sources: Sequence[str | Path], output: str | Path, *, na
             if last.labels.mids != first.labels.mids:
                 change_classes(last, first.labels)
         mean.add(last.backbone.state_dict())
+        for key in (LEARNED, CHOSEN_ON):
+            if key in last.metadata:
+                heard[key] = heard.get(key, Heard()) | Heard.of_model(last.metadata, key)
     assert first is not None and last is not None
     backbone = last.backbone
     backbone.load_state_dict(mean.mean(backbone.state_dict()))
@@ -120,7 +125,11 @@ def average_checkpoints(sources: Sequence[str | Path], output: str | Path, *, na
         labels=first.labels,
         name=name or output.name,
         single_label=first.single_label,
-        metadata={**kept, "averaged": {"count": mean.count, "from": [str(source) for source in sources]}},
+        metadata={
+            **kept,
+            **{key: str(one) for key, one in heard.items()},
+            "averaged": {"count": mean.count, "from": [str(source) for source in sources]},
+        },
     )
     save_checkpoint(output, averaged)
     return averaged

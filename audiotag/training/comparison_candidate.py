@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -37,17 +35,13 @@ from audiotag.training.finetune import run
 from audiotag.training.folds import finetune_folds
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
+from audiotag.training.run_folder import begun
 
 _FREE = ("workers", "logger", "device")
 """Settings that change no number, so that a comparison may go on with others."""
 _OF_CANDIDATE = ("backbone", "weights", "options")
 _DATA = ("train", "val", "labels", "previous_labels")
 _COUNTED = ("parameters", "macs", "peak_memory_bytes", "file_bytes")
-_BEGUN_RUN = re.compile(
-    r"(settings\.toml|run\.json|data\.json|log\.csv|tensorboard)|\.(settings\.toml|run\.json|data\.json|log\.csv)\..*\.part"
-    r"|\.(last|best|best_loss)\.(partial-[0-9a-f]+|old)"
-)
-"""What a run has in its folder before its first checkpoint is whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +257,7 @@ def carry_out(candidate: Candidate, plan: Plan, record: Record, reporter: Report
     model, file = load_candidate(candidate, plan, record)
     row |= _cost(model, plan.clip_seconds)
     row["file_bytes"] = file.stat().st_size
-    row |= _scores(candidate, plan, record, model)
+    row |= _scores(candidate, plan, record, model, reporter)
     record.row = row
     record.save()
     return dict(row)
@@ -280,36 +274,14 @@ def _train(candidate: Candidate, plan: Plan, record: Record, reporter: Reporter)
     started = time.monotonic()
     try:
         if plan.cross_validate:
-            for inside in record.run.glob("fold_*"):
-                _clear_unless_it_can_go_on(inside)
             finetune_folds(request, plan.settings, record.run, reporter=reporter)
             record.epochs = _epochs_of_folds(record.run)
         else:
-            _clear_unless_it_can_go_on(record.run)
-            resume = record.run.is_dir()
-            result = run(request, plan.settings, record.run, resume=resume, reporter=reporter)
+            result = run(request, plan.settings, record.run, resume=begun(record.run), reporter=reporter)
             record.epochs = len(result.history)
     finally:
         record.training_seconds += time.monotonic() - started
         record.save()
-
-
-def _clear_unless_it_can_go_on(folder: Path) -> None:
-    """Remove a run that was killed before its first checkpoint; there is nothing in it to go on from.
-
-    Raises:
-        TrainingError: Something else lies there.
-    """
-    if not folder.is_dir() or current_folder(folder / "last").is_dir():
-        return
-    if folder.is_symlink() or (strange := [one.name for one in folder.iterdir() if not _BEGUN_RUN.fullmatch(one.name)]):
-        named = "a link" if folder.is_symlink() else ", ".join(sorted(strange)[:5])
-        raise TrainingError(
-            f"the folder of the run holds something that no run has written ({named})",
-            where=folder,
-            fix="Move it away, or choose another --output.",
-        )
-    shutil.rmtree(folder)
 
 
 def _epochs_of_folds(folder: Path) -> int:
@@ -357,7 +329,7 @@ def _cost(model: Model, seconds: float) -> dict[str, Any]:
     }
 
 
-def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model) -> dict[str, Any]:
+def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model, reporter: Reporter) -> dict[str, Any]:
     request = plan.request
     shared: dict[str, Any] = {
         "labels": request.labels,
@@ -378,6 +350,7 @@ def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model) -> d
         summary: dict[str, Any] = {**folds.pooled.summary, **folds.mean}
         metric = _metric(plan, folds.pooled.single_label, summary)
         spread = folds.std[metric]
+        warnings = folds.pooled.warnings
     else:
         tagger = Tagger(model, device=plan.device, precision=plan.precision)
         data, split, held_out = plan.test, None, None
@@ -389,6 +362,9 @@ def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model) -> d
         result = evaluate(tagger, data, split=split, folds=held_out, **shared)
         summary = dict(result.summary)
         metric = _metric(plan, result.single_label, summary)
+        warnings = result.warnings
+    for warning in warnings:
+        reporter.message(f"Warning: {candidate.name}: {warning}")
     return {"metric": metric, "score": summary[metric], "score_std": spread, **summary}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from audiotag.audio.windows import fit_length
 from audiotag.data import recording
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.sound_cache import SoundCache
-from audiotag.errors import AudiotagError, TrainingError
+from audiotag.errors import AudiotagError, OptionError, TrainingError
 from audiotag.seeding import numpy_generator, torch_generator
 from audiotag.signals import stop_signals
 from audiotag.training.mixing import PARTNER, SetPartners
@@ -109,7 +109,7 @@ class ClipReader(TorchDataset[dict[str, Any]]):
                 item |= {"partner": index, "share": 1.0}
                 if drawn is None:
                     # A batch has one shape: a clip that is left alone brings silence, of which nothing is taken.
-                    inputs = {name: torch.zeros_like(value) for name, value in inputs.items()}
+                    inputs = {name: np.zeros_like(value) for name, value in inputs.items()}
                 else:
                     index, share = drawn
                     item |= {"partner": index, "share": share}
@@ -125,7 +125,7 @@ class ClipReader(TorchDataset[dict[str, Any]]):
 
     def _read(
         self, index: int, generator: np.random.Generator | None, length: int | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Tensor]]:
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """The sound of a clip as it is (empty where none is taken), and what the network takes.
 
         Args:
@@ -133,7 +133,8 @@ class ClipReader(TorchDataset[dict[str, Any]]):
             generator: Draws the cut and the picture.
             length: Samples that the sound takes on before it is fitted, see `_followed`.
         """
-        sound, inputs = np.zeros(0, dtype=np.float32), {}
+        sound = np.zeros(0, dtype=np.float32)
+        inputs: dict[str, NDArray[np.float32]] = {}
         clip = self.clips.clips[index]
         if "waveform" in self.inputs:
             least, most = math.ceil(self.shortest * self.sample_rate), round(self.longest * self.sample_rate)
@@ -141,13 +142,13 @@ class ClipReader(TorchDataset[dict[str, Any]]):
             if length is not None:
                 sound = _followed(sound, length)
             fitted = fit_length(sound, min(max(len(sound), least), max(least, most)))
-            inputs["waveform"] = torch.from_numpy(fitted)
+            inputs["waveform"] = fitted
         if "video" in self.inputs:
             from audiotag.data.video import read_frame
 
             if self.video_shape is None:
                 raise TrainingError("the network takes pictures and states no video_shape", where=clip.id)
-            inputs["video"] = torch.from_numpy(read_frame(clip, self.video_shape, generator=generator))
+            inputs["video"] = read_frame(clip, self.video_shape, generator=generator)
         return sound, inputs
 
     def _sound(self, clip: Clip, most: int, generator: np.random.Generator | None) -> NDArray[np.float32]:
@@ -177,6 +178,9 @@ def _cut(samples: int, longest: int, generator: np.random.Generator | None) -> t
 class Batches:
     """Batches of clips, read ahead by worker processes.
 
+    Workers send plain arrays through pipes. Tensors would travel in shared memory, of which a container has 64 MB: too
+    little for two batches of ten-second clips, and torch waits for ever where it is full.
+
     Args:
         reader: Reads one clip.
         workers: Number of worker processes; 0 reads in this process.
@@ -189,10 +193,10 @@ class Batches:
         self._options: dict[str, Any] = {
             "num_workers": workers,
             "collate_fn": _collate,
-            "pin_memory": pin,
             "worker_init_fn": _leave_signals_to_parent,
         }
         self._seed = seed
+        self._pin = pin
 
     def read(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """Yield the planned batches: ``waveform`` (batch, samples), ``video`` where taken, ``index`` (batch,).
@@ -203,22 +207,40 @@ class Batches:
         A batch of clips of several lengths comes in parts of one length each.
 
         Raises:
-            TrainingError: A clip cannot be read; the message names it.
+            TrainingError: A clip cannot be read, which the message names, or a worker was killed.
         """
         sampler = cast(Any, batches)
         generator = torch_generator(self._seed, "loader")
         ahead = iter(DataLoader(self.reader, batch_sampler=sampler, generator=generator, **self._options))
         try:
-            for parts in ahead:
+            for parts in _received(ahead):
                 for part in parts:
                     if "error" in part:
                         clip, error = part["error"]
                         name = f"clip {self.reader.clips.clips[clip].id}"
                         raise TrainingError(f"a clip cannot be read: {error}", where=name) from error
-                    yield part
+                    yield {name: self._tensor(values) for name, values in part.items()}
         finally:
             # The workers end with the iterator; a traceback must not keep it alive until the program's end.
             del ahead
+
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(values)
+        return tensor.pin_memory() if self._pin else tensor
+
+
+def _received(ahead: Iterator[list[dict[str, Any]]]) -> Generator[list[dict[str, Any]]]:
+    while True:
+        try:
+            parts = next(ahead)
+        except StopIteration:
+            return
+        except RuntimeError as error:  # so torch tells of a worker that is gone
+            raise TrainingError(
+                f"a process that reads clips was ended from outside, or ran out of memory ({error})",
+                fix="Go on with --resume; fewer --workers need less memory, --workers 0 reads without any.",
+            ) from error
+        yield parts
 
 
 def _leave_signals_to_parent(worker: int) -> None:
@@ -236,13 +258,25 @@ def _collate(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [_stack(part) for part in by_length.values()]
 
 
-def _stack(items: list[dict[str, Any]]) -> dict[str, Any]:
+def _stack(items: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    stacked = {name: np.stack([item[name] for item in items]) for name in items[0]}
     return {
-        name: torch.stack([item[name] for item in items])
-        if isinstance(first, Tensor)
-        else torch.tensor([item[name] for item in items])
-        for name, first in items[0].items()
+        name: values.astype(np.float32) if values.dtype == np.float64 else values for name, values in stacked.items()
     }
+
+
+def require_enough(clips: int, batch_size: int, world: int) -> None:
+    """Refuse batches that cannot give each of several processes two clips; see `cut_batches`.
+
+    Raises:
+        OptionError: They cannot.
+    """
+    if world > 1 and min(batch_size, clips) < 2 * world:
+        raise OptionError(
+            f"batches of {min(batch_size, clips)} clips cannot give {world} processes two clips each",
+            where="devices",
+            fix="Use fewer --devices, a larger --batch-size, or more clips.",
+        )
 
 
 def cut_batches(
@@ -251,7 +285,11 @@ def cut_batches(
     """Cut an epoch's clips into batches, and give process *rank* of *world* its part of each.
 
     A last batch too small to give every process two clips joins the one before it: batch norm cannot learn from one.
+
+    Raises:
+        OptionError: A batch cannot give each of several processes two clips; one without any would wait for ever.
     """
+    require_enough(len(order), batch_size, world)
     places = [(int(index), epoch * len(order) + place) for place, index in enumerate(order)]
     batches = [places[start : start + batch_size] for start in range(0, len(places), batch_size)]
     if len(batches) > 1 and len(batches[-1]) < 2 * world:

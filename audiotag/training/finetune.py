@@ -14,36 +14,42 @@ import torch
 from torch import nn
 
 from audiotag.data.clips import ClipSet
-from audiotag.errors import OptionError, TrainingError
-from audiotag.files import check_place, write_atomically
+from audiotag.errors import OptionError
+from audiotag.files import write_atomically
 from audiotag.host import get_host
 from audiotag.inference.member import choose_device
 from audiotag.labels import LabelChange
-from audiotag.models.checkpoint import find_checkpoint
 from audiotag.models.create import check_options
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import cache_folder
 from audiotag.plugin import LossSpec, SamplingPolicySpec
+from audiotag.training.data import require_enough
 from audiotag.training.interfaces import BatchSampler, Loss
 from audiotag.training.optimisation import freeze_all_but_head, make_optimiser, quicken_batch_norm
 from audiotag.training.preparation import (
     check_same_run,
     evaluation_clips,
+    note_what_is_heard,
     open_sound_cache,
+    plugins_of,
     read_training_clips,
     report_classes,
     require_inputs,
+    require_plugins,
+    require_something_to_learn,
     run_record,
     sampler_options_for,
     split_clips,
     starting_model,
     training_seconds,
 )
+from audiotag.training.processes import is_first_process
 from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter, make_loggers
 from audiotag.training.request import Request
+from audiotag.training.run_folder import DATA_FILE, SETTINGS_FILE, has_state, held, require_usable
 from audiotag.training.schedules import make_schedule
 from audiotag.training.settings import Settings
 from audiotag.training.settings_layers import layered, read_toml, write_toml
@@ -92,7 +98,8 @@ def finetune(
         output: The run folder. It must be empty or new unless *resume* is set.
         recipe: Named settings and options of a plugin; *config* and keyword arguments win over it.
         config: TOML file of settings; keyword arguments win over it.
-        resume: Go on from the ``last`` checkpoint in *output*; every other argument must be as it was.
+        resume: Go on with the run in *output*, from its ``last`` checkpoint if it has one yet; every other argument
+            must be as it was.
         reporter: Told of everything.
         arguments: Fields of `Request` (``val=…, labels=…, fold=1``) and of `Settings` (``epochs=10,
             freeze_backbone=True``).
@@ -127,28 +134,42 @@ def resume_run(folder: str | Path, reporter: Reporter | None = None, **changes: 
     Raises:
         TrainingError: The folder holds no run, or its data has changed.
     """
-    request, settings = Request.load(Path(folder))
+    request, settings, plugins = Request.load(Path(folder))
+    require_plugins(plugins, Path(folder))
     return run(request, {**settings, **changes}, Path(folder), resume=True, reporter=reporter or Reporter())
 
 
 def run(
     request: Request, settings: Mapping[str, Any], folder: Path, *, resume: bool, reporter: Reporter
 ) -> FinetuneResult:
-    """Carry out *request* with *settings* (not yet resolved) in *folder*; see `finetune`."""
+    """Carry out *request* with *settings* (not yet resolved) in *folder*; see `finetune`.
+
+    Where *resume* is set and the run was ended before it had saved anything, it begins anew.
+    """
     chosen = Settings.from_dict(settings)
-    if resume:
-        find_checkpoint(folder / "last")
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise TrainingError(
-            "the run folder is not empty",
-            where=folder,
-            fix="Choose another --output, or go on with --resume.",
-        )
-    check_place(folder)
+    if not is_first_process():  # one of several processes: the first one holds the folder, and tells
+        return _run(request, settings, chosen, folder, resume=resume and has_state(folder), reporter=Reporter())
+    with held(folder):
+        require_usable(folder, resume=resume)
+        if resume and not has_state(folder):
+            reporter.message("The run was ended before it had saved anything; it begins anew.")
+        return _run(request, settings, chosen, folder, resume=resume and has_state(folder), reporter=reporter)
+
+
+def _run(
+    request: Request,
+    settings: Mapping[str, Any],
+    chosen: Settings,
+    folder: Path,
+    *,
+    resume: bool,
+    reporter: Reporter,
+) -> FinetuneResult:
     if not Path(request.backbone).exists():
         get_host().backbone(request.backbone)  # a misspelt name should be known before the clips are read
     every_clip = read_training_clips(request, reporter)
     train, val = split_clips(request, every_clip, chosen.seed, reporter)
+    require_something_to_learn(request, train, val, reporter)
     evaluation = evaluation_clips(request, train.labels, reporter)
     model, pretrained = starting_model(request, train.labels, chosen.seed, reporter)
     require_inputs(model, train, val)
@@ -163,8 +184,10 @@ def run(
         taught=request.taught,
     )
     choose_device(resolved.device)  # Fabric's own refusal names neither the device nor a way out
+    require_enough(len(train), resolved.batch_size or 1, resolved.devices)  # before there are several
     seconds = training_seconds(model, train, resolved)
     supervision = supervise(request, train, resolved, reporter)
+    note_what_is_heard(model, train, val, evaluation, supervision, reporter)
     record = run_record(model, train, val, seconds, supervision)
     if resume:
         check_same_run(folder, record, resolved)
@@ -187,11 +210,10 @@ def run(
         trainer.resume(folder / "last")
     elif fabric.is_global_zero:
         # What cannot work has been refused by now: a folder that holds no run would stand in the way of the next try.
-        folder.mkdir(parents=True, exist_ok=True)
-        write_toml(resolved.to_dict(), folder / "settings.toml")
-        write_atomically(folder / "data.json", json.dumps(record, indent=1, allow_nan=False).encode())
-        if request.repeatable:
-            request.save(folder, settings)
+        if request.repeatable:  # first, so that a run that is killed from here on can go on
+            request.save(folder, settings, plugins_of(request, model, resolved))
+        write_toml(resolved.to_dict(), folder / SETTINGS_FILE)
+        write_atomically(folder / DATA_FILE, json.dumps(record, indent=1, allow_nan=False).encode())
     loggers = make_loggers(resolved.logger, folder, resolved.to_dict()) if fabric.is_global_zero else []
     progress = trainer.fit(loggers)
     if fabric.is_global_zero:

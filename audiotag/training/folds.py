@@ -12,11 +12,12 @@ import pandas as pd
 from audiotag.csv_text import frame_csv
 from audiotag.errors import TrainingError
 from audiotag.files import write_atomically
-from audiotag.folders import claim_folder, current_folder
+from audiotag.folders import claim_folder
 from audiotag.training.finetune import run
 from audiotag.training.preparation import read_training_clips
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
+from audiotag.training.run_folder import begun
 
 
 def finetune_folds(
@@ -59,7 +60,7 @@ def finetune_folds(
             replace(request, fold=fold, teacher=[_teacher_of(name, fold) for name in request.teacher]),
             settings,
             inside,
-            resume=current_folder(inside / "last").is_dir(),
+            resume=begun(inside),
             reporter=reporter,
         )
         last = result.history.iloc[-1].to_dict()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from audiotag.data.clips import ClipSet
+from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard
 from audiotag.data.reading import read_clips
 from audiotag.data.selection import select_split, splits_of, with_frames
 from audiotag.data.sound_cache import SoundCache
 from audiotag.data.weights import read_sampling_weights
-from audiotag.errors import OptionError, TrainingError
+from audiotag.documents import Fields, read_json
+from audiotag.errors import NameTakenError, OptionError, TrainingError, UnknownNameError
+from audiotag.evaluation.doubts import nothing_to_tell_apart
 from audiotag.host import get_host
 from audiotag.labels import LabelChange, LabelSet, read_labels
 from audiotag.models.create import build_backbone
@@ -27,9 +30,12 @@ from audiotag.seeding import numpy_generator
 from audiotag.training.data import clip_seconds
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
+from audiotag.training.run_folder import DATA_FILE, SETTINGS_FILE
 from audiotag.training.settings import Settings
 from audiotag.training.settings_layers import read_toml
 from audiotag.training.supervision import Supervision
+
+_MAX_NAMED = 5
 
 
 def read_training_clips(request: Request, reporter: Reporter) -> ClipSet:
@@ -209,6 +215,50 @@ def sampler_options_for(settings: Settings, every_clip: ClipSet, train: ClipSet)
     return options
 
 
+def require_something_to_learn(request: Request, train: ClipSet, val: ClipSet | None, reporter: Reporter) -> None:
+    """Refuse labels from which nothing can be learned, and warn of validation clips on which nothing can be measured.
+
+    Raises:
+        TrainingError: Every clip has the same labels, and there is no teacher.
+    """
+    nothing = nothing_to_tell_apart(train.targets() > 0, train.known(), train.single_label)
+    if nothing is not None and not request.taught:
+        raise TrainingError(
+            f"nothing can be learned from these labels: {nothing}",
+            where=train.source,
+            fix="Add clips of other sounds; with --multi-label they need no label.",
+        )
+    if val is None:
+        return
+    nothing = nothing_to_tell_apart(val.targets() > 0, val.known(), val.single_label)
+    if nothing is not None:
+        reporter.message(f"Warning: nothing can be measured on the clips to validate on: {nothing}.")
+
+
+def note_what_is_heard(
+    model: Model,
+    train: ClipSet,
+    val: ClipSet | None,
+    evaluation: ClipSet | None,
+    supervision: Supervision,
+    reporter: Reporter,
+) -> None:
+    """Write into *model* what it learns from, and warn where that is what it is measured on as well."""
+    learned = Heard.of(train) | Heard.of_model(model.metadata) | supervision.teacher_heard
+    model.metadata[LEARNED] = str(learned)
+    model.metadata.pop(CHOSEN_ON, None)  # of the checkpoint that the run starts from
+    for what, clips in (("validate on", val), ("measure the finished models on", evaluation)):
+        if clips is not None and (shared := learned.among(clips)):
+            named = ", ".join(shared[:_MAX_NAMED]) + (", …" if len(shared) > _MAX_NAMED else "")
+            reporter.message(
+                f"Warning: {len(shared)} of the {len(clips)} clips to {what} are learned from as well, by this model, "
+                f"the one that it starts from, or its teacher ({named}): the numbers will say what it remembers, not "
+                "how it does on new sounds."
+            )
+    if val is not None:
+        model.metadata[CHOSEN_ON] = str(Heard.of(val))
+
+
 def run_record(
     model: Model, train: ClipSet, val: ClipSet | None, seconds: float, supervision: Supervision
 ) -> dict[str, Any]:
@@ -226,11 +276,70 @@ def run_record(
     }
 
 
+def read_run_record(folder: Path) -> Fields:
+    """What `run_record` has written into the folder of a run.
+
+    Raises:
+        TrainingError: The file is missing or damaged.
+    """
+    path = folder / DATA_FILE
+    fix = "Start the run anew, in another folder."
+    record = Fields(read_json(path, error=TrainingError, fix=fix), where=path, error=TrainingError, fix=fix)
+    record.texts("train")
+    record.texts("val", None)
+    return record
+
+
+def plugins_of(request: Request, model: Model, settings: Settings) -> dict[str, list[str]]:
+    """What a run needs from plugins: ``"kind name"`` → the distribution that brings it, and its version."""
+    host = get_host()
+    used: list[tuple[str, Any]] = [
+        ("model", model.spec),
+        ("loss", host.loss(settings.loss or "bce")),
+        ("sampling policy", host.sampling_policy(settings.sampler)),
+    ]
+    used += [] if request.format is None else [("dataset", host.dataset(request.format))]
+    found = {}
+    for kind, spec in used:
+        owner = host.owner(spec)
+        found[f"{kind} {spec.name}"] = [owner.distribution, owner.version]
+    return found
+
+
+def require_plugins(plugins: Mapping[str, Sequence[str]], folder: Path) -> None:
+    """Refuse to go on with a run whose plugins are gone (see `plugins_of`), and say what to install.
+
+    Raises:
+        TrainingError: A name is not registered, or two distributions claim it.
+    """
+    host = get_host()
+    get: dict[str, Callable[[str], object]] = {
+        "model": host.backbone,
+        "loss": host.loss,
+        "sampling policy": host.sampling_policy,
+        "dataset": host.dataset,
+    }
+    for what, (distribution, release) in plugins.items():
+        kind = next((kind for kind in get if what.startswith(f"{kind} ")), None)
+        if kind is None:
+            continue
+        name = what.removeprefix(f"{kind} ")
+        try:
+            get[kind](name)
+        except (UnknownNameError, NameTakenError) as error:
+            raise TrainingError(
+                f"the run needs the {kind} {name!r} of {distribution} {release}: {error.what}",
+                where=folder,
+                fix=f"Run: pip install '{distribution}=={release}'. {error.fix or ''}".rstrip(),
+            ) from error
+
+
 def check_same_run(folder: Path, record: dict[str, Any], settings: Settings) -> None:
     """Refuse to go on with other data or settings than the run began with."""
-    before = json.loads((folder / "data.json").read_text())
-    changed = [name for name in record if name != "audiotag" and before[name] != record[name]]
-    old = Settings.from_dict(read_toml(folder / "settings.toml"), where=folder / "settings.toml").to_dict()
+    before = read_run_record(folder)
+    changed = [name for name in record if name != "audiotag" and before.get(name) != record[name]]
+    path = folder / SETTINGS_FILE
+    old = Settings.from_dict(read_toml(path), where=path).to_dict()
     new = settings.to_dict()
     free = {"workers", "logger", "device"}
     changed += sorted(name for name in {*old, *new} - free if old.get(name) != new.get(name))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audiotag.documents import parse_toml
+from audiotag.documents import Fields, parse_toml
 from audiotag.errors import PluginError
 from audiotag.host import get_host
 from audiotag.training.reporting import Reporter
@@ -58,7 +58,8 @@ def load_recipe(name: str) -> Recipe:
     spec = host.recipe(name)
     text = host.read_file(spec)
     where = f"the recipe {name!r} of the {host.owner(spec).place}"
-    content = parse_toml(text, where=where, error=PluginError, fix="Report it to the plugin's authors.")
-    options = content.pop("options", {})
-    Settings.from_dict(content, where=f"recipe {name}")
-    return Recipe(name, content, options, text)
+    fix = "Report it to the plugin's authors."
+    content = Fields(parse_toml(text, where=where, error=PluginError, fix=fix), where=where, error=PluginError, fix=fix)
+    settings = {key: value for key, value in content.items() if key != "options"}
+    Settings.from_dict(settings, where=f"recipe {name}")
+    return Recipe(name, settings, dict(content.fields("options", {})), text)

@@ -10,14 +10,14 @@ from typing import Any
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.selection import split_names
+from audiotag.documents import Fields, read_json
 from audiotag.errors import OptionError, TrainingError
 from audiotag.files import write_atomically
 from audiotag.labels import LabelSet
+from audiotag.training.run_folder import RUN_FILE
 
 HELD_OUT = 0.15
 """Share of the training clips that is held out for validation where none are given."""
-
-FILE = "run.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +117,14 @@ class Request:
         """Whether there is a teacher."""
         return bool(self.teacher) or self.teacher_scores is not None
 
-    def save(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        """Keep the request, with the *settings* as they were asked for, in a run folder; paths become absolute."""
+    def save(self, folder: Path, settings: Mapping[str, Any], plugins: Mapping[str, Sequence[str]]) -> None:
+        """Keep the request in a run folder; paths become absolute.
+
+        Args:
+            folder: The run folder.
+            settings: The settings as they were asked for.
+            plugins: What the run needs from which distribution and version.
+        """
         plain = {one.name: getattr(self, one.name) for one in fields(self)}
         for name in (
             "backbone",
@@ -136,31 +142,53 @@ class Request:
                 plain[name] = str(Path(value).resolve())
         plain["teacher"] = [str(Path(name).resolve()) if Path(name).exists() else name for name in self.teacher]
         plain["options"] = dict(self.options)
-        write_atomically(
-            folder / FILE,
-            json.dumps({"request": plain, "settings": dict(settings)}, indent=1, allow_nan=False).encode(),
-        )
+        content = {"request": plain, "settings": dict(settings), "plugins": {**plugins}}
+        write_atomically(folder / RUN_FILE, json.dumps(content, indent=1, allow_nan=False).encode())
 
     @classmethod
-    def load(cls, folder: Path) -> tuple[Request, dict[str, Any]]:
-        """The request kept in a run folder, and the settings that were asked for.
+    def load(cls, folder: Path) -> tuple[Request, dict[str, Any], dict[str, tuple[str, str]]]:
+        """The request kept in a run folder, the settings that were asked for, and what is needed from plugins.
 
         Raises:
-            TrainingError: The folder holds none.
+            TrainingError: The folder holds none, or the file is damaged.
         """
-        path = folder / FILE
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            request = content["request"]
-            request["options"] = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in request["options"].items()
-            }
-            return cls(**request), content["settings"]
-        except FileNotFoundError as error:
+        path = folder / RUN_FILE
+        if not path.exists():
             raise TrainingError(
                 "there is no run to go on with",
                 where=folder,
-                fix=f"Give the folder of a run; it holds {FILE}.",
-            ) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"the run's record is damaged: {error}", where=path) from error
+                fix=f"Give the folder of a run; it holds {RUN_FILE}.",
+            )
+        fix = "Copy the run again, or start a new one."
+        content = Fields(read_json(path, error=TrainingError, fix=fix), where=path, error=TrainingError, fix=fix)
+        kept = content.fields("request")
+        for name in kept:
+            if name not in cls.__dataclass_fields__:
+                raise kept.refuse(name, "is nothing that a run is made from")
+        values: dict[str, Any] = {name: kept.text(name, None) for name in _TEXTS}
+        values |= {"backbone": kept.text("backbone"), "train": kept.text("train")}
+        values |= {name: kept.integer(name, None) for name in ("fold", "frames")}
+        values["val_fraction"] = kept.number("val_fraction", HELD_OUT, least=0.0)
+        values["unknown_labels"] = kept.text("unknown_labels", "error")
+        values["single_label"] = kept.flag("single_label", None)
+        values["teacher"] = kept.texts("teacher", [])
+        values["options"] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in kept.fields("options").items()
+        }
+        plugins: dict[str, tuple[str, str]] = {}
+        needed = content.fields("plugins", {})
+        for name in needed:
+            pair = needed.texts(name)
+            if len(pair) != 2:
+                raise needed.refuse(name, "must be a distribution and its version")
+            plugins[name] = (pair[0], pair[1])
+        try:
+            return cls(**values), dict(content.fields("settings")), plugins
+        except OptionError as error:
+            raise TrainingError(f"the run's record is damaged: {error.what}", where=path, fix=fix) from error
+
+
+_TEXTS = tuple(
+    one.name for one in fields(Request) if one.default is None and one.name not in ("fold", "frames", "single_label")
+)
+"""Fields that are a text or none."""

@@ -5,14 +5,93 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from audiotag.audio.augmentation import Augmentation
 from audiotag.errors import OptionError, suggest
 from audiotag.training.mixing import SetPartners
 from audiotag.training.schedules import SHAPES
 
-OPTIMISERS = ("adam", "adamw", "sgd")
+
+@dataclass(frozen=True)
+class _Range:
+    """From *low* to *high*; without *low* itself where *above*, without *high* itself where *below*."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def holds(self, value: float) -> bool:
+        return (value > self.low if self.above else value >= self.low) and (
+            value < self.high if self.below else value <= self.high
+        )
+
+    def __str__(self) -> str:
+        low = f"a number above {self.low:g}" if self.above else f"{self.low:g} or more"
+        return low if self.high == math.inf else f"{low}, {'below' if self.below else 'at most'} {self.high:g}"
+
+
+_COUNT, _FROM_ONE = _Range(0, 2**31 - 1), _Range(1, 2**31 - 1)
+_POSITIVE, _NOT_NEGATIVE = _Range(0, above=True), _Range(0)
+_SHARE, _BELOW_ONE = _Range(0, 1), _Range(0, 1, below=True)
+_RANGES: dict[str, _Range] = {
+    **dict.fromkeys(("epochs", "batch_size", "early_stopping", "frequency_stripes", "time_stripes"), _FROM_ONE),
+    **dict.fromkeys(
+        ("frequency_mask", "time_mask", "roll_frames", "average_from", "average_to", "warmup_steps"), _COUNT
+    ),
+    **dict.fromkeys(
+        (
+            "learning_rate",
+            "head_lr_ratio",
+            "clip_grad_norm",
+            "step_every",
+            "ramp_length",
+            "temperature",
+            "wavmix_alpha",
+            "mixstyle_alpha",
+        ),
+        _POSITIVE,
+    ),
+    **dict.fromkeys(
+        (
+            "weight_decay",
+            "warmup",
+            "ramp_start",
+            "initial_lr",
+            "final_lr",
+            "mixup_alpha",
+            "gain_db",
+            "time_shift",
+            "noise",
+            "audio_cache_gb",
+        ),
+        _NOT_NEGATIVE,
+    ),
+    **dict.fromkeys(("mixup_rate", "wavmix_rate", "mixstyle_rate", "speed_rate", "distill_weight"), _SHARE),
+    **dict.fromkeys(("label_smoothing", "ema_decay", "speed_change", "momentum", "betas"), _BELOW_ONE),
+    "batch_norm_momentum": _Range(0, 1, above=True),
+    "seconds": _Range(0, 3600, above=True),
+    "seed": _Range(-(2**63), 2**63 - 1),
+    "devices": _Range(1, 1024),
+    "workers": _Range(0, 1024),
+}
+"""What numbers a setting may have; every number stands here."""
+
+_CHOICES: dict[str, Collection[str]] = {
+    "optimiser": ("adam", "adamw", "sgd"),
+    "schedule": tuple(SHAPES),
+    "mixup_on": ("spectrogram", "waveform"),
+    "mixup_partner": ("batch", "set"),
+    "mask_with": ("silence", "mean"),
+    "precision": ("32", "16-mixed", "bf16-mixed"),
+    "logger": ("csv", "tensorboard", "wandb"),
+    "metric": ("mAP", "accuracy"),
+}
+"""What words a setting may have."""
 _OF_SOUND = (
     "gain_db",
     "time_shift",
@@ -167,65 +246,22 @@ class Settings:
     ramp_length: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))  # TOML gives a list
-        _one_of("optimiser", self.optimiser, OPTIMISERS)
-        _one_of("schedule", self.schedule, SHAPES)
-        _one_of("mixup_on", self.mixup_on, ("spectrogram", "waveform"))
-        _one_of("mixup_partner", self.mixup_partner, ("batch", "set"))
-        _one_of("mask_with", self.mask_with, ("silence", "mean"))
-        _one_of("precision", self.precision, ("32", "16-mixed", "bf16-mixed"))
-        _one_of("logger", self.logger, ("csv", "tensorboard", "wandb"))
-        _one_of("metric", self.metric, (None, "mAP", "accuracy"))
-        for name in ("epochs", "batch_size", "devices", "early_stopping", "frequency_stripes", "time_stripes"):
-            _at_least(name, getattr(self, name), 1)
-        for name in (
-            "learning_rate",
-            "head_lr_ratio",
-            "seconds",
-            "clip_grad_norm",
-            "step_every",
-            "ramp_length",
-            "temperature",
-            "wavmix_alpha",
-            "mixstyle_alpha",
-        ):
+        object.__setattr__(self, "betas", tuple(self.betas) if isinstance(self.betas, list) else self.betas)  # TOML
+        for name, hint in get_type_hints(type(self)).items():
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise OptionError(f"{name} is {value}", where="settings", fix="Give a number above 0.")
-        for name in (
-            "weight_decay",
-            "warmup",
-            "mixup_alpha",
-            "gain_db",
-            "time_shift",
-            "noise",
-            "frequency_mask",
-            "time_mask",
-            "ramp_start",
-            "workers",
-            "average_from",
-            "average_to",
-            "warmup_steps",
-        ):
-            _at_least(name, getattr(self, name), 0)
-        for name in ("mixup_rate", "wavmix_rate", "mixstyle_rate", "speed_rate", "distill_weight"):
-            share = getattr(self, name)
-            if share is not None and not 0 <= share <= 1:
-                raise OptionError(f"{name} is {share}", where="settings", fix="Give a share between 0 and 1.")
-        for name in ("label_smoothing", "ema_decay", "speed_change"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise OptionError(f"{name} is {value}", where="settings", fix="Give 0 (none) or more, below 1.")
-        if self.batch_norm_momentum is not None and not 0 < self.batch_norm_momentum <= 1:
-            raise OptionError(
-                f"batch_norm_momentum is {self.batch_norm_momentum}",
-                where="settings",
-                fix="Give a number above 0, at most 1.",
-            )
-        if not 0 <= self.audio_cache_gb < math.inf:
-            raise OptionError(
-                f"audio_cache_gb is {self.audio_cache_gb}", where="settings", fix="Give a size in GB, 0 for no cache."
-            )
+            if isinstance(value, np.generic):
+                value = value.item()
+                object.__setattr__(self, name, value)
+            choices = get_args(hint)
+            if value is None and type(None) in choices:
+                continue
+            kind = next((choice for choice in choices if choice is not type(None)), hint) if _optional(hint) else hint
+            _require_type(name, value, kind)
+            if name in _CHOICES and value not in _CHOICES[name]:
+                raise _refused(name, value, f"one of: {', '.join(_CHOICES[name])}")
+            for number in value if isinstance(value, tuple) else [value]:
+                if name in _RANGES and not _RANGES[name].holds(number):
+                    raise _refused(name, value, str(_RANGES[name]))
 
     @property
     def augmentation(self) -> Augmentation:
@@ -359,12 +395,8 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain types, without those that are None."""
-        plain = asdict(self)
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in plain.items()
-            if value is not None
-        }
+        plain: dict[str, Any] = _without_none(asdict(self))
+        return plain
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: object = "settings") -> Settings:
@@ -383,16 +415,50 @@ class Settings:
                 )
         try:
             return cls(**values)
-        except TypeError as error:
-            raise OptionError(f"a setting has a value of the wrong type: {error}", where=where) from error
+        except OptionError as error:
+            raise OptionError(error.what, where=where, fix=error.fix) from error
 
 
-def _one_of(name: str, value: object, choices: Collection[object]) -> None:
-    if value not in choices:
-        listed = ", ".join(str(choice) for choice in choices if choice is not None)
-        raise OptionError(f"{name} is {value!r}", where="settings", fix=f"Give one of: {listed}.")
+def _without_none(value: Any) -> Any:
+    """Lists and tables as TOML has them: it knows no none."""
+    if isinstance(value, Mapping):
+        return {name: _without_none(inner) for name, inner in value.items() if inner is not None}
+    return [_without_none(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _at_least(name: str, value: float | None, least: float) -> None:
-    if value is not None and value < least:
-        raise OptionError(f"{name} is {value}", where="settings", fix=f"Give at least {least}.")
+def _optional(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType)
+
+
+def _require_type(name: str, value: Any, kind: Any) -> None:
+    """Refuse a value of another type than the annotation *kind* of the setting; true and false are no numbers."""
+    if kind is int:
+        fits, wanted = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+    elif kind is float:
+        fits, wanted = _is_finite(value), "a finite number"
+    elif kind is bool:
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif get_origin(kind) is tuple:
+        fits = isinstance(value, tuple) and len(value) == len(get_args(kind)) and all(map(_is_finite, value))
+        wanted = f"a list of {len(get_args(kind))} finite numbers"
+    elif get_origin(kind) is Mapping:
+        fits = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+        wanted = "a table of options"
+    else:
+        fits, wanted = isinstance(value, str), "a text"
+    if not fits:
+        raise _refused(name, value, wanted)
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond what a float holds
+        return False
+
+
+def _refused(name: str, value: Any, wanted: str) -> OptionError:
+    shown = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "a number of very many digits"
+    return OptionError(
+        f"{name} is {shown if len(shown) <= 60 else shown[:57] + '...'}", where="settings", fix=f"Give {wanted}."
+    )

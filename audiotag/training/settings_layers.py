@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from audiotag import documents
 from audiotag.errors import OptionError
 from audiotag.files import write_atomically
 from audiotag.training.schedules import SHAPES
@@ -41,15 +41,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     Raises:
         OptionError: The file is missing or not TOML.
     """
-    path = Path(path)
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise OptionError("the settings file does not exist", where=path, fix="Check the path.") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise OptionError(
-            f"the settings file cannot be read: {error}", where=path, fix="It must be a TOML file."
-        ) from error
+    return documents.read_toml(path, error=OptionError, fix="Settings stand in a TOML file, as name = value.")
 
 
 def write_toml(values: Mapping[str, Any], path: str | Path) -> None:

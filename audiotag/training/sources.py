@@ -14,6 +14,7 @@ from torch import Tensor
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.sound_cache import SoundCache
+from audiotag.errors import TrainingError
 from audiotag.evaluation.metrics import accuracy, mean_average_precision
 from audiotag.models.embeddings import EmbeddingStore
 from audiotag.models.model import Model
@@ -26,6 +27,8 @@ from audiotag.training.settings import Settings
 from audiotag.training.supervision import Supervision
 
 _EMBEDDING_BATCH = 32
+AGAINST_DIVERGENCE = "Use a lower --learning-rate, --clip-grad-norm 1, or --precision 32."
+"""What to do where numbers stop being finite."""
 LONGEST_PASS = 60.0
 """Seconds at which clips are cut where a network states no bound."""
 
@@ -37,7 +40,16 @@ def validation_metrics(logits: NDArray[np.float32], labels: Supervision, loss: L
         logits: (clips, classes).
         labels: What is known of the clips.
         loss: The training loss.
+
+    Raises:
+        TrainingError: A logit is not finite.
     """
+    wrong = int((~np.isfinite(logits).all(axis=1)).sum())
+    if wrong:
+        raise TrainingError(
+            f"the network has diverged: its scores of {wrong} of {len(logits)} validation clips are not finite",
+            fix=AGAINST_DIVERGENCE,
+        )
     targets, known = labels.targets, labels.known
     with torch.no_grad():
         mask = None if known is None else torch.from_numpy(known)

@@ -7,7 +7,6 @@ folder that ``audiotag models ensemble RUN --epochs all`` writes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.metadata import version
@@ -24,17 +23,24 @@ from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError, TrainingError
 from audiotag.evaluation.definitions import meaning, shown, title
+from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import evaluate_scores
-from audiotag.evaluation.report import table_html
+from audiotag.evaluation.report import table_html, warnings_html
 from audiotag.evaluation.scoring import DataRequest, probabilities
 from audiotag.files import write_atomically
 from audiotag.inference.combine import EnsembleMode, combine_logits
 from audiotag.inference.tagger import Tagger, load
 from audiotag.models.checkpoint import FACTS_FILE, read_facts
 from audiotag.models.epochs import kept_epochs
-from audiotag.training.preparation import evaluation_clips, read_training_clips, split_clips
+from audiotag.training.preparation import (
+    evaluation_clips,
+    read_run_record,
+    read_training_clips,
+    split_clips,
+)
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
+from audiotag.training.run_folder import SETTINGS_FILE
 from audiotag.training.settings import Settings
 from audiotag.training.settings_layers import read_toml
 
@@ -70,7 +76,7 @@ def summarise_run(
     """
     run = Path(run)
     tagger = load(run / "last")
-    request, _ = Request.load(run)
+    request, _, _ = Request.load(run)
     quiet = Reporter()
 
     def read(source: str | Path | ClipSet) -> ClipSet:
@@ -80,9 +86,9 @@ def summarise_run(
     if val is not None:
         val_clips: ClipSet | None = read(val)
     else:
-        seed = Settings.from_dict(read_toml(run / "settings.toml")).seed
+        seed = Settings.from_dict(read_toml(run / SETTINGS_FILE), where=run / SETTINGS_FILE).seed
         _, val_clips = split_clips(request, read_training_clips(request, quiet), seed, quiet)
-        known = json.loads((run / "data.json").read_text())["val"]
+        known = read_run_record(run).texts("val", None)
         if val_clips is not None and [clip.id for clip in val_clips] != known:
             raise TrainingError("the run's validation set has changed", where=run, fix="Give --val.")
     eval_clips = evaluation_clips(request, tagger.labels, quiet) if evaluation is None else read(evaluation)
@@ -157,8 +163,10 @@ def summarise(
                 row |= _measure(part, sets[part], combined, tagger)
             rows.append(row)
     table = pd.DataFrame(rows)
+    last = load(run / "last").models
+    warnings = [one for clips in sets.values() for one in doubts_about(last, clips).warnings]
     write_atomically(run / "summary.csv", frame_csv(table).encode())
-    write_atomically(run / "summary.html", render_summary(run.name, table, sets).encode())
+    write_atomically(run / "summary.html", render_summary(run.name, table, sets, warnings).encode())
     return table
 
 
@@ -205,13 +213,14 @@ def summary_text(table: pd.DataFrame) -> str:
     )
 
 
-def render_summary(name: str, table: pd.DataFrame, sets: Mapping[str, ClipSet]) -> str:
+def render_summary(name: str, table: pd.DataFrame, sets: Mapping[str, ClipSet], warnings: Sequence[str] = ()) -> str:
     """The page as text, in the dress of the evaluation's report.
 
     Args:
         name: The run's name.
         table: What `summarise` gives.
         sets: The sets that were measured on.
+        warnings: What makes the numbers worth less than they look.
     """
     columns = _columns(table)
     best = {column: table[column].max() for column in columns}
@@ -232,6 +241,7 @@ def render_summary(name: str, table: pd.DataFrame, sets: Mapping[str, ClipSet]) 
         eyebrow="Fine-tuning · closing summary",
         model=escape(name),
         data=escape(listed),
+        warnings=warnings_html(warnings),
         cards="",
         notes="",
         sections=(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audiotag.data.clips import ClipSet
+from audiotag.data.heard import Heard
 from audiotag.training.interfaces import Loss
 from audiotag.training.mixing import Mixture, blend, smooth_targets
 from audiotag.training.settings import Settings
@@ -32,16 +33,20 @@ class Supervision:
         known: bool (clips, classes), which labels are known; None where all are.
         teacher: float32 (clips, classes), a teacher's probabilities, NaN in the rows of clips it has not heard; None
             without a teacher.
+        teacher_heard: What the teacher has learned from, as far as it says.
     """
 
     targets: NDArray[np.float32]
     known: NDArray[np.bool_] | None = None
     teacher: NDArray[np.float32] | None = None
+    teacher_heard: Heard = field(default_factory=Heard)
 
     @classmethod
-    def of(cls, clips: ClipSet, teacher: NDArray[np.float32] | None = None) -> Supervision:
-        """The labels of *clips*, and the *teacher*'s probabilities of them."""
-        return cls(clips.targets(), clips.known(), teacher)
+    def of(
+        cls, clips: ClipSet, teacher: NDArray[np.float32] | None = None, teacher_heard: Heard | None = None
+    ) -> Supervision:
+        """The labels of *clips*, the *teacher*'s probabilities of them, and what it has learned from."""
+        return cls(clips.targets(), clips.known(), teacher, teacher_heard or Heard())
 
     def batch(self, index: Tensor, partner: Tensor | None = None, share: Tensor | None = None) -> dict[str, Tensor]:
         """The labels of the clips at *index* (batch,), blended with those of their partners where they have some.

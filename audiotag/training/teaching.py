@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from audiotag.data.clips import ClipSet
+from audiotag.data.heard import Heard
 from audiotag.data.scores import Scores, ScoresFile
 from audiotag.errors import LabelError, OptionError, TrainingError
 from audiotag.inference.tagger import Tagger, load
@@ -48,18 +48,14 @@ def logits_of(probabilities: NDArray[np.float32], single_label: bool) -> NDArray
     return result
 
 
-def teacher_logits(
-    teachers: Sequence[str], clips: ClipSet, *, device: str, store: Path, reporter: Reporter
-) -> NDArray[np.float32]:
-    """Logits of the training clips as one teacher gives them, or several on average.
+def teacher_logits(tagger: Tagger, clips: ClipSet, *, store: Path, reporter: Reporter) -> NDArray[np.float32]:
+    """Logits of the training clips as a teacher, one model or several, gives them.
 
     Each clip is heard once, whole, as in tagging, and its logits are kept in *store*.
 
     Args:
-        teachers: Models by name or folder, or the folder of one ensemble, which combines its members by its own rule.
-            Their classes are matched by mid, and may be more than those of *clips*.
+        tagger: The teacher. Its classes are matched by mid, and may be more than those of *clips*.
         clips: The training clips.
-        device: Where to compute.
         store: SQLite file that keeps what was computed.
         reporter: Told how far it is.
 
@@ -71,7 +67,6 @@ def teacher_logits(
         OptionError: A teacher's scores mean something else than the data's labels.
         TrainingError: A clip cannot be read.
     """
-    tagger = load(teachers, device=device)
     _require_fitting(tagger, clips)
     columns = _columns(clips.labels, tagger)
     keys = teacher_keys(clips, tagger.models, tagger.combine)
@@ -105,17 +100,21 @@ def supervise(request: Request, train: ClipSet, settings: Settings, reporter: Re
     """
     if request.teacher:
         store = cache_folder() / "embeddings.sqlite"
-        logits = teacher_logits(request.teacher, train, device=settings.device, store=store, reporter=reporter)
-    elif request.teacher_scores is not None:
+        tagger = load(request.teacher, device=settings.device)
+        logits = teacher_logits(tagger, train, store=store, reporter=reporter)
+        heard = Heard()
+        for model in tagger.models:
+            heard |= Heard.of_model(model.metadata)
+        return Supervision.of(train, tempered(logits, settings.temperature, train.single_label), heard)
+    if request.teacher_scores is not None:
         scores, missing = _read_scores(Path(request.teacher_scores), train).aligned(train)
         if missing:
             reporter.message(
                 f"{len(missing)} of {len(train)} clips have no scores of the teacher and learn from their labels alone."
             )
         logits = logits_of(scores, train.single_label)
-    else:
-        return Supervision.of(train)
-    return Supervision.of(train, tempered(logits, settings.temperature, train.single_label))
+        return Supervision.of(train, tempered(logits, settings.temperature, train.single_label))
+    return Supervision.of(train)
 
 
 def _read_scores(path: Path, train: ClipSet) -> Scores:

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import lightning_fabric as fabric_package
 import numpy as np
@@ -23,7 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from audiotag.errors import OptionError, TrainingError
+from audiotag.data.heard import CHOSEN_ON
+from audiotag.errors import OptionError, PluginError, TrainingError
 from audiotag.models.backbone import Backbone
 from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
@@ -36,10 +37,16 @@ from audiotag.training.interfaces import BatchSampler
 from audiotag.training.reporting import CsvLog, EpochLogger, Reporter
 from audiotag.training.schedules import Schedule, step_warmup
 from audiotag.training.settings import Settings
+from audiotag.training.sources import AGAINST_DIVERGENCE
 from audiotag.training.supervision import Supervision
 
 SAVE_EVERY_SECONDS = 20.0
 """Least time between two checkpoints for going on; one is always written at the end and when the run is stopped."""
+
+_Result = TypeVar("_Result")
+
+_CHOSEN = ("best", "best_loss")
+"""Checkpoints that the validation clips have chosen among the epochs."""
 
 
 class Stopped(TrainingError):
@@ -50,6 +57,10 @@ class Stopped(TrainingError):
     """
 
     signal: int = 0
+
+
+class _Interrupted(BaseException):
+    """A signal came while the run waited; no handler of ordinary errors may take it for one."""
 
 
 class Source(Protocol):
@@ -110,7 +121,8 @@ class Trainer:
         reporter: Told of everything.
 
     Raises:
-        OptionError: The warm-up in steps is as long as the run.
+        OptionError: The warm-up in steps is as long as the run, or batches are too small for the processes.
+        PluginError: The sampler chooses clips that there are not.
     """
 
     def __init__(
@@ -139,10 +151,12 @@ class Trainer:
         self.progress = Progress()
         self.averages = Averages(settings, model.backbone)
         self.log = CsvLog(folder / "log.csv")
-        self._steps = len(cut_batches(self._order(0), settings.batch_size or 1, 0))
+        world = fabric.world_size
+        self._steps = len(cut_batches(self._order(0), settings.batch_size or 1, 0, world=world))
         self._require_rates()
         self._saved_at = time.monotonic()
         self._signal: int | None = None
+        self._interruptible = False
 
     def _require_rates(self) -> None:
         steps = self._steps * (self.settings.epochs or 1)
@@ -202,7 +216,19 @@ class Trainer:
         return self.progress
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        return self.sampler.epoch(self.source.supervision.targets, numpy_generator(self.settings.seed, "order", epoch))
+        targets = self.source.supervision.targets
+        chosen = np.asarray(self.sampler.epoch(targets, numpy_generator(self.settings.seed, "order", epoch)))
+        if chosen.ndim != 1 or not len(chosen) or not np.issubdtype(chosen.dtype, np.integer):
+            what = f"gives {chosen.dtype} of the shape {chosen.shape}, not a list of whole numbers"
+        elif chosen.min() < 0 or chosen.max() >= len(targets):
+            what = (
+                f"chooses clips from {chosen.min()} to {chosen.max()}, and there are those from 0 to {len(targets) - 1}"
+            )
+        else:
+            return chosen.astype(np.int64)
+        raise PluginError(
+            f"it {what}", where=f"sampler {self.settings.sampler}", fix="Choose another, or tell its authors."
+        )
 
     def _run_epoch(self, epochs: int) -> None:
         progress, settings = self.progress, self.settings
@@ -218,7 +244,7 @@ class Trainer:
         )
         self.source.train_mode()
         with closing(self.source.train_batches(batches[progress.step :])) as ahead:
-            for batch in ahead:
+            while (batch := self._waiting(lambda: next(ahead, None))) is not None:
                 rate = self._set_rates(epoch, progress.step, len(batches))
                 loss = self._one_step(batch, epoch, progress.step)
                 self.averages.after_step()
@@ -235,7 +261,7 @@ class Trainer:
             "train_loss": self._mean_over_processes(progress.loss_sum / max(progress.clips, 1)),
             "learning_rate": rate,
         }
-        row |= {f"val_{name}": value for name, value in self.source.validate().items()}
+        row |= {f"val_{name}": value for name, value in self._waiting(self.source.validate).items()}
         row["seconds"] = round(time.monotonic() - started, 3)
         progress.epoch, progress.step, progress.loss_sum, progress.clips = epoch + 1, 0, 0.0, 0
         progress.history.append(row)
@@ -248,7 +274,7 @@ class Trainer:
             for logger in self.loggers:
                 logger.log(row)
         self.reporter.epoch(row, best=progress.best_epoch == epoch + 1)
-        if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
+        if self._somewhere(time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS):
             self._save("last", resume=True)
         if self._asked_to_stop() and progress.epoch < epochs:
             self._stop()
@@ -274,7 +300,7 @@ class Trainer:
             raise TrainingError(
                 f"the loss became {value} in epoch {epoch + 1}, step {step + 1}",
                 where=self.folder,
-                fix="Use a lower --learning-rate, --clip-grad-norm 1, or --precision 32.",
+                fix=AGAINST_DIVERGENCE,
             )
         self.fabric.backward(loss)
         if self.settings.clip_grad_norm is not None:
@@ -314,7 +340,8 @@ class Trainer:
     def _save(self, name: str, *, resume: bool = False) -> None:
         if self.fabric.is_global_zero:
             metrics = self.progress.history[-1] if self.progress.history else {}
-            self.model.metadata["metrics"] = {key: value for key, value in metrics.items() if key != "seconds"}
+            metadata = {key: value for key, value in self.model.metadata.items() if key != CHOSEN_ON or name in _CHOSEN}
+            metadata["metrics"] = {key: value for key, value in metrics.items() if key != "seconds"}
             state = None
             if resume:
                 state = {
@@ -323,7 +350,7 @@ class Trainer:
                     "precision": self.fabric.strategy.precision.state_dict(),
                     "averages": self.averages.state_dict(),
                 }
-            save_checkpoint(self.folder / name, self.model, training_state=state)
+            save_checkpoint(self.folder / name, replace(self.model, metadata=metadata), training_state=state)
         self.fabric.barrier()
         if resume:
             self._saved_at = time.monotonic()
@@ -336,7 +363,8 @@ class Trainer:
             self.backbone.load_state_dict(weights)
             metrics = {f"val_{key}": value for key, value in self.source.validate().items()}
             if self.fabric.is_global_zero:
-                metadata = {**self.model.metadata, "metrics": metrics, "averaged": over}
+                metadata = {key: value for key, value in self.model.metadata.items() if key != CHOSEN_ON}
+                metadata |= {"metrics": metrics, "averaged": over}
                 save_checkpoint(self.folder / name, replace(self.model, metadata=metadata))
             shown = "".join(f", {key.removeprefix('val_')} {value:.4f}" for key, value in metrics.items())
             self.reporter.message(f"Averaged weights are kept as {name}{shown}.")
@@ -345,16 +373,36 @@ class Trainer:
             self.reporter.message(f"There is no average: the run ended before epoch {self.settings.average_from}.")
         self.fabric.barrier()
 
-    def _asked_to_stop(self) -> bool:
-        if self.fabric.world_size == 1:
-            return self._signal is not None
-        asked = torch.tensor(float(self._signal or 0), device=self.fabric.device)
-        number = int(cast(Tensor, self.fabric.all_reduce(asked, reduce_op="sum")))
-        if number:
-            self._signal = self._signal or int(signal.SIGTERM)
-        return bool(number)
+    def _waiting(self, work: Callable[[], _Result]) -> _Result:
+        """What *work* gives, which changes nothing of the run's state: a signal ends it, and the run, at once.
 
-    def _stop(self) -> None:
+        With several processes signals wait for the end of the step, when all of them stop together.
+        """
+        self._interruptible = self.fabric.world_size == 1
+        try:
+            if self._interruptible and self._asked_to_stop():
+                raise _Interrupted
+            return work()
+        except _Interrupted:
+            pass  # and nothing keeps its traceback, in which the processes that read clips would live on
+        finally:
+            self._interruptible = False
+        self._stop()
+
+    def _asked_to_stop(self) -> bool:
+        asked = self._somewhere(self._signal is not None)
+        if asked:
+            self._signal = self._signal or int(signal.SIGTERM)
+        return asked
+
+    def _somewhere(self, here: bool) -> bool:
+        """Whether it is so in any of the processes; all get the same answer."""
+        if self.fabric.world_size == 1:
+            return here
+        count = torch.tensor(float(here), device=self.fabric.device)
+        return bool(cast(Tensor, self.fabric.all_reduce(count, reduce_op="sum")) > 0)
+
+    def _stop(self) -> NoReturn:
         self._save("last", resume=True)
         progress = self.progress
         stopped = Stopped(
@@ -368,6 +416,9 @@ class Trainer:
     def _catching_signals(self) -> _SignalGuard:
         def remember(number: int) -> None:
             self._signal = number
+            if self._interruptible:
+                self._interruptible = False  # once
+                raise _Interrupted
 
         return _SignalGuard(remember)
 

@@ -265,4 +265,4 @@ def test_what_a_list_says_twice_or_too_late_is_reported(tmp_path, openmic):
 
 
 def test_an_ending_that_is_not_written_is_refused_first(tmp_path):
-    assert "no .json" in run("weights", tmp_path, "--output", tmp_path / "weights.json", code=1)
+    assert "written as .csv" in run("weights", tmp_path, "--output", tmp_path / "weights.json", code=2)

@@ -68,12 +68,12 @@ def test_stereo_in_memory_is_heard_as_mono(tiny: object, tmp_path: Path) -> None
     np.testing.assert_allclose(first.tags.scores, second.tags.scores, atol=1e-5)
 
 
-def test_what_is_no_sound_is_passed_over_and_a_wrong_rate_refused(tiny: object, tmp_path: Path) -> None:
+def test_what_is_no_sound_or_has_no_rate_is_passed_over_and_said(tiny: object, tmp_path: Path) -> None:
     heard = learner(tmp_path / "a")
     for number, samples in enumerate(
         (np.zeros(0), np.full(9, np.nan), np.zeros(9, dtype=np.int16), np.zeros((2, 2, 2)))
     ):
         event = heard.hear(StreamClip(f"{number}", Waveform(samples, RATE), ("low",)))
         assert isinstance(event.error, AudioError) and event.loss is None
-    with pytest.raises(OptionError, match="sample rate"):
-        heard.hear(StreamClip("rate", Waveform(NOISE, float("nan")), ("low",)))  # type: ignore[arg-type]
+    event = heard.hear(StreamClip("rate", Waveform(NOISE, float("nan")), ("low",)))  # type: ignore[arg-type]
+    assert isinstance(event.error, OptionError) and "sample rate" in str(event.error)

@@ -253,3 +253,16 @@ def test_damaged_states_are_refused(name: str) -> None:
     with pytest.raises(StoreError, match="other"):
         fresh.load_state_dict({**json.loads(whole), "policy": "other"})
     assert fresh.state_dict() == before
+
+
+def test_partitioning_weighs_the_labels_of_an_example_by_shares_of_one() -> None:
+    policy = create_policy("partitioning", 4, 2)
+    for number in range(100):
+        decision = policy.offer(Example(str(number), (0, 1)))
+    # w = (1/2, 1/2), m = 4 · 1/2, n = 100: Σ w m / n
+    assert decision.probability == pytest.approx(0.02)
+    policy = create_policy("partitioning", 4, 2)
+    for number in range(100):
+        decision = policy.offer(Example(str(number), (0, 1) if number == 99 else (0,)))
+    # n = (100, 1): the softmax leaves the whole weight to the rare class, whose quota is 2
+    assert decision.probability == 1.0

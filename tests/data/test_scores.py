@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.scores import Scores, ScoresFile
 from audiotag.errors import ManifestError, OptionError
-from audiotag.labels import LabelSet
+from audiotag.labels import LabelSet, composed
 
 VALUES = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], dtype=np.float32)
 
@@ -32,7 +32,10 @@ def stored(tmp_path):
 
 
 names = st.lists(
-    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), min_size=1, max_size=5, unique=True
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).map(composed),
+    min_size=1,
+    max_size=5,
+    unique=True,
 )
 
 

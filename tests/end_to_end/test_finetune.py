@@ -79,7 +79,8 @@ def test_a_killed_run_goes_on_with_resume(audiotag, script, environment, sounds,
 
 
 def test_two_processes_on_one_machine(audiotag, sounds, tmp_path):
-    audiotag(*_learn(sounds, tmp_path / "run", "--epochs", "1", "--devices", "2", "--strategy", "ddp"))
+    shown = audiotag(*_learn(sounds, tmp_path / "run", "--epochs", "1", "--devices", "2", "--strategy", "ddp"))
+    assert shown.stdout.count("Run:") == 1 and shown.stderr.count("A fresh network") == 1  # one speaks for both
     assert (tmp_path / "run" / "best" / "model.safetensors").exists()
 
 

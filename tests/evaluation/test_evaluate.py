@@ -160,12 +160,17 @@ def test_thresholds_in_every_form(checkpoint, sounds, tmp_path):
     ("name", "text", "message"),
     [
         ("a.csv", "mid,threshold\nhum,0.5\n", r"2 classes have no threshold \(hiss, beep\)"),
-        ("a.csv", "mid,threshold\nhum,0.5\nhum,0.6\nhiss,1\nbeep,1\n", "'hum' has no number"),
-        ("a.csv", "mid,threshold\nhum,nan\n", "'hum' has no number"),
-        ("a.csv", "mid,cut\nhum,1\n", "cannot be read"),
-        ("a.json", "{", "cannot be read"),
-        ("a.json", "[1]", "cannot be read"),
-        ("a.json", '{"hum": "high"}', "cannot be read"),
+        ("a.csv", "mid,threshold\nhum,0.5\nhum,0.6\nhiss,1\nbeep,1\n", "'hum' has no threshold between 0 and 1"),
+        ("a.csv", "mid,threshold\nhum,nan\n", "threshold"),
+        ("a.csv", "mid,cut\nhum,1\n", "column"),
+        ("a.json", "{", "not valid JSON"),
+        ("a.json", "[1]", "must be an object"),
+        ("a.json", '{"hum": "high"}', "hum must be a finite number"),
+        ("a.json", '{"hum": true}', "hum must be a finite number"),
+        ("a.json", '{"hum": 1' + "0" * 5000 + "}", "not valid JSON"),
+        ("a.json", '{"hum": 0.5, "hum": 0.6}', "stands there twice"),
+        ("a.json", '{"hum": 1.5}', "'hum' has no threshold between 0 and 1"),
+        ("a.json", '{"format": "audiotag-metrics", "thresholds": null}', "thresholds must be an object"),
     ],
 )
 def test_wrong_threshold_files(checkpoint, sounds, tmp_path, name, text, message):

@@ -195,6 +195,8 @@ def test_an_interrupted_candidate_goes_on(tiny, tones, tmp_path, monkeypatch):
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(tiny, tones, tmp_path, more, run):
     claim_folder(tmp_path / "out", "compare")
     folder = tmp_path / "out" / "runs" / run
+    if folder.parent.name == "tiny":
+        claim_folder(folder.parent, "finetune --cross-validate")
     folder.mkdir(parents=True)
     (folder / "settings.toml").write_text("epochs = 2")
     comparison = audiotag.compare(["tiny"], tones, output=tmp_path / "out", **more, **QUICK)
@@ -249,7 +251,7 @@ def test_a_model_of_other_classes_cannot_be_measured_as_it_is(tiny, tones, overl
     from audiotag.labels import LabelSet
 
     labels = LabelSet.from_names(["low", "middle"], source="others")
-    finetune("tiny", tones, labels=labels, unknown_labels="skip", single_label=False, output=tmp_path / "mine", **QUICK)
+    finetune("tiny", overlaps, labels=labels, unknown_labels="skip", output=tmp_path / "mine", **QUICK)
     comparison = audiotag.compare(
         [candidate_of(str(tmp_path / "mine"), train=False)], test=tones, output=tmp_path / "out", device="cpu"
     )
@@ -337,15 +339,13 @@ def _made_up():
 
 
 def test_what_no_run_has_written_is_not_removed(tiny, tones, tmp_path):
+    claim_folder(tmp_path / "out", "compare")
     for name in ("thesis.txt", "data.json"):
         (tmp_path / "out" / "runs" / "tiny").mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / "runs" / "tiny" / name).write_text("do not lose me")
     comparison = audiotag.compare(["tiny"], tones, fold=1, output=tmp_path / "out", **QUICK)
     assert "no run has written (thesis.txt)" in comparison.failed["tiny"]
     assert (tmp_path / "out" / "runs" / "tiny" / "thesis.txt").read_text() == "do not lose me"
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "out" / "runs" / "other").symlink_to(tmp_path / "mine")
-    assert "a link" in audiotag.compare(["other=tiny"], tones, fold=1, output=tmp_path / "out", **QUICK).failed["other"]
 
 
 @pytest.mark.parametrize(

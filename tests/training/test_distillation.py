@@ -38,7 +38,13 @@ def _tiny(tiny, tmp_path, monkeypatch):
 
 @pytest.fixture
 def teacher(tones, tmp_path):
-    finetune("tiny", tones, fold=2, output=tmp_path / "teacher", **{**QUICK, "epochs": 12})
+    finetune(
+        "tiny",
+        tones,
+        fold=2,
+        output=tmp_path / "teacher",
+        **{**QUICK, "frequency_mask": 0, "time_mask": 0, "epochs": 12},
+    )
     return str(tmp_path / "teacher")
 
 
@@ -166,11 +172,11 @@ def test_what_the_teacher_says_is_computed_once(tones, teacher, tmp_path, monkey
 def test_another_head_is_another_teacher(tones, teacher, tmp_path):
     clips = read_clips(tones)
     store = tmp_path / "store.sqlite"
-    one = teacher_logits([teacher], clips, device="cpu", store=store, reporter=Reporter())
+    one = teacher_logits(audiotag.load([teacher]), clips, store=store, reporter=Reporter())
     finetune(f"{teacher}/best", tones, fold=2, output=tmp_path / "other", freeze_backbone=True, **QUICK)
-    other = teacher_logits([str(tmp_path / "other")], clips, device="cpu", store=store, reporter=Reporter())
+    other = teacher_logits(audiotag.load([str(tmp_path / "other")]), clips, store=store, reporter=Reporter())
     assert not np.allclose(one, other)
-    both = teacher_logits([teacher, str(tmp_path / "other")], clips, device="cpu", store=store, reporter=Reporter())
+    both = teacher_logits(audiotag.load([teacher, str(tmp_path / "other")]), clips, store=store, reporter=Reporter())
     np.testing.assert_allclose(both, (one + other) / 2, atol=1e-5)
 
 
@@ -178,12 +184,13 @@ def test_an_ensemble_teaches_by_its_own_rule(tones, teacher, tmp_path):
     clips = read_clips(tones)
     finetune("tiny", tones, fold=1, output=tmp_path / "other", **QUICK)
     members = [teacher, str(tmp_path / "other")]
-    arguments = {"device": "cpu", "store": tmp_path / "s.sqlite", "reporter": Reporter()}
-    alone = [teacher_logits([member], clips, **arguments) for member in members]
+    arguments = {"store": tmp_path / "s.sqlite", "reporter": Reporter()}
+    alone = [teacher_logits(audiotag.load([member]), clips, **arguments) for member in members]
     for rule in ("logits", "probabilities"):
         save_ensemble(members, tmp_path / rule, combine=rule)
     by_logits, by_probabilities = (
-        teacher_logits([str(tmp_path / rule)], clips, **arguments) for rule in ("logits", "probabilities")
+        teacher_logits(audiotag.load([str(tmp_path / rule)]), clips, **arguments)
+        for rule in ("logits", "probabilities")
     )
     np.testing.assert_allclose(by_logits, sum(alone) / 2, atol=1e-5)
     np.testing.assert_allclose(
@@ -202,9 +209,10 @@ def test_teachers_classes_are_matched_by_mid(tones, teacher, tmp_path):
         LabelSet(list(clips.labels)[::-1], "turned"),
         single_label=True,
     )
-    arguments = {"device": "cpu", "store": tmp_path / "s.sqlite", "reporter": Reporter()}
+    arguments = {"store": tmp_path / "s.sqlite", "reporter": Reporter()}
     np.testing.assert_array_equal(
-        teacher_logits([teacher], clips, **arguments), teacher_logits([teacher], turned, **arguments)[:, ::-1]
+        teacher_logits(audiotag.load([teacher]), clips, **arguments),
+        teacher_logits(audiotag.load([teacher]), turned, **arguments)[:, ::-1],
     )
 
 

@@ -22,7 +22,6 @@ from audiotag.inference.writers.output import (
 )
 from audiotag.inference.writers.rows import (
     COLUMNS,
-    NOT_FINITE,
     Result,
     Row,
     clip_key,
@@ -160,7 +159,6 @@ __all__ = [
     "COLUMNS",
     "ENDINGS",
     "FORMATS",
-    "NOT_FINITE",
     "EmbeddingCollector",
     "Output",
     "Result",

@@ -1,0 +1,95 @@
+"""What makes the numbers of an evaluation worth less than they look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audiotag.data.clips import Clip
+from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard
+from audiotag.evaluation.metrics import Bools
+from audiotag.models.model import Model
+
+_MAX_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What was found.
+
+    Attributes:
+        learned: Ids of the measured clips that the model has learned from.
+        warnings: Sentences for people.
+    """
+
+    learned: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __or__(self, other: Doubts) -> Doubts:
+        return Doubts(self.learned + other.learned, tuple(dict.fromkeys(self.warnings + other.warnings)))
+
+
+def doubts_about(models: Sequence[Model], clips: Sequence[Clip], *, tuned_on: Sequence[Clip] = ()) -> Doubts:
+    """Whether the *clips* of a measurement took part in making the *models*.
+
+    Args:
+        models: The model, or the members of an ensemble.
+        clips: What is measured on.
+        tuned_on: Clips that the thresholds were tuned on for this measurement.
+
+    Raises:
+        CheckpointError: What a model says about itself is damaged.
+    """
+    learned, chosen = Heard(), Heard()
+    for model in models:
+        learned |= Heard.of_model(model.metadata)
+        chosen |= Heard.of_model(model.metadata, CHOSEN_ON)
+    ids = learned.among(clips)
+    others = [clip for clip in chosen.among(clips) if clip not in {*ids}]
+    warnings = []
+    if ids:
+        warnings.append(
+            f"{len(ids)} of the {len(clips)} clips measured on are clips that the model has learned from "
+            f"({_named(ids)}): these numbers say what it remembers, not how it does on new sounds. Measure on clips "
+            "that it has not heard (--fold, --split, another --data)."
+        )
+    if others:
+        warnings.append(
+            f"The epoch of this model was chosen on {len(others)} of the {len(clips)} clips measured on "
+            f"({_named(others)}), which flatters it a little. The run's last epoch was not chosen on them."
+        )
+    if shared := Heard.of(tuned_on).among(clips):
+        warnings.append(
+            f"The thresholds were tuned on {len(shared)} of the {len(clips)} clips measured on ({_named(shared)}), "
+            "which flatters whatever depends on thresholds. Tune them on other clips."
+        )
+    unknown = [model.name for model in models if "training" in model.metadata and LEARNED not in model.metadata]
+    if unknown:
+        warnings.append(
+            f"{_named(unknown)} does not say which clips it has learned from; whether some of these are among them is "
+            "not known."
+        )
+    return Doubts(tuple(ids), tuple(warnings))
+
+
+def nothing_to_tell_apart(targets: Bools, known: Bools | None, single_label: bool) -> str | None:
+    """Why labels leave nothing to learn or to measure; None where they do.
+
+    Args:
+        targets: (clips, classes).
+        known: (clips, classes), which labels are known; None where all are.
+        single_label: Whether each clip has exactly one class.
+    """
+    clips, classes = targets.shape
+    if single_label and classes == 1:
+        return "there is one class, and each clip has exactly one: every score is 1, whatever is heard"
+    counted = np.ones_like(targets) if known is None else known
+    if not ((targets & counted).any(axis=0) & (~targets & counted).any(axis=0)).any():
+        return f"no class is in some of the {clips} clips and not in others"
+    return None
+
+
+def _named(items: Sequence[str]) -> str:
+    return ", ".join(items[:_MAX_NAMED]) + (", …" if len(items) > _MAX_NAMED else "")

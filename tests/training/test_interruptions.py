@@ -1,0 +1,255 @@
+"""Runs that are killed, stopped, started twice, or go on without what they need."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from audiotag.data.reading import read_clips
+from audiotag.errors import OptionError, OutputError, PluginError, TrainingError, UnknownNameError
+from audiotag.training import data
+from audiotag.training.data import ClipReader, cut_batches
+from audiotag.training.finetune import finetune, resume_run
+from audiotag.training.folds import finetune_folds
+from audiotag.training.reporting import Reporter
+from audiotag.training.request import Request
+from audiotag.training.run_folder import held
+from audiotag.training.trainer import Stopped
+
+QUICK = {"epochs": 2, "batch_size": 4, "workers": 0, "device": "cpu", "learning_rate": 0.03}
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours handles it."""
+
+
+class KillAt(Reporter):
+    def __init__(self, epoch, step):
+        self.target = (epoch, step)
+
+    def step(self, epoch, step, loss, rate):
+        if (epoch, step) == self.target:
+            raise Killed
+
+
+def _same(one, two):
+    one, two = (load_file(folder / "last" / "model.safetensors") for folder in (one, two))
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize("place", [(0, 1), (1, 1)])
+def test_a_run_killed_before_it_has_saved_anything_begins_anew_with_resume(tones, tmp_path, place):
+    finetune("tiny", tones, fold=1, output=tmp_path / "whole", **QUICK)
+    with pytest.raises(Killed):
+        finetune("tiny", tones, fold=1, output=tmp_path / "cut", reporter=KillAt(*place), **QUICK)
+    assert not (tmp_path / "cut" / "last").exists()
+    with pytest.raises(TrainingError, match=r"not empty.*--resume"):
+        finetune("tiny", tones, fold=1, output=tmp_path / "cut", **QUICK)
+    resume_run(tmp_path / "cut")
+    assert _same(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.parametrize("lacking", [["settings.toml", "data.json"], ["data.json"], ["settings.toml"]])
+def test_a_run_killed_while_it_wrote_its_first_files_goes_on(tones, tmp_path, lacking):
+    with pytest.raises(Killed):
+        finetune("tiny", tones, fold=1, output=tmp_path / "run", reporter=KillAt(0, 1), **QUICK)
+    for name in lacking:
+        (tmp_path / "run" / name).unlink()
+    assert len(resume_run(tmp_path / "run").history) == 2
+
+
+def test_what_a_killed_writer_has_left_is_no_obstacle(tones, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.abc.audiotag-part").write_text("{")
+    assert len(finetune("tiny", tones, fold=1, output=tmp_path / "run", **QUICK).history) == 2
+
+
+def test_a_cross_validation_goes_on_with_a_fold_killed_early(tones, tmp_path):
+    request = Request(backbone="tiny", train=tones)
+    with pytest.raises(Killed):
+        finetune_folds(request, QUICK, tmp_path / "folds", reporter=KillAt(0, 1))
+    assert list(finetune_folds(request, QUICK, tmp_path / "folds")["fold"]) == ["1", "2", "mean"]
+
+
+def test_two_runs_in_one_folder_exclude_each_other(tones, tmp_path):
+    with held(tmp_path / "run"), pytest.raises(TrainingError, match="another process is training"):
+        finetune("tiny", tones, fold=1, output=tmp_path / "run", **QUICK)
+    assert not (tmp_path / "run").exists()
+    finetune("tiny", tones, fold=1, output=tmp_path / "run", **QUICK)
+
+
+def test_a_worker_that_outlives_its_killed_run_does_not_keep_the_folder(tmp_path):
+    program = (
+        "import os, pathlib, sys, time\n"
+        "from audiotag.training.run_folder import held\n"
+        "with held(pathlib.Path(sys.argv[1])):\n"
+        "    if os.fork() == 0:\n        time.sleep(30)\n        os._exit(0)\n"
+        "    print('held', flush=True)\n    time.sleep(30)\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout.readline() == "held\n"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        try:
+            with held(tmp_path / "run"):
+                pass
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_refused_start_leaves_nothing_behind(tones, tmp_path):
+    with pytest.raises(UnknownNameError):
+        finetune("tiny", tones, fold=1, output=tmp_path / "a" / "run", loss="infonce_of_nobody", **QUICK)
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_output_that_cannot_be_made_is_refused_before_the_clips_are_read(tones, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="cannot be written"):
+        finetune("tiny", "no_such_list.csv", output=tmp_path / "file" / "run", **QUICK)
+
+
+def test_going_on_without_a_plugin_says_what_to_install(tones, tmp_path):
+    finetune("tiny", tones, fold=1, output=tmp_path / "run", **QUICK)
+    path = tmp_path / "run" / "run.json"
+    content = json.loads(path.read_text())
+    assert content["plugins"]["model tiny"] == ["audiotag-tiny", "1.0"]
+    for kind in ("loss", "sampling policy", "model", "dataset"):
+        content["plugins"] = {f"{kind} lost": ["audiotag-lost", "1.2"]}
+        path.write_text(json.dumps(content))
+        with pytest.raises(
+            TrainingError, match=rf"the {kind} 'lost' of audiotag-lost 1.2.*pip install 'audiotag-lost==1.2'"
+        ):
+            resume_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("request", "train"), 3),
+        (("request", "fold"), "x"),
+        (("request", "labels"), ["a"]),
+        (("request", "options"), []),
+        (("request", "val_fraction"), 7.0),
+        (("request", "single_label"), "yes"),
+        (("request", "teacher"), [1]),
+        (("request", "backbone"), None),
+        (("request", "invented"), 1),
+        (("request",), []),
+        (("settings",), 3),
+        (("settings", "epochs"), 1.5),
+        (("plugins",), [1]),
+        (("plugins", "loss bce"), ["audiotag"]),
+    ],
+)
+def test_a_damaged_record_of_a_run_is_one_error(tones, tmp_path, place, value):
+    with pytest.raises(Killed):
+        finetune("tiny", tones, fold=1, output=tmp_path / "run", reporter=KillAt(0, 1), **QUICK)
+    path = tmp_path / "run" / "run.json"
+    content = json.loads(path.read_text())
+    inside = content
+    for key in place[:-1]:
+        inside = inside[key]
+    inside[place[-1]] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises((TrainingError, OptionError), match=place[-1].split()[0]):
+        resume_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"train": 3}', '{"train": ["a"], "val": [1]}', "\udcff", "9" * 5000])
+def test_damaged_data_of_a_run_is_one_error(tones, tmp_path, text):
+    finetune("tiny", tones, fold=1, output=tmp_path / "run", **QUICK)
+    (tmp_path / "run" / "data.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(TrainingError, match=r"data\.json"):
+        resume_run(tmp_path / "run")
+
+
+def test_a_diverged_network_is_said_to_have_diverged(tones, tmp_path):
+    with pytest.raises(TrainingError, match=r"diverged.*12 of 12 validation clips.*--learning-rate"):
+        options = {**QUICK, "batch_size": 24, "optimiser": "sgd", "learning_rate": 1e38}
+        finetune("tiny", tones, fold=1, output=tmp_path / "run", **options)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("stuck_in", ["training", "validation"])
+def test_a_signal_stops_a_run_that_waits_for_a_batch(tones, tmp_path, monkeypatch, number, stuck_in):
+    finetune("tiny", tones, fold=1, output=tmp_path / "whole", **QUICK)
+    read = data.recording.read_clip
+    in_training = range(12, 24)
+
+    def stuck(clip, *arguments, **options):
+        trained = int(clip.id.removesuffix(".wav")) in in_training
+        if trained == (stuck_in == "training"):
+            time.sleep(60)
+        return read(clip, *arguments, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped) as stopped:
+        patch.setattr(data.recording, "read_clip", stuck)
+        threading.Timer(1.0, os.kill, (os.getpid(), number)).start()
+        finetune("tiny", tones, fold=1, output=tmp_path / "cut", **{**QUICK, "workers": 1})
+    assert stopped.value.signal == number
+    resume_run(tmp_path / "cut", workers=0)
+    assert _same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_workers_send_arrays_not_tensors(tones):
+    """Tensors would travel in shared memory, of which a container has 64 MB."""
+    item = ClipReader(read_clips(tones), 8000, 0.5, 0.5)[0, 0]
+    assert item["waveform"].shape == (4000,)
+    assert not any(isinstance(value, torch.Tensor) for value in item.values())
+
+
+def test_a_worker_that_is_killed_ends_the_run_with_a_word(tones, tmp_path, monkeypatch):
+    def killed(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(data.recording, "read_clip", killed)
+    with pytest.raises(TrainingError, match=r"ended from outside.*--workers"):
+        finetune("tiny", tones, fold=1, output=tmp_path / "run", **{**QUICK, "workers": 1})
+
+
+def test_more_processes_than_clips_are_refused_at_once(tones, tmp_path):
+    with pytest.raises(OptionError, match="batches of 4 clips cannot give 5 processes two clips each"):
+        finetune("tiny", tones, fold=1, output=tmp_path / "run", devices=5, **QUICK)
+    with pytest.raises(OptionError, match="batches of 3 clips"):
+        cut_batches(torch.arange(3).numpy(), 32, 0, world=2)
+
+
+SAMPLER = """
+import numpy as np
+from audiotag.plugin import SamplingPolicySpec, hookimpl
+from audiotag.training.interfaces import BatchSampler
+
+class Odd(BatchSampler):
+    def epoch(self, targets, generator):
+        return {result}
+
+@hookimpl
+def register_sampling_policies():
+    return [SamplingPolicySpec(name="odd", summary="Odd", role="training", factory=__name__ + ":Odd")]
+"""
+
+
+@pytest.mark.parametrize(
+    "result", ["np.array([0, 99])", "np.array([-1, 0])", "np.array([])", "np.array([0.5, 1.0])", "[[0, 1]]", "None"]
+)
+def test_a_sampler_that_chooses_what_there_is_not_is_named(tones, tmp_path, install_plugin, result):
+    install_plugin("audiotag-odd", SAMPLER.format(result=result))
+    with pytest.raises(PluginError, match="sampler odd"):
+        finetune("tiny", tones, fold=1, output=tmp_path / "run", sampler="odd", **QUICK)
+
+
+@pytest.mark.parametrize("option", ["seed", "name", "num_classes"])
+def test_what_the_run_decides_is_no_option_of_a_network(tones, tmp_path, option):
+    with pytest.raises(OptionError, match=option):
+        finetune("tiny", tones, output=tmp_path / "run", options={option: 3}, **QUICK)
