@@ -196,7 +196,8 @@ class _Signals:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self._number = number
-        raise KeyboardInterrupt
+        # Without a statement of Python's, by which `is_interrupt` knows what a plugin has raised itself.
+        signal.default_int_handler(number, frame)
 
     def _leave_to_the_system(self) -> None:
         """A forked worker has nothing to finish: its parent ends it with SIGTERM, and not with a traceback."""

@@ -155,7 +155,8 @@ def test_an_error_is_blamed_on_the_plugin_whose_code_raised_it(install_plugin, p
         assert (found and found.name) == blamed
 
 
-def test_an_interrupted_hook_is_named(install_plugin, plugin_folder, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_hook_ends_the_command_and_is_named(install_plugin, plugin_folder, tmp_path, number):
     install_plugin(
         "audiotag-odd",
         "import time\nfrom pathlib import Path\nfrom audiotag.plugin import hookimpl\n@hookimpl\n"
@@ -174,10 +175,10 @@ def test_an_interrupted_hook_is_named(install_plugin, plugin_folder, tmp_path):
             if (tmp_path / "begun").exists():
                 break
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, told = process.communicate(timeout=30)
     assert "Interrupted in the plugin 'odd' of audiotag-odd 1.0 (register_backbones)." in told
-    assert process.returncode == 1 and "Traceback" not in told
+    assert process.returncode == 128 + number and "Traceback" not in told
 
 
 @pytest.mark.parametrize("metadata", [None, "", "\xff\xfe", "Name: \n"])
