@@ -10,7 +10,7 @@ SOURCES := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 WORKERS ?= auto
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
-.PHONY: install demo test test-slow fuzz coverage lint format docs docs-serve bench clean
+.PHONY: install demo test test-slow fuzz mutants coverage lint format docs docs-serve bench clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,12 @@ test-slow: install
 # Ten thousand damaged files of every kind; see tests/fuzz/run.py.
 fuzz: install
 	$(BIN)/python tests/fuzz/run.py
+
+# Small changes to the numerical core that the tests must notice; takes hours.
+mutants: install
+	$(BIN)/pip install --quiet "mutmut>=3.8"
+	OMP_NUM_THREADS=1 $(BIN)/python -m mutmut run
+	$(BIN)/python -m mutmut results
 
 coverage: install
 	$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html

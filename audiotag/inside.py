@@ -53,4 +53,4 @@ def path_inside(folder: str | Path, name: str, *, error: type[AudiotagError], wh
     else:
         return path
     shown = name if len(name) <= 80 else f"{name[:77]}..."
-    raise error(f"the name {shown!r} {what}, so nothing is written under it", where=where, fix="Rename the file.")
+    raise error(f"the name {shown!r} {what}, so it is not used", where=where, fix="Rename the file.")

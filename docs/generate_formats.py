@@ -146,7 +146,7 @@ def wav_headers() -> list[tuple[str, str]]:
     whole = len(data)
     cases: dict[str, Callable[[], bytes]] = {
         "44 bytes more than there are (the header is counted in)": lambda: wav(whole + 44),
-        "600 bytes more than there are": lambda: wav(whole + 600),
+        "1100 bytes more than there are": lambda: wav(whole + 1100),
         "0, 2³¹ − 1 or 2³² − 1, as a pipe leaves it": lambda: wav(0xFFFFFFFF),
         "another number near 2 or 4 GiB": lambda: wav(0x80000000 - 44),
         "0, and only tags follow": lambda: wav(0, content=tags),

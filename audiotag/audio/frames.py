@@ -8,8 +8,9 @@ junk and changes of rate or channels is a run, and each run can be read as a rec
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from audiotag.audio.encoded import Bytes
 
@@ -64,6 +65,12 @@ class Walk:
     runs: list[Run]
     junk: int = 0
     cut: int = 0
+
+    def promises(self) -> Iterator[tuple[int, int]]:
+        """Frames that each header promises, and those up to the next header: junk between them breaks no promise."""
+        starts = [index for index, run in enumerate(self.runs) if run.promised is not None]
+        for start, stop in pairwise([*starts, len(self.runs)]):
+            yield self.runs[start].promised or 0, sum(run.frames for run in self.runs[start:stop])
 
 
 Parser = Callable[[bytes], Frame | None]
@@ -132,7 +139,7 @@ _INTERRUPTIONS = 1000
 """Tags, or stretches of junk, after which the rest of a file is junk."""
 _GAP = 1 << 22
 """Bytes of junk after which the rest of a file is, too."""
-_SEARCHED = 1 << 16
+_SEARCHED = 1 << 20
 """Bytes at the beginning of a file among which its first frame is looked for."""
 
 
@@ -195,7 +202,8 @@ def tag_length(data: Bytes, position: int) -> int:
     """Bytes of the tag (ID3, APE) or the zeros at *position*, 0 where there are none."""
     head = data.get(position, 32)
     if head[:3] == b"ID3" and len(head) >= 10:
-        return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+        ends = 20 if head[5] & 0x10 else 10  # with a footer
+        return ends + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
     if head[:3] == b"TAG":
         return 128
     if head[:8] == b"APETAGEX" and len(head) == 32:

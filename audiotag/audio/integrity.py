@@ -26,8 +26,8 @@ _UNKNOWN_SIZES = {0, 0x7FFFFFFF, 0x7FFFF000, 0x80000000, 0xFFFFFFFFFFFFFFFF}
 _NEAR = 1 << 16
 """So near to 2 or 4 GiB a size in a shorter file is such a size too: programs count the header in, or leave room."""
 
-_NOTHING = 512
-"""Bytes (a block of a disk) that a header may promise too much: some recorders count it in, some round."""
+_NOTHING = 1024
+"""Bytes (two blocks of a disk) that a header may promise too much: some recorders count it in, some round."""
 
 _CHUNKS = 10_000
 """Chunks after which a file is not searched any further; zeros look like millions of empty ones."""
@@ -207,7 +207,7 @@ class _Search:
         if promised <= found:
             return True
         missing = promised - found
-        if any(0 <= limit - promised < _NEAR or 0 <= promised - limit < _NEAR for limit in (1 << 31, 1 << 32)):
+        if any(abs(limit - promised) <= _NEAR for limit in (1 << 31, 1 << 32)):
             self.notes.append("its header leaves the length open; it was read up to the end of the file")
         elif missing <= _NOTHING or missing in (header, header - 8):
             self.notes.append(f"its header promises {missing} bytes more than there are; all there are were read")
@@ -230,8 +230,10 @@ class _Search:
                 return None
             if self.data.size - position <= 1:
                 return None
+        while length := tag_length(self.data, end):  # or zeros
+            end += length
         rest = self.data.size - end
-        if rest > _NOTHING and self.data.get(end, 1 << 20).strip(b"\0"):
+        if rest > _NOTHING:
             self.notes.append(f"{rest} bytes behind the sound that its header counts were not read")
         return None
 
@@ -252,6 +254,10 @@ class _Search:
             if name != b"data":
                 continue
             if size == 0xFFFFFFFF and long_size is not None:
+                if long_size == 0 or long_size in _UNKNOWN_SIZES:
+                    # A recorder that lost its power leaves this; as plain RIFF it is read up to the end.
+                    self.notes.append("its header leaves the length open; it was read up to the end of the file")
+                    return (0, b"RIFF"), None
                 size = long_size
             if size == 0 and self.data.size > begin:
                 if self._only_chunks(begin, order):
@@ -433,9 +439,9 @@ class _Search:
             return
         if not any(run.frames for run in walk.runs):
             raise AudioError("the recording has no samples", where=self.recording, fix="Leave it out.")
-        for run in walk.runs:
-            if run.promised and run.promised > run.frames + 1:
-                raise self._truncated(f"{run.promised} frames", str(run.frames))
+        for promised, found in walk.promises():
+            if promised > found + 1:
+                raise self._truncated(f"{promised} frames", str(found))
         if walk.cut:
             raise self._truncated("a whole last frame", f"one that lacks {walk.cut} bytes")
         if len(walk.runs) > _MOST_PIECES:

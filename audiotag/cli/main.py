@@ -196,7 +196,7 @@ class _Signals:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self._number = number
-        raise KeyboardInterrupt
+        signal.default_int_handler(number, frame)  # a `raise` here would look like one of a plugin; see is_interrupt
 
     def _leave_to_the_system(self) -> None:
         """A forked worker has nothing to finish: its parent ends it with SIGTERM, and not with a traceback."""

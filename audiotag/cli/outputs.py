@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from audiotag.errors import OptionError
 from audiotag.files import check_output
 from audiotag.folders import check_results_folder
 
@@ -35,7 +36,9 @@ def check_files(*outputs: Path | None, overwrite: bool, inputs: Iterable[str | P
     read = list(inputs)
     for output in outputs:
         if output is not None:
-            check_output(output, inputs=(*_other_paths(output), *read), overwrite=overwrite)
+            others = list(_other_paths(output))
+            check_output(output, inputs=(*others, *read), overwrite=overwrite)
+            _refuse_part_of_input(output, others)
 
 
 def check_folder(output: Path | None, *names: str, overwrite: bool) -> None:
@@ -49,10 +52,33 @@ def check_folder(output: Path | None, *names: str, overwrite: bool) -> None:
         check_results_folder(output, names, inputs=_other_paths(output), overwrite=overwrite)
 
 
+def _refuse_part_of_input(output: Path, others: Iterable[str | Path]) -> None:
+    """Refuse to write over a file of a checkpoint, run, store or prepared data set that is named by its folder.
+
+    Another folder is searched for recordings, which the caller knows.
+    """
+    place = Path(os.path.realpath(output))
+    for other in others:
+        folder = Path(os.path.realpath(other))
+        if place.is_file() and folder in place.parents and _has_parts(folder):
+            raise OptionError(f"it is a part of {other}, which is read", where=output, fix="Name another file.")
+
+
+def _has_parts(folder: Path) -> bool:
+    from audiotag.continual.store.database import FILENAME
+    from audiotag.data.prepared import MARKER
+    from audiotag.models.checkpoint import FACTS_FILE
+    from audiotag.training.run_folder import RUN_FILE
+
+    return any((folder / name).is_file() for name in (FACTS_FILE, RUN_FILE, FILENAME, MARKER))
+
+
 def _other_paths(output: Path) -> Iterator[str | Path]:
-    """Every other value of the command line that could be a path."""
+    """Every other value of the command line that could be a path, also in a list with commas."""
     for value in click.get_current_context().params.values():
         for one in value if isinstance(value, list | tuple) else (value,):
             # Two outputs may be one file that does not exist yet; a text may be any word.
-            if one is not output and (isinstance(one, Path) or (isinstance(one, str) and os.path.exists(one))):  # noqa: PTH110 # takes any text
+            if isinstance(one, Path) and one is not output:
                 yield one
+            elif isinstance(one, str):
+                yield from (name for name in {one, *one.split(",")} if os.path.exists(name))  # noqa: PTH110 # takes any text

@@ -14,18 +14,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.documents import Fields, read_json
 from audiotag.errors import CheckpointError, LabelError, OptionError
 from audiotag.files import write_atomically
 from audiotag.folders import atomic_folder, check_new_folder, current_folder
 from audiotag.host import get_host
 from audiotag.inference.combine import EnsembleMode, check_ensemble
+from audiotag.inside import path_inside
 from audiotag.labels import Label, LabelSet, read_labels
-from audiotag.models.checkpoint import ENSEMBLE_FORMAT, FACTS_FILE, find_checkpoint, plain_json, save_checkpoint
+from audiotag.models.checkpoint import (
+    ENSEMBLE_FORMAT,
+    FACTS_FILE,
+    check_classes,
+    find_checkpoint,
+    plain_json,
+    save_checkpoint,
+)
 from audiotag.models.loading import Labels, load_model
 from audiotag.models.model import Model
 
@@ -88,8 +97,8 @@ def is_ensemble(source: object) -> bool:
     path = path.parent if path.name == FACTS_FILE else path
     facts = current_folder(path) / FACTS_FILE
     try:
-        content = json.loads(facts.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(facts, error=CheckpointError)
+    except CheckpointError:
         return False  # whoever loads it as a checkpoint says what is wrong
     return isinstance(content, dict) and content.get("format") == ENSEMBLE_FORMAT
 
@@ -196,30 +205,28 @@ def read_ensemble(folder: str | Path, labels: Labels | None = None) -> Ensemble:
     folder = Path(folder)
     folder = folder.parent if folder.name == FACTS_FILE else folder
     content = _content(folder)
-    try:
-        members = tuple(_member(entry, folder) for entry in content["members"])
-        own = LabelSet([Label(label["mid"], label["name"]) for label in content["labels"]], str(folder))
-        thresholds = content["thresholds"]
-        ensemble = Ensemble(
-            folder=folder,
-            name=content["name"],
-            combine=content["combine"],
-            members=members,
-            labels=own,
-            single_label=content["single_label"],
-            thresholds=None if thresholds is None else np.asarray(thresholds, dtype=np.float64),
-            metadata=content["metadata"],
-        )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise CheckpointError(
-            f"{FACTS_FILE} lacks an entry or has one of another kind ({error})",
-            where=folder,
-            fix="Make the ensemble again (audiotag models ensemble).",
-        ) from error
+    check_classes(content)
+    rows = [Label(label.text("mid"), label.text("name")) for label in content.records("labels")]
+    if content.text("combine") not in get_args(EnsembleMode):
+        raise content.refuse("combine", f"must be {' or '.join(get_args(EnsembleMode))}")
+    members = tuple(_member(entry, folder) for entry in content.records("members"))
+    if len(members) < 2:
+        raise content.refuse("members", "must be two or more")
+    thresholds = content.numbers("thresholds", None)
+    ensemble = Ensemble(
+        folder=folder,
+        name=content.text("name"),
+        combine=cast(EnsembleMode, content.text("combine")),
+        members=members,
+        labels=LabelSet(rows, str(folder)),
+        single_label=content.flag("single_label"),
+        thresholds=None if thresholds is None else np.asarray(thresholds, dtype=np.float64),
+        metadata=dict(content.fields("metadata")),
+    )
     if labels is None:
         return ensemble
     chosen = read_labels(labels)
-    if chosen.mids != own.mids:
+    if chosen.mids != ensemble.labels.mids:
         raise LabelError(
             f"{chosen.source} has other classes than the ensemble, or another order of them",
             where=folder,
@@ -228,13 +235,11 @@ def read_ensemble(folder: str | Path, labels: Labels | None = None) -> Ensemble:
     return replace(ensemble, labels=chosen)
 
 
-def _content(folder: Path) -> dict[str, Any]:
+def _content(folder: Path) -> Fields:
     path = current_folder(folder) / FACTS_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"the file cannot be read ({error})", where=path, fix="Copy the folder again.") from error
-    if not isinstance(content, dict) or content.get("format") != ENSEMBLE_FORMAT:
+    fix = "Copy the folder again, or make the ensemble again (audiotag models ensemble)."
+    content = Fields(read_json(path, error=CheckpointError, fix=fix), where=path, error=CheckpointError, fix=fix)
+    if content.get("format") != ENSEMBLE_FORMAT:
         raise CheckpointError("the file does not describe an ensemble", where=path)
     if content.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
@@ -246,10 +251,13 @@ def _content(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _member(entry: Mapping[str, str], folder: Path) -> str:
+def _member(entry: Fields, folder: Path) -> str:
     if "model" in entry:
-        return entry["model"]
-    return str(Path(entry["path"]) if "path" in entry else (current_folder(folder) / entry["folder"]).absolute())
+        return entry.text("model")
+    if "path" in entry:
+        return entry.text("path")
+    name = entry.text("folder")
+    return str(path_inside(current_folder(folder), name, error=CheckpointError, where=folder).absolute())
 
 
 def keep_ensemble_thresholds(folder: str | Path, thresholds: NDArray[np.float64], about: Mapping[str, Any]) -> None:

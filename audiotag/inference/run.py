@@ -80,6 +80,7 @@ class InferRun:
     workers: int
     strict: bool
     resume: bool
+    overwrite: bool
     frames: int | None
     verbatim: bool
 
@@ -116,7 +117,18 @@ class InferRun:
             threshold = DEFAULT_THRESHOLD
         if threshold is None and top is None and mode != "events":
             top = _DEFAULT_TOP
-        same = ("window", "hop", "batch_size", "workers", "strict", "resume", "embeddings", "frames", "verbatim")
+        same = (
+            "window",
+            "hop",
+            "batch_size",
+            "workers",
+            "strict",
+            "resume",
+            "overwrite",
+            "embeddings",
+            "frames",
+            "verbatim",
+        )
         return cls(
             mode=mode,
             format=format,
@@ -151,6 +163,7 @@ class InferRun:
             self.output,
             made_by=self._made_by(tagger),
             resume=self.resume,
+            overwrite=self.overwrite,
             high_frequency=tagger.sample_rate / 2,
             verbatim=self.verbatim,
         )

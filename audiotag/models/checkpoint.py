@@ -251,6 +251,16 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     facts.flag("single_label")
     if "clip_seconds" in facts["metadata"] and facts.fields("metadata").number("clip_seconds") <= 0:
         raise facts.fields("metadata").refuse("clip_seconds", "must be above 0")
+    check_classes(facts)
+    return dict(facts)
+
+
+def check_classes(facts: Fields) -> None:
+    """Refuse ``labels`` and ``thresholds`` of a facts file that are no classes, or not as many thresholds as classes.
+
+    Raises:
+        AudiotagError: As *facts* raises.
+    """
     mids = [label.text("mid") for label in facts.records("labels") if label.text("name") is not None]
     if not mids or len(set(mids)) < len(mids):
         raise facts.refuse("labels", "must name at least one class, and none twice")
@@ -259,7 +269,6 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     thresholds = facts.numbers("thresholds", None)
     if thresholds is not None and len(thresholds) != len(mids):
         raise facts.refuse("thresholds", f"must be as many as the classes ({len(mids)}), not {len(thresholds)}")
-    return dict(facts)
 
 
 def load_checkpoint(folder: str | Path) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import random
 import re
 import struct
@@ -20,7 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audiotag.audio.decoding import probe, read_audio, stream_audio
-from audiotag.audio.encoded import EncodedAudio
+from audiotag.audio.encoded import Bytes, EncodedAudio
+from audiotag.audio.frames import walk_frames
 from audiotag.data.clips import Clip
 from audiotag.data.video import read_picture
 from audiotag.errors import AudioError, ManifestError, MissingExtraError, RecordingWarning
@@ -75,7 +77,7 @@ def keep(path: Path, content: bytes) -> Path:
 # Sizes in WAV.
 
 
-@pytest.mark.parametrize("extra", [2, 36, 44, 512])
+@pytest.mark.parametrize("extra", [2, 36, 44, 512, 1000])
 def test_a_size_of_wav_that_is_a_little_too_large_is_a_note(tmp_path: Path, extra: int) -> None:
     path = keep(tmp_path / "a.wav", wav(SOUND, size=len(SOUND) + extra))
     with pytest.warns(RecordingWarning, match=rf"a\.wav: its header promises {extra} bytes more"):
@@ -83,7 +85,9 @@ def test_a_size_of_wav_that_is_a_little_too_large_is_a_note(tmp_path: Path, extr
     assert probe(path).frames == RATE
 
 
-@pytest.mark.parametrize("size", [0x7FFFFFFF - 36, 0x7FFFFF00, 0x80000000 - 44, 0x80000024, 0xFFFFFFFF - 2000])
+@pytest.mark.parametrize(
+    "size", [0x7FFFFFFF - 36, 0x7FFFFF00, 0x80000000 - 44, 0x80000024, 0xFFFFFFFF - 2000, 0xFFFF0000]
+)
 def test_a_size_near_two_or_four_gibibytes_leaves_the_length_open(tmp_path: Path, size: int) -> None:
     path = keep(tmp_path / "a.wav", wav(SOUND, size=size))
     with pytest.warns(RecordingWarning, match="leaves the length open"):
@@ -91,8 +95,8 @@ def test_a_size_near_two_or_four_gibibytes_leaves_the_length_open(tmp_path: Path
 
 
 def test_a_wav_that_lost_more_than_a_block_is_truncated(tmp_path: Path) -> None:
-    path = keep(tmp_path / "a.wav", wav(SOUND[:-600])[:36] + wav(SOUND[:-600], size=len(SOUND))[36:])
-    with pytest.raises(AudioError, match="promises 32000 bytes of sound and holds 31400"):
+    path = keep(tmp_path / "a.wav", wav(SOUND[:-1100])[:36] + wav(SOUND[:-1100], size=len(SOUND))[36:])
+    with pytest.raises(AudioError, match="promises 32000 bytes of sound and holds 30900"):
         read_audio(path, RATE)
 
 
@@ -110,8 +114,18 @@ def test_a_wav_of_size_zero_with_sound_is_read_to_the_end(tmp_path: Path, in_mem
     assert read_audio(source, RATE).size == RATE
 
 
-def test_tags_behind_the_sound_are_no_sound_and_no_note(tmp_path: Path) -> None:
-    assert read_audio(keep(tmp_path / "a.wav", wav(SOUND, behind=LIST)), RATE).size == RATE
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFFFFFFFFFF])
+def test_an_rf64_whose_long_size_was_never_written_is_read_to_the_end(tmp_path: Path, size: int) -> None:
+    long = b"ds64" + struct.pack("<IQQQI", 28, size, size, 0, 0)
+    content = wav(SOUND, size=0xFFFFFFFF)
+    path = keep(tmp_path / "a.wav", b"RF64" + content[4:12] + long + content[12:])
+    with pytest.warns(RecordingWarning, match="leaves the length open"):
+        assert read_audio(path, RATE).size == RATE
+
+
+@pytest.mark.parametrize("behind", [LIST, b"ID3\3\0\0\0\0\x0f\x76" + bytes(range(1, 251)) * 8 + b"x" * 38, bytes(4096)])
+def test_tags_behind_the_sound_are_no_sound_and_no_note(tmp_path: Path, behind: bytes) -> None:
+    assert read_audio(keep(tmp_path / "a.wav", wav(SOUND, behind=behind)), RATE).size == RATE
 
 
 def test_sound_that_the_header_does_not_count_is_said(tmp_path: Path) -> None:
@@ -181,7 +195,7 @@ def variable(path: Path, *, header: bool) -> Path:
 
 
 @pytest.mark.parametrize("header", [False, True])
-@pytest.mark.parametrize("junk", [1, 777, 5000])
+@pytest.mark.parametrize("junk", [1, 777, 100_000])
 def test_junk_before_an_mp3_costs_nothing(tmp_path: Path, header: bool, junk: int) -> None:
     if not header:
         pytest.importorskip("av")
@@ -194,9 +208,27 @@ def test_junk_before_an_mp3_costs_nothing(tmp_path: Path, header: bool, junk: in
     assert sound.size == pytest.approx(4 * 44_100, abs=3000)
 
 
+def test_junk_within_an_mp3_breaks_no_promise_of_its_header(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    content = variable(tmp_path / "a.mp3", header=True).read_bytes()
+    half = walk_frames(Bytes(io.BytesIO(content[: len(content) // 2])), search=False)
+    assert half is not None
+    middle = half.runs[0].end
+    noise = np.random.default_rng(0).integers(0, 256, 700, dtype=np.uint8).tobytes()
+    dirty = keep(tmp_path / "b.mp3", content[:middle] + noise + content[middle:])
+    with pytest.warns(RecordingWarning, match="700 bytes between its frames"):
+        assert read_audio(dirty, 44_100).size == pytest.approx(4 * 44_100, abs=3000)
+
+
 def test_tags_around_an_mp3_are_no_junk(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp3", 2.0)
-    front = b"ID3\x04\0\0\0\0\x02\x00" + bytes(256)
+    front = (
+        b"ID3\x04\0\0\0\0\x02\x00"
+        + bytes(256)
+        + b"ID3\x04\0\x10\0\0\x02\x00"
+        + bytes(256)
+        + b"3DI\x04\0\x10\0\0\x02\x00"
+    )
     tagged = keep(tmp_path / "b.mp3", front + path.read_bytes() + b"TAG" + "Blåbær".encode("latin-1").ljust(125, b"\0"))
     np.testing.assert_array_equal(read_audio(tagged, RATE), read_audio(path, RATE))
 

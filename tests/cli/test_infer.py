@@ -340,6 +340,20 @@ def test_no_recording_and_no_list_is_written_over(run: Run, recordings: Path) ->
         refused = run(*paths, "--weights", "model.pt", option, output, "--overwrite", "--format", "csv")
         assert isinstance(refused.exception, OptionError) and "would be written over" in str(refused.exception)
     assert low.read_bytes() == before
+    Path("kept/best").mkdir(parents=True)
+    for option, name, marker in (
+        ("--model", "kept/best", "kept/best/audiotag.json"),
+        ("--model", "kept", "kept/run.json"),
+        ("--ensemble", "mn10_as,kept/best", "kept/best/audiotag.json"),
+    ):
+        for output in (Path(marker), Path("kept/best/model.safetensors")):
+            output.write_text("kept")
+            Path(marker).touch()
+            refused = run(low, option, name, "--output", output, "--overwrite", "--format", "csv")
+            assert isinstance(refused.exception, OptionError) and "is a part of kept" in str(refused.exception)
+            assert output.read_text() == "kept"
+    run(recordings, "--output", recordings / "tags.csv")
+    assert run(recordings, "--output", recordings / "tags.csv", "--overwrite").exit_code == 0
     refused = run(low, "--format", "csv", "--output", "one.npz", "--embeddings", "one.npz")
     assert isinstance(refused.exception, OptionError) and "are one file" in str(refused.exception)
     assert not Path("one.npz").exists()

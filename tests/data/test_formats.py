@@ -432,6 +432,23 @@ class TestHowPeopleWriteLists:
         with pytest.raises(ManifestError, match=message):
             read(table(tmp_path, f"{columns}\na.wav,b,1\n"))
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "sep=;\r\npath;labels\r\na.wav;Speech\r\n",
+            "\n\npath,labels\na.wav,Speech\n",
+            "path,labels\ra.wav,Speech\r",
+            "path,labels\na.wav,Speech,,\n",
+            'path,labels,notes\r\na.wav,Speech,"two\r\nlines"\r\n',
+        ],
+    )
+    def test_what_spreadsheets_add_is_passed_over(self, tmp_path, text):
+        path = tmp_path / "clips.csv"
+        path.write_bytes(text.encode())
+        (clip,) = read(path, labels=CLASSES)
+        assert (clip.path, clip.labels) == (tmp_path / "a.wav", (0,))
+        assert [found.path for found in find_clips([path])] == [clip.path]
+
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
     def test_encodings(self, tmp_path, encoding):
         (tmp_path / "clips.csv").write_text("path,labels\r\nä.wav,Käuzchen\r\n", encoding=encoding)

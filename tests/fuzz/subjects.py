@@ -23,7 +23,11 @@ from audiotag.labels import Label, LabelSet
 
 if TYPE_CHECKING:
     from audiotag.continual.store import ClipStore
+    from audiotag.inference.writers.output import Output
+    from audiotag.inference.writers.rows import Result
     from audiotag.models.model import Model
+    from audiotag.plugin import Weights
+    from audiotag.training.comparison_candidate import Record
 
 RATE = 16_000
 
@@ -337,6 +341,163 @@ def _use_scores(path: Path) -> None:
         ScoresFile.read(path.with_suffix(".npy"), labels=_three())
 
 
+def _ensembles(folder: Path) -> list[Path]:
+    from audiotag.inference.ensemble import save_ensemble
+    from audiotag.models.checkpoint import save_checkpoint
+
+    members = [save_checkpoint(folder / name, _model()) for name in ("one", "two")]
+    copied = save_ensemble(members, folder / "copied")
+    named = save_ensemble(members, folder / "named", combine="probabilities", copy=False)
+    return [one.folder / "audiotag.json" for one in (copied, named)]
+
+
+def _use_ensemble(path: Path) -> None:
+    from audiotag.inference.tagger import load
+
+    load(path.parent)
+
+
+def _records(folder: Path) -> list[Path]:
+    """What outlives a command, for the next one to go on with."""
+    from audiotag.data.prepared import LeftOut, Preparation
+    from audiotag.models.store import WeightsStore
+
+    left_out = (LeftOut("one", "train", "it is empty"),)
+    Preparation(
+        "esc50", plugin="audiotag", facts={"rate": RATE}, single_label=True, complete=True, left_out=left_out
+    ).write(folder)
+    (folder / "small.pt").write_bytes(b"weights")
+    WeightsStore(folder).verify(_published(), name="small")
+    with _tags(folder / "tags.csv") as output:
+        for name in ("a.wav", "b.wav"):
+            output.write(_result(name))
+    record = _comparison(folder)
+    record.training_seconds, record.epochs = 1.5, 3
+    record.path.parent.mkdir()
+    record.save()
+    return [folder / "audiotag-dataset.json", folder / "small.pt.sha256.json", folder / ".tags.csv.resume", record.path]
+
+
+def _use_record(path: Path) -> None:
+    from audiotag.data.prepared import read_preparation
+    from audiotag.models.store import WeightsStore
+
+    if path.name == "audiotag-dataset.json":
+        read_preparation(path.parent)
+    elif path.name == "small.pt.sha256.json":
+        WeightsStore(path.parent).verify(_published(), name="small")
+    elif path.name == ".tags.csv.resume":
+        with _scratch(path) as copy, _tags(copy / "tags.csv") as output:
+            output.write(_result("c.wav"))
+    else:
+        _comparison(path.parent.parent)
+
+
+def _published() -> Weights:
+    from audiotag.plugin import Weights
+
+    return Weights(urls=("https://example.org/small.pt",), filename="small.pt", licence="MIT")
+
+
+@contextmanager
+def _tags(path: Path) -> Iterator[Output]:
+    from audiotag.inference.writers import open_output
+
+    with open_output("csv", path, made_by={"model": "three"}, resume=path.exists()) as output:
+        yield output
+
+
+def _result(name: str) -> Result:
+    from audiotag.data.clips import Clip
+    from audiotag.inference.writers.rows import Result, Row
+
+    return Result(Clip(name, Path(name)), 0.4, (Row(0.0, 0.4, "Dog", "/m/0bt9lr", 0.5),))
+
+
+def _comparison(folder: Path) -> Record:
+    from audiotag.training.comparison_candidate import Candidate, Plan, Record
+    from audiotag.training.request import Request
+
+    request = Request(backbone="mn", train="clips.csv")
+    plan = Plan(output=folder, request=request, settings={}, test=None, cross_validate=False, clip_seconds=1.0)
+    return Record(Candidate(backbone="mn", name="three"), plan)
+
+
+def _recipes(folder: Path) -> list[Path]:
+    import sys
+
+    from audiotag.host import reset_host
+
+    package = folder / "fuzzed"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from audiotag.plugin import RecipeSpec, hookimpl\n\n\n@hookimpl\ndef register_recipes():\n"
+        "    return [RecipeSpec(name='fuzzed', path='fuzzed:recipe.toml')]\n"
+    )
+    path = package / "recipe.toml"
+    path.write_text('epochs = 3\nloss = "focal"\n\n[loss_options]\ngamma = 2.0\n\n[options]\nwidth_mult = 0.4\n')
+    facts = folder / "fuzzed-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: fuzzed\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[audiotag]\nfuzzed = fuzzed\n")
+    sys.path.insert(0, str(folder))
+    reset_host()
+    return [path]
+
+
+def _use_recipe(path: Path) -> None:
+    from audiotag.training.recipes import load_recipe
+
+    load_recipe("fuzzed")
+
+
+def _runs(folder: Path) -> list[Path]:
+    """A finished run; to go on with it reads all that it keeps and then has nothing to learn."""
+    from audiotag.training.finetune import finetune
+
+    rows = ["path,labels"]
+    for number in range(4):
+        (folder / f"{number}.wav").write_bytes(_clip_bytes())
+        rows.append(f"{folder / f'{number}.wav'},{('dog', 'cat')[number % 2]}")
+    (folder / "clips.csv").write_text("\n".join(rows) + "\n")
+    run = folder / "run"
+    finetune(
+        "mn",
+        folder / "clips.csv",
+        output=run,
+        options={"width_mult": 0.1},
+        epochs=1,
+        batch_size=2,
+        workers=0,
+        val_fraction=0.0,
+    )
+    return [run / name for name in ("run.json", "data.json", "settings.toml")]
+
+
+def _use_run(path: Path) -> None:
+    from audiotag.training.finetune import resume_run
+
+    with _scratch(path) as copy:
+        resume_run(copy)
+
+
+def _online(folder: Path) -> list[Path]:
+    from audiotag.continual.online import OnlineLearner
+
+    with _store(folder) as store:
+        OnlineLearner(_model(), store, folder=folder / "run")
+    return [folder / "run" / "last" / "optimizer.pt"]
+
+
+def _use_online(path: Path) -> None:
+    from audiotag.continual.online import OnlineLearner
+    from audiotag.continual.store import ClipStore
+
+    home = path.parents[2]
+    with ClipStore(home / "store") as store:
+        OnlineLearner.resume(home / "run", store)
+
+
 SUBJECTS: dict[str, Subject] = {
     "recordings": Subject(_recordings, _use_recording),
     "lists": Subject(_lists, _use_list, text=True),
@@ -348,5 +509,10 @@ SUBJECTS: dict[str, Subject] = {
     "exports": Subject(_exports, _use_export, text=True),
     "archives": Subject(_archives, _use_archive),
     "scores": Subject(_scores, _use_scores),
+    "ensembles": Subject(_ensembles, _use_ensemble, text=True),
+    "records": Subject(_records, _use_record, text=True),
+    "recipes": Subject(_recipes, _use_recipe, text=True),
+    "runs": Subject(_runs, _use_run, text=True),
+    "online": Subject(_online, _use_online),
 }
 """Kind → subject."""

@@ -12,6 +12,7 @@ import pytest
 HERE = Path(__file__).parent
 KINDS = (
     "recordings", "lists", "labels", "settings", "checkpoints", "weights", "stores", "exports", "archives", "scores",
+    "ensembles", "records", "recipes", "runs", "online",
 )  # fmt: skip
 
 
@@ -38,5 +39,7 @@ def test_damaged_files(run: ModuleType, kind: str) -> None:
     assert not findings, "\n".join(map(str, findings))
 
 
-def test_damaged_lists(run: ModuleType) -> None:
-    assert not run.hunt("labels", 40)
+@pytest.mark.parametrize("kind", ["lists", "labels", "settings", "records"])
+def test_a_few_damaged_texts(run: ModuleType, kind: str) -> None:
+    findings = run.hunt(kind, 40)
+    assert not findings, "\n".join(map(str, findings))

@@ -145,7 +145,7 @@ def test_a_factory_that_fails_names_the_plugin(install_plugin, plugin_folder, ca
 
 
 def test_an_error_is_blamed_on_the_plugin_whose_code_raised_it(install_plugin, plugin_folder):
-    source = "from audiotag.labels import read_labels\ndef fail(): return 1 / 0\ndef misuse(): return read_labels(0)\n"
+    source = "from audiotag.errors import suggest\ndef fail(): return 1 / 0\ndef misuse(): return suggest('a', 0)\n"
     module = install_plugin("audiotag-odd", source, entry="odd")
     get_host().load_all()
     for action, blamed in (("fail", "odd"), ("misuse", None)):
@@ -155,7 +155,8 @@ def test_an_error_is_blamed_on_the_plugin_whose_code_raised_it(install_plugin, p
         assert (found and found.name) == blamed
 
 
-def test_an_interrupted_hook_is_named(install_plugin, plugin_folder, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_hook_is_named(install_plugin, plugin_folder, tmp_path, number):
     install_plugin(
         "audiotag-odd",
         "import time\nfrom pathlib import Path\nfrom audiotag.plugin import hookimpl\n@hookimpl\n"
@@ -170,14 +171,14 @@ def test_an_interrupted_hook_is_named(install_plugin, plugin_folder, tmp_path):
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        for _ in range(600):
+        for _ in range(4000):
             if (tmp_path / "begun").exists():
                 break
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, told = process.communicate(timeout=30)
     assert "Interrupted in the plugin 'odd' of audiotag-odd 1.0 (register_backbones)." in told
-    assert process.returncode == 1 and "Traceback" not in told
+    assert process.returncode == 128 + number and "Traceback" not in told
 
 
 @pytest.mark.parametrize("metadata", [None, "", "\xff\xfe", "Name: \n"])

@@ -137,10 +137,26 @@ def test_a_damaged_file_is_named(write, tmp_path):
     save_ensemble([write("one"), write("two", seed=1)], tmp_path / "both")
     path = tmp_path / "both" / "audiotag.json"
     content = json.loads(path.read_text())
-    for damage, words in (({"format_version": 9}, "version 9"), ({"members": 3}, "entry")):
+    for damage, words in (
+        ({"format_version": 9}, "version 9"),
+        ({"members": 3}, "members must be a list of objects, not 3"),
+        ({"members": content["members"][:1]}, "members must be two or more"),
+        ({"members": [{"folder": "../elsewhere"}] * 2}, "leads out of its folder"),
+        ({"combine": "geometric"}, "combine must be logits or probabilities"),
+        ({"name": 7}, "name must be a text, not 7"),
+        ({"single_label": "no"}, "single_label must be true or false"),
+        ({"thresholds": [0.5]}, r"thresholds must be as many as the classes \(2\), not 1"),
+        ({"thresholds": [0.5, "x"]}, "thresholds must be a list of finite numbers"),
+        ({"labels": content["labels"][:1] * 2}, "labels must name at least one class, and none twice"),
+        ({"labels": [{"mid": 1, "name": "low"}]}, r"labels\[0\].mid must be a text, not 1"),
+        ({"metadata": None}, "metadata must be an object, not None"),
+    ):
         path.write_text(json.dumps({**content, **damage}))
         with pytest.raises(CheckpointError, match=words):
             audiotag.load(tmp_path / "both")
+    path.write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="nested too deeply"):
+        audiotag.load(tmp_path / "both")
 
 
 @pytest.fixture

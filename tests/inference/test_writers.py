@@ -237,9 +237,12 @@ def test_what_a_killed_run_has_left_is_gone_on_with_wherever_it_was_cut_off(tmp_
 def test_a_run_without_resume_does_not_throw_away_what_a_killed_one_has_left(tmp_path: Path) -> None:
     path = write("csv", tmp_path / "out")
     path.rename(tmp_path / ".out.part")
-    with pytest.raises(OptionError, match=r"3 of its recordings done.*--resume"), open_output("csv", path):
-        pass
+    with pytest.raises(OptionError, match=r"3 of its recordings done.*--resume.*--overwrite"):
+        write("csv", path)
     assert go_on("csv", path) == 3
+    path.rename(tmp_path / ".out.part")
+    start("csv", path, 1, overwrite=True)
+    assert go_on("csv", path) == 1
 
 
 def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
@@ -276,9 +279,36 @@ def test_files_that_somebody_else_has_made_or_changed_are_not_gone_on_with(tmp_p
     path.write_bytes(content[:-5])
     assert go_on("csv", path) == 2
     assert path.read_bytes() == content
-    (tmp_path / ".out.csv.resume").write_text("[]\n")
-    with pytest.raises(OptionError, match=r"\.out\.csv\.resume, line 1: .*object"):
+    record = tmp_path / ".out.csv.resume"
+    record.write_bytes(record.read_bytes() + b"[]\n")
+    with pytest.raises(OptionError, match=r"\.out\.csv\.resume, line 5: .*object"):
         go_on("csv", path)
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_hidden_file_of_somebody_else_is_in_the_way(tmp_path: Path, format: str, resume: bool) -> None:
+    """Names beside the output are ours only where their content says so."""
+    path = tmp_path / "out"
+    names = [".out.part"] if format == "parquet" else [".out.part", ".out.resume"]
+    for name in names:
+        for content in (b"mine", b"mine\n", b"{}\n"):
+            (tmp_path / name).write_bytes(content)
+            refused = pytest.raises(OptionError, match=r"Parquet|\.out\..*in the way.*Move it away")
+            with refused, open_output(format, path, resume=resume):
+                pass
+            assert (tmp_path / name).read_bytes() == content
+        (tmp_path / name).unlink()
+    assert not list(tmp_path.iterdir())
+    for name in names:
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(OptionError), open_output(format, path, resume=resume):
+            pass
+        (tmp_path / name).unlink()
+    assert not list(tmp_path.iterdir())
+    if format == "parquet" and not resume:  # what a killed run of ours has left may go
+        (tmp_path / ".out.part").write_bytes(b"PAR1 and the rest")
+        assert len(pandas.read_parquet(write(format, path))) > 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")

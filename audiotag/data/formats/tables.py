@@ -17,17 +17,19 @@ _SNIFFED_BYTES = 65_536
 def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a CSV file as (line, column → cell).
 
-    The delimiter is a comma, tab or semicolon, whichever the first line holds most of.
-    Empty lines are passed over; cells and columns are stripped of blanks.
+    The delimiter is a comma, tab or semicolon, whichever the first line holds most of, or what a line ``sep=;`` before
+    it says. Empty lines, and empty cells behind the last column, are passed over; cells and columns are stripped of
+    blanks.
 
     Raises:
         ManifestError: The file cannot be read, a column of *required* is missing, a column stands twice, or a
             line has more or fewer cells than the header.
     """
     text = read_text(source, error=ManifestError)
-    delimiter = _delimiter(text.partition("\n")[0])
+    _, delimiter = _first_line(text)
     rows = _rows(text, source, delimiter)
-    header = [column.strip() for column in next(rows, (1, []))[1]]
+    names = (cells for _, cells in rows if any(cell.strip() for cell in cells) and cells != ["sep=", ""])
+    header = [column.strip() for column in next(names, [])]
     if missing := [column for column in required if column not in header]:
         known = ", ".join(header) or "none"
         raise ManifestError(
@@ -40,6 +42,8 @@ def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dic
     for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
+        while len(cells) > len(header) and not cells[-1].strip():
+            cells.pop()
         if len(cells) != len(header):
             raise ManifestError(
                 f"{len(cells)} cells where the first line names {len(header)} columns",
@@ -62,9 +66,9 @@ def read_rows(source: Path) -> Iterator[tuple[int, list[str]]]:
 
 def columns_of(source: Path) -> list[str]:
     """The columns that the first line of a CSV file names; empty for anything else."""
-    line = beginning(source).partition("\n")[0]
+    line, delimiter = _first_line(beginning(source))
     try:
-        cells = next(csv.reader([line], delimiter=_delimiter(line), skipinitialspace=True), [])
+        cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:
         return []
     return [column.strip() for column in cells]
@@ -91,5 +95,10 @@ def _rows(text: str, source: Path, delimiter: str) -> Iterator[tuple[int, list[s
         ) from error
 
 
-def _delimiter(line: str) -> str:
-    return max(_DELIMITERS, key=line.count)
+def _first_line(text: str) -> tuple[str, str]:
+    """The line that names the columns, and the delimiter."""
+    lines = (line.rstrip("\r\n") for line in io.StringIO(text, newline="") if line.strip())
+    line = next(lines, "")
+    if line[:4] == "sep=" and len(line) == 5:  # Excel's word for itself
+        return next(lines, ""), line[4]
+    return line, max(_DELIMITERS, key=line.count)

@@ -79,6 +79,7 @@ def open_output(
     *,
     made_by: Mapping[str, Any] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     high_frequency: float = 16_000.0,
     verbatim: bool = False,
 ) -> Iterator[Output]:
@@ -93,6 +94,7 @@ def open_output(
         path: The file; one that is no plain file (a pipe, a device) is written to as it is. None for standard output.
         made_by: Plain values of all that decides what the results are, for a later *resume*.
         resume: Go on with what an earlier run has left.
+        overwrite: Begin anew where a run that was stopped has left results.
         high_frequency: Upper edge of Raven's selections, in Hz.
         verbatim: Write names into CSV as they are, also those that a spreadsheet takes for formulas.
 
@@ -106,7 +108,7 @@ def open_output(
         check_destination(path, "--output")
         path = path if is_stream(path) else Path(os.path.realpath(path))
     made_by = {} if made_by is None else made_by
-    output = _output(format, path, made_by, resume, high_frequency, verbatim)
+    output = _output(format, path, made_by, resume, overwrite, high_frequency, verbatim)
     complete = False
     try:
         # What a plugin's network prints is no result.
@@ -118,7 +120,13 @@ def open_output(
 
 
 def _output(
-    format: str, path: Path | None, made_by: Mapping[str, Any], resume: bool, high_frequency: float, verbatim: bool
+    format: str,
+    path: Path | None,
+    made_by: Mapping[str, Any],
+    resume: bool,
+    overwrite: bool,
+    high_frequency: float,
+    verbatim: bool,
 ) -> Output:
     stream = path is None or is_stream(path)
     if format == "parquet":
@@ -152,7 +160,7 @@ def _output(
             raise OptionError("it is no plain file, and cannot be resumed", where=path, fix="Leave out --resume.")
         file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
         return StreamOutput(writer, file, str(path))
-    return ResumableOutput(path, writer, made_by, resume)
+    return ResumableOutput(path, writer, made_by, resume, overwrite)
 
 
 __all__ = [

@@ -31,6 +31,9 @@ from audiotag.inference.writers.parquet import ParquetWriter
 from audiotag.inference.writers.rows import Key, Place, Result
 
 _FORMAT = "audiotag-results"
+_BEGINNING = f'{{"format": "{_FORMAT}"'.encode()
+_NOT_OURS = "this is in the way, and nothing says that audiotag wrote it"
+_AWAY = "Move it away, or name another --output."
 
 
 def check_destination(path: Path, option: str) -> None:
@@ -163,6 +166,12 @@ class _PartOutput(Output):
         self._part.replace(self._path)
         self._file.close()
 
+    def _refuse_others(self, beginning: bytes) -> None:
+        """Refuse to write over a part that is not ours: one of ours is empty or starts with *beginning*."""
+        self._file.seek(0)
+        if not beginning.startswith(self._file.read(max(1, len(beginning))) or b""):
+            raise OptionError(_NOT_OURS, where=self._part, fix=_AWAY)
+
     def _remove(self) -> None:
         self._part.unlink(missing_ok=True)
         self._file.close()
@@ -190,10 +199,14 @@ class ParquetOutput(_PartOutput):
         super().__init__(path)
         self._empty = True
         try:
+            self._refuse_others(b"PAR1")
             self._file.truncate(0)
+            self._file.seek(0)
             self._writer = ParquetWriter(self._file)
         except BaseException:
-            self._remove()
+            if self._file.seek(0, os.SEEK_END) == 0:
+                self._part.unlink(missing_ok=True)
+            self._file.close()
             raise
 
     def write(self, result: Result) -> None:
@@ -234,13 +247,14 @@ class ResumableOutput(_PartOutput):
         writer: The format.
         made_by: Plain values of all that decides what the results are.
         resume: Go on with what is there.
+        overwrite: Begin anew where a run that was stopped has left results.
 
     Raises:
         OptionError: The file cannot be written; or *resume* and it was made by something else, changed, or has no
-            record; or not *resume* and there are results of a run that was stopped.
+            record; or neither *resume* nor *overwrite* and there are results of a run that was stopped.
     """
 
-    def __init__(self, path: Path, writer: Writer, made_by: Mapping[str, Any], resume: bool) -> None:
+    def __init__(self, path: Path, writer: Writer, made_by: Mapping[str, Any], resume: bool, overwrite: bool) -> None:
         super().__init__(path)
         self._writer = writer
         # As it is read back.
@@ -249,7 +263,7 @@ class ResumableOutput(_PartOutput):
         self._record: FileIO | None = None
         self._end = self._checksum = self._noted = 0
         try:
-            self._go_on_or_refuse(resume)
+            self._go_on_or_refuse(resume, overwrite)
         except BaseException:
             if self._file.seek(0, os.SEEK_END) == 0:
                 self._part.unlink(missing_ok=True)
@@ -311,9 +325,10 @@ class ResumableOutput(_PartOutput):
         _write(self._record, (json.dumps(line, allow_nan=False) + "\n").encode())
         self._noted = self._end
 
-    def _go_on_or_refuse(self, resume: bool) -> None:
+    def _go_on_or_refuse(self, resume: bool, overwrite: bool) -> None:
         """Take what an earlier run has left, where that is wanted and can be."""
-        if not self._record_path.exists():
+        if not os.path.lexists(self._record_path):
+            self._refuse_others(b"")
             if resume and self._path.exists():
                 raise OptionError(
                     f"nothing says what made it: {self._record_path.name} is not beside it",
@@ -324,11 +339,11 @@ class ResumableOutput(_PartOutput):
         made_by, entries = _read_record(self._record_path)
         in_part = _count_intact(self._part, entries)
         if not resume:
-            if in_part:
+            if in_part and not overwrite:
                 raise OptionError(
                     f"a run that was stopped has left {in_part} of its recordings done, in {self._part}",
                     where=self._path,
-                    fix="Go on with --resume, or delete that file to begin anew.",
+                    fix="Go on with --resume, or begin anew with --overwrite.",
                 )
             return
         if not entries:
@@ -404,10 +419,15 @@ def _count_intact(path: Path, entries: Sequence[_Entry]) -> int:
 def _read_record(path: Path) -> tuple[dict[str, Any], list[_Entry]]:
     """What made a file, and what is done. Half a line at the end is passed over."""
     fix = "Leave out --resume to begin anew; delete the record if it is in the way."
+    if path.is_symlink() or not path.is_file():
+        raise OptionError(_NOT_OURS, where=path, fix=_AWAY)
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
+        content = path.read_bytes()
     except OSError as error:
         raise OptionError(f"the record of a run cannot be read: {error.strerror}", where=path, fix=fix) from error
+    if content[: len(_BEGINNING)] != _BEGINNING[: len(content)]:
+        raise OptionError(_NOT_OURS, where=path, fix=_AWAY)
+    lines = content.split(b"\n")[:-1]
     end = 0
     objects = []
     for number, line in enumerate(lines, start=1):

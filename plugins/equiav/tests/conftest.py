@@ -51,7 +51,8 @@ def write_pairs(tmp_path: Path) -> Callable[..., Path]:
                 (folder / f"frame_{frame}").mkdir(exist_ok=True)
                 colour = generator.integers(0, 256, (4, 4, 3), dtype=np.uint8)
                 Image.fromarray(colour).resize((32, 32)).save(folder / f"frame_{frame}" / f"{identity}.jpg")
-            entries.append({"video_id": identity, "wav": f"wav/{index}.wav", "video_path": ".", "labels": "/m/09x0r"})
+            label = ("/m/09x0r", "/m/0bt9lr")[index % 2]
+            entries.append({"video_id": identity, "wav": f"wav/{index}.wav", "video_path": ".", "labels": label})
         (folder / "pairs.json").write_text(json.dumps({"data": entries}))
         return folder / "pairs.json"
 
