@@ -126,3 +126,9 @@ def test_every_verb_takes_the_number_of_frames(
 def test_help_names_the_commands() -> None:
     result = run("--help")
     assert all(name in result.output for name in ("pretrain", "retrieve", "demo"))
+
+
+def test_a_run_that_does_not_know_its_clips_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audiotag_equiav.pretraining.read_run", lambda folder: {"data": {}})
+    done = CliRunner().invoke(main, ["x", "equiav", "pretrain", "--resume", str(tmp_path)])
+    assert isinstance(done.exception, OptionError) and "which clips" in str(done.exception)
