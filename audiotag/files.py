@@ -1,8 +1,8 @@
 """Writing files so that a reader never sees half of one, and telling contents apart.
 
-A file is written under a hidden name beside its place (``.NAME.….audiotag-part``) and renamed. Its writer holds a lock
-on it meanwhile, which the system takes back when the process dies, however it dies; so what a killed writer has left is
-known from what somebody is still writing, and the next writer of that file removes it.
+A file is written under a hidden name beside its place (``.NAME.NUMBER.audiotag-part``) and renamed. Its writer holds a
+lock on it meanwhile, which the system takes back when the process dies, however it dies; so what a killed writer has
+left is known from what somebody is still writing, and the next writer of that file writes over it.
 
 Links are followed, and what is no plain file (a pipe, a device, this program's own output) is written into.
 """
@@ -53,7 +53,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                     shutil.copyfileobj(source, sink)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(target.parent, _hidden(target))
         handle, temporary = _begin(target)
         try:
             yield temporary
@@ -252,16 +251,12 @@ def remove_abandoned(folder: str | Path) -> list[Path]:
     A file is left where nobody can tell (Windows, a file system without locks) or where it cannot be removed: it does
     no harm but for the room that it takes.
     """
-    return _remove_abandoned(Path(folder), ".")
-
-
-def _remove_abandoned(folder: Path, beginning: str) -> list[Path]:
     removed = []
     try:
         found = sorted(entry.name for entry in os.scandir(folder))
     except OSError:
         return []  # it does not exist, or may be written and not read
-    for leftover in (folder / name for name in found if name.startswith(beginning) and name.endswith(_ENDING)):
+    for leftover in (Path(folder, name) for name in found if name.startswith(".") and name.endswith(_ENDING)):
         try:
             handle = os.open(leftover, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         except OSError:
@@ -283,17 +278,54 @@ def _hidden(path: Path) -> str:
 
 
 def _begin(path: Path) -> tuple[int | None, Path]:
-    """A new temporary file beside *path*, and the handle whose lock tells others that its writer lives."""
+    """A temporary file beside *path*, empty, and the handle whose lock tells others that its writer lives."""
+    number = 0
     while True:
-        handle, name = tempfile.mkstemp(prefix=_hidden(path), suffix=_ENDING, dir=path.parent)
-        temporary = Path(name)
-        if sys.platform == "win32":  # an open file cannot be renamed there
-            os.close(handle)
+        temporary = path.with_name(f"{_hidden(path)}{number}{_ENDING}")
+        handle = _take(temporary)
+        if handle is not None:
+            if sys.platform != "win32":
+                return handle, temporary
+            os.close(handle)  # an open file cannot be renamed there
             return None, temporary
-        lock(handle, wait=True)
-        if temporary.exists():  # else it was taken for abandoned before it could be locked
-            return handle, temporary
-        os.close(handle)
+        number += 1
+
+
+def _take(temporary: Path) -> int | None:
+    """A handle on *temporary*, locked: a new file, or one that a killed writer has left; None where it is taken."""
+    flags = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        handle = os.open(temporary, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        try:
+            handle = os.open(temporary, flags)
+        except OSError:
+            return None  # its writer has just finished, or it is a link or somebody else's
+        if not lock(handle, wait=False) or not _is_own(handle, temporary):
+            os.close(handle)
+            return None
+        os.truncate(handle, 0)
+        return handle
+    try:
+        if sys.platform != "win32":
+            _lock_or_raise(handle)
+        if _is_own(handle, temporary):
+            return handle
+    except BlockingIOError:
+        pass  # another writer took it for abandoned before it could be locked
+    os.close(handle)
+    return None
+
+
+def _is_own(handle: int, path: Path) -> bool:
+    """Whether an open file is a plain one of this user's, still at *path*, and nowhere else under another name."""
+    status = os.fstat(handle)
+    try:
+        there = os.path.samestat(status, path.lstat())
+    except FileNotFoundError:
+        return False  # its writer has renamed it
+    mine = sys.platform == "win32" or status.st_uid == os.geteuid()
+    return there and mine and stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def _lock_or_raise(handle: int) -> None:

@@ -82,6 +82,18 @@ def test_the_next_writer_of_a_file_removes_what_a_killed_one_left_of_it(tmp_path
     assert names(tmp_path) == ["net.pt", "other"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_what_only_looks_like_a_leftover_is_not_written_over(tmp_path):
+    (tmp_path / "letter").write_text("mine")
+    os.link(tmp_path / "letter", tmp_path / ".net.pt.0.audiotag-part")
+    (tmp_path / ".net.pt.1.audiotag-part").symlink_to(tmp_path / "letter")
+    (tmp_path / ".net.pt.2.audiotag-part").mkdir()
+    write_atomically(tmp_path / "net.pt", b"whole")
+    assert (tmp_path / "letter").read_text() == "mine"
+    assert (tmp_path / "net.pt").read_bytes() == b"whole"
+    assert len(names(tmp_path)) == 5
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="it takes locks that Windows has not")
 def test_a_writer_goes_on_after_others_have_looked(tmp_path, writer):
     remove_abandoned(tmp_path)

@@ -118,7 +118,7 @@ def test_download(mine, tmp_path):
     assert "gone.zip: the server answers 404" in text and "2 of 4 failed" in text
     assert sorted(path.name for path in folder.iterdir()) == ["list.csv", "sounds.zip"]
     mine.asked.clear()
-    (folder / ".gone.zip.abcd1234.audiotag-part").write_bytes(b"left by a killed download")
+    (folder / ".gone.zip.0.audiotag-part").write_bytes(b"left by a killed download")
     (folder / ".gone.zip.part").write_bytes(b"left by another program")
     run("download", "mine", "--output", folder, "--file", "gone.zip", code=1)
     assert sorted(path.name for path in folder.iterdir()) == [".gone.zip.part", "list.csv", "sounds.zip"]

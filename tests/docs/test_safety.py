@@ -631,10 +631,10 @@ def test_only_abandoned_parts_of_the_same_file_are_removed(tmp_path: Path) -> No
     from audiotag.files import lock, write_atomically
 
     names = (
-        ".out.csv.killed.audiotag-part",
-        ".out.csv.alive.audiotag-part",
+        ".out.csv.1.audiotag-part",
+        ".out.csv.0.audiotag-part",
         ".out.csv.txt",
-        ".in.csv.killed.audiotag-part",
+        ".in.csv.0.audiotag-part",
     )
     for name in names:
         (tmp_path / name).touch()

@@ -69,7 +69,7 @@ def test_a_run_killed_while_it_wrote_its_first_files_goes_on(tones, tmp_path, la
 
 def test_what_a_killed_writer_has_left_is_no_obstacle(tones, tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".run.json.abc.audiotag-part").write_text("{")
+    (tmp_path / "run" / ".run.json.0.audiotag-part").write_text("{")
     assert len(finetune("tiny", tones, fold=1, output=tmp_path / "run", **QUICK).history) == 2
 
 
