@@ -283,12 +283,13 @@ def _begin(path: Path) -> tuple[int | None, Path]:
     while True:
         temporary = path.with_name(f"{_hidden(path)}{number}{_ENDING}")
         handle = _take(temporary)
-        if handle is not None:
-            if sys.platform != "win32":
-                return handle, temporary
-            os.close(handle)  # an open file cannot be renamed there
+        if handle is None:
+            number += 1
+            continue
+        if sys.platform == "win32":  # an open file cannot be renamed there
+            os.close(handle)
             return None, temporary
-        number += 1
+        return handle, temporary
 
 
 def _take(temporary: Path) -> int | None:
