@@ -103,13 +103,21 @@ def _destination(path: Path) -> tuple[Path | None, int | None]:
     """The plain file that *path* leads to, None where it is another thing; and its permissions where it exists."""
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Path(os.path.realpath(path)), None
     if stat.S_ISDIR(status.st_mode):
         raise OptionError("this is a folder, and a file is to be written", where=path, fix="Name a file.")
     if not stat.S_ISREG(status.st_mode) or _is_printed_to(status):
         return None, None
     return Path(os.path.realpath(path)), stat.S_IMODE(status.st_mode)
+
+
+def is_written_into(path: Path) -> bool:
+    """Whether *path* is no plain file that could be replaced, but a pipe, a device, or what this program prints to."""
+    try:
+        return _destination(path)[0] is None
+    except (OSError, OptionError):
+        return False
 
 
 def _is_printed_to(status: os.stat_result) -> bool:

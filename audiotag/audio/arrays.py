@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.arguments import real_number
-from audiotag.audio.checks import check_samples
+from audiotag.audio.checks import RATES, check_samples
 from audiotag.errors import AudioError, OptionError
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 MOST_CHANNELS = 64
 """A clip has more samples than this, and a recording no more channels."""
-
-LOWEST_RATE = 100
-HIGHEST_RATE = 655_350
-"""Hz. Beyond these lies no sound recorder, but a number in another unit, or a time in place of a rate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +108,7 @@ def check_rate(sample_rate: Any) -> int:
     Raises:
         OptionError: It is no whole number, or out of range.
     """
-    rate = real_number("the sample rate", sample_rate, least=LOWEST_RATE, most=HIGHEST_RATE)
+    rate = real_number("the sample rate", sample_rate, least=RATES[0], most=RATES[1])
     if rate != int(rate):
         raise OptionError(f"the sample rate is {sample_rate}", fix="Give a whole number of Hz.")
     return int(rate)

@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 
 from audiotag.errors import AudioError
 
+RATES = (1000, 10_000_000)
+"""Hz of recordings of sound. Beyond them a header is damaged (at 1 Hz a small file would be hours of nothing), or the
+number is in another unit, or is a time."""
+
 LOUDEST = 32.0
 """Largest magnitude taken for sound in [−1, 1]: 30 dB above full scale, the headroom that float recorders use."""
 

@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from audiotag.audio.checks import check_samples
+from audiotag.audio.checks import RATES, check_samples
 from audiotag.audio.containers import CONTAINER_SUFFIXES, MissingDecoderError, container_blocks, probe_container
 from audiotag.audio.encoded import EncodedAudio, Part, Recording
 from audiotag.audio.failures import decoding
@@ -38,9 +38,6 @@ _UNKNOWN_FRAMES = 1 << 62
 
 _SLACK = 4 * 1152
 """Samples that an MP3, alone or in a WAV, may lack: its header counts what the encoder added at both ends."""
-
-RATES = (1000, 10_000_000)
-"""Hz of recordings of sound. Beyond them a header is damaged: at 1 Hz a small file would be hours of nothing."""
 
 MOST_CHANNELS = 1024
 """Channels of a recording, as libsndfile counts too."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -24,7 +23,6 @@ from audiotag.inference.writers import (
     Output,
     Result,
     Row,
-    check_destination,
     clip_key,
     event_rows,
     format_of,
@@ -94,7 +92,6 @@ class InferRun:
         output: Path | None = settings["output"]
         format = settings["format_"] or format_of(output)
         _check_numbers(settings)
-        _check_destinations(output, settings["embeddings"])
         about_events = [name for name in ("merge", "min_duration") if settings[name] is not None]
         if settings["per_window"]:
             mode = "windows"
@@ -367,17 +364,6 @@ def _check_numbers(settings: dict[str, Any]) -> None:
     threshold = settings["threshold"]
     if isinstance(threshold, float) and not 0 <= threshold <= 1:
         raise OptionError(f"--threshold is {threshold:g}", fix="Give a score from 0 to 1.")
-
-
-def _check_destinations(output: Path | None, embeddings: Path | None) -> None:
-    """Refuse, before any model is loaded, what cannot be written in the end."""
-    if output is not None:
-        check_destination(output, "--output")
-    if embeddings is None:
-        return
-    check_destination(embeddings, "--embeddings")
-    if output is not None and os.path.realpath(output) == os.path.realpath(embeddings):
-        raise OptionError("--output and --embeddings are one file", where=output, fix="Give them two names.")
 
 
 def _top_classes(events: list[Event], top: int | None) -> list[Event]:

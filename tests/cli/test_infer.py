@@ -254,9 +254,9 @@ def test_the_models_settings_are_passed_on(
         (("--output", "tags.xlsx"), ".jsonl"),
         (("--output", "tags.csv.gz"), ".jsonl"),
         (("--output", "sounds"), "folder"),
-        (("--output", "earlier/tags.csv"), "not a folder"),
+        (("--output", "earlier/tags.csv"), "is a file"),
         (("--output", f"{'x' * 300}.csv"), "cannot be written"),
-        (("--embeddings", "same.npz", "--output", "same.npz", "--format", "csv"), "one file"),
+        (("--embeddings", "same.npz", "--output", "same.npz", "--format", "csv"), "named twice"),
     ],
 )
 def test_options_that_do_not_go_together(run: Run, recordings: Path, arguments: tuple[str, ...], cause: str) -> None:
@@ -355,7 +355,7 @@ def test_no_recording_and_no_list_is_written_over(run: Run, recordings: Path) ->
     run(recordings, "--output", recordings / "tags.csv")
     assert run(recordings, "--output", recordings / "tags.csv", "--overwrite").exit_code == 0
     refused = run(low, "--format", "csv", "--output", "one.npz", "--embeddings", "one.npz")
-    assert isinstance(refused.exception, OptionError) and "are one file" in str(refused.exception)
+    assert isinstance(refused.exception, OptionError) and "named twice" in str(refused.exception)
     assert not Path("one.npz").exists()
 
 

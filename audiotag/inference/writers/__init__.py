@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotag.errors import OptionError
+from audiotag.files import check_output, is_written_into
 from audiotag.inference.writers.base import Writer
 from audiotag.inference.writers.embeddings import EmbeddingCollector
 from audiotag.inference.writers.output import (
@@ -17,8 +18,6 @@ from audiotag.inference.writers.output import (
     ParquetOutput,
     ResumableOutput,
     StreamOutput,
-    check_destination,
-    is_stream,
 )
 from audiotag.inference.writers.rows import (
     COLUMNS,
@@ -105,8 +104,8 @@ def open_output(
     if format not in FORMATS:
         raise OptionError(f"there is no output format {format!r}", fix=f"Use one of: {', '.join(FORMATS)}.")
     if path is not None:
-        check_destination(path, "--output")
-        path = path if is_stream(path) else Path(os.path.realpath(path))
+        check_output(path, overwrite=True)
+        path = path if is_written_into(path) else Path(os.path.realpath(path))
     made_by = {} if made_by is None else made_by
     output = _output(format, path, made_by, resume, overwrite, high_frequency, verbatim)
     complete = False
@@ -128,7 +127,7 @@ def _output(
     high_frequency: float,
     verbatim: bool,
 ) -> Output:
-    stream = path is None or is_stream(path)
+    stream = path is None or is_written_into(path)
     if format == "parquet":
         if path is None or stream:
             raise OptionError("Parquet cannot be printed", fix="Name a file with --output.")
@@ -171,7 +170,6 @@ __all__ = [
     "Output",
     "Result",
     "Row",
-    "check_destination",
     "clip_key",
     "clip_path",
     "event_rows",

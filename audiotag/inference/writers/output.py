@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 import sys
 import zlib
 from abc import ABC, abstractmethod
@@ -34,36 +33,6 @@ _FORMAT = "audiotag-results"
 _BEGINNING = f'{{"format": "{_FORMAT}"'.encode()
 _NOT_OURS = "this is in the way, and nothing says that audiotag wrote it"
 _AWAY = "Move it away, or name another --output."
-
-
-def check_destination(path: Path, option: str) -> None:
-    """Refuse what cannot be written to, before any work is done.
-
-    Raises:
-        OptionError: *path*, the value of *option*, is a folder, or lies where nothing can be written.
-    """
-    fix = f"Name another file with {option}."
-    try:
-        if path.is_dir():
-            raise OptionError("this is a folder", where=path, fix=f"Name a file with {option}.")
-        folder = path.absolute().parent
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        if not folder.is_dir():
-            raise OptionError(f"{folder} is not a folder", where=path, fix=fix)
-    except OSError as error:  # a name that is too long, a folder that cannot be looked into
-        raise OptionError(f"it cannot be written: {error.strerror}", where=path, fix=fix) from error
-    target = path if is_stream(path) else folder
-    if not os.access(target, os.W_OK):
-        raise OptionError(f"{target} cannot be written to", where=path, fix=fix)
-
-
-def is_stream(path: Path) -> bool:
-    """Whether *path* is there and no plain file: a pipe, a device, a terminal."""
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
 
 
 class Output(ABC):
