@@ -52,7 +52,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 with temporary.open("rb") as source, path.open("wb") as sink:
                     shutil.copyfileobj(source, sink)
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.is_dir():
+            check_place(target.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = _begin(target)
         try:
             yield temporary
