@@ -437,6 +437,7 @@ class Forked:
             os.dup2(err[1], 2)
             sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
             os.environ.update(environment)
+            sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
             torch.set_num_threads(1)  # those of a pool do not come along
             sys.argv = ["audiotag", *arguments]
             status: object = 70
