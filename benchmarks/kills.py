@@ -33,6 +33,7 @@ import torch
 from audiotag.continual.create import create_policy
 from audiotag.continual.policy import Example
 from audiotag.continual.store import ClipStore
+from audiotag.host import reset_host
 
 CLASSES = ["low", "high"]
 CLIPS, CAPACITY, RATE = 40, 12, 8000
@@ -438,6 +439,7 @@ class Forked:
             sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
             os.environ.update(environment)
             sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+            reset_host()  # the subjects before may have loaded other plugins
             torch.set_num_threads(1)  # those of a pool do not come along
             sys.argv = ["audiotag", *arguments]
             status: object = 70
