@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,22 @@ if TYPE_CHECKING:
     import torch
 
 pytest_plugins = ["pytester"]
+
+
+def pytest_configure() -> None:
+    """Take signals as from a terminal: under nohup, or in the background of a shell, some are ignored from the start.
+
+    The commands keep it so, and tests that send them would wait for ever.
+    """
+    for name, usual in (
+        ("SIGINT", signal.default_int_handler),
+        ("SIGTERM", signal.SIG_DFL),
+        ("SIGHUP", signal.SIG_DFL),
+    ):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
+
 
 # The machines that run this are shared: a slow example says nothing about the code.
 settings.register_profile("audiotag", deadline=None)

@@ -34,6 +34,8 @@ _PATIENCE = 600.0
 
 ARRAYS = ("audio_name", "mp3", "target")
 _BLOCK = 1024
+_MOST_READERS = 16
+"""Archives that are kept open; each costs a process."""
 _MOST_FAILURES = 2
 """Crashes and endless rows after which an archive is given up, so that a damaged one does not take hours."""
 _COPY_AGAIN = "Copy or download it again."
@@ -109,6 +111,11 @@ class _Reader:
                 timer.cancel()
             return answer
 
+    def end(self) -> None:
+        """End the process once nobody waits for its answer; the next question starts another."""
+        with self._lock:
+            self.close()
+
     def close(self) -> None:
         """End the process."""
         process, self._process = self._process, None
@@ -149,7 +156,7 @@ def _exchange(process: subprocess.Popen[bytes], request: str) -> tuple[dict[str,
 class _Readers:
     """The archives that this process reads.
 
-    They are opened when they are first needed, and anew where the file has been replaced since.
+    They are opened when they are first needed, and anew where the file was replaced, or many others were read, since.
     """
 
     def __init__(self) -> None:
@@ -173,9 +180,13 @@ class _Readers:
             known = self._open.get(path)
             if known is None or known[0] != identity:
                 if known is not None:
-                    known[1].close()
-                self._open[path] = (identity, _Reader(path))
-            return self._open[path][1]
+                    known[1].end()
+                known = identity, _Reader(path)
+            self._open.pop(path, None)
+            self._open[path] = known  # the last in the order of use
+            while len(self._open) > _MOST_READERS:
+                self._open.pop(next(iter(self._open)))[1].end()
+            return known[1]
 
     def close(self) -> None:
         """End every process."""

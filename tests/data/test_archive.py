@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import shutil
 import sys
 from pathlib import Path
 
@@ -115,6 +116,23 @@ def test_a_replaced_archive_is_read_anew(archive):
         file.add("other.mp3", mp3(5), (0,), len(CLASSES))
     after = read_clip(Clip(id="x", path=archive, member="0"), RATE)
     assert (before != after).any()
+
+
+def readers():
+    """How many processes read archives for this one."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return sum(b"archive_worker" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
+
+
+@pytest.mark.skipif(not Path(f"/proc/self/task/{os.getpid()}/children").exists(), reason="only Linux says it there")
+def test_many_archives_do_not_keep_a_process_each(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr("audiotag.data.archive._MOST_READERS", 3)
+    paths = [tmp_path / f"{number}.h5" for number in range(5)]
+    for path in paths:
+        shutil.copy(archive, path)
+    for path in (*paths, *paths):
+        assert clip_info(read_clips(path)[0]).channels == 1
+        assert 1 <= readers() <= 3
 
 
 def test_taggers_and_stores_take_such_clips(archive):
