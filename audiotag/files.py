@@ -215,8 +215,8 @@ def open_unfinished(path: Path) -> FileIO:
             path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0), 0o666
         )
         try:
-            if sys.platform != "win32":
-                _lock_or_raise(handle)
+            if lock(handle, wait=False) is False:
+                raise BlockingIOError(errno.EWOULDBLOCK, "another process writes it", str(path))
             if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
                 return FileIO(handle, "r+")
         except BaseException:
@@ -317,13 +317,9 @@ def _take(temporary: Path) -> int | None:
             return None
         os.truncate(handle, 0)
         return handle
-    try:
-        if sys.platform != "win32":
-            _lock_or_raise(handle)
-        if _is_own(handle, temporary):
-            return handle
-    except BlockingIOError:
-        pass  # another writer took it for abandoned before it could be locked
+    # Another writer may have taken it for abandoned before it could be locked.
+    if lock(handle, wait=False) is not False and _is_own(handle, temporary):
+        return handle
     os.close(handle)
     return None
 
@@ -339,21 +335,19 @@ def _is_own(handle: int, path: Path) -> bool:
     return there and mine and stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
-def _lock_or_raise(handle: int) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass  # a file system without locks: nobody can tell
+def lock(handle: int, *, wait: bool) -> bool | None:
+    """Lock the open file or folder *handle* for this process, until it is closed.
 
-
-def lock(handle: int, *, wait: bool) -> bool:
-    """Lock the open file *handle*; False where another process has it (and *wait* is not), or locks do not exist."""
+    Returns:
+        Whether it is locked now; False where another process has it (and *wait* is not). None where there are no locks
+        (Windows, some network file systems) and nobody can tell.
+    """
     if sys.platform == "win32":
-        return False
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 
 def stop_signals() -> tuple[int, ...]:
-    """SIGINT, SIGTERM and SIGHUP; the last not where it is ignored (``nohup``) or does not exist (Windows)."""
-    hang_up = getattr(signal, "SIGHUP", None)
-    if hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN:
-        return signal.SIGINT, signal.SIGTERM
-    return signal.SIGINT, signal.SIGTERM, hang_up
+    """SIGINT, SIGTERM and SIGHUP; none that is ignored (``nohup``, a script's background job) or does not exist."""
+    known = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    return tuple(one for one in known if one is not None and signal.getsignal(one) is not signal.SIG_IGN)
+
+
+@contextmanager
+def on_stop(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Within the block, `stop_signals` call *handler*; in the main thread only, where Python takes signals."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, handler) for number in stop_signals()}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

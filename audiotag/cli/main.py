@@ -10,13 +10,13 @@ import sys
 import warnings
 from importlib import import_module
 from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import click
 
 from audiotag.errors import AudiotagError, AudiotagWarning, PluginError
 from audiotag.printing import PrintableStream, printable_name
-from audiotag.signals import stop_signals
+from audiotag.signals import on_stop, stop_signals
 
 VERBS: dict[str, tuple[str, str]] = {
     "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
@@ -148,7 +148,8 @@ def run() -> None:
     """
     _prepare_streams()
     warnings.showwarning = _show_warning
-    with _Signals() as signals:
+    signals = _Signals()
+    with on_stop(signals.interrupt):
         _run(signals)
 
 
@@ -173,35 +174,22 @@ def _run(signals: _Signals) -> None:
 
 
 class _Signals:
-    """Turns the signals that ask a program to stop into KeyboardInterrupt, and remembers which came.
-
-    One that is ignored from the start stays so (``nohup``, a background job of a script).
-    """
+    """Turns the signals that ask a program to stop into KeyboardInterrupt, and remembers which came."""
 
     def __init__(self) -> None:
         self._number: int | None = None
-        self._before: dict[int, Any] = {}
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._leave_to_the_system)
 
-    def __enter__(self) -> Self:
-        for number in stop_signals():
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._interrupt)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """End what is running."""
         self._number = number
         signal.default_int_handler(number, frame)  # a `raise` here would look like one of a plugin; see is_interrupt
 
     def _leave_to_the_system(self) -> None:
         """A forked worker has nothing to finish: its parent ends it with SIGTERM, and not with a traceback."""
         for number in set(stop_signals()) - {signal.SIGINT}:
-            if signal.getsignal(number) == self._interrupt:
+            if signal.getsignal(number) == self.interrupt:
                 signal.signal(number, signal.SIG_DFL)
 
     def name(self) -> str:

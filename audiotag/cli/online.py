@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from audiotag.cli.online_benchmark import benchmark
 from audiotag.cli.options import device_option, labels_option, option_option, parse_options, weights_option
 from audiotag.cli.warnings import plain_warnings, warn_failed_plugins
 from audiotag.errors import LabelError, ManifestError
-from audiotag.signals import stop_signals
+from audiotag.signals import on_stop
 
 if TYPE_CHECKING:
     from audiotag.continual.listening import StreamClip
@@ -151,7 +150,7 @@ def online(
         raise click.UsageError("--teacher needs --pseudo-label, the confidence from which it is believed.")
     live = stream == "-"
     signals = _StopSignals()
-    with plain_warnings(), ClipStore(store_folder) as store, signals:
+    with plain_warnings(), ClipStore(store_folder) as store, on_stop(signals.note):
         common = {
             "device": str(choose_device(device)),
             "teacher": None if teacher is None else load(teacher, device=device),
@@ -310,7 +309,7 @@ class _StopWaiting(BaseException):
 
 
 class _StopSignals:
-    """While it is open, SIGTERM, SIGINT and SIGHUP are noted, and end a wait for input.
+    """Notes the signals that ask a program to stop, which end a wait for input.
 
     Attributes:
         number: The signal that came, None before one does.
@@ -319,18 +318,8 @@ class _StopSignals:
     def __init__(self) -> None:
         self.number: int | None = None
         self._waiting = False
-        self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> _StopSignals:
-        for number in stop_signals():
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def note(self, number: int, frame: FrameType | None) -> None:
         self.number = number
         if self._waiting:
             raise _StopWaiting

@@ -10,12 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from audiotag.errors import TrainingError
-from audiotag.files import check_place, remove_abandoned
+from audiotag.files import check_place, lock, remove_abandoned
 from audiotag.folders import current_folder
 from audiotag.models.checkpoint import FACTS_FILE
-
-if sys.platform != "win32":
-    import fcntl
 
 RUN_FILE = "run.json"
 DATA_FILE = "data.json"
@@ -66,22 +63,17 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def _lock(folder: Path) -> int | None:
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # folders cannot be opened there
         return None
     handle = os.open(folder, os.O_RDONLY)
-    _held.add(handle)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        _held.discard(handle)
+    if lock(handle, wait=False) is False:
         os.close(handle)
         raise TrainingError(
             "another process is training in this folder",
             where=folder,
             fix="Wait until it is done, or choose another --output.",
-        ) from error
-    except OSError:  # a file system without locks
-        pass
+        )
+    _held.add(handle)
     return handle
 
 

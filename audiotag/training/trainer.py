@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -30,7 +29,7 @@ from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, scoped_torch_rng
-from audiotag.signals import stop_signals
+from audiotag.signals import on_stop
 from audiotag.training.averaging import Averages
 from audiotag.training.data import Draw, cut_batches
 from audiotag.training.interfaces import BatchSampler
@@ -197,7 +196,7 @@ class Trainer:
         self.loggers = loggers
         epochs = self.settings.epochs or 1
         self.reporter.start(epochs, self._steps, self.progress.epoch)
-        with self._catching_signals():
+        with on_stop(self._note_signal):
             try:
                 while self.progress.epoch < epochs:
                     self._run_epoch(epochs)
@@ -413,32 +412,8 @@ class Trainer:
         stopped.signal = self._signal or int(signal.SIGTERM)
         raise stopped
 
-    def _catching_signals(self) -> _SignalGuard:
-        def remember(number: int) -> None:
-            self._signal = number
-            if self._interruptible:
-                self._interruptible = False  # once
-                raise _Interrupted
-
-        return _SignalGuard(remember)
-
-
-class _SignalGuard:
-    """While it is open, SIGTERM, SIGINT and SIGHUP are noted instead of acted upon (in the main thread only)."""
-
-    def __init__(self, remember: Callable[[int], None]) -> None:
-        self._remember = remember
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _SignalGuard:
-        def note(number: int, frame: FrameType | None) -> None:
-            self._remember(number)
-
-        if threading.current_thread() is threading.main_thread():
-            for number in stop_signals():
-                self._before[number] = signal.signal(number, note)
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    def _note_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number
+        if self._interruptible:
+            self._interruptible = False  # once
+            raise _Interrupted
