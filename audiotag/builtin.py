@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from audiotag.data.sets.descriptors import PUBLISHED
 from audiotag.models.timm_names import timm_backbones
-from audiotag.plugin import BackboneSpec, DatasetSpec, LossSpec, SamplingPolicySpec, hookimpl
+from audiotag.specs import BackboneSpec, DatasetSpec, LossSpec, SamplingPolicySpec, hookimpl
 
 
 @hookimpl

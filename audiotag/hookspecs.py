@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec
+from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec
 
 hookspec = pluggy.HookspecMarker("audiotag")
 

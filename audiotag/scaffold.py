@@ -15,7 +15,7 @@ from string import Template
 from audiotag.errors import OptionError, PluginError
 from audiotag.folders import atomic_folder
 from audiotag.host import get_host
-from audiotag.plugin import INTERFACE_VERSION
+from audiotag.specs import INTERFACE_VERSION
 
 KINDS = ("backbone", "dataset", "loss", "policy")
 ROLES = ("training", "storage")

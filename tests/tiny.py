@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audiotag.audio.frontends.torch_executor import FrontEnd
 from audiotag.errors import OptionError
-from audiotag.models.backbone import Backbone, ClassRows, FrontEnd
+from audiotag.models.backbone import Backbone, ClassRows
 
 SAMPLE_RATE = 8000
 FRAME_SAMPLES = 80

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from audiotag.data.clips import ClipSet
     from audiotag.data.published import PublishedDataset
     from audiotag.data.statistics import Statistics
-    from audiotag.plugin import DatasetSpec
+    from audiotag.specs import DatasetSpec
 
 _MAX_NAMED = 20
 _format_option = click.option("--format", "format_", metavar="NAME", help="Format or data set.  [default: asks SOURCE]")

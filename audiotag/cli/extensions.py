@@ -7,7 +7,7 @@ import click
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import PluginError, UnknownNameError, suggest
 from audiotag.host import get_host
-from audiotag.plugin import CommandSpec
+from audiotag.specs import CommandSpec
 
 
 def _unknown(name: str, known: list[str], listing: str) -> UnknownNameError:

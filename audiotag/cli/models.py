@@ -16,7 +16,7 @@ from audiotag.host import get_host
 
 if TYPE_CHECKING:
     from audiotag.models.store import WeightsStore
-    from audiotag.plugin import BackboneSpec, Weights
+    from audiotag.specs import BackboneSpec, Weights
 
 
 @click.group()

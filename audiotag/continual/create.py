@@ -9,7 +9,7 @@ from audiotag.continual.policy import StoragePolicy
 from audiotag.errors import PluginError, UnknownNameError, suggest
 from audiotag.host import get_host
 from audiotag.models.create import check_options
-from audiotag.plugin import SamplingPolicySpec
+from audiotag.specs import SamplingPolicySpec
 
 
 def storage_policies() -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from audiotag.errors import AudiotagError, OptionError, suggest
 from audiotag.files import atomic_path
 from audiotag.inside import path_inside
-from audiotag.plugin import DatasetSpec, Remote
+from audiotag.specs import DatasetSpec, Remote
 from audiotag.transfer import TransferError, transfer
 
 

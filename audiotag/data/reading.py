@@ -18,7 +18,7 @@ from audiotag.data.selection import require_files, select_split, with_frames
 from audiotag.errors import AudiotagError, AudiotagWarning, ManifestError, OptionError, PluginError, suggest
 from audiotag.host import get_host
 from audiotag.labels import LabelSet, read_labels
-from audiotag.plugin import DatasetSpec
+from audiotag.specs import DatasetSpec
 
 
 def read_clips(

@@ -18,7 +18,7 @@ from audiotag.errors import NameTakenError, PluginError, UnknownNameError, sugge
 from audiotag.host.guard import guarded, plugin_code
 from audiotag.host.loading import CORE_DISTRIBUTION, HOOKS, Plugin, discover, strict
 from audiotag.host.records import PluginRecord
-from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec
+from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec
 
 _KNOWN_ELSEWHERE = {
     "equiav": "audiotag-equiav",

@@ -17,7 +17,7 @@ from audiotag import hookspecs
 from audiotag.errors import AudiotagError, PluginError, suggest
 from audiotag.host.guard import described, guarded
 from audiotag.host.records import SLOW_IMPORT_SECONDS, PluginRecord
-from audiotag.plugin import (
+from audiotag.specs import (
     ENTRY_POINT_GROUP,
     INTERFACE_VERSION,
     BackboneSpec,

@@ -7,11 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from audiotag.audio.arrays import check_axes
-from audiotag.errors import AudioError
+from audiotag.audio.frontends.torch_executor import FrontEnd
 
 
 @dataclass(frozen=True)
@@ -29,48 +27,6 @@ class ClassRows:
     def __post_init__(self) -> None:
         if self.shape.count(-1) != 1 or self.shape[self.axis] != -1:
             raise ValueError(f"shape {self.shape} must hold -1 at axis {self.axis} and nowhere else")
-
-
-class FrontEnd(nn.Module, ABC):
-    """Waveform → spectrogram, on the device of the input, in batches.
-
-    Attributes:
-        sample_rate: Hz of the waveform.
-        frame_rate: Frames per second of the spectrogram.
-        bands: Number of frequency bands.
-        padding_value: Value of a band in silence, for masks and padding.
-    """
-
-    sample_rate: int
-    frame_rate: float
-    bands: int
-    padding_value: float = 0.0
-
-    def __call__(self, waveform: Tensor, *arguments: Any, **named: Any) -> Any:
-        """Compute features; see `forward`.
-
-        Raises:
-            AudioError: *waveform* is no batch of float waveforms (batch, samples).
-        """
-        check_axes(waveform.shape)
-        if not waveform.is_floating_point():
-            raise AudioError(
-                f"the waveform has the type {waveform.dtype}, not float", fix="Give float samples in [-1, 1]."
-            )
-        return super().__call__(waveform, *arguments, **named)
-
-    @abstractmethod
-    def forward(self, waveform: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Compute features.
-
-        Args:
-            waveform: float32 (batch, samples) in [−1, 1].
-            generator: Where given and the module is in training mode, the source of the front end's own random
-                variation (shifted mel edges); without it the features are the same in both modes.
-
-        Returns:
-            float32 (batch, bands, frames).
-        """
 
 
 class Backbone(nn.Module, ABC):

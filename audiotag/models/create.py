@@ -10,8 +10,8 @@ from audiotag.errors import OptionError, PluginError, UnknownNameError, suggest
 from audiotag.host import get_host
 from audiotag.models.backbone import Backbone
 from audiotag.models.options import wrongly_typed
-from audiotag.plugin import BackboneSpec, LossSpec, SamplingPolicySpec
 from audiotag.seeding import scoped_torch_rng
+from audiotag.specs import BackboneSpec, LossSpec, SamplingPolicySpec
 
 
 def create_backbone(

@@ -17,7 +17,7 @@ from audiotag.models.create import build_backbone
 from audiotag.models.model import Model
 from audiotag.models.published import LoadReport, load_published, published_classes
 from audiotag.models.store import WeightsStore
-from audiotag.plugin import BackboneSpec
+from audiotag.specs import BackboneSpec
 
 Labels = str | Path | LabelSet | Sequence[str]
 """What `audiotag.labels.read_labels` takes."""

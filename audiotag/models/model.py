@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audiotag.labels import LabelSet
 from audiotag.models.backbone import Backbone
-from audiotag.plugin import BackboneSpec
+from audiotag.specs import BackboneSpec
 
 
 @dataclass

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 
 from audiotag.errors import AudiotagError, OutputError, PluginError, WeightsError
-from audiotag.plugin import Weights
+from audiotag.specs import Weights
 from audiotag.transfer import TransferError, is_plain, transfer
 
 

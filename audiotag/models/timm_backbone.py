@@ -16,7 +16,8 @@ from timm.layers import resample_abs_pos_embed  # type: ignore[attr-defined] # r
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from audiotag.audio.frontends.efficientat import EfficientAtLogMel
+from audiotag.audio.frontends.efficientat import efficientat_log_mel
+from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from audiotag.errors import OptionError, WeightsError, suggest
 from audiotag.models.backbone import Backbone, ClassRows
 
@@ -52,7 +53,7 @@ class TimmBackbone(Backbone):
     """
 
     sample_rate = SAMPLE_RATE
-    front_end: EfficientAtLogMel
+    front_end: LogMelFrontEnd
     # Architectures have methods and attributes that no type of timm states.
     network: Any
 
@@ -80,7 +81,7 @@ class TimmBackbone(Backbone):
             raise OptionError(f"drop_path is {drop_path}", where="timm", fix="Give a number from 0, below 1.")
         self.num_classes = num_classes
         self.architecture = architecture
-        self.front_end = EfficientAtLogMel(n_mels, hop_size, sample_rate=SAMPLE_RATE)
+        self.front_end = LogMelFrontEnd(efficientat_log_mel(n_mels, hop_size, sample_rate=SAMPLE_RATE))
         settings: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
         self.fixed_frames: int | None = None
         config = timm.get_pretrained_cfg(architecture)

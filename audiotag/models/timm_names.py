@@ -7,7 +7,7 @@ Listing imports neither timm nor torch; a name outside the list does.
 from __future__ import annotations
 
 from audiotag.errors import UnknownNameError, suggest
-from audiotag.plugin import BackboneSpec, Weights
+from audiotag.specs import BackboneSpec, Weights
 
 FAMILY = "timm"
 

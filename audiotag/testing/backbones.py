@@ -7,7 +7,8 @@ import copy
 import torch
 from torch import Tensor
 
-from audiotag.models.backbone import Backbone, FrontEnd
+from audiotag.audio.frontends.torch_executor import FrontEnd
+from audiotag.models.backbone import Backbone
 from audiotag.seeding import scoped_torch_rng, torch_generator
 from audiotag.testing.check import check, require, skip
 from audiotag.testing.networks import (

@@ -11,7 +11,7 @@ from audiotag.errors import LabelError
 from audiotag.host import get_host
 from audiotag.labels import known_labels
 from audiotag.models.create import check_options, create_backbone
-from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, RecipeSpec
+from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, RecipeSpec
 from audiotag.testing.check import CheckFailedError, check, require
 from audiotag.testing.subjects import Subject
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from audiotag.errors import OptionError, UnknownNameError, suggest
 from audiotag.host import PluginRecord, get_host
-from audiotag.plugin import BackboneSpec, SamplingPolicySpec
+from audiotag.specs import BackboneSpec, SamplingPolicySpec
 from audiotag.testing.check import Kind, require
 
 SPEC_KINDS = tuple(kind for kind in get_args(Kind) if kind not in ("plugin", "descriptor"))

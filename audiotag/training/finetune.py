@@ -24,7 +24,7 @@ from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import cache_folder
-from audiotag.plugin import LossSpec, SamplingPolicySpec
+from audiotag.specs import LossSpec, SamplingPolicySpec
 from audiotag.training.data import require_enough
 from audiotag.training.interfaces import BatchSampler, Loss
 from audiotag.training.optimisation import freeze_all_but_head, make_optimiser, quicken_batch_norm

@@ -11,8 +11,9 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
+from audiotag.audio.frontends.torch_executor import FrontEnd
 from audiotag.labels import Label, LabelSet
-from audiotag.models.backbone import Backbone, ClassRows, FrontEnd
+from audiotag.models.backbone import Backbone, ClassRows
 from audiotag.models.model import Model
 from audiotag.plugin import BackboneSpec
 

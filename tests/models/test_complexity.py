@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from audiotag.audio.frontends.torch_executor import FrontEnd
 from audiotag.errors import OptionError
-from audiotag.models.backbone import Backbone, FrontEnd
+from audiotag.models.backbone import Backbone
 from audiotag.models.complexity import measure_complexity
 
 

@@ -5,7 +5,7 @@ Cheap to import: what reads the sets is named, not imported.
 
 from __future__ import annotations
 
-from audiotag.plugin import DatasetSpec, Remote
+from audiotag.specs import DatasetSpec, Remote
 
 _ZENODO = "https://zenodo.org/records"
 

@@ -9,9 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from audiotag.audio.frontends.slaney import SlaneyLogMel
-from audiotag.models.backbone import Backbone, ClassRows
 from audiotag.models.options import require
+from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, slaney_log_mel
 from audiotag_convnext.blocks import NORM_EPSILON, Block, downsampler, stem
 
 SAMPLE_RATE = 32_000
@@ -42,7 +41,7 @@ class ConvNeXt(Backbone):
     sample_rate = SAMPLE_RATE
     embedding_dim = WIDTHS[-1]
     ignored_keys = ("spectrogram_extractor.", "logmel_extractor.")
-    front_end: SlaneyLogMel
+    front_end: LogMelFrontEnd
 
     def __init__(
         self,
@@ -58,14 +57,16 @@ class ConvNeXt(Backbone):
         require(0 < norm_momentum <= 1, "norm_momentum", norm_momentum, "Give a number above 0, up to 1.")
         self.num_classes = num_classes
         least = STRIDE / 100
-        self.front_end = SlaneyLogMel(
-            BANDS,
-            sample_rate=SAMPLE_RATE,
-            n_fft=1024,
-            hop_size=320,
-            fmin=50.0,
-            fmax=14_000.0,
-            pad_samples=round(max(pad_seconds, least) * SAMPLE_RATE),
+        self.front_end = LogMelFrontEnd(
+            slaney_log_mel(
+                BANDS,
+                sample_rate=SAMPLE_RATE,
+                n_fft=1024,
+                hop_size=320,
+                fmin=50.0,
+                fmax=14_000.0,
+                pad_samples=round(max(pad_seconds, least) * SAMPLE_RATE),
+            )
         )
         self.bn0 = nn.BatchNorm2d(BANDS, momentum=norm_momentum)
         samplers = [stem(WIDTHS[0])]

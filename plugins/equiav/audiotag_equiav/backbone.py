@@ -8,9 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from audiotag.audio.frontends.kaldi import KaldiFbank
 from audiotag.errors import OptionError
-from audiotag.models.backbone import Backbone, ClassRows
+from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, kaldi_log_mel
 from audiotag_equiav.branches import PATCH, PICTURE, SOUND, BranchConfig, Branches
 from audiotag_equiav.projections import HEADS, Projection, make_head
 from audiotag_equiav.published import fresh_keys, published_entries
@@ -32,7 +31,7 @@ _INPUTS = {"audio_only": ("waveform",), "video_only": ("video",), "multimodal": 
 
 def make_front_end(
     bands: int, target_length: int, statistics: str, mean: float | None = None, std: float | None = None
-) -> KaldiFbank:
+) -> LogMelFrontEnd:
     """The front end of EquiAV at 16 kHz.
 
     Raises:
@@ -41,12 +40,14 @@ def make_front_end(
     if statistics not in STATISTICS:
         raise OptionError(f"statistics is {statistics!r}", where="equiav", fix=f"Give one of: {', '.join(STATISTICS)}.")
     default_mean, default_std = STATISTICS[statistics]
-    return KaldiFbank(
-        SAMPLE_RATE,
-        bands,
-        target_length=target_length,
-        mean=default_mean if mean is None else mean,
-        std=default_std if std is None else std,
+    return LogMelFrontEnd(
+        kaldi_log_mel(
+            SAMPLE_RATE,
+            bands,
+            target_length=target_length,
+            mean=default_mean if mean is None else mean,
+            std=default_std if std is None else std,
+        )
     )
 
 

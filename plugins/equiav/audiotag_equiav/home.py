@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from audiotag.arguments import real_number
 from audiotag.audio.decoding import read_audio
-from audiotag.audio.frontends.kaldi import KaldiFbank
 from audiotag.continual.policies.distribution_matching import store_audio_decision
 from audiotag.csv_text import csv_text
 from audiotag.errors import OptionError
@@ -25,6 +24,7 @@ from audiotag.inference.tagger import Tagger
 from audiotag.labels import Label, LabelSet
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
+from audiotag.plugin import LogMelFrontEnd
 from audiotag_equiav.backbone import SAMPLE_RATE, EquiAV, make_front_end
 from audiotag_equiav.home_training import (
     EquiAV_ft,
@@ -144,8 +144,9 @@ def audio_event_classification(
     predictions: dict[str, list[str]] = {}
     seconds: dict[str, float] = {}
     usual = model.front_end
-    assert isinstance(usual, KaldiFbank)  # a network that hears has one
-    mean, std = (usual.mean if norm_mean is None else norm_mean), (usual.std if norm_std is None else norm_std)
+    assert isinstance(usual, LogMelFrontEnd)  # a network that hears has one
+    mean = -usual.description.shift if norm_mean is None else norm_mean
+    std = usual.description.scale if norm_std is None else norm_std
     model.front_end = make_front_end(has[1], has[0], "audioset", mean, std).to(usual.window.device)
     try:
         tagger = _tagger(model, labels)

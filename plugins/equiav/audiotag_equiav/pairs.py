@@ -18,7 +18,7 @@ from audiotag.data.reading import read_clips, sniff_format
 from audiotag.data.recording import clip_seconds, read_clip
 from audiotag.data.video import read_picture, require_video
 from audiotag.errors import AudiotagError, TrainingError
-from audiotag.models.backbone import FrontEnd
+from audiotag.plugin import FrontEnd
 from audiotag.seeding import numpy_generator
 from audiotag_equiav.backbone import SAMPLE_RATE
 from audiotag_equiav.pretraining_network import PretrainingOptions

@@ -25,8 +25,7 @@ from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
 from audiotag.errors import CheckpointError, OptionError, TrainingError
 from audiotag.files import atomic_path, check_place
 from audiotag.host import get_host
-from audiotag.models.backbone import FrontEnd
-from audiotag.plugin import PairLoss
+from audiotag.plugin import FrontEnd, PairLoss
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.reporting import CsvLog
 from audiotag.training.schedules import warmup_cosine

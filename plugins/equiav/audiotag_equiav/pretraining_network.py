@@ -11,9 +11,9 @@ import torch.nn.functional as functional
 from timm.layers import Mlp  # type: ignore[attr-defined] # re-exported without saying so
 from torch import Tensor, nn
 
-from audiotag.audio.frontends.kaldi import KaldiFbank
 from audiotag.errors import OptionError, suggest
 from audiotag.models.options import wrongly_typed
+from audiotag.plugin import LogMelFrontEnd
 from audiotag_equiav.backbone import make_front_end
 from audiotag_equiav.branches import PICTURE, SOUND, BranchConfig, Branches, initialise
 from audiotag_equiav.projections import Projection
@@ -191,7 +191,7 @@ class PretrainingNetwork(Branches):
         )
         super().__init__(config, (SOUND, PICTURE))
         self.options = options
-        self.front_end: KaldiFbank = make_front_end(options.num_mel_bins, options.target_length, options.statistics)
+        self.front_end: LogMelFrontEnd = make_front_end(options.num_mel_bins, options.target_length, options.statistics)
         self.vector_sizes = {SOUND: options.aug_size_a, PICTURE: options.aug_size_v}
         dim, width = options.augmentation_dim, options.width
         for modality in self.modalities:

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from audiotag.audio.frontends.efficientat import EfficientAtLogMel
-from audiotag.models.backbone import Backbone, ClassRows
 from audiotag.models.options import require, require_choice
+from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, efficientat_log_mel
 from audiotag_mobilenet_baseline.heads import AttentionHead, FullyConvolutionalHead, Head, MlpHead
 from audiotag_mobilenet_baseline.table import HIDDEN_CHANNELS, STEM_STRIDE, embedding_size, make_divisible
 
@@ -68,7 +67,9 @@ class MobileNetTagger(Backbone):
         self.num_classes = num_classes
         self.embedding_dim = embedding_size(width_mult)
         self.time_stride = STEM_STRIDE * math.prod(strides)
-        self.front_end: EfficientAtLogMel = EfficientAtLogMel(n_mels, hop_size, sample_rate=self.sample_rate)
+        self.front_end: LogMelFrontEnd = LogMelFrontEnd(
+            efficientat_log_mel(n_mels, hop_size, sample_rate=self.sample_rate)
+        )
         self._head_settings = {
             "head_type": head_type,
             "hidden": make_divisible(HIDDEN_CHANNELS * width_mult),

@@ -8,9 +8,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from audiotag.audio.frontends.kaldi import KaldiFbank
-from audiotag.models.backbone import Backbone, ClassRows
 from audiotag.models.options import require, require_choice
+from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, kaldi_log_mel
 from audiotag_psla.efficientnet import VARIANTS, EfficientNet
 from audiotag_psla.imagenet import from_timm, is_timm
 from audiotag_psla.pooling import make_pooling, to_logits
@@ -43,7 +42,7 @@ class PSLA(Backbone):
 
     sample_rate = SAMPLE_RATE
     ignored_keys = ("effnet._fc.",)
-    front_end: KaldiFbank
+    front_end: LogMelFrontEnd
 
     def __init__(
         self,
@@ -67,8 +66,8 @@ class PSLA(Backbone):
         self.num_classes = num_classes
         self.attention_heads = attention_heads
         self.embedding_dim = VARIANTS[variant].features
-        self.front_end = KaldiFbank(
-            SAMPLE_RATE, BANDS, target_length=target_length, mean=norm_mean, std=norm_std, remove_mean=True
+        self.front_end = LogMelFrontEnd(
+            kaldi_log_mel(SAMPLE_RATE, BANDS, target_length=target_length, mean=norm_mean, std=norm_std)
         )
         self.max_seconds = target_length / self.front_end.frame_rate
         self.effnet = EfficientNet(VARIANTS[variant], momentum=norm_momentum, drop_connect=drop_connect)

@@ -7,9 +7,14 @@ import soundfile
 import torch
 from torchaudio.compliance.kaldi import get_mel_banks
 
-from audiotag.audio.frontends.efficientat import EfficientAtLogMel
+from audiotag.audio.frontends.efficientat import efficientat_log_mel
+from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from audiotag.errors import AudioError, OptionError
 from audiotag.seeding import torch_generator
+
+
+def efficientat(*arguments, **options):
+    return LogMelFrontEnd(efficientat_log_mel(*arguments, **options))
 
 
 def noise(samples, batch=1, seed=0):
@@ -33,7 +38,7 @@ def reference(waveform, n_mels=128, hop=320, fmin=0.0, fmax=15_000.0):
 @pytest.mark.parametrize(("n_mels", "hop"), [(128, 320), (40, 320), (64, 480), (256, 160), (128, 640), (128, 800)])
 def test_features_are_those_of_the_description(n_mels, hop):
     waveform = noise(16_000)
-    features = EfficientAtLogMel(n_mels, hop).eval()(waveform)
+    features = efficientat(n_mels, hop).eval()(waveform)
     expected = reference(waveform[0], n_mels, hop)
     assert features.shape == (1, *expected.shape)
     assert features.dtype == torch.float32
@@ -44,7 +49,7 @@ def test_features_are_those_of_the_description(n_mels, hop):
 def test_features_of_a_recording_are_the_published_ones(assets, name):
     manifest = json.loads((assets / "golden" / f"{name}.json").read_text())
     waveform, rate = soundfile.read(assets / "assets/clips" / manifest["inputs"][0], dtype="float32")
-    front_end = EfficientAtLogMel(**manifest["frontend"]).eval()
+    front_end = efficientat(**manifest["frontend"]).eval()
     assert rate == front_end.sample_rate
     features = front_end(torch.from_numpy(waveform)[None])
     expected = np.load(assets / "golden" / f"{name}.npz")["logmel"]
@@ -53,30 +58,30 @@ def test_features_of_a_recording_are_the_published_ones(assets, name):
 
 @pytest.mark.parametrize("hop", [160, 320, 480, 640, 800])
 def test_ten_seconds_give_the_trained_number_of_frames(hop):
-    front_end = EfficientAtLogMel(hop_size=hop).eval()
+    front_end = efficientat(hop_size=hop).eval()
     assert front_end(noise(320_000)).shape[2] == math.ceil(10 * front_end.frame_rate)
 
 
 def test_a_batch_gives_what_its_clips_give_alone():
-    front_end = EfficientAtLogMel().eval()
+    front_end = efficientat().eval()
     waveform = noise(20_001, batch=3)
     alone = torch.cat([front_end(clip[None]) for clip in waveform])
     torch.testing.assert_close(front_end(waveform), alone)
 
 
 def test_silence_has_the_padding_value_everywhere():
-    front_end = EfficientAtLogMel()
+    front_end = efficientat()
     features = front_end(torch.zeros(1, 4000))
     assert torch.all(features == front_end.padding_value)
     assert front_end.padding_value == pytest.approx((math.log(1e-5) + 4.5) / 5)
 
 
 def test_the_filters_are_no_part_of_a_checkpoint():
-    assert not EfficientAtLogMel().state_dict()
+    assert not efficientat().state_dict()
 
 
 def test_band_edges_vary_in_training_with_a_generator_only():
-    front_end = EfficientAtLogMel()
+    front_end = efficientat()
     waveform = noise(8000)
     plain = front_end.eval()(waveform)
     assert torch.equal(front_end(waveform, torch_generator(1)), plain)
@@ -90,7 +95,7 @@ def test_band_edges_vary_in_training_with_a_generator_only():
 
 
 def test_the_varied_edges_are_centred_on_the_plain_ones():
-    front_end = EfficientAtLogMel(low_jitter=1, high_jitter=1).train()
+    front_end = efficientat(low_jitter=1, high_jitter=1).train()
     waveform = noise(8000)
     # One value to draw from each: the lower edge stays at 0 Hz, the upper lies half a hertz above 15 kHz.
     features = front_end(waveform, torch_generator(0))[0].numpy()
@@ -98,7 +103,7 @@ def test_the_varied_edges_are_centred_on_the_plain_ones():
 
 
 def test_the_upper_edge_varies_by_a_kilohertz_either_way():
-    front_end = EfficientAtLogMel().train()
+    front_end = efficientat().train()
     time = torch.arange(32_000) / 32_000
     heard = {}
     for frequency in (13_800, 14_700, 15_300, 15_900):
@@ -111,7 +116,7 @@ def test_the_upper_edge_varies_by_a_kilohertz_either_way():
 
 
 def test_computation_is_in_single_precision_under_autocast():
-    front_end = EfficientAtLogMel().eval()
+    front_end = efficientat().eval()
     waveform = noise(8000)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         features = front_end(waveform)
@@ -120,17 +125,17 @@ def test_computation_is_in_single_precision_under_autocast():
 
 def test_gradients_reach_the_waveform():
     waveform = noise(8000).requires_grad_()
-    EfficientAtLogMel()(waveform).sum().backward()
+    efficientat()(waveform).sum().backward()
     assert waveform.grad is not None
     assert waveform.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("samples", [0, 1, 513])
 def test_a_waveform_too_short_for_a_frame_is_refused(samples):
-    front_end = EfficientAtLogMel()
+    front_end = efficientat()
     with pytest.raises(AudioError, match="514"):
         front_end(torch.zeros(1, samples))
-    assert front_end(torch.zeros(1, front_end.min_samples)).shape == (1, 128, 2)
+    assert front_end(torch.zeros(1, front_end.description.min_samples)).shape == (1, 128, 2)
 
 
 @pytest.mark.parametrize(
@@ -149,4 +154,4 @@ def test_a_waveform_too_short_for_a_frame_is_refused(samples):
 )
 def test_settings_out_of_range_are_refused(options):
     with pytest.raises(OptionError):
-        EfficientAtLogMel(**options)
+        efficientat(**options)

@@ -1,0 +1,75 @@
+"""Log-mel features by NumPy, where there is no torch."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+
+from audiotag.audio.frontends.log_mel import LogMel
+
+_FRAMES_AT_ONCE = 1024
+"""So many are computed at once, which needs about 20 MB whatever the length."""
+
+
+def log_mel_features(description: LogMel, waveform: ArrayLike) -> NDArray[np.float32]:
+    """The features that `LogMelFrontEnd` computes, without torch.
+
+    Args:
+        description: What to compute.
+        waveform: float (samples,) in [−1, 1].
+
+    Returns:
+        float32 (bands, frames).
+
+    Raises:
+        AudioError: The waveform is too short.
+    """
+    sound = np.asarray(waveform, dtype=np.float32)
+    if sound.ndim != 1:
+        raise ValueError(f"a waveform has one axis, not {sound.ndim}")
+    count = description.count_frames(len(sound))
+    frames = _frames(description, sound)[:count]
+    features = np.full((description.bands, count), description.padding_value, dtype=np.float32)
+    window, mel = _window(description), np.ascontiguousarray(description.filters.T)
+    for first in range(0, len(frames), _FRAMES_AT_ONCE):
+        part = frames[first : first + _FRAMES_AT_ONCE]
+        spectrum = np.fft.rfft(_windowed(description, part, window), n=description.n_fft)
+        power = np.square(spectrum.real) + np.square(spectrum.imag)
+        energies = np.maximum(power @ mel + np.float32(description.offset), np.float32(description.floor))
+        logarithms = np.float32(description.log_scale) * np.log(energies)
+        features[:, first : first + len(part)] = (
+            (logarithms + np.float32(description.shift)) / np.float32(description.scale)
+        ).T
+    return features
+
+
+def _frames(description: LogMel, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """All frames (frames, samples) as a view."""
+    if description.remove_mean:
+        sound = sound - sound.mean(dtype=np.float64).astype(np.float32)
+    sound = np.pad(sound, (0, max(0, description.pad_samples - len(sound))))
+    if not description.centred:
+        return sliding_window_view(sound, len(description.window))[:: description.hop]
+    if description.pre_emphasis:
+        sound = sound[1:] - np.float32(description.pre_emphasis) * sound[:-1]
+    return sliding_window_view(np.pad(sound, description.n_fft // 2, mode="reflect"), description.n_fft)[
+        :: description.hop
+    ]
+
+
+def _window(description: LogMel) -> NDArray[np.float32]:
+    """The window as long as a frame; that of centred frames lies in the middle of the transform."""
+    if not description.centred:
+        return description.window
+    left = (description.n_fft - len(description.window)) // 2
+    return np.pad(description.window, (left, description.n_fft - len(description.window) - left))
+
+
+def _windowed(description: LogMel, frames: NDArray[np.float32], window: NDArray[np.float32]) -> NDArray[np.float32]:
+    if description.centred:
+        return frames * window
+    level = np.subtract(frames, frames.mean(axis=1, keepdims=True), dtype=np.float32)
+    before = np.concatenate([level[:, :1], level[:, :-1]], axis=1)
+    emphasised: NDArray[np.float32] = level - np.float32(description.pre_emphasis) * before
+    return emphasised * window

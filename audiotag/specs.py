@@ -1,0 +1,335 @@
+"""Descriptors of what plugins bring: frozen, cheap, and checked when they are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Literal, get_type_hints
+
+import pluggy
+
+from audiotag.annotations import description, fits
+from audiotag.errors import PluginError
+
+INTERFACE_VERSION = 1
+"""Version of the plugin interface. A plugin module may state the one it was written for as ``AUDIOTAG_INTERFACE``."""
+
+ENTRY_POINT_GROUP = "audiotag"
+
+hookimpl = pluggy.HookimplMarker("audiotag")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.()+-]*")
+_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def _require(condition: bool, spec: Any, what: str) -> None:
+    if not condition:
+        raise PluginError(what, where=f"{type(spec).__name__} {getattr(spec, 'name', '?')!r}")
+
+
+@lru_cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _require_types(descriptor: Any, place: str | None = None) -> None:
+    """Refuse fields of another type than their annotation's: a plugin's author may run no type checker."""
+    kind = type(descriptor).__name__
+    place = place or f"{kind} {getattr(descriptor, 'name', '?')!r}"
+    for name, hint in _hints(type(descriptor)).items():  # type: ignore[arg-type] # mypy takes no class for hashable
+        value = getattr(descriptor, name)
+        if not fits(value, hint):
+            raise PluginError(f"{name} must be {description(hint)}, not {value!r:.60}", where=place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spec:
+    """What every descriptor carries.
+
+    Attributes:
+        name: The name users type. Letters, digits and ``_ . ( ) + -``.
+        factory: The implementation as ``"package.module:callable"``.
+        summary: One line for lists.
+    """
+
+    name: str
+    factory: str
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        _require_types(self)
+        _require(bool(_NAME.fullmatch(self.name)), self, "the name may hold letters, digits and _.()+- only")
+        _require(
+            bool(_FACTORY.fullmatch(self.factory)),
+            self,
+            f"factory {self.factory!r} is not of the form 'package.module:callable'",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A published file of weights.
+
+    Attributes:
+        urls: Addresses, tried in order: ``https:``, ``http:``, ``file:``, or what *fetcher* understands. A small file
+            that a plugin ships itself has the one address ``package:NAME/path/in/package`` and states its sha256; it is
+            used where it lies.
+        filename: Name of the file in the cache.
+        sha256: Hex digest, or None where the publisher gives none (then recorded at the first download).
+        bytes: Size, or None where unknown.
+        licence: Licence of the weights.
+        note: A word to the user, shown by ``models info`` and when every address fails (a dead link, a login).
+        fetcher: ``"package.module:callable"`` for addresses that plain HTTP does not serve, called as
+            ``fetcher(url, path)``; None for HTTP and files.
+    """
+
+    urls: tuple[str, ...]
+    filename: str
+    sha256: str | None = None
+    bytes: int | None = None
+    licence: str = "unknown"
+    note: str = ""
+    fetcher: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_types(self, f"Weights {self.filename!r}")
+        if not self.urls or not all(":" in url for url in self.urls):
+            raise PluginError("urls must be a tuple of at least one address", where=f"Weights {self.filename!r}")
+        if self.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise PluginError(
+                f"sha256 {self.sha256!r} is not 64 lower-case hex digits", where=f"Weights {self.filename!r}"
+            )
+        if "/" in self.filename or "\\" in self.filename or not self.filename:
+            raise PluginError("filename must be a plain file name", where=f"Weights {self.filename!r}")
+        if any(url.startswith("package:") for url in self.urls) and (len(self.urls) > 1 or self.sha256 is None):
+            raise PluginError(
+                "a file in a package has no other address, and states its sha256", where=f"Weights {self.filename!r}"
+            )
+
+    @property
+    def shipped(self) -> tuple[str, str] | None:
+        """(package, path in it) of a file that comes with a plugin's package; None for one to be downloaded."""
+        scheme, _, place = self.urls[0].partition(":")
+        package, _, path = place.partition("/")
+        return (package, path) if scheme == "package" else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec(_Spec):
+    """A network that turns sound (and pictures) into class scores.
+
+    A spec with `weights` is a published model that can be loaded by name; one without is a family from
+    which fresh networks are made.
+
+    Attributes:
+        family: Name of the spec without weights from which this one is made (its own name for a family).
+        sample_rate: Hz of the waveform that the network takes.
+        clip_seconds: Length of clip that the network was trained on.
+        min_seconds: Shortest input it is meant for; shorter clips are repeated up to this length.
+        max_seconds: Longest input taken in one pass (longer recordings go through in windows of
+            `clip_seconds`), None for no bound.
+        embedding_dim: Size of the clip embedding, None where options decide it.
+        labels: The ordered classes of the weights: the name of a class list of the core (``"audioset"``,
+            ``"fsd50k"``, ``"home"``), or ``"package:path/in/package.csv"``; None where there are none.
+        num_classes: Size of the published head, None for a family and for weights without a head (pre-training).
+        single_label: True where logits mean a softmax over classes, False where each means a sigmoid.
+        inputs: What the network takes: ``"waveform"``, ``"video"``.
+        options: Settings handed to the factory, on top of its defaults.
+        weights: Where the published weights are.
+        licence: Licence of the code the network was described in.
+        citation: Paper, with its year and arXiv number or DOI.
+        figures: Published results, name → value (``{"AudioSet mAP": 0.471}``).
+        resolver: For a family with more members than can be listed: ``"package.module:callable"`` that is called as
+            ``resolver("FAMILY.REST")`` for such a name that nobody registers. It returns the descriptor of that name,
+            or raises `audiotag.errors.UnknownNameError`.
+    """
+
+    family: str
+    sample_rate: int
+    clip_seconds: float
+    min_seconds: float
+    max_seconds: float | None = None
+    embedding_dim: int | None = None
+    labels: str | None = None
+    num_classes: int | None = None
+    single_label: bool = False
+    inputs: tuple[str, ...] = ("waveform",)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: Weights | None = None
+    licence: str = "unknown"
+    citation: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    resolver: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(
+            self.resolver is None or bool(_FACTORY.fullmatch(self.resolver)),
+            self,
+            f"resolver {self.resolver!r} is not of the form 'package.module:callable'",
+        )
+        _require(1000 <= self.sample_rate <= 384_000, self, f"sample_rate {self.sample_rate} Hz is out of range")
+        _require(0 < self.min_seconds <= self.clip_seconds, self, "min_seconds must lie between 0 and clip_seconds")
+        _require(
+            self.max_seconds is None or self.max_seconds >= self.clip_seconds,
+            self,
+            "max_seconds must be at least clip_seconds",
+        )
+        _require(
+            bool(self.inputs) and set(self.inputs) <= {"waveform", "video"},
+            self,
+            "inputs may name 'waveform' and 'video' only",
+        )
+        _require(
+            self.labels is None or self.num_classes is not None,
+            self,
+            "a spec with labels must state num_classes",
+        )
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        object.__setattr__(self, "figures", MappingProxyType(dict(self.figures)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Read-only views cannot be pickled, and a tagger is handed to other processes with its descriptor.
+        return {**self.__dict__, "options": dict(self.options), "figures": dict(self.figures)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        views = {name: MappingProxyType(state[name]) for name in ("options", "figures")}
+        self.__dict__.update(state, **views)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A file that a data set is published in.
+
+    Attributes:
+        url: Its address, ``https:``, ``http:`` or ``file:``.
+        filename: Its name in the folder it is downloaded to.
+        checksum: ``"md5:…"`` or ``"sha256:…"`` as the publisher states it, None where none is stated.
+        bytes: Size, or None where unknown.
+        note: A word to the user (a login, a licence to accept).
+    """
+
+    url: str
+    filename: str
+    checksum: str | None = None
+    bytes: int | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        place = f"Remote {self.filename!r}"
+        _require_types(self, place)
+        if ":" not in self.url:
+            raise PluginError(f"the address {self.url!r} has no scheme", where=place)
+        if "/" in self.filename or "\\" in self.filename or not self.filename:
+            raise PluginError("filename must be a plain file name", where=place)
+        if self.checksum is not None and not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
+            raise PluginError(f"checksum {self.checksum!r} is not md5:… or sha256:… in lower-case hex", where=place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(_Spec):
+    """A way to read labelled clips. The factory returns an object that follows `Dataset`.
+
+    A generic format (a CSV, a folder per class) has neither licence nor citation; a published data set states both,
+    and its factory returns a `PublishedDataset`.
+
+    Attributes:
+        extensions: File endings that are read this way when the user names no format; ``"/"`` for folders.
+        licence: Licence of the recordings, empty for a generic format.
+        citation: Paper or page that describes the data, empty for a generic format.
+        homepage: Where people get the data.
+        remotes: The files it is published in, empty where they cannot be fetched one by one.
+        splits: Names of the official splits, as `PublishedDataset.read` gives them in ``extra``.
+    """
+
+    extensions: tuple[str, ...] = ()
+    licence: str = ""
+    citation: str = ""
+    homepage: str = ""
+    remotes: tuple[Remote, ...] = ()
+    splits: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(bool(self.licence) == bool(self.citation), self, "licence and citation go together")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSpec(_Spec):
+    """A training loss. The factory returns a module that follows `Loss`, or `PairLoss` for the task ``"embedding"``.
+
+    Attributes:
+        task: ``"multilabel"``, ``"singlelabel"`` or ``"embedding"``: what it can be used for.
+        citation: Paper and equation.
+    """
+
+    task: Literal["multilabel", "singlelabel", "embedding"] = "multilabel"
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.task in ("multilabel", "singlelabel", "embedding"), self, f"task {self.task!r} is not known")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingPolicySpec(_Spec):
+    """A policy that chooses examples.
+
+    Attributes:
+        role: ``"training"`` chooses the clips of an epoch (`BatchSampler`); ``"storage"`` chooses what a
+            bounded store keeps (`StoragePolicy`).
+        citation: Paper and algorithm.
+    """
+
+    role: Literal["training", "storage"]
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.role in ("training", "storage"), self, f"role {self.role!r} is not known")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandSpec(_Spec):
+    """A click command of a plugin, reached as ``audiotag x GROUP NAME``.
+
+    Attributes:
+        group: Name of the group, usually the plugin's family.
+    """
+
+    group: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(bool(_NAME.fullmatch(self.group)), self, f"group {self.group!r} is not a plain name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSpec:
+    """Named settings of a fine-tuning run, kept as a TOML file in a package.
+
+    The file holds settings of ``audiotag finetune`` and may have a table ``[options]`` of the backbone's family.
+
+    Attributes:
+        name: What users type after ``--recipe``.
+        path: The file as ``"package:path/in/package.toml"``.
+        summary: One line for lists.
+        citation: Paper or page that the settings come from.
+    """
+
+    name: str
+    path: str
+    summary: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        _require_types(self)
+        _require(bool(_NAME.fullmatch(self.name)), self, "the name may hold letters, digits and _.()+- only")
+        _require(
+            bool(re.fullmatch(r"[A-Za-z_][\w.]*:[\w./-]+\.toml", self.path)),
+            self,
+            f"path {self.path!r} is not of the form 'package:file.toml'",
+        )
