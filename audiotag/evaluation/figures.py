@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from audiotag.errors import MissingExtraError, OptionError
-from audiotag.evaluation.evaluation import FIGURE_FORMATS, Evaluation
+from audiotag.evaluation.evaluation import FIGURE_FORMATS
+from audiotag.evaluation.measurement import Measurement
 from audiotag.evaluation.metrics import precision_recall_curve
 from audiotag.files import atomic_path
 
 
-def save_figures(result: Evaluation, folder: str | Path, *, format: str = "pdf") -> list[Path]:
+def save_figures(result: Measurement, folder: str | Path, *, format: str = "pdf") -> list[Path]:
     """Draw ``average_precision``, ``precision_recall`` and, for single-label data, ``confusion``.
 
     Classes without positives are left out. Colours are safe for the colour-blind and for grey print.
@@ -48,12 +49,12 @@ def save_figures(result: Evaluation, folder: str | Path, *, format: str = "pdf")
     return written
 
 
-def _ranked(result: Evaluation) -> Any:
+def _ranked(result: Measurement) -> Any:
     table = result.per_class[result.per_class["support"] > 0]
     return table.sort_values("average_precision", kind="stable")
 
 
-def _bars(result: Evaluation, figure_class: Any) -> Any:
+def _bars(result: Measurement, figure_class: Any) -> Any:
     table = _ranked(result)
     figure = figure_class(figsize=(6, 1.2 + 0.22 * len(table)), layout="constrained")
     axes = figure.add_subplot()
@@ -65,7 +66,7 @@ def _bars(result: Evaluation, figure_class: Any) -> Any:
     return figure
 
 
-def _curves(result: Evaluation, figure_class: Any) -> Any:
+def _curves(result: Measurement, figure_class: Any) -> Any:
     """Every class's curve in grey, and their mean at each recall."""
     figure = figure_class(figsize=(4.5, 4.2), layout="constrained")
     axes = figure.add_subplot()
@@ -81,7 +82,7 @@ def _curves(result: Evaluation, figure_class: Any) -> Any:
     return figure
 
 
-def _confusion(result: Evaluation, figure_class: Any) -> Any:
+def _confusion(result: Measurement, figure_class: Any) -> Any:
     assert result.confusion is not None
     used = np.flatnonzero(result.confusion.sum(axis=0) + result.confusion.sum(axis=1))
     matrix = result.confusion[np.ix_(used, used)]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,10 @@ from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
 from audiotag.errors import CheckpointError, LabelError
 from audiotag.evaluation.doubts import Doubts, doubts_about
-from audiotag.evaluation.evaluation import FORMAT_VERSION, Evaluation, as_json, evaluate_scores, save_results
+from audiotag.evaluation.evaluation import Evaluation, evaluate_scores, save_results
+from audiotag.evaluation.measurement import FoldMeasurements
 from audiotag.evaluation.metrics import mean_defined
+from audiotag.evaluation.report import render_report
 from audiotag.evaluation.scoring import DataRequest, Scored, score
 from audiotag.inference.clip_scores import Progress
 from audiotag.inference.tagger import Tagger, load
@@ -25,48 +26,8 @@ from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import find_checkpoint
 
 
-@dataclass(frozen=True, eq=False)
-class CrossValidation:
-    """What came out of a cross-validation.
-
-    Attributes:
-        folds: Fold → evaluation of the model that was trained on the others.
-        pooled: One evaluation of all clips together, each scored by the model of its fold.
-        table: One row a fold: ``fold``, ``clips`` and every metric.
-        mean: Metric → mean over folds, folds where it is not defined left out.
-        std: Metric → standard deviation over folds (n − 1); NaN for fewer than two, and where one is infinite.
-    """
-
-    folds: dict[int, Evaluation]
-    pooled: Evaluation
-    table: pd.DataFrame
-    mean: dict[str, float]
-    std: dict[str, float]
-
-    @property
-    def failed(self) -> tuple[tuple[str, str], ...]:
-        """(clip id, reason) of clips that could not be read."""
-        return self.pooled.failed
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but targets and scores, as values that JSON knows (see `Evaluation.to_dict`)."""
-        content: dict[str, Any] = as_json(
-            {
-                "format": "audiotag-cross-validation",
-                "format_version": FORMAT_VERSION,
-                "model": self.pooled.model,
-                "data": self.pooled.data,
-                "mean": self.mean,
-                "std": self.std,
-                "folds": {fold: result.summary for fold, result in self.folds.items()},
-                "pooled": self.pooled.to_dict(),
-            }
-        )
-        return content
-
-    def to_json(self) -> str:
-        """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+class CrossValidation(FoldMeasurements):
+    """What came out of a cross-validation; see `FoldMeasurements` for what it holds."""
 
     def save(self, folder: str | Path) -> Path:
         """Write ``metrics.json`` and ``folds.csv``, and the tables and the page of the pooled evaluation.
@@ -74,8 +35,6 @@ class CrossValidation:
         Returns:
             *folder*.
         """
-        from audiotag.evaluation.report import render_report
-
         files = {
             "metrics.json": self.to_json(),
             "folds.csv": frame_csv(self.table),

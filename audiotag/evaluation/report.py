@@ -7,16 +7,12 @@ from html import escape
 from importlib.metadata import version
 from importlib.resources import files
 from string import Template
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from audiotag.evaluation.charts import bar, confusion_table, confusions, curve_figure
 from audiotag.evaluation.definitions import meaning, shown, title
-from audiotag.evaluation.evaluation import Evaluation
-
-if TYPE_CHECKING:
-    from audiotag.evaluation.folds import CrossValidation
+from audiotag.evaluation.measurement import FoldMeasurements, Measurement
 
 MAX_CURVES = 24
 """Curves on a page; with more classes, half of these are the best and half the worst."""
@@ -33,7 +29,7 @@ _CARDS_SINGLE = ("accuracy", "top_3_accuracy", "mAP", "mAUC", "macro_f1")
 _COUNTS = ("clips", "failed_clips", "classes", "classes_with_positives", "detections_of_classes_without_positives")
 
 
-def render_report(result: Evaluation, *, folds: CrossValidation | None = None) -> str:
+def render_report(result: Measurement, *, folds: FoldMeasurements | None = None) -> str:
     """The page as text.
 
     Args:
@@ -69,7 +65,7 @@ def warnings_html(warnings: Iterable[str]) -> str:
     return "".join(f'<p class="warning" role="alert"><b>Warning:</b> {escape(one)}</p>' for one in warnings)
 
 
-def _cards(result: Evaluation, folds: CrossValidation | None) -> str:
+def _cards(result: Measurement, folds: FoldMeasurements | None) -> str:
     wanted = [name for name in (_CARDS_SINGLE if result.single_label else _CARDS_MULTI) if name in result.summary]
     cards = []
     for name in wanted:
@@ -83,7 +79,7 @@ def _cards(result: Evaluation, folds: CrossValidation | None) -> str:
     return f'<dl class="cards">{"".join(cards)}</dl>'
 
 
-def _notes(result: Evaluation) -> str:
+def _notes(result: Measurement) -> str:
     names = dict(zip(result.labels.mids, result.labels.names, strict=True))
     notes = [
         _note("clips could not be read and count nowhere", [f"{clip}: {reason}" for clip, reason in result.failed]),
@@ -121,7 +117,7 @@ def table_html(head: Iterable[tuple[str, bool]], rows: Iterable[Iterable[tuple[s
     return f'<div class="{kind}"><table><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _summary_section(result: Evaluation) -> str:
+def _summary_section(result: Measurement) -> str:
     rows = [
         [(escape(title(name)), "text"), (shown(value), ""), (escape(meaning(name)), "text soft")]
         for name, value in result.summary.items()
@@ -130,7 +126,7 @@ def _summary_section(result: Evaluation) -> str:
     return f"<h2>Summary</h2>{table_html(head, rows)}"
 
 
-def _folds_section(folds: CrossValidation) -> str:
+def _folds_section(folds: FoldMeasurements) -> str:
     wanted = [name for name in folds.table.columns if name not in ("fold", *_COUNTS)]
     rows = [
         [(str(fold), ""), (str(result.summary["clips"]), ""), *((shown(result.summary[name]), "") for name in wanted)]
@@ -145,7 +141,7 @@ def _folds_section(folds: CrossValidation) -> str:
     return f"<h2>Folds</h2><p class='soft'>{note}</p>{table_html(head, rows)}"
 
 
-def _classes_section(result: Evaluation) -> str:
+def _classes_section(result: Measurement) -> str:
     table = result.per_class.sort_values("average_precision", ascending=False, kind="stable", na_position="last")
     numbers = ["average_precision", "roc_auc", "precision", "recall", "f1"]
     numbers += ["threshold"] if "threshold" in table else []
@@ -163,7 +159,7 @@ def _classes_section(result: Evaluation) -> str:
     return f"<h2>Classes</h2>{table_html(head, rows, 'wide tall')}"
 
 
-def _curves_section(result: Evaluation) -> str:
+def _curves_section(result: Measurement) -> str:
     table = result.per_class[result.per_class["support"] > 0]
     if table.empty or not result.targets.size:
         return ""
@@ -192,7 +188,7 @@ def _curves_section(result: Evaluation) -> str:
     return f"<h2>Precision-recall curves</h2><p class='soft'>{note}</p><div class='curves'>{''.join(figures)}</div>"
 
 
-def _confusion_section(result: Evaluation) -> str:
+def _confusion_section(result: Measurement) -> str:
     if result.confusion is None:
         return ""
     used = np.flatnonzero(result.confusion.sum(axis=0) + result.confusion.sum(axis=1))

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from audiotag.models.backbone import Backbone
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
-def accelerated_copy(backbone: Backbone) -> Backbone:
-    """Copy a network for tagging, in eval mode, without gradients.
+def accelerated_copy(network: _Network, *, keep: Iterable[nn.Module] = (), fold: bool = True) -> _Network:
+    """Copy a network for tagging, in eval mode, without gradients; the original is untouched.
 
     Wherever a batch norm follows a convolution directly in an ``nn.Sequential``, it is folded into the convolution's
     kernel and bias and its place is taken by an ``nn.Identity``. Convolutions take the channels-last layout, in which
-    the CPU and tensor cores work faster. The head is left as it is, so that its entries keep their names; every
-    method of `Backbone` works on the copy, and the original is untouched.
+    the CPU and tensor cores work faster.
+
+    Args:
+        network: What to copy.
+        keep: Modules of it whose batch norms stay, so that their entries keep their names.
+        fold: Whether batch norms are folded at all.
     """
-    fast = copy.deepcopy(backbone).eval().requires_grad_(False)
-    head = {id(part) for module in fast.head_modules().values() for part in module.modules()}
-    for module in list(fast.modules()):
-        if isinstance(module, nn.Sequential) and id(module) not in head:
+    kept = {id(part) for module in keep for part in module.modules()}
+    folded = [name for name, part in network.named_modules() if fold and id(part) not in kept]
+    fast = copy.deepcopy(network).eval().requires_grad_(False)
+    for name in folded:
+        module = fast.get_submodule(name)
+        if isinstance(module, nn.Sequential):
             _fold_sequence(module)
     for module in fast.modules():
         if isinstance(module, nn.Conv2d):

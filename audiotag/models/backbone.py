@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from audiotag.audio.frontends.torch_executor import FrontEnd
+from audiotag.models.acceleration import accelerated_copy
 
 
 @dataclass(frozen=True)
@@ -150,14 +151,13 @@ class Backbone(nn.Module, ABC):
         """
         return ()
 
-    def accelerated(self) -> nn.Module:
+    def accelerated(self) -> Self:
         """A copy for tagging, in eval mode: same inputs and methods, same numbers up to rounding, faster.
 
-        The default folds batch norms into the convolutions before them and takes the channels-last layout.
+        The default folds batch norms into the convolutions before them (but for the head's) and takes the
+        channels-last layout.
         """
-        from audiotag.models.acceleration import accelerated_copy
-
-        return accelerated_copy(self)
+        return accelerated_copy(self, keep=self.head_modules().values())
 
     def on_epoch_start(self, epoch: int, epochs: int) -> None:
         """Told before each epoch of training (0 ≤ *epoch* < *epochs*); families with a schedule of their own use it."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import timm
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from audiotag.audio.frontends.efficientat import efficientat_log_mel
 from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from audiotag.errors import OptionError, WeightsError, suggest
+from audiotag.models.acceleration import accelerated_copy
 from audiotag.models.backbone import Backbone, ClassRows
 
 SAMPLE_RATE = 32_000
@@ -213,18 +213,14 @@ class TimmBackbone(Backbone):
         """The head, for weights of timm."""
         return () if "classifier.weight" in state else self.head_keys()
 
-    def accelerated(self) -> TimmBackbone:
+    def accelerated(self) -> Self:
         """A copy whose convolutions take the channels-last layout.
 
         Batch norms are not folded: those of timm may carry an activation, and which convolution they follow is known
         to each architecture's own code only. The numbers differ by rounding, and where the maps are large (those of a
         fresh Inception V3 reach 1e10) so are the differences.
         """
-        fast = copy.deepcopy(self).eval().requires_grad_(False)
-        for module in fast.network.modules():
-            if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)
-        return fast
+        return accelerated_copy(self, fold=False)
 
 
 def _rows(tokens: int, aspect: float) -> int:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from audiotag.audio.frontends.torch_executor import FrontEnd
-from audiotag.models.backbone import Backbone
 from audiotag.seeding import scoped_torch_rng, torch_generator
 from audiotag.testing.check import check, require, skip
 from audiotag.testing.networks import (
@@ -278,10 +277,9 @@ def the_fast_copy_agrees(subject: Subject) -> None:
         fast = network.accelerated()
         require(not fast.training, "the fast copy is in training mode")
         require_close(fast(**given), expected, "logits of the fast copy")
-        methods: Backbone = fast  # type: ignore[assignment] # same methods, by contract
-        features = methods.forward_features(**given)
-        require_close(methods.pool(features), embedded, "embeddings of the fast copy")
-        require_close(methods.frames(features), frames, "frames of the fast copy")
+        features = fast.forward_features(**given)
+        require_close(fast.pool(features), embedded, "embeddings of the fast copy")
+        require_close(fast.frames(features), frames, "frames of the fast copy")
         require(torch.equal(network(**given), expected), "accelerated changes the network itself")
 
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from audiotag.csv_text import frame_csv
 from audiotag.errors import OptionError
-from audiotag.evaluation.evaluation import as_json
+from audiotag.evaluation.measurement import as_json
 from audiotag.files import write_atomically
 
 FORMAT_VERSION = 1

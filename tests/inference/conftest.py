@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ class ToneNet(Backbone):
     def class_rows(self) -> Mapping[str, ClassRows]:
         return {}
 
-    def accelerated(self) -> nn.Module:
+    def accelerated(self) -> Self:
         return self
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from audiotag.models.acceleration import accelerated_copy, batch_norm_affine, fold_batch_norm
+from audiotag.models.acceleration import batch_norm_affine, fold_batch_norm
 from audiotag.models.backbone import Backbone, ClassRows
 from audiotag.seeding import scoped_torch_rng, torch_generator
 
@@ -82,7 +82,7 @@ def logits(network, features):
 
 
 def test_the_copy_gives_the_same_numbers(backbone):
-    fast = accelerated_copy(backbone)
+    fast = backbone.accelerated()
     backbone.eval()
     torch.testing.assert_close(logits(fast, spectrogram()), logits(backbone, spectrogram()), rtol=1e-4, atol=1e-5)
     ours, theirs = (network.frames(network.forward_spectrogram(spectrogram())) for network in (fast, backbone))
@@ -91,7 +91,7 @@ def test_the_copy_gives_the_same_numbers(backbone):
 
 def test_the_original_is_left_as_it_was(backbone):
     before = copy.deepcopy(backbone.state_dict())
-    fast = accelerated_copy(backbone)
+    fast = backbone.accelerated()
     with torch.no_grad():
         for parameter in fast.parameters():
             parameter.zero_()
@@ -103,14 +103,14 @@ def test_the_original_is_left_as_it_was(backbone):
 
 
 def test_the_copy_is_for_tagging(backbone):
-    fast = accelerated_copy(backbone)
+    fast = backbone.accelerated()
     assert type(fast) is type(backbone)
     assert not any(module.training for module in fast.modules())
     assert not any(parameter.requires_grad for parameter in fast.parameters())
 
 
 def test_norms_right_after_a_convolution_are_gone_and_others_stay(backbone):
-    features = accelerated_copy(backbone).features
+    features = backbone.accelerated().features
     assert isinstance(features[1], nn.Identity)
     assert isinstance(features[3][1], nn.Identity)
     assert isinstance(features[6], nn.BatchNorm2d)  # an activation stands between
@@ -118,21 +118,21 @@ def test_norms_right_after_a_convolution_are_gone_and_others_stay(backbone):
 
 
 def test_convolutions_take_the_channels_last_layout(backbone):
-    features = accelerated_copy(backbone).forward_spectrogram(spectrogram())
+    features = backbone.accelerated().forward_spectrogram(spectrogram())
     assert features.is_contiguous(memory_format=torch.channels_last)
     assert not features.is_contiguous()
 
 
 def test_the_head_keeps_its_entries_and_can_be_replaced(backbone):
-    fast = accelerated_copy(backbone)
+    fast = backbone.accelerated()
     assert fast.head_keys() == backbone.head_keys()
     fast.reset_head(9)
     assert logits(fast.eval(), spectrogram()).shape == (3, 9)
 
 
 def test_a_second_copy_of_a_copy_is_the_same(backbone):
-    fast = accelerated_copy(backbone)
-    torch.testing.assert_close(logits(accelerated_copy(fast), spectrogram()), logits(fast, spectrogram()))
+    fast = backbone.accelerated()
+    torch.testing.assert_close(logits(fast.accelerated(), spectrogram()), logits(fast, spectrogram()))
 
 
 def test_a_norm_without_running_statistics_is_no_fixed_function():

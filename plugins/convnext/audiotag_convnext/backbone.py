@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -133,7 +134,7 @@ class ConvNeXt(Backbone):
             "head_audioset.bias": ClassRows((-1,), 0),
         }
 
-    def accelerated(self) -> ConvNeXt:
+    def accelerated(self) -> Self:
         """A copy whose feature maps stay channels-last, so that the norms and linear layers need no copies."""
         fast = copy.deepcopy(self).eval().requires_grad_(False)
         for part in (*fast.downsample_layers, *fast.stages):

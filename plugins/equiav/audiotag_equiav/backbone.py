@@ -245,4 +245,4 @@ class EquiAV(Branches, Backbone):
 
     def fresh_keys(self, state: Mapping[str, Tensor]) -> Collection[str]:
         """What a pre-trained or MAE file does not hold: the head, and projections of another kind."""
-        return fresh_keys(self, state)
+        return fresh_keys(self, state, self.projected if self.inter_linear else ())

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
 
 from audiotag.errors import CheckpointError
-from audiotag_equiav.branches import SOUND, TRAINED_GRID
+from audiotag_equiav.branches import SOUND, TRAINED_GRID, Branches
 from audiotag_equiav.positions import fit_table
-
-if TYPE_CHECKING:
-    from audiotag_equiav.backbone import EquiAV
-    from audiotag_equiav.branches import Branches
 
 _BRANCH_PARTS = ("patch_embed", "blocks", "norm")
 
@@ -81,7 +76,7 @@ def _fitted(table: Tensor, network: Branches) -> Tensor:
     return fit_table(table.to(torch.float32), (rows, columns), network.config.grid(SOUND))
 
 
-def fresh_keys(network: EquiAV, state: Mapping[str, Tensor]) -> frozenset[str]:
+def fresh_keys(network: Branches, state: Mapping[str, Tensor], one_layer: Collection[str]) -> frozenset[str]:
     """Entries of *network* that a file of this kind never holds, so that they start anew.
 
     - Fine-tuned: none.
@@ -91,15 +86,14 @@ def fresh_keys(network: EquiAV, state: Mapping[str, Tensor]) -> frozenset[str]:
     Args:
         network: The network to be filled.
         state: The entries under the network's names, as `published_entries` gives them.
+        one_layer: Modalities whose projection has one layer.
     """
     own = network.state_dict()
     if is_mae_entries(state):
         kept = tuple(f"{part}_{modality}." for part in _BRANCH_PARTS for modality in network.modalities)
         return frozenset(key for key in own if not key.startswith(kept))
     if is_pretrained(state):
-        begin: tuple[str, ...] = ("mlp_head.",)
-        if network.inter_linear:
-            begin += tuple(f"pred_{modality}_inter." for modality in network.projected)
+        begin = ("mlp_head.", *(f"pred_{modality}_inter." for modality in one_layer))
         return frozenset(key for key in own if key.startswith(begin))
     return frozenset()
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from audiotag.errors import CheckpointError
 from audiotag.models.published import LoadReport, load_published
-
-if TYPE_CHECKING:
-    from audiotag_psla.backbone import PSLA
+from audiotag.plugin import Backbone
 
 _TOP = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1"}
 _SQUEEZE = {"se.conv_reduce": "_se_reduce", "se.conv_expand": "_se_expand"}
@@ -78,7 +75,7 @@ def from_timm(state: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
     return renamed
 
 
-def warm_start(network: PSLA, source: Mapping[str, Tensor] | str | Path) -> LoadReport:
+def warm_start(network: Backbone, source: Mapping[str, Tensor] | str | Path) -> LoadReport:
     """Fill *network* from ImageNet weights of timm, or from a PSLA file of any class count.
 
     Args:

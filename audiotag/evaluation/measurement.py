@@ -1,0 +1,195 @@
+"""What came out of measuring a model: numbers and tables, and the text they are kept as."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audiotag.csv_text import frame_csv
+from audiotag.errors import AudiotagError
+from audiotag.evaluation import metrics
+from audiotag.labels import LabelSet
+
+FORMAT_VERSION = 1
+"""Version of ``metrics.json``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What came out of one evaluation.
+
+    Attributes:
+        summary: Name → number. ``docs/metrics.md`` defines each.
+        per_class: One row a class, in the order of `labels`: ``index``, ``mid``, ``name``, ``support`` (clips that
+            have it), ``detected`` (clips decided for), ``average_precision``, ``roc_auc``, ``d_prime``,
+            ``precision``, ``recall``, ``f1`` and, for multi-label data, ``threshold``. NaN where a number is not
+            defined. Where labels are unknown, ``known`` follows ``support``: clips of which it is known.
+        labels: The classes.
+        single_label: Whether each clip has exactly one class and decisions are the highest score.
+        thresholds: float64 (classes,) used for decisions; None for single-label data.
+        confusion: int64 (classes, classes), true class by row, decided class by column; None for multi-label data.
+        without_positives: Mids of classes that no clip has: without average precision and AUC, left out of every
+            mean.
+        without_negatives: Mids of classes that every clip of which it is known has: without AUC, left out of the means
+            of AUC and d′.
+        failed: (clip id, reason) of clips that could not be read; they count nowhere.
+        skipped: Labels of the data that the model lacks and that were left out, label → number of clips.
+        absent: Number of clips that the data lists without a recording (see `ClipSet.absent`); they count nowhere.
+        model: Name of the model.
+        data: Where the clips come from.
+        split: The split of `data` that was measured, as it was asked for; None for no choice.
+        folds: The folds that were measured; None for no choice.
+        learned: Ids of the measured clips that the model has learned from.
+        warnings: What makes the numbers worth less than they look, in sentences.
+        clip_ids: Names of the clips behind `targets` and `scores`.
+        targets: bool (clips, classes).
+        scores: float64 (clips, classes), probabilities.
+        known: bool (clips, classes), which labels are known; None where all are. The others are in no number.
+    """
+
+    summary: dict[str, float | int]
+    per_class: pd.DataFrame
+    labels: LabelSet
+    single_label: bool
+    thresholds: metrics.Floats | None
+    confusion: NDArray[np.int64] | None
+    without_positives: tuple[str, ...]
+    without_negatives: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    absent: int = 0
+    model: str = ""
+    data: str = ""
+    split: str | None = None
+    folds: tuple[int, ...] | None = None
+    learned: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    clip_ids: tuple[str, ...] = ()
+    targets: metrics.Bools = field(default_factory=lambda: np.zeros((0, 0), dtype=np.bool_), repr=False)
+    scores: metrics.Floats = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
+    known: metrics.Bools | None = field(default=None, repr=False)
+
+    @property
+    def measured_on(self) -> str:
+        """What was measured on, for people: the source, and which split and folds of it."""
+        parts = [] if self.split is None else [f"split {self.split}"]
+        if self.folds is not None:
+            parts.append(f"fold{'s' if len(self.folds) > 1 else ''} {', '.join(map(str, self.folds))}")
+        source = self.data or "the given scores"
+        return f"{source} ({', '.join(parts)})" if parts else source
+
+    def column(self, index: int) -> tuple[metrics.Bools, metrics.Floats]:
+        """Targets and scores of a class, bool and float64 (clips of which it is known,)."""
+        rows = slice(None) if self.known is None else self.known[:, index]
+        return self.targets[rows, index], self.scores[rows, index]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but targets and scores, as values that JSON knows; see `as_json`."""
+        content: dict[str, Any] = {
+            "format": "audiotag-metrics",
+            "format_version": FORMAT_VERSION,
+            "model": self.model,
+            "data": self.data,
+            "split": self.split,
+            "folds": None if self.folds is None else list(self.folds),
+            "warnings": list(self.warnings),
+            "learned_clips": list(self.learned),
+            "single_label": self.single_label,
+            "summary": self.summary,
+            "per_class": self.per_class.to_dict(orient="records"),
+            "classes_without_positives": list(self.without_positives),
+            "classes_without_negatives": list(self.without_negatives),
+            "failed_clips": [{"clip": clip, "reason": reason} for clip, reason in self.failed],
+            "skipped_labels": dict(self.skipped),
+            "absent_clips": self.absent,
+            "clips": list(self.clip_ids),
+        }
+        if self.thresholds is not None:
+            content["thresholds"] = dict(zip(self.labels.mids, self.thresholds.tolist(), strict=True))
+        if self.confusion is not None:
+            content["confusion"] = self.confusion.tolist()
+        plain: dict[str, Any] = as_json(content)
+        return plain
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """`per_class` as CSV text; undefined numbers are empty cells."""
+        return frame_csv(self.per_class)
+
+    def confusion_csv(self) -> str:
+        """`confusion` as CSV text with mids, true class by row.
+
+        Raises:
+            AudiotagError: The data is multi-label.
+        """
+        if self.confusion is None:
+            raise AudiotagError("multi-label data has no confusion matrix", where=self.data)
+        table = pd.DataFrame(self.confusion, index=self.labels.mids, columns=self.labels.mids)
+        return frame_csv(table.reset_index(names="true"))
+
+
+@dataclass(frozen=True, eq=False)
+class FoldMeasurements:
+    """What came out of a cross-validation.
+
+    Attributes:
+        folds: Fold → evaluation of the model that was trained on the others.
+        pooled: One evaluation of all clips together, each scored by the model of its fold.
+        table: One row a fold: ``fold``, ``clips`` and every metric.
+        mean: Metric → mean over folds, folds where it is not defined left out.
+        std: Metric → standard deviation over folds (n − 1); NaN for fewer than two, and where one is infinite.
+    """
+
+    folds: Mapping[int, Measurement]
+    pooled: Measurement
+    table: pd.DataFrame
+    mean: dict[str, float]
+    std: dict[str, float]
+
+    @property
+    def failed(self) -> tuple[tuple[str, str], ...]:
+        """(clip id, reason) of clips that could not be read."""
+        return self.pooled.failed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but targets and scores, as values that JSON knows (see `Measurement.to_dict`)."""
+        content: dict[str, Any] = as_json(
+            {
+                "format": "audiotag-cross-validation",
+                "format_version": FORMAT_VERSION,
+                "model": self.pooled.model,
+                "data": self.pooled.data,
+                "mean": self.mean,
+                "std": self.std,
+                "folds": {fold: result.summary for fold, result in self.folds.items()},
+                "pooled": self.pooled.to_dict(),
+            }
+        )
+        return content
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_json(value: Any) -> Any:
+    """*value* as types of JSON: NaN becomes None, an infinity "Infinity" or "-Infinity" (which ``float()`` reads)."""
+    if isinstance(value, Mapping):
+        return {str(key): as_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value
