@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derived_seed(*parts: int | str) -> int:
@@ -20,7 +23,9 @@ def derived_seed(*parts: int | str) -> int:
 
 
 def torch_generator(*parts: int | str) -> torch.Generator:
-    """A CPU generator seeded from *parts*."""
+    """A CPU generator of torch seeded from *parts*."""
+    import torch
+
     return torch.Generator().manual_seed(derived_seed(*parts))
 
 
@@ -39,6 +44,8 @@ def scoped_torch_rng(*parts: int | str, devices: list[torch.device] | None = Non
         parts: What the seed is derived from.
         devices: CUDA devices whose generators the block uses too.
     """
+    import torch
+
     cuda = [device for device in devices or [] if device.type == "cuda"]
     with torch.random.fork_rng(devices=cuda):
         state = torch_generator(*parts).get_state()

@@ -118,11 +118,11 @@ def enhance(
     Type 1 adds a child of a class that the clip carries, type 2 a class above one that it carries (PSLA). Nothing is
     taken away. Clips without scores, and classes that no clip carries, are reported and left alone.
     """  # noqa: D301 # click takes the control character, not the two signs
+    from audiotag.annotation.enhancement import enhance_labels, relations
     from audiotag.data.formats.manifest import write_manifest
     from audiotag.data.reading import read_clips
     from audiotag.files import write_atomically
     from audiotag.ontology import read_ontology
-    from audiotag.training.enhancement import enhance_labels, relations
 
     _check_sources(settings)
     clips = read_clips(data, format=settings["format_"], labels=labels, root=settings["root"], check_files=False)
@@ -243,8 +243,8 @@ def check(
     are those of --labels, or those that occur. Labels that a clip names twice, that --labels lacks or that the
     ontology lacks are listed.
     """  # noqa: D301 # click takes the control character, not the two signs
+    from audiotag.annotation.checks import check_labels
     from audiotag.data.reading import read_clips
-    from audiotag.training.label_checks import check_labels
 
     clips = read_clips(
         data,

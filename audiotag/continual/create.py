@@ -8,7 +8,7 @@ from typing import Any
 from audiotag.continual.policy import StoragePolicy
 from audiotag.errors import PluginError, UnknownNameError, suggest
 from audiotag.host import get_host
-from audiotag.models.create import check_options
+from audiotag.host.options import check_options
 from audiotag.specs import SamplingPolicySpec
 
 

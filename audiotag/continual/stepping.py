@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.errors import OptionError, TrainingError
 from audiotag.host import get_host
-from audiotag.models.create import check_options
+from audiotag.host.options import check_options
 from audiotag.models.model import Model
 from audiotag.seeding import scoped_torch_rng
 from audiotag.training.interfaces import Loss

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from audiotag.data.clips import ClipSet
 from audiotag.documents import Fields, read_json
@@ -177,7 +176,7 @@ class ScoresFile:
         if logits:
             if np.isnan(values).any():
                 raise ManifestError("there are NaN among the logits", where=path, fix="Leave out clips without scores.")
-            values = expit(values)
+            values = np.exp(-np.logaddexp(0.0, -values))  # the sigmoid, without overflow
         return Scores(values, ids, mids, str(path))
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from audiotag.errors import OptionError, PluginError, UnknownNameError, suggest
+from audiotag.errors import OptionError, PluginError, UnknownNameError
 from audiotag.host import get_host
+from audiotag.host.options import check_options
 from audiotag.models.backbone import Backbone
-from audiotag.models.options import wrongly_typed
 from audiotag.seeding import scoped_torch_rng
-from audiotag.specs import BackboneSpec, LossSpec, SamplingPolicySpec
+from audiotag.specs import BackboneSpec
 
 
 def create_backbone(
@@ -79,38 +79,3 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, tuple | list):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, bool | int | float | str)
-
-
-def check_options(
-    spec: BackboneSpec | LossSpec | SamplingPolicySpec,
-    factory: Callable[..., Any],
-    options: Mapping[str, Any],
-    given: Sequence[str] = (),
-) -> None:
-    """Refuse options that the *factory* of *spec* does not take, or not with values of these types.
-
-    Args:
-        spec: What is to be made.
-        factory: Its implementation.
-        options: What a user gives.
-        given: Parameters that the toolkit itself gives, so that no user may.
-
-    Raises:
-        OptionError: With close matches and the list of options, or with the type that it takes.
-    """
-    parameters = inspect.signature(factory).parameters
-    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    known = [name for name, one in parameters.items() if one.kind in named and name not in given]
-    for option in options:
-        if option in given or (option not in known and not anything):
-            advice = suggest(option, known) or ""
-            raise OptionError(
-                f"there is no option {option!r}",
-                where=spec.name,
-                fix=f"{advice} The options are: {', '.join(known) or 'none'}.".strip(),
-            )
-    wrong = wrongly_typed(factory, options)
-    if wrong is not None:
-        option, description = wrong
-        raise OptionError(f"the option {option!r} is {options[option]!r}", where=spec.name, fix=f"Give {description}.")

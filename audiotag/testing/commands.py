@@ -7,7 +7,7 @@ import inspect
 import click
 
 from audiotag.host import get_host
-from audiotag.models.options import wrongly_typed
+from audiotag.host.options import wrongly_typed
 from audiotag.testing.check import check, require, skip
 from audiotag.testing.subjects import Subject
 from audiotag.testing.traces import recorded_output

@@ -9,8 +9,9 @@ from typing import Any
 
 from audiotag.errors import LabelError
 from audiotag.host import get_host
+from audiotag.host.options import check_options
 from audiotag.labels import known_labels
-from audiotag.models.create import check_options, create_backbone
+from audiotag.models.create import create_backbone
 from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, RecipeSpec
 from audiotag.testing.check import CheckFailedError, check, require
 from audiotag.testing.subjects import Subject

@@ -19,9 +19,9 @@ from audiotag.errors import AudiotagError, OptionError, TrainingError
 from audiotag.files import write_atomically
 from audiotag.folders import claim_folder
 from audiotag.host import get_host
+from audiotag.host.options import check_options
 from audiotag.inference.member import choose_device
 from audiotag.labels import LabelSet, read_labels
-from audiotag.models.create import check_options
 from audiotag.training.comparison_candidate import Candidate, Plan, Record, carry_out, time_candidate
 from audiotag.training.comparison_table import Comparison
 from audiotag.training.preparation import read_training_clips, split_clips

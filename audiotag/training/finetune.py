@@ -17,9 +17,9 @@ from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError
 from audiotag.files import write_atomically
 from audiotag.host import get_host
+from audiotag.host.options import check_options
 from audiotag.inference.member import choose_device
 from audiotag.labels import LabelChange
-from audiotag.models.create import check_options
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model

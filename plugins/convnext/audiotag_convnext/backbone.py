@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from audiotag.models.options import require
+from audiotag.host.options import require
 from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, slaney_log_mel
 from audiotag_convnext.blocks import NORM_EPSILON, Block, downsampler, stem
 

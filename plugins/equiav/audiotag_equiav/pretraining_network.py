@@ -12,7 +12,7 @@ from timm.layers import Mlp  # type: ignore[attr-defined] # re-exported without 
 from torch import Tensor, nn
 
 from audiotag.errors import OptionError, suggest
-from audiotag.models.options import wrongly_typed
+from audiotag.host.options import wrongly_typed
 from audiotag.plugin import LogMelFrontEnd
 from audiotag_equiav.backbone import make_front_end
 from audiotag_equiav.branches import PICTURE, SOUND, BranchConfig, Branches, initialise

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from audiotag.models.options import require, require_choice
+from audiotag.host.options import require, require_choice
 from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, efficientat_log_mel
 from audiotag_mobilenet_baseline.heads import AttentionHead, FullyConvolutionalHead, Head, MlpHead
 from audiotag_mobilenet_baseline.table import HIDDEN_CHANNELS, STEM_STRIDE, embedding_size, make_divisible

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from audiotag.models.options import require, require_choice
+from audiotag.host.options import require, require_choice
 from audiotag_mobilenet_baseline.base import MobileNetTagger
 from audiotag_mobilenet_baseline.blocks import InvertedResidual, conv_norm, initialise
 from audiotag_mobilenet_baseline.dynamic import DynamicConv2d, DynamicInvertedResidual

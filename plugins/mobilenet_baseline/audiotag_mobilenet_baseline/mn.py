@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from audiotag.models.options import require, require_choice
+from audiotag.host.options import require, require_choice
 from audiotag_mobilenet_baseline.base import MobileNetTagger
 from audiotag_mobilenet_baseline.blocks import AXES, JOINS, InvertedResidual, conv_norm, initialise
 from audiotag_mobilenet_baseline.table import (

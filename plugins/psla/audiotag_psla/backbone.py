@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from audiotag.models.options import require, require_choice
+from audiotag.host.options import require, require_choice
 from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, kaldi_log_mel
 from audiotag_psla.efficientnet import VARIANTS, EfficientNet
 from audiotag_psla.imagenet import from_timm, is_timm

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from audiotag.annotation.enhancement import relations
 from audiotag.data.clips import ClipSet
 from audiotag.ontology import Ontology, read_ontology
-from audiotag.training.enhancement import relations
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import pytest
 from audiotag.continual.create import build_policy
 from audiotag.errors import OptionError
 from audiotag.host import get_host
+from audiotag.host.options import require, require_choice, wrongly_typed
 from audiotag.models.create import build_backbone, create_backbone
-from audiotag.models.options import require, require_choice, wrongly_typed
 
 
 class Factory:

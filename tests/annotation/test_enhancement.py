@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiotag.annotation.checks import check_labels
+from audiotag.annotation.enhancement import class_thresholds, enhance_labels, missing_labels, relations
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.scores import Scores
 from audiotag.errors import LabelError, ManifestError, OptionError
 from audiotag.labels import Label, LabelSet, known_labels
 from audiotag.ontology import Ontology, OntologyNode
-from audiotag.training.enhancement import class_thresholds, enhance_labels, missing_labels, relations
-from audiotag.training.label_checks import check_labels
 
 PETS = Ontology(
     [

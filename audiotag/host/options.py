@@ -1,4 +1,4 @@
-"""Checks of a network's options: by the types that its factory states, and one by one in its constructor."""
+"""Checks of options: by what a factory takes, by the types that it states, and one by one in a constructor."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from audiotag.annotations import description, fits
 from audiotag.errors import OptionError, suggest
+from audiotag.specs import BackboneSpec, LossSpec, SamplingPolicySpec
 
 
 def wrongly_typed(factory: Callable[..., Any], options: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -28,6 +29,41 @@ def wrongly_typed(factory: Callable[..., Any], options: Mapping[str, Any]) -> tu
         if not fits(value, hint):
             return option, description(hint)
     return None
+
+
+def check_options(
+    spec: BackboneSpec | LossSpec | SamplingPolicySpec,
+    factory: Callable[..., Any],
+    options: Mapping[str, Any],
+    given: Sequence[str] = (),
+) -> None:
+    """Refuse options that the *factory* of *spec* does not take, or not with values of these types.
+
+    Args:
+        spec: What is to be made.
+        factory: Its implementation.
+        options: What a user gives.
+        given: Parameters that the toolkit itself gives, so that no user may.
+
+    Raises:
+        OptionError: With close matches and the list of options, or with the type that it takes.
+    """
+    parameters = inspect.signature(factory).parameters
+    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    known = [name for name, one in parameters.items() if one.kind in named and name not in given]
+    for option in options:
+        if option in given or (option not in known and not anything):
+            advice = suggest(option, known) or ""
+            raise OptionError(
+                f"there is no option {option!r}",
+                where=spec.name,
+                fix=f"{advice} The options are: {', '.join(known) or 'none'}.".strip(),
+            )
+    wrong = wrongly_typed(factory, options)
+    if wrong is not None:
+        option, description = wrong
+        raise OptionError(f"the option {option!r} is {options[option]!r}", where=spec.name, fix=f"Give {description}.")
 
 
 def require(condition: bool, option: str, value: object, fix: str) -> None:

@@ -1,0 +1,1 @@
+"""Labels: what an ontology and a model say about those that people gave."""
