@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,24 +103,35 @@ def pretrain(
                 where=resume,
                 fix="It was begun from Python: go on there, with resume_pretraining.",
             )
-        resume_pretraining(resume, read_pairs(**data), report=click.echo)
+        with _told_how_to_go_on(resume):
+            resume_pretraining(resume, read_pairs(**data), report=click.echo)
         folder = resume
     else:
         if train is None or output is None:
             raise OptionError("--train and --output are needed", fix="Or --resume FOLDER to go on with a run.")
         root = None if root is None else str(Path(root).resolve())
         data = {"path": str(Path(train).resolve()), "format": format_, "root": root, "frames": frames}
-        pretrain(
-            read_pairs(**data),
-            output,
-            options=PretrainingOptions.from_dict(options),
-            settings=PretrainingSettings(precision="32-true" if precision == "32" else precision, **settings),
-            init=init,
-            data=data,
-            report=click.echo,
-        )
+        chosen = PretrainingSettings(precision="32-true" if precision == "32" else precision, **settings)
+        network = PretrainingOptions.from_dict(options)
+        with _told_how_to_go_on(output):
+            pretrain(
+                read_pairs(**data), output, options=network, settings=chosen, init=init, data=data, report=click.echo
+            )
         folder = output
     click.echo(f"Weights: {folder / 'pretrained.safetensors'}")
+
+
+@contextmanager
+def _told_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Say what becomes of a run that is stopped."""
+    from audiotag_equiav.pretraining import STATE_FILE
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / STATE_FILE).is_file():
+            click.echo(f"From what was saved last, go on with: audiotag x equiav pretrain --resume {folder}", err=True)
+        raise
 
 
 @click.command(short_help="Find the picture of each sound and the sound of each picture.")

@@ -7,6 +7,7 @@ computes what an uninterrupted one would have, and the division among processes 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,17 +19,19 @@ import torch
 from lightning_fabric import Fabric
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessException
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
+from audiotag.documents import Fields
 from audiotag.errors import CheckpointError, OptionError, TrainingError
-from audiotag.files import atomic_path, check_place
+from audiotag.files import atomic_path, remove_abandoned
 from audiotag.host import get_host
 from audiotag.models.backbone import FrontEnd
 from audiotag.plugin import PairLoss
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.reporting import CsvLog
+from audiotag.training.run_folder import held
 from audiotag.training.schedules import warmup_cosine
 from audiotag_equiav.losses import total_loss
 from audiotag_equiav.pairs import Draw, PairBatch, PairReader, read_batches, spectrograms
@@ -71,16 +74,12 @@ def pretrain(
 
     Raises:
         ManifestError: Clips lack pictures.
-        TrainingError: *output* is in use, there are too few clips, a clip cannot be read, or the loss is not finite.
+        OutputError: Nothing can be written in *output*.
+        TrainingError: *output* is not empty, or another process trains in it; there are too few clips, a clip cannot
+            be read, or the loss is not finite.
         CheckpointError: *init* does not fit.
     """
     folder = Path(output)
-    if folder.exists() and any(folder.iterdir()):
-        raise TrainingError(
-            "the folder is not empty", where=folder, fix="Name a new one, or go on with the run in it (--resume)."
-        )
-    check_place(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     run = _Run(
         clips=train,
         folder=folder,
@@ -90,7 +89,13 @@ def pretrain(
         data=data or {},
         report=report or _ignore,
     )
-    return run.launch()
+    with held(folder):
+        remove_abandoned(folder)
+        if any(folder.iterdir()):
+            begun = (folder / STATE_FILE).is_file()
+            go_on = f", or go on with: audiotag x equiav pretrain --resume {folder}" if begun else ""
+            raise TrainingError("the folder is not empty", where=folder, fix=f"Name a new one{go_on}.")
+        return run.launch()
 
 
 def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | None = None) -> list[dict[str, float]]:
@@ -103,9 +108,15 @@ def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | N
 
     Raises:
         CheckpointError: There is no run to go on with.
-        TrainingError: *train* has other clips than the run.
+        OptionError: What the run was begun with cannot work here.
+        TrainingError: *train* has other clips than the run, or another process trains in the folder.
     """
     folder = Path(folder)
+    with held(folder):
+        return _resume(folder, train, report)
+
+
+def _resume(folder: Path, train: ClipSet, report: Report | None) -> list[dict[str, float]]:
     state = read_run(folder)
     if state["clips"] != [clip.id for clip in train.clips]:
         raise TrainingError(
@@ -117,7 +128,7 @@ def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | N
         clips=train,
         folder=folder,
         options=PretrainingOptions.from_dict(state["options"]),
-        settings=PretrainingSettings(**state["settings"]),
+        settings=PretrainingSettings.from_dict(state["settings"]),
         init=None,
         data=state["data"],
         report=report or _ignore,
@@ -133,11 +144,42 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / STATE_FILE
     if not path.is_file():
-        raise CheckpointError("there is no run to go on with", where=path, fix="Check the folder.")
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or state.get("format") != FORMAT or state["version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            "there is no run to go on with",
+            where=path,
+            fix="Check the folder; a run that had saved nothing yet is begun again by its own command.",
+        )
+    fix = "Copy the run again, or start a new one."
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler meets damaged bytes with errors of every kind
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise CheckpointError(f"the state of the run cannot be read ({reason})", where=path, fix=fix) from error
+    state = Fields(content, where=path, error=CheckpointError, fix=fix)
+    if state.get("format") != FORMAT or state.get("version") != FORMAT_VERSION:
         raise CheckpointError("it is no state of EquiAV's pre-training, or of another version", where=path)
-    return state
+    for name in ("model", "optimizer", "precision", "options", "settings"):
+        state.fields(name)
+    progress = state.fields("progress")
+    if len(progress.numbers("sums")) != 4:
+        raise progress.refuse("sums", "must be four numbers")
+    for name in ("epoch", "step"):
+        progress.integer(name, least=0)
+    for row in progress.records("history"):
+        for name in row:
+            row.number(name)
+    state.texts("clips")
+    data = state.fields("data")
+    if data:
+        data.text("path")
+        for name in data:
+            if name not in ("path", "format", "root", "frames"):
+                raise data.refuse(name, "is nothing that clips are read with")
+            if name == "frames":
+                data.integer(name, None, least=1)
+            else:
+                data.text(name, None)
+    return dict(state)
 
 
 def _ignore(_: str) -> None:
@@ -175,7 +217,7 @@ class _Run:
             raise OptionError(str(error), where="pre-training", fix="Use another accelerator or precision.") from error
         try:
             history: list[dict[str, float]] = fabric.launch(partial(_train, self))
-        except ProcessRaisedException as error:
+        except ProcessException as error:
             last = str(error).strip().splitlines()[-1]
             raise TrainingError(f"one of {settings.devices} processes failed: {last}", where=self.folder) from error
         return history
@@ -200,10 +242,20 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
     progress: dict[str, Any] = {"epoch": 0, "step": 0, "sums": [0.0] * 4, "history": []}
     if (run.folder / STATE_FILE).is_file():
         state = read_run(run.folder)
-        network.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimizer"])
-        fabric.strategy.precision.load_state_dict(state["precision"])
+        try:
+            network.load_state_dict(state["model"])
+            optimiser.load_state_dict(state["optimizer"])
+            fabric.strategy.precision.load_state_dict(state["precision"])
+        except Exception as error:  # each of them meets what does not fit in its own way
+            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            raise CheckpointError(
+                f"the state does not fit the network ({reason})",
+                where=run.folder / STATE_FILE,
+                fix="Copy the run again, or start a new one.",
+            ) from error
         progress = state["progress"]
+        if fabric.is_global_zero:  # a killed process may have written the state alone
+            _write_results(run, network, progress)
     network.train()
     steps = len(run.clips) // settings.batch_size
 
@@ -227,9 +279,10 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
             devices = [fabric.device]
             with scoped_torch_rng(settings.seed, "step", epoch, place, fabric.global_rank, devices=devices):
                 losses = step(batch.to(fabric.device))
-            if not bool(torch.isfinite(losses[0])):
+            value = float(losses[0].detach())
+            if not math.isfinite(value):
                 raise TrainingError(
-                    f"the loss is {float(losses[0])} in step {place} of epoch {epoch}",
+                    f"the loss became {value} in epoch {epoch + 1}, step {place + 1}",
                     where=run.folder,
                     fix="Lower the learning rate, or use another precision.",
                 )
@@ -250,7 +303,6 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
         progress |= {"epoch": epoch + 1, "step": 0, "sums": [0.0] * 4}
         save()
         if fabric.is_global_zero:
-            CsvLog(run.folder / LOG_FILE).write(progress["history"])
             run.report(
                 f"epoch {epoch + 1} of {settings.epochs}: loss {row['loss']:.4f} (between modalities "
                 f"{row['inter']:.4f}, sounds {row['intra_sound']:.4f}, pictures {row['intra_picture']:.4f})"
@@ -340,24 +392,30 @@ def _save(
     fabric: Fabric,
     progress: dict[str, Any],
 ) -> None:
-    weights = network.state_dict()
-    options = run.options.to_dict()
     state = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        "model": weights,
+        "model": network.state_dict(),
         "optimizer": optimiser.state_dict(),
         "precision": fabric.strategy.precision.state_dict(),
         "progress": progress,
-        "options": options,
+        "options": run.options.to_dict(),
         "settings": asdict(run.settings),
         "data": run.data,
         "clips": [clip.id for clip in run.clips.clips],
     }
     with atomic_path(run.folder / STATE_FILE) as path:
         torch.save(state, path)
+    _write_results(run, network, progress)
+
+
+def _write_results(run: _Run, network: PretrainingNetwork, progress: dict[str, Any]) -> None:
+    """What others take from the run: it follows from the state."""
+    metadata = {"options": json.dumps(run.options.to_dict(), allow_nan=False)}
     with atomic_path(run.folder / WEIGHTS_FILE) as path:
-        save_file(_plain(weights), path, metadata={"options": json.dumps(options)})
+        save_file(_plain(network.state_dict()), path, metadata=metadata)
+    if progress["history"]:
+        CsvLog(run.folder / LOG_FILE).write(progress["history"])
 
 
 def _plain(weights: dict[str, Tensor]) -> dict[str, Tensor]:

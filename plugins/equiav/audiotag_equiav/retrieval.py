@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from audiotag.csv_text import csv_text
 from audiotag.data.clips import ClipSet
 from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
-from audiotag.documents import json_text
+from audiotag.documents import Fields, json_text, parse_json
 from audiotag.errors import CheckpointError, OptionError
 from audiotag.files import atomic_path, write_atomically
 from audiotag_equiav.branches import PICTURE, SOUND
@@ -187,7 +186,10 @@ def _stated_options(path: Path) -> dict[str, Any]:
             stated = (file.metadata() or {}).get("options")
     except SafetensorError:
         return {}  # reading the weights says what is wrong with the file
-    return {} if stated is None else dict(json.loads(stated))
+    if stated is None:
+        return {}
+    content = parse_json(stated, where=path, error=CheckpointError, fix="Copy the file again.")
+    return dict(Fields(content, where=path, error=CheckpointError, name="options", fix="Copy the file again."))
 
 
 @torch.no_grad()
@@ -220,12 +222,16 @@ def embed_pairs(
 
     Raises:
         ManifestError: Clips lack pictures.
-        OptionError: *centroid_count* or *batch_size* is below 1.
+        OptionError: *centroid_count* or *batch_size* is below 1, or *workers* below 0.
         TrainingError: A clip cannot be read.
     """
-    for name, value in (("centroid_count", centroid_count), ("batch_size", batch_size)):
-        if value < 1:
-            raise OptionError(f"{name} is {value}", where="retrieval", fix="Give at least 1.")
+    for name, value, least in (
+        ("centroid_count", centroid_count, 1),
+        ("batch_size", batch_size, 1),
+        ("workers", workers, 0),
+    ):
+        if value < least:
+            raise OptionError(f"{name} is {value}", where="retrieval", fix=f"Give at least {least}.")
     device = next(network.parameters()).device
     reader = PairReader(clips, network.options, centroid_count=centroid_count, seed=seed, training=False)
     places = [(index, index) for index in range(len(clips))]
@@ -258,6 +264,8 @@ def retrieve(
     chunk: int = 1024,
 ) -> Retrieval:
     """Figures of both directions for *clips*; arguments and errors as for `embed_pairs` and `partner_ranks`."""
+    if chunk < 1:  # before the work
+        raise OptionError(f"chunk is {chunk}", where="retrieval", fix="Give at least 1.")
     sounds, pictures = embed_pairs(
         network,
         clips,
