@@ -312,7 +312,7 @@ def _resume(folder: Path, given: dict[str, Any], others: tuple[object, ...]) -> 
 def stoppable(work: Any) -> Any:
     """Run *work*; a run that was told to stop ends with the exit code of its signal."""
     from audiotag.training.processes import is_first_process
-    from audiotag.training.trainer import Stopped
+    from audiotag.training.stopping import Stopped
 
     try:
         return work()

@@ -30,7 +30,7 @@ from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.settings import Settings
 from audiotag.training.settings_layers import layered, read_toml
-from audiotag.training.trainer import Stopped
+from audiotag.training.stopping import Stopped
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.()+-]*")
 _CHECKPOINTS = ("best", "best_loss", "last")

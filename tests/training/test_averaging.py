@@ -13,7 +13,7 @@ from audiotag.models.epochs import choose_epochs, kept_epochs
 from audiotag.training.averaging import RunningAverage
 from audiotag.training.finetune import finetune, resume_run
 from audiotag.training.reporting import Reporter
-from audiotag.training.trainer import Stopped, Trainer
+from audiotag.training.stopping import Stopped, StopRequests
 
 QUICK = {"epochs": 4, "batch_size": 4, "workers": 0, "device": "cpu", "learning_rate": 0.03}
 
@@ -37,7 +37,7 @@ class StopAt(Reporter):
     def __init__(self, monkeypatch, epoch, step):
         self.target = (epoch, step)
         self.reached = False
-        monkeypatch.setattr(Trainer, "_asked_to_stop", lambda trainer: self.reached)
+        monkeypatch.setattr(StopRequests, "asked", lambda requests: self.reached)
 
     def step(self, epoch, step, loss, rate):
         self.reached = self.reached or (epoch, step) == self.target

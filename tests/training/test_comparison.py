@@ -22,7 +22,8 @@ from audiotag.training.comparison_plot import plot_comparison
 from audiotag.training.comparison_table import Comparison, pareto_front
 from audiotag.training.finetune import finetune
 from audiotag.training.request import Request
-from audiotag.training.trainer import Stopped, Trainer
+from audiotag.training.stopping import Stopped
+from audiotag.training.trainer import Trainer
 
 QUICK = {"epochs": 2, "batch_size": 4, "workers": 0, "device": "cpu", "learning_rate": 0.03}
 TWO = {"options": {"wide": {"width": 8}, "narrow": {"width": 2}}, **QUICK}

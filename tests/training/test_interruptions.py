@@ -22,7 +22,7 @@ from audiotag.training.folds import finetune_folds
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.run_folder import held
-from audiotag.training.trainer import Stopped
+from audiotag.training.stopping import Stopped
 
 QUICK = {"epochs": 2, "batch_size": 4, "workers": 0, "device": "cpu", "learning_rate": 0.03}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +78,7 @@ def pretrain(
     The network's options are given as --option KEY=VALUE: aug_size_a (7, 12, 21, 23, 24), aug_size_v (18, 21),
     centroid, statistics, target_length, depth, width, heads, and so on.
     """
+    from audiotag.cli.finetune import stoppable
     from audiotag.errors import OptionError
     from audiotag_equiav.pairs import read_pairs
     from audiotag_equiav.pretraining import (
@@ -103,8 +102,7 @@ def pretrain(
                 where=resume,
                 fix="It was begun from Python: go on there, with resume_pretraining.",
             )
-        with _told_how_to_go_on(resume):
-            resume_pretraining(resume, read_pairs(**data), report=click.echo)
+        stoppable(lambda: resume_pretraining(resume, read_pairs(**data), report=click.echo))
         folder = resume
     else:
         if train is None or output is None:
@@ -113,25 +111,13 @@ def pretrain(
         data = {"path": str(Path(train).resolve()), "format": format_, "root": root, "frames": frames}
         chosen = PretrainingSettings(precision="32-true" if precision == "32" else precision, **settings)
         network = PretrainingOptions.from_dict(options)
-        with _told_how_to_go_on(output):
-            pretrain(
+        stoppable(
+            lambda: pretrain(
                 read_pairs(**data), output, options=network, settings=chosen, init=init, data=data, report=click.echo
             )
+        )
         folder = output
     click.echo(f"Weights: {folder / 'pretrained.safetensors'}")
-
-
-@contextmanager
-def _told_how_to_go_on(folder: Path) -> Iterator[None]:
-    """Say what becomes of a run that is stopped."""
-    from audiotag_equiav.pretraining import STATE_FILE
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        if (folder / STATE_FILE).is_file():
-            click.echo(f"From what was saved last, go on with: audiotag x equiav pretrain --resume {folder}", err=True)
-        raise
 
 
 @click.command(short_help="Find the picture of each sound and the sound of each picture.")

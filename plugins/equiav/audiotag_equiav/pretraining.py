@@ -10,10 +10,11 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -33,6 +34,7 @@ from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.reporting import CsvLog
 from audiotag.training.run_folder import held
 from audiotag.training.schedules import warmup_cosine
+from audiotag.training.stopping import Stopped, StopRequests
 from audiotag_equiav.losses import total_loss
 from audiotag_equiav.pairs import Draw, PairBatch, PairReader, read_batches, spectrograms
 from audiotag_equiav.pretraining_network import Embeddings, PretrainingNetwork, PretrainingOptions
@@ -78,6 +80,7 @@ def pretrain(
         TrainingError: *output* is not empty, or another process trains in it; there are too few clips, a clip cannot
             be read, or the loss is not finite.
         CheckpointError: *init* does not fit.
+        Stopped: The process was asked to stop; the run can be resumed.
     """
     folder = Path(output)
     run = _Run(
@@ -108,6 +111,7 @@ def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | N
 
     Raises:
         CheckpointError: There is no run to go on with.
+        Stopped: The process was asked to stop; the run can be resumed.
         OptionError: What the run was begun with cannot work here.
         TrainingError: *train* has other clips than the run, or another process trains in the folder.
     """
@@ -263,52 +267,73 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
         if fabric.is_global_zero:
             _save(run, network, optimiser, fabric, progress)
 
-    for epoch in range(progress["epoch"], settings.epochs):
-        started = time.perf_counter()
-        plan = _plan(len(run.clips), settings, epoch, fabric.global_rank)[progress["step"] :]
-        for place, batch in enumerate(read_batches(reader, plan, settings.workers), start=progress["step"]):
-            rate = settings.learning_rate * warmup_cosine(
-                epoch + place / steps,
-                total=settings.epochs,
-                warmup=settings.warmup,
-                start=settings.start_factor,
-                final=settings.final_factor,
-            )
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            devices = [fabric.device]
-            with scoped_torch_rng(settings.seed, "step", epoch, place, fabric.global_rank, devices=devices):
-                losses = step(batch.to(fabric.device))
-            value = float(losses[0].detach())
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"the loss became {value} in epoch {epoch + 1}, step {place + 1}",
-                    where=run.folder,
-                    fix="Lower the learning rate, or use another precision.",
-                )
-            wrapped_optimiser.zero_grad()
-            fabric.backward(losses[0])
-            wrapped_optimiser.step()
-            progress["sums"] = [
-                total + float(one) for total, one in zip(progress["sums"], losses.detach(), strict=True)
-            ]
-            progress["step"] = place + 1
-            if (place + 1) % settings.save_steps == 0 and place + 1 < steps:
-                save()
-        names = ("loss", "inter", "intra_sound", "intra_picture")
-        row = {"epoch": epoch + 1.0}
-        row |= {name: total / steps for name, total in zip(names, progress["sums"], strict=True)}
-        row |= {"learning_rate": rate, "seconds": round(time.perf_counter() - started, 3)}
-        progress["history"].append(row)
-        progress |= {"epoch": epoch + 1, "step": 0, "sums": [0.0] * 4}
+    def stop() -> NoReturn:
         save()
-        if fabric.is_global_zero:
-            run.report(
-                f"epoch {epoch + 1} of {settings.epochs}: loss {row['loss']:.4f} (between modalities "
-                f"{row['inter']:.4f}, sounds {row['intra_sound']:.4f}, pictures {row['intra_picture']:.4f})"
-            )
+        stopped = Stopped(
+            f"stopped by a signal after {progress['epoch']} epochs and {progress['step']} steps; the state is saved",
+            where=run.folder,
+            fix=f"Go on with: audiotag x equiav pretrain --resume {run.folder}",
+        )
+        stopped.signal = stops.signal
+        raise stopped
+
+    stops = StopRequests(fabric, stop)
+    with stops.taken():
+        for epoch in range(progress["epoch"], settings.epochs):
+            started = time.perf_counter()
+            plan = _plan(len(run.clips), settings, epoch, fabric.global_rank)[progress["step"] :]
+            with closing(read_batches(reader, plan, settings.workers)) as ahead:
+                while (batch := stops.waiting(lambda: next(ahead, None))) is not None:
+                    place = progress["step"]
+                    for group in optimiser.param_groups:
+                        group["lr"] = _rate(settings, epoch + place / steps)
+                    devices = [fabric.device]
+                    with scoped_torch_rng(settings.seed, "step", epoch, place, fabric.global_rank, devices=devices):
+                        losses = step(batch.to(fabric.device))
+                    value = float(losses[0].detach())
+                    if not math.isfinite(value):
+                        raise TrainingError(
+                            f"the loss became {value} in epoch {epoch + 1}, step {place + 1}",
+                            where=run.folder,
+                            fix="Lower the learning rate, or use another precision.",
+                        )
+                    wrapped_optimiser.zero_grad()
+                    fabric.backward(losses[0])
+                    wrapped_optimiser.step()
+                    progress["sums"] = [
+                        total + float(one) for total, one in zip(progress["sums"], losses.detach(), strict=True)
+                    ]
+                    progress["step"] = place + 1
+                    if (place + 1) % settings.save_steps == 0 and place + 1 < steps:
+                        save()
+                    if stops.asked():
+                        stop()
+            names = ("loss", "inter", "intra_sound", "intra_picture")
+            row = {"epoch": epoch + 1.0}
+            row |= {name: total / steps for name, total in zip(names, progress["sums"], strict=True)}
+            row |= {"learning_rate": _rate(settings, epoch + (steps - 1) / steps)}
+            row |= {"seconds": round(time.perf_counter() - started, 3)}
+            progress["history"].append(row)
+            progress |= {"epoch": epoch + 1, "step": 0, "sums": [0.0] * 4}
+            save()
+            if fabric.is_global_zero:
+                run.report(
+                    f"epoch {epoch + 1} of {settings.epochs}: loss {row['loss']:.4f} (between modalities "
+                    f"{row['inter']:.4f}, sounds {row['intra_sound']:.4f}, pictures {row['intra_picture']:.4f})"
+                )
     history: list[dict[str, float]] = progress["history"]
     return history
+
+
+def _rate(settings: PretrainingSettings, epochs: float) -> float:
+    """The learning rate after so many epochs."""
+    return settings.learning_rate * warmup_cosine(
+        epochs,
+        total=settings.epochs,
+        warmup=settings.warmup,
+        start=settings.start_factor,
+        final=settings.final_factor,
+    )
 
 
 class PretrainingStep:

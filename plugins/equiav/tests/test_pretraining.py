@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +20,16 @@ import torch
 from audiotag_equiav import warm_start
 from audiotag_equiav.demo import run_demo
 from audiotag_equiav.pairs import PairReader, read_batches, read_pairs
-from audiotag_equiav.pretraining import pretrain, read_run, resume_pretraining
+from audiotag_equiav.pretraining import PretrainingStep, pretrain, read_run, resume_pretraining
 from audiotag_equiav.pretraining_network import PretrainingOptions
 from audiotag_equiav.retrieval import load_pretrained
 from audiotag_equiav.settings import PretrainingSettings
 
+from audiotag.data.recording import read_clip
 from audiotag.errors import CheckpointError, ManifestError, OptionError, TrainingError
 from audiotag.models.create import create_backbone
 from audiotag.training.run_folder import held
+from audiotag.training.stopping import Stopped, StopRequests
 
 SETTINGS = PretrainingSettings(
     epochs=3, batch_size=4, learning_rate=1e-3, warmup=1.0, centroid_count=2, accelerator="cpu", workers=0
@@ -285,6 +289,62 @@ def test_a_run_killed_while_it_wrote_its_results_writes_them_when_it_goes_on(
         (folder / name).unlink()
     resume_pretraining(folder, clips)
     assert {name: (folder / name).read_bytes() for name in results} == results
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_a_run_that_waits_for_a_batch(
+    write_pairs: Callable[..., Path],
+    options: PretrainingOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    clips = read_pairs(write_pairs(8))
+    settings = replace(SETTINGS, epochs=2)
+    pretrain(clips, tmp_path / "whole", options=options, settings=settings)
+
+    def stuck(clip: Any, *given: Any, **named: Any) -> Any:
+        if clip.id == "clip 3":
+            time.sleep(600)
+        return read_clip(clip, *given, **named)
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped, match=r"equiav pretrain --resume") as stopped:
+        patched.setattr("audiotag_equiav.pairs.read_clip", stuck)
+        threading.Timer(1.0, os.kill, (os.getpid(), number)).start()
+        pretrain(clips, tmp_path / "run", options=options, settings=replace(settings, workers=1))
+    assert stopped.value.signal == number
+    assert not multiprocessing.active_children()
+    resume_pretraining(tmp_path / "run", clips)
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_stopped_run_goes_on_exactly(
+    write_pairs: Callable[..., Path],
+    options: PretrainingOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+) -> None:
+    """Also where it stopped after the last step of an epoch."""
+    clips = read_pairs(write_pairs(8))
+    settings = replace(SETTINGS, epochs=2)
+    whole = pretrain(clips, tmp_path / "whole", options=options, settings=settings)
+    steps = 0
+
+    def counted(self: PretrainingStep, batch: Any) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        return compute(self, batch)
+
+    compute = PretrainingStep.__call__
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(PretrainingStep, "__call__", counted)
+        patched.setattr(StopRequests, "asked", lambda _: steps == step)
+        pretrain(clips, tmp_path / "run", options=options, settings=settings)
+    history = resume_pretraining(tmp_path / "run", clips)
+    assert [{**row, "seconds": 0} for row in history] == [{**row, "seconds": 0} for row in whole]
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
 
 
 def test_two_runs_in_one_folder_exclude_each_other(
