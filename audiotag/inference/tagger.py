@@ -111,7 +111,7 @@ def _load_ensemble(
         )
     models = known.load(progress=progress)
     tagger = Tagger(models, device=device, precision=precision, ensemble=known.combine)
-    tagger.name, tagger.labels = known.name, known.labels
+    tagger.name, tagger.labels, tagger.metadata = known.name, known.labels, known.metadata
     if known.thresholds is not None:
         tagger.thresholds = per_class_thresholds(known.thresholds, len(known.labels))
     return tagger
@@ -146,6 +146,7 @@ class Tagger:
         labels: The classes of the scores, in order: those of the first model.
         single_label: Whether scores are a softmax over classes.
         thresholds: The tuned thresholds of the model or of the ensemble's folder, float64 (classes,); None for none.
+        metadata: What the model, or the ensemble's folder, says about itself beyond that.
         sample_rate: Hz that recordings are read at: the highest of the members.
         clip_seconds: Length of clip that the (first) network was trained on.
         name: What outputs call it.
@@ -169,6 +170,7 @@ class Tagger:
         first = models[0]
         self.labels: LabelSet = first.labels
         self.single_label: bool = first.single_label
+        self.metadata: Mapping[str, Any] = first.metadata if len(models) == 1 else {}
         self.thresholds: NDArray[np.float64] | None = None
         if len(models) == 1 and first.thresholds is not None:
             self.thresholds = per_class_thresholds(first.thresholds, len(first.labels))

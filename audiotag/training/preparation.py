@@ -244,16 +244,16 @@ def note_what_is_heard(
     reporter: Reporter,
 ) -> None:
     """Write into *model* what it learns from, and warn where that is what it is measured on as well."""
-    learned = Heard.of(train) | Heard.of_model(model.metadata) | supervision.teacher_heard
+    learned = Heard.of(train) | Heard.of_models([model.metadata]) | supervision.teacher_heard
     model.metadata[LEARNED] = str(learned)
     model.metadata.pop(CHOSEN_ON, None)  # of the checkpoint that the run starts from
     for what, clips in (("validate on", val), ("measure the finished models on", evaluation)):
         if clips is not None and (shared := learned.among(clips)):
             named = ", ".join(shared[:_MAX_NAMED]) + (", …" if len(shared) > _MAX_NAMED else "")
             reporter.message(
-                f"Warning: {len(shared)} of the {len(clips)} clips to {what} are learned from as well, by this model, "
-                f"the one that it starts from, or its teacher ({named}): the numbers will say what it remembers, not "
-                "how it does on new sounds."
+                f"Warning: {'' if learned.whole else 'at least '}{len(shared)} of the {len(clips)} clips to {what} are "
+                "learned from as well, by this model, the one that it starts from, or its teacher "
+                f"({named}): the numbers will say what it remembers, not how it does on new sounds."
             )
     if val is not None:
         model.metadata[CHOSEN_ON] = str(Heard.of(val))
