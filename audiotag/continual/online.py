@@ -31,6 +31,8 @@ from audiotag.errors import (
     StoreError,
     TrainingError,
 )
+from audiotag.host import get_host
+from audiotag.host.needs import needed
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
 from audiotag.models.checkpoint import find_checkpoint, load_checkpoint, load_training_state, save_checkpoint
@@ -180,6 +182,11 @@ class OnlineLearner:
                 where=folder,
                 fix="Use the same settings, or begin a new run from its checkpoint.",
             )
+        loss = state.texts("loss", None)
+        if loss is not None and len(loss) == 3:
+            name, distribution, release = loss
+            brought = {"distribution": distribution, "release": release}
+            needed("the run", "loss", name, **brought, error=TrainingError, where=folder)
         learner = cls.__new__(cls)
         learner._start(model, store, chosen, folder, device, teacher)
         try:
@@ -424,10 +431,13 @@ class OnlineLearner:
         settings = self._settings.to_dict()
         self.model.metadata[LEARNED] = str(self._learned)
         self.model.metadata["online"] = {"position": self.position, "settings": settings}
+        spec = get_host().loss(self._settings.loss or "bce")
+        owner = get_host().owner(spec)
         state = {
             "run": self._run,
             "position": self.position,
             "settings": settings,
+            "loss": [spec.name, owner.distribution, owner.version],
             "training": self._training.state_dict(),
         }
         save_checkpoint(self._folder / "last", self.model, training_state={"online": state})
