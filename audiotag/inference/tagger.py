@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from audiotag.arguments import as_path, real_number, whole_number
+from audiotag.arguments import as_path, real_number, settings_by_name, whole_number
 from audiotag.audio.arrays import Waveform, as_batch, as_floats
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import AudiotagError, OptionError
@@ -253,12 +253,13 @@ class Tagger:
             self._engine.check_finite(frames, f"waveform {index}")
         return np.stack([frames for frames, _ in parts]), parts[0][1]
 
+    @settings_by_name
     def tag(
         self,
         recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        *,
         top: int | None = 10,
         threshold: ArrayLike | None = None,
-        *,
         batch_size: int | None = None,
     ) -> Tags:
         """Tag one recording of any length, on disk or in memory.
@@ -360,12 +361,13 @@ class Tagger:
                 logits[row] = output.logits
         return logits, errors
 
+    @settings_by_name
     def score_windows(
         self,
         recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        *,
         window: float | None = None,
         hop: float | None = None,
-        *,
         batch_size: int | None = None,
         embeddings: bool = False,
     ) -> Iterator[WindowScores]:
@@ -407,15 +409,16 @@ class Tagger:
             for row, (onset, offset) in enumerate(zip(batch.onsets, batch.offsets, strict=True)):
                 yield WindowScores(onset, offset, scores[row], None if embedding is None else embedding[row])
 
+    @settings_by_name
     def events(
         self,
         recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        *,
         window: float | None = None,
         hop: float | None = None,
         threshold: ArrayLike | None = None,
         merge: float = 0.0,
         min_duration: float = 0.0,
-        *,
         batch_size: int | None = None,
     ) -> pandas.DataFrame:
         """What is heard when, in a recording of any length and in bounded memory.
