@@ -11,6 +11,7 @@ from audiotag.cli.columns import print_columns
 from audiotag.cli.options import echo_json, labels_option, parse_options
 from audiotag.cli.outputs import check_folder, overwrite_option
 from audiotag.errors import OptionError
+from audiotag.places import exists
 
 if TYPE_CHECKING:
     from audiotag.continual.simulation import Contender, Simulation, StreamMaker
@@ -173,7 +174,7 @@ def _made_up(
 def _from_counts(text: str) -> StreamMaker:
     from audiotag.continual.streams import read_counts, stream_from_counts
 
-    counts = read_counts(text) if Path(text).exists() else dict(_pair(part) for part in text.split(","))
+    counts = read_counts(text) if exists(text) else dict(_pair(part) for part in text.split(","))
     return lambda generator: stream_from_counts(counts, generator)
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from audiotag.audio.encoded import EncodedAudio
-from audiotag.data.clips import Clip, is_file
+from audiotag.data.clips import Clip
 from audiotag.data.recording import recording_of
 from audiotag.errors import AudiotagError, CheckpointError
+from audiotag.places import is_file
 
 LEARNED = "learned_from"
 """Key in a model's metadata: what the network has learned from, directly or by way of a teacher."""
