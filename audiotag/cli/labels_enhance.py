@@ -135,11 +135,18 @@ def enhance(
     write_manifest(done.clips, output)
     if settings["report"] is not None:
         write_atomically(settings["report"], _csv(done.report(), _COLUMNS))
-    facts = done.to_dict()
+    learned = scores.learned_from.among(clips)
+    facts = {**done.to_dict(), "learned_clips": len(learned)}
     if as_json:
         echo_json(facts)
     else:
         _print_enhancement(facts, clips, output)
+    if learned:
+        click.echo(
+            f"Note: the scores are of a model that has learned from {len(learned)} of the {len(clips)} clips with the "
+            "labels as they are, as in PSLA. It confirms less of what they lack than on clips that it has not heard.",
+            err=True,
+        )
     for name, reason in failures:
         click.echo(f"Error: clip {name!r}: {reason}", err=True)
     if failures:

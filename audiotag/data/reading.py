@@ -15,8 +15,9 @@ from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.formats.tables import columns_of
 from audiotag.data.prepared import Preparation, read_preparation
 from audiotag.data.selection import require_files, select_split, with_frames
-from audiotag.errors import AudiotagError, AudiotagWarning, ManifestError, OptionError, PluginError, suggest
+from audiotag.errors import AudiotagWarning, ManifestError, OptionError, PluginError, suggest
 from audiotag.host import get_host
+from audiotag.host.needs import needed
 from audiotag.labels import LabelSet, read_labels
 from audiotag.places import exists, is_file, is_folder
 from audiotag.plugin import DatasetSpec
@@ -161,16 +162,15 @@ def is_called_so(source: Path, spec: DatasetSpec) -> bool:
 
 def _registered(prepared: Preparation, source: Path) -> str:
     """The name of the data set that was prepared into *source*; its folders would look like classes otherwise."""
-    try:
-        return get_host().dataset(prepared.dataset).name
-    except AudiotagError as error:
-        plugin = f" by the plugin {prepared.plugin}" if prepared.plugin else ""
-        install = f"Install it: pip install {prepared.plugin}" if prepared.plugin else "Install the plugin that has it"
-        raise ManifestError(
-            f"the data set {prepared.dataset!r} was prepared into it{plugin}, and {error.what}",
-            where=source,
-            fix=f"{install}. {error.fix or ''}".strip(),
-        ) from error
+    spec: DatasetSpec = needed(
+        "the prepared folder",
+        "dataset",
+        prepared.dataset,
+        distribution=prepared.plugin,
+        error=ManifestError,
+        where=source,
+    )
+    return spec.name
 
 
 def _recognises(name: str, dataset: Dataset, source: Path) -> bool:

@@ -21,12 +21,12 @@ from audiotag.host.records import PluginRecord
 from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec
 
 _KNOWN_ELSEWHERE = {
-    "equiav": "audiotag-equiav",
-    "mae_vit": "audiotag-equiav",
-    "mn": "audiotag-mobilenet-baseline",
-    "dymn": "audiotag-mobilenet-baseline",
+    "audiotag-convnext": ("convnext", "ConvNeXt"),
+    "audiotag-equiav": ("equiav", "mae_vit", "infonce", "ntxent"),
+    "audiotag-mobilenet-baseline": ("mn", "dymn", "home10", "efficientat"),
+    "audiotag-psla": ("psla",),
 }
-"""Beginnings of names that a plugin of ours brings, for the error about a name nobody registered."""
+"""Distribution of ours → how the names of what it brings begin, for the error about a name nobody registered."""
 
 _SINGULAR = {
     "backbones": "model",
@@ -257,19 +257,24 @@ class Host:
 
     def _unknown(self, kind: str, name: str) -> UnknownNameError:
         advice = [close] if (close := suggest(name, self._of(kind))) else []
-        if kind == "backbones":
-            for beginning, distribution in _KNOWN_ELSEWHERE.items():
-                installed = any(record.distribution == distribution for record in self._records)
-                if name.startswith(beginning) and not installed:
-                    advice.append(f"It may come with a plugin: pip install {distribution}")
+        advice += self.elsewhere(name)
         failed = [f"{record.label} ({record.reason})" for record in self._records if record.status == "failed"]
         if failed:
             advice.append("Plugins that failed to load: " + "; ".join(failed) + ".")
         listing = {"backbones": "audiotag models list", "recipes": "audiotag recipes list"}.get(
             kind, "audiotag plugins list"
         )
-        advice.append(f"`{listing}` shows what there is.")
+        advice.append(f"`{listing}` shows what there is; the rest comes with plugins.")
         return UnknownNameError(f"there is no {_SINGULAR[kind]} {name!r}", fix=" ".join(advice))
+
+    def elsewhere(self, name: str) -> list[str]:
+        """What to install for a name that nobody registers, where a plugin of ours brings one that begins so."""
+        installed = {record.distribution for record in self._records}
+        return [
+            f"It may come with a plugin: pip install {distribution}"
+            for distribution, beginnings in _KNOWN_ELSEWHERE.items()
+            if name.startswith(beginnings) and distribution not in installed
+        ]
 
     def resolve(self, spec: AnySpec) -> Callable[..., Any]:
         """Import the implementation behind *spec*; call it through `make`.

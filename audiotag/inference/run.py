@@ -289,7 +289,7 @@ class InferRun:
         def followed() -> Iterator[WindowScores]:
             nonlocal seconds
             windows = tagger.score_windows(
-                clip, self.window, self.hop, batch_size=self.batch_size, embeddings=collector is not None
+                clip, window=self.window, hop=self.hop, batch_size=self.batch_size, embeddings=collector is not None
             )
             for window in windows:
                 progress.heard(window.offset - seconds)

@@ -23,10 +23,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from audiotag.documents import Fields, read_json
-from audiotag.errors import AudiotagWarning, CheckpointError, NameTakenError, OptionError, OutputError, UnknownNameError
+from audiotag.errors import AudiotagWarning, CheckpointError, OptionError, OutputError
 from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
+from audiotag.host.needs import needed, requirement
 from audiotag.labels import Label, LabelSet
 from audiotag.models.create import build_backbone, resolved_options
 from audiotag.models.model import Model
@@ -323,16 +324,17 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
     labels = LabelSet([Label(label["mid"], label["name"]) for label in facts["labels"]], str(folder))
     options = {key: _as_tuples(value) for key, value in made_by["options"].items()}
     thresholds, spec_name = facts["thresholds"], made_by["spec"]
-    try:
-        spec = get_host().backbone(spec_name)
-    except (UnknownNameError, NameTakenError) as error:
-        raise CheckpointError(
-            f"the checkpoint needs the model {spec_name!r} of {distribution} {plugin_version}: {error.what}",
-            where=folder,
-            fix=f"Run: pip install '{distribution}=={plugin_version}'. {error.fix or ''}".rstrip(),
-        ) from error
+    spec = needed(
+        "the checkpoint",
+        "model",
+        spec_name,
+        distribution=distribution,
+        release=plugin_version,
+        error=CheckpointError,
+        where=folder,
+    )
     made_with, now = f"{distribution} {plugin_version}", get_host().owner(spec).label
-    fix = f"Install that version: pip install '{distribution}=={plugin_version}'"
+    fix = f"Install that version: pip install {requirement(distribution, plugin_version)}"
     try:
         backbone = build_backbone(spec, len(labels), options)
     except OptionError as error:
@@ -353,7 +355,7 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
     if now != made_with:
         warnings.warn(
             f"{folder}: the checkpoint was made with {made_with}, and {now} is installed: its scores may differ. "
-            f"The old ones: pip install '{distribution}=={plugin_version}'",
+            f"The old ones: pip install {requirement(distribution, plugin_version)}",
             AudiotagWarning,
             stacklevel=3,
         )

@@ -236,6 +236,7 @@ def test_simulations_of_every_stream(tmp_path: Path) -> None:
         (("--log", tmp_path / "log.csv"), 3),
         (("--counts", tmp_path / "counts.csv"), 2),
         (("--counts", "dog=50,rain=3,bell=1"), 3),
+        (("--counts", ",".join(f"class {number}=1" for number in range(12)) + f",{'x' * 300}=0"), 12),
         (("--stream", "zipf", "--classes", 4, "--steps", 300, "--exponent", 1.2), 4),
         (("--stream", "drifting", "--classes", 4, "--steps", 300, "--most-labels", 2), 4),
         (("--stream", "bursts", "--classes", 4, "--steps", 900, "--burst-length", 5), 4),

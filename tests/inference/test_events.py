@@ -165,12 +165,12 @@ def test_thresholds_given_tuned_or_half(model: MakeModel, record: Record) -> Non
 def test_windows_are_as_asked(model: MakeModel, record: Record) -> None:
     tagger = Tagger(model())
     path = record("a.wav", 5.3, (0, 0.0, 2.0))
-    windows = list(tagger.score_windows(path, 2.0, 1.5, batch_size=2, embeddings=True))
+    windows = list(tagger.score_windows(path, window=2.0, hop=1.5, batch_size=2, embeddings=True))
     np.testing.assert_allclose([w.onset for w in windows], [0, 1.5, 3.0, 3.3])
     np.testing.assert_allclose([w.offset for w in windows], [2, 3.5, 5.0, 5.3])
     assert all(w.embedding is not None and w.embedding.shape == (3,) for w in windows)
     np.testing.assert_allclose(
-        windows[0].scores, tagger.tag(record("b.wav", 2.0, (0, 0.0, 2.0)), None).scores[[0, 1, 2]]
+        windows[0].scores, tagger.tag(record("b.wav", 2.0, (0, 0.0, 2.0)), top=None).scores[[0, 1, 2]]
     )
     onset, offset, scores = windows[1]
     assert (onset, offset) == (1.5, 3.5)
