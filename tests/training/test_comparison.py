@@ -1,6 +1,8 @@
 """Comparing networks from Python: training, measuring, going on, failing one by one; and the Pareto front."""
 
 import json
+import os
+import signal
 import sys
 from itertools import pairwise
 
@@ -176,14 +178,14 @@ def test_an_interrupted_candidate_goes_on(tiny, tones, tmp_path, monkeypatch):
     def interrupted(self, *arguments):
         steps.append(self.folder.name)
         if len(steps) == 8:  # the second candidate's second epoch
-            self._signal = 15
+            os.kill(os.getpid(), signal.SIGTERM)
         return one_step(self, *arguments)
 
     common = {"fold": 1, "output": tmp_path / "out", **TWO}
     monkeypatch.setattr(Trainer, "_one_step", interrupted)
     with pytest.raises(Stopped, match="same command") as stopped:
         audiotag.compare(BOTH, tones, **common)
-    assert stopped.value.signal == 15
+    assert stopped.value.signal == signal.SIGTERM
     again = audiotag.compare(BOTH, tones, **common)
     assert steps.count("wide") == steps.count("narrow") == 6
     whole = audiotag.compare(BOTH, tones, **{**common, "output": tmp_path / "whole"})
