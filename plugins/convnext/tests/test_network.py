@@ -1,4 +1,5 @@
 import copy
+import functools
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def noise(seconds=1.0, batch=2):
     return 0.1 * torch.randn(batch, round(32_000 * seconds), generator=torch_generator("noise"))
 
 
-@pytest.fixture(scope="module")
+@functools.cache
 def made():
     network = create_backbone("convnext_tiny", 5, **OPTIONS).eval()
     with torch.no_grad():  # layer scales near 0 would hide the blocks
@@ -31,8 +32,8 @@ def made():
 
 
 @pytest.fixture
-def backbone(made):
-    return copy.deepcopy(made)
+def backbone():
+    return copy.deepcopy(made())
 
 
 def test_steps_of_the_contract(backbone):
