@@ -296,14 +296,14 @@ def finetune(
 
 
 def _resume(folder: Path, given: dict[str, Any], others: tuple[object, ...]) -> None:
-    from audiotag.cli.training_display import RichReporter
-    from audiotag.training.finetune import resume_run
-
     strangers = sorted(set(given) - {"workers", "device", "logger"})
     if strangers or any(other is not None for other in others):
         raise click.UsageError(
             "--resume takes its data and settings from the run; only --workers, --device and --logger can be given."
         )
+    from audiotag.cli.training_display import RichReporter
+    from audiotag.training.finetune import resume_run
+
     warn_failed_plugins()
     reporter = RichReporter()
     reporter.summary(stoppable(lambda: resume_run(folder, reporter, **given)))

@@ -338,18 +338,21 @@ class Host:
 
     def blame(self, error: BaseException) -> PluginRecord | None:
         """The plugin in whose code *error* was raised, as far as its traceback tells; None for code of ours."""
-        packages = self._packages()
-        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        for frame in reversed(frames):
+        named = self._packages()
+        for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
             package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
             if package == CORE_DISTRIBUTION:
                 return None
-            if package in packages:
-                return packages[package]
+            if package in named:
+                # This looks through every distribution that is installed, which takes a while.
+                brought = packages_distributions().get(package)
+                for record in named[package]:
+                    if brought is None or record.distribution in brought:
+                        return record
         return None
 
-    def _packages(self) -> dict[str, PluginRecord]:
-        """Package → plugin, for the packages of descriptors and implementations that plugins bring themselves."""
+    def _packages(self) -> dict[str, list[PluginRecord]]:
+        """Package → plugins, for the packages that descriptors and implementations of plugins are in."""
         named = [(record.module, record) for record in self._records]
         named += [
             (spec.factory, record)
@@ -358,14 +361,11 @@ class Host:
             for record, spec in owners
             if not isinstance(spec, RecipeSpec)
         ]
-        brought = packages_distributions()
-        found: dict[str, PluginRecord] = {}
+        found: dict[str, list[PluginRecord]] = {}
         for name, record in named:
             package = re.split(r"[.:]", name)[0]
-            if package not in sys.stdlib_module_names and record.distribution in brought.get(
-                package, [record.distribution]
-            ):
-                found.setdefault(package, record)
+            if package not in sys.stdlib_module_names:
+                found.setdefault(package, []).append(record)
         return found
 
 
