@@ -164,7 +164,7 @@ def retrieve(
     """Find the picture of each sound and the sound of each picture: R@1, R@5, R@10 and the median rank."""
     from audiotag.inference.member import choose_device, choose_precision
     from audiotag_equiav.pairs import read_pairs
-    from audiotag_equiav.retrieval import load_pretrained, retrieve
+    from audiotag_equiav.retrieval import learned_from, load_pretrained, retrieve
 
     check_folder(output, "retrieval.json", "retrieval.csv", "ranks.csv", overwrite=overwrite)
     network = load_pretrained(weights, options).to(choose_device(device))
@@ -180,8 +180,17 @@ def retrieve(
         chunk=chunk,
     )
     _print(result)
+    learned = learned_from(weights).among(clips)
+    if learned:
+        click.secho(
+            f"Warning: {len(learned)} of the {len(clips)} clips were learned from in pre-training: these figures say "
+            "what it remembers. Measure on clips that it has not heard.",
+            err=True,
+            bold=True,
+        )
     if output is not None:
-        result.write(output, weights=str(weights), data=data, seed=seed, centroid_count=centroid_count)
+        settings = {"seed": seed, "centroid_count": centroid_count, "learned_clips": learned}
+        result.write(output, weights=str(weights), data=data, **settings)
         click.echo(f"Results: {output}")
 
 

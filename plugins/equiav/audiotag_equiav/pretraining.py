@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException
 
 from audiotag.data.clips import ClipSet
+from audiotag.data.heard import LEARNED, Heard
 from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
 from audiotag.documents import Fields
 from audiotag.errors import CheckpointError, OptionError, TrainingError
@@ -201,6 +202,11 @@ class _Run:
     init: str | None
     data: dict[str, Any]
     report: Report
+
+    @cached_property
+    def learned_from(self) -> str:
+        """The sounds of the run, as the text of a `Heard`."""
+        return str(Heard.of(self.clips))
 
     def launch(self) -> list[dict[str, float]]:
         settings = self.settings
@@ -436,7 +442,7 @@ def _save(
 
 def _write_results(run: _Run, network: PretrainingNetwork, progress: dict[str, Any]) -> None:
     """What others take from the run: it follows from the state."""
-    metadata = {"options": json.dumps(run.options.to_dict(), allow_nan=False)}
+    metadata = {"options": json.dumps(run.options.to_dict(), allow_nan=False), LEARNED: run.learned_from}
     with atomic_path(run.folder / WEIGHTS_FILE) as path:
         save_file(_plain(network.state_dict()), path, metadata=metadata)
     if progress["history"]:

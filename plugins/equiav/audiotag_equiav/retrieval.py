@@ -14,10 +14,12 @@ from safetensors import SafetensorError, safe_open
 
 from audiotag.csv_text import csv_text
 from audiotag.data.clips import ClipSet
+from audiotag.data.heard import Heard
 from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
 from audiotag.documents import Fields, json_text, parse_json
 from audiotag.errors import CheckpointError, OptionError
 from audiotag.files import atomic_path, write_atomically
+from audiotag.places import is_file, is_folder
 from audiotag_equiav.branches import PICTURE, SOUND
 from audiotag_equiav.pairs import PairReader, read_batches, spectrograms
 from audiotag_equiav.pretraining import WEIGHTS_FILE
@@ -162,9 +164,7 @@ def load_pretrained(source: str | Path, options: dict[str, Any] | None = None) -
     Raises:
         CheckpointError: The file cannot be read or does not fit.
     """
-    path = Path(source)
-    if path.is_dir():
-        path = path / WEIGHTS_FILE
+    path = _weights(source)
     chosen = PretrainingOptions.from_dict({**(options or {}), **_stated_options(path)})
     network = PretrainingNetwork(chosen)
     fresh = warm_start(network, path).fresh
@@ -177,15 +177,32 @@ def load_pretrained(source: str | Path, options: dict[str, Any] | None = None) -
     return network.eval()
 
 
-def _stated_options(path: Path) -> dict[str, Any]:
-    """The options that a run has written beside its weights; none for files of others."""
-    if path.suffix != ".safetensors" or not path.is_file():
+def learned_from(source: str | Path) -> Heard:
+    """The sounds that a run of pre-training has learned from; nothing where the file does not say.
+
+    Raises:
+        CheckpointError: What it says is damaged.
+    """
+    return Heard.of_models([_metadata(_weights(source))])
+
+
+def _weights(source: str | Path) -> Path:
+    return Path(source) / WEIGHTS_FILE if is_folder(source) else Path(source)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What a run has written beside its weights; nothing for files of others."""
+    if path.suffix != ".safetensors" or not is_file(path):
         return {}
     try:
         with safe_open(path, framework="pt") as file:
-            stated = (file.metadata() or {}).get("options")
+            return file.metadata() or {}
     except SafetensorError:
         return {}  # reading the weights says what is wrong with the file
+
+
+def _stated_options(path: Path) -> dict[str, Any]:
+    stated = _metadata(path).get("options")
     if stated is None:
         return {}
     content = parse_json(stated, where=path, error=CheckpointError, fix="Copy the file again.")
