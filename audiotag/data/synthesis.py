@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from audiotag.files import atomic_path, write_atomically
+from audiotag.files import atomic_path, write_text
 from audiotag.labels import Label, LabelSet
 from audiotag.seeding import numpy_generator
 
@@ -194,7 +194,7 @@ def write_set(folder: str | Path, *, clips: int = 320, seed: int = 0, minutes: f
     parts = {"train": range(5), "val": range(5, 6), "test": range(6, 8)}
     for name, blocks in parts.items():
         part = [entry for entry, block in zip(entries, place, strict=True) if block in blocks]
-        write_atomically(folder / f"{name}.json", json.dumps({"data": part}, indent=1, allow_nan=False).encode())
+        write_text(folder / f"{name}.json", json.dumps({"data": part}, indent=1, allow_nan=False))
     _write_recording(folder, labels, minutes, seed)
     return SyntheticSet(
         labels=folder / "class_labels_indices.csv",
@@ -224,4 +224,4 @@ def _write_recording(folder: Path, labels: LabelSet, minutes: float, seed: int, 
         at += seconds + float(generator.uniform(1.0, 4.0))
     with atomic_path(folder / "recording.flac") as temporary:
         soundfile.write(temporary, np.clip(wave, -1.0, 1.0), rate, format="FLAC")
-    write_atomically(folder / "recording.tsv", ("\n".join(rows) + "\n").encode())
+    write_text(folder / "recording.tsv", "\n".join(rows) + "\n")
