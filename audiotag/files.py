@@ -183,12 +183,10 @@ def refuse_inputs(output: str | Path, inputs: Iterable[str | Path]) -> None:
     except OSError:
         status = None
     for one in inputs:
-        same = os.path.realpath(one) == place
-        if not same and status is not None:
-            try:
-                same = os.path.samestat(status, Path(one).stat())
-            except (OSError, ValueError):
-                continue  # it does not exist
+        try:
+            same = os.path.realpath(one) == place or (status is not None and os.path.samestat(status, Path(one).stat()))
+        except (OSError, ValueError):
+            continue  # it does not exist, or is no name of a file
         if same:
             raise OptionError(
                 "it is read, or named twice, and would be written over",
@@ -250,6 +248,14 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     """Write *content* to *path* through a temporary file; see `atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    r"""Write *text* as UTF-8; see `atomic_path`.
+
+    What is no character comes out as ``\udcXX``: names of files are bytes. In JSON that is an escape for the same name.
+    """
+    write_atomically(path, text.encode(errors="backslashreplace"))
 
 
 def file_digest(path: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from audiotag.csv_text import csv_text, read_cell
 from audiotag.documents import read_text
 from audiotag.errors import LabelError, suggest
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.places import exists
 
 _COLUMNS = ("index", "mid", "display_name")
@@ -243,7 +243,7 @@ class LabelSet(Sequence[Label]):
     def to_csv(self, path: str | Path) -> None:
         """Write the classes as a ``class_labels_indices.csv``."""
         lines = csv_text([_COLUMNS, *((index, label.mid, label.name) for index, label in enumerate(self._labels))])
-        write_atomically(path, lines.encode())
+        write_text(path, lines)
 
 
 CORE_LISTS = ("audioset", "fsd50k", "home")

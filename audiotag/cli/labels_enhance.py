@@ -20,7 +20,7 @@ from audiotag.cli.options import (
     option_option,
     weights_option,
 )
-from audiotag.cli.outputs import check_files, overwrite_option
+from audiotag.cli.outputs import check_files, files_of, overwrite_option
 from audiotag.csv_text import csv_text
 from audiotag.errors import OptionError
 
@@ -127,7 +127,8 @@ def enhance(
     _check_sources(settings)
     clips = read_clips(data, format=settings["format_"], labels=labels, root=settings["root"], check_files=False)
     outputs = (output, settings["report"], settings["save_scores"])
-    check_files(*outputs, overwrite=settings["overwrite"], inputs=[clip.path for clip in clips])
+    beside = [] if settings["scores_file"] is None else [settings["scores_file"].with_suffix(".json")]  # of an .npy
+    check_files(*outputs, overwrite=settings["overwrite"], inputs=files_of(clips, clips.labels.source, *beside))
     ontology: Ontology = read_ontology(settings["ontology"])
     relations(clips.labels, ontology)  # an ontology that does not fit is known before hours of scoring
     scores, failures = _scores(clips, labels, settings)

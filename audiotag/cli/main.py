@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from audiotag.errors import AudiotagError, AudiotagWarning, PluginError
+from audiotag.errors import AudiotagError, AudiotagWarning, OptionError, PluginError
 from audiotag.printing import PrintableStream, printable_name
 from audiotag.signals import on_stop, stop_signals
 
@@ -106,6 +106,10 @@ def _name_plugin(error: BaseException, ctx: click.Context) -> None:
 @click.version_option(package_name="audiotag", prog_name="audiotag")
 def main() -> None:
     """Tag sounds in recordings, teach a model new ones, and measure it."""
+    try:
+        os.getcwd()  # noqa: PTH109 # only whether there is one
+    except OSError as error:  # torch would end the program with a message of its own
+        raise OptionError("the current folder is gone", fix="Change to one that exists.") from error
 
 
 def _prepare_streams() -> None:

@@ -65,14 +65,15 @@ def read_stream(
     """
     path = Path(source)
     if is_folder(path) and format is None and not _has_class_folders(path):
-        return [StreamClip(_relative(clip.path, path), clip) for clip in find_clips([path], root)], {}
+        return [StreamClip(readable(_relative(clip.path, path)), clip) for clip in find_clips([path], root)], {}
     name = sniff_format(path) if format is None and exists(path) else format
     options: dict[str, Any] = {"labels_required": False} if name in ("json", "csv") else {}
     found: ClipSet = read_clips(
         path, format=name, labels=labels, root=root, unknown_labels=unknown_labels, check_files=False, **options
     )
     clips = [
-        StreamClip(clip.id, clip, tuple(found.labels[label].mid for label in clip.labels) or None) for clip in found
+        StreamClip(readable(clip.id), clip, tuple(found.labels[label].mid for label in clip.labels) or None)
+        for clip in found
     ]
     return clips, dict(found.skipped)
 

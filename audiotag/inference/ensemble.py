@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from audiotag.documents import Fields, read_json
 from audiotag.errors import CheckpointError, LabelError, OptionError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.folders import atomic_folder, check_new_folder, current_folder
 from audiotag.host import get_host
 from audiotag.inference.combine import EnsembleMode, check_ensemble
@@ -275,4 +275,4 @@ def keep_ensemble_thresholds(folder: str | Path, thresholds: NDArray[np.float64]
     content = _content(ensemble.folder)
     changed = replace(ensemble, thresholds=thresholds, metadata={**ensemble.metadata, **metadata})
     text = _facts(changed, content["members"])
-    write_atomically(current_folder(ensemble.folder) / FACTS_FILE, text.encode())
+    write_text(current_folder(ensemble.folder) / FACTS_FILE, text)

@@ -16,7 +16,7 @@ from audiotag.data.clips import ClipSet
 from audiotag.data.reading import read_clips
 from audiotag.data.recording import clip_seconds as seconds_of
 from audiotag.errors import AudiotagError, OptionError, TrainingError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.folders import claim_folder
 from audiotag.host import get_host
 from audiotag.inference.member import choose_device
@@ -310,7 +310,7 @@ def _failure(candidate: Candidate, plan: Plan, error: Exception, reporter: Repor
     if not isinstance(error, AudiotagError):
         text = "".join(traceback.format_exception(error))
         path = plan.output / "records" / f"{candidate.name}.traceback.txt"
-        write_atomically(path, text.encode())
+        write_text(path, text)
         reason += f" (see {path})"
     reporter.message(f"{candidate.name} failed; its reason is in the table.")
     return {"name": candidate.name, "backbone": candidate.backbone, "error": reason}

@@ -19,7 +19,7 @@ from audiotag.documents import Fields, read_json
 from audiotag.errors import OptionError, TrainingError
 from audiotag.evaluation.evaluate import evaluate
 from audiotag.evaluation.folds import evaluate_folds
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.folders import current_folder
 from audiotag.host import get_host
 from audiotag.inference.member import Member
@@ -151,7 +151,7 @@ class Record:
             "epochs": self.epochs,
             "row": self.row,
         }
-        write_atomically(self.path, json.dumps(content, indent=1).encode())
+        write_text(self.path, json.dumps(content, indent=1))
 
 
 def _kept_row(kept: Fields, candidate: Candidate) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.host import get_host
 from audiotag.inference.member import choose_device
 from audiotag.labels import LabelChange
@@ -214,7 +214,7 @@ def _run(
         if request.repeatable:  # first, so that a run that is killed from here on can go on
             request.save(folder, settings, plugins_of(request, model, resolved))
         write_toml(resolved.to_dict(), folder / SETTINGS_FILE)
-        write_atomically(folder / DATA_FILE, json.dumps(record, indent=1, allow_nan=False).encode())
+        write_text(folder / DATA_FILE, json.dumps(record, indent=1, allow_nan=False))
     loggers = make_loggers(resolved.logger, folder, resolved.to_dict()) if fabric.is_global_zero else []
     progress = trainer.fit(loggers)
     if fabric.is_global_zero:

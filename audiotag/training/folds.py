@@ -11,7 +11,7 @@ import pandas as pd
 
 from audiotag.csv_text import frame_csv
 from audiotag.errors import TrainingError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.folders import claim_folder
 from audiotag.places import is_folder
 from audiotag.training.finetune import run
@@ -70,7 +70,7 @@ def finetune_folds(
     table = pd.DataFrame(rows)
     means = table.drop(columns="fold").mean().to_dict()
     table = pd.concat([table.astype({"fold": str}), pd.DataFrame([{"fold": "mean", **means}])], ignore_index=True)
-    write_atomically(folder / "folds.csv", frame_csv(table).encode())
+    write_text(folder / "folds.csv", frame_csv(table))
     return table
 
 

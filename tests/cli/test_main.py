@@ -153,3 +153,13 @@ def test_an_unforeseen_refusal_of_the_system_is_one_line_and_a_bug_is_not_hidden
     with start("code") as process:
         process.communicate(timeout=60)
     assert process.returncode == 7
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep a folder that a program is in")
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    script = (
+        f"import os; os.chdir({str(tmp_path)!r}); os.rmdir({str(tmp_path)!r})\nfrom audiotag.cli.main import run; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "models", "list"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: the current folder is gone. Change to one that exists.\n"

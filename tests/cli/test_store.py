@@ -192,6 +192,10 @@ def test_recordings_whose_names_are_no_text_are_stored(home: Path) -> None:
         (clip,) = json.loads(run("list", home / f"m{number}", "--json").output)
         assert "caf" in clip["id"] and "\\udce9" in clip["id"]
         run("verify", home / f"m{number}")
+    (home / "class" / "Dog").mkdir(parents=True)
+    (home / "class" / "Cat").mkdir()
+    (home / os.fsdecode(b"caf\xe9.wav")).rename(home / "class" / "Dog" / os.fsdecode(b"caf\xe9.wav"))
+    assert "1 stored" in run("add", home / "m0", home / "class", "--unknown-labels", "skip").output
 
 
 def test_sizes() -> None:

@@ -88,11 +88,11 @@ class PayloadFiles:
         Raises:
             StoreError: One is.
         """
-        own_file(self._store, f"{FILES}/0/0")
-        own_file(self._store, f"{QUARANTINE}/0/0")
-        for entry in _entries(self.root):
-            if _FOLDER.fullmatch(entry.name):
-                own_file(self._store, f"{FILES}/{entry.name}/0")
+        for place in (FILES, QUARANTINE):
+            own_file(self._store, f"{place}/0/0")
+            for entry in _entries(self._store / place):
+                if _FOLDER.fullmatch(entry.name):
+                    own_file(self._store, f"{place}/{entry.name}/0")
 
     def path(self, name: str) -> Path:
         """Where a file is, by its name relative to the root.
