@@ -210,11 +210,12 @@ def _check_specs(hook: str, specs: object, spec_class: type) -> list[Any]:
         raise PluginError(f"{hook} returned one {spec_class.__name__}", fix="Return a list of them.")
     if not isinstance(specs, Iterable) or isinstance(specs, str | Mapping):
         raise PluginError(f"{hook} returned {type(specs).__name__}", fix=f"Return a list of {spec_class.__name__}.")
-    checked = list(specs)
+    checked: list[Any] = list(specs)
     for spec in checked:
         if not isinstance(spec, spec_class):
             raise PluginError(
                 f"{hook} returned a list that holds {spec!r:.80}", fix=f"It may hold {spec_class.__name__} only."
             )
+    for spec in checked:
         spec.__post_init__()  # again: there are ways to make or change one without it
     return checked

@@ -33,7 +33,7 @@ def find_clips(
     frames: int | None = None,
     failed: Callable[[AudioError], None] | None = None,
 ) -> list[Clip]:
-    """The clips that *sources* name, in their order, each once.
+    """The clips that *sources* name, in their order, each once, and each id that a list gives one.
 
     Args:
         sources: Recordings; folders, searched with their subfolders (and those that links lead to) for files with an
@@ -57,13 +57,20 @@ def find_clips(
 
     real_folder = lru_cache(os.path.realpath)
     clips: dict[tuple[object, ...], Clip] = {}
-    for source in sources:
-        for clip in _find(str(source), root, report):
-            # Pictures in a folder are found by the clip's id.
-            seen = None if clip.video_path is None else (clip.video_path, clip.id)
-            place = real_folder(clip.path.parent), clip.path.name
-            clips.setdefault((place, clip.member, clip.start, clip.stop, seen), clip)
+    places: set[tuple[object, ...]] = set()
+    for source in map(str, sources):
+        listed = _is_list(source)
+        for clip in _find(source, root, report):
+            place = (real_folder(clip.path.parent), clip.path.name, clip.member, clip.start, clip.stop)
+            # A list may give a recording several ids, which outputs and folders of pictures know it by.
+            if listed or place not in places:
+                clips.setdefault((*place, clip.id if listed else None), clip)
+            places.add(place)
     return list(with_frames(clips.values(), frames))
+
+
+def _is_list(source: str) -> bool:
+    return Path(source).suffix.lower() in MANIFEST_SUFFIXES and exists(source) and not isdir(source)
 
 
 def _find(source: str, root: str | Path | None, report: Callable[[AudioError], None]) -> Iterator[Clip]:
@@ -72,7 +79,7 @@ def _find(source: str, root: str | Path | None, report: Callable[[AudioError], N
     path = Path(source)
     if isdir(path):
         yield from _in_folder(path, report)
-    elif path.suffix.lower() in MANIFEST_SUFFIXES and exists(path):
+    elif _is_list(source):
         yield from _in_manifest(path, root)
     elif glob.has_magic(source) and not exists(path):
         # Path.glob takes no absolute pattern.

@@ -411,6 +411,15 @@ def test_one_part_done_is_not_all_of_the_recording_done(run: Run, recordings: Pa
     ]
 
 
+def test_every_id_of_a_recording_has_its_line_also_where_a_run_stopped_between_them(run: Run, recordings: Path) -> None:
+    entries = [{"video_id": name, "wav": "sounds/low.wav"} for name in ("one", "two", "three")]
+    Path("list.json").write_text(json.dumps({"data": entries[:2]}))
+    run("list.json", "--format", "home", "--output", "out")
+    Path("list.json").write_text(json.dumps({"data": entries}))
+    assert "Tagged 1 recording," in run("list.json", "--format", "home", "--output", "out", "--resume").stderr
+    assert [row["video_id"] for row in rows(Path("out").read_text())] == ["one", "two", "three"]
+
+
 def test_parts_in_tables_that_lay_recordings_end_to_end(run: Run, recordings: Path) -> None:
     Path("parts.csv").write_text(PARTS.removesuffix("sounds/mixed.flac,,8,\n") + "sounds/low.wav,,,\n")
     found = rows(run("parts.csv", "--top", 1, "--format", "raven").stdout.replace("\t", ","))

@@ -91,6 +91,14 @@ def test_one_recording_with_other_pictures_is_another_clip(tree: Path) -> None:
     ]
 
 
+def test_a_recording_has_every_id_that_a_list_gives_it(tree: Path) -> None:
+    manifest = tree / "list.json"
+    entries = [{"video_id": name, "wav": "b.wav", "stop": stop} for name, stop in (("a", 1), ("b", 1), ("c", None))]
+    manifest.write_text(json.dumps({"data": entries}))
+    found = find_clips([manifest, manifest, tree / "b.wav"])
+    assert [(clip.id, clip.stop) for clip in found] == [("a", 1), ("b", 1), ("c", None)]
+
+
 def test_the_number_of_frames_goes_with_every_clip(tree: Path) -> None:
     assert [clip.frames for clip in find_clips([tree / "b.wav"])] == [10]
     assert {clip.frames for clip in find_clips([tree], frames=3)} == {3}
