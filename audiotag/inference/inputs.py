@@ -16,7 +16,7 @@ from audiotag.audio.decoding import AUDIO_SUFFIXES
 from audiotag.data.clips import Clip
 from audiotag.data.reading import read_clips, sniff_format
 from audiotag.data.selection import with_frames
-from audiotag.errors import AudioError, OptionError
+from audiotag.errors import EMPTY, AudioError, OptionError
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
 
@@ -75,7 +75,7 @@ def _is_list(source: str) -> bool:
 
 def _find(source: str, root: str | Path | None, report: Callable[[AudioError], None]) -> Iterator[Clip]:
     if not source.strip():
-        raise OptionError("a path is empty", fix="Is it a variable that is not set? A dot is the current folder.")
+        raise OptionError("a path is empty", fix=EMPTY)
     path = Path(source)
     if isdir(path):
         yield from _in_folder(path, report)

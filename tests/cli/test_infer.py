@@ -225,6 +225,7 @@ def test_ensembles(run: Run, recordings: Path, loaded: list[tuple[str, dict[str,
     result = run(recordings, "--ensemble", "one,two", "--ensemble", "three", "--combine", "probabilities")
     assert result.exit_code == 0
     assert [name for name, _ in loaded] == ["one", "two", "three"]
+    assert "--ensemble names no model" in str(run(recordings, "--ensemble", ",").exception)
     failure = run(recordings, "--ensemble", "one,two", "--model", "three")
     assert isinstance(failure.exception, OptionError)
 
@@ -424,6 +425,11 @@ def test_parts_in_tables_that_lay_recordings_end_to_end(run: Run, recordings: Pa
     Path("parts.csv").write_text(PARTS.removesuffix("sounds/mixed.flac,,8,\n") + "sounds/low.wav,,,\n")
     found = rows(run("parts.csv", "--top", 1, "--format", "raven").stdout.replace("\t", ","))
     assert [(row["Begin Time (s)"], row["File Offset (s)"]) for row in found] == [("0", "0"), ("4", "4"), ("12", "0")]
+
+
+def test_a_file_called_dash_is_not_written(run: Run, recordings: Path) -> None:
+    assert "a file called - is hardly meant" in str(run(recordings, "--output", "-").exception)
+    assert not Path("-").exists()
 
 
 def test_resuming_with_another_model_or_setting_is_refused(run: Run, recordings: Path) -> None:

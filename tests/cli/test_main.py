@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from audiotag.cli.main import main
+from audiotag.errors import OptionError
 
 SCRIPT = """
 import os, sys
@@ -153,3 +157,19 @@ def test_an_unforeseen_refusal_of_the_system_is_one_line_and_a_bug_is_not_hidden
     with start("code") as process:
         process.communicate(timeout=60)
     assert process.returncode == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("infer", ""), "an argument"),
+        (("evaluate", "--data", ""), "--data"),
+        (("finetune", "--train=", "--output", "run"), "--train"),
+        (("store", "list", " "), "an argument"),
+        (("infer", "a.wav", "--model", "", "--top", "1"), "--model"),
+    ],
+)
+def test_an_empty_argument_is_not_the_current_folder(arguments: tuple[str, ...], what: str) -> None:
+    failure = CliRunner().invoke(main, arguments).exception
+    assert isinstance(failure, OptionError)
+    assert str(failure) == f"{what} is empty. Is it a variable that is not set? A dot is the current folder."
