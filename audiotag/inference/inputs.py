@@ -82,8 +82,7 @@ def _find(source: str, root: str | Path | None, report: Callable[[AudioError], N
     elif _is_list(source):
         yield from _in_manifest(path, root)
     elif glob.has_magic(source) and not exists(path):
-        # Path.glob takes no absolute pattern.
-        matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
+        matches = [Path(match) for match in _fitting(path, report)]
         found = False
         for match in matches:
             clips = _search(match, report) if isdir(match) else [as_clip(match)]
@@ -107,10 +106,22 @@ def _in_folder(folder: Path, report: Callable[[AudioError], None]) -> list[Clip]
 
 
 def _search(folder: Path, report: Callable[[AudioError], None]) -> list[Clip]:
-    """The recordings below *folder*; links to folders are followed, each folder is searched once."""
+    """The recordings below *folder*."""
     found: list[Path] = []
+    for entries in _folders(str(folder), report).values():
+        for entry in entries:
+            path = Path(entry.path)
+            # A link that leads nowhere is a recording that is missing, and is to be reported.
+            if path.suffix.lower() in AUDIO_SUFFIXES and (isfile(path) or not exists(path)):
+                found.append(path)
+    return [as_clip(path) for path in sorted(found)]
+
+
+def _folders(folder: str, report: Callable[[AudioError], None]) -> dict[str, list[os.DirEntry[str]]]:
+    """*folder* and those below it, with what is in each; links are followed, and each folder is there once."""
+    found: dict[str, list[os.DirEntry[str]]] = {}
     searched: set[str] = set()
-    folders, links = [str(folder)], list[str]()
+    folders, links = [folder], list[str]()
     while folders or links:
         # A folder that is below this one and linked as well goes by its own name.
         here = folders.pop() if folders else links.pop(0)
@@ -124,16 +135,25 @@ def _search(folder: Path, report: Callable[[AudioError], None]) -> list[Clip]:
             reason = error.strerror or str(error)
             report(AudioError(f"the folder cannot be searched: {reason}", where=here, fix="Check its permissions."))
             continue
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            path = Path(entry.path)
-            if isdir(path):
+        found[here] = [entry for entry in entries if not entry.name.startswith(".")]
+        for entry in found[here]:
+            if isdir(entry.path):
                 (links if entry.is_symlink() else folders).append(entry.path)
-            # A link that leads nowhere is a recording that is missing, and is to be reported.
-            elif path.suffix.lower() in AUDIO_SUFFIXES and (isfile(path) or not exists(path)):
-                found.append(path)
-    return [as_clip(path) for path in sorted(found)]
+    return found
+
+
+def _fitting(pattern: Path, report: Callable[[AudioError], None]) -> list[str]:
+    """The files and folders that a pattern fits; ``**`` is every folder below, by the rules of `_folders`."""
+    parts = pattern.parts
+    if "**" not in parts:
+        return sorted(glob.glob(str(pattern)))  # noqa: PTH207 # Path.glob takes no absolute pattern
+    at = parts.index("**")
+    bases = [base for base in (_fitting(Path(*parts[:at]), report) if at else ["."]) if isdir(base)]
+    rest = parts[at + 1 :]
+    if not rest:
+        return bases
+    below = [folder for base in bases for folder in _folders(base, report)]
+    return sorted({match for folder in below for match in _fitting(Path(glob.escape(folder), *rest), report)})
 
 
 def _in_manifest(path: Path, root: str | Path | None) -> Iterator[Clip]:

@@ -131,6 +131,17 @@ def test_a_recording_is_taken_once_however_it_is_named(tree: Path, monkeypatch: 
     assert [clip.path for clip in find_clips(["b.wav", "link/../b.wav"])] == [Path("b.wav"), Path("link/../b.wav")]
 
 
+def test_a_pattern_follows_links_and_takes_each_folder_once(tree: Path) -> None:
+    for name in ("aaa", "aab"):  # glob itself would try every way of going round, 2 to the power of 40
+        (tree / name).symlink_to(".")
+        (tree / "sub" / name).symlink_to("..")
+    (tree / "linked").symlink_to(tree / "sub" / "deep")
+    assert names(tree, f"{tree}/**/*.ogg") == ["sub/deep/c d.ogg"]
+    assert names(tree, f"{tree}/**") == names(tree, tree)
+    assert names(tree, f"{tree}/**/deep/**/*") == ["sub/deep/c d.ogg"]
+    assert names(tree, f"{tree}/l*/**/*.ogg") == ["linked/c d.ogg"]
+
+
 def test_folders_that_a_pattern_fits_are_searched(tree: Path) -> None:
     assert names(tree, f"{tree}/s*") == ["sub/deep/c d.ogg"]
     (tree / "empty").mkdir()
