@@ -29,6 +29,12 @@ def test_folders_are_searched_with_their_subfolders(tree: Path) -> None:
     assert names(tree, tree) == ["a.FLAC", "b.wav", "sub/deep/c d.ogg", "we[1]rd.mp3"]
 
 
+@pytest.mark.parametrize("ending", ["wave", "AIFC", "sph", "voc", "webm"])
+def test_every_ending_of_recordings_is_found(tree: Path, ending: str) -> None:
+    (tree / f"e.{ending}").write_bytes(b"")
+    assert f"e.{ending}" in names(tree, tree)
+
+
 def test_files_are_taken_as_named_and_each_once(tree: Path) -> None:
     assert names(tree, tree / "b.wav", str(tree), tree / ".hidden.wav", tree / "b.wav") == [
         "b.wav",
