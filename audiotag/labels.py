@@ -25,9 +25,20 @@ from audiotag.places import exists
 _COLUMNS = ("index", "mid", "display_name")
 
 
+_LOOKALIKES = {
+    **dict.fromkeys([0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " "),
+    **dict.fromkeys([0xAD, 0x200B, 0x2060, 0xFEFF]),
+}
+"""Blanks of other kinds, and characters that nobody sees, which word processors and web pages leave in names."""
+
+
 def composed(text: str) -> str:
-    """*text* with each accented letter as one character (Unicode NFC): "Café" is one class, however it was typed."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    """*text* as it looks: "Café" is one class, however it was typed.
+
+    Each accented letter is one character (Unicode NFC), blanks are plain ones, and characters without a picture (a
+    byte-order mark, a soft hyphen) are left out.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text.translate(_LOOKALIKES))
 
 
 @dataclass(frozen=True, slots=True)

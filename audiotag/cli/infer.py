@@ -146,7 +146,9 @@ def _load(settings: dict[str, Any]) -> Tagger:
     names: list[str] = []
     for text in settings["ensemble"]:
         names.extend(name_list(text))
-    if names:
+    if settings["ensemble"]:
+        if not names:
+            raise OptionError("--ensemble names no model", fix="Name several, separated by commas.")
         source = click.get_current_context().get_parameter_source("model")
         if source is not click.core.ParameterSource.DEFAULT or settings["weights"] is not None:
             raise OptionError("--ensemble does not go with --model or --weights", fix="Name all models in --ensemble.")

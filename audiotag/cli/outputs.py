@@ -39,6 +39,10 @@ def check_files(*outputs: Path | None, overwrite: bool, inputs: Iterable[str | P
     read = list(inputs)
     for output in outputs:
         if output is not None:
+            if str(output) == "-":
+                raise OptionError(
+                    "a file called - is hardly meant", fix="Leave the option out to print, or name /dev/stdout."
+                )
             others = list(_other_paths(output))
             check_output(output, inputs=(*others, *read), overwrite=overwrite)
             _refuse_part_of_input(output, others)

@@ -160,7 +160,7 @@ def _from_json(text: str, labels: LabelSet, number: int) -> StreamClip:
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise entry.refuse("labels", "must be text or a list of texts")
     try:
-        mids = tuple(labels[labels.index(name)].mid for name in named)
+        mids = tuple(dict.fromkeys(labels[labels.index(name)].mid for name in named))
     except LabelError as error:
         raise LabelError(error.what, where=where, fix=error.fix) from error
     return StreamClip(identity, Clip(id=identity, path=Path(wav), start=start, stop=stop), mids or None)

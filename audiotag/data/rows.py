@@ -196,6 +196,11 @@ def read_number(text: object, column: str, where: str) -> float:
     return number
 
 
+def exact(seconds: float) -> str:
+    """Seconds as people write them, to the last digit: what differs has different names."""
+    return repr(float(seconds)).removesuffix(".0")
+
+
 def read_fold(text: object, where: str) -> int:
     """A whole number from a cell.
 
@@ -234,7 +239,7 @@ def _ids(rows: list[Row], source: Path) -> list[str]:
         if name is None:
             name = row.path.replace("\\", "/")
             if parts[row.path] > 1 and (row.start > 0 or row.stop is not None):
-                name += f"@{row.start:g}-{'end' if row.stop is None else format(row.stop, 'g')}"
+                name += f"@{exact(row.start)}-{'end' if row.stop is None else exact(row.stop)}"
         if name in lines:
             raise ManifestError(
                 f"the clip {name!r} stands twice ({lines[name]} and {row.where})",
@@ -263,8 +268,9 @@ def _check(row: Row, place: str, labels_required: bool) -> None:
         if odd := next((text for text in texts if _CONTROL.search(text.strip())), None):
             raise ManifestError(f"the label {odd!r} holds control characters", where=place, fix="Mend the label.")
     if row.start < 0 or (row.stop is not None and row.stop <= row.start):
+        end = "" if row.stop is None else f" and ends at {exact(row.stop)} s"
         raise ManifestError(
-            f"the clip begins at {row.start:g} s and ends at {row.stop} s",
+            f"the clip begins at {exact(row.start)} s{end}",
             where=place,
             fix="0 ≤ start < stop must hold.",
         )

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from audiotag.errors import NameTakenError, PluginError, UnknownNameError, suggest
-from audiotag.host.guard import guarded, plugin_code
+from audiotag.host.guard import guarded, importing, plugin_code
 from audiotag.host.loading import CORE_DISTRIBUTION, HOOKS, Plugin, discover, strict
 from audiotag.host.records import PluginRecord
 from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec
@@ -318,7 +318,7 @@ class Host:
             )
 
         module_name, _, attribute = factory.partition(":")
-        with guarded(owner.place, f"importing {factory!r}", failed):
+        with guarded(owner.place, f"importing {factory!r}", failed), importing():
             found: Any = import_module(module_name)
             for part in attribute.split("."):
                 found = getattr(found, part)

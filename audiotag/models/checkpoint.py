@@ -70,7 +70,7 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
     folder = Path(folder)
     _require_replaceable(folder)
     state = _detached_state(model)
-    require_weights(state, folder)
+    require_weights(state, folder, state)
     facts = _facts(model)
     training = None if training_state is None else _plain_state(training_state, "training_state")
     try:
@@ -359,7 +359,7 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
             AudiotagWarning,
             stacklevel=3,
         )
-    require_weights(state, folder)
+    require_weights(state, folder, backbone.state_dict())
     backbone.load_state_dict(state)
     with get_host().running(spec, f"taking back the state of {folder}"):
         backbone.load_extra_state(made_by["extra_state"])

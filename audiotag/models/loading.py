@@ -167,6 +167,20 @@ def _in_order_of(given: LabelSet, known: LabelSet, whose: str) -> LabelSet | Non
     return ordered
 
 
+def _believed(given: LabelSet, known: LabelSet, whose: str) -> LabelSet:
+    """*given*, with a word where most of it are the classes of *known* in other places: a list that was edited."""
+    places = {mid: place for place, mid in enumerate(known.mids)}
+    moved = sum(places.get(mid, place) != place for place, mid in enumerate(given.mids))
+    if len(given) == len(known) and 2 * moved > len(known):
+        warnings.warn(
+            f"{moved} classes of {given.source} stand in other places than in {whose}, and are believed; leave the "
+            "labels out if the file has the classes of that model",
+            AudiotagWarning,
+            stacklevel=4,
+        )
+    return given
+
+
 def _warn_of_order(given: LabelSet, family: str) -> None:
     """Say where *given* are the classes of the family's published weights in another order."""
     specs = get_host().backbones.values()
@@ -238,7 +252,7 @@ def _from_file(
         if in_file is not None:
             _require_count(labels, in_file, f"the file {path}")
         if known is not None:  # the same classes in another order would put their names to other classes' scores
-            labels = _in_order_of(labels, known, repr(spec.name)) or labels
+            labels = _in_order_of(labels, known, repr(spec.name)) or _believed(labels, known, repr(spec.name))
         else:
             _warn_of_order(labels, spec.family)
     elif in_file is None and untrained_head:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from audiotag.cli.main import main
+from audiotag.errors import OptionError
 
 SCRIPT = """
 import os, sys
@@ -163,3 +167,19 @@ def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script, "models", "list"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Error: the current folder is gone. Change to one that exists.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("infer", ""), "an argument"),
+        (("evaluate", "--data", ""), "--data"),
+        (("finetune", "--train=", "--output", "run"), "--train"),
+        (("store", "list", " "), "an argument"),
+        (("infer", "a.wav", "--model", "", "--top", "1"), "--model"),
+    ],
+)
+def test_an_empty_argument_is_not_the_current_folder(arguments: tuple[str, ...], what: str) -> None:
+    failure = CliRunner().invoke(main, arguments).exception
+    assert isinstance(failure, OptionError)
+    assert str(failure) == f"{what} is empty. Is it a variable that is not set? A dot is the current folder."

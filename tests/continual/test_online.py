@@ -443,7 +443,7 @@ def test_streams_of_lines():
         "\n",
         '{"wav": "c.wav", "labels": ["high"], "id": "evening", "start": 1, "stop": 2.5}',
         '{"wav": "c.wav", "labels": "low, far"}',
-        '{"wav": "c.wav", "labels": "low, high"}',
+        '{"wav": "c.wav", "labels": "low, high, low"}',
         '{"wav": "c.wav", "labels": "lowest"}',
         "{broken",
         "last.wav",

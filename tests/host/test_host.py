@@ -66,6 +66,16 @@ BROKEN = {
         "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_losses(): return 1 / 0",
         "ZeroDivisionError",
     ),
+    "a descriptor without fields": (
+        "from audiotag.plugin import LossSpec, hookimpl\n@hookimpl\n"
+        "def register_losses(): return [object.__new__(LossSpec)]",
+        "AttributeError: ",
+    ),
+    "a descriptor that was changed": (
+        "from audiotag.plugin import LossSpec, hookimpl\nspec = LossSpec(name='odd', factory='math:sqrt')\n"
+        "object.__setattr__(spec, 'name', ['odd'])\n@hookimpl\ndef register_losses(): return [spec]",
+        "name must be a word, not ['odd']",
+    ),
     "hook returns nothing": (
         "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_losses(): pass",
         "register_losses",

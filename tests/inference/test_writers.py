@@ -145,7 +145,7 @@ def test_a_failure_leaves_the_earlier_file_and_what_was_done(tmp_path: Path, for
         assert len(pandas.read_parquet(output.kept)) == 2
         return
     with open_output(format, path, resume=True, high_frequency=8000.0) as output:
-        assert output.done == {RESULTS[0].place.key}
+        assert output.done == {RESULTS[0].place.key: 1}
         for result in RESULTS[1:]:
             output.write(result)
     assert path.read_bytes() == write(format, tmp_path / "whole").read_bytes()

@@ -62,7 +62,7 @@ class JsonManifest(Dataset):
         return folder / "clips.json"
 
     def _rows(self, source: Path) -> Iterator[Row]:
-        content = read_json(source, error=ManifestError, fix=f"Expected: {_SHAPE}")
+        content = read_json(source, error=ManifestError, fix=f"Expected: {_SHAPE}", unique_keys=True)
         entries = content.get("data") if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise ManifestError(
