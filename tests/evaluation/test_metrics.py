@@ -139,6 +139,7 @@ def test_macro_means_leave_out_classes_without_positives():
 def test_d_primes():
     np.testing.assert_allclose(metrics.d_prime([0.5, 0.9]), [0, 1.8123876], atol=1e-6)
     assert metrics.d_prime(1.0) == np.inf
+    assert metrics.d_prime(np.float32(0.9)) == metrics.d_prime(float(np.float32(0.9)))
     assert metrics.mean_of_class_d_primes([0.9, 1.0]) == np.inf
     assert np.isnan(metrics.mean_of_class_d_primes([0.0, 1.0]))
     assert np.isfinite(metrics.d_prime_of_mean_auc([0.9, 1.0, np.nan]))
@@ -169,6 +170,7 @@ def test_confusion_agrees_with_scikit_learn(pairs):
 def test_single_decisions_take_the_first_of_equals():
     decisions = metrics.decide_single([[0.2, 0.7, 0.7], [0.0, 0.0, 0.0]])
     assert decisions.tolist() == [[False, True, False], [True, False, False]]
+    assert decisions.dtype == np.bool_
 
 
 def test_thresholds_belong_to_the_class():

@@ -60,8 +60,7 @@ class ClassBalanced(StoragePolicy):
         counts = self.index.counts
         largest = np.flatnonzero(counts == counts.max())
         self._largest = largest
-        if len(self.index) >= self.capacity:
-            self._full[largest] = True
+        self._full[largest] = True  # asked for only while the store is full
         return largest
 
     def _from_largest(self) -> tuple[int, int]:
