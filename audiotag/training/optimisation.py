@@ -45,12 +45,12 @@ def make_optimiser(backbone: Backbone, settings: Settings) -> torch.optim.Optimi
     )
     described = [
         {
-            "params": parameters,
+            "params": groups[in_head, decayed],
             "lr": rate * (ratio if in_head else 1.0),
             "base_lr": rate * (ratio if in_head else 1.0),
             "weight_decay": decay if decayed else 0.0,
         }
-        for (in_head, decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for in_head, decayed in sorted(groups)
     ]
     if settings.optimiser == "sgd":
         return torch.optim.SGD(described, momentum=settings.momentum)

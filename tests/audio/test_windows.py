@@ -103,6 +103,13 @@ def test_windows_of_one_sample() -> None:
     assert window_starts(3, 1, 1) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("total", [1, 3, 4])
+def test_a_short_recording_is_one_window(total: int) -> None:
+    (piece,) = iterate_windows([ramp(total)], 4, 2)
+    assert (piece.start, piece.stop, piece.samples.tolist()) == (0, total, list(range(total)))
+    assert piece.samples.dtype == np.float32
+
+
 def test_windows_come_as_soon_as_they_are_whole_and_hold_little() -> None:
     """Of a stream without an end no more is held than a window and a block."""
     taken = []
@@ -117,6 +124,7 @@ def test_windows_come_as_soon_as_they_are_whole_and_hold_little() -> None:
         piece = next(windows)
         assert piece.start == 8 * number and piece.stop == 8 * number + 8
         assert piece.samples.tolist() == [2 * number] * 4 + [2 * number + 1] * 4
+        assert piece.samples.dtype == np.float32
         assert len(taken) == 2 * number + 2
         base = piece.samples.base
         assert base is None or base.size <= 12

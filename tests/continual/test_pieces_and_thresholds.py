@@ -46,6 +46,20 @@ def test_the_logits_of_a_clip_are_the_mean_of_its_pieces(tiny: object, pieces: t
     np.testing.assert_allclose(training.logits(samples).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("norm", "moved"), [(None, (0.01, 10.0)), (1e-3, (0.9e-3, 1.1e-3))])
+def test_a_step_is_no_longer_than_its_clipped_gradient(tiny: object, norm: float | None, moved: tuple) -> None:
+    model = fresh()
+    settings = OnlineSettings(
+        optimiser="sgd", momentum=0.0, learning_rate=1.0, head_lr_ratio=1.0, weight_decay=0.0, clip_grad_norm=norm
+    )
+    training = OnlineTraining(model, settings.resolved(single_label=False))
+    before = [value.detach().clone() for value in model.backbone.head_parameters()]
+    training.learn([np.ones((1, 4), np.float32)], np.array([[1, 0]], np.float32), 0)
+    steps = [now.detach() - then for now, then in zip(model.backbone.head_parameters(), before, strict=True)]
+    length = float(sum(step.square().sum() for step in steps)) ** 0.5
+    assert moved[0] < length < moved[1]
+
+
 def test_a_score_at_the_threshold_counts(tiny: object, tmp_path: Path) -> None:
     clip = StreamClip("one", Waveform(NOISE, RATE))
     tags = learner(tmp_path / "first").hear(clip).tags

@@ -158,6 +158,20 @@ def test_class_balanced_shrinks_and_grows_by_its_classes() -> None:
             policy.load_state_dict({**policy.state_dict(), "extra": {"full": damaged}})
 
 
+def test_the_largest_classes_are_found_anew_after_every_change() -> None:
+    policy = filled(create_policy("class_balanced", 4, 4), (0,), (0,), (0,), (1,))
+    assert offer(policy, "e", (1,), 0.4).reduced_class == 0
+    assert offer(policy, "f", (2,), 0.0, 0.0) == Decision(True, "a", "its class is not full", 1.0, 0)  # of both
+    policy.remove("f")
+    assert offer(policy, "g", (0,)) == ROOM_LEFT
+    assert offer(policy, "h", (3,), 0.9, 0.0).reduced_class == 1  # both have two again
+    assert offer(policy, "i", (3,), 0.0).reduced_class == 0
+    assert policy.counts.tolist() == [1, 1, 0, 2]
+    policy.remove("h")
+    assert offer(policy, "j", (1,)) == ROOM_LEFT
+    assert offer(policy, "k", (2,), 0.0).reduced_class == 1
+
+
 # Distribution matching
 
 

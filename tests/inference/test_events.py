@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,22 @@ def test_a_rounding_error_moves_no_window_into_the_cell_beside(late: float) -> N
     cells = list(average_cells([window(0, 1, 0.0), window(1 + late, 2 + late, 1.0)], 1.0))
     assert [cell.scores[0] for cell in cells] == pytest.approx([0.0, 1.0], abs=1e-5)
     assert [cell.onset for cell in cells] == [0.0, 1.0]
+
+
+def test_cells_come_as_soon_as_no_window_can_change_them() -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[WindowScores]:
+        for number in itertools.count():
+            taken.append(number)
+            yield window(0.5 * number, 0.5 * number + 2, number)
+
+    cells = average_cells(endless(), 0.5)
+    for number in range(40):
+        cell = next(cells)
+        assert (cell.onset, cell.offset) == (0.5 * number, 0.5 * number + 0.5)
+        assert cell.scores[0] == pytest.approx(np.mean(range(max(0, number - 3), number + 1)))
+        assert len(taken) == number + 2
 
 
 def test_a_window_longer_than_those_after_it_counts_to_its_end() -> None:
@@ -166,7 +182,7 @@ def test_the_frame_of_events() -> None:
 
 @pytest.mark.parametrize("settings", [{"merge": -1.0}, {"min_duration": -0.5}, {"merge": float("nan")}])
 def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(OptionError):
+    with pytest.raises(OptionError, match=next(iter(settings))):
         spans(cells_of(0.9), **settings)
 
 
