@@ -73,6 +73,23 @@ def test_a_score_at_the_threshold_counts(tiny: object, tmp_path: Path) -> None:
         assert store.statistics().observed.sum() == 1
 
 
+@pytest.mark.parametrize(("above", "taken"), [(False, True), (True, False)])
+def test_the_one_class_of_a_clip_is_taken_from_the_confidence_on(
+    tiny: object, tmp_path: Path, above: bool, taken: bool
+) -> None:
+    model = replace(fresh(), single_label=True)
+
+    def hear(name: str, confidence: float | None) -> Any:
+        store = ClipStore.create(tmp_path / name, ["low", "high"], capacity=4)
+        settings = replace(SETTINGS, pseudo_label=confidence, steps=0)
+        return OnlineLearner(model, store, settings).hear(StreamClip("one", Waveform(NOISE, RATE)))
+
+    tags = hear("first", None).tags
+    highest = tags.scores.max()
+    event = hear("second", float(np.nextafter(highest, np.float32(2)) if above else highest))
+    assert event.labels == (tags.labels[:1] if taken else ())
+
+
 def test_stereo_in_memory_is_heard_as_mono(tiny: object, tmp_path: Path) -> None:
     stereo = np.stack([NOISE, 0.5 * NOISE], axis=1)
     first = learner(tmp_path / "a").hear(StreamClip("one", Waveform(stereo, RATE), ("low",)))

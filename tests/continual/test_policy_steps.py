@@ -65,7 +65,11 @@ def test_fifo_lets_the_oldest_go() -> None:
     policy.remove("b")
     assert offer(policy, "e", (1,)) == ROOM_LEFT
     assert policy.extra_state() == {"arrived": ["c", "d", "e"]}
+    restored = create_policy("fifo", 1, 1)
+    restored.load_state_dict(policy.state_dict())
+    assert [restored.offer(Example(name, (0,))).evicted for name in ("f", "g", "h", "i")] == ["c", "d", "e", "f"]
     assert policy.resize(1) == ["c", "d"]
+    assert policy.replace(0, Example("z", (1,)), "why", 0.25, 1) == Decision(True, "e", "why", 0.25, 1)
     with pytest.raises(StoreError, match="order of arrival"):
         policy.load_state_dict({**policy.state_dict(), "extra": {"arrived": ["c"]}})
 
@@ -151,7 +155,8 @@ def test_class_balanced_shrinks_and_grows_by_its_classes() -> None:
     with_numbers(policy, 0.0, 0.5, 0.0)  # class 0 alone is largest; then both are
     assert policy.resize(3) == ["a", "d"]
     policy.extend_classes(2)
-    assert policy.extra_state() == {"full": [True, True, False, False]}
+    full = policy.extra_state()["full"]
+    assert full == [True, True, False, False] and all(type(value) is bool for value in full)
     assert offer(policy, "new", (3,), 0.0).reduced_class == 0
     for damaged in ([True], [True, True, False, 1], None):
         with pytest.raises(StoreError):

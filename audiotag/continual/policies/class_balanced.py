@@ -95,7 +95,7 @@ class ClassBalanced(StoragePolicy):
         full = state["full"]
         if len(full) != self.num_classes or not all(isinstance(value, bool) for value in full):
             raise ValueError("it is not said of each class whether it is full")
-        self._full = np.array(full, dtype=np.bool_)
+        self._full = np.array(full)
         self._largest = None
 
     def extend_extra(self, count: int) -> None:
