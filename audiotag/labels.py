@@ -20,6 +20,7 @@ from audiotag.csv_text import csv_text, read_cell
 from audiotag.documents import read_text
 from audiotag.errors import LabelError, suggest
 from audiotag.files import write_atomically
+from audiotag.places import exists
 
 _COLUMNS = ("index", "mid", "display_name")
 
@@ -181,7 +182,7 @@ class LabelSet(Sequence[Label]):
             LabelError: The file is missing, empty, not such a CSV, or its indices are not 0..n−1 each once.
         """
         path = Path(path)
-        if not _exists(path):
+        if not exists(path):
             raise LabelError("the class list does not exist", where=path, fix="Check the path.")
         try:
             return cls._from_lines(io.StringIO(read_text(path, error=LabelError), newline=""), str(path))
@@ -286,9 +287,9 @@ def read_labels(source: str | Path | LabelSet | Sequence[str]) -> LabelSet:
     """
     if isinstance(source, LabelSet):
         return source
-    if isinstance(source, str) and source in CORE_LISTS and not Path(source).exists():
+    if isinstance(source, str) and source in CORE_LISTS and not exists(source):
         return known_labels(source)
-    if isinstance(source, str) and Path(source).suffix != ".csv" and not _exists(source):
+    if isinstance(source, str) and Path(source).suffix != ".csv" and not exists(source):
         raise _no_list(source)
     if isinstance(source, str | Path):
         return LabelSet.from_csv(source)
@@ -296,10 +297,3 @@ def read_labels(source: str | Path | LabelSet | Sequence[str]) -> LabelSet:
     if not all(isinstance(name, str) for name in names):
         raise LabelError(f"the classes are {source!r:.60}", fix="Give a CSV file, a known name, or a list of names.")
     return LabelSet.from_names(names)
-
-
-def _exists(path: str | Path) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):  # a name longer than file systems take, or with a null byte
-        return False

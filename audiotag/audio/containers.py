@@ -132,15 +132,16 @@ def container_blocks(path: Recording, rate: int, mix: MonoMix) -> Iterator[NDArr
         reached = heard = 0.0
         for frame in container.decode(stream):
             if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)):
-                # Only the numbers' format changes here.
-                converter = av.AudioResampler(format="fltp")
+                # Only the numbers' format changes here. In one plane: with more than eight, PyAV reads past their list.
+                converter = av.AudioResampler(format="flt")
                 if (rest := resampler.finish()).size:
                     yield rest
                 resampler = StreamResampler(frame.sample_rate, rate)
             heard += frame.samples / frame.sample_rate
             reached = max(heard, 0.0 if frame.time is None else frame.time - begin + frame.samples / frame.sample_rate)
             for converted in converter.resample(frame):
-                if (block := resampler.process(mix(converted.to_ndarray().T))).size:
+                samples = converted.to_ndarray().reshape(-1, converted.layout.nb_channels)
+                if (block := resampler.process(mix(samples))).size:
                     yield block
         if (rest := resampler.finish()).size:
             yield rest

@@ -23,6 +23,7 @@ from audiotag.cli.outputs import check_folder, overwrite_option
 from audiotag.cli.tagging_progress import tagging_progress
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
+from audiotag.places import exists
 
 if TYPE_CHECKING:
     from audiotag.evaluation.evaluation import Evaluation
@@ -185,7 +186,7 @@ def _thresholds(text: str | None) -> str | float | None:
     try:
         return float(text)
     except ValueError:
-        if Path(text).exists():
+        if exists(text):
             return text
         raise OptionError(
             f"{text!r} is neither a number, nor 'tuned', nor a file", where="--thresholds", fix="Give one of these."

@@ -18,6 +18,7 @@ from audiotag.errors import AudiotagError, LabelError, ManifestError, suggest
 from audiotag.inference.inputs import find_clips
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
+from audiotag.places import exists, is_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +64,9 @@ def read_stream(
         AudioError: The folder holds no recordings.
     """
     path = Path(source)
-    if path.is_dir() and format is None and not _has_class_folders(path):
+    if is_folder(path) and format is None and not _has_class_folders(path):
         return [StreamClip(_relative(clip.path, path), clip) for clip in find_clips([path], root)], {}
-    name = sniff_format(path) if format is None and path.exists() else format
+    name = sniff_format(path) if format is None and exists(path) else format
     options: dict[str, Any] = {"labels_required": False} if name in ("json", "csv") else {}
     found: ClipSet = read_clips(
         path, format=name, labels=labels, root=root, unknown_labels=unknown_labels, check_files=False, **options

@@ -16,6 +16,7 @@ from pathlib import Path
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import LabelError, ManifestError, OptionError, suggest
 from audiotag.labels import Label, LabelSet, composed, known_labels
+from audiotag.places import exists
 
 _MAX_NAMED = 5
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -168,10 +169,7 @@ def resolve_path(text: str, folder: Path) -> Path:
     Backslashes count as slashes unless a file is named so.
     """
     path = folder / text
-    try:
-        is_named_so = "\\" not in text or path.exists()
-    except OSError:  # no file can be called so
-        is_named_so = False
+    is_named_so = "\\" not in text or exists(path)
     return path if is_named_so else folder / text.replace("\\", "/")
 
 

@@ -24,6 +24,7 @@ from audiotag.documents import Fields, read_json
 from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.files import atomic_path
 from audiotag.labels import LabelSet, composed
+from audiotag.places import is_file
 
 _SHAPE = "An .npz holds scores (clips, classes), ids (clips,) and mids (classes,); ids and mids are text."
 _ROWS_SHAPE = 'The file beside it reads {"name of the clip": row, …}.'
@@ -163,7 +164,7 @@ class ScoresFile:
         ending = path.suffix.lower()
         if ending not in (".npz", ".npy"):
             raise ManifestError("the file of scores is neither .npz nor .npy", where=path, fix=_SHAPE)
-        if not path.is_file():
+        if not is_file(path):
             raise ManifestError("the file of scores does not exist", where=path, fix="Check the path.")
         if ending == ".npy":
             if labels is None:
@@ -254,7 +255,7 @@ def _read_npy(path: Path, only: Collection[str] | None) -> tuple[NDArray[np.floa
 
 
 def _read_rows(path: Path) -> Mapping[str, int]:
-    if not path.is_file():
+    if not is_file(path):
         raise ManifestError(
             "the map of rows that goes with an .npy does not exist",
             where=path,

@@ -31,6 +31,7 @@ from audiotag.models.checkpoint import (
     save_checkpoint,
 )
 from audiotag.models.model import Model
+from audiotag.places import exists
 
 ModelSource = str | Path | Model | Tagger | Sequence[str | Path]
 
@@ -202,7 +203,7 @@ def checkpoint_folder(model: ModelSource) -> Path | None:
     if is_ensemble(model):
         return Path(model)
     registered = isinstance(model, str) and get_host().knows_backbone(model)
-    return None if registered or not Path(model).exists() else find_checkpoint(model)
+    return None if registered or not exists(model) else find_checkpoint(model)
 
 
 def keep_thresholds(folder: str | Path, tuned: TunedThresholds, data: ClipSet, beta: float = 1.0) -> None:

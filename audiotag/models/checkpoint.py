@@ -31,6 +31,7 @@ from audiotag.labels import Label, LabelSet
 from audiotag.models.create import build_backbone, resolved_options
 from audiotag.models.model import Model
 from audiotag.models.published import require_weights
+from audiotag.places import exists, is_file
 
 FORMAT = "audiotag-checkpoint"
 FORMAT_VERSION = 1
@@ -89,7 +90,7 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
 
 
 def _require_replaceable(folder: Path) -> None:
-    if not folder.exists():
+    if not exists(folder):
         return
     if not folder.is_dir():
         raise CheckpointError("a checkpoint is a folder, and this is a file", where=folder, fix="Name another place.")
@@ -188,19 +189,19 @@ def find_checkpoint(path: str | Path) -> Path:
         CheckpointError: There is none.
     """
     path = Path(path)
-    if path.name in _FILES and path.is_file():
+    if path.name in _FILES and is_file(path):
         path = path.parent
     candidates = [path, *(path / name for name in _RUN_CHECKPOINTS)]
     for candidate in candidates:
-        if (current_folder(candidate) / FACTS_FILE).is_file():
+        if is_file(current_folder(candidate) / FACTS_FILE):
             return candidate
-    if path.is_file():
+    if is_file(path):
         raise CheckpointError(
             "this is a file, and a model is a name or a folder",
             where=path,
             fix="A published file of weights goes with the name of its model: --model NAME --weights FILE.",
         )
-    what = "is no checkpoint and has none" if path.exists() else "does not exist"
+    what = "is no checkpoint and has none" if exists(path) else "does not exist"
     raise CheckpointError(
         f"the folder {what} (looked for {FACTS_FILE} in it, and in its {' and '.join(_RUN_CHECKPOINTS)})",
         where=path,
@@ -388,7 +389,7 @@ def load_training_state(folder: str | Path) -> dict[str, Any]:
         CheckpointError: The checkpoint has none, or it is damaged.
     """
     path = current_folder(find_checkpoint(folder)) / TRAINING_FILE
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(
             "the checkpoint holds no state of a training that could go on",
             where=path,

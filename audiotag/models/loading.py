@@ -17,6 +17,7 @@ from audiotag.models.create import build_backbone
 from audiotag.models.model import Model
 from audiotag.models.published import LoadReport, load_published, published_classes
 from audiotag.models.store import WeightsStore
+from audiotag.places import exists, is_folder
 from audiotag.plugin import BackboneSpec
 
 Labels = str | Path | LabelSet | Sequence[str]
@@ -70,7 +71,7 @@ def load_model(
             )
         return _from_checkpoint(folder, chosen, options)
     spec = get_host().backbone(str(name))
-    if weights is not None and Path(weights).is_dir():
+    if weights is not None and is_folder(weights):
         model = _from_checkpoint(Path(weights), chosen, options)
         if model.spec.family != spec.family:
             raise CheckpointError(
@@ -95,7 +96,7 @@ def _folder(name: str | Path) -> Path | None:
     path = Path(name)
     if isinstance(name, str) and not _looks_like_path(name) and get_host().knows_backbone(name):
         return None
-    if path.exists():
+    if exists(path):
         return find_checkpoint(path)
     if isinstance(name, str) and not _looks_like_path(name):
         return None

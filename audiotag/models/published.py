@@ -18,6 +18,7 @@ from torch import Tensor
 from audiotag.arguments import as_path
 from audiotag.errors import CheckpointError
 from audiotag.models.backbone import Backbone, ClassRows
+from audiotag.places import is_file, is_folder
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
 """Keys under which training scripts put a state dict, beside an epoch or an optimiser."""
@@ -99,8 +100,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    if not path.is_file():
-        what = "is a folder, not a file of weights" if path.is_dir() else "does not exist"
+    if not is_file(path):
+        what = "is a folder, not a file of weights" if is_folder(path) else "does not exist"
         raise CheckpointError(f"the file {what}", where=path, fix="Check the path.")
     if path.suffix == ".safetensors":
         try:

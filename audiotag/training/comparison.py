@@ -22,6 +22,7 @@ from audiotag.host import get_host
 from audiotag.inference.member import choose_device
 from audiotag.labels import LabelSet, read_labels
 from audiotag.models.create import check_options
+from audiotag.places import exists
 from audiotag.training.comparison_candidate import Candidate, Plan, Record, carry_out, time_candidate
 from audiotag.training.comparison_table import Comparison
 from audiotag.training.preparation import read_training_clips, split_clips
@@ -171,13 +172,13 @@ def _candidates(
 def candidate_of(text: str, *, train: bool = True, weights: str | Path | None = None) -> Candidate:
     """A candidate from ``"mn04_as"``, ``"runs/home"`` or, with a name for tables, ``"small=mn"``."""
     name, equals, backbone = text.partition("=")
-    if not equals or not backbone or not _NAME.fullmatch(name) or Path(text).exists():
+    if not equals or not backbone or not _NAME.fullmatch(name) or exists(text):
         name, backbone = _usual_name(text), text
     return Candidate(backbone=backbone, name=name, weights=weights, train=train)
 
 
 def _usual_name(backbone: str) -> str:
-    if backbone in get_host().backbones or not Path(backbone).exists():
+    if backbone in get_host().backbones or not exists(backbone):
         return backbone
     path = Path(backbone).resolve()
     return path.parent.name if path.name in _CHECKPOINTS else path.name

@@ -31,6 +31,7 @@ from audiotag.models.complexity import measure_complexity
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import WeightsStore
+from audiotag.places import exists
 from audiotag.training.finetune import run
 from audiotag.training.folds import finetune_folds
 from audiotag.training.reporting import Reporter
@@ -66,7 +67,7 @@ class Candidate:
     def folder(self) -> Path | None:
         """The checkpoint that `backbone` names by its path, None for a registered name."""
         registered = self.backbone in get_host().backbones
-        return None if registered or not Path(self.backbone).exists() else Path(self.backbone)
+        return None if registered or not exists(self.backbone) else Path(self.backbone)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import cache_folder
+from audiotag.places import exists
 from audiotag.plugin import LossSpec, SamplingPolicySpec
 from audiotag.training.data import require_enough
 from audiotag.training.interfaces import BatchSampler, Loss
@@ -165,7 +166,7 @@ def _run(
     resume: bool,
     reporter: Reporter,
 ) -> FinetuneResult:
-    if not Path(request.backbone).exists():
+    if not exists(request.backbone):
         get_host().backbone(request.backbone)  # a misspelt name should be known before the clips are read
     every_clip = read_training_clips(request, reporter)
     train, val = split_clips(request, every_clip, chosen.seed, reporter)

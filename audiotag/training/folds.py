@@ -13,6 +13,7 @@ from audiotag.csv_text import frame_csv
 from audiotag.errors import TrainingError
 from audiotag.files import write_atomically
 from audiotag.folders import claim_folder
+from audiotag.places import is_folder
 from audiotag.training.finetune import run
 from audiotag.training.preparation import read_training_clips
 from audiotag.training.reporting import Reporter
@@ -75,4 +76,4 @@ def finetune_folds(
 
 def _teacher_of(name: str, fold: int) -> str:
     inside = Path(name) / f"fold_{fold}" / "last"
-    return str(inside) if inside.is_dir() else name
+    return str(inside) if is_folder(inside) else name

@@ -304,3 +304,17 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(AudioError, match="pipe"):
         probe(tmp_path / "pipe.wav")
+
+
+@pytest.mark.skipif(not HAS_AV, reason="PyAV (audiotag[video]) is not installed")
+def test_more_than_eight_channels_of_a_film_are_averaged(tmp_path: Path) -> None:
+    import av
+
+    sound = np.random.default_rng(0).integers(-3000, 3000, (8000, 24)).astype(np.int16)
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="22.2")
+        frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), format="s16", layout="22.2")
+        frame.rate = 8000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    np.testing.assert_allclose(read_audio(tmp_path / "a.mkv", 8000), sound.mean(1) / 32768, atol=1e-6)

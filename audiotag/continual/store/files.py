@@ -53,8 +53,9 @@ def own_file(folder: Path, name: str) -> Path:
             mode = os.lstat(place).st_mode
         except (FileNotFoundError, NotADirectoryError):
             break
-        except OSError as error:
-            raise StoreError(f"this cannot be looked at: {error.strerror}", where=place) from error
+        except (OSError, ValueError) as error:
+            what = error.strerror if isinstance(error, OSError) else error
+            raise StoreError(f"this cannot be looked at: {what}", where=place) from error
         if not (stat.S_ISREG(mode) if number == len(parts) else stat.S_ISDIR(mode)):
             what = "a link" if stat.S_ISLNK(mode) else "no plain file" if number == len(parts) else "no folder"
             raise StoreError(
