@@ -91,7 +91,8 @@ def test_every_policy_takes_a_seed_or_a_generator(name: str) -> None:
     seeded, given = create_policy(name, 2, 3, seed=8), create_policy(name, 2, 3, generator=np.random.default_rng(8))
     assert seeded.num_classes == given.num_classes == 3
     assert seeded.state_dict() == given.state_dict() != create_policy(name, 2, 3).state_dict()
-    assert create_policy(name, 2, 3).state_dict() == create_policy(name, 2, 3, seed=0).state_dict()
+    policy = type(seeded)
+    assert policy(2, 3).state_dict() == policy(2, 3, seed=0).state_dict() == create_policy(name, 2, 3).state_dict()
 
 
 # Class-balanced
@@ -267,6 +268,12 @@ def test_the_function_counts_a_repeated_label_once(labels: list[int]) -> None:
     rng = np.random.default_rng(0)
     taken = [store_audio_decision([1, 3], [0, 2], labels, [{"labels": [1]}], 1.0, rng)[0] for _ in range(2000)]
     assert np.mean(taken) == pytest.approx(0.75, abs=0.03)
+
+
+def test_the_function_takes_any_where_no_class_is_in_excess() -> None:
+    rng, examples = np.random.default_rng(0), [{"labels": [0]}, {"labels": [1]}, {"labels": [0]}]
+    found = Counter(store_audio_decision([5, 5], [2, 2], [0, 1], examples, 1.0, rng) for _ in range(300))
+    assert set(found) == {(False, None, None), *((True, None, place) for place in range(3))}
 
 
 def test_the_function_stores_the_first_clip_and_one_that_nothing_is_counted_for() -> None:
