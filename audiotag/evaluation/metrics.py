@@ -10,6 +10,7 @@ shapes differ, targets are not 0 or 1, or a score is not a number.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,7 +114,7 @@ def _ranks(values: Floats) -> Floats:
 
 def d_prime(auc: ArrayLike) -> Floats:
     """d′ = √2 · Φ⁻¹(AUC), Φ being the normal distribution; ±∞ at AUC 1 and 0, NaN where AUC is."""
-    return np.asarray(np.sqrt(2.0) * ndtri(np.asarray(auc, dtype=np.float64)), dtype=np.float64)
+    return np.asarray(math.sqrt(2.0) * ndtri(np.asarray(auc, dtype=np.float64)))
 
 
 def d_prime_of_mean_auc(auc: ArrayLike) -> float:
@@ -131,7 +132,7 @@ def mean_defined(values: ArrayLike) -> float:
     kept = np.asarray(values, dtype=np.float64)
     kept = kept[~np.isnan(kept)]
     with np.errstate(invalid="ignore"):
-        return float(np.mean(kept)) if kept.size else float("nan")
+        return float(np.mean(kept)) if kept.size else math.nan
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ def top_k_accuracy(targets: ArrayLike, scores: ArrayLike, k: int, known: ArrayLi
     order = np.argsort(-values, axis=1, kind="stable")[:, :k]
     labelled = np.asarray(truth.any(axis=1))
     found = np.asarray(np.take_along_axis(truth, order, axis=1).any(axis=1))
-    return float(found[labelled].mean()) if labelled.any() else float("nan")
+    return float(found[labelled].mean()) if labelled.any() else math.nan
 
 
 def confusion_matrix(targets: ArrayLike, scores: ArrayLike) -> NDArray[np.int64]:
