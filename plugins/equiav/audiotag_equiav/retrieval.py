@@ -18,7 +18,7 @@ from audiotag.data.heard import Heard
 from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
 from audiotag.documents import Fields, json_text, parse_json
 from audiotag.errors import CheckpointError, OptionError
-from audiotag.files import atomic_path, write_atomically
+from audiotag.files import atomic_path, write_text
 from audiotag.places import is_file, is_folder
 from audiotag_equiav.branches import PICTURE, SOUND
 from audiotag_equiav.pairs import PairReader, read_batches, spectrograms
@@ -78,7 +78,7 @@ class Retrieval:
         folder = Path(folder)
         figures = {name: direction.figures() for name, direction in self.directions().items()}
         content = {**figures, "clips": len(self.ids), **settings}
-        write_atomically(folder / "retrieval.json", (json_text(content, indent=2) + "\n").encode())
+        write_text(folder / "retrieval.json", json_text(content, indent=2) + "\n")
         names = list(self.audio_to_video.figures())
         rows = [[name, *values.values(), len(self.ids)] for name, values in figures.items()]
         _write_csv(folder / "retrieval.csv", ["direction", *names, "clips"], rows)
