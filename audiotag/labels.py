@@ -36,9 +36,9 @@ def composed(text: str) -> str:
     """*text* as it looks: "Café" is one class, however it was typed.
 
     Each accented letter is one character (Unicode NFC), blanks are plain ones, and characters without a picture (a
-    byte-order mark, a soft hyphen) are left out.
+    byte-order mark, a soft hyphen) are left out, unless there are no others.
     """
-    return text if text.isascii() else unicodedata.normalize("NFC", text.translate(_LOOKALIKES))
+    return text if text.isascii() else unicodedata.normalize("NFC", text.translate(_LOOKALIKES)).strip() or text
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,3 +27,11 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
 def is_link(path: str | os.PathLike[str]) -> bool:
     """Whether there is a symbolic link."""
     return os.path.islink(path)  # noqa: PTH114
+
+
+def real_path(path: str | os.PathLike[str]) -> str:
+    """Where links lead to; *path* itself where no file can be called so."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # a null byte
+        return os.fspath(path)

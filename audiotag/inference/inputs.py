@@ -19,6 +19,7 @@ from audiotag.data.selection import with_frames
 from audiotag.errors import EMPTY, AudioError, OptionError
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
+from audiotag.places import real_path
 
 MANIFEST_SUFFIXES = (".json", ".csv", ".tsv")
 """Endings of files that list clips."""
@@ -55,7 +56,7 @@ def find_clips(
             raise error
         failed(error)
 
-    real_folder = lru_cache(os.path.realpath)
+    real_folder = lru_cache(real_path)
     clips: dict[tuple[object, ...], Clip] = {}
     places: set[tuple[object, ...]] = set()
     for source in map(str, sources):

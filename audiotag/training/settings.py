@@ -45,7 +45,6 @@ _RANGES: dict[str, _Range] = {
     ),
     **dict.fromkeys(
         (
-            "learning_rate",
             "head_lr_ratio",
             "clip_grad_norm",
             "step_every",
@@ -75,6 +74,7 @@ _RANGES: dict[str, _Range] = {
     "batch_norm_momentum": _Range(0, 1, above=True),
     "seconds": _Range(0, 3600, above=True),
     "gain_db": _Range(0, 200),
+    "learning_rate": _Range(0, 1e38, above=True),  # what float32 holds
     "seed": _Range(-(2**63), 2**63 - 1),
     "devices": _Range(1, 1024),
     "workers": _Range(0, 1024),
