@@ -36,8 +36,9 @@ fuzz: install
 # Small changes to the numerical core that the tests must notice; takes hours.
 mutants: install
 	$(BIN)/pip install --quiet "mutmut>=3.8"
-	OMP_NUM_THREADS=1 $(BIN)/python -m mutmut run
+	OMP_NUM_THREADS=1 AUDIOTAG_ASSETS=$(abspath $(or $(AUDIOTAG_ASSETS),../shared)) $(BIN)/python -m mutmut run
 	$(BIN)/python -m mutmut results
+	$(BIN)/python tests/mutants.py
 
 coverage: install
 	$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html

@@ -36,6 +36,8 @@ def pytest_configure() -> None:
 # The machines that run this are shared: a slow example says nothing about the code.
 settings.register_profile("audiotag", deadline=None)
 settings.load_profile("audiotag")
+# `make mutants` runs the tests thousands of times.
+settings.register_profile("mutants", deadline=None, max_examples=20)
 
 
 def shared_folder() -> Path:

@@ -6,11 +6,16 @@ import math
 import operator
 import os
 import sys
+from collections.abc import Callable
+from functools import wraps
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from audiotag.errors import OptionError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def whole_number(name: str, value: Any, *, least: int = 1) -> int:
@@ -53,6 +58,26 @@ def as_path(name: str, value: Any) -> Path:
     if not isinstance(value, str | os.PathLike):
         raise OptionError(f"{name} is {_shown(value)}", fix="Give a path, as text or a Path.")
     return Path(value)
+
+
+def settings_by_name(method: Callable[P, R]) -> Callable[P, R]:
+    """Refuse whatever follows the recording in a call of *method* without a name: a rate would be taken for a setting.
+
+    Args:
+        method: Takes itself, a recording, and settings by name.
+    """
+
+    @wraps(method)
+    def checked(*args: P.args, **settings: P.kwargs) -> R:
+        if len(args) > 2:
+            raise OptionError(
+                f"{_shown(args[2])} follows the recording, and nothing says which setting it is",
+                fix="Name it, as in top=5. A file knows its own sample rate; sound in memory comes with it: "
+                f"{method.__name__}((samples, sample_rate)).",
+            )
+        return method(*args, **settings)
+
+    return checked
 
 
 def _shown(value: Any) -> str:

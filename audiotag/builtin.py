@@ -30,7 +30,7 @@ def register_datasets() -> list[DatasetSpec]:
             name="csv",
             factory="audiotag.data.formats.table:CsvTable",
             summary="CSV with the columns path and labels (and fold, start, stop, video_path)",
-            extensions=(".csv",),
+            extensions=(".csv", ".tsv"),
         ),
         DatasetSpec(
             name="folder",

@@ -6,7 +6,6 @@ is wrong with it is one error of ours that names the file and the key; no other 
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import tomllib
@@ -90,7 +89,7 @@ def _finite(value: Any) -> Any:
 
 
 def read_text(path: str | Path, *, error: type[AudiotagError], fix: str | None = None) -> str:
-    """The text of a file in UTF-8, or in UTF-16 or UTF-32 where it begins with their byte-order mark.
+    """The text of a file in UTF-8, or in UTF-16 or UTF-32, which a byte-order mark or zeros among the first bytes tell.
 
     Ends of lines are kept as they are.
 
@@ -109,11 +108,7 @@ def read_text(path: str | Path, *, error: type[AudiotagError], fix: str | None =
 
 def decode_text(content: bytes, errors: str = "strict") -> str:
     """The text that *content* holds; see `read_text`."""
-    # UTF-32's mark begins as that of UTF-16 does.
-    marked = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig"}
-    marked |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-    encoding = next((name for mark, name in marked.items() if content.startswith(mark)), "utf-8")
-    return content.decode(encoding, errors)
+    return content.decode(json.detect_encoding(content), errors)
 
 
 class Fields(Mapping[str, Any]):

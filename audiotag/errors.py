@@ -9,6 +9,9 @@ from collections.abc import Iterable
 
 from audiotag.printing import printable, printable_name
 
+EMPTY = "Is it a variable that is not set? A dot is the current folder."
+"""What can be done about an empty path, which most programs take for the current folder."""
+
 
 class AudiotagError(Exception):
     """A foreseen failure.

@@ -22,6 +22,7 @@ from io import FileIO
 from pathlib import Path
 
 from audiotag.errors import OptionError, OutputError
+from audiotag.places import exists, is_folder
 
 if sys.platform != "win32":
     import fcntl
@@ -74,6 +75,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
     """Turn what the system says against writing *path*, under its own or a hidden name, into an `OutputError`."""
+    _require_possible(path)
     try:
         yield
     except OSError as error:
@@ -93,6 +95,17 @@ def _beside(path: Path, output: Path) -> bool:
         return False
     first = found.relative_to(place.parent).parts[0]
     return first == place.name or first.startswith(f".{place.name}"[:_LONGEST_NAME])
+
+
+def _require_possible(path: str | Path) -> None:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # too long a name, or a folder above that may not be looked into
+        raise _cannot_write(path, error) from error
+    except ValueError as error:  # a null byte
+        raise _cannot_write(path, OSError(errno.EINVAL, str(error))) from error
 
 
 def _cannot_write(path: str | Path, error: OSError) -> OutputError:
@@ -170,12 +183,10 @@ def refuse_inputs(output: str | Path, inputs: Iterable[str | Path]) -> None:
     except OSError:
         status = None
     for one in inputs:
-        same = os.path.realpath(one) == place
-        if not same and status is not None:
-            try:
-                same = os.path.samestat(status, Path(one).stat())
-            except (OSError, ValueError):
-                continue  # it does not exist
+        try:
+            same = os.path.realpath(one) == place or (status is not None and os.path.samestat(status, Path(one).stat()))
+        except (OSError, ValueError):
+            continue  # it does not exist, or is no name of a file
         if same:
             raise OptionError(
                 "it is read, or named twice, and would be written over",
@@ -190,10 +201,11 @@ def check_place(folder: str | Path) -> None:
     Raises:
         OutputError: It cannot be written.
     """
+    _require_possible(folder)
     folder = place = Path(os.path.realpath(folder))
-    while not place.exists() and place != place.parent:
+    while not exists(place) and place != place.parent:
         place = place.parent
-    if not place.is_dir():
+    if not is_folder(place):
         raise _cannot_write(folder, NotADirectoryError(errno.ENOTDIR, f"{place} is a file"))
     if not os.access(place, os.W_OK | os.X_OK):
         read_only = hasattr(os, "statvfs") and bool(os.statvfs(place).f_flag & os.ST_RDONLY)
@@ -236,6 +248,14 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     """Write *content* to *path* through a temporary file; see `atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    r"""Write *text* as UTF-8; see `atomic_path`.
+
+    What is no character comes out as ``\udcXX``: names of files are bytes. In JSON that is an escape for the same name.
+    """
+    write_atomically(path, text.encode(errors="backslashreplace"))
 
 
 def file_digest(path: Path) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from audiotag.errors import OptionError
 from audiotag.files import check_place, lock, refuse_inputs, write_atomically, writing
+from audiotag.places import exists, is_file, is_folder, is_link
 
 _MARK = "written-by-audiotag"
 CLAIM = ".audiotag"
@@ -57,9 +58,9 @@ def current_folder(path: str | Path) -> Path:
     """Where the content of *path* is: there, or where a writer killed between two renames has left it."""
     path = Path(path)
     work = _work(_followed(path))
-    if not path.is_dir() and (work / _MARK).is_file():
+    if not is_folder(path) and is_file(work / _MARK):
         for candidate in (work / "new", work / "old"):
-            if candidate.is_dir():
+            if is_folder(candidate):
                 return candidate
     return path
 
@@ -95,9 +96,9 @@ def check_new_folder(path: str | Path) -> None:
     """
     path = Path(path)
     with writing(path):
-        if path.exists() and not path.is_dir():
+        if exists(path) and not is_folder(path):
             raise OptionError("this is a file, and a folder is to be written", where=path, fix="Name a folder.")
-        if path.exists() and any(path.iterdir()):
+        if exists(path) and any(path.iterdir()):
             raise OptionError("the folder is not empty", where=path, fix="Name a new folder, or empty this one.")
     check_place(path)
 
@@ -183,7 +184,7 @@ def _finish(path: Path, work: Path, handle: int) -> None:
 
 def _followed(path: Path) -> Path:
     """Where a link leads to: the folder there is replaced, not the link."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    return Path(os.path.realpath(path)) if is_link(path) else path
 
 
 def _work(path: Path) -> Path:

@@ -5,6 +5,7 @@ A user may write anywhere; a name out of a list, an archive or a descriptor may 
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -54,3 +55,20 @@ def path_inside(folder: str | Path, name: str, *, error: type[AudiotagError], wh
         return path
     shown = name if len(name) <= 80 else f"{name[:77]}..."
     raise error(f"the name {shown!r} {what}, so it is not used", where=where, fix="Rename the file.")
+
+
+def refuse_links(folder: str | Path, *, error: type[AudiotagError]) -> None:
+    """Refuse to write into a folder with links in it, which may come from anybody and lead anywhere.
+
+    Raises:
+        AudiotagError: As *error*: there is one, at any depth; *folder* itself may be one.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(place, name)
+            if path.is_symlink():
+                raise error(
+                    f"it is a link, to {path.readlink()}, and nothing is written through links in such a folder",
+                    where=path,
+                    fix="Name another folder; or put what the link leads to in its place, if you know it.",
+                )

@@ -19,14 +19,26 @@ from typing import Any
 from audiotag.csv_text import csv_text, read_cell
 from audiotag.documents import read_text
 from audiotag.errors import LabelError, suggest
-from audiotag.files import write_atomically
+from audiotag.files import write_text
+from audiotag.places import exists
 
 _COLUMNS = ("index", "mid", "display_name")
 
 
+_LOOKALIKES = {
+    **dict.fromkeys([0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " "),
+    **dict.fromkeys([0xAD, 0x200B, 0x2060, 0xFEFF]),
+}
+"""Blanks of other kinds, and characters that nobody sees, which word processors and web pages leave in names."""
+
+
 def composed(text: str) -> str:
-    """*text* with each accented letter as one character (Unicode NFC): "Café" is one class, however it was typed."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    """*text* as it looks: "Café" is one class, however it was typed.
+
+    Each accented letter is one character (Unicode NFC), blanks are plain ones, and characters without a picture (a
+    byte-order mark, a soft hyphen) are left out, unless there are no others.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text.translate(_LOOKALIKES)).strip() or text
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +193,7 @@ class LabelSet(Sequence[Label]):
             LabelError: The file is missing, empty, not such a CSV, or its indices are not 0..n−1 each once.
         """
         path = Path(path)
-        if not _exists(path):
+        if not exists(path):
             raise LabelError("the class list does not exist", where=path, fix="Check the path.")
         try:
             return cls._from_lines(io.StringIO(read_text(path, error=LabelError), newline=""), str(path))
@@ -242,7 +254,7 @@ class LabelSet(Sequence[Label]):
     def to_csv(self, path: str | Path) -> None:
         """Write the classes as a ``class_labels_indices.csv``."""
         lines = csv_text([_COLUMNS, *((index, label.mid, label.name) for index, label in enumerate(self._labels))])
-        write_atomically(path, lines.encode())
+        write_text(path, lines)
 
 
 CORE_LISTS = ("audioset", "fsd50k", "home")
@@ -286,9 +298,9 @@ def read_labels(source: str | Path | LabelSet | Sequence[str]) -> LabelSet:
     """
     if isinstance(source, LabelSet):
         return source
-    if isinstance(source, str) and source in CORE_LISTS and not Path(source).exists():
+    if isinstance(source, str) and source in CORE_LISTS and not exists(source):
         return known_labels(source)
-    if isinstance(source, str) and Path(source).suffix != ".csv" and not _exists(source):
+    if isinstance(source, str) and Path(source).suffix != ".csv" and not exists(source):
         raise _no_list(source)
     if isinstance(source, str | Path):
         return LabelSet.from_csv(source)
@@ -296,10 +308,3 @@ def read_labels(source: str | Path | LabelSet | Sequence[str]) -> LabelSet:
     if not all(isinstance(name, str) for name in names):
         raise LabelError(f"the classes are {source!r:.60}", fix="Give a CSV file, a known name, or a list of names.")
     return LabelSet.from_names(names)
-
-
-def _exists(path: str | Path) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):  # a name longer than file systems take, or with a null byte
-        return False

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 import traceback
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,7 +41,7 @@ CLIPS, CAPACITY, RATE = 40, 12, 8000
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP]
 
 
-class Subject:
+class Subject(ABC):
     """A command that is killed again and again.
 
     Args:
@@ -87,10 +88,11 @@ class Subject:
         """How far the command has come, where files tell it; None where it is what it prints."""
         return None
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Arguments of ``audiotag``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, lines: list[str], finished: bool) -> None:
         """Raise an AssertionError where something is lost.
 
@@ -98,7 +100,6 @@ class Subject:
             lines: What the command had printed, one for each thing that it acknowledged.
             finished: Whether it ended by itself.
         """
-        raise NotImplementedError
 
 
 def check_store(folder: Path, offers: int | None = None) -> int:

@@ -166,7 +166,9 @@ def test_what_exists_or_is_read_is_not_written_over(tmp_path):
     check_output(tmp_path / "here.csv", overwrite=True)
     for name in ("here.csv", "link.csv", "hard.csv"):
         with pytest.raises(OptionError, match="would be written over"):
-            check_output(tmp_path / name, inputs=["no such file", tmp_path / "here.csv"], overwrite=True)
+            check_output(
+                tmp_path / name, inputs=["no such file", "a\0b", "\ud800", tmp_path / "here.csv"], overwrite=True
+            )
     with pytest.raises(OptionError, match="would be written over"):  # two outputs of one name
         refuse_inputs(tmp_path / "new.csv", [tmp_path / "x" / ".." / "new.csv"])
     with pytest.raises(OptionError, match="this is a folder"):

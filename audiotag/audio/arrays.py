@@ -7,6 +7,7 @@ what looks like (samples, channels) is refused there, because taken for a batch 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from audiotag.arguments import real_number
 from audiotag.audio.checks import RATES, check_samples
-from audiotag.errors import AudioError, OptionError
+from audiotag.audio.mixing import MonoMix
+from audiotag.errors import AudioError, OptionError, RecordingWarning
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +53,9 @@ def as_waveform(waveform: ArrayLike | torch.Tensor, sample_rate: float) -> Wavef
         AudioError: The samples are none, not float, NaN or infinite, or scaled like integers; or the axes are not
             those of a recording.
         OptionError: The rate is none.
+
+    Warns:
+        RecordingWarning: The channels cancel each other.
     """
     rate = check_rate(sample_rate)
     samples = as_floats(waveform, "waveform")
@@ -58,7 +63,10 @@ def as_waveform(waveform: ArrayLike | torch.Tensor, sample_rate: float) -> Wavef
         axis = int(np.argmin(samples.shape))
         if samples.shape[axis] <= MOST_CHANNELS:
             check_samples(samples, "waveform")
-            samples = samples.mean(axis=axis)
+            mix = MonoMix()
+            samples = mix(samples if axis == 1 else samples.T)
+            if (note := mix.note()) is not None:
+                warnings.warn(RecordingWarning(f"waveform: {note}."), stacklevel=3)
     if samples.ndim != 1:
         raise AudioError(f"the waveform has the shape {samples.shape}", fix="Give (samples,), or (samples, channels).")
     check_samples(samples, "waveform")
@@ -118,11 +126,13 @@ def as_floats(values: ArrayLike | torch.Tensor, name: str) -> NDArray[np.float32
     """A float32 array of any shape.
 
     Raises:
-        AudioError: It holds no floats, or its rows have different lengths.
+        AudioError: It holds no floats, or masked ones, or its rows have different lengths.
     """
     if isinstance(values, str | bytes | Path):
         raise AudioError(
-            f"the {name} is a text", where=values, fix="Recordings on disk go through tag, tag_files or events."
+            f"the {name} is a text",
+            where=None if isinstance(values, bytes) else values,
+            fix="Recordings on disk go through tag, tag_files or events.",
         )
     tensor: Any = values
     try:
@@ -134,6 +144,8 @@ def as_floats(values: ArrayLike | torch.Tensor, name: str) -> NDArray[np.float32
         raise AudioError(
             f"the {name} is no array of numbers: {str(error).splitlines()[0]}", fix="Give rows of one length."
         ) from error
+    if np.ma.is_masked(tensor):
+        raise AudioError(f"samples of the {name} are masked", fix="Fill them (waveform.filled(0)).")
     if array.dtype.kind != "f":
         integers = "divide 16-bit integers by 32768." if array.dtype.kind in "iu" else "an array, a tensor or a list."
         raise AudioError(

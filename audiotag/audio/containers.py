@@ -32,7 +32,7 @@ OPTIONS = {"format_whitelist": _FORMATS.replace(" ", ","), "protocol_whitelist":
 """Nothing but containers of sound and pictures: no playlists, and no address that a file names is ever asked."""
 
 _STATE_LENGTHS = {"aiff", "ape", "asf", "avi", "caf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "voc"}
-_STATE_LENGTHS |= {"w64", "wav", "wv"}
+_STATE_LENGTHS |= {"rm", "w64", "wav", "wv"}
 """Formats whose length stands in the file; elsewhere FFmpeg guesses it from the bit rate."""
 
 

@@ -26,7 +26,7 @@ from audiotag.audio.mixing import MonoMix
 from audiotag.audio.resampling import StreamResampler
 from audiotag.errors import AudioError, OptionError, RecordingWarning
 
-_ENDINGS = ".aif .aifc .aiff .au .bwf .caf .flac .mp3 .oga .ogg .opus .rf64 .snd .w64 .wav .wave"
+_ENDINGS = ".aif .aifc .aiff .au .bwf .caf .flac .mp3 .nist .oga .ogg .opus .rf64 .snd .sph .voc .w64 .wav .wave"
 AUDIO_SUFFIXES = CONTAINER_SUFFIXES | frozenset(_ENDINGS.split())
 """Endings, in lower case, of files that are taken for recordings when a folder is searched."""
 

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from audiotag.errors import AudioError
+from audiotag.files import write_atomically
 
 MP3_LEVEL = 0.5
 """Compression of MP3s, from 0 (best) to 1 (smallest), as libsndfile counts: 160 kbit/s from 32 kHz on."""
+
+
+def write_sound(path: Path, waveform: NDArray[np.floating[Any]], sample_rate: int, subtype: str) -> None:
+    """Write samples to *path*, in the format of its ending; see `audiotag.files.atomic_path`.
+
+    Args:
+        path: A ``.wav``, ``.flac`` or ``.ogg``.
+        waveform: float (samples,) or (samples, channels) in [−1, 1].
+        sample_rate: Hz.
+        subtype: The coding, as soundfile names it (``PCM_16``).
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    buffer = io.BytesIO()  # libsndfile does not say why it cannot write to a disk
+    soundfile.write(buffer, waveform, sample_rate, format=path.suffix[1:], subtype=subtype)
+    write_atomically(path, buffer.getvalue())
 
 
 def encode_lossless(waveform: NDArray[np.float32], sample_rate: int) -> tuple[bytes, str]:

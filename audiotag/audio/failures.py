@@ -32,6 +32,8 @@ def decoding(
     except Exception as error:
         if isinstance(error, MemoryError) and not hasattr(error, "errno"):
             raise
+        if type(error) is PermissionError:  # that of the system; FFmpeg has one of its own
+            what, fix = "the file cannot be read", "Check its permissions."
         raise AudioError(f"{what} ({_words(error)})", where=recording, fix=fix) from error
 
 

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 
 from audiotag.audio.encoded import Bytes, EncodedAudio, Part, Recording, open_bytes
@@ -41,6 +40,9 @@ _FRAME_SUFFIXES = {".mp3", ".mp2", ".mpga", ".mpa", ".aac", ".adts", ".ac3", ".e
 """Endings of files in which frames are looked for behind junk."""
 
 _RIFF = (b"RIFF", b"RIFX", b"RF64", b"BW64")
+
+_SOUND = (b"data", b"SSND", b"BODY")
+"""Chunks of RIFF, AIFF and 8SVX that hold sound."""
 
 _AS_IT_IS = (0, b"")
 """The `Part.patch` that changes nothing."""
@@ -80,9 +82,9 @@ class Layout:
 def inspect(recording: Path | EncodedAudio) -> Layout:
     """Compare what a file promises with the bytes that are there.
 
-    Knows WAV (RIFF, RIFX, RF64, BW64), Wave64, AVI, AIFF, AU, CAF, FLAC, Ogg, MP3, MP2, AAC, AC-3, MP4, Matroska, ASF
-    and FLV, and takes other files for one whole recording. The file is read once; what was found is kept for as long
-    as it does not change.
+    Knows WAV (RIFF, RIFX, RF64, BW64), Wave64, AVI, AIFF, 8SVX, AU, NIST, CAF, FLAC, Ogg, MP3, MP2, AAC, AC-3, MP4,
+    Matroska, ASF and FLV, and takes other files for one whole recording. The file is read once; what was found is kept
+    for as long as it does not change.
 
     Raises:
         AudioError: The file is truncated or damaged.
@@ -149,7 +151,7 @@ class _Search:
         head = self.data.get(begin, 16)
         if head[:4] in _RIFF and head[8:12] in (b"WAVE", b"AVI "):
             return self._riff
-        if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC", b"8SVX", b"16SV"):
             return self._aiff
         if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):
             return self._boxes
@@ -157,6 +159,7 @@ class _Search:
             (b"riff\x2e\x91\xcf\x11", self._wave64),
             (b"caff", self._caf),
             (b".snd", self._au),
+            (b"NIST_1A\n", self._nist),
             (b"fLaC", self._by_magic),
             (b"#!AMR", self._by_magic),
             (b"TTA1", self._by_magic),
@@ -225,6 +228,8 @@ class _Search:
                     return position
                 if not _is_name(name) or content + size > self.data.size + 1:
                     break
+                if name in _SOUND and size:
+                    self.notes.append("it holds more than one chunk of sound, and one of them was read")
                 position = content + size
             else:
                 return None
@@ -278,7 +283,7 @@ class _Search:
 
     def _aiff(self, base: int) -> _Found:
         for name, begin, size in self._chunks(base + 12, 4, "big"):
-            if name == b"SSND":
+            if name in _SOUND:
                 return _AS_IT_IS, self._behind(begin + size, "big") if self._sound(begin, size, begin - base) else None
         return _AS_IT_IS, None
 
@@ -293,7 +298,17 @@ class _Search:
 
     def _au(self, base: int) -> _Found:
         begin, size = base + self.data.number(base + 4, 4, "big"), self.data.number(base + 8, 4, "big")
-        return _AS_IT_IS, begin + size if self._sound(begin, size, begin - base) else None
+        return _AS_IT_IS, self._behind(begin + size, "big") if self._sound(begin, size, begin - base) else None
+
+    def _nist(self, base: int) -> _Found:
+        header = self.data.get(base, 1024)
+        begin = base + int(header[8:16]) if header[8:16].strip().isdigit() else base
+        counts = {name: int(value) for name, value in re.findall(rb"(?m)^(\w+) -i (\d{1,18})", header)}
+        values = counts.get(b"sample_n_bytes", 1) * counts.get(b"channel_count", 1)
+        promised = counts.get(b"sample_count", 0) * values
+        if b"shorten" in header or not self._sound(begin, promised, begin - base):
+            return _AS_IT_IS, None
+        return _AS_IT_IS, self._behind(begin + promised, "big")
 
     def _wave64(self, base: int) -> _Found:
         end, position = base + self.data.number(base + 16, 8), base + 40
@@ -366,7 +381,8 @@ class _Search:
             started = started or name in (b"moov", b"mdat")
             if size == 1:
                 size = self.data.number(position + 8, 8, "big")
-            if size == 0 or not _is_name(name):  # up to the end of the file; or something that is no box
+            if size == 0 or not _is_name(name) or (started and tag_length(self.data, position)):
+                # Up to the end of the file; or something that is no box.
                 return _AS_IT_IS, None
             if size < 8:
                 raise self._damaged(f"its box {name.decode('latin-1')!r} has {size} bytes")
@@ -421,10 +437,9 @@ class _Search:
             raise self._damaged(f"there is {pages.damage}")
         if not pages.ended:
             self.notes.append("its stream is not marked as ended: something may be missing at the end")
-        if len(pages.chains) > _MOST_PIECES:
+        if len(pages.streams) > _MOST_PIECES:
             raise self._damaged(f"more than {_MOST_PIECES} streams follow each other")
-        bounds = [0, *pages.chains, self.data.size]
-        for begin, end in pairwise(bounds):
+        for begin, end in pages.streams:
             yield self._piece(begin, end)
 
     def _transport(self) -> None:

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 
 from audiotag.audio.encoded import Bytes
+from audiotag.audio.frames import tag_length
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -19,13 +20,13 @@ class Pages:
     """What was found.
 
     Attributes:
-        chains: Positions at which a stream begins that follows another one.
+        streams: Where each stream begins and its last page ends; one follows the other.
         damage: What is wrong with the first bad page; None where all are sound.
         cut: Bytes that the last page lacks; 0 where it is whole.
         ended: Whether the last stream is marked as ended.
     """
 
-    chains: tuple[int, ...]
+    streams: tuple[tuple[int, int], ...]
     damage: str | None
     cut: int
     ended: bool
@@ -34,7 +35,7 @@ class Pages:
 def walk_pages(data: Bytes) -> Pages:
     """Read the pages of a file that begins with one, up to the end or the first bad one."""
     position, cut = 0, 0
-    chains: list[int] = []
+    streams: list[tuple[int, int]] = []
     damage: str | None = None
     beginning = True  # pages that begin a stream follow each other: streams that run side by side
     numbers: dict[int, int] = {}
@@ -42,6 +43,9 @@ def walk_pages(data: Bytes) -> Pages:
     while position < data.size:
         head = data.get(position, 27)
         if head[:4] != b"OggS" or len(head) < 27:
+            if numbers and not open_streams and (length := tag_length(data, position)):
+                position += length  # programs that know MP3 only put their tags behind every file
+                continue
             if len(head) < 27 and b"OggS".startswith(head[:4]):
                 cut = 27 - len(head)
                 break
@@ -58,8 +62,8 @@ def walk_pages(data: Bytes) -> Pages:
             damage = f"a page whose checksum is wrong at byte {position}"
             break
         if head[5] & 2:
-            if not beginning:
-                chains.append(position)
+            if not beginning or not streams:
+                streams.append((position, position))
                 numbers.clear()
                 open_streams.clear()
             beginning = True
@@ -73,7 +77,8 @@ def walk_pages(data: Bytes) -> Pages:
         if head[5] & 4:
             open_streams.discard(serial)
         position += size
-    return Pages(tuple(chains), damage, cut, not open_streams)
+        streams[-1:] = [(streams[-1][0] if streams else 0, position)]
+    return Pages(tuple(streams), damage, cut, not open_streams)
 
 
 def _checksum(page: bytes) -> int:

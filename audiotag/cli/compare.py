@@ -13,6 +13,7 @@ from audiotag.cli.finetune import pairs_callback, settings_options, stoppable
 from audiotag.cli.options import frames_option, json_option, labels_option, parse_options
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
+from audiotag.places import exists
 
 if TYPE_CHECKING:
     from audiotag.training.comparison_candidate import Candidate
@@ -222,7 +223,7 @@ def _candidate(text: str, weights: dict[str, list[str]], *, train: bool) -> Cand
     files = weights.get(candidate.name, [])
     if len(files) > 1:
         raise OptionError("weights are given twice", where=candidate.name, fix="Give one file.")
-    if files and not Path(files[0]).exists():
+    if files and not exists(files[0]):
         raise OptionError("the weights do not exist", where=files[0], fix="Check the path.")
     return candidate_of(text, train=train, weights=files[0] if files else None)
 

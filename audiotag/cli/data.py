@@ -13,7 +13,7 @@ import click
 
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import OutputFile, echo_json, json_option, labels_option
-from audiotag.cli.outputs import check_files, overwrite_option
+from audiotag.cli.outputs import check_files, files_of, overwrite_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.files import check_place
@@ -323,7 +323,7 @@ def weights(
     if rule is not None and offset is not None:
         raise OptionError("both --rule and --offset are given", fix="A rule is an offset; give one of them.")
     clips = _read(source, format_, root, labels, split)
-    check_files(output, overwrite=overwrite, inputs=[clip.path for clip in clips])
+    check_files(output, overwrite=overwrite, inputs=files_of(clips, clips.labels.source))
     found = label_rarity_weights(clips.targets(), RULES[rule or "psla"] if offset is None else offset)
     if not found.any():
         raise OptionError("no clip has a label, so every weight would be 0", where=source)

@@ -21,8 +21,9 @@ from audiotag.cli.options import (
 )
 from audiotag.cli.outputs import check_folder, overwrite_option
 from audiotag.cli.tagging_progress import tagging_progress
-from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.cli.warnings import print_doubts, warn_failed_plugins
 from audiotag.errors import OptionError
+from audiotag.places import exists
 
 if TYPE_CHECKING:
     from audiotag.evaluation.evaluation import Evaluation
@@ -166,8 +167,7 @@ def evaluate(model: str | None, ensemble: str | None, folds: bool, as_json: bool
         click.echo(result.to_json(), nl=False)
     else:
         _print(result, settings["output"])
-    for warning in (result if isinstance(result, Evaluation) else result.pooled).warnings:
-        click.secho(f"Warning: {warning}", err=True, bold=True)
+    print_doubts((result if isinstance(result, Evaluation) else result.pooled).warnings)
     _report_failures(result)
 
 
@@ -185,7 +185,7 @@ def _thresholds(text: str | None) -> str | float | None:
     try:
         return float(text)
     except ValueError:
-        if Path(text).exists():
+        if exists(text):
             return text
         raise OptionError(
             f"{text!r} is neither a number, nor 'tuned', nor a file", where="--thresholds", fix="Give one of these."

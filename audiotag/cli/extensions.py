@@ -11,7 +11,11 @@ from audiotag.specs import CommandSpec
 
 
 def _unknown(name: str, known: list[str], listing: str) -> UnknownNameError:
-    advice = [suggest(name, known), f"There are: {', '.join(known)}." if known else "No plugin brings any."]
+    advice = [
+        suggest(name, known),
+        *get_host().elsewhere(name),
+        f"There are: {', '.join(known)}." if known else "No plugin brings any.",
+    ]
     return UnknownNameError(f"there is no {listing} {name!r}", fix=" ".join(part for part in advice if part))
 
 

@@ -296,14 +296,14 @@ def finetune(
 
 
 def _resume(folder: Path, given: dict[str, Any], others: tuple[object, ...]) -> None:
-    from audiotag.cli.training_display import RichReporter
-    from audiotag.training.finetune import resume_run
-
     strangers = sorted(set(given) - {"workers", "device", "logger"})
     if strangers or any(other is not None for other in others):
         raise click.UsageError(
             "--resume takes its data and settings from the run; only --workers, --device and --logger can be given."
         )
+    from audiotag.cli.training_display import RichReporter
+    from audiotag.training.finetune import resume_run
+
     warn_failed_plugins()
     reporter = RichReporter()
     reporter.summary(stoppable(lambda: resume_run(folder, reporter, **given)))
@@ -312,7 +312,7 @@ def _resume(folder: Path, given: dict[str, Any], others: tuple[object, ...]) -> 
 def stoppable(work: Any) -> Any:
     """Run *work*; a run that was told to stop ends with the exit code of its signal."""
     from audiotag.training.processes import is_first_process
-    from audiotag.training.trainer import Stopped
+    from audiotag.training.stopping import Stopped
 
     try:
         return work()

@@ -19,7 +19,7 @@ from audiotag.cli.options import (
     precision_option,
     weights_option,
 )
-from audiotag.cli.outputs import check_files, overwrite_option
+from audiotag.cli.outputs import check_files, files_of, overwrite_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import AudiotagError, OptionError
 
@@ -130,7 +130,7 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     not_found: list[AudiotagError] = []
     clips = find_clips(paths, settings["root"], frames=settings["frames"], failed=not_found.append)
     replace = settings["overwrite"] or plan.resume
-    check_files(plan.output, plan.embeddings, overwrite=replace, inputs=[clip.path for clip in clips])
+    check_files(plan.output, plan.embeddings, overwrite=replace, inputs=files_of(clips))
     tagger = _load(settings)
     # A bar would be drawn into results that go to the same terminal.
     with InferProgress(silent=plan.output is None and sys.stdout.isatty()) as progress:
@@ -146,7 +146,9 @@ def _load(settings: dict[str, Any]) -> Tagger:
     names: list[str] = []
     for text in settings["ensemble"]:
         names.extend(name_list(text))
-    if names:
+    if settings["ensemble"]:
+        if not names:
+            raise OptionError("--ensemble names no model", fix="Name several, separated by commas.")
         source = click.get_current_context().get_parameter_source("model")
         if source is not click.core.ParameterSource.DEFAULT or settings["weights"] is not None:
             raise OptionError("--ensemble does not go with --model or --weights", fix="Name all models in --ensemble.")

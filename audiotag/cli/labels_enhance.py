@@ -20,7 +20,7 @@ from audiotag.cli.options import (
     option_option,
     weights_option,
 )
-from audiotag.cli.outputs import check_files, overwrite_option
+from audiotag.cli.outputs import check_files, files_of, overwrite_option
 from audiotag.csv_text import csv_text
 from audiotag.errors import OptionError
 
@@ -127,7 +127,8 @@ def enhance(
     _check_sources(settings)
     clips = read_clips(data, format=settings["format_"], labels=labels, root=settings["root"], check_files=False)
     outputs = (output, settings["report"], settings["save_scores"])
-    check_files(*outputs, overwrite=settings["overwrite"], inputs=[clip.path for clip in clips])
+    beside = [] if settings["scores_file"] is None else [settings["scores_file"].with_suffix(".json")]  # of an .npy
+    check_files(*outputs, overwrite=settings["overwrite"], inputs=files_of(clips, clips.labels.source, *beside))
     ontology: Ontology = read_ontology(settings["ontology"])
     relations(clips.labels, ontology)  # an ontology that does not fit is known before hours of scoring
     scores, failures = _scores(clips, labels, settings)
@@ -135,11 +136,18 @@ def enhance(
     write_manifest(done.clips, output)
     if settings["report"] is not None:
         write_atomically(settings["report"], _csv(done.report(), _COLUMNS))
-    facts = done.to_dict()
+    learned = scores.learned_from.among(clips)
+    facts = {**done.to_dict(), "learned_clips": len(learned)}
     if as_json:
         echo_json(facts)
     else:
         _print_enhancement(facts, clips, output)
+    if learned:
+        click.echo(
+            f"Note: the scores are of a model that has learned from {len(learned)} of the {len(clips)} clips with the "
+            "labels as they are, as in PSLA. It confirms less of what they lack than on clips that it has not heard.",
+            err=True,
+        )
     for name, reason in failures:
         click.echo(f"Error: clip {name!r}: {reason}", err=True)
     if failures:

@@ -9,12 +9,13 @@ import signal
 import sys
 import warnings
 from importlib import import_module
+from itertools import pairwise
 from types import FrameType
 from typing import Any
 
 import click
 
-from audiotag.errors import AudiotagError, AudiotagWarning, PluginError
+from audiotag.errors import EMPTY, AudiotagError, AudiotagWarning, OptionError, PluginError
 from audiotag.printing import PrintableStream, printable_name
 from audiotag.signals import on_stop, stop_signals
 
@@ -52,6 +53,20 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Verbs in the order of a session: tag, teach, measure, look around."""
         return list(self.verbs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse an empty argument of a verb of ours: most take it for the current folder, and nobody means that.
+
+        Raises:
+            OptionError: There is one.
+        """
+        for before, argument in pairwise(["", *args] if args[:1] != ["x"] else []):
+            option, equals, value = argument.partition("=")
+            named = bool(equals) and option.startswith("--")
+            if not (value if named else argument).strip():
+                what = option if named else before if before.startswith("--") else "an argument"
+                raise OptionError(f"{what} is empty", fix=EMPTY)
+        return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one verb."""
@@ -106,6 +121,10 @@ def _name_plugin(error: BaseException, ctx: click.Context) -> None:
 @click.version_option(package_name="audiotag", prog_name="audiotag")
 def main() -> None:
     """Tag sounds in recordings, teach a model new ones, and measure it."""
+    try:
+        os.getcwd()  # noqa: PTH109 # only whether there is one
+    except OSError as error:  # torch would end the program with a message of its own
+        raise OptionError("the current folder is gone", fix="Change to one that exists.") from error
 
 
 def _prepare_streams() -> None:

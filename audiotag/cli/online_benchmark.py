@@ -11,11 +11,12 @@ from audiotag.cli.columns import print_columns
 from audiotag.cli.options import device_option, echo_json, labels_option, option_option, weights_option
 from audiotag.cli.outputs import check_folder, overwrite_option
 from audiotag.cli.store_simulate import contender_of
-from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.cli.warnings import print_doubts, warn_failed_plugins
 from audiotag.errors import OptionError
 
 if TYPE_CHECKING:
     from audiotag.continual.benchmark import OnlineBenchmark
+    from audiotag.evaluation.doubts import Doubts
 
 
 @click.command()
@@ -98,7 +99,9 @@ def benchmark(
 
     from audiotag.continual import benchmark as bench
     from audiotag.continual.online_settings import OnlineSettings
+    from audiotag.data.heard import Heard
     from audiotag.data.reading import read_clips
+    from audiotag.evaluation.doubts import doubts_about
     from audiotag.inference.member import choose_device
     from audiotag.models.heads import change_classes
     from audiotag.models.loading import load_model
@@ -119,6 +122,7 @@ def benchmark(
         assert test is not None
         train, held_out = everything, read_clips(test, format=format_, labels=everything.labels)
     loaded = load_model(model, weights=weights, options=options or None)
+    doubts = doubts_about([loaded], held_out, learning=Heard.of(train))
     change_classes(loaded, train.labels)
     loaded.single_label = train.single_label and not mixtures
 
@@ -161,13 +165,21 @@ def benchmark(
             from audiotag.continual.benchmark_plots import plot_benchmark
 
             plot_benchmark(result, output / f"benchmark.{plots}")
-    _show(result, as_json)
+    _show(result, doubts, as_json)
+    print_doubts(doubts.warnings)
 
 
-def _show(result: OnlineBenchmark, as_json: bool) -> None:
+def _show(result: OnlineBenchmark, doubts: Doubts, as_json: bool) -> None:
     summary = result.summary()
     if as_json:
-        echo_json({"measure": result.measure, "policies": summary.to_dict(orient="records")})
+        echo_json(
+            {
+                "measure": result.measure,
+                "policies": summary.to_dict(orient="records"),
+                "learned_clips": list(doubts.learned),
+                "warnings": list(doubts.warnings),
+            }
+        )
         return
     columns = {
         f"AVERAGE {result.measure.upper()}": "average_score",

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from audiotag.errors import OptionError
+from audiotag.places import exists
 
 _Function = TypeVar("_Function", bound="Callable[..., Any] | click.Command")
 
@@ -78,7 +79,7 @@ def _option_callback(ctx: click.Context, parameter: click.Parameter, pairs: Sequ
 
 def name_list(text: str) -> list[str]:
     """The models in ``NAME,NAME``; a text that is an existing path is one name, whatever it holds."""
-    return [text] if Path(text).exists() else [name.strip() for name in text.split(",") if name.strip()]
+    return [text] if exists(text) else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def option_option(function: _Function) -> _Function:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from audiotag.errors import OptionError
+from audiotag.errors import AudiotagError, OptionError
 from audiotag.files import check_output
 from audiotag.folders import check_results_folder
+
+if TYPE_CHECKING:
+    from audiotag.data.clips import Clip
 
 _Function = TypeVar("_Function", bound="click.Command | Any")
 
@@ -36,9 +39,19 @@ def check_files(*outputs: Path | None, overwrite: bool, inputs: Iterable[str | P
     read = list(inputs)
     for output in outputs:
         if output is not None:
+            if str(output) == "-":
+                raise OptionError(
+                    "a file called - is hardly meant", fix="Leave the option out to print, or name /dev/stdout."
+                )
             others = list(_other_paths(output))
             check_output(output, inputs=(*others, *read), overwrite=overwrite)
             _refuse_part_of_input(output, others)
+
+
+def files_of(clips: Collection[Clip], *more: str | Path) -> list[str | Path]:
+    """The files that *clips* are read from, and *more*, as the inputs of `check_files`."""
+    pictures = [clip.video_path for clip in clips if clip.video_path is not None]
+    return [*(clip.path for clip in clips), *pictures, *more]
 
 
 def check_folder(output: Path | None, *names: str, overwrite: bool) -> None:
@@ -53,7 +66,7 @@ def check_folder(output: Path | None, *names: str, overwrite: bool) -> None:
 
 
 def _refuse_part_of_input(output: Path, others: Iterable[str | Path]) -> None:
-    """Refuse to write over a file of a checkpoint, run, store or prepared data set that is named by its folder.
+    """Refuse to write over a file of a checkpoint, run, store or data set that is named by its folder.
 
     Another folder is searched for recordings, which the caller knows.
     """
@@ -67,10 +80,16 @@ def _refuse_part_of_input(output: Path, others: Iterable[str | Path]) -> None:
 def _has_parts(folder: Path) -> bool:
     from audiotag.continual.store.database import FILENAME
     from audiotag.data.prepared import MARKER
+    from audiotag.data.reading import load_dataset, sniff_format
     from audiotag.models.checkpoint import FACTS_FILE
     from audiotag.training.run_folder import RUN_FILE
 
-    return any((folder / name).is_file() for name in (FACTS_FILE, RUN_FILE, FILENAME, MARKER))
+    if any((folder / name).is_file() for name in (FACTS_FILE, RUN_FILE, FILENAME, MARKER)):
+        return True
+    try:
+        return not load_dataset(sniff_format(folder)).last_resort  # a folder per class is all that others look like
+    except AudiotagError:
+        return False
 
 
 def _other_paths(output: Path) -> Iterator[str | Path]:

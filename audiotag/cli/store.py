@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +185,11 @@ def _clips_of(
     bare = sum(not clip.labels for clip in found)
     if bare:
         click.echo(f"Warning: {source}: {bare} clips have no class of the store; they are left out", err=True)
-    return [(clip, [found.labels[label].mid for label in clip.labels]) for clip in found if clip.labels]
+    return [
+        (replace(clip, id=readable(clip.id)), [found.labels[label].mid for label in clip.labels])
+        for clip in found
+        if clip.labels
+    ]
 
 
 def _add(opened: ClipStore, clip: Clip, labels: list[str], notes: dict[str, Any]) -> Addition:

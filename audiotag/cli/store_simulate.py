@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from audiotag.cli.columns import print_columns
 from audiotag.cli.options import echo_json, labels_option, parse_options
 from audiotag.cli.outputs import check_folder, overwrite_option
 from audiotag.errors import OptionError
+from audiotag.places import exists
 
 if TYPE_CHECKING:
     from audiotag.continual.simulation import Contender, Simulation, StreamMaker
@@ -172,28 +172,19 @@ def _made_up(
 
 
 def _from_counts(text: str) -> StreamMaker:
-    from audiotag.continual.streams import stream_from_counts
+    from audiotag.continual.streams import read_counts, stream_from_counts
 
-    counts = _read_counts(Path(text)) if "=" not in text else dict(_pair(part) for part in text.split(","))
+    counts = read_counts(text) if exists(text) else dict(_pair(part) for part in text.split(","))
     return lambda generator: stream_from_counts(counts, generator)
 
 
 def _pair(text: str) -> tuple[str, int]:
     name, _, number = text.rpartition("=")
     if not name.strip() or not number.strip().isdigit():
-        raise OptionError(f"{text!r} is not of the form NAME=N", where="--counts", fix="For example: dog=100,rain=20")
-    return name.strip(), int(number)
-
-
-def _read_counts(path: Path) -> dict[str, int]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-        return {row["label"]: int(row["count"]) for row in rows}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise OptionError(
-            f"the counts cannot be read: {error}", where=path, fix="The first line must read: label,count"
-        ) from error
+            f"{text!r} is no file, and not of the form NAME=N", where="--counts", fix="For example: dog=100,rain=20"
+        )
+    return name.strip(), int(number)
 
 
 def _from_log(path: Path, labels: str | None) -> StreamMaker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -30,6 +30,12 @@ def plain_warnings() -> Iterator[None]:
         warnings.simplefilter("always", RuntimeWarning)
         warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
         yield
+
+
+def print_doubts(doubts: Iterable[str]) -> None:
+    """Say on stderr why the numbers just printed are worth less than they look."""
+    for doubt in doubts:
+        click.secho(f"Warning: {doubt}", err=True, bold=True)
 
 
 def _warn(record: PluginRecord) -> None:

@@ -23,7 +23,7 @@ from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.recording import read_clip
 from audiotag.errors import OptionError
 from audiotag.evaluation.metrics import average_precision
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.labels import LabelSet
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, scoped_torch_rng
@@ -132,7 +132,7 @@ class OnlineBenchmark:
             for j in range(i + 1)
         ]
         for name, frame in (("runs", self.table()), ("summary", self.summary()), ("scores", pd.DataFrame(rows))):
-            write_atomically(folder / f"{name}.csv", frame_csv(frame).encode())
+            write_text(folder / f"{name}.csv", frame_csv(frame))
 
 
 def hear_clips(model: Model, clips: ClipSet, *, device: str = "cpu", progress: Progress | None = None) -> HeardSet:

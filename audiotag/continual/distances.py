@@ -55,4 +55,4 @@ def kl_stored_from_observed(stored: ArrayLike, observed: ArrayLike) -> NDArray[n
 
 def classes_retained(stored: ArrayLike) -> NDArray[np.int64]:
     """Number of classes with at least one stored clip, int64 (…), from counts (…, classes)."""
-    return np.asarray(np.count_nonzero(np.asarray(stored), axis=-1), dtype=np.int64)
+    return np.asarray(np.count_nonzero(np.asarray(stored), axis=-1))

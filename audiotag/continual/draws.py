@@ -52,9 +52,8 @@ class Draws:
     def weighted(self, weights: NDArray[np.float64]) -> int:
         """An index drawn with probability proportional to *weights* (≥ 0, at least one above 0)."""
         total = weights.cumsum()
-        found = int(total.searchsorted(self.uniform() * total[-1], side="right"))
-        # Rounding can push the product onto the very end; the last class with a weight is meant then.
-        return found if found < len(weights) else int(np.flatnonzero(weights)[-1])
+        # A number below 1 times a sum is below the sum, also after rounding; so what is found has a weight.
+        return int(total.searchsorted(self.uniform() * total[-1], side="right"))
 
     def state_dict(self) -> dict[str, Any]:
         """The generator before the current block and the numbers of the block used up, as plain JSON types."""

@@ -19,7 +19,7 @@ from audiotag.models.model import Model
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class HeardClip:
     """A clip after the network heard it.
 
     Attributes:
@@ -58,7 +58,7 @@ class Hearing:
         self._member = self._engine.only_member()
         model.backbone.to(self._engine.device).eval()
 
-    def hear(self, clip: Clip) -> Heard:
+    def hear(self, clip: Clip) -> HeardClip:
         """Score a recording.
 
         Raises:
@@ -80,7 +80,7 @@ class Hearing:
         pictures = None if sound.picture is None else [sound.picture] * len(pieces or [None])
         return self._scored(self._sample(pieces, pictures), sound.seconds, clip.path)
 
-    def hear_waveform(self, waveform: ArrayLike, sample_rate: int) -> Heard:
+    def hear_waveform(self, waveform: ArrayLike, sample_rate: int) -> HeardClip:
         """Score sound in memory, float (samples,) or (samples, channels) in [−1, 1].
 
         Raises:
@@ -108,10 +108,10 @@ class Hearing:
             sample: NDArray[np.float32] = network.head_input(network.forward_features(**inputs)).float().cpu().numpy()
         return sample
 
-    def _scored(self, sample: Sample, seconds: float, where: object) -> Heard:
+    def _scored(self, sample: Sample, seconds: float, where: object) -> HeardClip:
         scores = self.scores(sample)
         self._engine.check_finite(scores, where)
-        return Heard(scores, sample, seconds)
+        return HeardClip(scores, sample, seconds)
 
     def scores(self, sample: Sample) -> NDArray[np.float32]:
         """Probabilities (classes,) of a sample, with the head as it is now.

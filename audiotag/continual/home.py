@@ -12,6 +12,7 @@ from audiotag.continual.hearing import Hearing
 from audiotag.continual.memory import multi_hot
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.stepping import OnlineTraining
+from audiotag.data.heard import LEARNED, Heard
 from audiotag.errors import OptionError
 from audiotag.inference.sound import as_clip
 from audiotag.models.model import Model
@@ -36,7 +37,7 @@ def train_on_audio_only(
     replayed, so call after call forgets what came before: `audiotag.continual.online.OnlineLearner` does not.
 
     Args:
-        model: What learns, in place (``audiotag.models.loading.load_model``).
+        model: What learns, in place (``audiotag.models.loading.load_model``). It notes a recording that it learns from.
         wav: A recording, or mono samples, float32 (samples,) in [−1, 1].
         labels: Its classes, each a mid or display name of the model; at least one.
         sample_rate: Hz of the samples; None for a recording.
@@ -75,7 +76,9 @@ def train_on_audio_only(
     ).resolved(single_label=model.single_label)
     hearing = Hearing(model, device, frozen=True)
     if isinstance(wav, str | Path):
-        heard = hearing.hear(as_clip(wav))
+        clip = as_clip(wav)
+        heard = hearing.hear(clip)
+        model.metadata[LEARNED] = str(Heard.of_models([model.metadata]) | Heard.of([clip]))
     elif sample_rate is None:
         raise OptionError("samples come without a rate", where="train_on_audio_only", fix="Give sample_rate.")
     else:

@@ -18,6 +18,7 @@ from audiotag.errors import AudiotagError, LabelError, ManifestError, suggest
 from audiotag.inference.inputs import find_clips
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
+from audiotag.places import exists, is_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +64,16 @@ def read_stream(
         AudioError: The folder holds no recordings.
     """
     path = Path(source)
-    if path.is_dir() and format is None and not _has_class_folders(path):
-        return [StreamClip(_relative(clip.path, path), clip) for clip in find_clips([path], root)], {}
-    name = sniff_format(path) if format is None and path.exists() else format
+    if is_folder(path) and format is None and not _has_class_folders(path):
+        return [StreamClip(readable(_relative(clip.path, path)), clip) for clip in find_clips([path], root)], {}
+    name = sniff_format(path) if format is None and exists(path) else format
     options: dict[str, Any] = {"labels_required": False} if name in ("json", "csv") else {}
     found: ClipSet = read_clips(
         path, format=name, labels=labels, root=root, unknown_labels=unknown_labels, check_files=False, **options
     )
     clips = [
-        StreamClip(clip.id, clip, tuple(found.labels[label].mid for label in clip.labels) or None) for clip in found
+        StreamClip(readable(clip.id), clip, tuple(found.labels[label].mid for label in clip.labels) or None)
+        for clip in found
     ]
     return clips, dict(found.skipped)
 
@@ -158,7 +160,7 @@ def _from_json(text: str, labels: LabelSet, number: int) -> StreamClip:
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise entry.refuse("labels", "must be text or a list of texts")
     try:
-        mids = tuple(labels[labels.index(name)].mid for name in named)
+        mids = tuple(dict.fromkeys(labels[labels.index(name)].mid for name in named))
     except LabelError as error:
         raise LabelError(error.what, where=where, fix=error.fix) from error
     return StreamClip(identity, Clip(id=identity, path=Path(wav), start=start, stop=stop), mids or None)

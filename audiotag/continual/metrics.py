@@ -7,6 +7,8 @@ diagonal are scores on tasks not learnt yet; they may be NaN.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -72,7 +74,7 @@ def backward_transfer(scores: ArrayLike) -> float:
     """
     matrix = _checked(scores)
     if len(matrix) == 1:
-        return float("nan")
+        return math.nan
     return float((matrix[-1, :-1] - np.diagonal(matrix)[:-1]).mean())
 
 

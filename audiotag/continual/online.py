@@ -12,13 +12,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.continual.hearing import Heard, Hearing
+from audiotag.audio.encoded import EncodedAudio
+from audiotag.continual.hearing import HeardClip, Hearing
 from audiotag.continual.listening import StreamClip, Waveform
 from audiotag.continual.memory import ReplayMemory, Target, multi_hot
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.stepping import OnlineTraining, Sample
 from audiotag.continual.store import Addition, ClipStore, Payload, StoredClip
 from audiotag.data.clips import Clip
+from audiotag.data.heard import LEARNED, Heard
 from audiotag.documents import Fields
 from audiotag.errors import (
     AudioError,
@@ -29,6 +31,8 @@ from audiotag.errors import (
     StoreError,
     TrainingError,
 )
+from audiotag.host import get_host
+from audiotag.host.needs import needed
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
 from audiotag.models.checkpoint import find_checkpoint, load_checkpoint, load_training_state, save_checkpoint
@@ -119,6 +123,8 @@ class OnlineLearner:
         teacher: Tagger | None = None,
     ) -> None:
         self._start(model, store, settings or OnlineSettings(), folder, device, teacher)
+        if self._settings.replay and any(clip.kind == "embedding" for clip in store):
+            self._learned |= Heard(unnamed=True)  # they do not say of what recordings they are
         self._run = uuid.uuid4().hex
         self.position = 0
         self._offered = 0
@@ -176,6 +182,11 @@ class OnlineLearner:
                 where=folder,
                 fix="Use the same settings, or begin a new run from its checkpoint.",
             )
+        loss = state.texts("loss", None)
+        if loss is not None and len(loss) == 3:
+            name, distribution, release = loss
+            brought = {"distribution": distribution, "release": release}
+            needed("the run", "loss", name, **brought, error=TrainingError, where=folder)
         learner = cls.__new__(cls)
         learner._start(model, store, chosen, folder, device, teacher)
         try:
@@ -205,9 +216,11 @@ class OnlineLearner:
         self._folder = None if folder is None else Path(folder)
         self._hearing = Hearing(model, device, frozen=self._settings.freeze_backbone)
         self._training = OnlineTraining(model, self._settings)
+        self._learned = Heard.of_models([model.metadata])
         self._notes: dict[str, Any] = {}
         self._check_embeddings(backbone_fingerprint(model) if self._settings.freeze_backbone else None)
         if teacher is not None:
+            self._learned |= Heard.of_models(one.metadata for one in teacher.models)
             self._teacher_columns = model.labels.positions_in(teacher.labels)
             if not any(column is not None for column in self._teacher_columns):
                 raise OptionError("the teacher knows no class of the model", where=teacher.name, fix="Take another.")
@@ -311,6 +324,8 @@ class OnlineLearner:
                     addition = self._offer(clip, heard, columns, target, position)
                 except (AudioError, OptionError) as refusal:
                     error = refusal
+            if isinstance(clip.sound, Clip):
+                self._learned |= Heard.of([clip.sound])
             loss, replayed = self._learn(heard.sample, target, clip.id)
         elif position > self._offered:
             self._observe(heard, clip.id, position)
@@ -320,7 +335,7 @@ class OnlineLearner:
             position, clip.id, heard.seconds, tags, names, source, addition, again, loss, replayed, error
         )
 
-    def _listen(self, clip: StreamClip) -> tuple[Heard, NDArray[np.float32] | None]:
+    def _listen(self, clip: StreamClip) -> tuple[HeardClip, NDArray[np.float32] | None]:
         sound = clip.sound
         if isinstance(sound, Waveform):
             heard = self._hearing.hear_waveform(sound.samples, sound.sample_rate)
@@ -352,7 +367,7 @@ class OnlineLearner:
         """What is kept in the store with a change: after a kill, it tells that this clip has had its effect."""
         return {**self._notes, self._note_key: {"position": position, "id": clip_id}}
 
-    def _observe(self, heard: Heard, clip_id: str, position: int) -> None:
+    def _observe(self, heard: HeardClip, clip_id: str, position: int) -> None:
         """Count the model's tags of a clip without a label."""
         if self.model.single_label:
             columns = [int(heard.scores.argmax())]
@@ -363,7 +378,7 @@ class OnlineLearner:
             self._store.observe(mids, notes=self._place(clip_id, position))
             self._memory.observed()
 
-    def _offer(self, clip: StreamClip, heard: Heard, columns: list[int], target: Target, position: int) -> Addition:
+    def _offer(self, clip: StreamClip, heard: HeardClip, columns: list[int], target: Target, position: int) -> Addition:
         sound = clip.sound
         # A cut is kept as 24-bit FLAC; what is replayed must be the same now and after a restart.
         exact = self._settings.keep == "embedding" or (
@@ -383,6 +398,9 @@ class OnlineLearner:
             notes=self._place(clip.id, position),
         )
         self._memory.added(clip.id, addition, target, heard.sample if exact else None)
+        if addition.stored and payload.kind == "audio" and isinstance(payload.content, bytes):
+            # An export of the store is a list that somebody may measure on, and this is the recording in it.
+            self._learned |= Heard.of_recording(EncodedAudio(clip.id, payload.content))
         return addition
 
     def _learn(self, sample: Sample, target: Target, clip_id: str) -> tuple[float | None, int]:
@@ -403,6 +421,7 @@ class OnlineLearner:
         if clip.kind == "embedding":
             embedding: Sample = clip.embedding().astype(np.float32, copy=False)
             return embedding
+        self._learned |= Heard.of_recording(clip.path)
         return self._hearing.hear(Clip(id=clip.id, path=clip.path)).sample
 
     def save(self) -> None:
@@ -410,11 +429,15 @@ class OnlineLearner:
         if self._folder is None:
             return
         settings = self._settings.to_dict()
+        self.model.metadata[LEARNED] = str(self._learned)
         self.model.metadata["online"] = {"position": self.position, "settings": settings}
+        spec = get_host().loss(self._settings.loss or "bce")
+        owner = get_host().owner(spec)
         state = {
             "run": self._run,
             "position": self.position,
             "settings": settings,
+            "loss": [spec.name, owner.distribution, owner.version],
             "training": self._training.state_dict(),
         }
         save_checkpoint(self._folder / "last", self.model, training_state={"online": state})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.data.rows import split_labels
-from audiotag.errors import LabelError, ManifestError, OptionError
-from audiotag.labels import LabelSet
+from audiotag.data.formats.table import NO_CLASS, SEPARATORS
+from audiotag.data.formats.tables import columns_of, read_table
+from audiotag.data.rows import Row, clips_from_rows
+from audiotag.errors import ManifestError, OptionError
+from audiotag.labels import LabelSet, composed
 
 LOG_COLUMNS = ("labels", "label", "predicted_label", "event_label", "category")
 """Columns that a log of labels may have, the first found is taken."""
@@ -50,54 +52,56 @@ def stream_from_counts(counts: Mapping[str, int], generator: np.random.Generator
     return Stream(tuple(counts), tuple((int(label),) for label in order))
 
 
+def read_counts(path: str | Path) -> dict[str, int]:
+    """How many clips there are of each class, from a CSV with the columns ``label`` and ``count``.
+
+    Raises:
+        ManifestError: The file cannot be read, lacks a column, names a class twice, or a count is no whole number.
+    """
+    counts: dict[str, int] = {}
+    for line, cells in read_table(Path(path), ("label", "count")):
+        label, count = composed(cells["label"]), cells["count"]
+        problem = None
+        if not label or label in counts:
+            problem = f"the class {label!r} stands twice" if label else "the class has no name"
+        elif not re.fullmatch(r"\d{1,9}", count, re.ASCII):
+            problem = f"the count is {count!r}, not a whole number"
+        if problem is not None:
+            raise ManifestError(problem, where=f"{path}, line {line}", fix="Give each class one line: dog,100")
+        counts[label] = int(count)
+    return counts
+
+
 def stream_from_log(path: str | Path, labels: LabelSet | None = None) -> Stream:
     """The labels of a CSV, row by row: what a device really heard.
 
     Args:
-        path: A CSV with one of the columns of `LOG_COLUMNS`; several labels are separated by commas or semicolons.
-            Rows without a label are left out.
+        path: A CSV with one of the columns of `LOG_COLUMNS`, whose cells are read as `audiotag finetune` reads those of
+            a list (`audiotag.data.formats.table.CsvTable`). Rows without a label are left out.
         labels: The classes; None takes those of the log, sorted.
 
     Raises:
-        ManifestError: The file cannot be read, has no such column, or names no label.
-        LabelError: A label is not among *labels*.
+        ManifestError: The file cannot be read, has no such column, names no label, or one that is not among *labels*.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            column = next((name for name in LOG_COLUMNS if name in (reader.fieldnames or [])), None)
-            if column is None:
-                found = ", ".join(reader.fieldnames or []) or "nothing"
-                raise ManifestError(
-                    f"the first line has {found}", where=path, fix=f"Name a column {' or '.join(LOG_COLUMNS)}."
-                )
-            rows = []
-            for row in reader:
-                if None in row:
-                    raise ManifestError(
-                        f"line {reader.line_num} has more values than the first line",
-                        where=path,
-                        fix="Put quotes around labels with commas.",
-                    )
-                rows.append(_split(row[column] or "", labels))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"the log of labels cannot be read: {error}", where=path) from error
-    rows = [row for row in rows if row]
+    columns = columns_of(path)
+    column = next((name for name in LOG_COLUMNS if name in columns), None)
+    if columns and column is None:
+        raise ManifestError(
+            f"there is no column of labels; there are: {', '.join(columns)}",
+            where=path,
+            fix=f"Name a column {' or '.join(LOG_COLUMNS)}.",
+        )
+    without = {"", NO_CLASS} - ({*labels.names, *labels.mids} if labels is not None else set())
+    rows = [
+        Row(where=f"line {line}", path=f"line {line}", labels=text)
+        for line, cells in read_table(path, [column or LOG_COLUMNS[0]])
+        if (text := cells[column or LOG_COLUMNS[0]]) not in without
+    ]
     if not rows:
         raise ManifestError("no row has a label", where=path)
-    classes = LabelSet.from_names(sorted({name for row in rows for name in row})) if labels is None else labels
-    try:
-        indices = tuple(tuple(sorted({classes.index(name) for name in row})) for row in rows)
-    except LabelError as error:
-        raise LabelError(f"{path}: {error.what}", where=error.where, fix=error.fix) from error
-    return Stream(classes.names, indices)
-
-
-def _split(text: str, labels: LabelSet | None) -> list[str]:
-    """A name may hold commas itself, so the whole text is tried first."""
-    whole: object = text.strip()  # a LabelSet also finds mids and names, which are no members of it to mypy
-    return [text.strip()] if labels is not None and whole in labels else split_labels(text, ";,")
+    clips = clips_from_rows(rows, source=path, labels=labels, separators=SEPARATORS)
+    return Stream(clips.labels.names, tuple(clip.labels for clip in clips))
 
 
 def zipf_shares(classes: int, exponent: float) -> NDArray[np.float64]:

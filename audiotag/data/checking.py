@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from audiotag.audio.decoding import AUDIO_SUFFIXES, AudioInfo
-from audiotag.data.clips import Clip, is_file
+from audiotag.data.clips import Clip
 from audiotag.data.published import Progress, PublishedDataset, Validation
 from audiotag.data.reading import load_dataset, read_clips, sniff_format
 from audiotag.data.recording import clip_info, stream_clip
 from audiotag.errors import AudioError, AudiotagError, ManifestError
+from audiotag.places import exists, is_file
 
 _Result = TypeVar("_Result")
 
@@ -38,7 +39,7 @@ def validate_source(
         ManifestError: The source cannot be read at all.
     """
     path = Path(source)
-    if not path.exists():
+    if not exists(path):
         raise ManifestError("it does not exist", where=path, fix="Check the path.")
     name = sniff_format(path) if format is None else format
     dataset = load_dataset(name)

@@ -18,14 +18,6 @@ FRAMES = 10
 """Frames kept of a clip with pictures: ``frame_0`` to ``frame_9``."""
 
 
-def is_file(path: Path) -> bool:
-    """Whether *path* is a file; a name that no file can have (a list may hold anything) is none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
 @dataclass(frozen=True, slots=True)
 class Clip:
     """One recording, or a part of it.

@@ -1,7 +1,8 @@
 """Which sounds a model has learned from, so that nobody measures it on them without being told.
 
 A recording is known by its content, wherever it lies and whatever a list calls it. A checkpoint keeps what its network
-has learned from in its metadata, as the text of a `Heard`.
+has learned from in its metadata, as the text of a `Heard`. A device hears for years: of more than `MOST` recordings a
+fair sample is kept.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from audiotag.audio.encoded import EncodedAudio
 from audiotag.data.clips import Clip
 from audiotag.data.recording import recording_of
 from audiotag.errors import AudiotagError, CheckpointError
+from audiotag.places import is_file
 
 LEARNED = "learned_from"
 """Key in a model's metadata: what the network has learned from, directly or by way of a teacher."""
@@ -25,22 +27,37 @@ LEARNED = "learned_from"
 CHOSEN_ON = "chosen_on"
 """Key in a model's metadata: the clips on which this checkpoint was chosen among those of its run."""
 
+TUNED_ON = "tuned_on"
+"""Key in a model's metadata, or an ensemble's: the clips on which its thresholds were tuned."""
+
+MOST = 100_000
+"""Recordings that are kept, 1.7 MB of text: those whose hashes are smallest, a sample that the order has no part in."""
+
 _SLICES, _SLICE_BYTES = 8, 1 << 14
 _ENTRY = re.compile(r"([0-9a-f]{16})(?:@([\d.e+-]+):([\d.e+-]+|end))?")
 
 Part = tuple[float, float]
 """Seconds of a recording from which and up to which it was heard; infinity is its end."""
 
+_UNNAMED = "?"
+_WHOLE: Part = (0.0, math.inf)
+
 
 class Heard:
-    """Parts of recordings.
+    """Parts of recordings, of at most `MOST` of them.
 
     Args:
         parts: Name of a recording's content → what was heard of it.
+        unnamed: Whether there was more, of recordings that nobody has named.
+
+    Attributes:
+        unnamed: As above.
     """
 
-    def __init__(self, parts: Mapping[str, Iterable[Part]] | None = None) -> None:
-        self._parts = {name: frozenset(of) for name, of in (parts or {}).items()}
+    def __init__(self, parts: Mapping[str, Iterable[Part]] | None = None, *, unnamed: bool = False) -> None:
+        self._parts = {name: _joined(of) for name, of in (parts or {}).items()}
+        self.unnamed = unnamed
+        self._bound(MOST)
 
     @classmethod
     def of(cls, clips: Iterable[Clip]) -> Heard:
@@ -53,50 +70,88 @@ class Heard:
         return cls(parts)
 
     @classmethod
-    def of_model(cls, metadata: Mapping[str, Any], key: str = LEARNED) -> Heard:
-        """What a model's *metadata* says under *key*; nothing where it does not say.
+    def of_recording(cls, recording: Path | EncodedAudio) -> Heard:
+        """The whole of one recording; nothing where it cannot be read."""
+        name = _name(recording)
+        return cls({} if name is None else {name: [_WHOLE]})
+
+    @classmethod
+    def of_models(cls, several: Iterable[Mapping[str, Any]], key: str = LEARNED) -> Heard:
+        """What the metadata of models says under *key*; nothing where it does not say.
 
         Raises:
             CheckpointError: What stands there is damaged.
         """
-        text = metadata.get(key, "")
-        entries = [_ENTRY.fullmatch(entry) for entry in text.split()] if isinstance(text, str) else [None]
-        parts: dict[str, set[Part]] = {}
-        try:
-            for entry in entries:
-                if entry is None:
-                    raise ValueError("an entry names no sound")
-                name, start, stop = entry.groups()
-                end = math.inf if stop in (None, "end") else float(stop)
-                parts.setdefault(name, set()).add((float(start or 0.0), end))
-        except ValueError as error:
-            raise CheckpointError(
-                f"what the model says under {key!r} is damaged ({error})", fix="Copy the checkpoint again."
-            ) from error
-        return cls(parts)
+        heard = cls()
+        for metadata in several:
+            silent = key == LEARNED and {"training", "online"} & {*metadata}  # a run of an earlier version
+            try:
+                heard |= cls.parse(metadata.get(key, _UNNAMED if silent else ""))
+            except ValueError as error:
+                raise CheckpointError(
+                    f"what the model says under {key!r} is damaged ({error})", fix="Copy the checkpoint again."
+                ) from error
+        return heard
+
+    @classmethod
+    def parse(cls, text: object) -> Heard:
+        """Read what `str` gives.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        parts: dict[str, list[Part]] = {}
+        entries = text.split() if isinstance(text, str) else [""]
+        unnamed = entries[-1:] == [_UNNAMED]
+        for entry in entries[: len(entries) - unnamed]:
+            found = _ENTRY.fullmatch(entry)
+            if found is None:
+                raise ValueError("an entry names no sound")
+            name, start, stop = found.groups()
+            end = math.inf if stop in (None, "end") else float(stop)
+            parts.setdefault(name, []).append((float(start or 0.0), end))
+        return cls(parts, unnamed=unnamed)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it knows everything that it was told; otherwise what `among` gives is the least that there is."""
+        return len(self._parts) < MOST
 
     def __bool__(self) -> bool:
-        return bool(self._parts)
+        return bool(self._parts) or self.unnamed
 
     def __or__(self, other: Heard) -> Heard:
-        names = {**self._parts, **other._parts}
-        return Heard({name: self._parts.get(name, frozenset()) | other._parts.get(name, frozenset()) for name in names})
+        both = Heard()
+        both |= self
+        both |= other
+        return both
+
+    def __ior__(self, other: Heard) -> Self:
+        for name, parts in other._parts.items():
+            self._parts[name] = _joined((*self._parts.get(name, ()), *parts))
+        self.unnamed |= other.unnamed
+        self._bound(2 * MOST)  # sorting for each clip that comes would take longer than hearing it
+        return self
 
     def __str__(self) -> str:
-        """The text that `of_model` takes."""
-        return " ".join(
-            name
-            if (start, stop) == (0.0, math.inf)
-            else f"{name}@{start!r}:{'end' if stop == math.inf else repr(stop)}"
+        """The text that `parse` takes."""
+        self._bound(MOST)
+        entries = [
+            name if (start, stop) == _WHOLE else f"{name}@{start!r}:{'end' if stop == math.inf else repr(stop)}"
             for name, parts in sorted(self._parts.items())
-            for start, stop in sorted(parts)
-        )
+            for start, stop in parts
+        ]
+        return " ".join([*entries, _UNNAMED] if self.unnamed else entries)
 
-    def among(self, clips: Sequence[Clip]) -> list[str]:
+    def _bound(self, most: int) -> None:
+        if len(self._parts) > most:
+            self._parts = {name: self._parts[name] for name in sorted(self._parts)[:MOST]}
+
+    def among(self, clips: Iterable[Clip]) -> list[str]:
         """The ids of those *clips* that share sound with it."""
-        if not self:
+        if not self._parts:
             return []
-        shared = []
+        clips, shared = list(clips), []
         for clip, name in zip(clips, _names(clips), strict=True):
             start, stop = _part(clip)
             if name is not None and any(begin < stop and start < end for begin, end in self._parts.get(name, ())):
@@ -108,23 +163,40 @@ def _part(clip: Clip) -> Part:
     return float(clip.start), math.inf if clip.stop is None else float(clip.stop)
 
 
+def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """The same sound in parts that do not touch: a night that is heard in ten-second clips is one."""
+    joined: list[Part] = []
+    for start, stop in sorted({*parts}):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
+        else:
+            joined.append((start, stop))
+    return tuple(joined)
+
+
 def _names(clips: Sequence[Clip]) -> list[str | None]:
     """A name for the content of each clip's recording; None where it cannot be read."""
     first = {(clip.path, clip.member): clip for clip in clips}
     with ThreadPoolExecutor(max_workers=8) as pool:
-        names = dict(zip(first, pool.map(_name, first.values()), strict=True))
+        names = dict(zip(first, pool.map(_name_of_clip, first.values()), strict=True))
     return [names[clip.path, clip.member] for clip in clips]
 
 
-def _name(clip: Clip) -> str | None:
-    """A hash of the size and of slices all over the recording: whole data sets would take minutes to hash in full."""
+def _name_of_clip(clip: Clip) -> str | None:
     try:
-        recording = recording_of(clip)
-        if isinstance(recording, EncodedAudio):
-            content = recording.content
-            return _digest(len(content), [content[place : place + _SLICE_BYTES] for place in _places(len(content))])
-        return _digest_of_file(recording)
-    except (OSError, AudiotagError):  # whoever reads the clip says what is wrong with it
+        return _name(recording_of(clip))
+    except AudiotagError:  # whoever reads the clip says what is wrong with it
+        return None
+
+
+def _name(recording: Path | EncodedAudio) -> str | None:
+    """A hash of the size and of slices all over the recording: whole data sets would take minutes to hash in full."""
+    if isinstance(recording, EncodedAudio):
+        content = recording.content
+        return _digest(len(content), [content[place : place + _SLICE_BYTES] for place in _places(len(content))])
+    try:
+        return _digest_of_file(recording) if is_file(recording) else None
+    except OSError:  # as above
         return None
 
 

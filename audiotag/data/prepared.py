@@ -11,7 +11,7 @@ from typing import Any
 
 from audiotag.documents import Fields, read_json
 from audiotag.errors import ManifestError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 
 MARKER = "audiotag-dataset.json"
 """The file that says of a folder which data set was prepared into it."""
@@ -81,7 +81,7 @@ class Preparation:
             **self.facts,
             "left_out": [vars(clip) for clip in self.left_out],
         }
-        write_atomically(folder / MARKER, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+        write_text(folder / MARKER, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 def read_preparation(folder: Path) -> Preparation | None:

@@ -15,9 +15,11 @@ from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.formats.tables import columns_of
 from audiotag.data.prepared import Preparation, read_preparation
 from audiotag.data.selection import require_files, select_split, with_frames
-from audiotag.errors import AudiotagError, AudiotagWarning, ManifestError, OptionError, PluginError, suggest
+from audiotag.errors import AudiotagWarning, ManifestError, OptionError, PluginError, suggest
 from audiotag.host import get_host
+from audiotag.host.needs import needed
 from audiotag.labels import LabelSet, read_labels
+from audiotag.places import exists, is_file, is_folder
 from audiotag.specs import DatasetSpec
 
 
@@ -60,7 +62,7 @@ def read_clips(
         UnknownNameError: There is no such format.
     """
     path = as_path("the list of clips", source)
-    if not path.exists():
+    if not exists(path):
         raise ManifestError("the list of clips does not exist", where=path, fix="Check the path.")
     name = sniff_format(path) if format is None else format
     dataset = load_dataset(name)
@@ -92,7 +94,7 @@ def sniff_format(source: Path) -> str:
         ManifestError: None does, or several do.
         PluginError: None does, and one has failed at the question.
     """
-    if source.is_file() and source.stat().st_size == 0:
+    if is_file(source) and source.stat().st_size == 0:
         raise ManifestError("the file is empty", where=source, fix="Copy or write it again.")
     if (prepared := read_preparation(source)) is not None:
         return _registered(prepared, source)
@@ -153,23 +155,22 @@ def _closest_table(source: Path, tables: Mapping[str, Dataset]) -> str:
 
 def is_called_so(source: Path, spec: DatasetSpec) -> bool:
     """Whether a format is asked about *source* at all: by its ending, or as a folder."""
-    if source.is_dir():
+    if is_folder(source):
         return "/" in spec.extensions
     return source.name.lower().endswith(tuple(ending.lower() for ending in spec.extensions if ending != "/"))
 
 
 def _registered(prepared: Preparation, source: Path) -> str:
     """The name of the data set that was prepared into *source*; its folders would look like classes otherwise."""
-    try:
-        return get_host().dataset(prepared.dataset).name
-    except AudiotagError as error:
-        plugin = f" by the plugin {prepared.plugin}" if prepared.plugin else ""
-        install = f"Install it: pip install {prepared.plugin}" if prepared.plugin else "Install the plugin that has it"
-        raise ManifestError(
-            f"the data set {prepared.dataset!r} was prepared into it{plugin}, and {error.what}",
-            where=source,
-            fix=f"{install}. {error.fix or ''}".strip(),
-        ) from error
+    spec: DatasetSpec = needed(
+        "the prepared folder",
+        "dataset",
+        prepared.dataset,
+        distribution=prepared.plugin,
+        error=ManifestError,
+        where=source,
+    )
+    return spec.name
 
 
 def _recognises(name: str, dataset: Dataset, source: Path) -> bool:
@@ -183,7 +184,7 @@ def _without_credulous(names: list[str], datasets: dict[str, Dataset], source: P
     kept = []
     with TemporaryDirectory() as folder:
         empty = Path(folder) / f"empty{''.join(source.suffixes)}"
-        empty.mkdir() if source.is_dir() else empty.touch()
+        empty.mkdir() if is_folder(source) else empty.touch()
         for name in names:
             try:
                 credulous = not datasets[name].last_resort and _recognises(name, datasets[name], empty)

@@ -16,6 +16,7 @@ from pathlib import Path
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import LabelError, ManifestError, OptionError, suggest
 from audiotag.labels import Label, LabelSet, composed, known_labels
+from audiotag.places import exists
 
 _MAX_NAMED = 5
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -168,10 +169,7 @@ def resolve_path(text: str, folder: Path) -> Path:
     Backslashes count as slashes unless a file is named so.
     """
     path = folder / text
-    try:
-        is_named_so = "\\" not in text or path.exists()
-    except OSError:  # no file can be called so
-        is_named_so = False
+    is_named_so = "\\" not in text or exists(path)
     return path if is_named_so else folder / text.replace("\\", "/")
 
 
@@ -196,6 +194,11 @@ def read_number(text: object, column: str, where: str) -> float:
     if isinstance(text, bool) or not math.isfinite(number):
         raise ManifestError(f"{column} is {text!r}, not a number", where=where, fix="Give seconds, such as 12.5.")
     return number
+
+
+def exact(seconds: float) -> str:
+    """Seconds as people write them, to the last digit: what differs has different names."""
+    return repr(float(seconds)).removesuffix(".0")
 
 
 def read_fold(text: object, where: str) -> int:
@@ -236,7 +239,7 @@ def _ids(rows: list[Row], source: Path) -> list[str]:
         if name is None:
             name = row.path.replace("\\", "/")
             if parts[row.path] > 1 and (row.start > 0 or row.stop is not None):
-                name += f"@{row.start:g}-{'end' if row.stop is None else format(row.stop, 'g')}"
+                name += f"@{exact(row.start)}-{'end' if row.stop is None else exact(row.stop)}"
         if name in lines:
             raise ManifestError(
                 f"the clip {name!r} stands twice ({lines[name]} and {row.where})",
@@ -265,8 +268,9 @@ def _check(row: Row, place: str, labels_required: bool) -> None:
         if odd := next((text for text in texts if _CONTROL.search(text.strip())), None):
             raise ManifestError(f"the label {odd!r} holds control characters", where=place, fix="Mend the label.")
     if row.start < 0 or (row.stop is not None and row.stop <= row.start):
+        end = "" if row.stop is None else f" and ends at {exact(row.stop)} s"
         raise ManifestError(
-            f"the clip begins at {row.start:g} s and ends at {row.stop} s",
+            f"the clip begins at {exact(row.start)} s{end}",
             where=place,
             fix="0 ≤ start < stop must hold.",
         )

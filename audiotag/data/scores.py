@@ -10,7 +10,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.data.clips import ClipSet
+from audiotag.data.heard import Heard
 from audiotag.documents import Fields, read_json
 from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.files import atomic_path
 from audiotag.labels import LabelSet, composed
+from audiotag.places import is_file
 
 _SHAPE = "An .npz holds scores (clips, classes), ids (clips,) and mids (classes,); ids and mids are text."
 _ROWS_SHAPE = 'The file beside it reads {"name of the clip": row, …}.'
@@ -41,6 +43,7 @@ class Scores:
         ids: Names of the clips, each once.
         mids: Identities of the classes, each once.
         source: Where they come from, for messages.
+        learned_from: What the model that gave them has learned from, as far as is known.
 
     Raises:
         ManifestError: The shapes do not fit, an id or a mid stands twice, or a score is NaN or outside [0, 1].
@@ -50,6 +53,7 @@ class Scores:
     ids: tuple[str, ...]
     mids: tuple[str, ...]
     source: str = "scores"
+    learned_from: Heard = field(default_factory=Heard)
 
     def __post_init__(self) -> None:
         if self.scores.shape != (len(self.ids), len(self.mids)):
@@ -87,7 +91,10 @@ class Scores:
         if path.suffix.lower() != ".npz":
             raise OptionError("scores are written as .npz", where=path, fix="Give the file that ending.")
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, scores=self.scores, ids=np.array(self.ids), mids=np.array(self.mids))
+            # As bytes: an array of texts would give each the room of the longest.
+            learned_from = np.frombuffer(str(self.learned_from).encode(), dtype=np.uint8)
+            ids, mids = np.array(self.ids), np.array(self.mids)
+            np.savez(file, scores=self.scores, ids=ids, mids=mids, learned_from=learned_from)
 
     def aligned(self, clips: ClipSet, *, missing_classes: str = "error") -> tuple[NDArray[np.float32], tuple[str, ...]]:
         """The scores in the order of *clips* and of their classes; other clips and classes are left out.
@@ -145,7 +152,8 @@ class ScoresFile:
     ) -> Scores:
         """Read scores.
 
-        An ``.npz`` holds ``scores`` float (clips, classes), ``ids`` and ``mids``. An ``.npy`` holds the scores alone;
+        An ``.npz`` holds ``scores`` float (clips, classes), ``ids`` and ``mids``; ours say what their model has learned
+        from, too. An ``.npy`` holds the scores alone;
         beside it lies the JSON file of the same name, ``{"name of the clip": row, …}``, and *labels* names its columns.
 
         Args:
@@ -162,25 +170,27 @@ class ScoresFile:
         ending = path.suffix.lower()
         if ending not in (".npz", ".npy"):
             raise ManifestError("the file of scores is neither .npz nor .npy", where=path, fix=_SHAPE)
-        if not path.is_file():
+        if not is_file(path):
             raise ManifestError("the file of scores does not exist", where=path, fix="Check the path.")
         if ending == ".npy":
             if labels is None:
                 raise OptionError("an .npy does not say which classes its columns are", where=path, fix="Give labels.")
             values, ids = _read_npy(path, only)
-            mids = labels.mids
+            mids, heard = labels.mids, Heard()
         else:
             if labels is not None:
                 raise OptionError("an .npz names its own classes", where=path, fix="Leave labels out.")
-            values, ids, mids = _read_npz(path, only)
+            values, ids, mids, heard = _read_npz(path, only)
         if logits:
             if np.isnan(values).any():
                 raise ManifestError("there are NaN among the logits", where=path, fix="Leave out clips without scores.")
             values = np.exp(-np.logaddexp(0.0, -values))  # the sigmoid, without overflow
-        return Scores(values, ids, mids, str(path))
+        return Scores(values, ids, mids, str(path), heard)
 
 
-def _read_npz(path: Path, only: Collection[str] | None) -> tuple[NDArray[np.float32], tuple[str, ...], tuple[str, ...]]:
+def _read_npz(
+    path: Path, only: Collection[str] | None
+) -> tuple[NDArray[np.float32], tuple[str, ...], tuple[str, ...], Heard]:
     with _reading(path), path.open("rb") as file:
         if file.read(6) == np.lib.format.MAGIC_PREFIX:
             raise ManifestError("it is one array, not an archive of arrays", where=path, fix=_SHAPE)
@@ -195,6 +205,9 @@ def _read_npz(path: Path, only: Collection[str] | None) -> tuple[NDArray[np.floa
                     f"{name} is {array.dtype} {array.shape}, not a list of texts", where=path, fix=_SHAPE
                 )
         names, classes = [_text(name) for name in ids], tuple(composed(_text(mid)) for mid in mids)
+        heard = Heard()
+        if "learned_from" in there:
+            heard = Heard.parse(_read_array(archive, there["learned_from"], path).tobytes().decode("ascii"))
     _check_numbers(path, values)
     if len(values) != len(names):
         raise ManifestError(f"there are {len(values)} rows of scores and {len(names)} ids", where=path, fix=_SHAPE)
@@ -204,7 +217,7 @@ def _read_npz(path: Path, only: Collection[str] | None) -> tuple[NDArray[np.floa
         there_names = names
         values, names = values[rows], [names[row] for row in rows]
         _check_any(path, names, only, there_names)
-    return values.astype(np.float32), tuple(names), classes
+    return values.astype(np.float32), tuple(names), classes, heard
 
 
 def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArray[Any]:
@@ -253,7 +266,7 @@ def _read_npy(path: Path, only: Collection[str] | None) -> tuple[NDArray[np.floa
 
 
 def _read_rows(path: Path) -> Mapping[str, int]:
-    if not path.is_file():
+    if not is_file(path):
         raise ManifestError(
             "the map of rows that goes with an .npy does not exist",
             where=path,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from audiotag.data.clips import Clip, ClipSet, is_file
+from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import ManifestError, OptionError
 from audiotag.labels import LabelSet
+from audiotag.places import is_file
 
 _MAX_NAMED = 5
 

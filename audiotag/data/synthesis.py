@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from audiotag.files import atomic_path, write_atomically
+from audiotag.audio.encoding import write_sound
+from audiotag.files import write_text
 from audiotag.labels import Label, LabelSet
 from audiotag.seeding import numpy_generator
 
@@ -183,10 +183,7 @@ def write_set(folder: str | Path, *, clips: int = 320, seed: int = 0, minutes: f
         rate, channels = int(generator.choice(RATES)), int(generator.choice([1, 1, 2]))
         wave = mix_clip(mids, rate, float(generator.uniform(2.0, 5.0)), channels, generator)
         name = f"audio/clip_{number:04d}.{generator.choice(['wav', 'flac'])}"
-        with atomic_path(folder / name) as temporary:
-            soundfile.write(
-                temporary, wave, rate, subtype=str(generator.choice(["PCM_16", "PCM_24"])), format=name[-4:].strip(".")
-            )
+        write_sound(folder / name, wave, rate, str(generator.choice(["PCM_16", "PCM_24"])))
         entries.append({"video_id": f"clip_{number:04d}", "wav": name, "labels": ",".join(mids)})
     labels.to_csv(folder / "class_labels_indices.csv")
     # Parts are cut in blocks of eight, so that the turns of the classes stay whole.
@@ -194,7 +191,7 @@ def write_set(folder: str | Path, *, clips: int = 320, seed: int = 0, minutes: f
     parts = {"train": range(5), "val": range(5, 6), "test": range(6, 8)}
     for name, blocks in parts.items():
         part = [entry for entry, block in zip(entries, place, strict=True) if block in blocks]
-        write_atomically(folder / f"{name}.json", json.dumps({"data": part}, indent=1, allow_nan=False).encode())
+        write_text(folder / f"{name}.json", json.dumps({"data": part}, indent=1, allow_nan=False))
     _write_recording(folder, labels, minutes, seed)
     return SyntheticSet(
         labels=folder / "class_labels_indices.csv",
@@ -222,6 +219,5 @@ def _write_recording(folder: Path, labels: LabelSet, minutes: float, seed: int, 
         wave[begin : begin + len(sound)] += sound
         rows.append(f"recording.flac\t{at:.3f}\t{at + seconds:.3f}\t{CLASSES[mid][0]}")
         at += seconds + float(generator.uniform(1.0, 4.0))
-    with atomic_path(folder / "recording.flac") as temporary:
-        soundfile.write(temporary, np.clip(wave, -1.0, 1.0), rate, format="FLAC")
-    write_atomically(folder / "recording.tsv", ("\n".join(rows) + "\n").encode())
+    write_sound(folder / "recording.flac", np.clip(wave, -1.0, 1.0), rate, "PCM_16")
+    write_text(folder / "recording.tsv", "\n".join(rows) + "\n")

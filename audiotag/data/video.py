@@ -12,6 +12,7 @@ from audiotag.audio.containers import open_container
 from audiotag.audio.failures import decoding
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import AudioError, ManifestError, MissingExtraError, OptionError
+from audiotag.places import is_file, is_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,9 +87,9 @@ def read_picture(
     if clip.video_path is None:
         raise ManifestError("the clip has no video_path", where=f"clip {clip.id}", fix="Name its pictures.")
     index = clip.frames // 2 if generator is None else int(generator.integers(clip.frames))
-    if clip.video_path.is_dir():
+    if is_folder(clip.video_path):
         image = _from_folder(clip, clip.video_path, index)
-    elif clip.video_path.is_file():
+    elif is_file(clip.video_path):
         image = _from_video(clip, clip.video_path, index)
     else:
         raise ManifestError(

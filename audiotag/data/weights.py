@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from audiotag.documents import read_text
 from audiotag.errors import ManifestError, OptionError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 
 RULES = {"psla": 0.01, "efficientat": 100.0}
 """Rule → what it adds to each count (Gong et al. 2021, section III-B; EfficientAT's AudioSet training)."""
@@ -84,4 +84,4 @@ def write_sampling_weights(path: str | Path, weights: NDArray[np.float64]) -> No
         path: The file, replaced in one step.
         weights: (clips,), in the order of the clips.
     """
-    write_atomically(path, "".join(f"{weight!r}\n" for weight in weights.tolist()).encode())
+    write_text(path, "".join(f"{weight!r}\n" for weight in weights.tolist()))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiotag.data.clips import Clip
-from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard
+from audiotag.data.heard import CHOSEN_ON, Heard
 from audiotag.evaluation.metrics import Bools
 from audiotag.models.model import Model
 
@@ -31,47 +31,64 @@ class Doubts:
         return Doubts(self.learned + other.learned, tuple(dict.fromkeys(self.warnings + other.warnings)))
 
 
-def doubts_about(models: Sequence[Model], clips: Sequence[Clip], *, tuned_on: Sequence[Clip] = ()) -> Doubts:
+def doubts_about(
+    models: Sequence[Model],
+    clips: Sequence[Clip],
+    *,
+    learning: Heard | None = None,
+    tuned_on: Heard | None = None,
+    tuning: Sequence[Clip] = (),
+) -> Doubts:
     """Whether the *clips* of a measurement took part in making the *models*.
 
     Args:
         models: The model, or the members of an ensemble.
         clips: What is measured on.
-        tuned_on: Clips that the thresholds were tuned on for this measurement.
+        learning: What the models are about to learn from, before they are measured.
+        tuned_on: What the thresholds of this measurement were tuned on.
+        tuning: Clips on which thresholds are tuned for this measurement.
 
     Raises:
         CheckpointError: What a model says about itself is damaged.
     """
-    learned, chosen = Heard(), Heard()
-    for model in models:
-        learned |= Heard.of_model(model.metadata)
-        chosen |= Heard.of_model(model.metadata, CHOSEN_ON)
+    learned = Heard.of_models(model.metadata for model in models) | (learning or Heard())
+    chosen = Heard.of_models((model.metadata for model in models), CHOSEN_ON)
+    tuned = (tuned_on or Heard()) | Heard.of(tuning)
     ids = learned.among(clips)
     others = [clip for clip in chosen.among(clips) if clip not in {*ids}]
     warnings = []
     if ids:
         warnings.append(
-            f"{len(ids)} of the {len(clips)} clips measured on are clips that the model has learned from "
+            f"{_count(ids, clips, learned)} clips measured on are clips that the model has learned from "
             f"({_named(ids)}): these numbers say what it remembers, not how it does on new sounds. Measure on clips "
-            "that it has not heard (--fold, --split, another --data)."
+            "that it has not heard (another fold, split or list)."
         )
     if others:
         warnings.append(
-            f"The epoch of this model was chosen on {len(others)} of the {len(clips)} clips measured on "
+            f"The epoch of this model was chosen on {_count(others, clips, chosen)} clips measured on "
             f"({_named(others)}), which flatters it a little. The run's last epoch was not chosen on them."
         )
-    if shared := Heard.of(tuned_on).among(clips):
+    if shared := tuned.among(clips):
         warnings.append(
-            f"The thresholds were tuned on {len(shared)} of the {len(clips)} clips measured on ({_named(shared)}), "
+            f"The thresholds were tuned on {_count(shared, clips, tuned)} clips measured on ({_named(shared)}), "
             "which flatters whatever depends on thresholds. Tune them on other clips."
         )
-    unknown = [model.name for model in models if "training" in model.metadata and LEARNED not in model.metadata]
-    if unknown:
+    if shared := learned.among(tuning):
         warnings.append(
-            f"{_named(unknown)} does not say which clips it has learned from; whether some of these are among them is "
-            "not known."
+            f"{_count(shared, tuning, learned)} clips that the thresholds are tuned on are clips that the model has "
+            f"learned from ({_named(shared)}); its scores there are surer than on new sounds, and so are the "
+            "thresholds. Tune them on clips that it has not heard."
+        )
+    if unknown := [model.name for model in models if Heard.of_models([model.metadata]).unnamed]:
+        warnings.append(
+            f"{_named(unknown)} does not say all that it has learned from; whether some of these clips are among that "
+            "is not known."
         )
     return Doubts(tuple(ids), tuple(warnings))
+
+
+def _count(ids: Sequence[str], clips: Sequence[Clip], heard: Heard) -> str:
+    return f"{'' if heard.whole else 'at least '}{len(ids)} of the {len(clips)}"
 
 
 def nothing_to_tell_apart(targets: Bools, known: Bools | None, single_label: bool) -> str | None:

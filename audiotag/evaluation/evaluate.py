@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from audiotag.data.clips import ClipSet
+from audiotag.data.heard import TUNED_ON, Heard
 from audiotag.errors import OptionError
 from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores
@@ -31,6 +32,7 @@ from audiotag.models.checkpoint import (
     save_checkpoint,
 )
 from audiotag.models.model import Model
+from audiotag.places import exists
 
 ModelSource = str | Path | Model | Tagger | Sequence[str | Path]
 
@@ -113,6 +115,7 @@ def evaluate(
             fix="Leave them out, or measure as multi-label (single_label=False, --multi-label).",
         )
     cuts: Floats | None = None
+    tuned_on: Heard | None = None
     validation: ClipSet | None = None
     if tune_thresholds_on is not None:
         if thresholds is not None:
@@ -129,6 +132,8 @@ def evaluate(
             keep_thresholds(folder, tuned, validation, beta)
     elif not clips.single_label:
         cuts = choose_thresholds(thresholds, tagger)
+        if tagger.thresholds is not None and np.array_equal(cuts, tagger.thresholds):
+            tuned_on = Heard.of_models([tagger.metadata], TUNED_ON)
     scored = score(tagger, clips, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
     result = evaluate_scores(
         scored.targets,
@@ -144,7 +149,7 @@ def evaluate(
         data=clips.source,
         split=split,
         folds=folds,
-        doubts=doubts_about(tagger.models, scored.clips, tuned_on=validation or ()),
+        doubts=doubts_about(tagger.models, scored.clips, tuned_on=tuned_on, tuning=validation or ()),
         clip_ids=scored.clip_ids,
         known=scored.known,
     )
@@ -202,7 +207,7 @@ def checkpoint_folder(model: ModelSource) -> Path | None:
     if is_ensemble(model):
         return Path(model)
     registered = isinstance(model, str) and get_host().knows_backbone(model)
-    return None if registered or not Path(model).exists() else find_checkpoint(model)
+    return None if registered or not exists(model) else find_checkpoint(model)
 
 
 def keep_thresholds(folder: str | Path, tuned: TunedThresholds, data: ClipSet, beta: float = 1.0) -> None:
@@ -224,12 +229,13 @@ def keep_thresholds(folder: str | Path, tuned: TunedThresholds, data: ClipSet, b
         "classes_without_positives": [data.labels.mids[index] for index in tuned.untuned],
         "mean_f_score": float(np.nanmean(tuned.f_scores)),
     }
+    metadata = {"thresholds": about, TUNED_ON: str(Heard.of(data))}
     if is_ensemble(folder):
-        keep_ensemble_thresholds(folder, tuned.thresholds, about)
+        keep_ensemble_thresholds(folder, tuned.thresholds, metadata)
         return
     checkpoint = find_checkpoint(folder)
     model = load_checkpoint(checkpoint)
     model.thresholds = tuned.thresholds
-    model.metadata["thresholds"] = about
+    model.metadata |= metadata
     resumable = (checkpoint / TRAINING_FILE).is_file()
     save_checkpoint(checkpoint, model, training_state=load_training_state(checkpoint) if resumable else None)

@@ -16,7 +16,7 @@ from audiotag.evaluation.doubts import Doubts, nothing_to_tell_apart
 from audiotag.evaluation.measurement import Measurement
 from audiotag.evaluation.report import render_report
 from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.labels import LabelSet
 
 DEFAULT_TOP_K = (3, 5)
@@ -57,7 +57,7 @@ def save_results(folder: Path, files: Mapping[str, str]) -> Path:
     """Write *files*, name to text, into *folder*, and remove what an earlier evaluation has left there beside them."""
     earlier = _holds_evaluation(folder)
     for name, text in files.items():
-        write_atomically(folder / name, text.encode())
+        write_text(folder / name, text)
     for name in RESULT_FILES:
         if earlier and name not in files:
             (folder / name).unlink(missing_ok=True)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from audiotag.errors import AudiotagError, PluginError
+
+_LONGEST = 2000
+"""Characters of an error's text that are told."""
 
 
 @contextmanager
@@ -51,8 +55,12 @@ def described(error: BaseException) -> str:
     """Kind and text of *error*, also where it has none or cannot be shown."""
     try:
         text = str(error)
-    except Exception:  # written by somebody who raises exceptions that raise
+    except BaseException as raised:  # written by somebody who raises exceptions that raise
+        if is_interrupt(raised):
+            raise
         text = ""
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]} …"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -68,9 +76,17 @@ def is_interrupt(error: BaseException) -> bool:
     return dis.opname[place.tb_frame.f_code.co_code[place.tb_lasti]] != "RAISE_VARARGS"
 
 
+@contextmanager
+def importing() -> Iterator[None]:
+    """A context for importing code of a plugin: it may silence all warnings, or make them errors, for itself only."""
+    with warnings.catch_warnings():
+        yield
+
+
 _running = threading.local()
 _lock = threading.Lock()
 _inside = 0
+_replaced: list[Any] = []
 
 
 class _PrintsAside:
@@ -90,12 +106,17 @@ def _printing_aside() -> Iterator[None]:
         _inside += 1
         if _inside == 1 and sys.stdout is not None:
             sys.stdout = _PrintsAside(sys.stdout)
+        aside = sys.stdout
     _running.depth = getattr(_running, "depth", 0) + 1
     try:
         yield
     finally:
         _running.depth -= 1
         with _lock:
+            if sys.stdout is not aside:
+                # A plugin has put a stream of its own there. It is kept: its end might close ours.
+                _replaced.append(sys.stdout)
+                sys.stdout = aside
             _inside -= 1
             if _inside == 0 and isinstance(sys.stdout, _PrintsAside):
                 sys.stdout = sys.stdout.stream

@@ -15,18 +15,18 @@ from importlib.resources import files
 from typing import Any
 
 from audiotag.errors import NameTakenError, PluginError, UnknownNameError, suggest
-from audiotag.host.guard import guarded, plugin_code
+from audiotag.host.guard import guarded, importing, plugin_code
 from audiotag.host.loading import CORE_DISTRIBUTION, HOOKS, Plugin, discover, strict
 from audiotag.host.records import PluginRecord
 from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec
 
 _KNOWN_ELSEWHERE = {
-    "equiav": "audiotag-equiav",
-    "mae_vit": "audiotag-equiav",
-    "mn": "audiotag-mobilenet-baseline",
-    "dymn": "audiotag-mobilenet-baseline",
+    "audiotag-convnext": ("convnext", "ConvNeXt"),
+    "audiotag-equiav": ("equiav", "mae_vit", "infonce", "ntxent"),
+    "audiotag-mobilenet-baseline": ("mn", "dymn", "home10", "efficientat"),
+    "audiotag-psla": ("psla",),
 }
-"""Beginnings of names that a plugin of ours brings, for the error about a name nobody registered."""
+"""Distribution of ours → how the names of what it brings begin, for the error about a name nobody registered."""
 
 _SINGULAR = {
     "backbones": "model",
@@ -257,19 +257,24 @@ class Host:
 
     def _unknown(self, kind: str, name: str) -> UnknownNameError:
         advice = [close] if (close := suggest(name, self._of(kind))) else []
-        if kind == "backbones":
-            for beginning, distribution in _KNOWN_ELSEWHERE.items():
-                installed = any(record.distribution == distribution for record in self._records)
-                if name.startswith(beginning) and not installed:
-                    advice.append(f"It may come with a plugin: pip install {distribution}")
+        advice += self.elsewhere(name)
         failed = [f"{record.label} ({record.reason})" for record in self._records if record.status == "failed"]
         if failed:
             advice.append("Plugins that failed to load: " + "; ".join(failed) + ".")
         listing = {"backbones": "audiotag models list", "recipes": "audiotag recipes list"}.get(
             kind, "audiotag plugins list"
         )
-        advice.append(f"`{listing}` shows what there is.")
+        advice.append(f"`{listing}` shows what there is; the rest comes with plugins.")
         return UnknownNameError(f"there is no {_SINGULAR[kind]} {name!r}", fix=" ".join(advice))
+
+    def elsewhere(self, name: str) -> list[str]:
+        """What to install for a name that nobody registers, where a plugin of ours brings one that begins so."""
+        installed = {record.distribution for record in self._records}
+        return [
+            f"It may come with a plugin: pip install {distribution}"
+            for distribution, beginnings in _KNOWN_ELSEWHERE.items()
+            if name.startswith(beginnings) and distribution not in installed
+        ]
 
     def resolve(self, spec: AnySpec) -> Callable[..., Any]:
         """Import the implementation behind *spec*; call it through `make`.
@@ -313,7 +318,7 @@ class Host:
             )
 
         module_name, _, attribute = factory.partition(":")
-        with guarded(owner.place, f"importing {factory!r}", failed):
+        with guarded(owner.place, f"importing {factory!r}", failed), importing():
             found: Any = import_module(module_name)
             for part in attribute.split("."):
                 found = getattr(found, part)
@@ -333,18 +338,21 @@ class Host:
 
     def blame(self, error: BaseException) -> PluginRecord | None:
         """The plugin in whose code *error* was raised, as far as its traceback tells; None for code of ours."""
-        packages = self._packages()
-        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        for frame in reversed(frames):
+        named = self._packages()
+        for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
             package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
             if package == CORE_DISTRIBUTION:
                 return None
-            if package in packages:
-                return packages[package]
+            if package in named:
+                # This looks through every distribution that is installed, which takes a while.
+                brought = packages_distributions().get(package)
+                for record in named[package]:
+                    if brought is None or record.distribution in brought:
+                        return record
         return None
 
-    def _packages(self) -> dict[str, PluginRecord]:
-        """Package → plugin, for the packages of descriptors and implementations that plugins bring themselves."""
+    def _packages(self) -> dict[str, list[PluginRecord]]:
+        """Package → plugins, for the packages that descriptors and implementations of plugins are in."""
         named = [(record.module, record) for record in self._records]
         named += [
             (spec.factory, record)
@@ -353,14 +361,11 @@ class Host:
             for record, spec in owners
             if not isinstance(spec, RecipeSpec)
         ]
-        brought = packages_distributions()
-        found: dict[str, PluginRecord] = {}
+        found: dict[str, list[PluginRecord]] = {}
         for name, record in named:
             package = re.split(r"[.:]", name)[0]
-            if package not in sys.stdlib_module_names and record.distribution in brought.get(
-                package, [record.distribution]
-            ):
-                found.setdefault(package, record)
+            if package not in sys.stdlib_module_names:
+                found.setdefault(package, []).append(record)
         return found
 
 

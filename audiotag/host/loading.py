@@ -15,7 +15,7 @@ import pluggy
 
 from audiotag import hookspecs
 from audiotag.errors import AudiotagError, PluginError, suggest
-from audiotag.host.guard import described, guarded
+from audiotag.host.guard import described, guarded, importing
 from audiotag.host.records import SLOW_IMPORT_SECONDS, PluginRecord
 from audiotag.specs import (
     ENTRY_POINT_GROUP,
@@ -118,7 +118,8 @@ class Plugin:
                 fix=f"Install it again (pip install --force-reinstall {record.distribution}).",
             )
         started = time.perf_counter()
-        module = self._entry.load()
+        with importing():
+            module = self._entry.load()
         record.seconds = time.perf_counter() - started
         if record.seconds > SLOW_IMPORT_SECONDS:
             record.problems.append(
@@ -209,10 +210,12 @@ def _check_specs(hook: str, specs: object, spec_class: type) -> list[Any]:
         raise PluginError(f"{hook} returned one {spec_class.__name__}", fix="Return a list of them.")
     if not isinstance(specs, Iterable) or isinstance(specs, str | Mapping):
         raise PluginError(f"{hook} returned {type(specs).__name__}", fix=f"Return a list of {spec_class.__name__}.")
-    checked = list(specs)
+    checked: list[Any] = list(specs)
     for spec in checked:
         if not isinstance(spec, spec_class):
             raise PluginError(
-                f"{hook} returned a list that holds {spec!r}", fix=f"It may hold {spec_class.__name__} only."
+                f"{hook} returned a list that holds {spec!r:.80}", fix=f"It may hold {spec_class.__name__} only."
             )
+    for spec in checked:
+        spec.__post_init__()  # again: there are ways to make or change one without it
     return checked

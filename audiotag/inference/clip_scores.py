@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.data.clips import ClipSet
+from audiotag.data.heard import Heard
 from audiotag.data.scores import Scores
 from audiotag.data.selection import require_files
 from audiotag.errors import AudiotagError
@@ -99,4 +100,6 @@ def score_clip_set(
     """
     heard = clip_logits(tagger, clips, batch_size=batch_size, workers=workers, progress=progress)
     scores = scores_of(heard.logits, tagger.single_label)
-    return Scores(scores, tuple(clips[row].id for row in heard.rows), tagger.labels.mids, tagger.name), heard.failures
+    names = tuple(clips[row].id for row in heard.rows)
+    learned_from = Heard.of_models(model.metadata for model in tagger.models)
+    return Scores(scores, names, tagger.labels.mids, tagger.name, learned_from), heard.failures

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from audiotag.documents import Fields, read_json
 from audiotag.errors import CheckpointError, LabelError, OptionError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.folders import atomic_folder, check_new_folder, current_folder
 from audiotag.host import get_host
 from audiotag.inference.combine import EnsembleMode, check_ensemble
@@ -260,19 +260,19 @@ def _member(entry: Fields, folder: Path) -> str:
     return str(path_inside(current_folder(folder), name, error=CheckpointError, where=folder).absolute())
 
 
-def keep_ensemble_thresholds(folder: str | Path, thresholds: NDArray[np.float64], about: Mapping[str, Any]) -> None:
+def keep_ensemble_thresholds(folder: str | Path, thresholds: NDArray[np.float64], metadata: Mapping[str, Any]) -> None:
     """Write tuned thresholds into an ensemble.
 
     Args:
         folder: The ensemble.
         thresholds: float (classes,).
-        about: What they were tuned on, for the record.
+        metadata: What they were tuned on, for the record; takes its place among the ensemble's metadata.
 
     Raises:
         CheckpointError: The folder holds no ensemble.
     """
     ensemble = read_ensemble(folder)
     content = _content(ensemble.folder)
-    changed = replace(ensemble, thresholds=thresholds, metadata={**ensemble.metadata, "thresholds": dict(about)})
+    changed = replace(ensemble, thresholds=thresholds, metadata={**ensemble.metadata, **metadata})
     text = _facts(changed, content["members"])
-    write_atomically(current_folder(ensemble.folder) / FACTS_FILE, text.encode())
+    write_text(current_folder(ensemble.folder) / FACTS_FILE, text)

@@ -16,9 +16,10 @@ from audiotag.audio.decoding import AUDIO_SUFFIXES
 from audiotag.data.clips import Clip
 from audiotag.data.reading import read_clips, sniff_format
 from audiotag.data.selection import with_frames
-from audiotag.errors import AudioError, OptionError
+from audiotag.errors import EMPTY, AudioError, OptionError
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
+from audiotag.places import real_path
 
 MANIFEST_SUFFIXES = (".json", ".csv", ".tsv")
 """Endings of files that list clips."""
@@ -33,7 +34,7 @@ def find_clips(
     frames: int | None = None,
     failed: Callable[[AudioError], None] | None = None,
 ) -> list[Clip]:
-    """The clips that *sources* name, in their order, each once.
+    """The clips that *sources* name, in their order, each once, and each id that a list gives one.
 
     Args:
         sources: Recordings; folders, searched with their subfolders (and those that links lead to) for files with an
@@ -55,28 +56,34 @@ def find_clips(
             raise error
         failed(error)
 
-    real_folder = lru_cache(os.path.realpath)
+    real_folder = lru_cache(real_path)
     clips: dict[tuple[object, ...], Clip] = {}
-    for source in sources:
-        for clip in _find(str(source), root, report):
-            # Pictures in a folder are found by the clip's id.
-            seen = None if clip.video_path is None else (clip.video_path, clip.id)
-            place = real_folder(clip.path.parent), clip.path.name
-            clips.setdefault((place, clip.member, clip.start, clip.stop, seen), clip)
+    places: set[tuple[object, ...]] = set()
+    for source in map(str, sources):
+        listed = _is_list(source)
+        for clip in _find(source, root, report):
+            place = (real_folder(clip.path.parent), clip.path.name, clip.member, clip.start, clip.stop)
+            # A list may give a recording several ids, which outputs and folders of pictures know it by.
+            if listed or place not in places:
+                clips.setdefault((*place, clip.id if listed else None), clip)
+            places.add(place)
     return list(with_frames(clips.values(), frames))
+
+
+def _is_list(source: str) -> bool:
+    return Path(source).suffix.lower() in MANIFEST_SUFFIXES and exists(source) and not isdir(source)
 
 
 def _find(source: str, root: str | Path | None, report: Callable[[AudioError], None]) -> Iterator[Clip]:
     if not source.strip():
-        raise OptionError("a path is empty", fix="Is it a variable that is not set? A dot is the current folder.")
+        raise OptionError("a path is empty", fix=EMPTY)
     path = Path(source)
     if isdir(path):
         yield from _in_folder(path, report)
-    elif path.suffix.lower() in MANIFEST_SUFFIXES and exists(path):
+    elif _is_list(source):
         yield from _in_manifest(path, root)
     elif glob.has_magic(source) and not exists(path):
-        # Path.glob takes no absolute pattern.
-        matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
+        matches = [Path(match) for match in _fitting(path, report)]
         found = False
         for match in matches:
             clips = _search(match, report) if isdir(match) else [as_clip(match)]
@@ -100,10 +107,22 @@ def _in_folder(folder: Path, report: Callable[[AudioError], None]) -> list[Clip]
 
 
 def _search(folder: Path, report: Callable[[AudioError], None]) -> list[Clip]:
-    """The recordings below *folder*; links to folders are followed, each folder is searched once."""
+    """The recordings below *folder*."""
     found: list[Path] = []
+    for entries in _folders(str(folder), report).values():
+        for entry in entries:
+            path = Path(entry.path)
+            # A link that leads nowhere is a recording that is missing, and is to be reported.
+            if path.suffix.lower() in AUDIO_SUFFIXES and (isfile(path) or not exists(path)):
+                found.append(path)
+    return [as_clip(path) for path in sorted(found)]
+
+
+def _folders(folder: str, report: Callable[[AudioError], None]) -> dict[str, list[os.DirEntry[str]]]:
+    """*folder* and those below it, with what is in each; links are followed, and each folder is there once."""
+    found: dict[str, list[os.DirEntry[str]]] = {}
     searched: set[str] = set()
-    folders, links = [str(folder)], list[str]()
+    folders, links = [folder], list[str]()
     while folders or links:
         # A folder that is below this one and linked as well goes by its own name.
         here = folders.pop() if folders else links.pop(0)
@@ -117,16 +136,25 @@ def _search(folder: Path, report: Callable[[AudioError], None]) -> list[Clip]:
             reason = error.strerror or str(error)
             report(AudioError(f"the folder cannot be searched: {reason}", where=here, fix="Check its permissions."))
             continue
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            path = Path(entry.path)
-            if isdir(path):
+        found[here] = [entry for entry in entries if not entry.name.startswith(".")]
+        for entry in found[here]:
+            if isdir(entry.path):
                 (links if entry.is_symlink() else folders).append(entry.path)
-            # A link that leads nowhere is a recording that is missing, and is to be reported.
-            elif path.suffix.lower() in AUDIO_SUFFIXES and (isfile(path) or not exists(path)):
-                found.append(path)
-    return [as_clip(path) for path in sorted(found)]
+    return found
+
+
+def _fitting(pattern: Path, report: Callable[[AudioError], None]) -> list[str]:
+    """The files and folders that a pattern fits; ``**`` is every folder below, by the rules of `_folders`."""
+    parts = pattern.parts
+    if "**" not in parts:
+        return sorted(glob.glob(str(pattern)))  # noqa: PTH207 # Path.glob takes no absolute pattern
+    at = parts.index("**")
+    bases = [base for base in (_fitting(Path(*parts[:at]), report) if at else ["."]) if isdir(base)]
+    rest = parts[at + 1 :]
+    if not rest:
+        return bases
+    below = [folder for base in bases for folder in _folders(base, report)]
+    return sorted({match for folder in below for match in _fitting(Path(glob.escape(folder), *rest), report)})
 
 
 def _in_manifest(path: Path, root: str | Path | None) -> Iterator[Clip]:

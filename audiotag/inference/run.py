@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -29,6 +30,7 @@ from audiotag.inference.writers import (
     open_output,
     tag_rows,
 )
+from audiotag.inference.writers.rows import Key
 from audiotag.models.embeddings import model_fingerprint
 
 _DEFAULT_TOP = 10
@@ -185,7 +187,7 @@ class InferRun:
         progress: Listener,
         not_found: Sequence[AudiotagError],
     ) -> bool:
-        waiting = [clip for clip in clips if clip_key(clip) not in output.done]
+        waiting = _without(clips, output.done)
         progress.begin(len(waiting) + len(not_found), len(clips) - len(waiting))
         complete = True
         try:
@@ -289,7 +291,7 @@ class InferRun:
         def followed() -> Iterator[WindowScores]:
             nonlocal seconds
             windows = tagger.score_windows(
-                clip, self.window, self.hop, batch_size=self.batch_size, embeddings=collector is not None
+                clip, window=self.window, hop=self.hop, batch_size=self.batch_size, embeddings=collector is not None
             )
             for window in windows:
                 progress.heard(window.offset - seconds)
@@ -340,6 +342,18 @@ class InferRun:
                 fix="Tune them with `audiotag evaluate`, or give a number as --threshold.",
             )
         return tagger.thresholds
+
+
+def _without(clips: Sequence[Clip], done: Counter[Key]) -> list[Clip]:
+    """The clips that are not *done*, the first of those with one key before the others."""
+    left = done.copy()
+    waiting = []
+    for clip in clips:
+        if left[clip_key(clip)]:
+            left[clip_key(clip)] -= 1
+        else:
+            waiting.append(clip)
+    return waiting
 
 
 def _times(clip: Clip, onset: float, offset: float) -> tuple[float, float]:

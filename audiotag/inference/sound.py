@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _BLOCK_SECONDS = 15.0
 """Seconds read at a time; a tagger's reading threads hold a few of these."""
 
-LEAST_SECONDS = 0.001
-"""Least length of a window and of a hop."""
+LEAST_SECONDS, MOST_SECONDS = 0.001, 1e9
+"""Least and greatest length of a window and of a hop."""
 
 
 def as_clip(item: str | Path | Clip) -> Clip:
@@ -154,10 +154,11 @@ class SoundReader:
             raise OptionError(
                 "this model needs a picture with each sound, and there is none", fix="Give a recording with pictures."
             )
-        if not LEAST_SECONDS <= window < float("inf") or not LEAST_SECONDS <= hop <= window:
+        if not LEAST_SECONDS <= window <= MOST_SECONDS or not LEAST_SECONDS <= hop <= window:
             raise OptionError(
                 f"a hop of {hop} s does not fit a window of {window} s",
-                fix=f"Take a hop of at least {LEAST_SECONDS} s and at most as long as the window.",
+                fix=f"Take a hop of at least {LEAST_SECONDS} s, at most as long as the window, and a window of at most "
+                f"{MOST_SECONDS:g} s.",
             )
         size = max(1, round(window * self.sample_rate))
         step = min(max(1, round(hop * self.sample_rate)), size)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from audiotag.arguments import as_path, real_number, whole_number
+from audiotag.arguments import as_path, real_number, settings_by_name, whole_number
 from audiotag.audio.arrays import Waveform, as_batch, as_floats
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import AudiotagError, OptionError
@@ -111,7 +111,7 @@ def _load_ensemble(
         )
     models = known.load(progress=progress)
     tagger = Tagger(models, device=device, precision=precision, ensemble=known.combine)
-    tagger.name, tagger.labels = known.name, known.labels
+    tagger.name, tagger.labels, tagger.metadata = known.name, known.labels, known.metadata
     if known.thresholds is not None:
         tagger.thresholds = per_class_thresholds(known.thresholds, len(known.labels))
     return tagger
@@ -146,6 +146,7 @@ class Tagger:
         labels: The classes of the scores, in order: those of the first model.
         single_label: Whether scores are a softmax over classes.
         thresholds: The tuned thresholds of the model or of the ensemble's folder, float64 (classes,); None for none.
+        metadata: What the model, or the ensemble's folder, says about itself beyond that.
         sample_rate: Hz that recordings are read at: the highest of the members.
         clip_seconds: Length of clip that the (first) network was trained on.
         name: What outputs call it.
@@ -169,6 +170,7 @@ class Tagger:
         first = models[0]
         self.labels: LabelSet = first.labels
         self.single_label: bool = first.single_label
+        self.metadata: Mapping[str, Any] = first.metadata if len(models) == 1 else {}
         self.thresholds: NDArray[np.float64] | None = None
         if len(models) == 1 and first.thresholds is not None:
             self.thresholds = per_class_thresholds(first.thresholds, len(first.labels))
@@ -251,12 +253,13 @@ class Tagger:
             self._engine.check_finite(frames, f"waveform {index}")
         return np.stack([frames for frames, _ in parts]), parts[0][1]
 
+    @settings_by_name
     def tag(
         self,
         recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        *,
         top: int | None = 10,
         threshold: ArrayLike | None = None,
-        *,
         batch_size: int | None = None,
     ) -> Tags:
         """Tag one recording of any length, on disk or in memory.
@@ -358,12 +361,13 @@ class Tagger:
                 logits[row] = output.logits
         return logits, errors
 
+    @settings_by_name
     def score_windows(
         self,
         recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        *,
         window: float | None = None,
         hop: float | None = None,
-        *,
         batch_size: int | None = None,
         embeddings: bool = False,
     ) -> Iterator[WindowScores]:
@@ -405,15 +409,16 @@ class Tagger:
             for row, (onset, offset) in enumerate(zip(batch.onsets, batch.offsets, strict=True)):
                 yield WindowScores(onset, offset, scores[row], None if embedding is None else embedding[row])
 
+    @settings_by_name
     def events(
         self,
         recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        *,
         window: float | None = None,
         hop: float | None = None,
         threshold: ArrayLike | None = None,
         merge: float = 0.0,
         min_duration: float = 0.0,
-        *,
         batch_size: int | None = None,
     ) -> pandas.DataFrame:
         """What is heard when, in a recording of any length and in bounded memory.

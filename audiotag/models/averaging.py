@@ -101,7 +101,7 @@ def average_checkpoints(sources: Sequence[str | Path], output: str | Path, *, na
     mean = WeightMean()
     first: Model | None = None
     last: Model | None = None
-    heard: dict[str, Heard] = {}
+    heard = {key: Heard() for key in (LEARNED, CHOSEN_ON)}
     for source in sources:
         last = load_model(source)
         if first is None:
@@ -111,9 +111,8 @@ def average_checkpoints(sources: Sequence[str | Path], output: str | Path, *, na
             if last.labels.mids != first.labels.mids:
                 change_classes(last, first.labels)
         mean.add(last.backbone.state_dict())
-        for key in (LEARNED, CHOSEN_ON):
-            if key in last.metadata:
-                heard[key] = heard.get(key, Heard()) | Heard.of_model(last.metadata, key)
+        for key in heard:
+            heard[key] |= Heard.of_models([last.metadata], key)
     assert first is not None and last is not None
     backbone = last.backbone
     backbone.load_state_dict(mean.mean(backbone.state_dict()))
@@ -127,7 +126,7 @@ def average_checkpoints(sources: Sequence[str | Path], output: str | Path, *, na
         single_label=first.single_label,
         metadata={
             **kept,
-            **{key: str(one) for key, one in heard.items()},
+            **{key: str(one) for key, one in heard.items() if one},
             "averaged": {"count": mean.count, "from": [str(source) for source in sources]},
         },
     )

@@ -23,14 +23,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from audiotag.documents import Fields, read_json
-from audiotag.errors import AudiotagWarning, CheckpointError, NameTakenError, OptionError, OutputError, UnknownNameError
+from audiotag.errors import AudiotagWarning, CheckpointError, OptionError, OutputError
 from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
+from audiotag.host.needs import needed, requirement
 from audiotag.labels import Label, LabelSet
 from audiotag.models.create import build_backbone, resolved_options
 from audiotag.models.model import Model
 from audiotag.models.published import require_weights
+from audiotag.places import exists, is_file
 
 FORMAT = "audiotag-checkpoint"
 FORMAT_VERSION = 1
@@ -68,7 +70,7 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
     folder = Path(folder)
     _require_replaceable(folder)
     state = _detached_state(model)
-    require_weights(state, folder)
+    require_weights(state, folder, state)
     facts = _facts(model)
     training = None if training_state is None else _plain_state(training_state, "training_state")
     try:
@@ -89,7 +91,7 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
 
 
 def _require_replaceable(folder: Path) -> None:
-    if not folder.exists():
+    if not exists(folder):
         return
     if not folder.is_dir():
         raise CheckpointError("a checkpoint is a folder, and this is a file", where=folder, fix="Name another place.")
@@ -188,19 +190,19 @@ def find_checkpoint(path: str | Path) -> Path:
         CheckpointError: There is none.
     """
     path = Path(path)
-    if path.name in _FILES and path.is_file():
+    if path.name in _FILES and is_file(path):
         path = path.parent
     candidates = [path, *(path / name for name in _RUN_CHECKPOINTS)]
     for candidate in candidates:
-        if (current_folder(candidate) / FACTS_FILE).is_file():
+        if is_file(current_folder(candidate) / FACTS_FILE):
             return candidate
-    if path.is_file():
+    if is_file(path):
         raise CheckpointError(
             "this is a file, and a model is a name or a folder",
             where=path,
             fix="A published file of weights goes with the name of its model: --model NAME --weights FILE.",
         )
-    what = "is no checkpoint and has none" if path.exists() else "does not exist"
+    what = "is no checkpoint and has none" if exists(path) else "does not exist"
     raise CheckpointError(
         f"the folder {what} (looked for {FACTS_FILE} in it, and in its {' and '.join(_RUN_CHECKPOINTS)})",
         where=path,
@@ -322,16 +324,17 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
     labels = LabelSet([Label(label["mid"], label["name"]) for label in facts["labels"]], str(folder))
     options = {key: _as_tuples(value) for key, value in made_by["options"].items()}
     thresholds, spec_name = facts["thresholds"], made_by["spec"]
-    try:
-        spec = get_host().backbone(spec_name)
-    except (UnknownNameError, NameTakenError) as error:
-        raise CheckpointError(
-            f"the checkpoint needs the model {spec_name!r} of {distribution} {plugin_version}: {error.what}",
-            where=folder,
-            fix=f"Run: pip install '{distribution}=={plugin_version}'. {error.fix or ''}".rstrip(),
-        ) from error
+    spec = needed(
+        "the checkpoint",
+        "model",
+        spec_name,
+        distribution=distribution,
+        release=plugin_version,
+        error=CheckpointError,
+        where=folder,
+    )
     made_with, now = f"{distribution} {plugin_version}", get_host().owner(spec).label
-    fix = f"Install that version: pip install '{distribution}=={plugin_version}'"
+    fix = f"Install that version: pip install {requirement(distribution, plugin_version)}"
     try:
         backbone = build_backbone(spec, len(labels), options)
     except OptionError as error:
@@ -352,11 +355,11 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
     if now != made_with:
         warnings.warn(
             f"{folder}: the checkpoint was made with {made_with}, and {now} is installed: its scores may differ. "
-            f"The old ones: pip install '{distribution}=={plugin_version}'",
+            f"The old ones: pip install {requirement(distribution, plugin_version)}",
             AudiotagWarning,
             stacklevel=3,
         )
-    require_weights(state, folder)
+    require_weights(state, folder, backbone.state_dict())
     backbone.load_state_dict(state)
     with get_host().running(spec, f"taking back the state of {folder}"):
         backbone.load_extra_state(made_by["extra_state"])
@@ -388,7 +391,7 @@ def load_training_state(folder: str | Path) -> dict[str, Any]:
         CheckpointError: The checkpoint has none, or it is damaged.
     """
     path = current_folder(find_checkpoint(folder)) / TRAINING_FILE
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(
             "the checkpoint holds no state of a training that could go on",
             where=path,

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from audiotag.errors import CheckpointError, OptionError
+from audiotag.places import is_folder
 
 FOLDER = "epochs"
 
@@ -18,7 +19,7 @@ def epoch_folder(run: str | Path, epoch: int) -> Path:
 def kept_epochs(run: str | Path) -> dict[int, Path]:
     """Epoch → checkpoint folder, by epoch; empty where none were kept."""
     inside = Path(run) / FOLDER
-    if not inside.is_dir():
+    if not is_folder(inside):
         return {}
     found = {
         int(match[1]): path

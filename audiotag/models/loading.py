@@ -17,6 +17,7 @@ from audiotag.models.create import build_backbone
 from audiotag.models.model import Model
 from audiotag.models.published import LoadReport, load_published, published_classes
 from audiotag.models.store import WeightsStore
+from audiotag.places import exists, is_folder
 from audiotag.specs import BackboneSpec
 
 Labels = str | Path | LabelSet | Sequence[str]
@@ -70,7 +71,7 @@ def load_model(
             )
         return _from_checkpoint(folder, chosen, options)
     spec = get_host().backbone(str(name))
-    if weights is not None and Path(weights).is_dir():
+    if weights is not None and is_folder(weights):
         model = _from_checkpoint(Path(weights), chosen, options)
         if model.spec.family != spec.family:
             raise CheckpointError(
@@ -95,7 +96,7 @@ def _folder(name: str | Path) -> Path | None:
     path = Path(name)
     if isinstance(name, str) and not _looks_like_path(name) and get_host().knows_backbone(name):
         return None
-    if path.exists():
+    if exists(path):
         return find_checkpoint(path)
     if isinstance(name, str) and not _looks_like_path(name):
         return None
@@ -164,6 +165,20 @@ def _in_order_of(given: LabelSet, known: LabelSet, whose: str) -> LabelSet | Non
             stacklevel=5,
         )
     return ordered
+
+
+def _believed(given: LabelSet, known: LabelSet, whose: str) -> LabelSet:
+    """*given*, with a word where most of it are the classes of *known* in other places: a list that was edited."""
+    places = {mid: place for place, mid in enumerate(known.mids)}
+    moved = sum(places.get(mid, place) != place for place, mid in enumerate(given.mids))
+    if len(given) == len(known) and 2 * moved > len(known):
+        warnings.warn(
+            f"{moved} classes of {given.source} stand in other places than in {whose}, and are believed; leave the "
+            "labels out if the file has the classes of that model",
+            AudiotagWarning,
+            stacklevel=4,
+        )
+    return given
 
 
 def _warn_of_order(given: LabelSet, family: str) -> None:
@@ -237,7 +252,7 @@ def _from_file(
         if in_file is not None:
             _require_count(labels, in_file, f"the file {path}")
         if known is not None:  # the same classes in another order would put their names to other classes' scores
-            labels = _in_order_of(labels, known, repr(spec.name)) or labels
+            labels = _in_order_of(labels, known, repr(spec.name)) or _believed(labels, known, repr(spec.name))
         else:
             _warn_of_order(labels, spec.family)
     elif in_file is None and untrained_head:

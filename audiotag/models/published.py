@@ -18,6 +18,7 @@ from torch import Tensor
 from audiotag.arguments import as_path
 from audiotag.errors import CheckpointError
 from audiotag.models.backbone import Backbone, ClassRows
+from audiotag.places import is_file, is_folder
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
 """Keys under which training scripts put a state dict, beside an epoch or an optimiser."""
@@ -32,6 +33,8 @@ _COUNTER = "num_batches_tracked"
 
 _LARGEST = 1e14
 """No trained weight comes near it, and what is computed with larger ones soon overflows float32."""
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    if not path.is_file():
-        what = "is a folder, not a file of weights" if path.is_dir() else "does not exist"
+    if not is_file(path):
+        what = "is a folder, not a file of weights" if is_folder(path) else "does not exist"
         raise CheckpointError(f"the file {what}", where=path, fix="Check the path.")
     if path.suffix == ".safetensors":
         try:
@@ -285,7 +288,7 @@ def load_published(
         raise _does_not_fit(backbone, opened, missing, misshapen, file_classes)
     kept = replaced | fresh
     chosen = {key: opened.state[key] for key in own if key in opened.state and key not in kept}
-    require_weights(chosen, opened.name)
+    require_weights(chosen, opened.name, own)
     backbone.load_state_dict(chosen, strict=False)
     spare = [key for key in opened.state if key not in own]
     ignored = tuple(key for key in spare if key.startswith(tuple(backbone.ignored_keys)))
@@ -344,12 +347,26 @@ def _does_not_fit(
     return CheckpointError("the file does not fit the network: " + "; ".join(parts), where=opened.name, fix=fix)
 
 
-def require_weights(state: Mapping[str, Tensor], where: str | Path) -> None:
-    """Refuse entries that hold NaN, infinities, numbers beyond 1e14 or variances below 0.
+def require_weights(state: Mapping[str, Tensor], where: str | Path, network: Mapping[str, Tensor]) -> None:
+    """Refuse entries that cannot stand in for those of *network*, by their type or by their numbers.
+
+    Bad numbers are NaN, infinities, those beyond 1e14, and variances below 0. A bad type is one whose numbers mean
+    something only with a scale that lies elsewhere (integers, 8-bit floats), one of no real numbers, or a sparse one.
 
     Raises:
         CheckpointError: Naming the entries.
     """
+    odd = [
+        f"{key} ({str(value.dtype if value.layout is torch.strided else value.layout).removeprefix('torch.')})"
+        for key, value in state.items()
+        if value.layout is not torch.strided or (network[key].is_floating_point() and value.dtype not in _FLOATS)
+    ]
+    if odd:
+        raise CheckpointError(
+            f"{len(odd)} entries are of a type that cannot be weights: {_listing(odd)}",
+            where=where,
+            fix="Save them as float32 (dense, and no longer quantised).",
+        )
     bad = [key for key, value in state.items() if not _could_be_weights(key, value)]
     if bad:
         raise CheckpointError(
@@ -360,12 +377,8 @@ def require_weights(state: Mapping[str, Tensor], where: str | Path) -> None:
 
 
 def _could_be_weights(key: str, value: Tensor) -> bool:
-    if value.is_complex():
-        value = torch.view_as_real(value)
     if not value.is_floating_point() or value.numel() == 0:
         return True
-    if value.element_size() == 1:  # 8-bit floats know no comparison
-        value = value.float()
     least, most = (bound.item() for bound in torch.aminmax(value))  # NaN where there is one
     if key.endswith("running_var"):
         return least >= 0 and most <= _LARGEST**2

@@ -132,7 +132,7 @@ class WeightsStore:
         import hashlib
         import json
 
-        from audiotag.files import write_atomically
+        from audiotag.files import write_text
 
         size = path.stat().st_size
         if weights.bytes is not None and size != weights.bytes:
@@ -155,7 +155,7 @@ class WeightsStore:
             )
         if expected is None:
             record = {"sha256": digest, "bytes": size, "source": source}
-            write_atomically(self._record_path(weights), (json.dumps(record, indent=2) + "\n").encode())
+            write_text(self._record_path(weights), json.dumps(record, indent=2) + "\n")
         return CheckedFile(self.path(weights), digest, size, published=weights.sha256 is not None)
 
     def _download(self, weights: Weights, name: str, progress: bool) -> Path:

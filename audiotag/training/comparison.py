@@ -16,12 +16,13 @@ from audiotag.data.clips import ClipSet
 from audiotag.data.reading import read_clips
 from audiotag.data.recording import clip_seconds as seconds_of
 from audiotag.errors import AudiotagError, OptionError, TrainingError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.folders import claim_folder
 from audiotag.host import get_host
 from audiotag.host.options import check_options
 from audiotag.inference.member import choose_device
 from audiotag.labels import LabelSet, read_labels
+from audiotag.places import exists
 from audiotag.training.comparison_candidate import Candidate, Plan, Record, carry_out, time_candidate
 from audiotag.training.comparison_table import Comparison
 from audiotag.training.preparation import read_training_clips, split_clips
@@ -30,7 +31,7 @@ from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.settings import Settings
 from audiotag.training.settings_layers import layered, read_toml
-from audiotag.training.trainer import Stopped
+from audiotag.training.stopping import Stopped
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.()+-]*")
 _CHECKPOINTS = ("best", "best_loss", "last")
@@ -171,13 +172,13 @@ def _candidates(
 def candidate_of(text: str, *, train: bool = True, weights: str | Path | None = None) -> Candidate:
     """A candidate from ``"mn04_as"``, ``"runs/home"`` or, with a name for tables, ``"small=mn"``."""
     name, equals, backbone = text.partition("=")
-    if not equals or not backbone or not _NAME.fullmatch(name) or Path(text).exists():
+    if not equals or not backbone or not _NAME.fullmatch(name) or exists(text):
         name, backbone = _usual_name(text), text
     return Candidate(backbone=backbone, name=name, weights=weights, train=train)
 
 
 def _usual_name(backbone: str) -> str:
-    if backbone in get_host().backbones or not Path(backbone).exists():
+    if backbone in get_host().backbones or not exists(backbone):
         return backbone
     path = Path(backbone).resolve()
     return path.parent.name if path.name in _CHECKPOINTS else path.name
@@ -309,7 +310,7 @@ def _failure(candidate: Candidate, plan: Plan, error: Exception, reporter: Repor
     if not isinstance(error, AudiotagError):
         text = "".join(traceback.format_exception(error))
         path = plan.output / "records" / f"{candidate.name}.traceback.txt"
-        write_atomically(path, text.encode())
+        write_text(path, text)
         reason += f" (see {path})"
     reporter.message(f"{candidate.name} failed; its reason is in the table.")
     return {"name": candidate.name, "backbone": candidate.backbone, "error": reason}

@@ -19,7 +19,7 @@ from audiotag.documents import Fields, read_json
 from audiotag.errors import OptionError, TrainingError
 from audiotag.evaluation.evaluate import evaluate
 from audiotag.evaluation.folds import evaluate_folds
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.folders import current_folder
 from audiotag.host import get_host
 from audiotag.inference.member import Member
@@ -31,6 +31,7 @@ from audiotag.models.complexity import measure_complexity
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import WeightsStore
+from audiotag.places import exists
 from audiotag.training.finetune import run
 from audiotag.training.folds import finetune_folds
 from audiotag.training.reporting import Reporter
@@ -66,7 +67,7 @@ class Candidate:
     def folder(self) -> Path | None:
         """The checkpoint that `backbone` names by its path, None for a registered name."""
         registered = self.backbone in get_host().backbones
-        return None if registered or not Path(self.backbone).exists() else Path(self.backbone)
+        return None if registered or not exists(self.backbone) else Path(self.backbone)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +151,7 @@ class Record:
             "epochs": self.epochs,
             "row": self.row,
         }
-        write_atomically(self.path, json.dumps(content, indent=1).encode())
+        write_text(self.path, json.dumps(content, indent=1))
 
 
 def _kept_row(kept: Fields, candidate: Candidate) -> dict[str, Any] | None:

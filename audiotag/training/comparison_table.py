@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from audiotag.csv_text import frame_csv
 from audiotag.errors import OptionError
 from audiotag.evaluation.measurement import as_json
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 
 FORMAT_VERSION = 1
 """Version of ``comparison.json``."""
@@ -154,6 +154,6 @@ class Comparison:
             *folder*.
         """
         folder = Path(folder)
-        write_atomically(folder / "comparison.csv", self.to_csv().encode())
-        write_atomically(folder / "comparison.json", self.to_json().encode())
+        write_text(folder / "comparison.csv", self.to_csv())
+        write_text(folder / "comparison.json", self.to_json())
         return folder

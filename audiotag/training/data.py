@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-import signal
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from contextlib import closing
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from audiotag.audio.windows import fit_length
 from audiotag.data import recording
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import AudiotagError, OptionError, TrainingError
-from audiotag.seeding import numpy_generator, torch_generator
-from audiotag.signals import stop_signals
+from audiotag.seeding import numpy_generator
+from audiotag.training.ahead import read_ahead
 from audiotag.training.mixing import PARTNER, SetPartners
 
 Draw = tuple[int, int]
@@ -53,7 +51,7 @@ def clip_seconds(clips: ClipSet) -> NDArray[np.float64]:
     return np.array(lengths, dtype=np.float64)
 
 
-class ClipReader(TorchDataset[dict[str, Any]]):
+class ClipReader:
     """Reads one clip at a time as a waveform.
 
     Args:
@@ -90,35 +88,36 @@ class ClipReader(TorchDataset[dict[str, Any]]):
         self.cache = cache
         self.partners = partners
 
-    def __len__(self) -> int:
-        return len(self.clips)
-
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
-        """Read a clip.
+        """Read a clip: ``waveform`` (samples,) and ``video`` where the network takes them, ``index``, and partners.
 
-        A foreseen failure comes back under ``"error"``: raised in a worker process it would be wrapped beyond
-        recognition.
+        Raises:
+            TrainingError: A clip cannot be read; the message names it.
         """
         index, place = draw
-        item: dict[str, Any] = {"index": index}
-        try:
-            sound, inputs = self._read(index, self._generator("cut", place))
-            item |= inputs
-            if self.partners is not None:
-                drawn = self.partners.draw(len(self.clips), numpy_generator(self.seed or 0, "partner", place))
-                item |= {"partner": index, "share": 1.0}
-                if drawn is None:
-                    # A batch has one shape: a clip that is left alone brings silence, of which nothing is taken.
-                    inputs = {name: np.zeros_like(value) for name, value in inputs.items()}
-                else:
-                    index, share = drawn
-                    item |= {"partner": index, "share": share}
-                    length = len(sound) if self.partners.follows else None
-                    _, inputs = self._read(index, self._generator("partner's cut", place), length)
-                item |= {f"{PARTNER}{name}": value for name, value in inputs.items()}
-        except AudiotagError as error:
-            return {"index": index, "error": error}
+        sound, inputs = self._read(index, self._generator("cut", place))
+        item: dict[str, Any] = {"index": index, **inputs}
+        if self.partners is not None:
+            drawn = self.partners.draw(len(self.clips), numpy_generator(self.seed or 0, "partner", place))
+            item |= {"partner": index, "share": 1.0}
+            if drawn is None:
+                # A batch has one shape: a clip that is left alone brings silence, of which nothing is taken.
+                inputs = {name: np.zeros_like(value) for name, value in inputs.items()}
+            else:
+                partner, share = drawn
+                item |= {"partner": partner, "share": share}
+                length = len(sound) if self.partners.follows else None
+                _, inputs = self._read(partner, self._generator("partner's cut", place), length)
+            item |= {f"{PARTNER}{name}": value for name, value in inputs.items()}
         return item
+
+    def batch(self, draws: Sequence[Draw]) -> list[dict[str, NDArray[Any]]]:
+        """Read clips, and stack those of one length."""
+        by_length: dict[int, list[dict[str, Any]]] = {}
+        for draw in draws:
+            item = self[draw]
+            by_length.setdefault(len(item.get("waveform", ())), []).append(item)
+        return [_stack(part) for part in by_length.values()]
 
     def _generator(self, *parts: int | str) -> np.random.Generator | None:
         return None if self.seed is None else numpy_generator(self.seed, *parts)
@@ -133,9 +132,17 @@ class ClipReader(TorchDataset[dict[str, Any]]):
             generator: Draws the cut and the picture.
             length: Samples that the sound takes on before it is fitted, see `_followed`.
         """
+        clip = self.clips.clips[index]
+        try:
+            return self._read_clip(clip, generator, length)
+        except AudiotagError as error:
+            raise TrainingError(f"a clip cannot be read: {error}", where=f"clip {clip.id}") from error
+
+    def _read_clip(
+        self, clip: Clip, generator: np.random.Generator | None, length: int | None
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         sound = np.zeros(0, dtype=np.float32)
         inputs: dict[str, NDArray[np.float32]] = {}
-        clip = self.clips.clips[index]
         if "waveform" in self.inputs:
             least, most = math.ceil(self.shortest * self.sample_rate), round(self.longest * self.sample_rate)
             sound = self._sound(clip, most, generator)
@@ -147,7 +154,7 @@ class ClipReader(TorchDataset[dict[str, Any]]):
             from audiotag.data.video import read_frame
 
             if self.video_shape is None:
-                raise TrainingError("the network takes pictures and states no video_shape", where=clip.id)
+                raise TrainingError("the network takes pictures and states no video_shape")
             inputs["video"] = read_frame(clip, self.video_shape, generator=generator)
         return sound, inputs
 
@@ -176,26 +183,17 @@ def _cut(samples: int, longest: int, generator: np.random.Generator | None) -> t
 
 
 class Batches:
-    """Batches of clips, read ahead by worker processes.
-
-    Workers send plain arrays through pipes. Tensors would travel in shared memory, of which a container has 64 MB: too
-    little for two batches of ten-second clips, and torch waits for ever where it is full.
+    """Batches of clips, read ahead by other processes.
 
     Args:
         reader: Reads one clip.
-        workers: Number of worker processes; 0 reads in this process.
-        seed: Seed of the loader (nothing in a batch depends on it).
+        workers: Number of processes that read; 0 reads in this one.
         pin: Whether batches are made ready for a GPU.
     """
 
-    def __init__(self, reader: ClipReader, workers: int, seed: int, pin: bool = False) -> None:
+    def __init__(self, reader: ClipReader, workers: int, pin: bool = False) -> None:
         self.reader = reader
-        self._options: dict[str, Any] = {
-            "num_workers": workers,
-            "collate_fn": _collate,
-            "worker_init_fn": _leave_signals_to_parent,
-        }
-        self._seed = seed
+        self._workers = workers
         self._pin = pin
 
     def read(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
@@ -207,55 +205,16 @@ class Batches:
         A batch of clips of several lengths comes in parts of one length each.
 
         Raises:
-            TrainingError: A clip cannot be read, which the message names, or a worker was killed.
+            TrainingError: A clip cannot be read, which the message names, or as `read_ahead`.
         """
-        sampler = cast(Any, batches)
-        generator = torch_generator(self._seed, "loader")
-        ahead = iter(DataLoader(self.reader, batch_sampler=sampler, generator=generator, **self._options))
-        try:
-            for parts in _received(ahead):
+        with closing(read_ahead(self.reader.batch, batches, self._workers)) as ahead:
+            for parts in ahead:
                 for part in parts:
-                    if "error" in part:
-                        clip, error = part["error"]
-                        name = f"clip {self.reader.clips.clips[clip].id}"
-                        raise TrainingError(f"a clip cannot be read: {error}", where=name) from error
                     yield {name: self._tensor(values) for name, values in part.items()}
-        finally:
-            # The workers end with the iterator; a traceback must not keep it alive until the program's end.
-            del ahead
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(values)
         return tensor.pin_memory() if self._pin else tensor
-
-
-def _received(ahead: Iterator[list[dict[str, Any]]]) -> Generator[list[dict[str, Any]]]:
-    while True:
-        try:
-            parts = next(ahead)
-        except StopIteration:
-            return
-        except RuntimeError as error:  # so torch tells of a worker that is gone
-            raise TrainingError(
-                f"a process that reads clips was ended from outside, or ran out of memory ({error})",
-                fix="Go on with --resume; fewer --workers need less memory, --workers 0 reads without any.",
-            ) from error
-        yield parts
-
-
-def _leave_signals_to_parent(worker: int) -> None:
-    """A terminal or a service manager signals the whole process group; the trainer decides when workers stop."""
-    for number in stop_signals():
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _collate(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    by_length: dict[int, list[dict[str, Any]]] = {}
-    for item in items:
-        if "error" in item:
-            return [{"error": (item["index"], item["error"])}]
-        by_length.setdefault(len(item.get("waveform", ())), []).append(item)
-    return [_stack(part) for part in by_length.values()]
 
 
 def _stack(items: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,7 @@ from torch import nn
 
 from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.host import get_host
 from audiotag.host.options import check_options
 from audiotag.inference.member import choose_device
@@ -24,6 +24,7 @@ from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import cache_folder
+from audiotag.places import exists
 from audiotag.specs import LossSpec, SamplingPolicySpec
 from audiotag.training.data import require_enough
 from audiotag.training.interfaces import BatchSampler, Loss
@@ -165,7 +166,7 @@ def _run(
     resume: bool,
     reporter: Reporter,
 ) -> FinetuneResult:
-    if not Path(request.backbone).exists():
+    if not exists(request.backbone):
         get_host().backbone(request.backbone)  # a misspelt name should be known before the clips are read
     every_clip = read_training_clips(request, reporter)
     train, val = split_clips(request, every_clip, chosen.seed, reporter)
@@ -213,7 +214,7 @@ def _run(
         if request.repeatable:  # first, so that a run that is killed from here on can go on
             request.save(folder, settings, plugins_of(request, model, resolved))
         write_toml(resolved.to_dict(), folder / SETTINGS_FILE)
-        write_atomically(folder / DATA_FILE, json.dumps(record, indent=1, allow_nan=False).encode())
+        write_text(folder / DATA_FILE, json.dumps(record, indent=1, allow_nan=False))
     loggers = make_loggers(resolved.logger, folder, resolved.to_dict()) if fabric.is_global_zero else []
     progress = trainer.fit(loggers)
     if fabric.is_global_zero:

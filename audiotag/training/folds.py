@@ -11,8 +11,9 @@ import pandas as pd
 
 from audiotag.csv_text import frame_csv
 from audiotag.errors import TrainingError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.folders import claim_folder
+from audiotag.places import is_folder
 from audiotag.training.finetune import run
 from audiotag.training.preparation import read_training_clips
 from audiotag.training.reporting import Reporter
@@ -69,10 +70,10 @@ def finetune_folds(
     table = pd.DataFrame(rows)
     means = table.drop(columns="fold").mean().to_dict()
     table = pd.concat([table.astype({"fold": str}), pd.DataFrame([{"fold": "mean", **means}])], ignore_index=True)
-    write_atomically(folder / "folds.csv", frame_csv(table).encode())
+    write_text(folder / "folds.csv", frame_csv(table))
     return table
 
 
 def _teacher_of(name: str, fold: int) -> str:
     inside = Path(name) / f"fold_{fold}" / "last"
-    return str(inside) if inside.is_dir() else name
+    return str(inside) if is_folder(inside) else name

@@ -73,11 +73,11 @@ class Mixture:
 
     def apply(self, values: Tensor) -> Tensor:
         """Blend *values* (batch, …): inputs or targets."""
-        return blend(values, values[self.partner.to(values.device)], self.share)
+        return blend(values, values[self.partner], self.share)
 
     def apply_waveform(self, waveform: Tensor) -> Tensor:
         """Blend waveforms (batch, samples); see `blend_waveforms`."""
-        return blend_waveforms(waveform, waveform[self.partner.to(waveform.device)], self.share)
+        return blend_waveforms(waveform, waveform[self.partner], self.share)
 
 
 @dataclass(frozen=True)

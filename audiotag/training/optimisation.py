@@ -18,14 +18,14 @@ def freeze_all_but_head(backbone: Backbone) -> None:
 
 def quicken_batch_norm(backbone: nn.Module, settings: Settings, clips: int) -> None:
     """Let batch-norm statistics keep up: at a momentum of 0.01 they would lag far behind in runs of few steps."""
-    steps = max(1, clips // (settings.batch_size or 1))
     for module in backbone.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
             if settings.batch_norm_momentum is not None:
                 module.momentum = settings.batch_norm_momentum
             else:
                 # After one epoch at most about 2 % of the statistics should stem from before it.
-                module.momentum = max(module.momentum, min(0.1, 4.0 / steps))
+                steps = clips // (settings.batch_size or 1)
+                module.momentum = max(module.momentum, 4.0 / max(steps, 40))
 
 
 def make_optimiser(backbone: Backbone, settings: Settings) -> torch.optim.Optimizer:
@@ -45,12 +45,12 @@ def make_optimiser(backbone: Backbone, settings: Settings) -> torch.optim.Optimi
     )
     described = [
         {
-            "params": parameters,
+            "params": groups[in_head, decayed],
             "lr": rate * (ratio if in_head else 1.0),
             "base_lr": rate * (ratio if in_head else 1.0),
             "weight_decay": decay if decayed else 0.0,
         }
-        for (in_head, decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for in_head, decayed in sorted(groups)
     ]
     if settings.optimiser == "sgd":
         return torch.optim.SGD(described, momentum=settings.momentum)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,9 +18,10 @@ from audiotag.data.selection import select_split, splits_of, with_frames
 from audiotag.data.sound_cache import SoundCache
 from audiotag.data.weights import read_sampling_weights
 from audiotag.documents import Fields, read_json
-from audiotag.errors import NameTakenError, OptionError, TrainingError, UnknownNameError
+from audiotag.errors import OptionError, TrainingError
 from audiotag.evaluation.doubts import nothing_to_tell_apart
 from audiotag.host import get_host
+from audiotag.host.needs import KINDS, needed
 from audiotag.labels import LabelChange, LabelSet, read_labels
 from audiotag.models.create import build_backbone
 from audiotag.models.loading import load_model
@@ -244,16 +245,16 @@ def note_what_is_heard(
     reporter: Reporter,
 ) -> None:
     """Write into *model* what it learns from, and warn where that is what it is measured on as well."""
-    learned = Heard.of(train) | Heard.of_model(model.metadata) | supervision.teacher_heard
+    learned = Heard.of(train) | Heard.of_models([model.metadata]) | supervision.teacher_heard
     model.metadata[LEARNED] = str(learned)
     model.metadata.pop(CHOSEN_ON, None)  # of the checkpoint that the run starts from
     for what, clips in (("validate on", val), ("measure the finished models on", evaluation)):
         if clips is not None and (shared := learned.among(clips)):
             named = ", ".join(shared[:_MAX_NAMED]) + (", …" if len(shared) > _MAX_NAMED else "")
             reporter.message(
-                f"Warning: {len(shared)} of the {len(clips)} clips to {what} are learned from as well, by this model, "
-                f"the one that it starts from, or its teacher ({named}): the numbers will say what it remembers, not "
-                "how it does on new sounds."
+                f"Warning: {'' if learned.whole else 'at least '}{len(shared)} of the {len(clips)} clips to {what} are "
+                "learned from as well, by this model, the one that it starts from, or its teacher "
+                f"({named}): the numbers will say what it remembers, not how it does on new sounds."
             )
     if val is not None:
         model.metadata[CHOSEN_ON] = str(Heard.of(val))
@@ -312,26 +313,12 @@ def require_plugins(plugins: Mapping[str, Sequence[str]], folder: Path) -> None:
     Raises:
         TrainingError: A name is not registered, or two distributions claim it.
     """
-    host = get_host()
-    get: dict[str, Callable[[str], object]] = {
-        "model": host.backbone,
-        "loss": host.loss,
-        "sampling policy": host.sampling_policy,
-        "dataset": host.dataset,
-    }
     for what, (distribution, release) in plugins.items():
-        kind = next((kind for kind in get if what.startswith(f"{kind} ")), None)
-        if kind is None:
-            continue
-        name = what.removeprefix(f"{kind} ")
-        try:
-            get[kind](name)
-        except (UnknownNameError, NameTakenError) as error:
-            raise TrainingError(
-                f"the run needs the {kind} {name!r} of {distribution} {release}: {error.what}",
-                where=folder,
-                fix=f"Run: pip install '{distribution}=={release}'. {error.fix or ''}".rstrip(),
-            ) from error
+        kind = next((kind for kind in KINDS if what.startswith(f"{kind} ")), None)
+        if kind is not None:
+            name = what.removeprefix(f"{kind} ")
+            brought = {"distribution": distribution, "release": release}
+            needed("the run", kind, name, **brought, error=TrainingError, where=folder)
 
 
 def check_same_run(folder: Path, record: dict[str, Any], settings: Settings) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from audiotag.documents import Fields, parse_toml
 from audiotag.errors import PluginError
 from audiotag.host import get_host
+from audiotag.places import exists
 from audiotag.training.reporting import Reporter
 from audiotag.training.settings import Settings
 
@@ -37,7 +37,7 @@ class Recipe:
             reporter: Told what is left out.
         """
         host = get_host()
-        if not self.options or Path(backbone).exists() or not host.knows_backbone(backbone):
+        if not self.options or exists(backbone) or not host.knows_backbone(backbone):
             return dict(self.options)
         if host.owner(host.recipe(self.name)) == host.owner(host.backbone(backbone)):
             return dict(self.options)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from audiotag.csv_text import csv_text
 from audiotag.errors import MissingExtraError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 
 Row = Mapping[str, float | int | str]
 """What is known after an epoch: epoch, losses, metrics, rates, seconds."""
@@ -56,7 +56,7 @@ class CsvLog:
         """Write the whole history."""
         names = list(rows[-1]) if rows else []
         text = csv_text([names, *([row.get(name) for name in names] for row in rows)]) if rows else ""
-        write_atomically(self.path, text.encode())
+        write_text(self.path, text)
 
 
 class TensorboardLog:

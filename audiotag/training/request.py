@@ -12,8 +12,9 @@ from audiotag.data.clips import ClipSet
 from audiotag.data.selection import split_names
 from audiotag.documents import Fields, read_json
 from audiotag.errors import OptionError, TrainingError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.labels import LabelSet
+from audiotag.places import exists
 from audiotag.training.run_folder import RUN_FILE
 
 HELD_OUT = 0.15
@@ -138,12 +139,12 @@ class Request:
             "eval",
         ):
             value = plain[name]
-            if isinstance(value, str | Path) and Path(value).exists():
+            if isinstance(value, str | Path) and exists(value):
                 plain[name] = str(Path(value).resolve())
-        plain["teacher"] = [str(Path(name).resolve()) if Path(name).exists() else name for name in self.teacher]
+        plain["teacher"] = [str(Path(name).resolve()) if exists(name) else name for name in self.teacher]
         plain["options"] = dict(self.options)
         content = {"request": plain, "settings": dict(settings), "plugins": {**plugins}}
-        write_atomically(folder / RUN_FILE, json.dumps(content, indent=1, allow_nan=False).encode())
+        write_text(folder / RUN_FILE, json.dumps(content, indent=1, allow_nan=False))
 
     @classmethod
     def load(cls, folder: Path) -> tuple[Request, dict[str, Any], dict[str, tuple[str, str]]]:

@@ -84,7 +84,7 @@ def exp_warmup_linear_down(
         final: Factor at its end.
     """
     up = 1.0
-    if warmup > 0 and position < warmup:
+    if position < warmup:
         phase = 1.0 - max(position, 0.5) / warmup
         up = math.exp(-5.0 * phase * phase)
     if position <= ramp_start:

@@ -36,7 +36,7 @@ class _Range:
 
 
 _COUNT, _FROM_ONE = _Range(0, 2**31 - 1), _Range(1, 2**31 - 1)
-_POSITIVE, _NOT_NEGATIVE = _Range(0, above=True), _Range(0)
+_POSITIVE, _NOT_NEGATIVE = _Range(0, 1e9, above=True), _Range(0, 1e9)  # products of two fit any kind of number
 _SHARE, _BELOW_ONE = _Range(0, 1), _Range(0, 1, below=True)
 _RANGES: dict[str, _Range] = {
     **dict.fromkeys(("epochs", "batch_size", "early_stopping", "frequency_stripes", "time_stripes"), _FROM_ONE),
@@ -45,7 +45,6 @@ _RANGES: dict[str, _Range] = {
     ),
     **dict.fromkeys(
         (
-            "learning_rate",
             "head_lr_ratio",
             "clip_grad_norm",
             "step_every",
@@ -64,7 +63,6 @@ _RANGES: dict[str, _Range] = {
             "initial_lr",
             "final_lr",
             "mixup_alpha",
-            "gain_db",
             "time_shift",
             "noise",
             "audio_cache_gb",
@@ -75,6 +73,8 @@ _RANGES: dict[str, _Range] = {
     **dict.fromkeys(("label_smoothing", "ema_decay", "speed_change", "momentum", "betas"), _BELOW_ONE),
     "batch_norm_momentum": _Range(0, 1, above=True),
     "seconds": _Range(0, 3600, above=True),
+    "gain_db": _Range(0, 200),
+    "learning_rate": _Range(0, 1e38, above=True),  # what float32 holds
     "seed": _Range(-(2**63), 2**63 - 1),
     "devices": _Range(1, 1024),
     "workers": _Range(0, 1024),

@@ -10,7 +10,7 @@ import tomli_w
 
 from audiotag import documents
 from audiotag.errors import OptionError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.training.schedules import SHAPES
 
 _OPTIONS_OF = {"sampler": "sampler_options", "loss": "loss_options"}
@@ -47,4 +47,4 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 def write_toml(values: Mapping[str, Any], path: str | Path) -> None:
     """Write plain settings as TOML; ``None`` values are left out."""
     kept = {name: value for name, value in values.items() if value is not None}
-    write_atomically(Path(path), tomli_w.dumps(kept).encode())
+    write_text(path, tomli_w.dumps(kept))

@@ -116,7 +116,7 @@ class NetworkSource:
         ) -> Batches:
             rate, inputs, shape = backbone.sample_rate, backbone.inputs, backbone.video_shape
             reader = ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache, partners)
-            return Batches(reader, settings.workers, settings.seed, pin)
+            return Batches(reader, settings.workers, pin)
 
         self._train_batches = batches(train, seconds, seconds, settings.seed, settings.partners)
         # Validation hears what the tagger would: each clip at its own length.
@@ -261,7 +261,7 @@ class FrozenEmbedder:
             backbone.video_shape,
             cache=self._cache,
         )
-        batches = Batches(reader, self._settings.workers, self._settings.seed)
+        batches = Batches(reader, self._settings.workers)
         plan = [
             [(index, index) for index in indices[start : start + _EMBEDDING_BATCH]]
             for start in range(0, len(indices), _EMBEDDING_BATCH)

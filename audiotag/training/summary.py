@@ -27,7 +27,7 @@ from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import evaluate_scores
 from audiotag.evaluation.report import table_html, warnings_html
 from audiotag.evaluation.scoring import DataRequest, probabilities
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.inference.combine import EnsembleMode, combine_logits
 from audiotag.inference.tagger import Tagger, load
 from audiotag.models.checkpoint import FACTS_FILE, read_facts
@@ -165,8 +165,8 @@ def summarise(
     table = pd.DataFrame(rows)
     last = load(run / "last").models
     warnings = [one for clips in sets.values() for one in doubts_about(last, clips).warnings]
-    write_atomically(run / "summary.csv", frame_csv(table).encode())
-    write_atomically(run / "summary.html", render_summary(run.name, table, sets, warnings).encode())
+    write_text(run / "summary.csv", frame_csv(table))
+    write_text(run / "summary.html", render_summary(run.name, table, sets, warnings))
     return table
 
 

@@ -102,18 +102,17 @@ def supervise(request: Request, train: ClipSet, settings: Settings, reporter: Re
         store = cache_folder() / "embeddings.sqlite"
         tagger = load(request.teacher, device=settings.device)
         logits = teacher_logits(tagger, train, store=store, reporter=reporter)
-        heard = Heard()
-        for model in tagger.models:
-            heard |= Heard.of_model(model.metadata)
+        heard = Heard.of_models(model.metadata for model in tagger.models)
         return Supervision.of(train, tempered(logits, settings.temperature, train.single_label), heard)
     if request.teacher_scores is not None:
-        scores, missing = _read_scores(Path(request.teacher_scores), train).aligned(train)
+        said = _read_scores(Path(request.teacher_scores), train)
+        scores, missing = said.aligned(train)
         if missing:
             reporter.message(
                 f"{len(missing)} of {len(train)} clips have no scores of the teacher and learn from their labels alone."
             )
         logits = logits_of(scores, train.single_label)
-        return Supervision.of(train, tempered(logits, settings.temperature, train.single_label))
+        return Supervision.of(train, tempered(logits, settings.temperature, train.single_label), said.learned_from)
     return Supervision.of(train)
 
 

@@ -7,14 +7,12 @@ computes what an uninterrupted one would have.
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn, Protocol, TypeVar, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import lightning_fabric as fabric_package
 import numpy as np
@@ -29,37 +27,22 @@ from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, scoped_torch_rng
-from audiotag.signals import on_stop
 from audiotag.training.averaging import Averages
 from audiotag.training.data import Draw, cut_batches
 from audiotag.training.interfaces import BatchSampler
+from audiotag.training.processes import in_any_process
 from audiotag.training.reporting import CsvLog, EpochLogger, Reporter
 from audiotag.training.schedules import Schedule, step_warmup
 from audiotag.training.settings import Settings
 from audiotag.training.sources import AGAINST_DIVERGENCE
+from audiotag.training.stopping import Stopped, StopRequests
 from audiotag.training.supervision import Supervision
 
 SAVE_EVERY_SECONDS = 20.0
 """Least time between two checkpoints for going on; one is always written at the end and when the run is stopped."""
 
-_Result = TypeVar("_Result")
-
 _CHOSEN = ("best", "best_loss")
 """Checkpoints that the validation clips have chosen among the epochs."""
-
-
-class Stopped(TrainingError):
-    """The run was asked to stop (SIGTERM, SIGINT) and has saved what it had.
-
-    Attributes:
-        signal: Number of the signal.
-    """
-
-    signal: int = 0
-
-
-class _Interrupted(BaseException):
-    """A signal came while the run waited; no handler of ordinary errors may take it for one."""
 
 
 class Source(Protocol):
@@ -154,8 +137,7 @@ class Trainer:
         self._steps = len(cut_batches(self._order(0), settings.batch_size or 1, 0, world=world))
         self._require_rates()
         self._saved_at = time.monotonic()
-        self._signal: int | None = None
-        self._interruptible = False
+        self._stops = StopRequests(fabric, self._stop)
 
     def _require_rates(self) -> None:
         steps = self._steps * (self.settings.epochs or 1)
@@ -196,7 +178,7 @@ class Trainer:
         self.loggers = loggers
         epochs = self.settings.epochs or 1
         self.reporter.start(epochs, self._steps, self.progress.epoch)
-        with on_stop(self._note_signal):
+        with self._stops.taken():
             try:
                 while self.progress.epoch < epochs:
                     self._run_epoch(epochs)
@@ -243,7 +225,7 @@ class Trainer:
         )
         self.source.train_mode()
         with closing(self.source.train_batches(batches[progress.step :])) as ahead:
-            while (batch := self._waiting(lambda: next(ahead, None))) is not None:
+            while (batch := self._stops.waiting(lambda: next(ahead, None))) is not None:
                 rate = self._set_rates(epoch, progress.step, len(batches))
                 loss = self._one_step(batch, epoch, progress.step)
                 self.averages.after_step()
@@ -252,7 +234,7 @@ class Trainer:
                 progress.clips += count
                 progress.step += 1
                 self.reporter.step(epoch, progress.step, progress.loss_sum / progress.clips, rate)
-                if self._asked_to_stop():
+                if self._stops.asked():
                     self._stop()
         rate = self._set_rates(epoch, len(batches) - 1, len(batches))
         row: dict[str, Any] = {
@@ -260,7 +242,7 @@ class Trainer:
             "train_loss": self._mean_over_processes(progress.loss_sum / max(progress.clips, 1)),
             "learning_rate": rate,
         }
-        row |= {f"val_{name}": value for name, value in self._waiting(self.source.validate).items()}
+        row |= {f"val_{name}": value for name, value in self._stops.waiting(self.source.validate).items()}
         row["seconds"] = round(time.monotonic() - started, 3)
         progress.epoch, progress.step, progress.loss_sum, progress.clips = epoch + 1, 0, 0.0, 0
         progress.history.append(row)
@@ -273,9 +255,9 @@ class Trainer:
             for logger in self.loggers:
                 logger.log(row)
         self.reporter.epoch(row, best=progress.best_epoch == epoch + 1)
-        if self._somewhere(time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS):
+        if in_any_process(self.fabric, time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS):
             self._save("last", resume=True)
-        if self._asked_to_stop() and progress.epoch < epochs:
+        if self._stops.asked() and progress.epoch < epochs:
             self._stop()
 
     def _set_rates(self, epoch: int, step: int, steps: int) -> float:
@@ -372,35 +354,6 @@ class Trainer:
             self.reporter.message(f"There is no average: the run ended before epoch {self.settings.average_from}.")
         self.fabric.barrier()
 
-    def _waiting(self, work: Callable[[], _Result]) -> _Result:
-        """What *work* gives, which changes nothing of the run's state: a signal ends it, and the run, at once.
-
-        With several processes signals wait for the end of the step, when all of them stop together.
-        """
-        self._interruptible = self.fabric.world_size == 1
-        try:
-            if self._interruptible and self._asked_to_stop():
-                raise _Interrupted
-            return work()
-        except _Interrupted:
-            pass  # and nothing keeps its traceback, in which the processes that read clips would live on
-        finally:
-            self._interruptible = False
-        self._stop()
-
-    def _asked_to_stop(self) -> bool:
-        asked = self._somewhere(self._signal is not None)
-        if asked:
-            self._signal = self._signal or int(signal.SIGTERM)
-        return asked
-
-    def _somewhere(self, here: bool) -> bool:
-        """Whether it is so in any of the processes; all get the same answer."""
-        if self.fabric.world_size == 1:
-            return here
-        count = torch.tensor(float(here), device=self.fabric.device)
-        return bool(cast(Tensor, self.fabric.all_reduce(count, reduce_op="sum")) > 0)
-
     def _stop(self) -> NoReturn:
         self._save("last", resume=True)
         progress = self.progress
@@ -409,11 +362,5 @@ class Trainer:
             where=self.folder,
             fix=f"Go on with: audiotag finetune --resume {self.folder}",
         )
-        stopped.signal = self._signal or int(signal.SIGTERM)
+        stopped.signal = self._stops.signal
         raise stopped
-
-    def _note_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signal = number
-        if self._interruptible:
-            self._interruptible = False  # once
-            raise _Interrupted

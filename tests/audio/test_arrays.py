@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from audiotag.audio.arrays import as_batch, as_waveform
 from audiotag.audio.frontends.kaldi import kaldi_log_mel
 from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
-from audiotag.errors import AudioError, OptionError
+from audiotag.errors import AudioError, OptionError, RecordingWarning
 
 RATE = 16_000
 
@@ -29,6 +29,13 @@ def test_channels_of_a_recording_are_averaged_on_either_axis(channels: int) -> N
         taken = as_waveform(given_as, RATE)
         assert taken.samples.dtype == np.float32 and taken.sample_rate == RATE
         np.testing.assert_allclose(taken.samples, expected, atol=1e-6)
+
+
+def test_channels_that_cancel_each_other_are_said() -> None:
+    sound = noise(2000)
+    for stereo in (np.stack([sound, -sound]), np.stack([sound, -sound], axis=1)):
+        with pytest.warns(RecordingWarning, match="waveform: its channels cancel each other"):
+            as_waveform(stereo, RATE)
 
 
 @pytest.mark.parametrize("shape", [(2000, 2), (16_000, 1), (65, 64), (100, 8)])
@@ -60,6 +67,8 @@ def test_a_batch_stays_a_batch() -> None:
         (None, "object"),
         ("sound.wav", "sound.wav.*is a text"),
         (Path("sound.wav"), "is a text"),
+        (noise(2000).tobytes(), "^the waveform is a text"),
+        (np.ma.masked_greater(noise(2000), 0.4), "samples of the waveform are masked"),
         ([[0.1], [0.1, 0.2]], "one length"),
         (torch.zeros(9).to_sparse(), "no array"),
         ([0.0, float("nan")], "NaN"),

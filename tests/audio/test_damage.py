@@ -128,6 +128,19 @@ def test_tags_behind_the_sound_are_no_sound_and_no_note(tmp_path: Path, behind: 
     assert read_audio(keep(tmp_path / "a.wav", wav(SOUND, behind=behind)), RATE).size == RATE
 
 
+def test_sound_that_an_au_does_not_count_is_said(tmp_path: Path) -> None:
+    content = write(tmp_path / "a.au", subtype="PCM_16").read_bytes()
+    path = keep(tmp_path / "half.au", content[:8] + struct.pack(">I", 16_000) + content[12:])
+    with pytest.warns(RecordingWarning, match="16000 bytes behind the sound that its header counts were not read"):
+        assert read_audio(path, RATE).size == 8000
+
+
+def test_a_second_chunk_of_sound_is_said(tmp_path: Path) -> None:
+    path = keep(tmp_path / "a.wav", wav(SOUND, behind=b"data" + struct.pack("<I", 16_000) + SOUND[:16_000]))
+    with pytest.warns(RecordingWarning, match="more than one chunk of sound, and one of them was read"):
+        assert read_audio(path, RATE).size in (8000, RATE)
+
+
 def test_sound_that_the_header_does_not_count_is_said(tmp_path: Path) -> None:
     path = keep(tmp_path / "a.wav", wav(SOUND, size=16_000))
     with pytest.warns(RecordingWarning, match="16000 bytes behind the sound that its header counts were not read"):
@@ -147,12 +160,22 @@ JOINED = {
     "w64": {},
     "aiff": {},
     "au": {},
+    "sph": {"format": "NIST", "subtype": "PCM_16"},
     "caf": {},
     "flac": {},
     "ogg": {"format": "OGG", "subtype": "VORBIS"},
     "opus": {"format": "OGG", "subtype": "OPUS"},
     "mp3": {},
 }
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"), [("NIST", "PCM_24"), ("NIST", "ULAW"), ("SVX", "PCM_16"), ("AU", "ALAW")]
+)
+def test_truncation_is_said_of_what_libsndfile_shortens(tmp_path: Path, format: str, subtype: str) -> None:
+    content = write(tmp_path / "a", format=format, subtype=subtype).read_bytes()
+    with pytest.raises(AudioError, match="truncated"):
+        read_audio(keep(tmp_path / "short", content[: int(0.6 * len(content))]), RATE)
 
 
 @pytest.mark.parametrize("name", JOINED)
@@ -233,10 +256,32 @@ def test_tags_around_an_mp3_are_no_junk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_audio(tagged, RATE), read_audio(path, RATE))
 
 
+TAG = b"TAG" + b"x" * 125
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("behind", [TAG, bytes(5000), b"ID3\x03\0\0\0\0\0\x09123456789"])
+def test_tags_and_zeros_behind_an_ogg_file_are_no_damage(tmp_path: Path, subtype: str, behind: bytes) -> None:
+    content = write(tmp_path / "a.ogg", format="OGG", subtype=subtype).read_bytes()
+    sound = read_audio(tmp_path / "a.ogg", RATE)
+    np.testing.assert_array_equal(read_audio(keep(tmp_path / "b.ogg", content + behind), RATE), sound)
+    assert read_audio(keep(tmp_path / "c.ogg", content + behind + content), RATE).size == 2 * RATE
+    for damaged in (content + b"junk" + behind, content[: len(content) // 2] + behind):
+        with pytest.raises(AudioError, match=r"truncated|damaged"):
+            read_audio(keep(tmp_path / "d.ogg", damaged), RATE)
+
+
+def test_a_tag_behind_an_mp4_is_no_box(tmp_path: Path) -> None:
+    content = encode(tmp_path / "a.m4a", "aac").read_bytes()
+    tagged = keep(tmp_path / "b.m4a", content + TAG)
+    np.testing.assert_array_equal(read_audio(tagged, RATE), read_audio(tmp_path / "a.m4a", RATE))
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "format"),
     [
         ("a.webm", "libopus", None),
+        ("a.rm", "ac3", None),
         ("a.mka", "libopus", None),
         ("a.m4a", "aac", None),
         ("a.flv", "aac", None),

@@ -159,6 +159,17 @@ def test_channels_that_do_not_cancel_are_no_warning(tmp_path: Path, name: str) -
     read_audio(write(tmp_path / "a.wav", sound, 16_000, subtype="FLOAT"), 16_000)
 
 
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.wav", noise(8000), 16_000)
+
+    def refuse(self: Path, *arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(AudioError, match=r"cannot be read \(Permission denied\)\. Check its permissions"):
+        read_audio(path, 16_000)
+
+
 def test_names_with_spaces_and_unicode(tmp_path: Path) -> None:
     path = write(tmp_path / "Küche — läuft [1] 雨.flac", noise(1600), 16_000)
     assert read_audio(path, 16_000).size == 1600

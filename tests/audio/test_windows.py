@@ -77,3 +77,54 @@ def test_a_stream_of_nothing_has_no_windows() -> None:
 def test_impossible_windows_are_refused(window: int, hop: int) -> None:
     with pytest.raises(OptionError, match="hop"):
         list(iterate_windows([ramp(10)], window, hop))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 6])
+def test_tiles_fill_exactly(length: int) -> None:
+    assert tile_to(ramp(length), 6).tolist() == (list(range(length)) * 6)[:6]
+    assert tile_to(ramp(length), 1).size == length
+
+
+@pytest.mark.parametrize(("offset", "first"), [(0, 0), (1, 1), (2, 2), (3, 2), (-1, 0)])
+def test_a_cut_of_two_channels(offset: int, first: int) -> None:
+    both = np.stack([ramp(5), ramp(5) + 10])
+    assert fit_length(both, 3, offset).tolist() == [[first, first + 1, first + 2], [first + 10, first + 11, first + 12]]
+    assert fit_length(both, 3).tolist() == [[0, 1, 2], [10, 11, 12]]
+    assert fit_length(both, 5, 2).tolist() == both.tolist()
+    assert fit_length(both, 6, 2).shape == (2, 6)
+
+
+def test_windows_of_one_sample() -> None:
+    assert [(piece.start, piece.samples.tolist()) for piece in iterate_windows([ramp(3)], 1, 1)] == [
+        (0, [0]),
+        (1, [1]),
+        (2, [2]),
+    ]
+    assert window_starts(3, 1, 1) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("total", [1, 3, 4])
+def test_a_short_recording_is_one_window(total: int) -> None:
+    (piece,) = iterate_windows([ramp(total)], 4, 2)
+    assert (piece.start, piece.stop, piece.samples.tolist()) == (0, total, list(range(total)))
+    assert piece.samples.dtype == np.float32
+
+
+def test_windows_come_as_soon_as_they_are_whole_and_hold_little() -> None:
+    """Of a stream without an end no more is held than a window and a block."""
+    taken = []
+
+    def endless() -> Iterator[np.ndarray]:
+        while True:
+            taken.append(len(taken))
+            yield np.full(4, taken[-1], dtype=np.float32)
+
+    windows = iterate_windows(endless(), 8, 8)
+    for number in range(50):
+        piece = next(windows)
+        assert piece.start == 8 * number and piece.stop == 8 * number + 8
+        assert piece.samples.tolist() == [2 * number] * 4 + [2 * number + 1] * 4
+        assert piece.samples.dtype == np.float32
+        assert len(taken) == 2 * number + 2
+        base = piece.samples.base
+        assert base is None or base.size <= 12

@@ -1,6 +1,8 @@
 """``audiotag compare``: table, files, exit codes, going on."""
 
 import json
+import os
+import signal
 import sys
 
 import numpy as np
@@ -133,7 +135,7 @@ def test_a_stopped_comparison_ends_with_the_code_of_its_signal(compare, monkeypa
     one_step = Trainer._one_step
 
     def interrupted(self, *arguments):
-        self._signal = 15
+        os.kill(os.getpid(), signal.SIGTERM)
         return one_step(self, *arguments)
 
     monkeypatch.setattr(Trainer, "_one_step", interrupted)

@@ -220,6 +220,22 @@ def test_weights_of_clips_without_labels(tmp_path):
     assert "offset is 0" in run("weights", tmp_path / "clips.csv", "--output", tmp_path / "w.csv", *wrong, code=1)
 
 
+def test_weights_are_not_written_over_the_lists_of_a_data_set_nor_what_a_list_names(tmp_path):
+    run("tiny", "fsd50k", tmp_path / "fsd50k")
+    table = tmp_path / "fsd50k" / "FSD50K.ground_truth" / "dev.csv"
+    (tmp_path / "list.json").write_text('{"data": [{"wav": "a.wav", "labels": "x", "video_path": "pictures.txt"}]}')
+    pictures = tmp_path / "pictures.txt"
+    pictures.write_text("stands for a film")
+    before = table.read_bytes()
+    for source, output, why in (
+        (tmp_path / "fsd50k", table, "is a part of"),
+        (tmp_path / "list.json", pictures, "would be written over"),
+    ):
+        assert why in run("weights", source, "--output", output, "--overwrite", code=1)
+    assert (table.read_bytes(), pictures.read_text()) == (before, "stands for a film")
+    run("weights", tmp_path / "fsd50k", "--output", tmp_path / "fsd50k" / "weights.csv")
+
+
 def test_tiny_refuses_a_full_folder(openmic):
     assert "not empty" in run("tiny", "openmic", openmic, code=1)
 

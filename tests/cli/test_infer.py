@@ -225,6 +225,7 @@ def test_ensembles(run: Run, recordings: Path, loaded: list[tuple[str, dict[str,
     result = run(recordings, "--ensemble", "one,two", "--ensemble", "three", "--combine", "probabilities")
     assert result.exit_code == 0
     assert [name for name, _ in loaded] == ["one", "two", "three"]
+    assert "--ensemble names no model" in str(run(recordings, "--ensemble", ",").exception)
     failure = run(recordings, "--ensemble", "one,two", "--model", "three")
     assert isinstance(failure.exception, OptionError)
 
@@ -411,10 +412,24 @@ def test_one_part_done_is_not_all_of_the_recording_done(run: Run, recordings: Pa
     ]
 
 
+def test_every_id_of_a_recording_has_its_line_also_where_a_run_stopped_between_them(run: Run, recordings: Path) -> None:
+    entries = [{"video_id": name, "wav": "sounds/low.wav"} for name in ("one", "two", "three")]
+    Path("list.json").write_text(json.dumps({"data": entries[:2]}))
+    run("list.json", "--format", "home", "--output", "out")
+    Path("list.json").write_text(json.dumps({"data": entries}))
+    assert "Tagged 1 recording," in run("list.json", "--format", "home", "--output", "out", "--resume").stderr
+    assert [row["video_id"] for row in rows(Path("out").read_text())] == ["one", "two", "three"]
+
+
 def test_parts_in_tables_that_lay_recordings_end_to_end(run: Run, recordings: Path) -> None:
     Path("parts.csv").write_text(PARTS.removesuffix("sounds/mixed.flac,,8,\n") + "sounds/low.wav,,,\n")
     found = rows(run("parts.csv", "--top", 1, "--format", "raven").stdout.replace("\t", ","))
     assert [(row["Begin Time (s)"], row["File Offset (s)"]) for row in found] == [("0", "0"), ("4", "4"), ("12", "0")]
+
+
+def test_a_file_called_dash_is_not_written(run: Run, recordings: Path) -> None:
+    assert "a file called - is hardly meant" in str(run(recordings, "--output", "-").exception)
+    assert not Path("-").exists()
 
 
 def test_resuming_with_another_model_or_setting_is_refused(run: Run, recordings: Path) -> None:

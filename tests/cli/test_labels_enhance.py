@@ -93,6 +93,8 @@ def test_enhance_with_stored_teacher_scores(files):
     assert "1 lacking classes are carried by no clip with scores, so they have no threshold: cat" in done.stdout
     with pytest.raises(OptionError, match="--labels"):
         run(*arguments, "--output", files / "other.json")
+    with pytest.raises(OptionError, match="would be written over"):
+        run(*arguments, "--labels", files / "classes.csv", "--output", files / "teacher.json", "--overwrite")
 
 
 def test_enhance_with_a_model_keeps_its_scores(tiny, files):

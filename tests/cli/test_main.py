@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from audiotag.cli.main import main
+from audiotag.errors import OptionError
 
 SCRIPT = """
 import os, sys
@@ -153,3 +157,29 @@ def test_an_unforeseen_refusal_of_the_system_is_one_line_and_a_bug_is_not_hidden
     with start("code") as process:
         process.communicate(timeout=60)
     assert process.returncode == 7
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep a folder that a program is in")
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    script = (
+        f"import os; os.chdir({str(tmp_path)!r}); os.rmdir({str(tmp_path)!r})\nfrom audiotag.cli.main import run; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "models", "list"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: the current folder is gone. Change to one that exists.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("infer", ""), "an argument"),
+        (("evaluate", "--data", ""), "--data"),
+        (("finetune", "--train=", "--output", "run"), "--train"),
+        (("store", "list", " "), "an argument"),
+        (("infer", "a.wav", "--model", "", "--top", "1"), "--model"),
+    ],
+)
+def test_an_empty_argument_is_not_the_current_folder(arguments: tuple[str, ...], what: str) -> None:
+    failure = CliRunner().invoke(main, arguments).exception
+    assert isinstance(failure, OptionError)
+    assert str(failure) == f"{what} is empty. Is it a variable that is not set? A dot is the current folder."

@@ -144,6 +144,18 @@ def test_a_bad_line_is_reported_and_the_next_is_heard(home):
     assert json.loads(done.stdout)["position"] == len(bad) + 2  # what was answered is not asked again
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_recordings_whose_names_are_no_text_are_learnt(home):
+    for number in range(2):
+        place = home / "clips" / ("low", "high")[number] / os.fsdecode(b"caf\xe9.wav")
+        place.parent.mkdir(parents=True)
+        (home / f"{number}.wav").rename(place)
+    done = run(*common(home), "--stream", home / "clips")
+    assert "2 clips: 2 learnt, 2 stored" in done.stderr
+    with ClipStore(home / "store") as store:
+        assert {clip.id for clip in store} == {r"low/caf\udce9.wav", r"high/caf\udce9.wav"}
+
+
 def test_lines_may_begin_with_a_byte_order_mark_and_need_not_be_text(home):
     (home / "0.wav").rename(home / os.fsdecode(b"caf\xe9.wav"))
     lines = b"\xef\xbb\xbf" + str(home / "1.wav").encode() + b"\r\n" + os.fsencode(home) + b"/caf\xe9.wav\n"

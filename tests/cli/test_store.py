@@ -192,6 +192,10 @@ def test_recordings_whose_names_are_no_text_are_stored(home: Path) -> None:
         (clip,) = json.loads(run("list", home / f"m{number}", "--json").output)
         assert "caf" in clip["id"] and "\\udce9" in clip["id"]
         run("verify", home / f"m{number}")
+    (home / "class" / "Dog").mkdir(parents=True)
+    (home / "class" / "Cat").mkdir()
+    (home / os.fsdecode(b"caf\xe9.wav")).rename(home / "class" / "Dog" / os.fsdecode(b"caf\xe9.wav"))
+    assert "1 stored" in run("add", home / "m0", home / "class", "--unknown-labels", "skip").output
 
 
 def test_sizes() -> None:
@@ -236,6 +240,7 @@ def test_simulations_of_every_stream(tmp_path: Path) -> None:
         (("--log", tmp_path / "log.csv"), 3),
         (("--counts", tmp_path / "counts.csv"), 2),
         (("--counts", "dog=50,rain=3,bell=1"), 3),
+        (("--counts", ",".join(f"class {number}=1" for number in range(12)) + f",{'x' * 300}=0"), 12),
         (("--stream", "zipf", "--classes", 4, "--steps", 300, "--exponent", 1.2), 4),
         (("--stream", "drifting", "--classes", 4, "--steps", 300, "--most-labels", 2), 4),
         (("--stream", "bursts", "--classes", 4, "--steps", 900, "--burst-length", 5), 4),

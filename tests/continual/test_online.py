@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.store import ClipStore, Payload
 from audiotag.data.clips import Clip
 from audiotag.errors import AudioError, CheckpointError, OptionError, StoreError, TrainingError
-from audiotag.host import get_host
+from audiotag.host import get_host, reset_host
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import load_checkpoint
@@ -328,6 +329,22 @@ def test_a_run_is_not_begun_over_another_nor_gone_on_with_otherwise(tiny, tmp_pa
             OnlineLearner.resume(tmp_path / "nothing", store)
 
 
+def test_going_on_without_the_plugin_of_the_loss_says_what_to_install(tiny, tmp_path, install_plugin):
+    source = (
+        "from audiotag.plugin import LossSpec, hookimpl\n@hookimpl\ndef register_losses():\n"
+        "    return [LossSpec(name='lent', factory='audiotag.training.losses:BinaryCrossEntropy', summary='lent')]"
+    )
+    install_plugin("audiotag-lender", source, entry="lender", version="1.2")
+    settings = OnlineSettings(loss="lent")
+    with store_in(tmp_path / "s") as store:
+        list(OnlineLearner(fresh(), store, settings, folder=tmp_path / "run").run(clips(1)))
+        assert OnlineLearner.resume(tmp_path / "run", store).position == 1
+        shutil.rmtree(next((tmp_path / "site-packages").glob("audiotag_lender*.dist-info")))
+        reset_host()
+        with pytest.raises(TrainingError, match=r"the loss 'lent' of audiotag-lender 1.2.*'audiotag-lender==1.2'"):
+            OnlineLearner.resume(tmp_path / "run", store)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -426,7 +443,7 @@ def test_streams_of_lines():
         "\n",
         '{"wav": "c.wav", "labels": ["high"], "id": "evening", "start": 1, "stop": 2.5}',
         '{"wav": "c.wav", "labels": "low, far"}',
-        '{"wav": "c.wav", "labels": "low, high"}',
+        '{"wav": "c.wav", "labels": "low, high, low"}',
         '{"wav": "c.wav", "labels": "lowest"}',
         "{broken",
         "last.wav",

@@ -46,6 +46,20 @@ def test_the_logits_of_a_clip_are_the_mean_of_its_pieces(tiny: object, pieces: t
     np.testing.assert_allclose(training.logits(samples).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("norm", "moved"), [(None, (0.01, 10.0)), (1e-3, (0.9e-3, 1.1e-3))])
+def test_a_step_is_no_longer_than_its_clipped_gradient(tiny: object, norm: float | None, moved: tuple) -> None:
+    model = fresh()
+    settings = OnlineSettings(
+        optimiser="sgd", momentum=0.0, learning_rate=1.0, head_lr_ratio=1.0, weight_decay=0.0, clip_grad_norm=norm
+    )
+    training = OnlineTraining(model, settings.resolved(single_label=False))
+    before = [value.detach().clone() for value in model.backbone.head_parameters()]
+    training.learn([np.ones((1, 4), np.float32)], np.array([[1, 0]], np.float32), 0)
+    steps = [now.detach() - then for now, then in zip(model.backbone.head_parameters(), before, strict=True)]
+    length = float(sum(step.square().sum() for step in steps)) ** 0.5
+    assert moved[0] < length < moved[1]
+
+
 def test_a_score_at_the_threshold_counts(tiny: object, tmp_path: Path) -> None:
     clip = StreamClip("one", Waveform(NOISE, RATE))
     tags = learner(tmp_path / "first").hear(clip).tags
@@ -57,6 +71,23 @@ def test_a_score_at_the_threshold_counts(tiny: object, tmp_path: Path) -> None:
     learner(tmp_path / "observed", threshold=highest).hear(clip)
     with ClipStore(tmp_path / "observed") as store:
         assert store.statistics().observed.sum() == 1
+
+
+@pytest.mark.parametrize(("above", "taken"), [(False, True), (True, False)])
+def test_the_one_class_of_a_clip_is_taken_from_the_confidence_on(
+    tiny: object, tmp_path: Path, above: bool, taken: bool
+) -> None:
+    model = replace(fresh(), single_label=True)
+
+    def hear(name: str, confidence: float | None) -> Any:
+        store = ClipStore.create(tmp_path / name, ["low", "high"], capacity=4)
+        settings = replace(SETTINGS, pseudo_label=confidence, steps=0)
+        return OnlineLearner(model, store, settings).hear(StreamClip("one", Waveform(NOISE, RATE)))
+
+    tags = hear("first", None).tags
+    highest = tags.scores.max()
+    event = hear("second", float(np.nextafter(highest, np.float32(2)) if above else highest))
+    assert event.labels == (tags.labels[:1] if taken else ())
 
 
 def test_stereo_in_memory_is_heard_as_mono(tiny: object, tmp_path: Path) -> None:

@@ -16,12 +16,13 @@ from audiotag.continual.streams import (
     burst_stream,
     drifting_stream,
     published_stream,
+    read_counts,
     stream_from_counts,
     stream_from_log,
     zipf_shares,
     zipf_stream,
 )
-from audiotag.errors import LabelError, ManifestError, OptionError, OutputError, UnknownNameError
+from audiotag.errors import ManifestError, OptionError, OutputError, UnknownNameError
 from audiotag.labels import Label, LabelSet
 
 
@@ -79,7 +80,7 @@ def test_logs_are_read_by_name_and_mid(tmp_path: Path) -> None:
     labels = LabelSet([Label("/m/1", "Dog"), Label("/m/2", "Rain"), Label("/m/3", "Rain, heavy")])
     assert stream_from_log(log, labels).labels == ((0, 1), (2,), (0, 1))
     assert stream_from_log(log).names == ("/m/1", "Dog", "Rain", "heavy")
-    with pytest.raises(LabelError, match=r"log\.csv"):
+    with pytest.raises(ManifestError, match=r"log\.csv.*'Rain' is not a class of"):
         stream_from_log(log, LabelSet([Label("/m/1", "Dog")]))
     log.write_text("labels\nDog,Rain\n")
     with pytest.raises(ManifestError, match="line 2"):
@@ -92,6 +93,39 @@ def test_logs_are_read_by_name_and_mid(tmp_path: Path) -> None:
         stream_from_log(log)
     with pytest.raises(ManifestError, match="read"):
         stream_from_log(tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_logs_and_counts_are_read_as_lists_to_learn_from_are(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    """What ``finetune --data`` takes: any Unicode, a space before a quote, ``|``, ``none``, accents either way."""
+    cells = [["path", "labels"], ["a.wav", ' "Cafe\u0301, bar"'], ["b.wav", "Caf\u00e9, bar|Dog"], ["c.wav", "none"]]
+    text = "\r\n".join(delimiter.join(row) for row in cells)
+    (tmp_path / "log.csv").write_bytes(
+        text.replace("Caf\u00e9, bar|", '"Caf\u00e9, bar|').replace("|Dog", '|Dog"').encode(encoding)
+    )
+    labels = LabelSet.from_names(["Caf\u00e9, bar", "Dog"])
+    assert stream_from_log(tmp_path / "log.csv", labels).labels == ((0,), (0, 1))
+    counts = f'sep={delimiter}\r\nlabel{delimiter}count\r\n "Cafe\u0301, bar"{delimiter} 3\r\n\r\nDog{delimiter}2\r\n'
+    (tmp_path / "counts.csv").write_bytes(counts.encode(encoding))
+    assert read_counts(tmp_path / "counts.csv") == {"Caf\u00e9, bar": 3, "Dog": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,number\ndog,1\n", r"columns? 'label', 'count' is missing; there are: name, number"),
+        ("label,count\ndog,1\ndog,2\n", r"line 3: the class 'dog' stands twice"),
+        ("label,count\ndog,many\n", r"line 2: the count is 'many'"),
+        ("label,count\ndog,-1\n", r"line 2: the count is '-1'"),
+        ("label,count\n,1\n", r"line 2: the class has no name"),
+        ("label,count\na, b,1\n", r"line 2: 3 cells where the first line names 2"),
+    ],
+)
+def test_wrong_counts_say_where(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "counts.csv").write_text(text)
+    with pytest.raises(ManifestError, match=message):
+        read_counts(tmp_path / "counts.csv")
 
 
 def test_the_published_example_starts_full() -> None:

@@ -226,6 +226,17 @@ def test_a_repaired_store_has_what_was_left(store: Path) -> None:
     assert ClipStore.repair(store) == []
 
 
+@pytest.mark.parametrize("count", ["files", "offers", "operations", "bytes"])
+def test_a_count_that_no_store_reaches_is_damage_and_repaired(store: Path, count: str) -> None:
+    sql(store, f"UPDATE head SET {count} = {2**62 if count == 'offers' else 10**15 - 1}")
+    with StoreView(store) as view:
+        assert "the counts are damaged" in str(view.verify().problems)
+    assert ClipStore.repair(store)
+    with ClipStore(store) as again:
+        assert again.verify().ok
+        again.add("another", embedding(1), ["rain"])
+
+
 def test_files_come_back_from_quarantine_with_the_newer_index(store: Path) -> None:
     newer = (store / "store.sqlite3").read_bytes()
     sql(store, "DELETE FROM clip_classes", "DELETE FROM clips", "DELETE FROM journal")

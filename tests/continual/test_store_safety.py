@@ -101,13 +101,17 @@ def test_a_link_in_the_place_of_a_clip_is_not_exported_nor_listed(store: Path) -
     assert others(store) == UNTOUCHED
 
 
-@pytest.mark.parametrize("name", ["files", "files/000000", "store.sqlite3", "store.sqlite3-wal", "quarantine"])
+@pytest.mark.parametrize(
+    "name", ["files", "files/000000", "store.sqlite3", "store.sqlite3-wal", "quarantine", "quarantine/000000"]
+)
 def test_links_in_the_place_of_its_own_parts_are_refused(store: Path, name: str) -> None:
     elsewhere = store.parent / "elsewhere"
     if (store / name).exists():
         (store / name).rename(elsewhere)
     else:
         shutil.copytree(store.parent / "Documents", elsewhere)
+        (store / name).parent.mkdir(exist_ok=True)
+        (store / "files/000000/stranger").write_text("would be moved to quarantine")
     before = sorted((path, path.stat().st_size) for path in elsewhere.parent.rglob("elsewhere*/**/*"))
     (store / name).symlink_to(elsewhere)
     with pytest.raises(StoreError, match="a link"):

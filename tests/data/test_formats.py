@@ -182,6 +182,17 @@ class TestJsonManifest:
         )
         assert [clip.id for clip in read(path)] == ["a@0-2.5", "a@2.5-end"]
 
+    def test_parts_that_differ_by_little_have_ids_of_their_own(self, tmp_path):
+        starts = (10000.12, 10000.14)
+        path = manifest(tmp_path, *({"wav": "a", "labels": "x", "start": start} for start in starts))
+        assert [clip.id for clip in read(path)] == ["a@10000.12-end", "a@10000.14-end"]
+
+    def test_a_key_that_stands_twice_is_an_error(self, tmp_path):
+        path = tmp_path / "clips.json"
+        path.write_text('{"data": [{"wav": "a.wav", "labels": "x", "wav": "b.wav"}]}')
+        with pytest.raises(ManifestError, match="the key 'wav' stands there twice"):
+            read(path)
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [
@@ -239,9 +250,9 @@ class TestCsvTable:
             ("path,labels\na.wav,\n", "line 2.*a.wav.*no labels"),
             ("path,labels\na.wav,x\n,y\n", "line 3.*empty"),
             ("path,labels\na.wav,x,y\n", "line 2.*3 cells"),
-            ("path,labels\na.wav\n", "line 2.*1 cells"),
+            ("path,labels\na.wav\n", "line 2.*1 cells.*a cell for each column"),
             ("path,labels\n", "no clips"),
-            ("path,labels,labels\na,b,c\n", "twice"),
+            ("path,labels,labels\na,b,c\n", "'labels' stands twice"),
             ("path,labels,start\na,b,late\n", "line 2.*start is 'late'"),
             ("path,labels,fold\na,b,first\n", "line 2.*fold is 'first'"),
             ("path,tags\na,b\n", "the column 'labels' is missing; there are: path, tags"),
@@ -449,7 +460,7 @@ class TestHowPeopleWriteLists:
         assert (clip.path, clip.labels) == (tmp_path / "a.wav", (0,))
         assert [found.path for found in find_clips([path])] == [clip.path]
 
-    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
     def test_encodings(self, tmp_path, encoding):
         (tmp_path / "clips.csv").write_text("path,labels\r\nä.wav,Käuzchen\r\n", encoding=encoding)
         (tmp_path / "clips.json").write_text('{"data": [{"wav": "ä.wav", "labels": "Käuzchen"}]}', encoding=encoding)
@@ -462,9 +473,24 @@ class TestHowPeopleWriteLists:
         with pytest.raises(ManifestError, match=r"not text in UTF-8.*Save it as UTF-8"):
             read(tmp_path / "clips.csv")
 
+    @pytest.mark.parametrize("row", ["a.wav,Dog,,\n", "a.wav,Dog\n"])
+    def test_columns_without_a_name_and_a_cell(self, tmp_path, row):
+        assert read(table(tmp_path, f"path,labels,,\n{row}")).labels.names == ("Dog",)
+
+    def test_a_table_with_tabs_may_be_called_so(self, tmp_path):
+        (tmp_path / "clips.tsv").write_text("path\tlabels\na.wav\tDog\n")
+        assert read(tmp_path / "clips.tsv").labels.names == ("Dog",)
+        assert [clip.path for clip in find_clips([tmp_path / "clips.tsv"])] == [tmp_path / "a.wav"]
+
     def test_a_space_before_a_quote(self, tmp_path):
         clips = read(table(tmp_path, 'path, labels\na.wav, "x,y"\n'))
         assert clips.labels.names == ("x", "y") and clips[0].labels == (0, 1)
+
+    @pytest.mark.parametrize("look", ["Bell\u00a0ring", "\ufeffBell ring", "Be\u00adll ring\u200b", "Bell\u3000ring"])
+    def test_one_class_whatever_invisible_is_in_its_name(self, tmp_path, look):
+        clips = read(table(tmp_path, f"path,labels\na.wav,Bell ring\nb.wav,{look}\n"))
+        assert clips.labels.names == ("Bell ring",)
+        assert read(tmp_path / "clips.csv", labels=[look, "Dog"])[1].labels == (0,)
 
     def test_one_class_however_its_accents_are_written(self, tmp_path):
         one, two = "Café", "Cafe\u0301"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -55,17 +56,41 @@ def test_names_of_splits_write_nothing_else(tmp_path, split):
 def test_a_link_in_the_output_is_not_followed(esc50, tmp_path):
     source = esc50()
     out = load_dataset("esc50").prepare(source, tmp_path / "out", sample_rate=8000)
-    for path in (out / "audio").iterdir():
-        path.unlink()
-    (out / "audio").rmdir()
-    (tmp_path / "precious").mkdir()
-    (out / "audio").symlink_to(tmp_path / "precious")
-    # The folder of the recordings is the user's own link, and what is written stays below the place that it names.
-    load_dataset("esc50").prepare(source, out, sample_rate=8000)
     (out / "audio" / "sub").symlink_to(tmp_path)
     esc50("sub/x.wav,1,0,dog,True,1,A")
     with pytest.raises(ManifestError, match="over a link"):
         load_dataset("esc50").prepare(source, out, sample_rate=8000)
+
+
+@pytest.mark.parametrize("name", ["esc50", "audioset"])
+@pytest.mark.parametrize(
+    "place", ["audio", "audio/1-100032-A-0.flac", "clips.json", "class_labels_indices.csv", MARKER]
+)
+def test_nothing_is_written_through_links_of_a_folder_begun_by_somebody(tmp_path, name, place):
+    """A half-prepared folder may come from anybody, and its links lead anywhere, to what is not there yet, too."""
+    dataset = load_dataset(name)
+    source = dataset.write_tiny(tmp_path / "source")
+    out = dataset.prepare(source, tmp_path / "out")
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    (out / place).parent.mkdir(exist_ok=True)
+    if (out / place).is_dir():
+        shutil.rmtree(out / place)
+    target = aside / "link" if place != MARKER else (out / MARKER).rename(aside / MARKER)
+    (out / place).unlink(missing_ok=True)
+    (out / place).symlink_to(aside if place == "audio" else target)
+    before = {path: path.read_bytes() for path in aside.iterdir()}
+    with pytest.raises(ManifestError, match=re.escape(f"{out / place}: it is a link, to")):
+        dataset.prepare(source, out)
+    assert {path: path.read_bytes() for path in aside.iterdir()} == before
+
+
+def test_the_output_itself_may_be_a_link(esc50, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    for _ in range(2):
+        load_dataset("esc50").prepare(esc50(), tmp_path / "out", sample_rate=8000)
+    assert len(read_clips(tmp_path / "disk")) == 20
 
 
 @pytest.mark.parametrize("name", ["esc50", "audioset"])
@@ -136,7 +161,7 @@ def test_a_data_set_whose_plugin_is_gone_is_named(esc50, tmp_path):
     marker = out / MARKER
     assert json.loads(marker.read_text())["plugin"] == "audiotag"
     marker.write_text(marker.read_text().replace('"esc50"', '"owls"').replace('"audiotag"', '"audiotag-owls"'))
-    with pytest.raises(ManifestError, match=r"'owls' was prepared.*plugin audiotag-owls.*pip install audiotag-owls"):
+    with pytest.raises(ManifestError, match=r"needs the dataset 'owls' of audiotag-owls: .*pip install audiotag-owls"):
         read_clips(out)
     assert len(read_clips(out / "clips.json")) == 20
 

@@ -1,13 +1,16 @@
 """The made-up set is what it says, and the same for the same seed."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 import soundfile
 
+from audiotag.audio.encoding import write_sound
 from audiotag.data.reading import read_clips
 from audiotag.data.synthesis import CLASSES, demo_labels, mix_clip, write_set
+from audiotag.errors import OutputError
 from audiotag.labels import known_labels
 
 
@@ -46,13 +49,12 @@ def test_the_recording_is_as_long_as_asked_and_its_events_lie_within(made):
         assert label in demo_labels().names
 
 
-def test_the_same_seed_gives_the_same_clips(tmp_path):
-    for name in ("one", "two"):
-        write_set(tmp_path / name, clips=64, minutes=0.1)
-    entries = json.loads((tmp_path / "one" / "train.json").read_text())["data"]
-    assert entries == json.loads((tmp_path / "two" / "train.json").read_text())["data"]
-    for entry in entries[:5]:
-        assert (tmp_path / "one" / entry["wav"]).read_bytes() == (tmp_path / "two" / entry["wav"]).read_bytes()
+def test_the_same_seed_gives_the_same_clips(made, tmp_path):
+    again = write_set(tmp_path, clips=16, minutes=0.1)  # a smaller set, whose clips are the first of the larger one
+    entries = json.loads(again.train.read_text())["data"]
+    assert len(entries) == 16 and entries == json.loads(made.train.read_text())["data"][:16]
+    for entry in entries:
+        assert (made.train.parent / entry["wav"]).read_bytes() == (tmp_path / entry["wav"]).read_bytes()
 
 
 @pytest.mark.parametrize("mid", CLASSES)
@@ -65,3 +67,17 @@ def test_every_class_makes_a_sound_within_full_scale(mid):
 def test_classes_are_audiosets():
     audioset = {label.mid: label.name for label in known_labels("audioset")}
     assert {label.mid: label.name for label in demo_labels()} == {mid: audioset[mid] for mid in CLASSES}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_disk_without_room_is_said_to_be_one(tmp_path):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OutputError, match=r"sound\.wav: it cannot be written: File too large"):
+            write_sound(tmp_path / "sound.wav", np.zeros(1000), 8000, "PCM_16")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -319,7 +320,12 @@ def make_folder(root: Path, tiny: Any, address: str) -> None:
     np.savez(work / "evil.npz", scores=np.array([evil], dtype=object), ids=np.array(["a"]), mids=np.array([DOOR]))
 
 
-def watch(root: Path, commands: list[str], **variables: str) -> list[Did]:
+Watch = Callable[..., list[Did]]
+
+
+@contextmanager
+def watching(root: Path, **variables: str) -> Iterator[Watch]:
+    """Start the process that runs commands; gives ``watch(commands, **variables)``, which says what they did."""
     (root / "notes").touch()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AUDIOTAG_", "XDG_", "MPL"))},
@@ -332,22 +338,22 @@ def watch(root: Path, commands: list[str], **variables: str) -> list[Did]:
         "PYTHONDONTWRITEBYTECODE": "1",
         **variables,
     }
-    done = subprocess.run(
-        [sys.executable, HERE / "watch" / "verbs.py"],
-        input=json.dumps([command.split() for command in commands]),
-        capture_output=True,
-        text=True,
-        cwd=root / "work",
-        env=environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    text = done.stdout.replace(str(root) + "/", "")
-    found = [Did(**one) for one in json.loads(text)]
-    for one in found:
-        for name in ("added", "changed", "removed"):
-            setattr(one, name, [path for path in getattr(one, name) if path != "notes"])
-    return found
+    command = [sys.executable, HERE / "watch" / "verbs.py"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root / "work", env=environment
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        asked, answers = process.stdin, process.stdout
+
+        def watch(commands: list[str], **variables: str) -> list[Did]:
+            print(json.dumps([[command.split() for command in commands], variables]), file=asked, flush=True)
+            found = [Did(**one) for one in json.loads(answers.readline().replace(str(root) + "/", ""))]
+            for one in found:
+                for name in ("added", "changed", "removed"):
+                    setattr(one, name, [path for path in getattr(one, name) if path != "notes"])
+            return found
+
+        yield watch
 
 
 @pytest.fixture(scope="module")
@@ -369,21 +375,27 @@ def root(tmp_path_factory: pytest.TempPathFactory, listener: socket.socket) -> P
 
 
 @pytest.fixture(scope="module")
-def did(root: Path) -> list[Did]:
+def watch(root: Path) -> Iterator[Watch]:
+    with watching(root) as watch:
+        yield watch
+
+
+@pytest.fixture(scope="module")
+def did(watch: Watch) -> list[Did]:
     """What each of QUICK did, in their order."""
-    found = watch(root, [command for command, _ in QUICK])
+    found = watch([command for command, _ in QUICK])
     assert [(one.arguments, one.printed) for one in found if one.code] == []
     return found
 
 
 @pytest.fixture(scope="module")
-def anew(root: Path, did: list[Did]) -> list[Did]:
+def anew(watch: Watch, root: Path, did: list[Did]) -> list[Did]:
     """What each of FAR and ANEW did, after those of `did` and with a cache that has been deleted."""
-    return watch(root, [*FAR, *ANEW], AUDIOTAG_CACHE=str(root / "deleted"))
+    return watch([*FAR, *ANEW], AUDIOTAG_CACHE=str(root / "deleted"))
 
 
 @pytest.fixture(scope="module")
-def attacks(root: Path, did: list[Did], listener: socket.socket) -> dict[str, list[Did]]:
+def attacks(watch: Watch, root: Path, did: list[Did], listener: socket.socket) -> dict[str, list[Did]]:
     """What each of ATTACKS did, after those of `did`."""
     work = root / "work"
     shutil.copytree(work / "runs" / "a" / "best", work / "imports")
@@ -401,7 +413,7 @@ def attacks(root: Path, did: list[Did], listener: socket.socket) -> dict[str, li
         file.write(b"more")
     address = "{}:{}".format(*listener.getsockname())
     commands = [command.replace("ADDRESS", address) for commands in ATTACKS.values() for command in commands]
-    found = iter(watch(root, commands))
+    found = iter(watch(commands))
     return {name: [next(found) for _ in commands] for name, commands in ATTACKS.items()}
 
 
@@ -506,8 +518,8 @@ def test_a_command_does_what_its_row_says(did: list[Did]) -> None:
 
 
 @pytest.mark.slow
-def test_a_slow_command_does_what_its_row_says(root: Path, did: list[Did]) -> None:
-    for one, (_, more) in zip(watch(root, [command for command, _ in SLOW]), SLOW, strict=True):
+def test_a_slow_command_does_what_its_row_says(watch: Watch, did: list[Did]) -> None:
+    for one, (_, more) in zip(watch([command for command, _ in SLOW]), SLOW, strict=True):
         assert one.code == 0, one.printed
         check(one, more)
 
@@ -739,13 +751,15 @@ def test_which_programs_are_started(did: list[Did], attacks: dict[str, list[Did]
 
 def test_a_plugin_is_code(root: Path, did: list[Did]) -> None:
     assert not (root / "home" / "rude").exists()
-    watch(root, ["models list"], RUDE="1")
+    with watching(root, RUDE="1") as watch:
+        watch(["models list"])
     assert (root / "home" / "rude").exists()
     (root / "home" / "rude").unlink()
 
 
 def test_plugins_that_are_not_named_are_not_imported(root: Path, did: list[Did]) -> None:
-    (one,) = watch(root, ["models list"], AUDIOTAG_LOAD_PLUGINS="audiotag-tiny", RUDE="1")
+    with watching(root, AUDIOTAG_LOAD_PLUGINS="audiotag-tiny", RUDE="1") as watch:
+        (one,) = watch(["models list"])
     assert not (root / "home" / "rude").exists()
     (listing,) = [one for one in did if one.arguments == ["models", "list"]]
     assert one.code == 0 and "tiny_home" in one.printed and len(one.printed) < len(listing.printed)
@@ -797,5 +811,6 @@ def test_reading_needs_no_write_access(root: Path, did: list[Did]) -> None:
         "models list",
         "data stats sounds",
     ]
-    for one in watch(root, commands, AUDIOTAG_READ_ONLY="1"):
-        assert one.code == 0 and not one.written, one
+    with watching(root, AUDIOTAG_READ_ONLY="1") as watch:
+        for one in watch(commands):
+            assert one.code == 0 and not one.written, one

@@ -19,13 +19,14 @@ def script():
     return path
 
 
-@pytest.fixture
-def environment(tmp_path):
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
     """An environment with a cache of its own and one thread."""
-    return {**os.environ, "AUDIOTAG_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    cache = tmp_path_factory.mktemp("cache")
+    return {**os.environ, "AUDIOTAG_CACHE": str(cache), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def audiotag(script, environment):
     """Run the console script; ``audiotag("infer", …, code=1)`` asserts the exit code."""
 

@@ -11,6 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from audiotag.cli.main import main
+from audiotag.errors import AudiotagError
+
 SMALL = ("--backbone", "mn", "--option", "width_mult=0.1", "--seconds", "1", "--batch-size", "4", "--device", "cpu")
 
 
@@ -23,19 +26,24 @@ def _same(one, two):
     return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_learn_measure_and_tag(audiotag, sounds, tmp_path):
-    run = tmp_path / "my run"
-    shown = audiotag(*_learn(sounds, run, "--epochs", "2"))
+@pytest.fixture(scope="module")
+def whole(audiotag, sounds, tmp_path_factory):
+    """A run of three epochs."""
+    run = tmp_path_factory.mktemp("whole") / "my run"
+    shown = audiotag(*_learn(sounds, run, "--epochs", "3"))
     assert str(run) in shown.stdout
-    assert len(pd.read_csv(run / "log.csv")) == 2
-    measured = audiotag("evaluate", "--model", run, "--data", sounds, "--fold", "1", "--device", "cpu")
+    return run
+
+
+def test_learn_measure_and_tag(audiotag, sounds, whole):
+    assert len(pd.read_csv(whole / "log.csv")) == 3
+    measured = audiotag("evaluate", "--model", whole, "--data", sounds, "--fold", "1", "--device", "cpu")
     assert "accuracy" in measured.stdout.lower()
-    tags = audiotag("infer", sounds.parent / "audio" / "1.wav", "--model", run, "--format", "csv", "--device", "cpu")
+    tags = audiotag("infer", sounds.parent / "audio" / "1.wav", "--model", whole, "--format", "csv", "--device", "cpu")
     assert "high" in tags.stdout
 
 
-def test_a_stopped_run_goes_on_with_resume(audiotag, script, environment, sounds, tmp_path):
-    audiotag(*_learn(sounds, tmp_path / "whole", "--epochs", "3"))
+def test_a_stopped_run_goes_on_with_resume(audiotag, script, environment, sounds, whole, tmp_path):
     command = [script, *map(str, _learn(sounds, tmp_path / "cut", "--epochs", "3"))]
     with subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -49,10 +57,10 @@ def test_a_stopped_run_goes_on_with_resume(audiotag, script, environment, sounds
         assert process.wait(timeout=60) == 128 + signal.SIGTERM
     audiotag("finetune", "--resume", tmp_path / "cut")
     for name in ("last", "best", "best_loss"):
-        assert _same(tmp_path / "whole" / name, tmp_path / "cut" / name)
+        assert _same(whole / name, tmp_path / "cut" / name)
     columns = ["epoch", "train_loss", "val_loss", "val_accuracy"]
-    whole, cut = (pd.read_csv(tmp_path / name / "log.csv")[columns] for name in ("whole", "cut"))
-    pd.testing.assert_frame_equal(whole, cut)
+    one, other = (pd.read_csv(run / "log.csv")[columns] for run in (whole, tmp_path / "cut"))
+    pd.testing.assert_frame_equal(one, other)
 
 
 @pytest.mark.slow
@@ -92,5 +100,5 @@ def test_mistakes_get_one_message(audiotag, sounds, tmp_path):
     assert "--backbone" in shown.stderr
     shown = audiotag("finetune", "--resume", tmp_path, "--labels", "home", code=2)
     assert "takes its data and settings from the run" in " ".join(shown.stderr.split())
-    shown = audiotag("finetune", "--resume", tmp_path, code=1)
-    assert "no run to go on with" in shown.stderr or "checkpoint" in shown.stderr
+    with pytest.raises(AudiotagError, match=r"no run to go on with|checkpoint"):
+        main(["finetune", "--resume", str(tmp_path)], standalone_mode=False)

@@ -1,6 +1,8 @@
 """Models measured on recordings."""
 
 import json
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -122,6 +124,19 @@ def test_failed_clips_are_listed_and_count_nowhere(checkpoint, sounds, write_csv
     broken = write_csv(sounds / "broken.csv", [*rows, ["broken.wav", "hiss", 1]])
     with pytest.raises(AudiotagError, match=r"broken\.wav"):
         evaluate(run, broken, strict=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_recordings_whose_names_are_no_text_stand_in_the_results(checkpoint, sounds, tmp_path):
+    for number, name in enumerate(NAMES):
+        place = sounds / "classes" / name / os.fsdecode(b"caf\xe9.wav")
+        place.parent.mkdir(parents=True)
+        (sounds / f"{number}.wav").rename(place)
+    (sounds / "classes" / "hum" / os.fsdecode(b"br\xe9k.wav")).write_text("no sound")
+    result = evaluate(checkpoint(), sounds / "classes", output=tmp_path / "results")
+    kept = json.loads((tmp_path / "results" / "metrics.json").read_text(encoding="utf-8"))
+    assert kept["failed_clips"] == [{"clip": clip, "reason": reason} for clip, reason in result.failed]
+    assert "caf" in (tmp_path / "results" / "report.html").read_text(encoding="utf-8")
 
 
 def test_no_clip_that_can_be_read(checkpoint, sounds, write_csv):

@@ -1,10 +1,12 @@
 """Code of plugins is run in one way: what it raises names the plugin, what it prints stays off standard output."""
 
+import io
 import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -32,6 +34,22 @@ def test_whatever_is_raised_names_the_plugin(error, told):
     expected = rf"^plugin 'odd' of odd 1\.0: counting failed: {told}\. Report it"
     with pytest.raises(PluginError, match=expected), plugin_code("plugin 'odd' of odd 1.0", "counting"):
         raise error
+
+
+class Unspeakable(Exception):
+    """Cannot even be shown."""
+
+    def __str__(self):
+        raise SystemExit(7)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(Unspeakable(), "failed: Unspeakable. Report"), (ValueError("x" * 10**6), "xxx …. Report")]
+)
+def test_an_error_is_told_whatever_its_text_does(error, told):
+    with pytest.raises(PluginError) as caught, plugin_code("plugin", "counting"):
+        raise error
+    assert told in str(caught.value) and len(str(caught.value)) < 3000
 
 
 def test_a_plugin_may_refuse_what_it_is_given():
@@ -80,6 +98,16 @@ def test_prints_go_to_standard_error_and_those_of_others_do_not(capsys):
     out, err = capsys.readouterr()
     assert out == "a result\na second result\na third\n"
     assert err == "of the plugin\nof another\nand more\n"
+
+
+def test_a_stream_that_a_plugin_puts_in_the_place_of_standard_output_takes_no_results(capsys):
+    with plugin_code("plugin", "counting"):
+        sys.stdout = io.StringIO()
+        with plugin_code("plugin", "within"):
+            sys.stdout = io.StringIO()
+        print("of the plugin")
+    print("a result")
+    assert capsys.readouterr().out == "a result\n"
 
 
 def test_without_standard_output_nothing_breaks(monkeypatch):
@@ -142,6 +170,19 @@ def test_a_factory_that_fails_names_the_plugin(install_plugin, plugin_folder, ca
         get_host().make(get_host().loss("odd"))
     sys.modules.pop("odd_implementation")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("action", ["ignore", "error"])
+def test_what_a_plugin_does_to_all_warnings_holds_for_itself_only(install_plugin, plugin_folder, action):
+    drastic = f"import math, warnings\nwarnings.simplefilter({action!r})\n"
+    (plugin_folder / f"drastic_{action}.py").write_text(drastic)
+    hook = f"    return [LossSpec(name='odd_loss', factory='drastic_{action}:math.sqrt')]\n"
+    source = "from audiotag.plugin import LossSpec, hookimpl\n@hookimpl\ndef register_losses():\n"
+    install_plugin("audiotag-odd", drastic + source + hook)
+    before = list(warnings.filters)
+    host = get_host()
+    assert host.resolve(host.loss("odd_loss"))(9) == 3
+    assert warnings.filters == before
 
 
 def test_an_error_is_blamed_on_the_plugin_whose_code_raised_it(install_plugin, plugin_folder):

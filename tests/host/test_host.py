@@ -2,9 +2,11 @@ import textwrap
 
 import pytest
 
-from audiotag.errors import NameTakenError, PluginError, UnknownNameError
+from audiotag.cli.main import main
+from audiotag.errors import NameTakenError, PluginError, StoreError, UnknownNameError
 from audiotag.host import get_host, reset_host
 from audiotag.host import loading as host_loading
+from audiotag.host.needs import KINDS, needed
 from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, Weights
 
 GOOD = """
@@ -63,6 +65,16 @@ BROKEN = {
     "hook raises": (
         "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_losses(): return 1 / 0",
         "ZeroDivisionError",
+    ),
+    "a descriptor without fields": (
+        "from audiotag.plugin import LossSpec, hookimpl\n@hookimpl\n"
+        "def register_losses(): return [object.__new__(LossSpec)]",
+        "AttributeError: ",
+    ),
+    "a descriptor that was changed": (
+        "from audiotag.plugin import LossSpec, hookimpl\nspec = LossSpec(name='odd', factory='math:sqrt')\n"
+        "object.__setattr__(spec, 'name', ['odd'])\n@hookimpl\ndef register_losses(): return [spec]",
+        "name must be a word, not ['odd']",
     ),
     "hook returns nothing": (
         "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_losses(): pass",
@@ -249,8 +261,51 @@ def test_unknown_names_mention_plugins_that_failed(install_plugin):
 
 def test_names_of_our_plugins_say_what_to_install(monkeypatch, install_plugin):
     monkeypatch.setattr(host_loading, "entry_points", lambda group: ())
-    with pytest.raises(UnknownNameError, match=r"no model 'mn10_as'.*pip install audiotag-mobilenet-baseline"):
-        get_host().backbone("mn10_as")
+    host = get_host()
+    for get, name, distribution in (
+        (host.backbone, "mn10_as", "mobilenet-baseline"),
+        (host.backbone, "psla.as_mdl_0", "psla"),
+        (host.loss, "infonce", "equiav"),
+        (host.recipe, "efficientat-fsd50k", "mobilenet-baseline"),
+        (host.recipe, "convnext-audioset", "convnext"),
+        (lambda name: host.command("equiav", name), "pretrain", "equiav"),
+    ):
+        with pytest.raises(UnknownNameError, match=rf"no \w+ '.*{name}'.*pip install audiotag-{distribution}"):
+            get(name)
+    with pytest.raises(UnknownNameError, match=r"no group of plugin commands .*pip install audiotag-equiav"):
+        main(["x", "equiav", "pretrain"], standalone_mode=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_needed_and_gone_says_what_to_install(install_plugin, kind):
+    def asked(distribution, release="1.0"):
+        with pytest.raises(StoreError) as caught:
+            needed("it", kind, "lost", distribution=distribution, release=release, error=StoreError, where="place")
+        assert caught.value.what.startswith(f"it needs the {kind} 'lost'") and caught.value.where == "place"
+        return caught.value
+
+    error = asked("audiotag-gone")
+    assert f"the {kind} 'lost' of audiotag-gone 1.0: there is no" in error.what
+    assert error.fix.startswith("Run: pip install 'audiotag-gone==1.0'. ")
+    assert asked("audiotag-gone", "").fix.startswith("Run: pip install audiotag-gone. ")
+    assert asked("", "").fix.startswith("Install the plugin that brings it. ")
+    install_plugin("audiotag-torn", "raise ValueError('torn')", entry="torn")
+    assert asked("audiotag-torn").fix.startswith("audiotag-torn 1.0 is installed, but it fails to load")
+    assert "pip install 'audiotag-torn==0.9'" in asked("audiotag-torn", "0.9").fix
+
+
+def test_what_is_needed_of_a_plugin_that_is_not_to_be_loaded(install_plugin, monkeypatch):
+    install_plugin("audiotag-good", good())
+    assert needed("it", "loss", "my_loss", distribution="audiotag-good", error=StoreError).name == "my_loss"
+    monkeypatch.setenv("AUDIOTAG_LOAD_PLUGINS", "nothing")
+    reset_host()
+    with pytest.raises(StoreError, match=r"audiotag-good 1\.0 is installed, but AUDIOTAG_LOAD_PLUGINS leaves it out"):
+        needed("it", "loss", "my_loss", distribution="audiotag-good", error=StoreError)
+    monkeypatch.delenv("AUDIOTAG_LOAD_PLUGINS")
+    install_plugin("audiotag-twin", good(), entry="twin")
+    with pytest.raises(StoreError, match=r"registered by .* and .*Uninstall one of them") as caught:
+        needed("it", "loss", "my_loss", distribution="audiotag-good", error=StoreError)
+    assert "pip install audiotag-good" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["backbone", "dataset", "loss", "sampling_policy"])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiotag.errors import AudioError, OptionError
-from audiotag.inference.events import average_cells, detect_events, merge_cells
+from audiotag.inference.events import Event, average_cells, detect_events, events_frame, merge_cells
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores
+from audiotag.labels import LabelSet
 from audiotag.models.model import Model
 
 MakeModel = Callable[..., Model]
@@ -45,6 +46,61 @@ def test_every_window_that_covers_a_cell_counts(overlap: int) -> None:
         assert cell.scores[0] == pytest.approx(covering.mean(), rel=1e-6)
 
 
+def test_cells_of_a_hop_that_no_binary_number_is() -> None:
+    """Thirty times 0.1 s is a little more than 3 s: no cell of a rounding error's length may come of it."""
+    cells = list(average_cells([window(0.1 * i, 0.1 * (i + 3), 1.0) for i in range(28)], 0.1))
+    assert len(cells) == 30
+    np.testing.assert_allclose([cell.offset - cell.onset for cell in cells], 0.1, atol=1e-6)
+    assert all(cell.scores.dtype == np.float32 and cell.scores[0] == pytest.approx(1.0) for cell in cells)
+
+
+@pytest.mark.parametrize("late", [-4e-7, 4e-7])
+def test_a_rounding_error_moves_no_window_into_the_cell_beside(late: float) -> None:
+    cells = list(average_cells([window(0, 1, 0.0), window(1 + late, 2 + late, 1.0)], 1.0))
+    assert [cell.scores[0] for cell in cells] == pytest.approx([0.0, 1.0], abs=1e-5)
+    assert [cell.onset for cell in cells] == [0.0, 1.0]
+
+
+def test_cells_come_as_soon_as_no_window_can_change_them() -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[WindowScores]:
+        for number in itertools.count():
+            taken.append(number)
+            yield window(0.5 * number, 0.5 * number + 2, number)
+
+    cells = average_cells(endless(), 0.5)
+    for number in range(40):
+        cell = next(cells)
+        assert (cell.onset, cell.offset) == (0.5 * number, 0.5 * number + 0.5)
+        assert cell.scores[0] == pytest.approx(np.mean(range(max(0, number - 3), number + 1)))
+        assert len(taken) == number + 2
+
+
+def test_a_window_longer_than_those_after_it_counts_to_its_end() -> None:
+    cells = list(average_cells([window(0, 3, 0.0), window(1, 2, 1.0)], 1.0))
+    assert [(cell.onset, cell.offset, cell.scores[0]) for cell in cells] == [(0, 1, 0.0), (1, 2, 0.5), (2, 3, 0.0)]
+
+
+def test_windows_without_an_overlap_are_cells() -> None:
+    cells = list(average_cells([window(0, 2, 0.25), window(2, 4, 0.5), window(4, 5, 0.75)], 2.0))
+    assert [(cell.onset, cell.offset, cell.scores[0]) for cell in cells] == [(0, 2, 0.25), (2, 4, 0.5), (4, 5, 0.75)]
+
+
+def test_a_recording_of_a_few_samples_is_one_cell() -> None:
+    (cell,) = average_cells([window(0, 1e-8, 0.25, 0.75)], 1.0)
+    assert (cell.onset, cell.offset) == (0, 1e-8) and cell.scores.tolist() == [0.25, 0.75]
+    (cell,) = average_cells([window(0, 0, 0.25, 0.75)], 1.0)
+    assert cell.scores.tolist() == [0.25, 0.75]
+    assert list(average_cells([], 1.0)) == []
+
+
+@pytest.mark.parametrize("hop", [0.0, -1.0, float("inf"), float("nan")])
+def test_cells_of_no_length_are_refused(hop: float) -> None:
+    with pytest.raises(OptionError, match="hop"):
+        list(average_cells([window(0, 1, 0.5)], hop))
+
+
 def cells_of(*scores: float) -> list[WindowScores]:
     return [window(index, index + 1, score) for index, score in enumerate(scores)]
 
@@ -70,9 +126,63 @@ def test_short_events_are_left_out_after_joining() -> None:
     assert spans(cells_of(0.9, 0, 0.8, 0, 0, 0.7), merge=1.0, min_duration=2.0) == [(0, 3, 0.9)]
 
 
+def test_gaps_and_lengths_are_taken_within_a_rounding_error() -> None:
+    cells = [window(0, 0.3, 0.9), window(0.3, 0.6, 0.1), window(0.6, 0.9, 0.8)]
+    gap, length = 0.6 - 0.3, 0.9 - 0.6
+    assert spans(cells, merge=gap - 5e-7) == [(0, 0.9, 0.9)]
+    assert len(spans(cells, merge=gap - 5e-6)) == 2
+    assert len(spans(cells, min_duration=0.3 + 5e-7)) == 2
+    assert spans(cells, min_duration=0.3 + 5e-6) == []
+    assert len(spans(cells, merge=0.0, min_duration=length)) == 2
+
+
+def test_events_of_several_classes() -> None:
+    cells = [
+        window(0, 1, 0.9, 0.1, 0.0),
+        window(1, 2, 0.6, 0.5, 0.0),
+        window(2, 3, 0.2, 0.7, 0.0),
+        window(3, 4, 0.8, 0, 0),
+    ]
+    events = list(merge_cells(cells, np.array([0.5, 0.5, 0.5])))
+    assert [(one.index, one.onset, one.offset) for one in events] == [(0, 0, 2), (0, 3, 4), (1, 1, 3)]
+    assert [one.score for one in events] == pytest.approx([0.9, 0.8, 0.7])
+    assert all(type(one.index) is int and type(one.onset) is type(one.score) is float for one in events)
+    own = list(merge_cells(cells, np.array([0.85, 0.6, -1.0])))
+    assert [(one.index, one.onset, one.offset) for one in own] == [(0, 0, 1), (1, 2, 3), (2, 0, 4)]
+    assert own[-1].score == 0.0
+
+
+def test_events_are_ordered_by_their_beginning_then_their_class() -> None:
+    windows = [window(0, 1, 0.0, 0.9, 0.9), window(1, 2, 0.9, 0.0, 0.9)]
+    events = detect_events(windows, hop=1.0, thresholds=np.array([0.5, 0.5, 0.5]))
+    assert [(one.index, one.onset, one.offset) for one in events] == [(1, 0, 1), (2, 0, 2), (0, 1, 2)]
+    quiet = [window(0, 1, 0.9), window(1, 2, 0.0), window(2, 3, 0.9), window(3, 4, 0.0), window(4, 4.5, 0.9)]
+    found = detect_events(quiet, hop=1.0, thresholds=np.array([0.5]), merge=1.0)
+    assert [(one.onset, one.offset) for one in found] == [(0, 4.5)]
+    found = detect_events(quiet, hop=1.0, thresholds=np.array([0.5]), min_duration=0.75)
+    assert [(one.onset, one.offset) for one in found] == [(0, 1), (2, 3)]
+
+
+def test_the_frame_of_events() -> None:
+    labels = LabelSet.from_names(["Low", "High"])
+    frame = events_frame("a.wav", [Event(1, 0.5, 2, 0.75)], labels)
+    assert frame.to_dict("list") == {
+        "filename": ["a.wav"],
+        "onset": [0.5],
+        "offset": [2.0],
+        "event_label": ["High"],
+        "score": [0.75],
+    }
+    for rows in (frame, events_frame("a.wav", [], labels)):
+        assert list(rows.columns) == ["filename", "onset", "offset", "event_label", "score"]
+        assert rows.onset.dtype == rows.offset.dtype == rows.score.dtype == np.float64
+        assert rows.filename.dtype == rows.event_label.dtype == frame.filename.dtype
+    assert len(events_frame("a.wav", [], labels)) == 0
+
+
 @pytest.mark.parametrize("settings", [{"merge": -1.0}, {"min_duration": -0.5}, {"merge": float("nan")}])
 def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(OptionError):
+    with pytest.raises(OptionError, match=next(iter(settings))):
         spans(cells_of(0.9), **settings)
 
 
@@ -165,12 +275,12 @@ def test_thresholds_given_tuned_or_half(model: MakeModel, record: Record) -> Non
 def test_windows_are_as_asked(model: MakeModel, record: Record) -> None:
     tagger = Tagger(model())
     path = record("a.wav", 5.3, (0, 0.0, 2.0))
-    windows = list(tagger.score_windows(path, 2.0, 1.5, batch_size=2, embeddings=True))
+    windows = list(tagger.score_windows(path, window=2.0, hop=1.5, batch_size=2, embeddings=True))
     np.testing.assert_allclose([w.onset for w in windows], [0, 1.5, 3.0, 3.3])
     np.testing.assert_allclose([w.offset for w in windows], [2, 3.5, 5.0, 5.3])
     assert all(w.embedding is not None and w.embedding.shape == (3,) for w in windows)
     np.testing.assert_allclose(
-        windows[0].scores, tagger.tag(record("b.wav", 2.0, (0, 0.0, 2.0)), None).scores[[0, 1, 2]]
+        windows[0].scores, tagger.tag(record("b.wav", 2.0, (0, 0.0, 2.0)), top=None).scores[[0, 1, 2]]
     )
     onset, offset, scores = windows[1]
     assert (onset, offset) == (1.5, 3.5)

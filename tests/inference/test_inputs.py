@@ -29,6 +29,12 @@ def test_folders_are_searched_with_their_subfolders(tree: Path) -> None:
     assert names(tree, tree) == ["a.FLAC", "b.wav", "sub/deep/c d.ogg", "we[1]rd.mp3"]
 
 
+@pytest.mark.parametrize("ending", ["wave", "AIFC", "sph", "voc", "webm"])
+def test_every_ending_of_recordings_is_found(tree: Path, ending: str) -> None:
+    (tree / f"e.{ending}").write_bytes(b"")
+    assert f"e.{ending}" in names(tree, tree)
+
+
 def test_files_are_taken_as_named_and_each_once(tree: Path) -> None:
     assert names(tree, tree / "b.wav", str(tree), tree / ".hidden.wav", tree / "b.wav") == [
         "b.wav",
@@ -91,6 +97,14 @@ def test_one_recording_with_other_pictures_is_another_clip(tree: Path) -> None:
     ]
 
 
+def test_a_recording_has_every_id_that_a_list_gives_it(tree: Path) -> None:
+    manifest = tree / "list.json"
+    entries = [{"video_id": name, "wav": "b.wav", "stop": stop} for name, stop in (("a", 1), ("b", 1), ("c", None))]
+    manifest.write_text(json.dumps({"data": entries}))
+    found = find_clips([manifest, manifest, tree / "b.wav"])
+    assert [(clip.id, clip.stop) for clip in found] == [("a", 1), ("b", 1), ("c", None)]
+
+
 def test_the_number_of_frames_goes_with_every_clip(tree: Path) -> None:
     assert [clip.frames for clip in find_clips([tree / "b.wav"])] == [10]
     assert {clip.frames for clip in find_clips([tree], frames=3)} == {3}
@@ -121,6 +135,17 @@ def test_a_recording_is_taken_once_however_it_is_named(tree: Path, monkeypatch: 
     (tree / "link").symlink_to("sub/deep")
     (tree / "sub" / "b.wav").write_bytes(b"")
     assert [clip.path for clip in find_clips(["b.wav", "link/../b.wav"])] == [Path("b.wav"), Path("link/../b.wav")]
+
+
+def test_a_pattern_follows_links_and_takes_each_folder_once(tree: Path) -> None:
+    for name in ("aaa", "aab"):  # glob itself would try every way of going round, 2 to the power of 40
+        (tree / name).symlink_to(".")
+        (tree / "sub" / name).symlink_to("..")
+    (tree / "linked").symlink_to(tree / "sub" / "deep")
+    assert names(tree, f"{tree}/**/*.ogg") == ["sub/deep/c d.ogg"]
+    assert names(tree, f"{tree}/**") == names(tree, tree)
+    assert names(tree, f"{tree}/**/deep/**/*") == ["sub/deep/c d.ogg"]
+    assert names(tree, f"{tree}/l*/**/*.ogg") == ["linked/c d.ogg"]
 
 
 def test_folders_that_a_pattern_fits_are_searched(tree: Path) -> None:

@@ -323,7 +323,7 @@ def test_a_model_that_sees_gets_its_picture(
     monkeypatch.setattr("audiotag.data.video.read_frame", read_frame)
     path = record("a.wav", 2.0)
     np.testing.assert_allclose(tagger.tag(path, top=None).scores, sigmoid(np.array([4.0] * 3)), atol=1e-3)
-    list(tagger.score_windows(record("b.wav", 3.0), 2.0, 1.0))
+    list(tagger.score_windows(record("b.wav", 3.0), window=2.0, hop=1.0))
     assert asked == [(0.0, None), (0.0, 2.0), (1.0, 3.0)]
 
 
@@ -363,10 +363,19 @@ def test_one_path_is_one_recording_and_not_a_list_of_letters(model: MakeModel, r
 
 def test_settings_that_are_not_finite_are_refused(model: MakeModel, record: Record) -> None:
     tagger, path = Tagger(model()), record("one.wav", 2.0)
-    with pytest.raises(OptionError, match="window"):
-        tagger.events(path, window=float("inf"))
+    for length in (float("inf"), 1e308):
+        with pytest.raises(OptionError, match="window"):
+            tagger.events(path, window=length)
     with pytest.raises(OptionError, match="NaN"):
         tagger.tag(path, threshold=float("nan"))
+
+
+@pytest.mark.parametrize("method", ["tag", "events", "score_windows"])
+def test_a_rate_beside_the_recording_is_not_taken_for_a_setting(model: MakeModel, record: Record, method: str) -> None:
+    path = record("one.wav", 2.0)
+    for recording in (path, str(path), np.zeros(8000, dtype=np.float32)):
+        with pytest.raises(OptionError, match=rf"16000 follows the recording.*{method}\(\(samples, sample_rate\)\)"):
+            getattr(Tagger(model()), method)(recording, 16000)
 
 
 def test_sound_in_memory_is_tagged_as_its_file_is(model: MakeModel, record: Record) -> None:

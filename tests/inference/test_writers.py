@@ -4,7 +4,9 @@ import csv
 import json
 import os
 import stat
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from audiotag.inference.writers import (
     format_of,
     open_output,
 )
+from audiotag.printing import PrintableStream
 
 RESULTS = [
     Result(
@@ -142,7 +145,7 @@ def test_a_failure_leaves_the_earlier_file_and_what_was_done(tmp_path: Path, for
         assert len(pandas.read_parquet(output.kept)) == 2
         return
     with open_output(format, path, resume=True, high_frequency=8000.0) as output:
-        assert output.done == {RESULTS[0].place.key}
+        assert output.done == {RESULTS[0].place.key: 1}
         for result in RESULTS[1:]:
             output.write(result)
     assert path.read_bytes() == write(format, tmp_path / "whole").read_bytes()
@@ -443,3 +446,21 @@ def test_names_that_are_not_valid_text_can_be_written(format: str, tmp_path: Pat
     assert (
         b"caf\\udce9" if format in ("parquet", "json", "jsonl") else b"Dog" if format == "audacity" else b"caf\xe9"
     ) in content
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others throw away what a closed terminal holds")
+@pytest.mark.parametrize("format", ["csv", "tsv", "raven", "home", "jsonl"])
+def test_names_do_not_steer_a_terminal_that_results_are_printed_to(
+    format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.openpty()
+    with open(writer, "w", encoding="utf-8") as terminal:  # noqa: PTH123 # a handle, not a path
+        monkeypatch.setattr(sys, "stdout", PrintableStream(terminal, coloured=True, errors="strict"))
+        with open_output(format, None, high_frequency=8000.0) as output:
+            output.write(Result(Clip("a", Path("\x1b[2J\x07.wav")), 1.0, (Row(0.0, 1.0, "\x1b[2J", "/m/1", 0.5),)))
+    printed = b""
+    with suppress(OSError):  # the end
+        while part := os.read(reader, 10_000):
+            printed += part
+    os.close(reader)
+    assert b"\\u001b[2J" in printed and not {*printed} & {0x1B, 0x07}

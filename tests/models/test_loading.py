@@ -62,6 +62,12 @@ def test_a_file_of_a_family_that_may_be_a_published_one_is_asked_about(published
         assert load_model("tiny", weights=published, labels=given, options={"width": 3}).labels == given
 
 
+def test_a_list_with_most_classes_in_other_places_is_asked_about(published):
+    edited = LabelSet([Label("/m/zzz", "Other"), *list(reversed(known_labels("home")))[1:]])
+    with pytest.warns(AudiotagWarning, match=r"classes of .* stand in other places than in 'tiny_home'"):
+        assert load_model("tiny_home", weights=published, labels=edited).labels == edited
+
+
 def test_other_classes_of_a_file_are_believed(published):
     others = LabelSet.from_names([f"sound {number}" for number in range(21)])
     assert load_model("tiny_home", weights=published, labels=others).labels == others

@@ -190,6 +190,23 @@ def test_numbers_that_cannot_be_weights_are_refused(network, other, key, value, 
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda value: value.to(torch.int8), "int8"),
+        (lambda value: value.to(torch.float8_e4m3fn), "float8_e4m3fn"),
+        (lambda value: value.to(torch.complex64), "complex64"),
+        (lambda value: value > 0, "bool"),
+        (lambda value: value.to_sparse(), "sparse_coo"),
+    ],
+)
+def test_entries_of_another_type_are_no_weights(network, other, change, kind):
+    state = other.state_dict()
+    state["conv.weight"] = change(state["conv.weight"])
+    with pytest.raises(CheckpointError, match=rf"1 entries are of a type that cannot be weights: conv.weight .{kind}"):
+        load_published(network, state)
+
+
 def test_large_statistics_of_odd_networks_are_weights(network, other):
     state = other.state_dict()
     state["norm.running_var"][0] = 1e20  # a fresh Inception V3 has such

@@ -10,10 +10,9 @@ from audiotag.errors import OptionError
 from audiotag.models.averaging import average_checkpoints
 from audiotag.models.checkpoint import load_checkpoint, read_facts
 from audiotag.models.epochs import choose_epochs, kept_epochs
-from audiotag.training.averaging import RunningAverage
 from audiotag.training.finetune import finetune, resume_run
 from audiotag.training.reporting import Reporter
-from audiotag.training.trainer import Stopped, Trainer
+from audiotag.training.stopping import Stopped, StopRequests
 
 QUICK = {"epochs": 4, "batch_size": 4, "workers": 0, "device": "cpu", "learning_rate": 0.03}
 
@@ -37,7 +36,7 @@ class StopAt(Reporter):
     def __init__(self, monkeypatch, epoch, step):
         self.target = (epoch, step)
         self.reached = False
-        monkeypatch.setattr(Trainer, "_asked_to_stop", lambda trainer: self.reached)
+        monkeypatch.setattr(StopRequests, "asked", lambda requests: self.reached)
 
     def step(self, epoch, step, loss, rate):
         self.reached = self.reached or (epoch, step) == self.target
@@ -105,17 +104,6 @@ def test_going_on_with_a_finished_run_leaves_its_averages(tones, tmp_path):
     before = {name: _weights(run / name) for name in ("averaged", "ema", "last")}
     resume_run(run)
     assert all(_same(before[name], _weights(run / name)) for name in before)
-
-
-def test_a_running_average_follows_its_rule():
-    average = RunningAverage(0.5)
-    expected = 1.0
-    for step, value in enumerate([1.0, 3.0, -2.0, 8.0, 0.5] * 4, start=1):
-        average.update({"weight": torch.tensor([value]), "count": torch.tensor(step)})
-        decay = min(0.5, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * value
-    assert float(average.state()["weight"]) == pytest.approx(expected, rel=1e-6)
-    assert int(average.state()["count"]) == 20
 
 
 def test_early_stopping_before_the_range_says_that_there_is_no_average(tones, tmp_path):

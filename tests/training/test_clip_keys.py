@@ -1,6 +1,7 @@
 """What is kept on disk is asked for by a name that holds everything that decides it."""
 
 import dataclasses
+import hashlib
 import importlib
 import sys
 
@@ -63,6 +64,34 @@ def test_the_content_and_the_part_make_the_name(sounds, model):
     assert len(set(same)) == 1
     others = sounds(("b", 0.0, None), ("a", 0.5, None), ("a", 0.0, 0.5), ("a", 0.0, 0.5 + 1e-12), ("a", 0.5, 0.6))
     assert len({*same, *embedding_keys(others, model, BOUNDS)}) == 6
+
+
+def test_the_picture_makes_the_name(sounds, model, monkeypatch):
+    clips = sounds(("a", 0.0, None), ("b", 0.0, None))
+    pictures, asked = {"0": np.zeros((2, 3, 3), np.uint8), "1": np.zeros((2, 3, 3), np.uint8)}, []
+
+    def read_frame(clip, shape):
+        asked.append((clip.id, shape))
+        return pictures[clip.id]
+
+    monkeypatch.setattr("audiotag.data.video.read_frame", read_frame)
+    seeing, both = create_backbone("tiny", 2), create_backbone("tiny", 2)
+    seeing.inputs, both.inputs = ("video",), ("waveform", "video")
+    seeing.video_shape = both.video_shape = (3, 2, 3)
+    names = {
+        kind: embedding_keys(clips, dataclasses.replace(model, backbone=network), BOUNDS)
+        for kind, network in (("seeing", seeing), ("both", both), ("hearing", model.backbone))
+    }
+    assert asked == [("0", (3, 2, 3)), ("1", (3, 2, 3))] * 2
+    assert names["seeing"][0] == names["seeing"][1] and names["both"][0] != names["both"][1]
+    digest = hashlib.blake2b(pictures["0"].tobytes(), digest_size=16).hexdigest()
+    sound = names["hearing"][0].rpartition("/")[2]
+    part = names["hearing"][0].split("/")[-2]
+    assert names["seeing"][0].split("/")[-2:] == [part, digest]
+    assert names["both"][0].split("/")[-3:] == [part, sound, digest]
+    pictures["1"] = np.ones((2, 3, 3), np.uint8)
+    seen = embedding_keys(clips, dataclasses.replace(model, backbone=seeing), BOUNDS)
+    assert seen[0] == names["seeing"][0] != seen[1]
 
 
 def test_parts_far_into_a_recording_have_names_of_their_own(sounds, model):

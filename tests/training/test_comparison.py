@@ -1,6 +1,8 @@
 """Comparing networks from Python: training, measuring, going on, failing one by one; and the Pareto front."""
 
 import json
+import os
+import signal
 import sys
 from itertools import pairwise
 
@@ -22,7 +24,8 @@ from audiotag.training.comparison_plot import plot_comparison
 from audiotag.training.comparison_table import Comparison, pareto_front
 from audiotag.training.finetune import finetune
 from audiotag.training.request import Request
-from audiotag.training.trainer import Stopped, Trainer
+from audiotag.training.stopping import Stopped
+from audiotag.training.trainer import Trainer
 
 QUICK = {"epochs": 2, "batch_size": 4, "workers": 0, "device": "cpu", "learning_rate": 0.03}
 TWO = {"options": {"wide": {"width": 8}, "narrow": {"width": 2}}, **QUICK}
@@ -175,14 +178,14 @@ def test_an_interrupted_candidate_goes_on(tiny, tones, tmp_path, monkeypatch):
     def interrupted(self, *arguments):
         steps.append(self.folder.name)
         if len(steps) == 8:  # the second candidate's second epoch
-            self._signal = 15
+            os.kill(os.getpid(), signal.SIGTERM)
         return one_step(self, *arguments)
 
     common = {"fold": 1, "output": tmp_path / "out", **TWO}
     monkeypatch.setattr(Trainer, "_one_step", interrupted)
     with pytest.raises(Stopped, match="same command") as stopped:
         audiotag.compare(BOTH, tones, **common)
-    assert stopped.value.signal == 15
+    assert stopped.value.signal == signal.SIGTERM
     again = audiotag.compare(BOTH, tones, **common)
     assert steps.count("wide") == steps.count("narrow") == 6
     whole = audiotag.compare(BOTH, tones, **{**common, "output": tmp_path / "whole"})

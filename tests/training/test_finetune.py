@@ -17,7 +17,8 @@ from audiotag.training.finetune import finetune, resume_run
 from audiotag.training.folds import finetune_folds
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
-from audiotag.training.trainer import Stopped, Trainer
+from audiotag.training.stopping import Stopped, StopRequests
+from audiotag.training.trainer import Trainer
 
 QUICK = {"epochs": 4, "batch_size": 4, "workers": 0, "device": "cpu", "learning_rate": 0.03}
 NO_MASKS = {"frequency_mask": 0, "time_mask": 0}
@@ -103,7 +104,7 @@ class StopAt(Reporter):
     def __init__(self, monkeypatch, epoch, step):
         self.target = (epoch, step)
         self.reached = False
-        monkeypatch.setattr(Trainer, "_asked_to_stop", lambda trainer: self.reached)
+        monkeypatch.setattr(StopRequests, "asked", lambda requests: self.reached)
 
     def step(self, epoch, step, loss, rate):
         self.reached = self.reached or (epoch, step) == self.target

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,22 @@ from hypothesis import strategies as st
 
 import audiotag
 from audiotag.cli.main import main
+from audiotag.continual.home import train_on_audio_only
+from audiotag.continual.listening import StreamClip, Waveform, read_stream
+from audiotag.continual.online import OnlineLearner
+from audiotag.continual.online_settings import OnlineSettings
+from audiotag.continual.store import ClipStore
 from audiotag.data.clips import Clip
 from audiotag.data.heard import LEARNED, Heard
+from audiotag.data.reading import read_clips
 from audiotag.errors import CheckpointError
 from audiotag.evaluation.evaluate import evaluate
 from audiotag.evaluation.folds import evaluate_folds
+from audiotag.inference.clip_scores import score_clip_set
 from audiotag.inference.ensemble import save_ensemble
 from audiotag.models.averaging import average_checkpoints
+from audiotag.models.checkpoint import save_checkpoint
+from audiotag.models.loading import load_model
 from audiotag.training.comparison import compare
 from audiotag.training.comparison_candidate import Candidate
 from audiotag.training.finetune import finetune
@@ -143,10 +153,159 @@ def test_a_cross_validation_warns_only_where_folds_are_not_its_own(tiny, tones, 
     assert len(swapped.learned) == 24 and len(swapped.warnings) == 2
 
 
-def test_thresholds_tuned_on_the_measured_clips_are_said(tiny, overlaps, tmp_path):
-    finetune("tiny", overlaps, output=tmp_path / "run", **QUICK)
-    result = evaluate(tmp_path / "run" / "last", overlaps, tune_thresholds_on=overlaps)
-    assert any("thresholds were tuned on 24 of the 24 clips" in text for text in result.warnings)
+@pytest.mark.parametrize("kind", ["checkpoint", "ensemble"])
+def test_thresholds_tuned_on_the_measured_clips_are_said(tiny, overlaps, tmp_path, kind):
+    finetune("tiny", overlaps, val_fraction=0, output=tmp_path / "run", **QUICK)
+    model = tmp_path / "run" / "last"
+    if kind == "ensemble":
+        save_ensemble([model, model], tmp_path / "both")
+        model = tmp_path / "both"
+
+    def said(**options):
+        return [text for text in evaluate(model, overlaps, **options).warnings if "thresholds" in text]
+
+    assert not said()
+    now = said(tune_thresholds_on=overlaps)
+    assert "thresholds were tuned on 24 of the 24 clips" in now[0]
+    assert "24 of the 24 clips that the thresholds are tuned on are clips that the model has learned" in now[1]
+    assert said() == now[:1]  # kept with them
+    assert not said(thresholds=0.5)
+
+
+def online(model, folder, stream, store, **options):
+    """A model that has learned from *stream*, a list of clips, beginning as *model*."""
+    settings = OnlineSettings(replay=4, keep="audio", checkpoint_every=5)
+    learner = OnlineLearner(load_model(model), store, settings, folder=folder, **options)
+    events = list(learner.run(stream))
+    assert not [event.error for event in events if event.error]
+    return folder / "last"
+
+
+def store_for(model, folder, capacity=30):
+    return ClipStore.create(folder, load_model(model).labels, policy="reservoir", capacity=capacity)
+
+
+def test_what_is_learned_on_line_is_known(run, tones, tmp_path):
+    stream, _ = read_stream(tones, load_model(run / "last").labels)
+    silent = [replace(clip, labels=None) for clip in stream[:2]]  # heard, and not learned from
+    with store_for(run / "last", tmp_path / "store") as store:
+        live = online(run / "last", tmp_path / "live", silent + stream[2:5], store)
+    assert set(evaluate(live, tones, folds=[1]).learned) == {"2.wav", "3.wav", "4.wav"}
+    with ClipStore(tmp_path / "store") as store:
+        learner = OnlineLearner.resume(tmp_path / "live", store)
+        list(learner.run(stream[5:8]))
+    assert len(evaluate(live, tones, folds=[1]).learned) == 6
+    assert len(evaluate(live, tones).learned) == 6 + 12  # with the fold that it began with
+
+
+def test_the_export_of_a_store_is_known_to_who_learned_from_it(run, tones, tmp_path):
+    """Sound from memory and parts of recordings have no file but the store's."""
+    labels = load_model(run / "last").labels
+    sound = np.random.default_rng(1).normal(0, 0.1, 4000).astype(np.float32)
+    part = Clip("part", tones.parent / "audio" / "0.wav", start=0.1, stop=0.4)
+    stream = [StreamClip("memory", Waveform(sound, 8000), ("low",)), StreamClip("part", part, ("high",))]
+    with store_for(run / "last", tmp_path / "store") as store:
+        live = online(run / "last", tmp_path / "live", stream, store)
+        store.export(tmp_path / "export")
+        # Another model learns from them by replay alone.
+        beside, _ = read_stream(tones, labels)
+        other = online(run / "last", tmp_path / "other", beside[2:5], store)
+    manifest = tmp_path / "export" / "manifest.json"
+    for model in (live, other):
+        assert set(evaluate(model, manifest, labels=labels).learned) == {"memory", "part"}
+    assert evaluate(other, tones, folds=[1]).learned == ("2.wav", "3.wav", "4.wav")
+    assert not evaluate(other, tones, folds=[1]).warnings[1:]
+
+
+def test_embeddings_of_a_store_do_not_say_what_they_are_of(run, tones, tmp_path):
+    stream, _ = read_stream(tones, load_model(run / "last").labels)
+    with store_for(run / "last", tmp_path / "store") as store:
+        for name, clips in (("first", stream[:3]), ("second", stream[3:6])):
+            learner = OnlineLearner(load_model(run / "last"), store, OnlineSettings(), folder=tmp_path / name)
+            list(learner.run(clips))
+    assert len(evaluate(tmp_path / "first", tones, folds=[1]).warnings) == 1
+    warnings = evaluate(tmp_path / "second", tones, folds=[1]).warnings
+    assert "3 of the 12 clips" in warnings[0] and "does not say all that it has learned from" in warnings[1]
+    finetune(str(tmp_path / "second"), tones, fold=1, output=tmp_path / "third", **QUICK)
+    assert "does not say all" in evaluate(tmp_path / "third" / "last", tones, folds=[1]).warnings[1]
+
+
+def test_who_gives_pseudo_labels_on_line_is_a_teacher(run, tones, tmp_path):
+    finetune("tiny", tones, fold=2, output=tmp_path / "teacher", **QUICK)
+    with store_for(run / "last", tmp_path / "store") as store:
+        teacher = audiotag.load(tmp_path / "teacher" / "last")
+        live = online(run / "last", tmp_path / "live", [], store, teacher=teacher)
+    assert len(evaluate(live, tones).learned) == 24
+
+
+def test_the_call_of_the_home_system_is_known(run, tones, tmp_path):
+    model = load_model(run / "last")
+    for number in (0, 3):
+        recording = tones.parent / "audio" / f"{number}.wav"
+        train_on_audio_only(model, recording, ["low"], epochs=1, steps_per_epoch=1)
+    save_checkpoint(tmp_path / "taught", model)
+    assert evaluate(tmp_path / "taught", tones, folds=[1]).learned == ("0.wav", "3.wav")
+
+
+def test_the_online_benchmark_says_it(run, tones):
+    def benchmark(*options):
+        arguments = ["online", "benchmark", "--model", str(run / "last"), "--data", str(tones), "--seeds", "1"]
+        result = CliRunner().invoke(main, [*arguments, "--policy", "none", "--device", "cpu", "--json", *options])
+        assert result.exit_code == 0, result.output
+        return result.stderr, json.loads(result.stdout)
+
+    said, found = benchmark("--test-fold", "1")
+    assert "Warning" not in said and found["learned_clips"] == [] and found["warnings"] == []
+    said, found = benchmark("--test-fold", "2")  # the backbone has learned from them
+    assert "Warning: 12 of the 12 clips" in said and len(found["learned_clips"]) == 12
+    said, found = benchmark("--test", str(tones))  # the stream is measured on
+    assert "Warning: 24 of the 24 clips" in said and len(found["warnings"]) == 1
+
+
+def test_scores_say_what_their_model_has_learned_from(run, tones, tmp_path):
+    scores, _ = score_clip_set(audiotag.load(run / "last"), read_clips(tones))
+    scores.write(tmp_path / "scores.npz")
+    options = {**QUICK, "teacher_scores": tmp_path / "scores.npz"}
+    finetune("tiny", tones, fold=2, output=tmp_path / "student", **options)
+    assert len(evaluate(tmp_path / "student" / "last", tones).learned) == 24
+
+
+def test_labels_enhanced_by_who_learned_them_are_noted(run, tones, tmp_path):
+    (tmp_path / "ontology.json").write_text(json.dumps([{"id": "low", "child_ids": ["high"]}, {"id": "high"}]))
+    arguments = ["labels", "enhance", "--data", str(tones), "--ontology", str(tmp_path / "ontology.json"), "--json"]
+    for number, source in enumerate((["--model", str(run / "last")], ["--scores", str(tmp_path / "0.npz")])):
+        more = [*source, "--output", str(tmp_path / f"{number}.json")]
+        more += [] if number else ["--save-scores", str(tmp_path / "0.npz"), "--device", "cpu"]
+        result = CliRunner().invoke(main, [*arguments, *more])
+        assert result.exit_code == 0, result.output
+        assert "learned from 12 of the 24 clips" in result.stderr and json.loads(result.stdout)["learned_clips"] == 12
+
+
+def test_of_very_many_recordings_a_sample_is_kept_whatever_the_order(monkeypatch):
+    monkeypatch.setattr("audiotag.data.heard.MOST", 10)
+    names = [f"{number:016x}" for number in np.random.default_rng(0).permutation(100)]
+    sums = []
+    for order in (names, sorted(names), sorted(names, reverse=True)):
+        heard = Heard()
+        for name in order:
+            heard |= Heard({name: [(0.0, float("inf"))]})
+        assert not heard.whole
+        sums.append(str(heard))
+    assert sums == [" ".join(sorted(names)[:10])] * 3
+    assert str(Heard.parse(sums[0]) | Heard({"0" * 15 + "f": [(0.0, 1.0)]})) == sums[0]
+
+
+def test_a_sample_gives_the_least_that_there_is(run, tones, monkeypatch):
+    monkeypatch.setattr("audiotag.data.heard.MOST", 5)
+    result = evaluate(run / "last", tones)
+    assert len(result.learned) == 5 and result.warnings[0].startswith("at least 5 of the 24 clips measured on")
+
+
+def test_parts_that_touch_are_one():
+    heard = Heard()
+    for number in (2, 0, 1, 4):
+        heard |= Heard({"a" * 16: [(10.0 * number, 10.0 * number + 10)]})
+    assert str(heard) == f"{'a' * 16}@0.0:30.0 {'a' * 16}@40.0:50.0"
 
 
 def test_parts_of_a_recording_are_told_apart(tmp_path):
@@ -155,7 +314,7 @@ def test_parts_of_a_recording_are_told_apart(tmp_path):
     heard = Heard.of([Clip("a", path, start=0.0, stop=2.5), Clip("b", path, start=5.0, stop=None)])
     asked = [Clip("before", path, start=2.5, stop=5.0), Clip("across", path, start=2.4, stop=3.0), Clip("whole", path)]
     assert heard.among(asked) == ["across", "whole"]
-    assert Heard.of_model({LEARNED: str(heard)}).among(asked) == ["across", "whole"]
+    assert Heard.parse(str(heard)).among(asked) == ["across", "whole"]
 
 
 def test_long_recordings_that_differ_in_the_middle_are_told_apart(tmp_path):
@@ -176,13 +335,13 @@ def test_long_recordings_that_differ_in_the_middle_are_told_apart(tmp_path):
     )
 )
 def test_what_is_written_is_read_again(parts):
-    assert str(Heard.of_model({LEARNED: str(Heard(parts))})) == str(Heard(parts))
+    assert str(Heard.parse(str(Heard(parts)))) == str(Heard(parts))
 
 
 @given(st.text() | st.integers() | st.lists(st.text()) | st.none())
 def test_damage_is_one_error(value):
     try:
-        Heard.of_model({LEARNED: value})
+        Heard.of_models([{LEARNED: value}])
     except CheckpointError as error:
         assert LEARNED in str(error)
 
@@ -192,7 +351,7 @@ def test_a_run_of_an_earlier_version_says_that_it_does_not_know(run, tones):
     content = json.loads(facts.read_text())
     del content["metadata"][LEARNED]
     facts.write_text(json.dumps(content))
-    assert "does not say which clips" in evaluate(run / "last", tones).warnings[0]
+    assert "does not say all that it has learned" in evaluate(run / "last", tones).warnings[0]
 
 
 def test_a_comparison_says_it_too(run, tones, tmp_path):

@@ -1,6 +1,7 @@
 """Runs that are killed, stopped, started twice, or go on without what they need."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from audiotag.training.folds import finetune_folds
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.run_folder import held
-from audiotag.training.trainer import Stopped
+from audiotag.training.stopping import Stopped
 
 QUICK = {"epochs": 2, "batch_size": 4, "workers": 0, "device": "cpu", "learning_rate": 0.03}
 
@@ -198,6 +199,7 @@ def test_a_signal_stops_a_run_that_waits_for_a_batch(tones, tmp_path, monkeypatc
         threading.Timer(1.0, os.kill, (os.getpid(), number)).start()
         finetune("tiny", tones, fold=1, output=tmp_path / "cut", **{**QUICK, "workers": 1})
     assert stopped.value.signal == number
+    assert not multiprocessing.active_children()
     resume_run(tmp_path / "cut", workers=0)
     assert _same(tmp_path / "whole", tmp_path / "cut")
 
@@ -214,7 +216,7 @@ def test_a_worker_that_is_killed_ends_the_run_with_a_word(tones, tmp_path, monke
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(data.recording, "read_clip", killed)
-    with pytest.raises(TrainingError, match=r"ended from outside.*--workers"):
+    with pytest.raises(TrainingError, match=r"ended from outside \(SIGKILL\).*--workers"):
         finetune("tiny", tones, fold=1, output=tmp_path / "run", **{**QUICK, "workers": 1})
 
 

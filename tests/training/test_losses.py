@@ -69,3 +69,41 @@ def test_extreme_logits_give_finite_losses(name):
     value.backward()
     assert math.isfinite(float(value.detach()))
     assert torch.isfinite(logits.grad).all()
+
+
+def test_values_by_hand():
+    logits, targets = torch.tensor([[0.0, math.log(3.0)]]), torch.tensor([[1.0, 0.0]])  # probabilities 1/2 and 3/4
+    assert BinaryCrossEntropy()(logits, targets).tolist() == pytest.approx([(math.log(2) + math.log(4)) / 2])
+    expected = (math.log(2) / 4 + 9 / 16 * math.log(4)) / 2
+    assert FocalLoss()(logits, targets).tolist() == pytest.approx([expected])
+    expected = (math.log(2) / 2 + 3 / 4 * math.log(4)) / 2
+    assert FocalLoss(gamma=1.0)(logits, targets).tolist() == pytest.approx([expected])
+    assert CrossEntropy()(logits, targets).tolist() == pytest.approx([math.log(4)])
+
+
+@pytest.mark.parametrize("loss", [BinaryCrossEntropy(), FocalLoss(), CrossEntropy()])
+@pytest.mark.parametrize("kept", [[2], [0, 3]])
+def test_classes_that_are_not_known_do_not_count(batch, loss, kept):
+    logits, targets = batch
+    mask = torch.zeros_like(targets, dtype=torch.bool)
+    mask[:, kept] = True
+    torch.testing.assert_close(loss(logits, targets, mask), loss(logits[:, kept], targets[:, kept]))
+    other = torch.where(mask, logits, torch.randn(logits.shape, generator=torch.Generator().manual_seed(5)))
+    torch.testing.assert_close(loss(other, torch.where(mask, targets, 1.0), mask), loss(logits, targets, mask))
+
+
+@pytest.mark.parametrize("loss", [BinaryCrossEntropy(), FocalLoss(), CrossEntropy()])
+def test_half_precision_is_computed_in_full(batch, loss):
+    logits, targets = batch
+    found = loss(logits.half() * 20, targets.half())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, loss(logits.half().float() * 20, targets), rtol=1e-3, atol=1e-3)
+    mask = torch.tensor([True, False, True, True]).expand(5, 4)
+    assert loss(logits.half(), targets.half(), mask).dtype == torch.float32
+    assert loss(logits, targets.double(), mask).dtype == torch.float32
+
+
+@pytest.mark.parametrize("loss", [BinaryCrossEntropy, FocalLoss])
+def test_tasks(loss):
+    assert loss().task == "multilabel" and CrossEntropy().task == "singlelabel"
+    assert FocalLoss(gamma=0).gamma == 0

@@ -14,7 +14,7 @@ from audiotag.labels import LabelSet
 from audiotag.training.data import Batches, ClipReader
 from audiotag.training.finetune import finetune
 from audiotag.training.losses import BinaryCrossEntropy
-from audiotag.training.mixing import Mixture, SetPartners, blend_waveforms, mix_style, smooth_targets
+from audiotag.training.mixing import Mixture, SetPartners, blend, blend_waveforms, mix_style, smooth_targets
 from audiotag.training.settings import Settings
 from audiotag.training.steps import NetworkStep
 from audiotag.training.supervision import SupervisedLoss, Supervision
@@ -53,6 +53,65 @@ def test_shares_follow_the_beta_distribution():
     share = Mixture.draw(20_000, 10.0, 1.0, np.random.default_rng(0), dominant=False).share
     assert abs(float(share.mean()) - 0.5) < 0.01
     assert abs(float(share.var()) - 1 / 84) < 1e-3  # Beta(10, 10)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 3), (2, 3, 4), (2, 3, 4, 5)])
+def test_a_blend_is_the_share_of_one_and_the_rest_of_the_other(shape):
+    values, others = torch.full(shape, 8.0), torch.full(shape, 4.0, dtype=torch.float32)
+    blended = blend(values, others, torch.tensor([0.75, 0.0], dtype=torch.float64))
+    assert blended.dtype == torch.float32 and blended.shape == shape
+    assert (blended[0] == 7.0).all() and (blended[1] == 4.0).all()
+
+
+def test_waveforms_by_hand():
+    waveform, others = torch.tensor([[3.0, 1.0], [5.0, 1.0]]), torch.tensor([[0.0, 4.0], [0.0, 8.0]])
+    blended = blend_waveforms(waveform, others, torch.tensor([0.75, 1.0]))
+    # (1, −1) and (−2, 2): 3/4 − 2/4; a share of 1 leaves even the mean.
+    assert blended.tolist() == [[0.25, -0.25], [5.0, 1.0]]
+    loud = blend_waveforms(waveform, others, torch.tensor([0.0, 0.5]))
+    assert loud.tolist() == [[-2.0, 2.0], [-1.0, 1.0]]
+
+
+@pytest.mark.parametrize("dominant", [True, False])
+@pytest.mark.parametrize("alpha", [0.3, 10.0])
+def test_shares_are_a_beta_and_mixed_at_the_rate(alpha, dominant):
+    mixture = Mixture.draw(4000, alpha, 0.25, np.random.default_rng(1), dominant=dominant)
+    assert mixture.share.dtype == torch.float32 and mixture.partner.dtype == torch.int64
+    mixed = mixture.share[mixture.share < 1.0].numpy()
+    assert len(mixed) == pytest.approx(1000, abs=90)
+    if dominant:
+        assert mixed.min() >= 0.5
+    else:
+        assert mixed.min() < 0.45 and mixed.mean() == pytest.approx(0.5, abs=0.05)
+        assert mixed.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.15)
+    assert not torch.equal(mixture.partner, torch.arange(4000))
+
+
+def test_a_clip_outweighs_its_partner_unless_told_otherwise():
+    assert Mixture.draw(500, 1.0, 1.0, np.random.default_rng(0)).share.min() >= 0.5
+
+
+@pytest.mark.parametrize("dominant", [True, False])
+def test_partners_of_the_set_are_drawn_at_the_rate(dominant):
+    generator = np.random.default_rng(0)
+    drawn = [SetPartners(2.0, 0.25, dominant=dominant).draw(3, generator) for _ in range(2000)]
+    found = [one for one in drawn if one is not None]
+    assert len(found) == pytest.approx(500, abs=60)
+    assert np.bincount([partner for partner, _ in found], minlength=3) == pytest.approx(len(found) / 3, abs=50)
+    shares = np.array([share for _, share in found])
+    assert (shares.min() >= 0.5) == dominant and shares.max() < 1.0
+    if dominant:
+        assert shares.mean() == pytest.approx(11 / 16, abs=0.03)  # of the larger half of Beta(2, 2)
+    else:
+        assert shares.mean() == pytest.approx(0.5, abs=0.03) and shares.var() == pytest.approx(0.05, rel=0.2)
+    assert SetPartners(2.0, 0.0).draw(3, generator) is None
+    assert SetPartners(2.0, 1.0).draw(1, generator) is not None
+    assert not SetPartners(2.0, 1.0).dominant and not SetPartners(2.0, 1.0).follows
+
+
+def test_smoothing_by_hand():
+    smoothed = smooth_targets(torch.tensor([[1.0, 0.5]]), 0.2)
+    assert smoothed.tolist()[0] == pytest.approx([0.8, 0.5 * 0.8 + 0.5 * 0.2 / 2])
 
 
 def test_smoothing_is_the_published_rule():
@@ -122,7 +181,7 @@ def test_a_partner_that_cannot_be_read_is_named(noises):
     noises.clips[1].path.write_bytes(b"nothing")
     reader = ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(2.0, 1.0))
     with pytest.raises(TrainingError, match="clip 1"):
-        list(Batches(reader, 0, 0).read([[(0, place) for place in range(20)]]))
+        list(Batches(reader, 0).read([[(0, place) for place in range(20)]]))
 
 
 def test_a_step_blends_sounds_and_labels_of_the_whole_set(tiny):
@@ -219,6 +278,22 @@ def test_mixstyle_takes_whole_batches_at_its_rate():
     draws = np.random.default_rng(0)
     changed = sum(not torch.equal(mix_style(values, 0.4, 0.4, draws), values) for _ in range(500))
     assert 160 < changed < 240
+
+
+def test_mixstyle_lets_no_gradient_through_the_statistics():
+    values = torch.randn(2, 1, 6, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    styled = mix_style(values, 0.4, 1.0, np.random.default_rng(4))
+    styled.sum().backward()
+    assert values.grad is not None
+    scale = values.grad[:, 0]
+    torch.testing.assert_close(scale, scale[:, :1].expand(2, 6))  # of x alone: the same for every frame
+    assert (scale > 0).all()
+
+
+def test_mixstyle_of_a_still_band_stays_finite():
+    values = torch.ones(2, 1, 6) * torch.tensor([1.0, 3.0]).reshape(2, 1, 1)
+    styled = mix_style(values, 0.4, 1.0, np.random.default_rng(4))
+    assert torch.isfinite(styled).all() and styled.min() >= 1.0 and styled.max() <= 3.0
 
 
 def test_mixstyle_stands_in_for_mixup():

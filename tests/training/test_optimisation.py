@@ -87,12 +87,36 @@ def test_a_frozen_backbone_has_nothing_but_its_head_to_learn():
         (0.01, 4000, None, 0.01),
         (0.3, 40, None, 0.3),
         (0.01, 40, 0.2, 0.2),
+        (0.01, 3, None, 0.1),
+        (0.01, 200, None, 0.08),
+        (0.01, 203, None, 0.08),
+        (0.0, 4000, None, 0.004),
     ],
 )
 def test_batch_norm_keeps_up_with_short_runs(own, clips, given, expected):
     network = torch.nn.Sequential(torch.nn.Conv1d(1, 1, 1), torch.nn.BatchNorm1d(1, momentum=own))
     quicken_batch_norm(network, Settings(batch_size=4, batch_norm_momentum=given), clips)
     assert network[1].momentum == pytest.approx(expected)
+
+
+def test_statistics_of_all_that_came_stay_so():
+    network = torch.nn.Sequential(
+        torch.nn.BatchNorm1d(1, momentum=None), torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1)
+    )
+    quicken_batch_norm(network, Settings(batch_size=4, batch_norm_momentum=0.3), 40)
+    assert [network[0].momentum, network[2].momentum] == [None, 0.3]
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(1, momentum=0.01), torch.nn.BatchNorm3d(1, momentum=0.02))
+    quicken_batch_norm(network, Settings(), 80)  # without a batch size every clip is a step
+    assert [module.momentum for module in network] == [0.05, 0.05]
+
+
+def test_settings_that_say_nothing_let_nothing_move():
+    network = create_backbone("tiny", 2)
+    groups = make_optimiser(network, Settings(learning_rate=None, head_lr_ratio=None, weight_decay=None)).param_groups
+    assert {(group["lr"], group["base_lr"], group["weight_decay"]) for group in groups} == {(0.0, 0.0, 0.0)}
+    groups = make_optimiser(network, Settings(learning_rate=0.5, head_lr_ratio=None)).param_groups
+    assert {group["lr"] for group in groups} == {0.5}
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
 
 
 def test_a_run_uses_that_momentum(tones, tmp_path):

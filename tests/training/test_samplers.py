@@ -61,3 +61,53 @@ def test_weights_file_of_another_length_is_refused(tmp_path):
 def test_more_clips_than_there_are_need_replacement():
     with pytest.raises(OptionError, match="without repeats"):
         Balanced(replacement=False, clips_per_epoch=4).epoch(np.ones((3, 1), np.float32), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        ({}, [1000 / 101, 1000 / 102 + 1000 / 101, 1000 / 102, 0]),  # the labels are on 1, 2 and 1 clips
+        ({"offset": 1.0}, [1000 / 2, 1000 / 3 + 1000 / 2, 1000 / 3, 0]),
+        ({"weights": [5, 1, 0, 4]}, [5, 1, 0, 4]),
+        ({"weights": (0.5, 0.0, 0.0, 2.5)}, [1, 0, 0, 5]),
+    ],
+)
+@pytest.mark.parametrize("clips_per_epoch", [None, 2000])
+def test_clips_are_drawn_by_their_weights(options, weights, clips_per_epoch):
+    targets = _targets([[0], [1, 2], [1], []], 3)
+    draw = Balanced(**options, clips_per_epoch=clips_per_epoch).epoch
+    order = draw(targets, np.random.default_rng(1))
+    if clips_per_epoch is None:
+        assert order.shape == (4,)
+        order = np.concatenate([draw(targets, np.random.default_rng(seed)) for seed in range(500)])
+    counts = np.bincount(order, minlength=4)
+    assert counts.sum() == 2000
+    assert (counts > 0).tolist() == [weight > 0 for weight in weights]
+    drawn = np.array(weights) > 0
+    expected = np.array(weights)[drawn] / np.sum(weights) * 2000
+    assert chisquare(counts[drawn], expected).pvalue > 0.001
+
+
+def test_without_replacement_no_clip_comes_twice():
+    draw = Balanced(replacement=False, weights=[1.0, 2.0, 0.0, 4.0], clips_per_epoch=3).epoch
+    for seed in range(20):
+        assert sorted(draw(np.ones((4, 1), np.float32), np.random.default_rng(seed))) == [0, 1, 3]
+
+
+@pytest.mark.parametrize("clips", [1, 5])
+def test_without_labels_and_weights_there_is_nothing_to_draw(clips):
+    with pytest.raises(OptionError, match="0 have a weight"):
+        Balanced(clips_per_epoch=1).epoch(np.zeros((clips, 2), np.float32), np.random.default_rng(0))
+
+
+def test_a_weights_file_may_be_named_by_text(tmp_path):
+    (tmp_path / "weights.csv").write_text("0\n1\n0\n")
+    draw = Balanced(weights=str(tmp_path / "weights.csv"), clips_per_epoch=7).epoch
+    assert draw(np.ones((3, 1), np.float32), np.random.default_rng(0)).tolist() == [1] * 7
+
+
+@pytest.mark.parametrize("wrong", [{"offset": 0}, {"offset": -1.0}, {"clips_per_epoch": 0}, {"clips_per_epoch": -2}])
+def test_impossible_options_are_refused(wrong):
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        Balanced(**wrong)
+    assert Balanced(offset=0.5, clips_per_epoch=1).epoch(np.ones((1, 1), np.float32), np.random.default_rng(0)) == [0]

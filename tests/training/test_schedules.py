@@ -1,6 +1,7 @@
 """Schedules against the authors' own numbers, and their shape."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from audiotag.errors import OptionError
 from audiotag.training.schedules import (
     SHAPES,
+    constant,
     exp_warmup_linear_down,
     make_schedule,
     one_cycle,
@@ -57,6 +59,129 @@ def test_exp_warmup_linear_down_equals_efficientat(recipes):
 def test_step_halving_equals_psla(recipes):
     for epoch, expected in enumerate(recipes["psla_step_schedule"]["values"]):
         assert step_halving(epoch, start=10, every=5) * 1e-3 == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("position", "warmup", "start", "factor"),
+    [(0, 4, 0.2, 0.2), (1, 4, 0.2, 0.4), (4, 4, 0.2, 1.0), (9, 4, 0.2, 1.0), (0.25, 0.5, 0.0, 0.5), (0, 0, 0.2, 1.0)],
+)
+def test_a_linear_warm_up_by_hand(position, warmup, start, factor):
+    assert constant(position, warmup=warmup, start=start) == pytest.approx(factor)
+
+
+def test_a_warm_up_begins_at_nothing_where_nothing_is_said():
+    assert constant(0.5, warmup=2) == 0.25
+    assert constant(0.5) == 1.0
+    assert warmup_cosine(1, total=10, warmup=2) == 0.5
+    assert warmup_cosine(10, total=10, warmup=2) == 0.0
+    assert one_cycle(0, total=10, warmup=2) == pytest.approx(1 / 25)
+    assert one_cycle(10, total=10, warmup=2) == pytest.approx(1 / 250_000)
+    assert exp_warmup_linear_down(10, warmup=2, ramp_start=4, ramp_length=2) == pytest.approx(0.01)
+    assert step_halving(1, start=5, warmup=4) == 0.25
+    assert step_halving(10, start=5) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("position", "factor"),
+    [(0, 0.2), (1, 0.6), (2, 1.0), (4, 0.1 + 0.45 * (1 + math.sqrt(0.5))), (6, 0.55), (10, 0.1), (12, 0.1)],
+)
+def test_a_cosine_by_hand(position, factor):
+    assert warmup_cosine(position, total=10, warmup=2, start=0.2, final=0.1) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("position", "factor"),
+    [(0, 0.2), (1, 0.2 + 0.4 * (1 - math.sqrt(0.5))), (2, 0.6), (4, 1.0), (7, 0.55), (10, 0.1), (12, 0.1)],
+)
+def test_one_cycle_by_hand(position, factor):
+    assert one_cycle(position, total=10, warmup=4, start=0.2, final=0.1) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("position", "factor"),
+    [
+        (0, math.exp(-5 * 0.875**2)),  # the phase of half an epoch
+        (0.5, math.exp(-5 * 0.875**2)),
+        (0.6, math.exp(-5 * 0.85**2)),
+        (2, math.exp(-5 * 0.5**2)),
+        (4, 1.0),
+        (6, 1.0),
+        (7, 0.775),
+        (8, 0.55),
+        (10, 0.1),
+        (12, 0.1),
+    ],
+)
+def test_exponentially_up_and_linearly_down_by_hand(position, factor):
+    found = exp_warmup_linear_down(position, warmup=4, ramp_start=6, ramp_length=4, final=0.1)
+    assert found == pytest.approx(factor)
+
+
+def test_a_short_warm_up_and_a_drop_at_once():
+    shape = {"warmup": 1, "ramp_start": 1.5, "ramp_length": 0, "final": 0.1}
+    assert exp_warmup_linear_down(0.75, **shape) == pytest.approx(math.exp(-5 * 0.25**2))
+    assert [exp_warmup_linear_down(position, **shape) for position in (1.5, 1.6, 9)] == [1.0, 0.1, 0.1]
+    assert exp_warmup_linear_down(0, warmup=0, ramp_start=1, ramp_length=1) == 1.0
+    assert exp_warmup_linear_down(1.5, warmup=0, ramp_start=1, ramp_length=1, final=0.5) == 0.75
+
+
+def test_a_way_down_that_begins_within_the_warm_up():
+    found = exp_warmup_linear_down(3, warmup=4, ramp_start=2, ramp_length=4, final=0.2)
+    assert found == pytest.approx(math.exp(-5 / 16) * (0.2 + 0.8 * 0.75))
+
+
+def test_halvings_by_hand():
+    shape = {"start": 6, "every": 2.5, "warmup": 4, "initial": 0.2}
+    found = [step_halving(position, **shape) for position in (0, 1, 4, 5.9, 6, 8.4, 8.5, 11)]
+    assert found == pytest.approx([0.2, 0.4, 1, 1, 0.5, 0.5, 0.25, 0.125])
+    assert step_halving(3, start=2, every=5, warmup=4, initial=0.2) == pytest.approx(0.5 * 0.8)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "curve"),
+    [
+        ("constant", {"initial": 0.3}, lambda at: constant(at, warmup=4, start=0.3)),
+        ("constant", {}, lambda at: constant(at, warmup=4, start=0.0)),
+        ("cosine", {"initial": 0.3}, lambda at: warmup_cosine(at, total=20, warmup=4, start=0.3, final=0.1)),
+        ("onecycle", {"initial": 0.3}, lambda at: one_cycle(at, total=20, warmup=4, start=0.3, final=0.1)),
+        ("linear", {}, lambda at: exp_warmup_linear_down(at, warmup=4, ramp_start=4, ramp_length=16, final=0.1)),
+        (
+            "linear",
+            {"ramp_start": 9},
+            lambda at: exp_warmup_linear_down(at, warmup=4, ramp_start=9, ramp_length=11, final=0.1),
+        ),
+        (
+            "linear",
+            {"ramp_start": 9, "ramp_length": 3},
+            lambda at: exp_warmup_linear_down(at, warmup=4, ramp_start=9, ramp_length=3, final=0.1),
+        ),
+        ("step", {"initial": 0.3}, lambda at: step_halving(at, start=10, every=5, warmup=4, initial=0.3)),
+        ("step", {}, lambda at: step_halving(at, start=10, every=5, warmup=4, initial=0.0)),
+        (
+            "step",
+            {"ramp_start": 7, "step_every": 2},
+            lambda at: step_halving(at, start=7, every=2, warmup=4, initial=0.0),
+        ),
+    ],
+)
+def test_a_name_makes_its_curve(name, given, curve):
+    schedule = make_schedule(name, epochs=20, warmup=4, final=0.1, **given)
+    positions = [0, 0.5, 1, 3, 4, 5, 7, 9, 10, 11, 13, 16, 19, 20]
+    assert [schedule(at) for at in positions] == [curve(at) for at in positions]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "warmup", "initial"),
+    [(1, 1, 0), (5, 5.5, 0), (5, -0.1, 0), (0, 0.5, 0), (5, 1, -0.1), (5, 1, 1.1)],
+)
+def test_what_does_not_fit_the_run_is_refused(epochs, warmup, initial):
+    with pytest.raises(OptionError, match=r"warm-up|base rate"):
+        make_schedule("constant", epochs=epochs, warmup=warmup, final=0, initial=initial)
+
+
+@pytest.mark.parametrize(("epochs", "warmup", "initial"), [(0, 0, 0), (1, 0.9, 1), (5, 4.9, 0.5)])
+def test_what_just_fits_is_taken(epochs, warmup, initial):
+    assert make_schedule("constant", epochs=epochs, warmup=warmup, final=0, initial=initial)(epochs) == 1.0
 
 
 @given(

@@ -60,8 +60,7 @@ class ClassBalanced(StoragePolicy):
         counts = self.index.counts
         largest = np.flatnonzero(counts == counts.max())
         self._largest = largest
-        if len(self.index) >= self.capacity:
-            self._full[largest] = True
+        self._full[largest] = True  # asked for only while the store is full
         return largest
 
     def _from_largest(self) -> tuple[int, int]:
@@ -96,7 +95,7 @@ class ClassBalanced(StoragePolicy):
         full = state["full"]
         if len(full) != self.num_classes or not all(isinstance(value, bool) for value in full):
             raise ValueError("it is not said of each class whether it is full")
-        self._full = np.array(full, dtype=np.bool_)
+        self._full = np.array(full)
         self._largest = None
 
     def extend_extra(self, count: int) -> None:

@@ -26,6 +26,9 @@ BACKUP = "Restore the store from an export or a backup."
 REPAIR = "Run: audiotag store verify --repair"
 """What to do with a damaged index."""
 
+_MOST = 10**15 - 1
+"""No count comes near it: the names of files have as many digits, and the bytes would be a petabyte."""
+
 CLIP_COLUMNS = ("number", "id", "file", "kind", "bytes", "sha256", "source", "added")
 SELECT_CLIPS = f"SELECT {', '.join(CLIP_COLUMNS)} FROM clips"
 
@@ -228,13 +231,13 @@ def read_settings(database: sqlite3.Connection, where: Path) -> dict[str, Any]:
     return checked_settings(dict(_json_rows(database, "settings", where)), where)
 
 
-def checked_settings(content: Any, where: Path) -> dict[str, Any]:
-    """Settings from a database or an export.
+def checked_settings(content: Any, where: Path, *, fix: str = REPAIR) -> dict[str, Any]:
+    """Settings from a database or an export; *fix* says what to do where they are damaged.
 
     Raises:
         StoreError: An entry is missing or of another kind.
     """
-    fields = Fields(content, where=where, error=StoreError, fix=REPAIR)
+    fields = Fields(content, where=where, error=StoreError, fix=fix)
     settings = {
         "policy": fields.text("policy"),
         "options": dict(fields.fields("options")),
@@ -281,7 +284,7 @@ def read_head(database: sqlite3.Connection, where: Path) -> Head:
         StoreError: They are missing or no counts.
     """
     row = database.execute("SELECT operations, offers, files, bytes FROM head").fetchone()
-    if row is None or not all(isinstance(value, int) and value >= 0 for value in row):
+    if row is None or not all(isinstance(value, int) and 0 <= value < _MOST for value in row):
         raise StoreError(f"the counts are damaged: {row}", where=where, fix=REPAIR)
     return Head(*row)
 

@@ -53,8 +53,9 @@ def own_file(folder: Path, name: str) -> Path:
             mode = os.lstat(place).st_mode
         except (FileNotFoundError, NotADirectoryError):
             break
-        except OSError as error:
-            raise StoreError(f"this cannot be looked at: {error.strerror}", where=place) from error
+        except (OSError, ValueError) as error:
+            what = error.strerror if isinstance(error, OSError) else error
+            raise StoreError(f"this cannot be looked at: {what}", where=place) from error
         if not (stat.S_ISREG(mode) if number == len(parts) else stat.S_ISDIR(mode)):
             what = "a link" if stat.S_ISLNK(mode) else "no plain file" if number == len(parts) else "no folder"
             raise StoreError(
@@ -87,11 +88,11 @@ class PayloadFiles:
         Raises:
             StoreError: One is.
         """
-        own_file(self._store, f"{FILES}/0/0")
-        own_file(self._store, f"{QUARANTINE}/0/0")
-        for entry in _entries(self.root):
-            if _FOLDER.fullmatch(entry.name):
-                own_file(self._store, f"{FILES}/{entry.name}/0")
+        for place in (FILES, QUARANTINE):
+            own_file(self._store, f"{place}/0/0")
+            for entry in _entries(self._store / place):
+                if _FOLDER.fullmatch(entry.name):
+                    own_file(self._store, f"{place}/{entry.name}/0")
 
     def path(self, name: str) -> Path:
         """Where a file is, by its name relative to the root.

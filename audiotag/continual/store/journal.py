@@ -16,8 +16,9 @@ from audiotag.continual.create import build_policy
 from audiotag.continual.policy import Example, StoragePolicy
 from audiotag.continual.store.database import REPAIR, read_head
 from audiotag.documents import Fields, parse_json
-from audiotag.errors import AudiotagError, StoreError, UnknownNameError
-from audiotag.host.host import get_host
+from audiotag.errors import AudiotagError, StoreError
+from audiotag.host import get_host
+from audiotag.host.needs import needed
 
 _MOST_ENTRIES = 1000
 """Operations kept before a snapshot, for small stores; large ones keep as many as they have clips."""
@@ -31,22 +32,16 @@ def fresh_policy(settings: dict[str, Any], num_classes: int) -> StoragePolicy:
         OptionError: Its options are out of range.
     """
     capacity = settings["capacity"]
-    try:
-        return build_policy(
-            settings["policy"],
-            1 if capacity is None else capacity,
-            num_classes,
-            settings["options"],
-            seed=settings["seed"],
-        )
-    except UnknownNameError as error:
-        plugin = settings.get("plugin")
-        if plugin is None:
-            raise
-        raise StoreError(
-            f"the store needs the policy {settings['policy']!r}, which {plugin} brings: {error.what}",
-            fix=f"Run: pip install {plugin}. Until then it can be listed, verified and exported.",
-        ) from error
+    if plugin := settings.get("plugin"):
+        until = "Until then it can be listed, verified and exported."
+        needed("the store", "sampling policy", settings["policy"], distribution=plugin, error=StoreError, until=until)
+    return build_policy(
+        settings["policy"],
+        1 if capacity is None else capacity,
+        num_classes,
+        settings["options"],
+        seed=settings["seed"],
+    )
 
 
 def plugin_of(policy: str) -> str:

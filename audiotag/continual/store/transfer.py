@@ -105,7 +105,7 @@ def read_export(export: Path, folder: Path) -> None:
         if found > _FORMAT:
             raise StoreError(f"the export is of format {found}", where=export, fix="Upgrade audiotag.")
         labels = LabelSet.from_csv(export / _LABELS)
-        settings = checked_settings(whole, export / _WHOLE)
+        settings = checked_settings(whole, export / _WHOLE, fix=_AGAIN)
         operations = whole.get("journal", [])
         policy = journal.policy_from(settings, whole.fields("state"), operations, export)
         clips = [_exported(entry, labels, export) for entry in whole.records("clips")]
@@ -114,9 +114,10 @@ def read_export(export: Path, folder: Path) -> None:
             f"this is no export of a store, or a damaged one: {error.what}", where=error.where or export, fix=error.fix
         ) from error
     known = {clip_id: policy.labels_of(clip_id) for clip_id in policy.ids}
-    if policy.num_classes != len(labels) or known != {clip.id: clip.labels for clip in clips}:
+    differ = policy.num_classes != len(labels) or len(clips) != len(known)
+    if differ or known != {clip.id: clip.labels for clip in clips}:
         raise StoreError("classes, clips and the policy's state differ", where=export, fix=_AGAIN)
-    with explained(folder):
+    with explained(export):
         _fill(folder, settings, labels, policy, clips, dict(whole.fields("notes")))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.formats.tables import columns_of, read_table
 from audiotag.data.formats.tiny import write_tiny_recordings
-from audiotag.data.rows import Row, clips_from_rows, read_number, split_labels
+from audiotag.data.rows import Row, clips_from_rows, exact, read_number, split_labels
 from audiotag.errors import ManifestError, OptionError
 from audiotag.labels import LabelSet
 
@@ -118,7 +118,7 @@ def _event(cells: dict[str, str], line: int, place: str) -> Iterator[tuple[int, 
         return
     onset, offset = (read_number(cells[column], column, place) for column in ("onset", "offset"))
     if not 0 <= onset < offset:
-        raise ManifestError(f"the event begins at {onset:g} s and ends at {offset:g} s", where=place)
+        raise ManifestError(f"the event begins at {exact(onset)} s and ends at {exact(offset)} s", where=place)
     if not cells["event_label"]:
         raise ManifestError("the event has no label", where=place)
     yield line, onset, offset, cells["event_label"]
@@ -127,7 +127,7 @@ def _event(cells: dict[str, str], line: int, place: str) -> Iterator[tuple[int, 
 def _whole_clip(
     table: Path, path: str, spans: list[tuple[int, float, float, str]], extra: tuple[tuple[str, str], ...]
 ) -> Iterator[Row]:
-    listed = "; ".join(f"{onset:g}-{offset:g} {label}" for _, onset, offset, label in spans)
+    listed = "; ".join(f"{exact(onset)}-{exact(offset)} {label}" for _, onset, offset, label in spans)
     where = f"{table.name}, line {spans[0][0]}" if spans else table.name
     names = tuple(dict.fromkeys(label for *_, label in spans))
     yield Row(where=where, path=path, labels=names, extra=(*extra, ("events", listed)) if listed else extra)
@@ -141,7 +141,7 @@ def _event_clips(
             where=f"{table.name}, line {line}",
             path=path,
             labels=tuple(dict.fromkeys(label for _, begin, end, label in spans if begin < offset and end > onset)),
-            id=f"{path}@{onset:g}-{offset:g}#{number}",
+            id=f"{path}@{exact(onset)}-{exact(offset)}#{number}",
             start=onset,
             stop=offset,
             extra=extra,

@@ -13,7 +13,7 @@ from audiotag.data.formats.tiny import write_tiny_recordings
 from audiotag.data.rows import Row, clips_from_rows, read_fold, read_number
 from audiotag.documents import read_json
 from audiotag.errors import ManifestError
-from audiotag.files import write_atomically
+from audiotag.files import write_text
 from audiotag.labels import LabelSet
 
 _SHAPE = '{"data": [{"wav": "a.wav", "labels": "/m/09x0r,/m/05zppz"}, …]}'
@@ -62,7 +62,7 @@ class JsonManifest(Dataset):
         return folder / "clips.json"
 
     def _rows(self, source: Path) -> Iterator[Row]:
-        content = read_json(source, error=ManifestError, fix=f"Expected: {_SHAPE}")
+        content = read_json(source, error=ManifestError, fix=f"Expected: {_SHAPE}", unique_keys=True)
         entries = content.get("data") if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise ManifestError(
@@ -130,9 +130,7 @@ def write_manifest(clips: ClipSet, path: str | Path) -> None:
     path = Path(path)
     folder = path.parent.absolute()
     entries = [_entry(clip, clips, folder) for clip in clips]
-    write_atomically(
-        path, (json.dumps({"data": entries}, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    )
+    write_text(path, json.dumps({"data": entries}, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _entry(clip: Clip, clips: ClipSet, folder: Path) -> dict[str, Any]:

@@ -15,7 +15,10 @@ from audiotag.labels import LabelSet
 
 _COLUMNS = ("path", "labels")
 _KNOWN = {*_COLUMNS, "id", "fold", "start", "stop", "video_path"}
-_NO_CLASS = "none"
+NO_CLASS = "none"
+"""The cell of a clip in which none of the classes is heard."""
+SEPARATORS = ";|,"
+"""What may stand between the labels in a cell; the first of them that the cell holds does."""
 
 
 class CsvTable(Dataset):
@@ -53,7 +56,7 @@ class CsvTable(Dataset):
             unknown_labels=unknown_labels,
             single_label=single_label,
             labels_required=labels_required,
-            separators=";|,",
+            separators=SEPARATORS,
         )
 
     def recognises(self, source: Path) -> bool:
@@ -68,11 +71,11 @@ class CsvTable(Dataset):
         return folder / "clips.csv"
 
     def _rows(self, source: Path, known: LabelSet | None, required: tuple[str, ...]) -> Iterator[Row]:
-        has_class_none = known is not None and _NO_CLASS in (*known.mids, *known.names)
+        has_class_none = known is not None and NO_CLASS in (*known.mids, *known.names)
         for line, cells in read_table(source, required):
             place = f"{source}, line {line}"
             labels = cells.get("labels")
-            is_negative = labels == _NO_CLASS and not has_class_none
+            is_negative = labels == NO_CLASS and not has_class_none
             yield Row(
                 where=f"line {line}",
                 path=cells["path"],

@@ -30,6 +30,8 @@ def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dic
     rows = _rows(text, source, delimiter)
     names = (cells for _, cells in rows if any(cell.strip() for cell in cells) and cells != ["sep=", ""])
     header = [column.strip() for column in next(names, [])]
+    while header and not header[-1]:
+        header.pop()
     if missing := [column for column in required if column not in header]:
         known = ", ".join(header) or "none"
         raise ManifestError(
@@ -37,8 +39,8 @@ def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dic
             where=source,
             fix=f"The first line must name the columns {', '.join(required)}.",
         )
-    if len(set(header)) < len(header):
-        raise ManifestError("a column stands twice in the first line", where=source)
+    if twice := next((column for column in header if header.count(column) > 1), None):
+        raise ManifestError(f"the column {twice!r} stands twice in the first line", where=source)
     for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
@@ -48,7 +50,9 @@ def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dic
             raise ManifestError(
                 f"{len(cells)} cells where the first line names {len(header)} columns",
                 where=f"{source}, line {line}",
-                fix=f"Put cells that hold {delimiter!r} into double quotes.",
+                fix=f"Put cells that hold {delimiter!r} into double quotes."
+                if len(cells) > len(header)
+                else "Give each line a cell for each column, an empty one where there is nothing.",
             )
         yield line, {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
 

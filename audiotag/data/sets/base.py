@@ -25,7 +25,7 @@ from audiotag.data.selection import select_split, splits_of
 from audiotag.errors import AudioError, ManifestError, MissingExtraError, OptionError, UnknownNameError
 from audiotag.files import write_atomically
 from audiotag.host import get_host
-from audiotag.inside import path_inside
+from audiotag.inside import path_inside, refuse_links
 from audiotag.labels import LabelSet
 
 MANIFEST = "clips.json"
@@ -186,7 +186,7 @@ class RecordedSet(PublishedDataset):
         """Mark *output* as a preparation under way.
 
         Raises:
-            ManifestError: Something else lies there, or was begun with other facts.
+            ManifestError: Something else lies there, it was begun with other facts, or holds links.
         """
         wanted = Preparation(self.name, self._plugin(), facts, single_label)
         found = read_preparation(output)
@@ -196,6 +196,7 @@ class RecordedSet(PublishedDataset):
             raise ManifestError(
                 f"another preparation was begun there ({found}; now {wanted})", where=output, fix="Name a new folder."
             )
+        refuse_links(output, error=ManifestError)
         wanted.write(output)
         return wanted
 

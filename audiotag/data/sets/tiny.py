@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
+from audiotag.audio.encoding import write_sound
 from audiotag.data.synthesis import CLASSES, mix_clip
 from audiotag.seeding import numpy_generator
 
@@ -34,7 +34,5 @@ def tiny_sound(classes: tuple[int, ...], *seed: int | str, rate: int = RATE) -> 
 
 def write_tiny_sound(path: Path, classes: tuple[int, ...], seed: int, *, rate: int = RATE) -> None:
     """Write `tiny_sound` to *path*, in the format of its ending."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kind = {".wav": ("WAV", "PCM_16"), ".ogg": ("OGG", "VORBIS"), ".flac": ("FLAC", "PCM_16")}[path.suffix]
     sound = tiny_sound(classes, seed, path.stem, rate=rate)
-    soundfile.write(path, sound, rate, format=kind[0], subtype=kind[1])
+    write_sound(path, sound, rate, "VORBIS" if path.suffix == ".ogg" else "PCM_16")

@@ -153,7 +153,10 @@ def _output(
         case _:
             writer = TableWriter(sys.stdout if path is None else None)
     if path is None:
-        return StreamOutput(writer, unfiltered(sys.stdout), "standard output")
+        stdout = (
+            sys.stdout if sys.stdout.isatty() else unfiltered(sys.stdout)
+        )  # people are shown names, programs get them
+        return StreamOutput(writer, stdout, "standard output")
     if stream:
         if resume:
             raise OptionError("it is no plain file, and cannot be resumed", where=path, fix="Leave out --resume.")

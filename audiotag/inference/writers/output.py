@@ -15,6 +15,7 @@ import shutil
 import sys
 import zlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,13 +40,13 @@ class Output(ABC):
     """Takes results; to be closed once.
 
     Attributes:
-        done: The clips that an earlier run left in it.
+        done: The clips that an earlier run left in it, and how often: a list may give one several ids.
         stopped: To be set where the run ends before its time without an exception.
         kept: Where the results are, after closing, if not in the place they were meant for.
     """
 
     def __init__(self) -> None:
-        self.done: frozenset[Key] = frozenset()
+        self.done: Counter[Key] = Counter()
         self.stopped = False
         self.kept: Path | None = None
 
@@ -358,7 +359,7 @@ class ResumableOutput(_PartOutput):
         self._record.seek(last.record_end)
         for entry in entries:
             self._writer.follow(entry.place)
-        self.done = frozenset(entry.place.key for entry in entries)
+        self.done = Counter(entry.place.key for entry in entries)
 
 
 def _write(file: FileIO, content: bytes) -> None:

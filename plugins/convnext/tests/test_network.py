@@ -1,3 +1,6 @@
+import copy
+import functools
+
 import pytest
 import torch
 
@@ -18,14 +21,19 @@ def noise(seconds=1.0, batch=2):
     return 0.1 * torch.randn(batch, round(32_000 * seconds), generator=torch_generator("noise"))
 
 
-@pytest.fixture
-def backbone():
+@functools.cache
+def made():
     network = create_backbone("convnext_tiny", 5, **OPTIONS).eval()
     with torch.no_grad():  # layer scales near 0 would hide the blocks
         for name, parameter in network.named_parameters():
             if name.endswith("gamma"):
                 parameter.fill_(0.2)
     return network
+
+
+@pytest.fixture
+def backbone():
+    return copy.deepcopy(made())
 
 
 def test_steps_of_the_contract(backbone):

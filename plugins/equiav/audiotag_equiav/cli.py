@@ -78,6 +78,7 @@ def pretrain(
     The network's options are given as --option KEY=VALUE: aug_size_a (7, 12, 21, 23, 24), aug_size_v (18, 21),
     centroid, statistics, target_length, depth, width, heads, and so on.
     """
+    from audiotag.cli.finetune import stoppable
     from audiotag.errors import OptionError
     from audiotag_equiav.pairs import read_pairs
     from audiotag_equiav.pretraining import (
@@ -101,21 +102,19 @@ def pretrain(
                 where=resume,
                 fix="It was begun from Python: go on there, with resume_pretraining.",
             )
-        resume_pretraining(resume, read_pairs(**data), report=click.echo)
+        stoppable(lambda: resume_pretraining(resume, read_pairs(**data), report=click.echo))
         folder = resume
     else:
         if train is None or output is None:
             raise OptionError("--train and --output are needed", fix="Or --resume FOLDER to go on with a run.")
         root = None if root is None else str(Path(root).resolve())
         data = {"path": str(Path(train).resolve()), "format": format_, "root": root, "frames": frames}
-        pretrain(
-            read_pairs(**data),
-            output,
-            options=PretrainingOptions.from_dict(options),
-            settings=PretrainingSettings(precision="32-true" if precision == "32" else precision, **settings),
-            init=init,
-            data=data,
-            report=click.echo,
+        chosen = PretrainingSettings(precision="32-true" if precision == "32" else precision, **settings)
+        network = PretrainingOptions.from_dict(options)
+        stoppable(
+            lambda: pretrain(
+                read_pairs(**data), output, options=network, settings=chosen, init=init, data=data, report=click.echo
+            )
         )
         folder = output
     click.echo(f"Weights: {folder / 'pretrained.safetensors'}")
@@ -165,7 +164,7 @@ def retrieve(
     """Find the picture of each sound and the sound of each picture: R@1, R@5, R@10 and the median rank."""
     from audiotag.inference.member import choose_device, choose_precision
     from audiotag_equiav.pairs import read_pairs
-    from audiotag_equiav.retrieval import load_pretrained, retrieve
+    from audiotag_equiav.retrieval import learned_from, load_pretrained, retrieve
 
     check_folder(output, "retrieval.json", "retrieval.csv", "ranks.csv", overwrite=overwrite)
     network = load_pretrained(weights, options).to(choose_device(device))
@@ -181,8 +180,17 @@ def retrieve(
         chunk=chunk,
     )
     _print(result)
+    learned = learned_from(weights).among(clips)
+    if learned:
+        click.secho(
+            f"Warning: {len(learned)} of the {len(clips)} clips were learned from in pre-training: these figures say "
+            "what it remembers. Measure on clips that it has not heard.",
+            err=True,
+            bold=True,
+        )
     if output is not None:
-        result.write(output, weights=str(weights), data=data, seed=seed, centroid_count=centroid_count)
+        settings = {"seed": seed, "centroid_count": centroid_count, "learned_clips": learned}
+        result.write(output, weights=str(weights), data=data, **settings)
         click.echo(f"Results: {output}")
 
 

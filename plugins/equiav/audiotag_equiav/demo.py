@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from audiotag.files import write_atomically
+from audiotag.audio.encoding import write_sound
+from audiotag.files import write_text
 from audiotag.seeding import numpy_generator
 from audiotag_equiav.backbone import SAMPLE_RATE
 from audiotag_equiav.pretraining_network import PretrainingOptions
@@ -74,19 +74,18 @@ def make_pairs(folder: str | Path, *, recordings: int = 12, seed: int = 0) -> tu
                         }
                     )
         path = folder / f"{part}.json"
-        write_atomically(path, json.dumps({"data": entries}, indent=1, allow_nan=False).encode())
+        write_text(path, json.dumps({"data": entries}, indent=1, allow_nan=False))
         manifests.append(path)
     return manifests[0], manifests[1]
 
 
 def _write_sound(path: Path, low: int, high: int, generator: np.random.Generator) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     time = np.arange(round(SECONDS * SAMPLE_RATE)) / SAMPLE_RATE
     waveform = generator.normal(0, 0.003, len(time))
     for tone in (LOW_TONES[low], HIGH_TONES[high]):
         loudness, phase = generator.uniform(0.08, 0.3), generator.uniform(0, 2 * np.pi)
         waveform += loudness * np.sin(2 * np.pi * tone * time + phase)
-    soundfile.write(path, waveform.astype(np.float32), SAMPLE_RATE)
+    write_sound(path, waveform, SAMPLE_RATE, "PCM_16")
 
 
 def _write_pictures(folder: Path, name: str, low: int, high: int, generator: np.random.Generator) -> None:
@@ -142,14 +141,15 @@ def _run(folder: Path, epochs: int, seed: int, report: Callable[[str], None] | N
     from audiotag_equiav.retrieval import load_pretrained, retrieve
     from audiotag_equiav.settings import PretrainingSettings
 
+    # First, so that what cannot work is refused before anything is written.
+    settings = PretrainingSettings(
+        epochs=epochs, batch_size=36, learning_rate=1e-3, seed=seed, accelerator="cpu", workers=0
+    )
     train_path, test_path = make_pairs(folder / "pairs", seed=seed)
     train, test = (read_pairs(path) for path in (train_path, test_path))
     with scoped_torch_rng(seed, "parameters"):
         fresh = PretrainingNetwork(OPTIONS).eval()
     before = retrieve(fresh, test, seed=seed, workers=0)
-    settings = PretrainingSettings(
-        epochs=epochs, batch_size=36, learning_rate=1e-3, seed=seed, accelerator="cpu", workers=0
-    )
     data = {"path": str(train_path.resolve())}
     pretrain(train, folder / "run", options=OPTIONS, settings=settings, data=data, report=report)
     after = retrieve(load_pretrained(folder / "run"), test, seed=seed, workers=0)

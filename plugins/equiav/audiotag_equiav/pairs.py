@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.reading import read_clips, sniff_format
@@ -20,6 +20,7 @@ from audiotag.data.video import read_picture, require_video
 from audiotag.errors import AudiotagError, TrainingError
 from audiotag.plugin import FrontEnd
 from audiotag.seeding import numpy_generator
+from audiotag.training.ahead import read_ahead
 from audiotag_equiav.backbone import SAMPLE_RATE
 from audiotag_equiav.pretraining_network import PretrainingOptions
 from audiotag_equiav.transformations import draw_picture, draw_sound
@@ -82,7 +83,7 @@ def read_pairs(
     return clips
 
 
-class PairReader(TorchDataset[dict[str, Any]]):
+class PairReader:
     """Reads the sound and a picture of a clip, and draws transformations for them.
 
     Args:
@@ -108,21 +109,28 @@ class PairReader(TorchDataset[dict[str, Any]]):
         self.seed = seed
         self.training = training
 
-    def __len__(self) -> int:
-        return len(self.clips)
+    def __getitem__(self, draw: Draw) -> dict[str, NDArray[np.float32]]:
+        """Read a clip: the fields of a `PairBatch`, of one clip.
 
-    def __getitem__(self, draw: Draw) -> dict[str, Any]:
-        """Read a clip; a foreseen failure comes back as ``"error"``, which worker processes would garble."""
+        Raises:
+            TrainingError: It cannot be read; the message names it.
+        """
         index, place = draw
         clip = self.clips.clips[index]
-        key: int | str = place if self.training else clip.id
-        generator = numpy_generator(self.seed, "pair", key)
         try:
-            return self._read(clip, generator)
+            return self._read(clip, numpy_generator(self.seed, "pair", place if self.training else clip.id))
         except AudiotagError as error:
-            return {"clip": clip.id, "error": error}
+            raise TrainingError(f"a clip cannot be read: {error}", where=f"clip {clip.id}") from error
 
-    def _read(self, clip: Clip, generator: np.random.Generator) -> dict[str, Any]:
+    def batch(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        """Read clips: the fields of a `PairBatch`; what has one shape is stacked."""
+        items = [self[draw] for draw in draws]
+        stacked: dict[str, Any] = {
+            name: np.stack([item[name] for item in items]) for name in items[0] if name != "waveforms"
+        }
+        return {"waveforms": [item["waveforms"] for item in items], **stacked}
+
+    def _read(self, clip: Clip, generator: np.random.Generator) -> dict[str, NDArray[np.float32]]:
         options = self.options
         size = options.picture_size
         chooser = generator if self.training else None
@@ -131,15 +139,15 @@ class PairReader(TorchDataset[dict[str, Any]]):
         sounds = draw_sound(1 + self.centroid_count, generator, size=options.aug_size_a, **grid)
         pictures = draw_picture(1 + self.centroid_count, generator, size=options.aug_size_v, pixels=size)
         return {
-            "waveforms": torch.from_numpy(self._waveform(clip, generator)),
-            "pictures": torch.from_numpy(picture),
-            "sound_vectors": torch.from_numpy(sounds[0]),
-            "picture_vectors": torch.from_numpy(pictures[0]),
-            "sound_centroids": torch.from_numpy(sounds[1:]),
-            "picture_centroids": torch.from_numpy(pictures[1:]),
+            "waveforms": self._waveform(clip, generator),
+            "pictures": picture,
+            "sound_vectors": sounds[0],
+            "picture_vectors": pictures[0],
+            "sound_centroids": sounds[1:],
+            "picture_centroids": pictures[1:],
         }
 
-    def _waveform(self, clip: Clip, generator: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _waveform(self, clip: Clip, generator: np.random.Generator) -> NDArray[np.float32]:
         seconds = self.options.target_length / 100 + 0.015  # the last frame reaches 15 ms beyond its hop
         start = 0.0
         if self.training:
@@ -147,33 +155,16 @@ class PairReader(TorchDataset[dict[str, Any]]):
         return read_clip(clip, SAMPLE_RATE, start=start, stop=start + seconds)
 
 
-def read_batches(reader: PairReader, plan: Iterable[Sequence[Draw]], workers: int) -> Iterator[PairBatch]:
+def read_batches(reader: PairReader, plan: Sequence[Sequence[Draw]], workers: int) -> Generator[PairBatch]:
     """The planned batches, read ahead by *workers* processes (0: by this one).
 
     Raises:
-        TrainingError: A clip cannot be read; the message names it.
+        TrainingError: A clip cannot be read, which the message names, or as `audiotag.training.ahead.read_ahead`.
     """
-    loader = DataLoader(
-        reader,
-        batch_sampler=list(plan),  # type: ignore[arg-type] # the stubs know integers only
-        num_workers=workers,
-        collate_fn=_collate,
-        generator=torch.Generator().manual_seed(0),
-    )
-    for batch in loader:
-        if isinstance(batch, dict):
-            raise TrainingError(f"a clip cannot be read: {batch['error']}", where=f"clip {batch['clip']}") from batch[
-                "error"
-            ]
-        yield batch
-
-
-def _collate(items: list[dict[str, Any]]) -> PairBatch | dict[str, Any]:
-    failed = next((item for item in items if "error" in item), None)
-    if failed is not None:
-        return failed
-    stacked = {name: torch.stack([item[name] for item in items]) for name in items[0] if name != "waveforms"}
-    return PairBatch(waveforms=tuple(item["waveforms"] for item in items), **stacked)
+    with closing(read_ahead(reader.batch, plan, workers)) as ahead:
+        for batch in ahead:
+            waveforms = tuple(map(torch.from_numpy, batch.pop("waveforms")))
+            yield PairBatch(waveforms=waveforms, **{name: torch.from_numpy(one) for name, one in batch.items()})
 
 
 def spectrograms(front_end: FrontEnd, waveforms: Sequence[Tensor]) -> Tensor:

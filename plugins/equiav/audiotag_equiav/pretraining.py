@@ -7,28 +7,34 @@ computes what an uninterrupted one would have, and the division among processes 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessException
 
 from audiotag.data.clips import ClipSet
+from audiotag.data.heard import LEARNED, Heard
 from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
+from audiotag.documents import Fields
 from audiotag.errors import CheckpointError, OptionError, TrainingError
-from audiotag.files import atomic_path, check_place
+from audiotag.files import atomic_path, remove_abandoned
 from audiotag.host import get_host
 from audiotag.plugin import FrontEnd, PairLoss
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.reporting import CsvLog
+from audiotag.training.run_folder import held
 from audiotag.training.schedules import warmup_cosine
+from audiotag.training.stopping import Stopped, StopRequests
 from audiotag_equiav.losses import total_loss
 from audiotag_equiav.pairs import Draw, PairBatch, PairReader, read_batches, spectrograms
 from audiotag_equiav.pretraining_network import Embeddings, PretrainingNetwork, PretrainingOptions
@@ -70,16 +76,13 @@ def pretrain(
 
     Raises:
         ManifestError: Clips lack pictures.
-        TrainingError: *output* is in use, there are too few clips, a clip cannot be read, or the loss is not finite.
+        OutputError: Nothing can be written in *output*.
+        TrainingError: *output* is not empty, or another process trains in it; there are too few clips, a clip cannot
+            be read, or the loss is not finite.
         CheckpointError: *init* does not fit.
+        Stopped: The process was asked to stop; the run can be resumed.
     """
     folder = Path(output)
-    if folder.exists() and any(folder.iterdir()):
-        raise TrainingError(
-            "the folder is not empty", where=folder, fix="Name a new one, or go on with the run in it (--resume)."
-        )
-    check_place(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     run = _Run(
         clips=train,
         folder=folder,
@@ -89,7 +92,13 @@ def pretrain(
         data=data or {},
         report=report or _ignore,
     )
-    return run.launch()
+    with held(folder):
+        remove_abandoned(folder)
+        if any(folder.iterdir()):
+            begun = (folder / STATE_FILE).is_file()
+            go_on = f", or go on with: audiotag x equiav pretrain --resume {folder}" if begun else ""
+            raise TrainingError("the folder is not empty", where=folder, fix=f"Name a new one{go_on}.")
+        return run.launch()
 
 
 def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | None = None) -> list[dict[str, float]]:
@@ -102,9 +111,16 @@ def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | N
 
     Raises:
         CheckpointError: There is no run to go on with.
-        TrainingError: *train* has other clips than the run.
+        Stopped: The process was asked to stop; the run can be resumed.
+        OptionError: What the run was begun with cannot work here.
+        TrainingError: *train* has other clips than the run, or another process trains in the folder.
     """
     folder = Path(folder)
+    with held(folder):
+        return _resume(folder, train, report)
+
+
+def _resume(folder: Path, train: ClipSet, report: Report | None) -> list[dict[str, float]]:
     state = read_run(folder)
     if state["clips"] != [clip.id for clip in train.clips]:
         raise TrainingError(
@@ -116,7 +132,7 @@ def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | N
         clips=train,
         folder=folder,
         options=PretrainingOptions.from_dict(state["options"]),
-        settings=PretrainingSettings(**state["settings"]),
+        settings=PretrainingSettings.from_dict(state["settings"]),
         init=None,
         data=state["data"],
         report=report or _ignore,
@@ -132,11 +148,42 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / STATE_FILE
     if not path.is_file():
-        raise CheckpointError("there is no run to go on with", where=path, fix="Check the folder.")
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or state.get("format") != FORMAT or state["version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            "there is no run to go on with",
+            where=path,
+            fix="Check the folder; a run that had saved nothing yet is begun again by its own command.",
+        )
+    fix = "Copy the run again, or start a new one."
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler meets damaged bytes with errors of every kind
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise CheckpointError(f"the state of the run cannot be read ({reason})", where=path, fix=fix) from error
+    state = Fields(content, where=path, error=CheckpointError, fix=fix)
+    if state.get("format") != FORMAT or state.get("version") != FORMAT_VERSION:
         raise CheckpointError("it is no state of EquiAV's pre-training, or of another version", where=path)
-    return state
+    for name in ("model", "optimizer", "precision", "options", "settings"):
+        state.fields(name)
+    progress = state.fields("progress")
+    if len(progress.numbers("sums")) != 4:
+        raise progress.refuse("sums", "must be four numbers")
+    for name in ("epoch", "step"):
+        progress.integer(name, least=0)
+    for row in progress.records("history"):
+        for name in row:
+            row.number(name)
+    state.texts("clips")
+    data = state.fields("data")
+    if data:
+        data.text("path")
+        for name in data:
+            if name not in ("path", "format", "root", "frames"):
+                raise data.refuse(name, "is nothing that clips are read with")
+            if name == "frames":
+                data.integer(name, None, least=1)
+            else:
+                data.text(name, None)
+    return dict(state)
 
 
 def _ignore(_: str) -> None:
@@ -154,6 +201,11 @@ class _Run:
     init: str | None
     data: dict[str, Any]
     report: Report
+
+    @cached_property
+    def learned_from(self) -> str:
+        """The sounds of the run, as the text of a `Heard`."""
+        return str(Heard.of(self.clips))
 
     def launch(self) -> list[dict[str, float]]:
         settings = self.settings
@@ -174,7 +226,7 @@ class _Run:
             raise OptionError(str(error), where="pre-training", fix="Use another accelerator or precision.") from error
         try:
             history: list[dict[str, float]] = fabric.launch(partial(_train, self))
-        except ProcessRaisedException as error:
+        except ProcessException as error:
             last = str(error).strip().splitlines()[-1]
             raise TrainingError(f"one of {settings.devices} processes failed: {last}", where=self.folder) from error
         return history
@@ -199,10 +251,20 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
     progress: dict[str, Any] = {"epoch": 0, "step": 0, "sums": [0.0] * 4, "history": []}
     if (run.folder / STATE_FILE).is_file():
         state = read_run(run.folder)
-        network.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimizer"])
-        fabric.strategy.precision.load_state_dict(state["precision"])
+        try:
+            network.load_state_dict(state["model"])
+            optimiser.load_state_dict(state["optimizer"])
+            fabric.strategy.precision.load_state_dict(state["precision"])
+        except Exception as error:  # each of them meets what does not fit in its own way
+            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            raise CheckpointError(
+                f"the state does not fit the network ({reason})",
+                where=run.folder / STATE_FILE,
+                fix="Copy the run again, or start a new one.",
+            ) from error
         progress = state["progress"]
+        if fabric.is_global_zero:  # a killed process may have written the state alone
+            _write_results(run, network, progress)
     network.train()
     steps = len(run.clips) // settings.batch_size
 
@@ -210,52 +272,73 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
         if fabric.is_global_zero:
             _save(run, network, optimiser, fabric, progress)
 
-    for epoch in range(progress["epoch"], settings.epochs):
-        started = time.perf_counter()
-        plan = _plan(len(run.clips), settings, epoch, fabric.global_rank)[progress["step"] :]
-        for place, batch in enumerate(read_batches(reader, plan, settings.workers), start=progress["step"]):
-            rate = settings.learning_rate * warmup_cosine(
-                epoch + place / steps,
-                total=settings.epochs,
-                warmup=settings.warmup,
-                start=settings.start_factor,
-                final=settings.final_factor,
-            )
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            devices = [fabric.device]
-            with scoped_torch_rng(settings.seed, "step", epoch, place, fabric.global_rank, devices=devices):
-                losses = step(batch.to(fabric.device))
-            if not bool(torch.isfinite(losses[0])):
-                raise TrainingError(
-                    f"the loss is {float(losses[0])} in step {place} of epoch {epoch}",
-                    where=run.folder,
-                    fix="Lower the learning rate, or use another precision.",
-                )
-            wrapped_optimiser.zero_grad()
-            fabric.backward(losses[0])
-            wrapped_optimiser.step()
-            progress["sums"] = [
-                total + float(one) for total, one in zip(progress["sums"], losses.detach(), strict=True)
-            ]
-            progress["step"] = place + 1
-            if (place + 1) % settings.save_steps == 0 and place + 1 < steps:
-                save()
-        names = ("loss", "inter", "intra_sound", "intra_picture")
-        row = {"epoch": epoch + 1.0}
-        row |= {name: total / steps for name, total in zip(names, progress["sums"], strict=True)}
-        row |= {"learning_rate": rate, "seconds": round(time.perf_counter() - started, 3)}
-        progress["history"].append(row)
-        progress |= {"epoch": epoch + 1, "step": 0, "sums": [0.0] * 4}
+    def stop() -> NoReturn:
         save()
-        if fabric.is_global_zero:
-            CsvLog(run.folder / LOG_FILE).write(progress["history"])
-            run.report(
-                f"epoch {epoch + 1} of {settings.epochs}: loss {row['loss']:.4f} (between modalities "
-                f"{row['inter']:.4f}, sounds {row['intra_sound']:.4f}, pictures {row['intra_picture']:.4f})"
-            )
+        stopped = Stopped(
+            f"stopped by a signal after {progress['epoch']} epochs and {progress['step']} steps; the state is saved",
+            where=run.folder,
+            fix=f"Go on with: audiotag x equiav pretrain --resume {run.folder}",
+        )
+        stopped.signal = stops.signal
+        raise stopped
+
+    stops = StopRequests(fabric, stop)
+    with stops.taken():
+        for epoch in range(progress["epoch"], settings.epochs):
+            started = time.perf_counter()
+            plan = _plan(len(run.clips), settings, epoch, fabric.global_rank)[progress["step"] :]
+            with closing(read_batches(reader, plan, settings.workers)) as ahead:
+                while (batch := stops.waiting(lambda: next(ahead, None))) is not None:
+                    place = progress["step"]
+                    for group in optimiser.param_groups:
+                        group["lr"] = _rate(settings, epoch + place / steps)
+                    devices = [fabric.device]
+                    with scoped_torch_rng(settings.seed, "step", epoch, place, fabric.global_rank, devices=devices):
+                        losses = step(batch.to(fabric.device))
+                    value = float(losses[0].detach())
+                    if not math.isfinite(value):
+                        raise TrainingError(
+                            f"the loss became {value} in epoch {epoch + 1}, step {place + 1}",
+                            where=run.folder,
+                            fix="Lower the learning rate, or use another precision.",
+                        )
+                    wrapped_optimiser.zero_grad()
+                    fabric.backward(losses[0])
+                    wrapped_optimiser.step()
+                    progress["sums"] = [
+                        total + float(one) for total, one in zip(progress["sums"], losses.detach(), strict=True)
+                    ]
+                    progress["step"] = place + 1
+                    if (place + 1) % settings.save_steps == 0 and place + 1 < steps:
+                        save()
+                    if stops.asked():
+                        stop()
+            names = ("loss", "inter", "intra_sound", "intra_picture")
+            row = {"epoch": epoch + 1.0}
+            row |= {name: total / steps for name, total in zip(names, progress["sums"], strict=True)}
+            row |= {"learning_rate": _rate(settings, epoch + (steps - 1) / steps)}
+            row |= {"seconds": round(time.perf_counter() - started, 3)}
+            progress["history"].append(row)
+            progress |= {"epoch": epoch + 1, "step": 0, "sums": [0.0] * 4}
+            save()
+            if fabric.is_global_zero:
+                run.report(
+                    f"epoch {epoch + 1} of {settings.epochs}: loss {row['loss']:.4f} (between modalities "
+                    f"{row['inter']:.4f}, sounds {row['intra_sound']:.4f}, pictures {row['intra_picture']:.4f})"
+                )
     history: list[dict[str, float]] = progress["history"]
     return history
+
+
+def _rate(settings: PretrainingSettings, epochs: float) -> float:
+    """The learning rate after so many epochs."""
+    return settings.learning_rate * warmup_cosine(
+        epochs,
+        total=settings.epochs,
+        warmup=settings.warmup,
+        start=settings.start_factor,
+        final=settings.final_factor,
+    )
 
 
 class PretrainingStep:
@@ -339,24 +422,30 @@ def _save(
     fabric: Fabric,
     progress: dict[str, Any],
 ) -> None:
-    weights = network.state_dict()
-    options = run.options.to_dict()
     state = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        "model": weights,
+        "model": network.state_dict(),
         "optimizer": optimiser.state_dict(),
         "precision": fabric.strategy.precision.state_dict(),
         "progress": progress,
-        "options": options,
+        "options": run.options.to_dict(),
         "settings": asdict(run.settings),
         "data": run.data,
         "clips": [clip.id for clip in run.clips.clips],
     }
     with atomic_path(run.folder / STATE_FILE) as path:
         torch.save(state, path)
+    _write_results(run, network, progress)
+
+
+def _write_results(run: _Run, network: PretrainingNetwork, progress: dict[str, Any]) -> None:
+    """What others take from the run: it follows from the state."""
+    metadata = {"options": json.dumps(run.options.to_dict(), allow_nan=False), LEARNED: run.learned_from}
     with atomic_path(run.folder / WEIGHTS_FILE) as path:
-        save_file(_plain(weights), path, metadata={"options": json.dumps(options)})
+        save_file(_plain(network.state_dict()), path, metadata=metadata)
+    if progress["history"]:
+        CsvLog(run.folder / LOG_FILE).write(progress["history"])
 
 
 def _plain(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,12 @@ from safetensors import SafetensorError, safe_open
 
 from audiotag.csv_text import csv_text
 from audiotag.data.clips import ClipSet
+from audiotag.data.heard import Heard
 from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
-from audiotag.documents import json_text
+from audiotag.documents import Fields, json_text, parse_json
 from audiotag.errors import CheckpointError, OptionError
-from audiotag.files import atomic_path, write_atomically
+from audiotag.files import atomic_path, write_text
+from audiotag.places import is_file, is_folder
 from audiotag_equiav.branches import PICTURE, SOUND
 from audiotag_equiav.pairs import PairReader, read_batches, spectrograms
 from audiotag_equiav.pretraining import WEIGHTS_FILE
@@ -77,7 +78,7 @@ class Retrieval:
         folder = Path(folder)
         figures = {name: direction.figures() for name, direction in self.directions().items()}
         content = {**figures, "clips": len(self.ids), **settings}
-        write_atomically(folder / "retrieval.json", (json_text(content, indent=2) + "\n").encode())
+        write_text(folder / "retrieval.json", json_text(content, indent=2) + "\n")
         names = list(self.audio_to_video.figures())
         rows = [[name, *values.values(), len(self.ids)] for name, values in figures.items()]
         _write_csv(folder / "retrieval.csv", ["direction", *names, "clips"], rows)
@@ -163,9 +164,7 @@ def load_pretrained(source: str | Path, options: dict[str, Any] | None = None) -
     Raises:
         CheckpointError: The file cannot be read or does not fit.
     """
-    path = Path(source)
-    if path.is_dir():
-        path = path / WEIGHTS_FILE
+    path = _weights(source)
     chosen = PretrainingOptions.from_dict({**(options or {}), **_stated_options(path)})
     network = PretrainingNetwork(chosen)
     fresh = warm_start(network, path).fresh
@@ -178,16 +177,36 @@ def load_pretrained(source: str | Path, options: dict[str, Any] | None = None) -
     return network.eval()
 
 
-def _stated_options(path: Path) -> dict[str, Any]:
-    """The options that a run has written beside its weights; none for files of others."""
-    if path.suffix != ".safetensors" or not path.is_file():
+def learned_from(source: str | Path) -> Heard:
+    """The sounds that a run of pre-training has learned from; nothing where the file does not say.
+
+    Raises:
+        CheckpointError: What it says is damaged.
+    """
+    return Heard.of_models([_metadata(_weights(source))])
+
+
+def _weights(source: str | Path) -> Path:
+    return Path(source) / WEIGHTS_FILE if is_folder(source) else Path(source)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What a run has written beside its weights; nothing for files of others."""
+    if path.suffix != ".safetensors" or not is_file(path):
         return {}
     try:
         with safe_open(path, framework="pt") as file:
-            stated = (file.metadata() or {}).get("options")
+            return file.metadata() or {}
     except SafetensorError:
         return {}  # reading the weights says what is wrong with the file
-    return {} if stated is None else dict(json.loads(stated))
+
+
+def _stated_options(path: Path) -> dict[str, Any]:
+    stated = _metadata(path).get("options")
+    if stated is None:
+        return {}
+    content = parse_json(stated, where=path, error=CheckpointError, fix="Copy the file again.")
+    return dict(Fields(content, where=path, error=CheckpointError, name="options", fix="Copy the file again."))
 
 
 @torch.no_grad()
@@ -220,12 +239,16 @@ def embed_pairs(
 
     Raises:
         ManifestError: Clips lack pictures.
-        OptionError: *centroid_count* or *batch_size* is below 1.
+        OptionError: *centroid_count* or *batch_size* is below 1, or *workers* below 0.
         TrainingError: A clip cannot be read.
     """
-    for name, value in (("centroid_count", centroid_count), ("batch_size", batch_size)):
-        if value < 1:
-            raise OptionError(f"{name} is {value}", where="retrieval", fix="Give at least 1.")
+    for name, value, least in (
+        ("centroid_count", centroid_count, 1),
+        ("batch_size", batch_size, 1),
+        ("workers", workers, 0),
+    ):
+        if value < least:
+            raise OptionError(f"{name} is {value}", where="retrieval", fix=f"Give at least {least}.")
     device = next(network.parameters()).device
     reader = PairReader(clips, network.options, centroid_count=centroid_count, seed=seed, training=False)
     places = [(index, index) for index in range(len(clips))]
@@ -258,6 +281,8 @@ def retrieve(
     chunk: int = 1024,
 ) -> Retrieval:
     """Figures of both directions for *clips*; arguments and errors as for `embed_pairs` and `partner_ranks`."""
+    if chunk < 1:  # before the work
+        raise OptionError(f"chunk is {chunk}", where="retrieval", fix="Give at least 1.")
     sounds, pictures = embed_pairs(
         network,
         clips,

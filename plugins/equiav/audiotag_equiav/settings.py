@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from audiotag.errors import OptionError
+from audiotag.host.options import wrongly_typed
+
+from audiotag.errors import OptionError, suggest
+
+_MOST = 2**31 - 1
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "epochs": (1, _MOST),
+    "batch_size": (2, _MOST),
+    "centroid_count": (1, _MOST),
+    "save_steps": (1, _MOST),
+    "devices": (1, 1024),
+    "workers": (0, 1024),
+    **dict.fromkeys(("warmup", "weight_decay", "start_factor", "final_factor"), (0, math.inf)),
+    # Above zero, and below one.
+    **dict.fromkeys(("learning_rate", "temperature"), (math.ulp(0.0), math.inf)),
+    "betas": (0, math.nextafter(1, 0)),
+}
+"""Least and most that a number may be."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +72,20 @@ class PretrainingSettings:
     save_steps: int = 500
 
     def __post_init__(self) -> None:
+        values = asdict(self)
+        wrong = wrongly_typed(type(self), values)
+        if wrong is not None:
+            raise OptionError(f"{wrong[0]} is {values[wrong[0]]!r}", where="pre-training", fix=f"Give {wrong[1]}.")
         object.__setattr__(self, "betas", tuple(self.betas))
-        for name, least in (
-            ("epochs", 1),
-            ("devices", 1),
-            ("batch_size", 2),
-            ("centroid_count", 1),
-            ("workers", 0),
-            ("save_steps", 1),
-            ("warmup", 0),
-            ("weight_decay", 0),
-        ):
-            if getattr(self, name) < least:
-                raise OptionError(
-                    f"{name} is {getattr(self, name)}", where="pre-training", fix=f"Give at least {least}."
-                )
-        if not self.learning_rate > 0:
-            raise OptionError(f"learning_rate is {self.learning_rate}", where="pre-training")
+        for name, (least, most) in _BOUNDS.items():
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if not (least <= number <= most and abs(number) < math.inf):
+                    above = "more than 0" if least == math.ulp(0.0) else f"at least {least:g}"
+                    below = "" if most == math.inf else f" and at most {most:g}" if most > 1 else " and less than 1"
+                    raise OptionError(f"{name} is {number}", where="pre-training", fix=f"Give {above}{below}.")
+        if len(self.betas) != 2:
+            raise OptionError(f"betas are {len(self.betas)} numbers", where="pre-training", fix="Give two.")
         if self.batch_size % self.devices:
             raise OptionError(
                 f"{self.batch_size} pairs cannot be shared equally by {self.devices} processes",
@@ -79,3 +96,19 @@ class PretrainingSettings:
             raise OptionError(
                 f"a warm-up of {self.warmup:g} epochs does not fit a run of {self.epochs}", where="pre-training"
             )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PretrainingSettings:
+        """Settings from plain values.
+
+        Raises:
+            OptionError: A name is unknown, or a value cannot work.
+        """
+        for name in values:
+            if name not in cls.__dataclass_fields__:
+                raise OptionError(
+                    f"there is no setting {name!r}",
+                    where="pre-training",
+                    fix=suggest(name, list(cls.__dataclass_fields__)),
+                )
+        return cls(**values)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from audiotag_equiav.pairs import read_pairs
+from audiotag_equiav.retrieval import learned_from
 from click.testing import CliRunner, Result
 
 from audiotag.cli.main import main
@@ -50,11 +52,15 @@ def test_pretrain_resume_and_retrieve(write_pairs: Callable[..., Path], tmp_path
         "retrieve", "--weights", folder, "--data", manifest, "--output", tmp_path / "out", "--workers=0", "--device=cpu"
     )
     assert "R@1" in result.output
+    assert "Warning: 4 of the 4 clips were learned from" in result.stderr
     content = json.loads((tmp_path / "out" / "retrieval.json").read_text())
+    assert len(content["learned_clips"]) == 4
     with pytest.raises(OptionError, match="results already"):
         run("retrieve", "--weights", folder, "--data", manifest, "--output", tmp_path / "out")
     with pytest.raises(OptionError, match="not empty"):
         run("demo", "--output", tmp_path / "out")
+    (tmp_path / "pairs" / "wav" / "0.wav").write_bytes((tmp_path / "pairs" / "wav" / "1.wav").read_bytes()[:-2])
+    assert len(learned_from(folder).among(read_pairs(manifest))) == 3
     assert content["clips"] == 4 and set(content["audio_to_video"]) == {"R@1", "R@5", "R@10", "median_rank"}
 
 

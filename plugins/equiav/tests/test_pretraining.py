@@ -2,24 +2,35 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import multiprocessing
+import os
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from audiotag_equiav import warm_start
 from audiotag_equiav.demo import run_demo
-from audiotag_equiav.pairs import PairReader, read_pairs
-from audiotag_equiav.pretraining import pretrain, read_run, resume_pretraining
+from audiotag_equiav.pairs import PairReader, read_batches, read_pairs
+from audiotag_equiav.pretraining import PretrainingStep, pretrain, read_run, resume_pretraining
 from audiotag_equiav.pretraining_network import PretrainingOptions
 from audiotag_equiav.retrieval import load_pretrained
 from audiotag_equiav.settings import PretrainingSettings
+from safetensors import safe_open
 
+from audiotag.data.recording import read_clip
 from audiotag.errors import CheckpointError, ManifestError, OptionError, TrainingError
 from audiotag.models.create import create_backbone
+from audiotag.training.run_folder import held
+from audiotag.training.stopping import Stopped, StopRequests
 
 SETTINGS = PretrainingSettings(
     epochs=3, batch_size=4, learning_rate=1e-3, warmup=1.0, centroid_count=2, accelerator="cpu", workers=0
@@ -228,12 +239,216 @@ def test_runs_that_cannot_be_are_refused(
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"epochs": 0}, {"batch_size": 1}, {"devices": 3}, {"learning_rate": 0.0}, {"warmup": 3.0}, {"centroid_count": 0}],
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 1.5),
+        ("epochs", 10**400),
+        ("batch_size", 1),
+        ("batch_size", True),
+        ("devices", 3),
+        ("workers", -1),
+        ("learning_rate", 0.0),
+        ("learning_rate", math.inf),
+        ("learning_rate", "fast"),
+        ("weight_decay", math.nan),
+        ("warmup", 3.0),
+        ("warmup", math.nan),
+        ("temperature", 0.0),
+        ("centroid_count", 0),
+        ("betas", (0.9,)),
+        ("betas", (0.9, 1.0)),
+        ("precision", 32),
+    ],
 )
-def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(OptionError):
-        replace(SETTINGS, **wrong)
+def test_impossible_settings_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(OptionError, match={"devices": "4 pairs", "warmup": "warm-up|warmup"}.get(name, name)):
+        replace(SETTINGS, **{name: value})
+
+
+def test_a_run_killed_before_it_had_saved_anything_is_begun_again(
+    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
+) -> None:
+    clips = read_pairs(write_pairs(4))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".last.pt.0.audiotag-part").write_bytes(b"half of it")
+    with pytest.raises(CheckpointError, match=r"no run.*begun again"):
+        resume_pretraining(folder, clips)
+    pretrain(clips, folder, options=options, settings=replace(SETTINGS, epochs=1, warmup=0.0))
+    assert sorted(one.name for one in folder.iterdir()) == ["last.pt", "log.csv", "pretrained.safetensors"]
+
+
+def test_a_run_killed_while_it_wrote_its_results_writes_them_when_it_goes_on(
+    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
+) -> None:
+    clips = read_pairs(write_pairs(4))
+    folder = tmp_path / "run"
+    pretrain(clips, folder, options=options, settings=replace(SETTINGS, epochs=1, warmup=0.0))
+    results = _results(folder)
+    for name in ("log.csv", "pretrained.safetensors"):
+        (folder / name).unlink()
+    resume_pretraining(folder, clips)
+    assert _results(folder) == results
+
+
+def _results(folder: Path) -> tuple[str, dict[str, str], dict[str, bytes]]:
+    """The log, and what stands in the file of weights; its header comes in any order."""
+    with safe_open(folder / "pretrained.safetensors", framework="np") as file:
+        tensors = {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118 # no mapping
+        return (folder / "log.csv").read_text(), file.metadata(), tensors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_a_run_that_waits_for_a_batch(
+    write_pairs: Callable[..., Path],
+    options: PretrainingOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    clips = read_pairs(write_pairs(8))
+    settings = replace(SETTINGS, epochs=2)
+    pretrain(clips, tmp_path / "whole", options=options, settings=settings)
+
+    def stuck(clip: Any, *given: Any, **named: Any) -> Any:
+        if clip.id == "clip 3":
+            time.sleep(600)
+        return read_clip(clip, *given, **named)
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped, match=r"equiav pretrain --resume") as stopped:
+        patched.setattr("audiotag_equiav.pairs.read_clip", stuck)
+        threading.Timer(1.0, os.kill, (os.getpid(), number)).start()
+        pretrain(clips, tmp_path / "run", options=options, settings=replace(settings, workers=1))
+    assert stopped.value.signal == number
+    assert not multiprocessing.active_children()
+    resume_pretraining(tmp_path / "run", clips)
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_stopped_run_goes_on_exactly(
+    write_pairs: Callable[..., Path],
+    options: PretrainingOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+) -> None:
+    """Also where it stopped after the last step of an epoch."""
+    clips = read_pairs(write_pairs(8))
+    settings = replace(SETTINGS, epochs=2)
+    whole = pretrain(clips, tmp_path / "whole", options=options, settings=settings)
+    steps = 0
+
+    def counted(self: PretrainingStep, batch: Any) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        return compute(self, batch)
+
+    compute = PretrainingStep.__call__
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(PretrainingStep, "__call__", counted)
+        patched.setattr(StopRequests, "asked", lambda _: steps == step)
+        pretrain(clips, tmp_path / "run", options=options, settings=settings)
+    history = resume_pretraining(tmp_path / "run", clips)
+    assert [{**row, "seconds": 0} for row in history] == [{**row, "seconds": 0} for row in whole]
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
+def test_two_runs_in_one_folder_exclude_each_other(
+    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
+) -> None:
+    clips = read_pairs(write_pairs(4))
+    settings = replace(SETTINGS, epochs=1, warmup=0.0)
+    with held(tmp_path / "run"), pytest.raises(TrainingError, match="another process"):
+        pretrain(clips, tmp_path / "run", options=options, settings=settings)
+    pretrain(clips, tmp_path / "run", options=options, settings=settings)
+    with held(tmp_path / "run"), pytest.raises(TrainingError, match="another process"):
+        resume_pretraining(tmp_path / "run", clips)
+
+
+def test_a_refused_start_leaves_nothing_behind(
+    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="do not fill"):
+        pretrain(read_pairs(write_pairs(2)), tmp_path / "a" / "run", options=options, settings=SETTINGS)
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(OptionError, match="warm-up of 2 epochs does not fit a run of 1"):
+        run_demo(tmp_path / "demo", epochs=1)
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.fixture
+def state(write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path) -> dict[str, Any]:
+    clips = read_pairs(write_pairs(4))
+    pretrain(clips, tmp_path / "run", options=options, settings=replace(SETTINGS, epochs=1, warmup=0.0))
+    return read_run(tmp_path / "run")
+
+
+def test_a_damaged_state_of_a_run_is_one_error(
+    state: dict[str, Any], write_pairs: Callable[..., Path], tmp_path: Path
+) -> None:
+    clips = read_pairs(write_pairs(4))
+    path = tmp_path / "run" / "last.pt"
+    for place, value in (
+        (("format",), "another"),
+        (("version",), None),
+        (("model",), []),
+        (("model", "norm_a.weight"), torch.zeros(3)),
+        (("optimizer", "param_groups"), 3),
+        (("settings", "epochs"), 1.5),
+        (("settings", "invented"), 1),
+        (("options", "depth"), "deep"),
+        (("progress", "epoch"), -1),
+        (("progress", "sums"), [1.0]),
+        (("progress", "history"), [{"loss": "low"}]),
+        (("data",), {"path": 3}),
+        (("data",), {"path": "x", "code": "y"}),
+        (("clips",), [3]),
+    ):
+        damaged = {name: dict(one) if isinstance(one, dict) else one for name, one in state.items()}
+        inside = damaged
+        for key in place[:-1]:
+            inside = inside[key]
+        inside[place[-1]] = value
+        torch.save(damaged, path)
+        with pytest.raises((CheckpointError, OptionError)):
+            resume_pretraining(tmp_path / "run", clips)
+    for content in (b"", b"PK", b"\x80\x04.", b"[]"):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"last\.pt"):
+            resume_pretraining(tmp_path / "run", clips)
+
+
+def test_a_diverged_run_is_said_to_have_diverged(
+    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, learning_rate=1e30, warmup=0.0)
+    with pytest.raises(TrainingError, match=r"loss became nan in epoch \d, step 1\..*Lower"):
+        pretrain(read_pairs(write_pairs(4)), tmp_path / "run", options=options, settings=settings)
+
+
+def test_a_reader_that_is_killed_ends_the_run_with_a_word(
+    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audiotag_equiav.pairs.read_clip", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(TrainingError, match=r"ended from outside.*--workers"):
+        pretrain(read_pairs(write_pairs(4)), tmp_path / "run", options=options, settings=replace(SETTINGS, workers=1))
+    assert not multiprocessing.active_children()
+
+
+def test_pairs_travel_as_arrays_not_as_tensors(
+    write_pairs: Callable[..., Path], tiny_pretraining: PretrainingOptions
+) -> None:
+    """Tensors would travel in shared memory, of which a container has 64 MB."""
+    clips = read_pairs(write_pairs(2))
+    reader = PairReader(clips, tiny_pretraining, centroid_count=2, seed=0, training=True)
+    batch = reader.batch([(0, 0), (1, 1)])
+    assert all(isinstance(one, np.ndarray) for name, one in batch.items() if name != "waveforms")
+    assert all(isinstance(one, np.ndarray) for one in batch["waveforms"])
+    here, there = (next(read_batches(reader, [[(0, 0), (1, 1)]], workers)) for workers in (0, 1))
+    assert all(same(getattr(here, one), getattr(there, one)) for one in ("pictures", "sound_centroids"))
+    assert all(map(torch.equal, here.waveforms, there.waveforms))
 
 
 @pytest.mark.parametrize("wrong", [{"aug_size_a": 8}, {"aug_size_v": 17}, {"colour": 1}])

@@ -4,16 +4,18 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from audiotag_equiav.pairs import read_pairs
 from audiotag_equiav.pretraining_network import PretrainingNetwork, PretrainingOptions
-from audiotag_equiav.retrieval import embed_pairs, partner_ranks, score_retrieval
+from audiotag_equiav.retrieval import embed_pairs, load_pretrained, partner_ranks, retrieve, score_retrieval
+from safetensors.torch import save_file
 
 from audiotag.data.reading import read_clips
-from audiotag.errors import OptionError
+from audiotag.errors import CheckpointError, OptionError
 from audiotag.seeding import numpy_generator
 
 
@@ -62,12 +64,19 @@ def test_values_that_are_not_finite_never_count_as_found() -> None:
         partner_ranks(broken, np.ones((3, 2)))
 
 
-@pytest.mark.parametrize("setting", ["centroid_count", "batch_size"])
+@pytest.mark.parametrize("setting", [{"centroid_count": 0}, {"batch_size": 0}, {"chunk": 0}, {"workers": -1}])
 def test_nothing_at_a_time_is_refused(
-    write_pairs: Callable[..., Path], tiny_pretraining: PretrainingOptions, setting: str
+    write_pairs: Callable[..., Path], tiny_pretraining: PretrainingOptions, setting: dict[str, Any]
 ) -> None:
-    with pytest.raises(OptionError, match=setting):
-        embed_pairs(PretrainingNetwork(tiny_pretraining), read_pairs(write_pairs(2)), workers=0, **{setting: 0})
+    with pytest.raises(OptionError, match=next(iter(setting))):
+        retrieve(PretrainingNetwork(tiny_pretraining), read_pairs(write_pairs(2)), **{"workers": 0, **setting})
+
+
+@pytest.mark.parametrize("stated", ["{", "[]", "3", "[" * 5000, '{"depth": "x"}', '{"invented": 1}'])
+def test_weights_that_state_nonsense_are_one_error(tmp_path: Path, stated: str) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "pretrained.safetensors", metadata={"options": stated})
+    with pytest.raises((CheckpointError, OptionError)):
+        load_pretrained(tmp_path)
 
 
 def test_an_embedding_depends_on_the_clip_and_the_seed_alone(

@@ -1,3 +1,5 @@
+import copy
+import functools
 import json
 
 import pytest
@@ -34,22 +36,32 @@ def noise(samples=32_001, batch=3):
 
 
 @pytest.fixture(params=VARIANTS)
-def variant(request):
-    family, options = VARIANTS[request.param]
-    return family, {**SMALL, **options}
+def name(request):
+    return request.param
 
 
 @pytest.fixture
-def backbone(variant):
+def variant(name):
+    family, options = VARIANTS[name]
+    return family, {**SMALL, **options}
+
+
+@functools.cache
+def made(name):
     """A network after a training step's worth of statistics, so that its outputs depend on the input."""
-    family, options = variant
-    network = create_backbone(family, **options)
+    family, options = VARIANTS[name]
+    network = create_backbone(family, **SMALL, **options)
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = None
         network.train()(noise(batch=4))
     return network.eval()
+
+
+@pytest.fixture
+def backbone(name):
+    return copy.deepcopy(made(name))
 
 
 def test_a_clip_gives_the_same_alone_and_in_a_batch(backbone):

@@ -1,3 +1,6 @@
+import copy
+import functools
+
 import pytest
 import torch
 from audiotag_psla.efficientnet import VARIANTS, EfficientNet, StaticSameConv2d
@@ -25,8 +28,8 @@ def heads(request):
     return request.param
 
 
-@pytest.fixture
-def backbone(heads):
+@functools.cache
+def made(heads):
     """A network after a training step's worth of statistics, so that its outputs depend on the input."""
     network = create_backbone("psla", 7, attention_heads=heads, **SHORT)
     with torch.no_grad():
@@ -35,6 +38,11 @@ def backbone(heads):
                 module.momentum = None
         network.train()(noise(batch=4))
     return network.eval()
+
+
+@pytest.fixture
+def backbone(heads):
+    return copy.deepcopy(made(heads))
 
 
 def test_steps_of_the_contract(backbone):
