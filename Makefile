@@ -33,7 +33,7 @@ test-slow: install
 fuzz: install
 	$(BIN)/python tests/fuzz/run.py
 
-# Small changes to the numerical core that the tests must notice; takes hours.
+# Small changes to the numerical core that the tests must notice; CONTRIBUTING.md has the score.
 mutants: install
 	$(BIN)/pip install --quiet "mutmut>=3.8"
 	OMP_NUM_THREADS=1 AUDIOTAG_ASSETS=$(abspath $(or $(AUDIOTAG_ASSETS),../shared)) $(BIN)/python -m mutmut run

@@ -1,4 +1,4 @@
-"""Mono samples as the bytes of a file."""
+"""Samples as the bytes of a file."""
 
 from __future__ import annotations
 

@@ -182,8 +182,9 @@ class OnlineLearner:
                 where=folder,
                 fix="Use the same settings, or begin a new run from its checkpoint.",
             )
-        loss = state.texts("loss", None)
-        if loss is not None and len(loss) == 3:
+        if (loss := state.texts("loss", None)) is not None:  # runs of earlier versions have none
+            if len(loss) != 3:
+                raise state.refuse("loss", "must be a name, a distribution and its version")
             name, distribution, release = loss
             brought = {"distribution": distribution, "release": release}
             needed("the run", "loss", name, **brought, error=TrainingError, where=folder)
@@ -431,7 +432,8 @@ class OnlineLearner:
         settings = self._settings.to_dict()
         self.model.metadata[LEARNED] = str(self._learned)
         self.model.metadata["online"] = {"position": self.position, "settings": settings}
-        spec = get_host().loss(self._settings.loss or "bce")
+        assert self._settings.loss is not None  # they are resolved
+        spec = get_host().loss(self._settings.loss)
         owner = get_host().owner(spec)
         state = {
             "run": self._run,

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -60,11 +61,11 @@ class Heard:
         self._bound(MOST)
 
     @classmethod
-    def of(cls, clips: Iterable[Clip]) -> Heard:
+    def of(cls, clips: Iterable[Clip] | Recordings) -> Heard:
         """The sound of *clips*; those that cannot be read have none."""
-        clips = list(clips)
+        recordings = Recordings.of(clips)
         parts: dict[str, set[Part]] = {}
-        for clip, name in zip(clips, _names(clips), strict=True):
+        for clip, name in zip(recordings.clips, recordings.names, strict=True):
             if name is not None:
                 parts.setdefault(name, set()).add(_part(clip))
         return cls(parts)
@@ -147,16 +148,46 @@ class Heard:
         if len(self._parts) > most:
             self._parts = {name: self._parts[name] for name in sorted(self._parts)[:MOST]}
 
-    def among(self, clips: Iterable[Clip]) -> list[str]:
+    def among(self, clips: Iterable[Clip] | Recordings) -> list[str]:
         """The ids of those *clips* that share sound with it."""
         if not self._parts:
             return []
-        clips, shared = list(clips), []
-        for clip, name in zip(clips, _names(clips), strict=True):
+        recordings, shared = Recordings.of(clips), []
+        for clip, name in zip(recordings.clips, recordings.names, strict=True):
             start, stop = _part(clip)
             if name is not None and any(begin < stop and start < end for begin, end in self._parts.get(name, ())):
                 shared.append(clip.id)
         return shared
+
+
+class Recordings:
+    """Clips for several questions: their recordings are looked into once, when the first is asked.
+
+    Args:
+        clips: The clips.
+
+    Attributes:
+        clips: The same.
+    """
+
+    def __init__(self, clips: Iterable[Clip]) -> None:
+        self.clips = list(clips)
+
+    @classmethod
+    def of(cls, clips: Iterable[Clip] | Recordings) -> Recordings:
+        """*clips*, wrapped where they are not yet."""
+        return clips if isinstance(clips, Recordings) else cls(clips)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @cached_property
+    def names(self) -> list[str | None]:
+        """A name for the content of each clip's recording; None where it cannot be read."""
+        first = {(clip.path, clip.member): clip for clip in self.clips}
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            names = dict(zip(first, pool.map(_name_of_clip, first.values()), strict=True))
+        return [names[clip.path, clip.member] for clip in self.clips]
 
 
 def _part(clip: Clip) -> Part:
@@ -172,14 +203,6 @@ def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
         else:
             joined.append((start, stop))
     return tuple(joined)
-
-
-def _names(clips: Sequence[Clip]) -> list[str | None]:
-    """A name for the content of each clip's recording; None where it cannot be read."""
-    first = {(clip.path, clip.member): clip for clip in clips}
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        names = dict(zip(first, pool.map(_name_of_clip, first.values()), strict=True))
-    return [names[clip.path, clip.member] for clip in clips]
 
 
 def _name_of_clip(clip: Clip) -> str | None:

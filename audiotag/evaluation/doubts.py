@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiotag.data.clips import Clip
-from audiotag.data.heard import CHOSEN_ON, Heard
+from audiotag.data.heard import CHOSEN_ON, Heard, Recordings
 from audiotag.evaluation.metrics import Bools
 from audiotag.models.model import Model
 
@@ -53,9 +53,10 @@ def doubts_about(
     """
     learned = Heard.of_models(model.metadata for model in models) | (learning or Heard())
     chosen = Heard.of_models((model.metadata for model in models), CHOSEN_ON)
-    tuned = (tuned_on or Heard()) | Heard.of(tuning)
-    ids = learned.among(clips)
-    others = [clip for clip in chosen.among(clips) if clip not in {*ids}]
+    measured, validation = Recordings(clips), Recordings(tuning)
+    tuned = (tuned_on or Heard()) | Heard.of(validation)
+    ids = learned.among(measured)
+    others = [clip for clip in chosen.among(measured) if clip not in {*ids}]
     warnings = []
     if ids:
         warnings.append(
@@ -68,12 +69,12 @@ def doubts_about(
             f"The epoch of this model was chosen on {_count(others, clips, chosen)} clips measured on "
             f"({_named(others)}), which flatters it a little. The run's last epoch was not chosen on them."
         )
-    if shared := tuned.among(clips):
+    if shared := tuned.among(measured):
         warnings.append(
             f"The thresholds were tuned on {_count(shared, clips, tuned)} clips measured on ({_named(shared)}), "
             "which flatters whatever depends on thresholds. Tune them on other clips."
         )
-    if shared := learned.among(tuning):
+    if shared := learned.among(validation):
         warnings.append(
             f"{_count(shared, tuning, learned)} clips that the thresholds are tuned on are clips that the model has "
             f"learned from ({_named(shared)}); its scores there are surer than on new sounds, and so are the "

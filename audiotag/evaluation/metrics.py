@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
@@ -92,24 +93,11 @@ def roc_auc(targets: ArrayLike, scores: ArrayLike, known: ArrayLike | None = Non
 def _roc_auc(truth: Bools, values: Floats) -> Floats:
     positives = truth.sum(axis=0, dtype=np.float64)
     negatives = len(truth) - positives
-    wins = np.where(truth, _ranks(values), 0.0).sum(axis=0) - positives * (positives + 1) / 2
+    ranks = pd.DataFrame(values).rank().to_numpy()  # that of scipy.stats takes half a second to import
+    wins = np.where(truth, ranks, 0.0).sum(axis=0) - positives * (positives + 1) / 2
     pairs = positives * negatives
     auc: Floats = np.divide(wins, pairs, out=np.full(truth.shape[1], np.nan), where=pairs > 0)
     return auc
-
-
-def _ranks(values: Floats) -> Floats:
-    """Ranks within each column, from 1; equal values share the mean of theirs.
-
-    scipy.stats has a function for it, but takes half a second to import.
-    """
-    ranks = np.empty(values.shape)
-    for column, found in zip(values.T, ranks.T, strict=True):
-        order = np.argsort(column)
-        ends = np.flatnonzero(np.diff(column[order], append=np.inf)) + 1  # behind each run of equal values
-        lengths = np.diff(ends, prepend=0)
-        found[order] = np.repeat(ends - (lengths - 1) / 2, lengths)
-    return ranks
 
 
 def d_prime(auc: ArrayLike) -> Floats:

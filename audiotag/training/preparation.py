@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from audiotag.data.clips import ClipSet
-from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard
+from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard, Recordings
 from audiotag.data.reading import read_clips
 from audiotag.data.selection import select_split, splits_of, with_frames
 from audiotag.data.sound_cache import SoundCache
@@ -248,7 +248,8 @@ def note_what_is_heard(
     learned = Heard.of(train) | Heard.of_models([model.metadata]) | supervision.teacher_heard
     model.metadata[LEARNED] = str(learned)
     model.metadata.pop(CHOSEN_ON, None)  # of the checkpoint that the run starts from
-    for what, clips in (("validate on", val), ("measure the finished models on", evaluation)):
+    held_out = None if val is None else Recordings(val)
+    for what, clips in (("validate on", held_out), ("measure the finished models on", evaluation)):
         if clips is not None and (shared := learned.among(clips)):
             named = ", ".join(shared[:_MAX_NAMED]) + (", …" if len(shared) > _MAX_NAMED else "")
             reporter.message(
@@ -256,8 +257,8 @@ def note_what_is_heard(
                 "learned from as well, by this model, the one that it starts from, or its teacher "
                 f"({named}): the numbers will say what it remembers, not how it does on new sounds."
             )
-    if val is not None:
-        model.metadata[CHOSEN_ON] = str(Heard.of(val))
+    if held_out is not None:
+        model.metadata[CHOSEN_ON] = str(Heard.of(held_out))
 
 
 def run_record(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 
+from audiotag.annotations import description, fits
 from audiotag.audio.augmentation import Augmentation
 from audiotag.errors import OptionError, suggest
 from audiotag.training.mixing import SetPartners
@@ -21,7 +20,7 @@ class _Range:
     """From *low* to *high*; without *low* itself where *above*, without *high* itself where *below*."""
 
     low: float
-    high: float = math.inf
+    high: float
     above: bool = False
     below: bool = False
 
@@ -32,7 +31,7 @@ class _Range:
 
     def __str__(self) -> str:
         low = f"a number above {self.low:g}" if self.above else f"{self.low:g} or more"
-        return low if self.high == math.inf else f"{low}, {'below' if self.below else 'at most'} {self.high:g}"
+        return f"{low}, {'below' if self.below else 'at most'} {self.high:g}"
 
 
 _COUNT, _FROM_ONE = _Range(0, 2**31 - 1), _Range(1, 2**31 - 1)
@@ -252,16 +251,17 @@ class Settings:
             if isinstance(value, np.generic):
                 value = value.item()
                 object.__setattr__(self, name, value)
-            choices = get_args(hint)
-            if value is None and type(None) in choices:
+            if value is None and type(None) in get_args(hint):
                 continue
-            kind = next((choice for choice in choices if choice is not type(None)), hint) if _optional(hint) else hint
-            _require_type(name, value, kind)
+            if not fits(value, hint):
+                raise _refused(name, value, description(hint).removesuffix(" or none"))
             if name in _CHOICES and value not in _CHOICES[name]:
                 raise _refused(name, value, f"one of: {', '.join(_CHOICES[name])}")
             for number in value if isinstance(value, tuple) else [value]:
                 if name in _RANGES and not _RANGES[name].holds(number):
                     raise _refused(name, value, str(_RANGES[name]))
+        if len(self.betas) != 2:
+            raise _refused("betas", self.betas, "two numbers")
 
     @property
     def augmentation(self) -> Augmentation:
@@ -424,37 +424,6 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _without_none(inner) for name, inner in value.items() if inner is not None}
     return [_without_none(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def _optional(hint: Any) -> bool:
-    return get_origin(hint) in (Union, UnionType)
-
-
-def _require_type(name: str, value: Any, kind: Any) -> None:
-    """Refuse a value of another type than the annotation *kind* of the setting; true and false are no numbers."""
-    if kind is int:
-        fits, wanted = isinstance(value, int) and not isinstance(value, bool), "a whole number"
-    elif kind is float:
-        fits, wanted = _is_finite(value), "a finite number"
-    elif kind is bool:
-        fits, wanted = isinstance(value, bool), "true or false"
-    elif get_origin(kind) is tuple:
-        fits = isinstance(value, tuple) and len(value) == len(get_args(kind)) and all(map(_is_finite, value))
-        wanted = f"a list of {len(get_args(kind))} finite numbers"
-    elif get_origin(kind) is Mapping:
-        fits = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
-        wanted = "a table of options"
-    else:
-        fits, wanted = isinstance(value, str), "a text"
-    if not fits:
-        raise _refused(name, value, wanted)
-
-
-def _is_finite(value: Any) -> bool:
-    try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # a whole number beyond what a float holds
-        return False
 
 
 def _refused(name: str, value: Any, wanted: str) -> OptionError:

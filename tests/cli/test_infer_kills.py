@@ -25,6 +25,8 @@ from audiotag.models.model import Model
 
 COUNT = 40
 RATE = 8000
+SECONDS = 10
+"""Long enough that a run is still at work when it is seen to have begun."""
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -38,7 +40,7 @@ def start(tiny: ModuleType, plugin_folder: Path, tmp_path: Path) -> Iterator[Sta
     generator = np.random.default_rng(0)
     (tmp_path / "sounds").mkdir()
     for number in range(COUNT):
-        soundfile.write(tmp_path / "sounds" / f"{number:02}.wav", generator.uniform(-0.1, 0.1, RATE), RATE)
+        soundfile.write(tmp_path / "sounds" / f"{number:02}.wav", generator.uniform(-0.1, 0.1, SECONDS * RATE), RATE)
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(plugin_folder), *(path for path in sys.path if path)]),

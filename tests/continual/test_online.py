@@ -17,10 +17,11 @@ from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.store import ClipStore, Payload
 from audiotag.data.clips import Clip
 from audiotag.errors import AudioError, CheckpointError, OptionError, StoreError, TrainingError
+from audiotag.folders import current_folder
 from audiotag.host import get_host, reset_host
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
-from audiotag.models.checkpoint import load_checkpoint
+from audiotag.models.checkpoint import TRAINING_FILE, load_checkpoint
 from audiotag.models.create import create_backbone
 from audiotag.models.model import Model
 
@@ -342,6 +343,17 @@ def test_going_on_without_the_plugin_of_the_loss_says_what_to_install(tiny, tmp_
         shutil.rmtree(next((tmp_path / "site-packages").glob("audiotag_lender*.dist-info")))
         reset_host()
         with pytest.raises(TrainingError, match=r"the loss 'lent' of audiotag-lender 1.2.*'audiotag-lender==1.2'"):
+            OnlineLearner.resume(tmp_path / "run", store)
+
+
+def test_a_record_of_the_loss_that_is_damaged_is_said(tiny, tmp_path):
+    with store_in(tmp_path / "s") as store:
+        list(OnlineLearner(fresh(), store, folder=tmp_path / "run").run(clips(1)))
+        path = current_folder(tmp_path / "run" / "last") / TRAINING_FILE
+        content = torch.load(path, weights_only=True)
+        content["online"]["loss"] = ["bce"]
+        torch.save(content, path)
+        with pytest.raises(CheckpointError, match="loss must be a name, a distribution and its version"):
             OnlineLearner.resume(tmp_path / "run", store)
 
 

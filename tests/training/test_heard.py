@@ -20,7 +20,7 @@ from audiotag.continual.online import OnlineLearner
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.store import ClipStore
 from audiotag.data.clips import Clip
-from audiotag.data.heard import LEARNED, Heard
+from audiotag.data.heard import LEARNED, Heard, Recordings
 from audiotag.data.reading import read_clips
 from audiotag.errors import CheckpointError
 from audiotag.evaluation.evaluate import evaluate
@@ -325,6 +325,16 @@ def test_long_recordings_that_differ_in_the_middle_are_told_apart(tmp_path):
         soundfile.write(tmp_path / f"{name}.wav", sound, 8000)
         clips.append(Clip(name, tmp_path / f"{name}.wav"))
     assert Heard.of(clips[:1]).among(clips) == ["a"]
+
+
+def test_recordings_are_looked_into_once_for_several_questions(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.ones(800) * 0.1, 8000)
+    recordings = Recordings([Clip("a", path)])
+    heard = Heard.of(recordings)
+    path.unlink()
+    assert heard.among(recordings) == ["a"]
+    assert heard.among([Clip("a", path)]) == []
 
 
 @given(

@@ -162,6 +162,7 @@ def retrieve(
     options: dict[str, Any],
 ) -> None:
     """Find the picture of each sound and the sound of each picture: R@1, R@5, R@10 and the median rank."""
+    from audiotag.cli.warnings import print_doubts
     from audiotag.inference.member import choose_device, choose_precision
     from audiotag_equiav.pairs import read_pairs
     from audiotag_equiav.retrieval import learned_from, load_pretrained, retrieve
@@ -182,11 +183,11 @@ def retrieve(
     _print(result)
     learned = learned_from(weights).among(clips)
     if learned:
-        click.secho(
-            f"Warning: {len(learned)} of the {len(clips)} clips were learned from in pre-training: these figures say "
-            "what it remembers. Measure on clips that it has not heard.",
-            err=True,
-            bold=True,
+        print_doubts(
+            [
+                f"{len(learned)} of the {len(clips)} clips were learned from in pre-training: these figures say what "
+                "it remembers. Measure on clips that it has not heard."
+            ]
         )
     if output is not None:
         settings = {"seed": seed, "centroid_count": centroid_count, "learned_clips": learned}
