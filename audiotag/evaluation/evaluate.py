@@ -149,7 +149,7 @@ def evaluate(
         data=clips.source,
         split=split,
         folds=folds,
-        doubts=doubts_about(tagger.models, scored.clips, tuned_on=tuned_on, tuning=validation or ()),
+        doubts=doubts_about(tagger.facts, scored.clips, tuned_on=tuned_on, tuning=validation or ()),
         clip_ids=scored.clip_ids,
         known=scored.known,
     )

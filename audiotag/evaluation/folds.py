@@ -113,7 +113,7 @@ def evaluate_folds(
             raise LabelError(f"its classes differ from those of the first fold: {change}", where=folder)
         held_out = replace(request, folds=[fold]).read(clips, tagger.labels)
         scored = score(tagger, held_out, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
-        of_fold = doubts_about(tagger.models, scored.clips)
+        of_fold = doubts_about(tagger.facts, scored.clips)
         name = f"{tagger.name} (fold {fold})"
         results[fold] = _measure(scored, held_out, tagger.labels, threshold, top_k, name, of_fold, split, [fold])
         learned += of_fold.learned

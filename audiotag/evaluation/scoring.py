@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit, softmax
-
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.reading import read_clips
 from audiotag.data.selection import align_labels, select_folds, select_split, with_frames
 from audiotag.errors import ManifestError
 from audiotag.evaluation.metrics import Bools, Floats
 from audiotag.inference.clip_scores import Progress, clip_logits
+from audiotag.inference.combine import probabilities
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
 
@@ -138,9 +135,3 @@ def score(
         failed=tuple((clip, str(error)) for clip, error in heard.failures),
         known=None if known is None else known[kept],
     )
-
-
-def probabilities(logits: NDArray[np.float32], single_label: bool) -> Floats:
-    """Scores in float64, so that sure clips keep their order: a softmax for *single_label*, else a sigmoid of each."""
-    values = logits.astype(np.float64)
-    return np.asarray(softmax(values, axis=1) if single_label else expit(values), dtype=np.float64)

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from audiotag.data.clips import ClipSet
+from audiotag.engines.torch_engine import choose_device
 from audiotag.errors import OptionError
 from audiotag.files import write_text
 from audiotag.host import get_host
 from audiotag.host.options import check_options
-from audiotag.inference.member import choose_device
 from audiotag.labels import LabelChange
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
