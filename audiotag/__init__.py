@@ -42,7 +42,10 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("audiotag")
     if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
+        from audiotag.errors import needed_for
+
+        with needed_for(f"audiotag.{name}"):
+            return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
