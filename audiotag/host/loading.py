@@ -27,10 +27,8 @@ def strict() -> bool:
     return os.environ.get("AUDIOTAG_STRICT_PLUGINS", "").lower() not in ("", "0", "false", "no")
 
 
-def named_in(variable: str) -> set[str] | None:
-    """Distributions and entry points that an environment variable names, None where it is not set."""
-    text = os.environ.get(variable)
-    return None if text is None else {normal(part) for part in re.split(r"[,\s]+", text) if part}
+def _names(text: str) -> set[str]:
+    return {normal(part) for part in re.split(r"[,\s]+", text) if part}
 
 
 def left_out(record: PluginRecord) -> str | None:
@@ -38,10 +36,10 @@ def left_out(record: PluginRecord) -> str | None:
     names = {normal(record.distribution), normal(record.name)}
     if record.distribution == CORE_DISTRIBUTION:
         return None
-    if names & (named_in("AUDIOTAG_SKIP_PLUGINS") or set()):
+    if names & _names(os.environ.get("AUDIOTAG_SKIP_PLUGINS", "")):
         return "AUDIOTAG_SKIP_PLUGINS names it"
-    allowed = named_in("AUDIOTAG_LOAD_PLUGINS")
-    return None if allowed is None or names & allowed else "AUDIOTAG_LOAD_PLUGINS does not name it"
+    allowed = os.environ.get("AUDIOTAG_LOAD_PLUGINS")
+    return None if allowed is None or names & _names(allowed) else "AUDIOTAG_LOAD_PLUGINS does not name it"
 
 
 def discover() -> list[Plugin]:
