@@ -19,9 +19,10 @@ from audiotag.continual.store import Payload
 from audiotag.data import archive_worker
 from audiotag.data.archive import writing
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.data.reading import read_clips, sniff_format
+from audiotag.data.reading import read_clips
 from audiotag.data.recording import clip_digest, clip_info, clip_seconds, read_clip, stream_clip
 from audiotag.data.sets.tiny import tiny_sound
+from audiotag.data.sniffing import sniff_format
 from audiotag.errors import AudioError, ManifestError, MissingExtraError
 from audiotag.inference.sound import SoundReader
 from audiotag.labels import LabelSet, known_labels

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.data.reading import read_clips, sniff_format
+from audiotag.data.reading import read_clips
 from audiotag.data.recording import clip_seconds, read_clip
+from audiotag.data.sniffing import sniff_format
 from audiotag.data.video import read_picture, require_video
 from audiotag.errors import AudiotagError, TrainingError
 from audiotag.plugin import FrontEnd
