@@ -33,12 +33,12 @@ LONGEST_PASS = 60.0
 """Seconds at which clips are cut where a network states no bound."""
 
 
-def validation_metrics(logits: NDArray[np.float32], labels: Supervision, loss: Loss) -> dict[str, float]:
+def validation_metrics(logits: NDArray[np.float32], clips: ClipSet, loss: Loss) -> dict[str, float]:
     """Loss, mAP and, for single-label data, accuracy of a validation set.
 
     Args:
         logits: (clips, classes).
-        labels: What is known of the clips.
+        clips: The clips.
         loss: The training loss.
 
     Raises:
@@ -50,7 +50,7 @@ def validation_metrics(logits: NDArray[np.float32], labels: Supervision, loss: L
             f"the network has diverged: its scores of {wrong} of {len(logits)} validation clips are not finite",
             fix=AGAINST_DIVERGENCE,
         )
-    targets, known = labels.targets, labels.known
+    targets, known = clips.targets(), clips.known()
     with torch.no_grad():
         mask = None if known is None else torch.from_numpy(known)
         value = float(loss(torch.from_numpy(logits), torch.from_numpy(targets), mask).mean())
@@ -145,7 +145,7 @@ class NetworkSource:
                     mine[batch["index"].to(fabric.device)] = backbone(**inputs).float()
         # Every process has filled in the rows of its own clips.
         logits = cast(Tensor, fabric.all_gather(mine)).amax(0) if fabric.world_size > 1 else mine
-        return validation_metrics(logits.cpu().numpy(), Supervision.of(self._val), self._loss.cpu())
+        return validation_metrics(logits.cpu().numpy(), self._val, self._loss.cpu())
 
 
 class HeadSource:
@@ -183,7 +183,7 @@ class HeadSource:
         self._model, self._loss, self._fabric = model, loss, fabric
         embed = FrozenEmbedder(model, seconds, settings, fabric, store, reporter, cache)
         self._train_inputs = torch.from_numpy(embed(train))
-        self._val_labels = None if val is None else Supervision.of(val)
+        self._val = val
         self._val_inputs = None if val is None else torch.from_numpy(embed(val))
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
@@ -200,14 +200,14 @@ class HeadSource:
 
     def validate(self) -> dict[str, float]:
         """See `Source.validate`."""
-        if self._val_inputs is None or self._val_labels is None:
+        if self._val_inputs is None or self._val is None:
             return {}
         self._model.backbone.eval()
         parts = []
         with torch.inference_mode():
             for inputs in torch.split(self._val_inputs, 1024):
                 parts.append(self._model.backbone.forward_head(self._fabric.to_device(inputs)).float().cpu())
-        return validation_metrics(torch.cat(parts).numpy(), self._val_labels, self._loss.cpu())
+        return validation_metrics(torch.cat(parts).numpy(), self._val, self._loss.cpu())
 
 
 class FrozenEmbedder:

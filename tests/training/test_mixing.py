@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from audiotag.audio.windows import tile_to
 from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.targets import Targets
 from audiotag.errors import OptionError, TrainingError
 from audiotag.labels import LabelSet
 from audiotag.training.data import Batches, ClipReader
@@ -190,7 +191,7 @@ def test_a_step_blends_sounds_and_labels_of_the_whole_set(tiny):
     generator = torch.Generator().manual_seed(0)
     waveform, partner = torch.randn(2, 3, 4000, generator=generator)
     share = torch.tensor([0.3, 1.0, 0.6])
-    supervision = Supervision(np.eye(3, dtype=np.float32))
+    supervision = Supervision(Targets.of([(0,), (1,), (2,)], 3))
     settings = _settings(mixup_on="waveform", mixup_partner="set", mixup_alpha=10.0)
     step = NetworkStep(create_backbone("tiny", 3, seed=0), SupervisedLoss(BinaryCrossEntropy(), settings), settings)
     index, partners = torch.tensor([0, 1, 2]), torch.tensor([1, 1, 0])
