@@ -60,6 +60,9 @@ class Source(Protocol):
     def train_mode(self) -> None:
         """Put the modules into training mode."""
 
+    def close(self) -> None:
+        """End what reads the batches; a source that is used again starts it anew."""
+
 
 @dataclass
 class Progress:
@@ -195,6 +198,7 @@ class Trainer:
                 self._save("last", resume=True)
                 self._finish_averages()
             finally:
+                self.source.close()
                 self.reporter.finish()
                 for logger in self.loggers:
                     logger.close()

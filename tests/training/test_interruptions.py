@@ -212,6 +212,17 @@ def test_a_signal_stops_a_run_that_waits_for_a_batch(tones, tmp_path, monkeypatc
     assert _same(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_workers_live_for_the_whole_run(tones, tmp_path, monkeypatch):
+    started = []
+    start = multiprocessing.Process.start
+    monkeypatch.setattr(multiprocessing.Process, "start", lambda process: started.append(process) or start(process))
+    finetune("tiny", tones, fold=1, output=tmp_path / "here", **QUICK)
+    finetune("tiny", tones, fold=1, output=tmp_path / "there", **{**QUICK, "workers": 2})
+    assert len(started) == 2
+    assert not multiprocessing.active_children()
+    assert _same(tmp_path / "here", tmp_path / "there")
+
+
 def test_workers_send_arrays_not_tensors(tones):
     """Tensors would travel in shared memory, of which a container has 64 MB."""
     item = ClipReader(read_clips(tones), 8000, 0.5, 0.5)[0, 0]

@@ -183,7 +183,7 @@ def test_a_partner_that_cannot_be_read_is_named(noises):
     noises.clips[1].path.write_bytes(b"nothing")
     reader = ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(2.0, 1.0))
     with pytest.raises(TrainingError, match="clip 1"):
-        list(Batches(reader, 0).read([[(0, place) for place in range(20)]]))
+        list(Batches({"clips": reader}, 0).read("clips", [[(0, place) for place in range(20)]]))
 
 
 def test_a_step_blends_sounds_and_labels_of_the_whole_set(tiny):
