@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiotag.audio.windows import iterate_windows
 from audiotag.errors import AudioError, OptionError
 from audiotag.inference.tagger import Tagger
 
@@ -71,13 +72,25 @@ def test_engines_of_two_kinds_are_an_ensemble(bands: ModuleType, network: Module
     np.testing.assert_allclose(both.tag(long_file).scores, Tagger(model).tag(long_file).scores, atol=0.01)
 
 
-def test_a_long_recording_is_read_as_it_is_computed(bands: ModuleType, long_file: Path) -> None:
+def test_a_long_recording_is_read_as_it_is_computed(
+    bands: ModuleType, long_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal read
+        for window in iterate_windows(*arguments):
+            read += 1
+            yield window
+
+    monkeypatch.setattr("audiotag.inference.sound.iterate_windows", counted)
     engine = bands.BandEngine()
     tagger = Tagger(engine)
-    windows = tagger.score_windows(long_file, hop=0.5, batch_size=3)
+    windows = tagger.score_windows(long_file, hop=0.1, batch_size=3)
     for _ in range(4):
         next(windows)
     assert engine.shapes == [(3, 16_000)] * 2
+    assert read <= 3 * (2 + 2)  # two batches are computed, and two at most are read ahead
     windows.close()  # type: ignore[attr-defined]
     engine.shapes.clear()
     assert tagger.tag(long_file, batch_size=3).labels[0] == "High"
