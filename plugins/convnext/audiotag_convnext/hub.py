@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from audiotag.errors import MissingExtraError, WeightsError
+from audiotag.plugin import MissingExtraError, WeightsError
 
 
 def fetch(url: str, path: str | Path) -> None:

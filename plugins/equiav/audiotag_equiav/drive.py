@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audiotag.errors import MissingExtraError, WeightsError
+from audiotag.plugin import MissingExtraError, WeightsError
 
 
 def fetch(url: str, path: str | Path) -> None:
