@@ -40,6 +40,7 @@ def row(name: str) -> str:
     documented = value if inspect.isroutine(value) or inspect.isclass(value) else type(value)
     text = " ".join((inspect.getdoc(documented) or "").partition("\n\n")[0].split())
     text = re.sub(r"``(.+?)``", r"`\1`", text).replace("|", r"\|")
+    text = re.sub(r"`audiotag(?:\.\w+)+\.(\w+)`", r"`\1`", text)  # its place is not theirs to import from
     return f"| `{_signature(name, value)}` | {text} |"
 
 

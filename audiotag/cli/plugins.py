@@ -12,7 +12,8 @@ from audiotag import scaffold
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import echo_json, json_option, parse_options
 from audiotag.errors import OptionError
-from audiotag.host import KINDS, PluginRecord, get_host
+from audiotag.host import PluginRecord, get_host
+from audiotag.host.kinds import KINDS
 
 if TYPE_CHECKING:
     from audiotag.testing import CheckResult

@@ -39,6 +39,7 @@ from audiotag.errors import StoreError as StoreError
 from audiotag.errors import TrainingError as TrainingError
 from audiotag.errors import UnknownNameError as UnknownNameError
 from audiotag.errors import WeightsError as WeightsError
+from audiotag.errors import needed_for as needed_for
 from audiotag.errors import suggest as suggest
 
 # Checks of options and arguments

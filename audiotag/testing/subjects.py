@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from audiotag.errors import OptionError, UnknownNameError, suggest
-from audiotag.host import KINDS, PluginRecord, get_host
+from audiotag.host import PluginRecord, get_host
+from audiotag.host.kinds import KINDS
 from audiotag.host.registry import normal
 from audiotag.specs import BackboneSpec, SamplingPolicySpec, Spec
 from audiotag.testing.check import Kind, require
