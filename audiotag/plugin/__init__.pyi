@@ -12,6 +12,7 @@ from audiotag.specs import RecipeSpec as RecipeSpec
 from audiotag.specs import Remote as Remote
 from audiotag.specs import SamplingPolicySpec as SamplingPolicySpec
 from audiotag.specs import Weights as Weights
+from audiotag.specs import WriterSpec as WriterSpec
 from audiotag.specs import hookimpl as hookimpl
 
 # Interfaces to implement
@@ -19,6 +20,8 @@ from audiotag.audio.frontends.torch_executor import FrontEnd as FrontEnd
 from audiotag.continual.policy import StoragePolicy as StoragePolicy
 from audiotag.data.clips import Dataset as Dataset
 from audiotag.data.published import PublishedDataset as PublishedDataset
+from audiotag.inference.writers.base import FileWriter as FileWriter
+from audiotag.inference.writers.base import Writer as Writer
 from audiotag.models.backbone import Backbone as Backbone
 from audiotag.training.interfaces import BatchSampler as BatchSampler
 from audiotag.training.interfaces import Loss as Loss
@@ -125,6 +128,11 @@ from audiotag.continual.home import train_on_audio_only as train_on_audio_only
 from audiotag.continual.policies.distribution_matching import store_audio_decision as store_audio_decision
 from audiotag.continual.policy import Decision as Decision
 from audiotag.continual.policy import Example as Example
+
+# Output formats
+from audiotag.inference.writers.base import WriterSettings as WriterSettings
+from audiotag.inference.writers.rows import Place as Place
+from audiotag.inference.writers.rows import Result as Result
 
 # Randomness
 from audiotag.seeding import numpy_generator as numpy_generator
