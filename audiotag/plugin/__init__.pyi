@@ -98,20 +98,22 @@ from audiotag.data.heard import LEARNED as LEARNED
 from audiotag.data.published import Progress as Progress
 from audiotag.data.published import Validation as Validation
 from audiotag.data.reading import read_clips as read_clips
-from audiotag.data.reading import sniff_format as sniff_format
 from audiotag.data.rows import Row as Row
 from audiotag.data.rows import clips_from_rows as clips_from_rows
 from audiotag.data.rows import read_number as read_number
 from audiotag.data.rows import split_labels as split_labels
 from audiotag.data.sets.base import Listing as Listing
 from audiotag.data.sets.base import RecordedSet as RecordedSet
+from audiotag.data.sniffing import sniff_format as sniff_format
+from audiotag.data.targets import Targets as Targets
 from audiotag.labels import Label as Label
 from audiotag.labels import LabelSet as LabelSet
 from audiotag.labels import known_labels as known_labels
 from audiotag.labels import read_labels as read_labels
 
 # Training
-from audiotag.training.ahead import read_ahead as read_ahead
+from audiotag.training.ahead import ReadAhead as ReadAhead
+from audiotag.training.interfaces import SamplingContext as SamplingContext
 from audiotag.training.losses import mean_over_known as mean_over_known
 from audiotag.training.optimisation import freeze_all_but_head as freeze_all_but_head
 from audiotag.training.optimisation import make_optimiser as make_optimiser
@@ -160,7 +162,7 @@ from audiotag.cli.outputs import check_files as check_files
 from audiotag.cli.outputs import check_folder as check_folder
 from audiotag.cli.outputs import overwrite_option as overwrite_option
 from audiotag.cli.warnings import print_doubts as print_doubts
+from audiotag.engines.torch_engine import choose_device as choose_device
+from audiotag.engines.torch_engine import choose_precision as choose_precision
 from audiotag.host.host import get_host as get_host
-from audiotag.inference.member import choose_device as choose_device
-from audiotag.inference.member import choose_precision as choose_precision
 from audiotag.inference.tagger import Tagger as Tagger

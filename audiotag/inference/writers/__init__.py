@@ -140,16 +140,16 @@ class _Guarded(Writer, FileWriter):
     """A format of a plugin, each call of which is told by its name."""
 
     def __init__(self, spec: WriterSpec, writer: Any) -> None:
+        self._writer = writer
         if not isinstance(writer, FileWriter if spec.magic else Writer):
             raise PluginError(
                 f"the factory {spec.factory!r} returned {type(writer).__name__}, not a writer",
                 where=get_host().owner(spec).place,
                 fix="Derive it from audiotag.plugin.Writer, or FileWriter where the descriptor has magic.",
             )
-        self._writer: Any = writer
         self._running = partial(plugin_code, get_host().owner(spec).place, f"writing {spec.name}")
         if not spec.magic:
-            self.head, self.tail = writer.head, writer.tail
+            self.head, self.tail = self._writer.head, self._writer.tail
 
     def text(self, result: Result) -> str:
         with self._running():
