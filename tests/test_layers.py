@@ -95,6 +95,19 @@ def test_the_core_imports_no_plugin() -> None:
     assert not found
 
 
+@pytest.mark.parametrize("package", PACKAGES[1:], ids=lambda package: package.name)
+def test_plugins_of_ours_use_nothing_that_others_cannot(package: Path) -> None:
+    """They import `audiotag.plugin` alone; a command may use the Python API at the top of the package."""
+    modules = {_name(path, ROOT) for path in (ROOT / "audiotag").rglob("*.py")}
+    found = {
+        f"{path.name}:{line} imports {target}"
+        for path in package.rglob("*.py")
+        for target, line in _imports(path.read_text(encoding="utf-8"), modules)
+        if target not in ("audiotag", "audiotag.plugin")
+    }
+    assert not found
+
+
 def test_the_light_half_needs_no_extra(run_light: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     modules = _graph(ROOT / "audiotag")
     light: set[str] = set()
