@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from audiotag.errors import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = [ROOT / "audiotag", *sorted(ROOT.glob("plugins/*/audiotag_*"))]
@@ -118,3 +122,31 @@ def test_the_light_half_needs_no_extra(run_light: Callable[..., subprocess.Compl
         light = light - inside if word.startswith("!") else light | inside
     done = run_light("import importlib\nfor name in sys.argv[1:]: importlib.import_module(name)", *sorted(light))
     assert done.returncode == 0, done.stderr
+
+
+def _project(folder: Path) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project
+
+
+def test_every_plugin_requires_torch_through_the_core_and_all_brings_every_plugin() -> None:
+    plugins = [_project(package.parent) for package in PACKAGES[1:]]
+    for plugin in plugins:
+        requirements = [requirement for requirement in plugin["dependencies"] if requirement.startswith("audiotag")]
+        assert requirements == ["audiotag[torch]>=0.1,<0.2"], plugin["name"]
+    core = _project(ROOT)
+    brought = {requirement.partition(">")[0] for requirement in core["optional-dependencies"]["all"][1:]}
+    assert brought == {plugin["name"] for plugin in plugins}
+
+
+def test_what_an_installation_may_lack_comes_with_an_extra_and_the_rest_is_required() -> None:
+    core = _project(ROOT)
+    brought_by = {
+        re.split(r"[<>=\[]", requirement)[0]: f"audiotag[{extra}]"
+        for extra, requirements in core["optional-dependencies"].items()
+        if f"audiotag[{extra}]" in EXTRAS.values()
+        for requirement in requirements
+    }
+    modules = {"scikit-learn": "sklearn", "pillow": "PIL", "lightning-fabric": "lightning_fabric"}
+    assert {modules.get(name, name): extra for name, extra in brought_by.items()} == EXTRAS
+    assert not {re.split(r"[<>=\[]", requirement)[0] for requirement in core["dependencies"]} & {*brought_by}
