@@ -118,7 +118,7 @@ class NetworkSource:
             reader = ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache, partners)
             return Batches(reader, settings.workers, pin)
 
-        self._train_batches = batches(train, seconds, seconds, settings.seed, settings.partners)
+        self._train_batches = batches(train, seconds, seconds, settings.seed, SetPartners.of(settings))
         # Validation hears what the tagger would: each clip at its own length.
         self._val_batches = None if val is None else batches(val, *own_length(model), None)
 
@@ -136,7 +136,7 @@ class NetworkSource:
             return {}
         backbone, fabric = self._model.backbone, self._fabric
         backbone.eval()
-        plan = _whole_pass(len(self._val), self._settings.batch_size or 1, fabric.global_rank, fabric.world_size)
+        plan = _whole_pass(len(self._val), self._settings.batch_size, fabric.global_rank, fabric.world_size)
         mine = torch.full((len(self._val), len(self._model.labels)), float("-inf"), device=fabric.device)
         with torch.inference_mode():
             for batch in self._val_batches.read(plan):

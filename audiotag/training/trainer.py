@@ -134,13 +134,13 @@ class Trainer:
         self.averages = Averages(settings, model.backbone)
         self.log = CsvLog(folder / "log.csv")
         world = fabric.world_size
-        self._steps = len(cut_batches(self._order(0), settings.batch_size or 1, 0, world=world))
+        self._steps = len(cut_batches(self._order(0), settings.batch_size, 0, world=world))
         self._require_rates()
         self._saved_at = time.monotonic()
         self._stops = StopRequests(fabric, self._stop)
 
     def _require_rates(self) -> None:
-        steps = self._steps * (self.settings.epochs or 1)
+        steps = self._steps * self.settings.epochs
         if self.settings.warmup_steps >= steps:
             raise OptionError(
                 f"a warm-up of {self.settings.warmup_steps} steps does not fit a run of {steps}",
@@ -176,7 +176,7 @@ class Trainer:
             TrainingError: The loss is not finite.
         """
         self.loggers = loggers
-        epochs = self.settings.epochs or 1
+        epochs = self.settings.epochs
         self.reporter.start(epochs, self._steps, self.progress.epoch)
         with self._stops.taken():
             try:
@@ -218,7 +218,7 @@ class Trainer:
         self.backbone.on_epoch_start(epoch, epochs)
         batches = cut_batches(
             self._order(epoch),
-            settings.batch_size or 1,
+            settings.batch_size,
             epoch,
             rank=self.fabric.global_rank,
             world=self.fabric.world_size,
