@@ -30,6 +30,7 @@ from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.averaging import Averages
 from audiotag.training.data import Draw, cut_batches
 from audiotag.training.interfaces import BatchSampler, SamplingContext
+from audiotag.training.learned import LearnedFrom
 from audiotag.training.loss_record import LossRecord
 from audiotag.training.processes import in_any_process
 from audiotag.training.reporting import CsvLog, EpochLogger, Reporter
@@ -139,13 +140,13 @@ class Trainer:
         self.log = CsvLog(folder / "log.csv")
         self.losses = LossRecord(fabric, len(source.supervision.targets)) if sampler.wants_losses else None
         world = fabric.world_size
-        self._steps = len(cut_batches(self._order(0), settings.batch_size or 1, 0, world=world))
+        self._steps = len(cut_batches(self._order(0), settings.batch_size, 0, world=world))
         self._require_rates()
         self._saved_at = time.monotonic()
         self._stops = StopRequests(fabric, self._stop)
 
     def _require_rates(self) -> None:
-        steps = self._steps * (self.settings.epochs or 1)
+        steps = self._steps * self.settings.epochs
         if self.settings.warmup_steps >= steps:
             raise OptionError(
                 f"a warm-up of {self.settings.warmup_steps} steps does not fit a run of {steps}",
@@ -172,10 +173,11 @@ class Trainer:
         if self.losses is not None and "losses" in state:
             self.losses.load_state_dict(state["losses"])
 
-    def fit(self, loggers: Sequence[EpochLogger] = ()) -> Progress:
+    def fit(self, loggers: Sequence[EpochLogger], learned: LearnedFrom) -> Progress:
         """Train to the last epoch.
 
         Args:
+            learned: Notes in the model what it learns from; it is over with that before the first epoch ends.
             loggers: Take the row of each epoch; they are closed at the end.
 
         Raises:
@@ -183,18 +185,19 @@ class Trainer:
             TrainingError: The loss is not finite.
         """
         self.loggers = loggers
-        epochs = self.settings.epochs or 1
+        epochs = self.settings.epochs
         self.reporter.start(epochs, self._steps, self.progress.epoch)
-        with self._stops.taken():
+        with self._stops.taken(), learned:
             try:
                 while self.progress.epoch < epochs:
-                    self._run_epoch(epochs)
+                    self._run_epoch(epochs, learned)
                     if self._out_of_patience():
                         self.reporter.message(
                             f"Stopped early: no better {self.settings.metric} "
                             f"for {self.settings.early_stopping} epochs."
                         )
                         break
+                self._stops.waiting(learned.finish)
                 self._save("last", resume=True)
                 self._finish_averages()
             finally:
@@ -207,7 +210,7 @@ class Trainer:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         targets = self.source.supervision.targets
         losses = None if self.losses is None else self.losses.last
-        context = SamplingContext(epoch, self.settings.epochs or 1, losses)
+        context = SamplingContext(epoch, self.settings.epochs, losses)
         chosen = np.asarray(self.sampler.epoch(targets, numpy_generator(self.settings.seed, "order", epoch), context))
         if chosen.ndim != 1 or not len(chosen) or not np.issubdtype(chosen.dtype, np.integer):
             what = f"gives {chosen.dtype} of the shape {chosen.shape}, not a list of whole numbers"
@@ -221,14 +224,14 @@ class Trainer:
             f"it {what}", where=f"sampler {self.settings.sampler}", fix="Choose another, or tell its authors."
         )
 
-    def _run_epoch(self, epochs: int) -> None:
+    def _run_epoch(self, epochs: int, learned: LearnedFrom) -> None:
         progress, settings = self.progress, self.settings
         started = time.monotonic()
         epoch = progress.epoch
         self.backbone.on_epoch_start(epoch, epochs)
         batches = cut_batches(
             self._order(epoch),
-            settings.batch_size or 1,
+            settings.batch_size,
             epoch,
             rank=self.fabric.global_rank,
             world=self.fabric.world_size,
@@ -253,6 +256,7 @@ class Trainer:
             "learning_rate": rate,
         }
         row |= {f"val_{name}": value for name, value in self._stops.waiting(self.source.validate).items()}
+        self._stops.waiting(learned.finish)
         row["seconds"] = round(time.monotonic() - started, 3)
         progress.epoch, progress.step, progress.loss_sum, progress.clips = epoch + 1, 0, 0.0, 0
         progress.history.append(row)
