@@ -31,7 +31,7 @@ from audiotag.inference.writers import (
     tag_rows,
 )
 from audiotag.inference.writers.rows import Key
-from audiotag.models.embeddings import model_fingerprint
+from audiotag.models.fingerprints import model_fingerprint
 
 _DEFAULT_TOP = 10
 

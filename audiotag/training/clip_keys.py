@@ -11,24 +11,26 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import cast
 
+from audiotag.cache.place import cache_key
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.recording import clip_digest, part_name
 from audiotag.models.backbone import Backbone
-from audiotag.models.embeddings import backbone_fingerprint, code_fingerprint, model_fingerprint
+from audiotag.models.fingerprints import backbone_fingerprint, code_fingerprint, model_fingerprint
 from audiotag.models.model import Model
 
 
 def embedding_keys(clips: ClipSet, model: Model, bounds: tuple[float, float]) -> list[str]:
     """Names for what the head of *model* takes for each clip, heard at a length (s) within *bounds*."""
-    prefix = f"{version('audiotag')}/{code_fingerprint(model)}/{backbone_fingerprint(model)}"
-    return [f"{prefix}/{bounds[0]!r}-{bounds[1]!r}/{_clip_key(clip, model.backbone)}" for clip in clips]
+    network = (version("audiotag"), code_fingerprint(model), backbone_fingerprint(model), *map(repr, bounds))
+    return [cache_key("head", *network, _clip_key(clip, model.backbone)) for clip in clips]
 
 
 def teacher_keys(clips: ClipSet, models: Sequence[Model], combine: str) -> list[str]:
     """Names for the logits of each clip by *models*, whose scores are combined by the rule *combine*."""
-    whose = "+".join(f"{code_fingerprint(model)}.{model_fingerprint(model)}" for model in models)
-    prefix = f"teacher/{version('audiotag')}/{whose}/{combine if len(models) > 1 else ''}"
-    return [f"{prefix}/{'+'.join(dict.fromkeys(_clip_key(clip, one.backbone) for one in models))}" for clip in clips]
+    who = [f"{code_fingerprint(model)}.{model_fingerprint(model)}" for model in models]
+    networks = (version("audiotag"), *who, combine if len(models) > 1 else "")
+    heard = [dict.fromkeys(_clip_key(clip, one.backbone) for one in models) for clip in clips]
+    return [cache_key("teacher", *networks, *parts) for parts in heard]
 
 
 def _clip_key(clip: Clip, backbone: Backbone) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError
 from audiotag.files import write_text
@@ -23,7 +24,6 @@ from audiotag.labels import LabelChange
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
-from audiotag.models.store import cache_folder
 from audiotag.places import exists
 from audiotag.specs import LossSpec, SamplingPolicySpec
 from audiotag.training.data import require_enough
