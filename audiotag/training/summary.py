@@ -8,6 +8,7 @@ folder that ``audiotag models ensemble RUN --epochs all`` writes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from audiotag.evaluation import definitions
 from audiotag.evaluation.definitions import shown, title
 from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import evaluate_scores
-from audiotag.evaluation.scoring import DataRequest, probabilities
+from audiotag.evaluation.measurement import Provenance
+from audiotag.evaluation.scoring import clips_for
 from audiotag.files import write_text
-from audiotag.inference.combine import EnsembleMode, combine_logits
+from audiotag.inference.combine import EnsembleMode, combine_logits, probabilities
 from audiotag.inference.tagger import Tagger, load
 from audiotag.models.checkpoint import FACTS_FILE, read_facts
 from audiotag.models.epochs import kept_epochs
@@ -76,9 +78,9 @@ def summarise_run(
     request, _, _ = Request.load(run)
     quiet = Reporter()
 
-    def read(source: str | Path | ClipSet) -> ClipSet:
-        wanted = DataRequest(request.format, None, request.root, request.unknown_labels, frames=request.frames)
-        return wanted.read(source, tagger.labels, single_label_model=tagger.single_label)
+    def read(clips: str | Path | ClipSet) -> ClipSet:
+        source = replace(request.train, clips=clips, labels=None, split=None, folds=None, single_label=None)
+        return clips_for(tagger, source)
 
     if val is not None:
         val_clips: ClipSet | None = read(val)
@@ -160,7 +162,7 @@ def summarise(
                 row |= _measure(part, sets[part], combined, tagger)
             rows.append(row)
     table = pd.DataFrame(rows)
-    last = load(run / "last").models
+    last = load(run / "last").facts
     warnings = [one for clips in sets.values() for one in doubts_about(last, clips).warnings]
     write_text(run / "summary.csv", frame_csv(table))
     write_text(run / "summary.html", render_summary(run.name, table, sets, warnings))
@@ -184,7 +186,7 @@ def _measure(part: str, clips: ClipSet, logits: NDArray[np.float32], tagger: Tag
         tagger.labels,
         single_label=clips.single_label,
         known=None if known is None else known[heard],
-        data=clips.source,
+        provenance=Provenance(data=clips.source),
     )
     return {f"{part}_{name}": result.summary[name] for name in ("clips", *METRICS) if name in result.summary}
 

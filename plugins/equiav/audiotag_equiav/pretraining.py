@@ -22,21 +22,31 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException
 
-from audiotag.data.clips import ClipSet
-from audiotag.data.heard import LEARNED, Heard
-from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
-from audiotag.documents import Fields
-from audiotag.errors import CheckpointError, OptionError, TrainingError
-from audiotag.files import atomic_path, remove_abandoned
-from audiotag.host import get_host
-from audiotag.plugin import FrontEnd, PairLoss
-from audiotag.seeding import numpy_generator, scoped_torch_rng
-from audiotag.training.reporting import CsvLog
-from audiotag.training.run_folder import held
-from audiotag.training.schedules import warmup_cosine
-from audiotag.training.stopping import Stopped, StopRequests
+from audiotag.plugin import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LEARNED,
+    CheckpointError,
+    ClipSet,
+    CsvLog,
+    Fields,
+    FrontEnd,
+    Heard,
+    OptionError,
+    PairLoss,
+    Stopped,
+    StopRequests,
+    TrainingError,
+    atomic_path,
+    get_host,
+    held,
+    numpy_generator,
+    remove_abandoned,
+    scoped_torch_rng,
+    warmup_cosine,
+)
 from audiotag_equiav.losses import total_loss
-from audiotag_equiav.pairs import Draw, PairBatch, PairReader, read_batches, spectrograms
+from audiotag_equiav.pairs import Draw, PairBatch, PairBatches, PairReader, spectrograms
 from audiotag_equiav.pretraining_network import Embeddings, PretrainingNetwork, PretrainingOptions
 from audiotag_equiav.settings import PretrainingSettings
 from audiotag_equiav.transformations import apply_picture, apply_sound
@@ -283,11 +293,11 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
         raise stopped
 
     stops = StopRequests(fabric, stop)
-    with stops.taken():
+    with stops.taken(), closing(PairBatches(reader, settings.workers)) as batches:
         for epoch in range(progress["epoch"], settings.epochs):
             started = time.perf_counter()
             plan = _plan(len(run.clips), settings, epoch, fabric.global_rank)[progress["step"] :]
-            with closing(read_batches(reader, plan, settings.workers)) as ahead:
+            with closing(batches.read(plan)) as ahead:
                 while (batch := stops.waiting(lambda: next(ahead, None))) is not None:
                     place = progress["step"]
                     for group in optimiser.param_groups:

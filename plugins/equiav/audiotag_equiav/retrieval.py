@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,24 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 
-from audiotag.csv_text import csv_text
-from audiotag.data.clips import ClipSet
-from audiotag.data.heard import Heard
-from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
-from audiotag.documents import Fields, json_text, parse_json
-from audiotag.errors import CheckpointError, OptionError
-from audiotag.files import atomic_path, write_text
-from audiotag.places import is_file, is_folder
+from audiotag.plugin import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CheckpointError,
+    ClipSet,
+    Fields,
+    Heard,
+    OptionError,
+    atomic_path,
+    csv_text,
+    is_file,
+    is_folder,
+    json_text,
+    parse_json,
+    write_text,
+)
 from audiotag_equiav.branches import PICTURE, SOUND
-from audiotag_equiav.pairs import PairReader, read_batches, spectrograms
+from audiotag_equiav.pairs import PairBatches, PairReader, spectrograms
 from audiotag_equiav.pretraining import WEIGHTS_FILE
 from audiotag_equiav.pretraining_network import PretrainingNetwork, PretrainingOptions
 from audiotag_equiav.warmstart import warm_start
@@ -256,16 +265,17 @@ def embed_pairs(
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
     parts: dict[str, list[NDArray[np.float32]]] = {SOUND: [], PICTURE: []}
-    for read in read_batches(reader, plan, workers):
-        batch = read.to(device)
-        sound = spectrograms(network.front_end, batch.waveforms)
-        picture = (batch.pictures - mean) / std
-        with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
-            for modality, given, centroid in (
-                (SOUND, sound, batch.sound_centroids),
-                (PICTURE, picture, batch.picture_centroids),
-            ):
-                parts[modality].append(network.embed(modality, given, centroid).float().cpu().numpy())
+    with closing(PairBatches(reader, workers)) as batches:
+        for read in batches.read(plan):
+            batch = read.to(device)
+            sound = spectrograms(network.front_end, batch.waveforms)
+            picture = (batch.pictures - mean) / std
+            with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
+                for modality, given, centroid in (
+                    (SOUND, sound, batch.sound_centroids),
+                    (PICTURE, picture, batch.picture_centroids),
+                ):
+                    parts[modality].append(network.embed(modality, given, centroid).float().cpu().numpy())
     return np.concatenate(parts[SOUND]), np.concatenate(parts[PICTURE])
 
 
