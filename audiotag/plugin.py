@@ -49,8 +49,11 @@ if TYPE_CHECKING:
     from audiotag.data.clips import ClipSet as ClipSet
     from audiotag.data.clips import Dataset as Dataset
     from audiotag.data.published import PublishedDataset as PublishedDataset
+    from audiotag.labels import LabelSet as LabelSet
     from audiotag.models.backbone import Backbone as Backbone
     from audiotag.models.backbone import ClassRows as ClassRows
+    from audiotag.models.parameter_groups import ParameterGroup as ParameterGroup
+    from audiotag.models.parameter_groups import group_parameters as group_parameters
     from audiotag.training.interfaces import BatchSampler as BatchSampler
     from audiotag.training.interfaces import Loss as Loss
     from audiotag.training.interfaces import PairLoss as PairLoss
@@ -58,6 +61,9 @@ if TYPE_CHECKING:
 _PARTS = {
     "Backbone": "audiotag.models.backbone",
     "ClassRows": "audiotag.models.backbone",
+    "LabelSet": "audiotag.labels",
+    "ParameterGroup": "audiotag.models.parameter_groups",
+    "group_parameters": "audiotag.models.parameter_groups",
     "FrontEnd": "audiotag.audio.frontends.torch_executor",
     "LogMel": "audiotag.audio.frontends.log_mel",
     "LogMelFrontEnd": "audiotag.audio.frontends.torch_executor",
@@ -98,11 +104,13 @@ __all__ = [
     "Example",
     "FrontEnd",
     "INTERFACE_VERSION",
+    "LabelSet",
     "LogMel",
     "LogMelFrontEnd",
     "Loss",
     "LossSpec",
     "PairLoss",
+    "ParameterGroup",
     "PublishedDataset",
     "RecipeSpec",
     "Remote",
@@ -110,6 +118,7 @@ __all__ = [
     "StoragePolicy",
     "Weights",
     "efficientat_log_mel",
+    "group_parameters",
     "hookimpl",
     "kaldi_log_mel",
     "slaney_log_mel",
