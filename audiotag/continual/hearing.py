@@ -26,11 +26,13 @@ class HeardClip:
         scores: float32 (classes,), probabilities.
         sample: What the learner learns from.
         seconds: Length of the clip.
+        embedding: float32 (dim,), the clip embedding, the mean over the pieces; None where it is not asked for.
     """
 
     scores: NDArray[np.float32]
     sample: Sample
     seconds: float
+    embedding: NDArray[np.float32] | None = None
 
 
 class Hearing:
@@ -40,12 +42,13 @@ class Hearing:
         model: The model. A frozen backbone is run as a copy made for speed; the head is always the model's own.
         device: As `audiotag.inference.member.choose_device` takes it; the model is moved there.
         frozen: Whether the backbone stays as it is.
+        embeds: Whether clip embeddings are wanted too.
 
     Raises:
         OptionError: There is no such device, or the whole network is to learn and it needs pictures.
     """
 
-    def __init__(self, model: Model, device: str, *, frozen: bool) -> None:
+    def __init__(self, model: Model, device: str, *, frozen: bool, embeds: bool = False) -> None:
         if not frozen and model.backbone.inputs != ("waveform",):
             raise OptionError(
                 f"the network takes {' and '.join(model.backbone.inputs)}, and a store keeps sound only",
@@ -54,6 +57,7 @@ class Hearing:
             )
         self.model = model
         self.frozen = frozen
+        self.embeds = embeds
         self._engine = Engine([model], device, "32", accelerate=frozen, ensemble="logits")
         self._member = self._engine.only_member()
         model.backbone.to(self._engine.device).eval()
@@ -71,14 +75,14 @@ class Hearing:
             length = self._member.clip_seconds
             parts, seconds = [], 0.0
             for batch in self._engine.reader.windows(clip, length, length, 1):
-                parts.append(self._sample(batch.waveforms, batch.pictures))
+                parts.append(self._heard(batch.waveforms, batch.pictures))
                 seconds = batch.offsets[-1]
-            return self._scored(np.concatenate(parts), seconds, clip.path)
+            return self._scored(parts, seconds, clip.path)
         pieces = None
         if sound.waveform is not None:
             pieces = self._member.pieces(sound.waveform, self._engine.sample_rate)
         pictures = None if sound.picture is None else [sound.picture] * len(pieces or [None])
-        return self._scored(self._sample(pieces, pictures), sound.seconds, clip.path)
+        return self._scored([self._heard(pieces, pictures)], sound.seconds, clip.path)
 
     def hear_waveform(self, waveform: ArrayLike, sample_rate: int) -> HeardClip:
         """Score sound in memory, float (samples,) or (samples, channels) in [−1, 1].
@@ -91,27 +95,37 @@ class Hearing:
             raise OptionError("the model needs a picture with each sound", where=self.model.name, fix="Give a clip.")
         sound = as_waveform(waveform, sample_rate)
         pieces = self._member.pieces(sound.samples, sound.sample_rate)
-        return self._scored(self._sample(pieces, None), sound.samples.size / sound.sample_rate, "waveform")
+        return self._scored([self._heard(pieces, None)], sound.samples.size / sound.sample_rate, "waveform")
 
-    def _sample(
+    def _heard(
         self, pieces: list[NDArray[np.float32]] | None, pictures: list[NDArray[np.float32]] | None
-    ) -> NDArray[np.float32]:
-        if not self.frozen and pieces is not None:
-            return np.stack(pieces)
+    ) -> tuple[Sample, NDArray[np.float32] | None]:
+        """What is learnt from the pieces, and their embeddings (pieces, dim) where they are asked for."""
         inputs: dict[str, Any] = {}
         if pieces is not None:
             inputs["waveform"] = torch.from_numpy(np.stack(pieces)).to(self._engine.device)
         if pictures is not None:
             inputs["video"] = torch.from_numpy(np.stack(pictures)).to(self._engine.device)
-        network = self._member.network
+        network = self._member.network if self.frozen else self.model.backbone
+        learns_from_samples = not self.frozen and pieces is not None
+        embeddings = None
         with torch.inference_mode():
-            sample: NDArray[np.float32] = network.head_input(network.forward_features(**inputs)).float().cpu().numpy()
-        return sample
+            features = None if learns_from_samples and not self.embeds else network.forward_features(**inputs)
+            if features is not None and self.embeds:
+                embeddings = network.pool(features).float().cpu().numpy()
+            if learns_from_samples or features is None:
+                return inputs["waveform"].cpu().numpy(), embeddings
+            return network.head_input(features).float().cpu().numpy(), embeddings
 
-    def _scored(self, sample: Sample, seconds: float, where: object) -> HeardClip:
+    def _scored(
+        self, parts: list[tuple[Sample, NDArray[np.float32] | None]], seconds: float, where: object
+    ) -> HeardClip:
+        sample = np.concatenate([part for part, _ in parts])
+        embeddings = [part for _, part in parts if part is not None]
         scores = self.scores(sample)
         self._engine.check_finite(scores, where)
-        return HeardClip(scores, sample, seconds)
+        mean = np.concatenate(embeddings).mean(axis=0) if embeddings else None
+        return HeardClip(scores, sample, seconds, mean)
 
     def scores(self, sample: Sample) -> NDArray[np.float32]:
         """Probabilities (classes,) of a sample, with the head as it is now.
