@@ -16,7 +16,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -e ".[test,lint,docs]" $(addprefix -e ,$(PLUGINS))
+	$(BIN)/pip install --quiet -e ".[all,test,lint,docs]" $(addprefix -e ,$(PLUGINS))
 	touch $@
 
 demo: install

@@ -31,6 +31,8 @@ _LOOKALIKES = {
 }
 """Blanks of other kinds, and characters that nobody sees, which word processors and web pages leave in names."""
 
+__all__ = ["Label", "LabelChange", "LabelSet", "known_labels", "read_labels"]
+
 
 def composed(text: str) -> str:
     """*text* as it looks: "Café" is one class, however it was typed.

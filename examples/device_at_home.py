@@ -19,18 +19,11 @@ import numpy as np
 import soundfile
 import torch
 
-from audiotag.continual.listening import StreamClip, Waveform
-from audiotag.continual.online import OnlineLearner
-from audiotag.continual.online_settings import OnlineSettings
-from audiotag.continual.store import ClipStore
-from audiotag.data.synthesis import CLASSES, demo_labels, mix_clip
-from audiotag.inference.tagger import Tagger
-from audiotag.labels import LabelSet
-from audiotag.models.checkpoint import load_checkpoint
-from audiotag.models.heads import change_classes
-from audiotag.models.model import Model
+from audiotag import ClipStore, LabelSet, OnlineLearner, Tagger, finetune
+from audiotag.continual import OnlineSettings, StreamClip, Waveform
+from audiotag.data import demo_labels, mix_clip
+from audiotag.models import Model, change_classes, load_checkpoint
 from audiotag.seeding import numpy_generator
-from audiotag.training.finetune import finetune
 
 RATE = 32_000
 SECONDS = 1.5
@@ -73,7 +66,7 @@ def factory_model(folder: Path, labels: LabelSet) -> Path:
 
 def save_with_names(model: Model, labels: LabelSet, folder: Path) -> Path:
     """Folders cannot be called after mids: put the classes back under their own."""
-    from audiotag.models.checkpoint import save_checkpoint
+    from audiotag.models import save_checkpoint
 
     by_folder = {label.mid.strip("/").replace("/", "_"): label for label in labels}
     model.labels = LabelSet([by_folder[mid] for mid in model.labels.mids])
@@ -132,7 +125,7 @@ def main() -> None:
                 for _ in learner.run(clips[learner.position :]):
                     pass
                 results[name] = accuracy(learner.model)
-        width = max(len(CLASSES[label.mid][0]) for label in labels)
+        width = max(len(label.name) for label in labels)
         for name, found in results.items():
             print(f"\n{name}: {np.mean(list(found.values())):.2f} on average")
             for what, share in found.items():

@@ -19,10 +19,9 @@ from typing import Any
 import torch
 
 import audiotag
-from audiotag.data.synthesis import write_set
+from audiotag.data import write_set
 from audiotag.host import get_host
-from audiotag.training.comparison_table import Comparison
-from audiotag.training.reporting import Reporter
+from audiotag.training import Comparison, Reporter
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "mn": {"width_mult": 0.1},

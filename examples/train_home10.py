@@ -28,8 +28,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from audiotag.files import atomic_path, write_atomically
-
 TEACHER = "mn04_as"
 WIDTHS: Mapping[str, float] = {"mn01": 0.1, "mn02": 0.2}
 
@@ -129,11 +127,11 @@ def main() -> None:
         final = train_on_all(folder, data, options.epochs, classes)
 
     shipped = folder / "home10"
-    with atomic_path(shipped / "home10.safetensors") as temporary:
-        shutil.copyfile(final / "last" / "model.safetensors", temporary)
-    write_atomically(shipped / "cross_validation.csv", results.to_csv(index=False, float_format="%.4f").encode())
+    shipped.mkdir(exist_ok=True)
+    shutil.copyfile(final / "last" / "model.safetensors", shipped / "home10.safetensors")
+    results.to_csv(shipped / "cross_validation.csv", index=False, float_format="%.4f")
     clips = [Path(name).stem for name in pd.read_csv(next(options.data.glob("*.csv"))).filename]
-    write_atomically(shipped / "credits.csv", credits_of(options.data / "ATTRIBUTION.md", clips).encode())
+    (shipped / "credits.csv").write_text(credits_of(options.data / "ATTRIBUTION.md", clips), encoding="utf-8")
     print(f"To ship: {shipped}")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -43,12 +44,17 @@ def _graph(package: Path) -> dict[str, list[tuple[str, int]]]:
     }
 
 
+def _block(name: str) -> list[list[str]]:
+    """The words of each line of a block of the page on the architecture."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    block = re.search(rf"```{name}\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    return [line.split() for line in block[1].splitlines()]
+
+
 def _order() -> dict[str, int]:
     """Part of the core → its layer, 0 on top."""
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    block = re.search(r"```layers\n(.*?)```", text, re.DOTALL)
-    assert block is not None
-    return {part: layer for layer, line in enumerate(block[1].splitlines()) for part in line.split()}
+    return {part: layer for layer, line in enumerate(_block("layers")) for part in line}
 
 
 def _part(module: str) -> str:
@@ -87,3 +93,15 @@ def test_the_core_imports_no_plugin() -> None:
         if any(_imports(path.read_text(encoding="utf-8"), modules))
     }
     assert not found
+
+
+def test_the_light_half_needs_no_extra(run_light: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    modules = _graph(ROOT / "audiotag")
+    light: set[str] = set()
+    for word in (word for line in _block("light") for word in line):
+        name = "audiotag" if word == "audiotag" else f"audiotag.{word.removeprefix('!')}"
+        inside = {name} if word == "audiotag" else {one for one in modules if f"{one}.".startswith(f"{name}.")}
+        assert inside & modules.keys(), f"there is no {word}"
+        light = light - inside if word.startswith("!") else light | inside
+    done = run_light("import importlib\nfor name in sys.argv[1:]: importlib.import_module(name)", *sorted(light))
+    assert done.returncode == 0, done.stderr

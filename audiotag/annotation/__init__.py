@@ -1,1 +1,5 @@
 """Labels: what an ontology and a model say about those that people gave."""
+
+from audiotag.exports import exports
+
+__getattr__, __dir__, __all__ = exports(__name__, __file__)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from audiotag.audio.containers import open_container
 from audiotag.audio.failures import decoding
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.errors import AudioError, ManifestError, MissingExtraError, OptionError
+from audiotag.errors import AudioError, ManifestError, MissingExtraError, OptionError, needed_for
 from audiotag.places import is_file, is_folder
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ def _place(clip: Clip, path: Path) -> str:
 
 
 def _from_folder(clip: Clip, folder: Path, index: int) -> Image:
-    from PIL import Image as pillow
-
+    with needed_for("reading pictures"):
+        from PIL import Image as pillow
     path = folder / f"frame_{index}" / f"{clip.id}.jpg"
     try:
         with pillow.open(path) as image:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.arguments import whole_number
-from audiotag.errors import AudiotagError, OptionError
+from audiotag.errors import AudiotagError, OptionError, needed_for
 from audiotag.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Tags:
 
     def to_frame(self) -> pandas.DataFrame:
         """A DataFrame with the columns ``label``, ``mid`` and ``score``."""
-        import pandas
-
+        with needed_for("a DataFrame"):
+            import pandas
         return pandas.DataFrame({"label": list(self.labels), "mid": list(self.mids), "score": self.scores})
 
 

@@ -12,32 +12,6 @@ A plugin's own test of it is a few lines:
 importing the package costs nothing.
 """
 
-from __future__ import annotations
+from audiotag.exports import exports
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from audiotag.testing.catalogue import all_checks as all_checks
-    from audiotag.testing.check import Check as Check
-    from audiotag.testing.marking import parametrize_with_checks as parametrize_with_checks
-    from audiotag.testing.running import CheckResult as CheckResult
-    from audiotag.testing.running import Report as Report
-    from audiotag.testing.running import run_checks as run_checks
-
-_PUBLIC = {
-    "Check": "audiotag.testing.check",
-    "CheckResult": "audiotag.testing.running",
-    "Report": "audiotag.testing.running",
-    "all_checks": "audiotag.testing.catalogue",
-    "parametrize_with_checks": "audiotag.testing.marking",
-    "run_checks": "audiotag.testing.running",
-}
-
-__all__ = ["Check", "CheckResult", "Report", "all_checks", "parametrize_with_checks", "run_checks"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = exports(__name__, __file__)

@@ -20,7 +20,7 @@ from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import AudiotagError, OptionError, TrainingError
 from audiotag.seeding import numpy_generator
 from audiotag.training.ahead import read_ahead
-from audiotag.training.mixing import PARTNER, SetPartners
+from audiotag.training.partners import PARTNER, SetPartners
 
 Draw = tuple[int, int]
 """(index of the clip, place in the epoch): the place seeds what is random about this reading of the clip."""

@@ -11,7 +11,7 @@ import numpy as np
 from audiotag.annotations import description, fits
 from audiotag.audio.augmentation import Augmentation
 from audiotag.errors import OptionError, suggest
-from audiotag.training.mixing import SetPartners
+from audiotag.training.partners import SetPartners
 from audiotag.training.schedules import SHAPES
 
 

@@ -21,7 +21,7 @@ from audiotag.models.model import Model
 from audiotag.training.clip_keys import embedding_keys
 from audiotag.training.data import Batches, ClipReader, Draw
 from audiotag.training.interfaces import Loss
-from audiotag.training.mixing import SetPartners
+from audiotag.training.partners import SetPartners
 from audiotag.training.reporting import Reporter
 from audiotag.training.settings import Settings
 from audiotag.training.supervision import Supervision

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from audiotag.audio.augmentation import Augmentation
+from audiotag.audio.variation import vary_spectrogram, vary_waveform
 from audiotag.models.backbone import Backbone
 from audiotag.seeding import numpy_generator, torch_generator
-from audiotag.training.mixing import PARTNER, Mixture, blend, blend_waveforms, mix_style
+from audiotag.training.mixing import Mixture, blend, blend_waveforms, mix_style
+from audiotag.training.partners import PARTNER
 from audiotag.training.settings import Settings
 from audiotag.training.supervision import Labels, SupervisedLoss, mixed_labels
 
@@ -72,10 +74,10 @@ class NetworkStep(nn.Module):
 
     def _waveform(self, inputs: Mapping[str, Tensor], mixture: Mixture | None, generator: torch.Generator) -> Tensor:
         rate = self.backbone.sample_rate
-        waveform = self.augmentation.waveform(inputs["waveform"], rate, generator)
+        waveform = vary_waveform(self.augmentation, inputs["waveform"], rate, generator)
         if "share" in inputs:
             # Each of the two is varied on its own, as in EfficientAT.
-            partner = self.augmentation.waveform(inputs[f"{PARTNER}waveform"], rate, generator)
+            partner = vary_waveform(self.augmentation, inputs[f"{PARTNER}waveform"], rate, generator)
             waveform = blend_waveforms(waveform, partner, inputs["share"])
         if mixture is not None and self.settings.mixup_on == "waveform":
             waveform = mixture.apply_waveform(waveform)
@@ -90,7 +92,7 @@ class NetworkStep(nn.Module):
         # Mixed precision is for the network: a logarithm of a power spectrum needs all its bits.
         with torch.autocast(waveform.device.type, enabled=False):
             spectrogram: Tensor = front_end(waveform.float(), generator)
-            spectrogram = self.augmentation.spectrogram(spectrogram, front_end.padding_value, generator)
+            spectrogram = vary_spectrogram(self.augmentation, spectrogram, front_end.padding_value, generator)
             if settings.mixstyle_rate:
                 style = numpy_generator("mixstyle", *place)
                 spectrogram = mix_style(spectrogram, settings.mixstyle_alpha, settings.mixstyle_rate, style)

@@ -5,7 +5,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiotag.audio.augmentation import Augmentation, add_noise, change_speed, mask_axis, random_gain, roll_each
+from audiotag.audio.augmentation import Augmentation
+from audiotag.audio.variation import (
+    add_noise,
+    change_speed,
+    mask_axis,
+    random_gain,
+    roll_each,
+    vary_spectrogram,
+    vary_waveform,
+)
 from audiotag.errors import OptionError
 
 
@@ -56,15 +65,15 @@ def test_the_same_generator_gives_the_same_variation_and_leaves_no_trace():
     results = []
     for _ in range(2):
         generator = _generator(7)
-        waveform = augmentation.waveform(torch.ones(2, 1000), 1000, generator)
-        results.append((waveform, augmentation.spectrogram(torch.ones(2, 8, 20), 0.0, generator)))
+        waveform = vary_waveform(augmentation, torch.ones(2, 1000), 1000, generator)
+        results.append((waveform, vary_spectrogram(augmentation, torch.ones(2, 8, 20), 0.0, generator)))
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_nothing_is_varied_by_default():
     waveform = torch.randn(2, 50, generator=_generator())
-    assert torch.equal(Augmentation().waveform(waveform, 100, _generator()), waveform)
+    assert torch.equal(vary_waveform(Augmentation(), waveform, 100, _generator()), waveform)
 
 
 def test_negative_amounts_are_refused():
@@ -74,7 +83,7 @@ def test_negative_amounts_are_refused():
 
 def test_several_stripes_mask_several_places():
     augmentation = Augmentation(frequency_mask=2, time_mask=3, frequency_stripes=2, time_stripes=2)
-    masked = augmentation.spectrogram(torch.ones(400, 20, 40), -9.0, _generator()) == -9.0
+    masked = vary_spectrogram(augmentation, torch.ones(400, 20, 40), -9.0, _generator()) == -9.0
     for axis, largest in ((-1, 2), (-2, 3)):
         stripes = masked.all(dim=axis)
         edges = (stripes[:, 1:] & ~stripes[:, :-1]).sum(1) + stripes[:, 0]
@@ -122,7 +131,7 @@ def test_some_clips_keep_their_speed():
 def test_masks_may_hold_the_mean_of_their_band():
     spectrogram = torch.randn(3, 5, 40, generator=_generator()) + torch.arange(5.0)[None, :, None]
     means = spectrogram.mean((0, 2))
-    masked = Augmentation(time_mask=20, mask_with="mean").spectrogram(spectrogram, -9.0, _generator(1))
+    masked = vary_spectrogram(Augmentation(time_mask=20, mask_with="mean"), spectrogram, -9.0, _generator(1))
     changed = masked != spectrogram
     assert changed.any()
     torch.testing.assert_close(masked[changed], means[None, :, None].expand_as(masked)[changed])

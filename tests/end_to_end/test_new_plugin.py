@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ class Fresh:
         return done.stdout
 
     def audiotag(self, *arguments, code=0):
-        return self.run("python", "-m", "audiotag.cli.main", *arguments, code=code)
+        return self.run("python", "-m", "audiotag", *arguments, code=code)
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +163,8 @@ def test_what_is_written_is_python_without_placeholders(tmp_path, kind):
         assert "$" not in text
         if path.suffix == ".py":
             compile(text, path, "exec")
-    assert (plugin.folder / "pyproject.toml") in plugin.files
+    requirements = tomllib.loads((plugin.folder / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert requirements == [f"audiotag{'[torch]' if kind in ('backbone', 'loss') else ''}>=0.1,<0.2"]
 
 
 @pytest.mark.parametrize(

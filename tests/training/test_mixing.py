@@ -14,7 +14,8 @@ from audiotag.labels import LabelSet
 from audiotag.training.data import Batches, ClipReader
 from audiotag.training.finetune import finetune
 from audiotag.training.losses import BinaryCrossEntropy
-from audiotag.training.mixing import Mixture, SetPartners, blend, blend_waveforms, mix_style, smooth_targets
+from audiotag.training.mixing import Mixture, blend, blend_waveforms, mix_style, smooth_targets
+from audiotag.training.partners import SetPartners
 from audiotag.training.settings import Settings
 from audiotag.training.steps import NetworkStep
 from audiotag.training.supervision import SupervisedLoss, Supervision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, Any
 
-from audiotag.errors import MissingExtraError
+from audiotag.errors import needed_for
 from audiotag.inference.writers.rows import COLUMNS, Result
 
 _ROWS_IN_A_GROUP = 65_536
@@ -20,11 +20,9 @@ class ParquetWriter:
     """
 
     def __init__(self, file: IO[bytes]) -> None:
-        try:
+        with needed_for("writing Parquet"):
             import pyarrow
             import pyarrow.parquet
-        except ImportError as error:
-            raise MissingExtraError.for_package("pyarrow", "parquet", "writing Parquet") from error
         text, number = pyarrow.string(), pyarrow.float64()
         types = (text, number, number, text, text, pyarrow.float32())
         self._schema = pyarrow.schema(list(zip(COLUMNS, types, strict=True)))

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from audiotag.host.options import wrongly_typed
-
 from audiotag.errors import OptionError, suggest
+from audiotag.host.options import wrongly_typed
 
 _MOST = 2**31 - 1
 _BOUNDS: dict[str, tuple[float, float]] = {

@@ -1,0 +1,12 @@
+from audiotag.data.clips import Clip as Clip
+from audiotag.data.clips import ClipSet as ClipSet
+from audiotag.data.formats.manifest import write_manifest as write_manifest
+from audiotag.data.reading import read_clips as read_clips
+from audiotag.data.rows import Row as Row
+from audiotag.data.rows import clips_from_rows as clips_from_rows
+from audiotag.data.scores import Scores as Scores
+from audiotag.data.scores import ScoresFile as ScoresFile
+from audiotag.data.sound_cache import SoundCache as SoundCache
+from audiotag.data.synthesis import demo_labels as demo_labels
+from audiotag.data.synthesis import mix_clip as mix_clip
+from audiotag.data.synthesis import write_set as write_set

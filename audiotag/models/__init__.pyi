@@ -1,0 +1,10 @@
+from audiotag.models.averaging import average_checkpoints as average_checkpoints
+from audiotag.models.checkpoint import load_checkpoint as load_checkpoint
+from audiotag.models.checkpoint import save_checkpoint as save_checkpoint
+from audiotag.models.complexity import Complexity as Complexity
+from audiotag.models.complexity import measure_complexity as measure_complexity
+from audiotag.models.heads import change_classes as change_classes
+from audiotag.models.loading import load_model as load_model
+from audiotag.models.model import Model as Model
+from audiotag.models.published import LoadReport as LoadReport
+from audiotag.models.store import WeightsStore as WeightsStore

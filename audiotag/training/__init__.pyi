@@ -1,0 +1,10 @@
+from audiotag.training.comparison_plot import plot_comparison as plot_comparison
+from audiotag.training.comparison_table import Comparison as Comparison
+from audiotag.training.finetune import FinetuneResult as FinetuneResult
+from audiotag.training.finetune import resume_run as resume_run
+from audiotag.training.recipes import Recipe as Recipe
+from audiotag.training.recipes import load_recipe as load_recipe
+from audiotag.training.reporting import Reporter as Reporter
+from audiotag.training.request import Request as Request
+from audiotag.training.settings import Settings as Settings
+from audiotag.training.summary import summarise_run as summarise_run
