@@ -38,7 +38,7 @@ def _seen(policy: StoragePolicy, example: Example) -> Example:
     generator = numpy_generator("seen", example.id)
     classes = max(policy.num_classes, *example.labels) + 1 if example.labels else 1
     marks = np.isin(np.arange(classes), example.labels)
-    heard = {
+    heard: dict[str, Any] = {
         "embedding": (np.resize(marks, DIM) + generator.normal(size=DIM) / 4).astype(np.float32),
         "scores": np.clip(0.1 + 0.7 * marks + generator.normal(size=classes) / 10, 0, 1).astype(np.float32),
     }
@@ -282,7 +282,9 @@ def what_it_needs_of_a_model_is_known(subject: Subject) -> None:
     seen = _seen(policy, Example("next", (0,)))
     for part in sorted(policy.needs):
         broken = np.full_like(getattr(seen, part), np.nan)
-        for what, example in (("missing", replace(seen, **{part: None})), ("NaN", replace(seen, **{part: broken}))):
+        wrong: dict[str, dict[str, Any]] = {"missing": {part: None}, "NaN": {part: broken}}
+        for what, value in wrong.items():
+            example = replace(seen, **value)
             try:
                 policy.offer(example)
             except OptionError:
