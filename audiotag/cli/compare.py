@@ -188,7 +188,7 @@ def compare(
             config=config,
             reporter=RichReporter(),
             val=val,
-            train_split=split,
+            split=split,
             val_split=val_split,
             fold=fold,
             val_fraction=HELD_OUT if val_fraction is None else val_fraction,

@@ -324,7 +324,7 @@ def weights(
         raise OptionError("both --rule and --offset are given", fix="A rule is an offset; give one of them.")
     clips = _read(source, format_, root, labels, split)
     check_files(output, overwrite=overwrite, inputs=files_of(clips, clips.labels.source))
-    found = label_rarity_weights(clips.targets(), RULES[rule or "psla"] if offset is None else offset)
+    found = label_rarity_weights(clips.sparse_targets(), RULES[rule or "psla"] if offset is None else offset)
     if not found.any():
         raise OptionError("no clip has a label, so every weight would be 0", where=source)
     write_sampling_weights(output, found)
@@ -351,7 +351,7 @@ def tiny(name: str, folder: Path, seed: int) -> None:
 
 def _published(name: str) -> PublishedDataset:
     from audiotag.data.published import PublishedDataset
-    from audiotag.data.reading import load_dataset
+    from audiotag.data.sniffing import load_dataset
 
     dataset = load_dataset(name)
     if not isinstance(dataset, PublishedDataset):

@@ -262,9 +262,9 @@ def finetune(
     reporter = RichReporter()
     of_recipe = chosen.options_for(backbone, reporter) if chosen else {}
     options = {**of_recipe, **({"mode": mode} if mode else {}), **options}
-    request = Request(
-        backbone=backbone,
-        train=train,
+    request = Request.of(
+        backbone,
+        train,
         val=val,
         weights=weights,
         options=options,
@@ -280,13 +280,13 @@ def finetune(
         teacher=[] if teacher is None else name_list(teacher),
         teacher_scores=teacher_scores,
         eval=evaluation,
-        train_split=split,
+        split=split,
         val_split=val_split,
         eval_split=eval_split,
     )
     merged = layered(chosen.settings if chosen else {}, read_toml(config) if config else {}, given)
     if cross_validate:
-        if fold is not None or request.val_source is not None:
+        if fold is not None or request.val is not None:
             raise click.UsageError("--cross-validate takes neither --fold nor --val nor --val-split.")
         table = stoppable(lambda: finetune_folds(request, merged, output, reporter=reporter))
         reporter.table(table, f"Cross-validation, kept in {output / 'folds.csv'}")

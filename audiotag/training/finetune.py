@@ -13,7 +13,9 @@ import pandas as pd
 import torch
 from torch import nn
 
+from audiotag.arguments import take
 from audiotag.data.clips import ClipSet
+from audiotag.data.source import ClipSource
 from audiotag.errors import OptionError
 from audiotag.files import write_text
 from audiotag.host import get_host
@@ -49,7 +51,7 @@ from audiotag.training.preparation import (
 from audiotag.training.processes import is_first_process
 from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter, make_loggers
-from audiotag.training.request import Request
+from audiotag.training.request import ARGUMENTS, Request
 from audiotag.training.run_folder import DATA_FILE, SETTINGS_FILE, has_state, held, require_usable
 from audiotag.training.schedules import make_schedule
 from audiotag.training.settings import Settings
@@ -82,7 +84,7 @@ class FinetuneResult:
 
 def finetune(
     backbone: str,
-    train: str | Path | ClipSet,
+    train: ClipSource | str | Path | ClipSet,
     *,
     output: str | Path,
     recipe: str | None = None,
@@ -95,14 +97,14 @@ def finetune(
 
     Args:
         backbone: A published model (``"mn04_as"``), a family for fresh parameters (``"mn"``), or a checkpoint of ours.
-        train: Labelled clips: a file, a folder, or a `ClipSet`.
+        train: Labelled clips: a file, a folder, a `ClipSet` or a `ClipSource`.
         output: The run folder. It must be empty or new unless *resume* is set.
         recipe: Named settings and options of a plugin; *config* and keyword arguments win over it.
         config: TOML file of settings; keyword arguments win over it.
         resume: Go on with the run in *output*, from its ``last`` checkpoint if it has one yet; every other argument
             must be as it was.
         reporter: Told of everything.
-        arguments: Fields of `Request` (``val=…, labels=…, fold=1``) and of `Settings` (``epochs=10,
+        arguments: What `Request.of` takes (``val=…, labels=…, fold=1``), and fields of `Settings` (``epochs=10,
             freeze_backbone=True``).
 
     Returns:
@@ -113,14 +115,14 @@ def finetune(
             does not fit.
         Stopped: The process was asked to stop; the run can be resumed.
     """
-    of_request = {name: arguments.pop(name) for name in list(arguments) if name in Request.__dataclass_fields__}
+    of_request = take(arguments, ARGUMENTS)
     reporter = reporter or Reporter()
     settings = layered(read_toml(config) if config else {}, arguments)
     if recipe is not None:
         chosen = load_recipe(recipe)
         of_request["options"] = {**chosen.options_for(backbone, reporter), **of_request.get("options", {})}
         settings = layered(chosen.settings, settings)
-    request = Request(backbone=backbone, train=train, **of_request)
+    request = Request.of(backbone, train, **of_request)
     return run(request, settings, Path(output), resume=resume, reporter=reporter)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ import numpy as np
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard, Recordings
-from audiotag.data.reading import read_clips
-from audiotag.data.selection import select_split, splits_of, with_frames
+from audiotag.data.selection import splits_of
 from audiotag.data.sound_cache import SoundCache
+from audiotag.data.source import ClipSource
 from audiotag.data.weights import read_sampling_weights
 from audiotag.documents import Fields, read_json
 from audiotag.errors import OptionError, TrainingError
 from audiotag.evaluation.doubts import nothing_to_tell_apart
 from audiotag.host import get_host
 from audiotag.host.needs import KINDS, needed
-from audiotag.labels import LabelChange, LabelSet, read_labels
+from audiotag.labels import LabelChange, LabelSet
 from audiotag.models.create import build_backbone
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
@@ -44,26 +44,17 @@ def read_training_clips(request: Request, reporter: Reporter) -> ClipSet:
 
     Raises:
         ManifestError: The source is wrong.
-        TrainingError: The data is to be single-label and a clip has no label or several.
     """
-    labels = None if request.labels is None else read_labels(request.labels)
-    clips = _read(request, request.train, request.train_split, labels, reporter)
-    if request.train_split is None and len(splits := splits_of(clips)) > 1:
+    clips = _read(request.train, None, reporter)
+    if request.train.split is None and len(splits := splits_of(clips)) > 1:
         reporter.message(f"{clips.source} has the splits {', '.join(splits)}; all of them are learned from (--split).")
-    if clips.single_label and any(len(clip.labels) != 1 for clip in clips):
-        wrong = next(clip for clip in clips if len(clip.labels) != 1)
-        raise TrainingError(
-            f"the data is single-label, and this clip has {len(wrong.labels)} labels",
-            where=f"clip {wrong.id} of {clips.source}",
-            fix="Give each clip one label, or train with --multi-label.",
-        )
     return clips
 
 
 def split_clips(request: Request, clips: ClipSet, seed: int, reporter: Reporter) -> tuple[ClipSet, ClipSet | None]:
     """The clips to learn from and those to validate on, over the same classes."""
-    if request.val_source is not None:
-        return clips, _read(request, request.val_source, request.val_split, clips.labels, reporter)
+    if request.val is not None:
+        return clips, _read(request.val, clips.labels, reporter)
     if request.fold is not None:
         return clips.split_fold(request.fold)
     if request.val_fraction <= 0:
@@ -74,51 +65,38 @@ def split_clips(request: Request, clips: ClipSet, seed: int, reporter: Reporter)
 
 def evaluation_clips(request: Request, labels: LabelSet, reporter: Reporter) -> ClipSet | None:
     """The evaluation set, over the classes *labels*; None where there is none."""
-    source = request.eval_source
-    return None if source is None else _read(request, source, request.eval_split, labels, reporter)
+    return None if request.eval is None else _read(request.eval, labels, reporter)
 
 
-def _read(
-    request: Request, source: str | Path | ClipSet, split: str | None, labels: LabelSet | None, reporter: Reporter
-) -> ClipSet:
-    if isinstance(source, ClipSet):
-        clips = source if split is None else select_split(source, split)
-    else:
-        clips = read_clips(
-            source,
-            format=request.format,
-            labels=labels,
-            root=request.root,
-            unknown_labels=request.unknown_labels,
-            split=split,
-        )
-    clips = replace(clips, clips=with_frames(clips, request.frames))
+def _read(source: ClipSource, labels: LabelSet | None, reporter: Reporter) -> ClipSet:
+    """The clips, over the classes *labels* where they are given; what is left out of them is told."""
+    clips = source.read(labels)
     if clips.skipped:
         listed = ", ".join(f"{label} ({count})" for label, count in sorted(clips.skipped.items()))
         reporter.message(f"Labels left out of {clips.source} because the class list lacks them: {listed}.")
     if absent := sum(clips.absent.values()):
         reporter.message(f"{absent} clips that {clips.source} lists have no recording and are left out.")
-    return clips if request.single_label is None else replace(clips, single_label=request.single_label)
+    return clips
 
 
 def _hold_out(clips: ClipSet, fraction: float, seed: int, reporter: Reporter) -> tuple[ClipSet, ClipSet]:
     """Hold out a share of the clips, class by class from the rarest: each class is on both sides where it can be."""
     generator = numpy_generator(seed, "held out")
-    targets = clips.targets()
-    held: set[int] = set()
-    for column in np.argsort(targets.sum(axis=0), kind="stable"):
-        members = np.flatnonzero(targets[:, column])
+    members_of = clips.sparse_targets().by_class()
+    held = np.zeros(len(clips), dtype=np.bool_)
+    for column in np.argsort(members_of.labels_per_clip, kind="stable"):
+        members = members_of[column]
         wanted = min(round(fraction * len(members)), len(members) - 1)
-        free = [index for index in generator.permutation(members) if index not in held]
-        held.update(free[: max(0, wanted - sum(index in held for index in members))])
-    if not held:
+        order = generator.permutation(members)
+        held[order[~held[order]][: max(0, wanted - held[members].sum())]] = True
+    if not held.any():
         raise TrainingError(
             f"no clip can be held out of {len(clips)} for validation",
             where=clips.source,
             fix="Give --val, or --val-fraction 0.",
         )
-    reporter.message(f"{len(held)} of {len(clips)} clips are held out for validation (seed {seed}).")
-    return clips.subset(sorted(set(range(len(clips))) - held)), clips.subset(sorted(held))
+    reporter.message(f"{held.sum()} of {len(clips)} clips are held out for validation (seed {seed}).")
+    return clips.subset(np.flatnonzero(~held)), clips.subset(np.flatnonzero(held))
 
 
 def starting_model(request: Request, labels: LabelSet, seed: int, reporter: Reporter) -> tuple[Model, bool]:
@@ -222,7 +200,7 @@ def require_something_to_learn(request: Request, train: ClipSet, val: ClipSet | 
     Raises:
         TrainingError: Every clip has the same labels, and there is no teacher.
     """
-    nothing = nothing_to_tell_apart(train.targets() > 0, train.known(), train.single_label)
+    nothing = _nothing_to_tell_apart(train)
     if nothing is not None and not request.taught:
         raise TrainingError(
             f"nothing can be learned from these labels: {nothing}",
@@ -231,9 +209,15 @@ def require_something_to_learn(request: Request, train: ClipSet, val: ClipSet | 
         )
     if val is None:
         return
-    nothing = nothing_to_tell_apart(val.targets() > 0, val.known(), val.single_label)
+    nothing = _nothing_to_tell_apart(val)
     if nothing is not None:
         reporter.message(f"Warning: nothing can be measured on the clips to validate on: {nothing}.")
+
+
+def _nothing_to_tell_apart(clips: ClipSet) -> str | None:
+    unknown, support = clips.sparse_unknown(), clips.sparse_targets().counts()
+    against = len(clips) - support - (0 if unknown is None else unknown.counts())
+    return nothing_to_tell_apart(support, against, len(clips), clips.single_label)
 
 
 def note_what_is_heard(
@@ -300,7 +284,8 @@ def plugins_of(request: Request, model: Model, settings: Settings) -> dict[str, 
         ("loss", host.loss(settings.loss or "bce")),
         ("sampling policy", host.sampling_policy(settings.sampler)),
     ]
-    used += [] if request.format is None else [("dataset", host.dataset(request.format))]
+    formats = [one.format for one in (request.train, request.val, request.eval) if one is not None]
+    used += [("dataset", host.dataset(name)) for name in formats if name is not None]
     found = {}
     for kind, spec in used:
         owner = host.owner(spec)

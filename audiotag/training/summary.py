@@ -8,6 +8,7 @@ folder that ``audiotag models ensemble RUN --epochs all`` writes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.metadata import version
 from importlib.resources import files
@@ -25,8 +26,9 @@ from audiotag.errors import OptionError, TrainingError
 from audiotag.evaluation.definitions import meaning, shown, title
 from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import evaluate_scores
+from audiotag.evaluation.measurement import Provenance
 from audiotag.evaluation.report import table_html, warnings_html
-from audiotag.evaluation.scoring import DataRequest, probabilities
+from audiotag.evaluation.scoring import clips_for, probabilities
 from audiotag.files import write_text
 from audiotag.inference.combine import EnsembleMode, combine_logits
 from audiotag.inference.tagger import Tagger, load
@@ -79,9 +81,9 @@ def summarise_run(
     request, _, _ = Request.load(run)
     quiet = Reporter()
 
-    def read(source: str | Path | ClipSet) -> ClipSet:
-        wanted = DataRequest(request.format, None, request.root, request.unknown_labels, frames=request.frames)
-        return wanted.read(source, tagger.labels, single_label_model=tagger.single_label)
+    def read(clips: str | Path | ClipSet) -> ClipSet:
+        source = replace(request.train, clips=clips, labels=None, split=None, folds=None, single_label=None)
+        return clips_for(tagger, source)
 
     if val is not None:
         val_clips: ClipSet | None = read(val)
@@ -187,7 +189,7 @@ def _measure(part: str, clips: ClipSet, logits: NDArray[np.float32], tagger: Tag
         tagger.labels,
         single_label=clips.single_label,
         known=None if known is None else known[heard],
-        data=clips.source,
+        provenance=Provenance(data=clips.source),
     )
     return {f"{part}_{name}": result.summary[name] for name in ("clips", *METRICS) if name in result.summary}
 

@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -19,9 +20,10 @@ from audiotag.continual.store import Payload
 from audiotag.data import archive_worker
 from audiotag.data.archive import writing
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.data.reading import read_clips, sniff_format
+from audiotag.data.reading import read_clips
 from audiotag.data.recording import clip_digest, clip_info, clip_seconds, read_clip, stream_clip
 from audiotag.data.sets.tiny import tiny_sound
+from audiotag.data.sniffing import sniff_format
 from audiotag.errors import AudioError, ManifestError, MissingExtraError
 from audiotag.inference.sound import SoundReader
 from audiotag.labels import LabelSet, known_labels
@@ -102,7 +104,8 @@ def test_worker_processes_open_it_for_themselves(archive, workers):
     read_clip(clips[0], RATE)  # a handle is open in this process when the workers are forked
     reader = ClipReader(clips, RATE, 0.5, 0.5)
     plan = [[(0, 0), (1, 1), (2, 2)], [(3, 3), (4, 4), (5, 5)]]
-    batches = list(Batches(reader, workers).read(plan))
+    with closing(Batches({"clips": reader}, workers)) as ahead:
+        batches = list(ahead.read("clips", plan))
     assert [batch["index"].tolist() for batch in batches] == [[0, 1, 2], [3, 4, 5]]
     for batch in batches:
         for index, waveform in zip(batch["index"].tolist(), batch["waveform"].numpy(), strict=True):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from audiotag.data.reading import load_dataset, read_clips
+from audiotag.data.reading import read_clips
+from audiotag.data.sniffing import load_dataset
 from audiotag.data.weights import RULES, label_rarity_weights, write_sampling_weights
 from audiotag.evaluation.evaluate import evaluate
 from audiotag.host import get_host
@@ -37,6 +38,8 @@ def test_prepared_openmic_keeps_its_masks(tmp_path):
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_weights_steer_the_balanced_sampler(rule, tmp_path):
     source = load_dataset("fsd50k").write_tiny(tmp_path / "source")
-    write_sampling_weights(tmp_path / "weights.csv", label_rarity_weights(read_clips(source).targets(), RULES[rule]))
+    write_sampling_weights(
+        tmp_path / "weights.csv", label_rarity_weights(read_clips(source).sparse_targets(), RULES[rule])
+    )
     options = {"weights": str(tmp_path / "weights.csv")}
     finetune("tiny", source, output=tmp_path / "run", sampler="balanced", sampler_options=options, **QUICK)

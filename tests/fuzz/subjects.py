@@ -418,8 +418,8 @@ def _comparison(folder: Path) -> Record:
     from audiotag.training.comparison_candidate import Candidate, Plan, Record
     from audiotag.training.request import Request
 
-    request = Request(backbone="mn", train="clips.csv")
-    plan = Plan(output=folder, request=request, settings={}, test=None, cross_validate=False, clip_seconds=1.0)
+    request = Request.of("mn", "clips.csv")
+    plan = Plan(output=folder, request=request, measured=request.train, settings={}, clip_seconds=1.0)
     return Record(Candidate(backbone="mn", name="three"), plan)
 
 
