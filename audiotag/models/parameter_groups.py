@@ -43,7 +43,7 @@ def group_parameters(
     lr_scale: Callable[[str], float] = lambda name: 1.0,
     decayed: Callable[[str, nn.Parameter], bool] = has_axes,
 ) -> list[ParameterGroup]:
-    """The parameters of *network* in as few groups as its rules need: body before head, undecayed before decayed.
+    """The parameters of *network* in as few groups as its rules need: body before head, fast before slow.
 
     Args:
         network: The network.
@@ -58,7 +58,7 @@ def group_parameters(
         groups.setdefault(key, []).append(parameter)
     return [
         ParameterGroup(_name(*key), tuple(groups[key]), in_head=key[0], lr_scale=key[1], decayed=key[2])
-        for key in sorted(groups)
+        for key in sorted(groups, key=lambda key: (key[0], -key[1], key[2]))
     ]
 
 

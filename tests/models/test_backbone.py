@@ -94,9 +94,9 @@ def test_parameters_are_grouped_by_the_rules_of_a_family():
         decayed=lambda name, parameter: name == "norm.weight",
     )
     assert [(one.name, len(one.parameters), one.in_head, one.lr_scale, one.decayed) for one in groups] == [
-        ("body × 0.5, not decayed", 1, False, 0.5, False),
         ("body, not decayed", 1, False, 1.0, False),
         ("body", 1, False, 1.0, True),
+        ("body × 0.5, not decayed", 1, False, 0.5, False),
         ("head, not decayed", 2, True, 1.0, False),
     ]
     with pytest.raises(ValueError, match="must be above 0"):
