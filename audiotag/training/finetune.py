@@ -99,7 +99,8 @@ def finetune(
         backbone: A published model (``"mn04_as"``), a family for fresh parameters (``"mn"``), or a checkpoint of ours.
         train: Labelled clips: a file, a folder, a `ClipSet` or a `ClipSource`.
         output: The run folder. It must be empty or new unless *resume* is set.
-        recipe: Named settings and options of a plugin; *config* and keyword arguments win over it.
+        recipe: Named settings and options of a plugin; *config* and keyword arguments win over it, and it over the
+            recipe that the backbone's family brings for itself.
         config: TOML file of settings; keyword arguments win over it.
         resume: Go on with the run in *output*, from its ``last`` checkpoint if it has one yet; every other argument
             must be as it was.
@@ -180,6 +181,11 @@ def _run(
     model.single_label = train.single_label
     model.name = folder.name
     report_classes(reporter, model, change, pretrained)
+    if pretrained and not chosen.freeze_backbone and model.spec.recipe is not None:
+        own = load_recipe(model.spec.recipe).settings
+        chosen = Settings.from_dict({**own, **settings})
+        taken = ", ".join(name for name in own if name not in settings) or "nothing"
+        reporter.message(f"Taken from {model.spec.name}'s own recipe {model.spec.recipe}: {taken}.")
     resolved = chosen.resolved(
         single_label=train.single_label,
         pretrained=pretrained,
