@@ -101,8 +101,8 @@ def benchmark(
     from audiotag.continual.online_settings import OnlineSettings
     from audiotag.data.heard import Heard
     from audiotag.data.reading import read_clips
+    from audiotag.engines.torch_engine import choose_device
     from audiotag.evaluation.doubts import doubts_about
-    from audiotag.inference.member import choose_device
     from audiotag.models.heads import change_classes
     from audiotag.models.loading import load_model
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from audiotag.audio.arrays import as_waveform
 from audiotag.continual.stepping import Sample
 from audiotag.data.clips import Clip
+from audiotag.engines.torch_engine import TorchEngine
 from audiotag.errors import AudioError, OptionError
 from audiotag.inference.combine import scores_of
-from audiotag.inference.engine import Engine
+from audiotag.inference.scorer import Scorer
+from audiotag.inference.sound import Sound
 from audiotag.models.model import Model
 
 
@@ -40,7 +41,7 @@ class Hearing:
 
     Args:
         model: The model. A frozen backbone is run as a copy made for speed; the head is always the model's own.
-        device: As `audiotag.inference.member.choose_device` takes it; the model is moved there.
+        device: As `audiotag.engines.torch_engine.choose_device` takes it; the model is moved there.
         frozen: Whether the backbone stays as it is.
         embeds: Whether clip embeddings are wanted too.
 
@@ -58,8 +59,8 @@ class Hearing:
         self.model = model
         self.frozen = frozen
         self.embeds = embeds
-        self._engine = Engine([model], device, "32", accelerate=frozen, ensemble="logits")
-        self._member = self._engine.only_member()
+        self._engine = TorchEngine(model, device=device, accelerate=frozen)
+        self._scorer = Scorer([self._engine])
         model.backbone.to(self._engine.device).eval()
 
     def hear(self, clip: Clip) -> HeardClip:
@@ -68,21 +69,10 @@ class Hearing:
         Raises:
             AudiotagError: It cannot be read.
         """
-        sound = self._engine.reader.read(clip)
+        sound = self._scorer.reader.read(clip)
         if sound.error is not None:
             raise sound.error
-        if sound.is_long:
-            length = self._member.clip_seconds
-            parts, seconds = [], 0.0
-            for batch in self._engine.reader.windows(clip, length, length, 1):
-                parts.append(self._heard(batch.waveforms, batch.pictures))
-                seconds = batch.offsets[-1]
-            return self._scored(parts, seconds, clip.path)
-        pieces = None
-        if sound.waveform is not None:
-            pieces = self._member.pieces(sound.waveform, self._engine.sample_rate)
-        pictures = None if sound.picture is None else [sound.picture] * len(pieces or [None])
-        return self._scored([self._heard(pieces, pictures)], sound.seconds, clip.path)
+        return self._heard(sound)
 
     def hear_waveform(self, waveform: ArrayLike, sample_rate: int) -> HeardClip:
         """Score sound in memory, float (samples,) or (samples, channels) in [−1, 1].
@@ -93,39 +83,23 @@ class Hearing:
         """
         if "video" in self.model.backbone.inputs:
             raise OptionError("the model needs a picture with each sound", where=self.model.name, fix="Give a clip.")
-        sound = as_waveform(waveform, sample_rate)
-        pieces = self._member.pieces(sound.samples, sound.sample_rate)
-        return self._scored([self._heard(pieces, None)], sound.samples.size / sound.sample_rate, "waveform")
+        return self._heard(Sound.in_memory(as_waveform(waveform, sample_rate)))
 
-    def _heard(
-        self, pieces: list[NDArray[np.float32]] | None, pictures: list[NDArray[np.float32]] | None
-    ) -> tuple[Sample, NDArray[np.float32] | None]:
-        """What is learnt from the pieces, and their embeddings (pieces, dim) where they are asked for."""
-        inputs: dict[str, Any] = {}
-        if pieces is not None:
-            inputs["waveform"] = torch.from_numpy(np.stack(pieces)).to(self._engine.device)
-        if pictures is not None:
-            inputs["video"] = torch.from_numpy(np.stack(pictures)).to(self._engine.device)
-        network = self._member.network if self.frozen else self.model.backbone
-        learns_from_samples = not self.frozen and pieces is not None
-        embeddings = None
-        with torch.inference_mode():
-            features = None if learns_from_samples and not self.embeds else network.forward_features(**inputs)
-            if features is not None and self.embeds:
-                embeddings = network.pool(features).float().cpu().numpy()
-            if learns_from_samples or features is None:
-                return inputs["waveform"].cpu().numpy(), embeddings
-            return network.head_input(features).float().cpu().numpy(), embeddings
-
-    def _scored(
-        self, parts: list[tuple[Sample, NDArray[np.float32] | None]], seconds: float, where: object
-    ) -> HeardClip:
-        sample = np.concatenate([part for part, _ in parts])
-        embeddings = [part for _, part in parts if part is not None]
-        scores = self.scores(sample)
-        self._engine.check_finite(scores, where)
+    def _heard(self, sound: Sound) -> HeardClip:
+        parts: list[Sample] = []
+        embeddings: list[NDArray[np.float32]] = []
+        seconds = 0.0
+        for batch in self._scorer.passes(self._engine, [sound], batch_size=1):
+            given = batch.waveforms
+            if self.frozen or self.embeds:
+                head_input, embedding = self._engine.head_input(given, batch.video, embed=self.embeds)
+                given = head_input if self.frozen else given
+                embeddings += [] if embedding is None else [embedding]
+            parts += [] if given is None else [given]
+            seconds = batch.pieces[-1].offset
+        sample = np.concatenate(parts)
         mean = np.concatenate(embeddings).mean(axis=0) if embeddings else None
-        return HeardClip(scores, sample, seconds, mean)
+        return HeardClip(self.scores(sample), sample, seconds, mean)
 
     def scores(self, sample: Sample) -> NDArray[np.float32]:
         """Probabilities (classes,) of a sample, with the head as it is now.
