@@ -28,7 +28,7 @@ from audiotag.models.published import LoadReport, load_published, published_clas
 from audiotag.seeding import scoped_torch_rng
 from audiotag.training.optimisation import freeze_all_but_head, make_optimiser
 from audiotag.training.schedules import warmup_cosine
-from audiotag.training.settings import Settings
+from audiotag.training.settings import Optimiser
 from audiotag_equiav.backbone import SAMPLE_RATE, STATISTICS, EquiAV, make_front_end
 
 MEAN, STD = STATISTICS["audioset"]
@@ -219,7 +219,7 @@ class ModelTrainer:
             )
         self._loss = _LOSSES[trainfunc_ft]
         self._mode, self._frozen, self._mixed, self._seed = ftmode, freeze_base, mixedprec, seed
-        self._settings = Settings(
+        self._settings = Optimiser(
             optimiser=optimizer,
             learning_rate=rate,
             head_lr_ratio=real_number("head_lr", head_lr) / rate,
