@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from audiotag.errors import OptionError
-from audiotag.settings import FROM_ONE, NOT_NEGATIVE, POSITIVE, Range, setting, varied
-from audiotag.training.settings import AdamW, Length, Processes, Schedule, Seeded
+from audiotag.plugin import (
+    FROM_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    AdamW,
+    Length,
+    OptionError,
+    Processes,
+    Range,
+    Schedule,
+    Seeded,
+    setting,
+    varied,
+)
 
 
 class PretrainingSettings(Length, AdamW, Seeded, Processes):
