@@ -256,8 +256,8 @@ def test_weights_of_a_file_go_to_the_clips_that_they_are_of(tones, tmp_path):
 def test_the_network_is_as_it_was_after_its_averages_are_made(tones, tmp_path, monkeypatch):
     fit, kept = Trainer.fit, {}
 
-    def watched(trainer, loggers=()):
-        progress = fit(trainer, loggers)
+    def watched(trainer, *arguments):
+        progress = fit(trainer, *arguments)
         kept.update({key: value.detach().clone() for key, value in trainer.backbone.state_dict().items()})
         return progress
 
