@@ -80,8 +80,8 @@ class ConvNeXt(Backbone):
             for width, depth in zip(WIDTHS, DEPTHS, strict=True)
         )
         self.norm = nn.LayerNorm(WIDTHS[-1], eps=NORM_EPSILON)
+        self.head_audioset = nn.Linear(WIDTHS[-1], num_classes)
         initialise(self)
-        self.head_audioset = self.make_head(num_classes)
 
     @property
     def frame_rate(self) -> float:
