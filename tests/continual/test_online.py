@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -474,7 +473,7 @@ def test_streams_of_lines():
     assert [clip.problem is None for clip in found] == [True, True, True, True, False, False, True]
 
 
-@pytest.mark.parametrize("settings", [FROZEN, replace(WHOLE, steps=0)])
+@pytest.mark.parametrize("settings", [FROZEN, WHOLE.replaced(steps=0)])
 def test_a_policy_sees_the_embedding_of_each_clip(tiny, tmp_path, settings):
     model = fresh()
     expected = create_policy("herding", 6, len(NAMES))
