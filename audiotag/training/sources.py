@@ -196,8 +196,7 @@ class HeadSource:
     def train_mode(self) -> None:
         """The head learns; the rest stays in eval mode."""
         self._model.backbone.eval()
-        for module in self._model.backbone.head_modules().values():
-            module.train()
+        self._model.backbone.head_module().train()
 
     def validate(self) -> dict[str, float]:
         """See `Source.validate`."""
