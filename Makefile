@@ -16,7 +16,7 @@ install: $(INSTALLED)
 
 $(INSTALLED): $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -e ".[test,lint,docs]" $(addprefix -e ,$(PLUGINS))
+	$(BIN)/pip install --quiet -e ".[all,test,lint,docs]" $(addprefix -e ,$(PLUGINS))
 	touch $@
 
 demo: install
@@ -58,6 +58,8 @@ docs: install
 	$(BIN)/python docs/generate_formats.py
 	$(BIN)/python docs/generate_hooks.py
 	$(BIN)/python docs/generate_models.py
+	$(BIN)/python docs/generate_plugin_parts.py
+	$(BIN)/python docs/generate_settings.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 docs-serve: install

@@ -6,13 +6,13 @@ import math
 import operator
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from numbers import Real
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from audiotag.errors import OptionError
+from audiotag.errors import OptionError, suggest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,6 +58,21 @@ def as_path(name: str, value: Any) -> Path:
     if not isinstance(value, str | os.PathLike):
         raise OptionError(f"{name} is {_shown(value)}", fix="Give a path, as text or a Path.")
     return Path(value)
+
+
+def take(arguments: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Those of the keyword *arguments* of a call that are called so; they are taken out of it."""
+    return {name: arguments.pop(name) for name in names if name in arguments}
+
+
+def refuse_others(function: str, arguments: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse what is left of the keyword arguments of a call.
+
+    Raises:
+        OptionError: Something is left; the message names what is like it.
+    """
+    for name in arguments:
+        raise OptionError(f"{function} has no argument {name!r}", fix=suggest(name, known) or "See its documentation.")
 
 
 def settings_by_name(method: Callable[P, R]) -> Callable[P, R]:

@@ -177,6 +177,14 @@ class Fields(Mapping[str, Any]):
         )
         return value
 
+    def integers(self, key: str, default: Any = _REQUIRED) -> list[int]:
+        """A list of whole numbers."""
+        kind = "a list of whole numbers"
+        value: list[int] = self._value(
+            key, default, kind, lambda value: isinstance(value, list) and all(map(_is_integer, value))
+        )
+        return value
+
     def texts(self, key: str, default: Any = _REQUIRED) -> list[str]:
         """A list of texts."""
         value: list[str] = self._value(key, default, "a list of texts", lambda value: _is_list(value, str))

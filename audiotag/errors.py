@@ -5,12 +5,27 @@ Each message says what happened, to which file or name, and what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Self
 
 from audiotag.printing import printable, printable_name
 
 EMPTY = "Is it a variable that is not set? A dot is the current folder."
 """What can be done about an empty path, which most programs take for the current folder."""
+
+EXTRAS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("torch", "torchaudio", "timm", "lightning_fabric", "pandas", "sklearn", "scipy", "jinja2"), "audiotag[torch]"
+    ),
+    "matplotlib": "audiotag[plots]",
+    "pyarrow": "audiotag[parquet]",
+    **dict.fromkeys(("av", "PIL"), "audiotag[video]"),
+    "h5py": "audiotag[hdf5]",
+    "tensorboard": "audiotag[tensorboard]",
+    "wandb": "audiotag[wandb]",
+}
+"""Package that an installation may lack → what brings it."""
 
 
 class AudiotagError(Exception):
@@ -102,12 +117,42 @@ class MissingExtraError(AudiotagError):
     """An optional dependency is needed and not installed."""
 
     @classmethod
-    def for_package(cls, package: str, extra: str, purpose: str) -> MissingExtraError:
-        """The error for a missing *package*, brought by ``audiotag[extra]``, needed for *purpose*."""
+    def of(
+        cls, error: BaseException, purpose: str, *, where: object = None, extras: Mapping[str, str] = EXTRAS
+    ) -> Self | None:
+        """What to say where *purpose* ended with *error*; None where it is no missing package of *extras*."""
+        missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
+        requirement = extras.get(missing.partition(".")[0])
+        if requirement is None:
+            return None
         return cls(
-            f"{purpose} needs the package {package!r}, which is not installed",
-            fix=f"Install it with: pip install 'audiotag[{extra}]'",
+            f"{purpose} needs the package {missing!r}, which is not installed",
+            where=where,
+            fix=f"Install it with: pip install '{requirement}'",
         )
+
+
+@contextmanager
+def needed_for(
+    purpose: str, *, error: type[MissingExtraError] = MissingExtraError, extras: Mapping[str, str] = EXTRAS
+) -> Iterator[None]:
+    """Import within what *purpose* (``"drawing figures"``) needs and an installation may lack.
+
+    Args:
+        purpose: What cannot be done without.
+        error: The kind to raise.
+        extras: Package → what brings it; a plugin gives its own.
+
+    Raises:
+        MissingExtraError: A package of *extras* is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        told = error.of(missing, purpose, extras=extras)
+        if told is None:
+            raise
+        raise told from missing
 
 
 def suggest(name: str, known: Iterable[str], count: int = 3) -> str | None:

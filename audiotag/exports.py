@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from audiotag.errors import needed_for
+
 _Exports = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
 
 
@@ -25,7 +27,8 @@ def exports(package: str, file: str) -> _Exports:
 
     def resolve(name: str) -> Any:
         if name in places:
-            return getattr(import_module(places[name]), name)
+            with needed_for(f"{package}.{name}"):
+                return getattr(import_module(places[name]), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return resolve, lambda: sorted(places), sorted(places)

@@ -26,12 +26,13 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 
 @dataclass(frozen=True)
 class _Kind:
-    """What differs between the kinds: what the thing is called, its module, and how it is used."""
+    """What differs between the kinds: what the thing is called, its module, how it is used, which extra it imports."""
 
     title: str
     module: str
     host_kind: str
     usage: tuple[str, ...]
+    extra: str = ""
 
 
 _BY_FOLDER = {
@@ -43,6 +44,7 @@ _BY_FOLDER = {
             "audiotag finetune --backbone $name --train clips/ --output runs/$name",
             "audiotag infer --model runs/$name recording.wav",
         ),
+        extra="[torch]",
     ),
     "dataset": _Kind(
         "A dataset format",
@@ -55,12 +57,14 @@ _BY_FOLDER = {
         "loss",
         "losses",
         ("audiotag finetune --backbone mn04_as --train clips/ --loss $name --multi-label --output runs/$name",),
+        extra="[torch]",
     ),
     "training": _Kind(
         "A sampling policy for training",
         "policy",
         "sampling_policies",
         ("audiotag finetune --backbone mn04_as --train clips/ --sampler $name --output runs/$name",),
+        extra="[torch]",
     ),
     "storage": _Kind(
         "A policy of a bounded store",
@@ -124,6 +128,7 @@ def write_plugin(name: str, kind: str, output: Path, *, role: str | None = None)
         "class_name": "".join(word[:1].upper() + word[1:] for word in name.split("_")),
         "title": about.title,
         "module": about.module,
+        "extra": about.extra,
         "audiotag_versions": _compatible(version("audiotag")),
         "interface": str(INTERFACE_VERSION),
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -12,9 +14,9 @@ from typing import Any, Literal, get_type_hints
 import pluggy
 
 from audiotag.annotations import description, fits
-from audiotag.errors import PluginError
+from audiotag.errors import PluginError, suggest
 
-INTERFACE_VERSION = 1
+INTERFACE_VERSION = 2
 """Version of the plugin interface. A plugin module may state the one it was written for as ``AUDIOTAG_INTERFACE``."""
 
 ENTRY_POINT_GROUP = "audiotag"
@@ -45,32 +47,83 @@ def _require_types(descriptor: Any, place: str | None = None) -> None:
             raise PluginError(f"{name} must be {description(hint)}, not {value!r:.60}", where=place)
 
 
+_unknown_fields: ContextVar[list[PluginError] | None] = ContextVar("unknown_fields", default=None)
+
+
+@contextmanager
+def noting_unknown_fields() -> Iterator[list[PluginError]]:
+    """Within the block descriptors are made without the fields that there are not, which are noted in the list."""
+    noted: list[PluginError] = []
+    token = _unknown_fields.set(noted)
+    try:
+        yield noted
+    finally:
+        _unknown_fields.reset(token)
+
+
+class _Checked(type):
+    """Makes descriptors: a field that there is not is refused with what there is, or noted where the host asks so."""
+
+    def __call__(cls, *arguments: Any, **values: Any) -> Any:
+        known = cls.__dataclass_fields__  # type: ignore[attr-defined] # all of them are dataclasses
+        noted = _unknown_fields.get()
+        for name in [name for name in values if name not in known]:
+            called = values.get("name", values.get("filename", "?"))
+            error = PluginError(
+                f"there is no field {name!r}",
+                where=f"{cls.__name__} {called!r}",
+                fix=suggest(name, known) or f"The fields are: {', '.join(known)}.",
+            )
+            if noted is None:
+                raise error
+            noted.append(error)
+            del values[name]
+        return super().__call__(*arguments, **values)
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Spec:
+class Spec(metaclass=_Checked):
     """What every descriptor carries.
 
     Attributes:
         name: The name users type. Letters, digits and ``_ . ( ) + -``.
-        factory: The implementation as ``"package.module:callable"``.
         summary: One line for lists.
     """
 
     name: str
-    factory: str
     summary: str = ""
 
     def __post_init__(self) -> None:
         _require_types(self)
         _require(bool(_NAME.fullmatch(self.name)), self, "the name may hold letters, digits and _.()+- only")
-        _require(
-            bool(_FACTORY.fullmatch(self.factory)),
-            self,
-            f"factory {self.factory!r} is not of the form 'package.module:callable'",
-        )
+
+    @property
+    def key(self) -> str:
+        """What it is found by."""
+        return self.name
+
+    def _require_reference(self, what: str, reference: str) -> None:
+        right = bool(_FACTORY.fullmatch(reference))
+        _require(right, self, f"{what} {reference!r} is not of the form 'package.module:callable'")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
+class MadeSpec(Spec):
+    """What every descriptor of an implementation carries.
+
+    Attributes:
+        factory: The implementation as ``"package.module:callable"``.
+    """
+
+    factory: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_reference("factory", self.factory)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights(metaclass=_Checked):
     """A published file of weights.
 
     Attributes:
@@ -118,7 +171,7 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackboneSpec(_Spec):
+class BackboneSpec(MadeSpec):
     """A network that turns sound (and pictures) into class scores.
 
     A spec with `weights` is a published model that can be loaded by name; one without is a family from
@@ -166,11 +219,8 @@ class BackboneSpec(_Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(
-            self.resolver is None or bool(_FACTORY.fullmatch(self.resolver)),
-            self,
-            f"resolver {self.resolver!r} is not of the form 'package.module:callable'",
-        )
+        if self.resolver is not None:
+            self._require_reference("resolver", self.resolver)
         _require(1000 <= self.sample_rate <= 384_000, self, f"sample_rate {self.sample_rate} Hz is out of range")
         _require(0 < self.min_seconds <= self.clip_seconds, self, "min_seconds must lie between 0 and clip_seconds")
         _require(
@@ -201,7 +251,7 @@ class BackboneSpec(_Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remote:
+class Remote(metaclass=_Checked):
     """A file that a data set is published in.
 
     Attributes:
@@ -230,7 +280,7 @@ class Remote:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetSpec(_Spec):
+class DatasetSpec(MadeSpec):
     """A way to read labelled clips. The factory returns an object that follows `Dataset`.
 
     A generic format (a CSV, a folder per class) has neither licence nor citation; a published data set states both,
@@ -258,7 +308,7 @@ class DatasetSpec(_Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossSpec(_Spec):
+class LossSpec(MadeSpec):
     """A training loss. The factory returns a module that follows `Loss`, or `PairLoss` for the task ``"embedding"``.
 
     Attributes:
@@ -275,7 +325,7 @@ class LossSpec(_Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingPolicySpec(_Spec):
+class SamplingPolicySpec(MadeSpec):
     """A policy that chooses examples.
 
     Attributes:
@@ -293,7 +343,36 @@ class SamplingPolicySpec(_Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommandSpec(_Spec):
+class WriterSpec(MadeSpec):
+    """A format of ``audiotag infer``. The factory is called with a `WriterSettings` and returns a `Writer`.
+
+    Attributes:
+        endings: Endings of an output's name that tell the format, with their dots.
+        magic: What a file begins with that holds bytes rather than text. It can be read only when it is whole, and so
+            is neither printed nor gone on with; the factory is called with the open file too, and returns a
+            `FileWriter`.
+        times: Whether it can say when something is heard; where not, events and windows are refused.
+        least_score: Least score that is reported where the user names none; None: that of other formats.
+        end_to_end: Whether recordings are laid end to end, so that the whole length of each must be known.
+    """
+
+    endings: tuple[str, ...] = ()
+    magic: bytes = b""
+    times: bool = True
+    least_score: float | None = None
+    end_to_end: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(
+            all(ending.startswith(".") and ending == ending.lower() for ending in self.endings),
+            self,
+            "endings begin with a dot, in small letters",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandSpec(MadeSpec):
     """A click command of a plugin, reached as ``audiotag x GROUP NAME``.
 
     Attributes:
@@ -306,28 +385,28 @@ class CommandSpec(_Spec):
         super().__post_init__()
         _require(bool(_NAME.fullmatch(self.group)), self, f"group {self.group!r} is not a plain name")
 
+    @property
+    def key(self) -> str:
+        """Group and name."""
+        return f"{self.group} {self.name}"
+
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeSpec:
+class RecipeSpec(Spec):
     """Named settings of a fine-tuning run, kept as a TOML file in a package.
 
     The file holds settings of ``audiotag finetune`` and may have a table ``[options]`` of the backbone's family.
 
     Attributes:
-        name: What users type after ``--recipe``.
         path: The file as ``"package:path/in/package.toml"``.
-        summary: One line for lists.
         citation: Paper or page that the settings come from.
     """
 
-    name: str
     path: str
-    summary: str = ""
     citation: str = ""
 
     def __post_init__(self) -> None:
-        _require_types(self)
-        _require(bool(_NAME.fullmatch(self.name)), self, "the name may hold letters, digits and _.()+- only")
+        super().__post_init__()
         _require(
             bool(re.fullmatch(r"[A-Za-z_][\w.]*:[\w./-]+\.toml", self.path)),
             self,

@@ -52,7 +52,7 @@ def main() -> None:
         clips = write_clips(folder, arguments.clips)
         labels = LabelSet.from_names([f"class {number}" for number in range(8)])
         start, _ = starting_model(
-            Request(backbone="mn", train=clips, options={"width_mult": arguments.width}), labels, 0, Reporter()
+            Request.of("mn", train=clips, options={"width_mult": arguments.width}), labels, 0, Reporter()
         )
         checkpoint = str(save_checkpoint(folder / "start", start))
         options = {"val_fraction": 0.0, "device": "cpu", "batch_size": 32}

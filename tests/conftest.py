@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from audiotag.errors import EXTRAS
 from audiotag.host import reset_host
 
 HERE = Path(__file__).parent
@@ -74,6 +77,19 @@ def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     for module in modules:
         sys.modules.pop(module, None)
     reset_host()
+
+
+@pytest.fixture
+def run_light() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """``run_light(code, *arguments)`` runs code in a Python that finds nothing of what extras bring."""
+
+    def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        code = f"import sys\nsys.modules.update(dict.fromkeys({[*EXTRAS]}))\n{code}"
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        environment = {**os.environ, "PYTHONWARNINGS": "error"}
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+
+    return run
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pickle
 import pytest
 
 from audiotag import errors
-from audiotag.errors import AudiotagError, MissingExtraError, suggest
+from audiotag.errors import AudiotagError, MissingExtraError, needed_for, suggest
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AudiotagError)]
 
@@ -28,11 +28,28 @@ def test_every_error_is_an_audiotag_error_with_a_word_of_explanation():
 
 
 def test_a_missing_extra_says_what_to_install():
-    error = MissingExtraError.for_package("matplotlib", "plots", "the HTML report")
-    assert str(error) == (
-        "the HTML report needs the package 'matplotlib', which is not installed. "
-        "Install it with: pip install 'audiotag[plots]'."
-    ).removesuffix(".")
+    with pytest.raises(MissingExtraError) as caught, needed_for("the HTML report"):
+        raise ModuleNotFoundError(name="matplotlib.figure")
+    assert str(caught.value) == (
+        "the HTML report needs the package 'matplotlib.figure', which is not installed. "
+        "Install it with: pip install 'audiotag[plots]'"
+    )
+
+
+def test_other_missing_packages_are_no_extra():
+    for error in (ModuleNotFoundError(name="torchlight"), ModuleNotFoundError(), ImportError(name="torch")):
+        with pytest.raises(ImportError) as caught, needed_for("the HTML report"):
+            raise error
+        assert caught.value is error
+
+
+def test_a_plugin_names_what_brings_its_own_packages():
+    extras = {"owl_ears": "audiotag-owls[ears]"}
+    with (
+        pytest.raises(MissingExtraError, match=r"pip install 'audiotag-owls\[ears\]'"),
+        needed_for("owls", extras=extras),
+    ):
+        raise ModuleNotFoundError(name="owl_ears")
 
 
 @pytest.mark.parametrize(

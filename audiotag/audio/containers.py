@@ -14,7 +14,7 @@ from audiotag.audio.encoded import Recording, open_bytes
 from audiotag.audio.failures import decoding
 from audiotag.audio.mixing import MonoMix
 from audiotag.audio.resampling import StreamResampler
-from audiotag.errors import AudioError, MissingExtraError
+from audiotag.errors import AudioError, MissingExtraError, needed_for
 
 _ENDINGS = (
     ".3g2 .3gp .aac .ac3 .adts .amr .ape .asf .avi .dts .eac3 .flv .m4a .m4b .m4v .mka .mkv .mov .mp2 "
@@ -41,10 +41,8 @@ class MissingDecoderError(AudioError, MissingExtraError):
 
 
 def _import_av(path: Recording) -> ModuleType:
-    try:
+    with needed_for(f"reading {path}", error=MissingDecoderError):
         import av
-    except ImportError as error:
-        raise MissingDecoderError.for_package("av", "video", f"reading {path}") from error
     module: ModuleType = av
     return module
 

@@ -24,7 +24,7 @@ from audiotag.audio.failures import decoding
 from audiotag.audio.integrity import Piece, inspect
 from audiotag.audio.mixing import MonoMix
 from audiotag.audio.resampling import StreamResampler
-from audiotag.errors import AudioError, OptionError, RecordingWarning
+from audiotag.errors import EXTRAS, AudioError, OptionError, RecordingWarning
 
 _ENDINGS = ".aif .aifc .aiff .au .bwf .caf .flac .mp3 .nist .oga .ogg .opus .rf64 .snd .sph .voc .w64 .wav .wave"
 AUDIO_SUFFIXES = CONTAINER_SUFFIXES | frozenset(_ENDINGS.split())
@@ -248,12 +248,12 @@ def _require_av(recording: Recording, reason: str) -> None:
     """Make sure that PyAV can try what libsndfile does not read, whatever its name ends with."""
     try:
         import av  # noqa: F401 # only whether it is there
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingDecoderError(
             f"it cannot be read as a recording ({reason})",
             where=recording,
             fix="Check that it is one; WAV, FLAC, Ogg and MP3 are read, and MP4 and many others once PyAV is "
-            "installed: pip install 'audiotag[video]'",
+            f"installed: pip install '{EXTRAS['av']}'",
         ) from error
 
 

@@ -351,7 +351,7 @@ def tiny(name: str, folder: Path, seed: int) -> None:
 
 def _published(name: str) -> PublishedDataset:
     from audiotag.data.published import PublishedDataset
-    from audiotag.data.reading import load_dataset
+    from audiotag.data.sniffing import load_dataset
 
     dataset = load_dataset(name)
     if not isinstance(dataset, PublishedDataset):

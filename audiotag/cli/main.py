@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from audiotag.errors import EMPTY, AudiotagError, AudiotagWarning, OptionError, PluginError
+from audiotag.errors import EMPTY, AudiotagError, AudiotagWarning, MissingExtraError, OptionError, PluginError
 from audiotag.printing import PrintableStream, printable_name
 from audiotag.signals import on_stop, stop_signals
 
@@ -42,6 +42,8 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 """Verb → (module:command, the line that `audiotag --help` shows)."""
 
+_ARGUMENTS = "audiotag.arguments"
+
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called, not when they are listed."""
@@ -66,6 +68,7 @@ class LazyGroup(click.Group):
             if not (value if named else argument).strip():
                 what = option if named else before if before.startswith("--") else "an argument"
                 raise OptionError(f"{what} is empty", fix=EMPTY)
+        ctx.meta[_ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -78,14 +81,27 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a verb; what a plugin's code raises names the plugin."""
+        """Run a verb; where a package is missing that it needs, say what brings it; what a plugin raises names it."""
         try:
             return super().invoke(ctx)
         except (AudiotagError, click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except BaseException as error:
+            if isinstance(error, ModuleNotFoundError) and (lack := MissingExtraError.of(error, self._called(ctx))):
+                raise lack from error
             _name_plugin(error, ctx)
             raise
+
+    def _called(self, ctx: click.Context) -> str:
+        """The verb with those below it: ``audiotag labels extend``."""
+        names = [ctx.command_path]
+        command: click.Command | None = self
+        for argument in ctx.meta[_ARGUMENTS]:
+            command = command.get_command(ctx, argument) if isinstance(command, click.Group) else None
+            if command is None:
+                break
+            names.append(argument)
+        return " ".join(names)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
@@ -224,7 +240,3 @@ def _system_error(error: OSError) -> str:
     """What the system says, with the file it is about; where no verb has foreseen it."""
     place = "" if error.filename is None else f"{printable_name(error.filename)}: "
     return f"{place}{error.strerror or error}. AUDIOTAG_TRACEBACK=1 shows where it happened."
-
-
-if __name__ == "__main__":
-    run()

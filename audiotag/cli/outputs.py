@@ -80,7 +80,7 @@ def _refuse_part_of_input(output: Path, others: Iterable[str | Path]) -> None:
 def _has_parts(folder: Path) -> bool:
     from audiotag.continual.store.database import FILENAME
     from audiotag.data.prepared import MARKER
-    from audiotag.data.reading import load_dataset, sniff_format
+    from audiotag.data.sniffing import load_dataset, sniff_format
     from audiotag.models.checkpoint import FACTS_FILE
     from audiotag.training.run_folder import RUN_FILE
 

@@ -8,24 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag import scaffold
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import echo_json, json_option, parse_options
 from audiotag.errors import OptionError
 from audiotag.host import PluginRecord, get_host
-from audiotag.scaffold import KINDS, ROLES, write_plugin
+from audiotag.host.kinds import KINDS
 
 if TYPE_CHECKING:
     from audiotag.testing import CheckResult
 
-_KINDS = {
-    "backbones": ("model", "models"),
-    "datasets": ("dataset format", "dataset formats"),
-    "losses": ("loss", "losses"),
-    "sampling_policies": ("sampling policy", "sampling policies"),
-    "commands": ("command", "commands"),
-    "recipes": ("recipe", "recipes"),
-}
-"""Kind → one of them, several."""
 _COLOURS = {"loaded": "green", "failed": "red", "skipped": "yellow"}
 _FEW = 5
 
@@ -67,7 +59,8 @@ def provided(record: PluginRecord) -> str:
     for kind, names in record.provides.items():
         if names:
             which = f" ({', '.join(names)})" if len(names) <= _FEW else ""
-            parts.append(f"{len(names)} {_KINDS[kind][len(names) > 1]}{which}")
+            of_kind = KINDS[kind].several if len(names) > 1 else KINDS[kind].one
+            parts.append(f"{len(names)} {of_kind}{which}")
     return ", ".join(parts) or "nothing"
 
 
@@ -188,10 +181,10 @@ def _print_subject(results: list[CheckResult], verbose: bool, as_json: bool) -> 
 
 @plugins.command("new")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), required=True, help="What the plugin brings.")
+@click.option("--kind", type=click.Choice(scaffold.KINDS), required=True, help="What the plugin brings.")
 @click.option(
     "--role",
-    type=click.Choice(ROLES),
+    type=click.Choice(scaffold.ROLES),
     help="Of a policy: `training` chooses the clips of an epoch, `storage` what a bounded store keeps.",
 )
 @click.option(
@@ -205,7 +198,7 @@ def new_plugin(name: str, kind: str, role: str | None, output: Path) -> None:
 
     NAME is the name that users will type: letters, digits and underscores.
     """
-    plugin = write_plugin(name, kind, output, role=role)
+    plugin = scaffold.write_plugin(name, kind, output, role=role)
     click.echo(f"Wrote {plugin.folder}:")
     for path in plugin.files:
         click.echo(f"  {path.relative_to(plugin.folder)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from audiotag.continual.benchmark import OnlineBenchmark
-from audiotag.errors import MissingExtraError, OptionError
+from audiotag.errors import OptionError, needed_for
 from audiotag.files import atomic_path
 
 _FORMATS = (".png", ".svg", ".pdf")
@@ -29,10 +29,8 @@ def plot_benchmark(result: OnlineBenchmark, path: str | Path) -> None:
         raise OptionError(
             f"plots are not written as {target.suffix!r}", where=target, fix=f"Use {', '.join(_FORMATS)}."
         )
-    try:
+    with needed_for("drawing"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError.for_package("matplotlib", "plots", "drawing") from error
     figure = Figure(figsize=(9, 6), layout="constrained")
     panels = figure.subplots(2, 1, sharex=True)
     table = result.table()

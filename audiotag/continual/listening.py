@@ -11,8 +11,9 @@ from typing import Any
 from audiotag.audio.arrays import Waveform as Waveform
 from audiotag.continual.store.files import readable
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.data.reading import load_dataset, read_clips, sniff_format
+from audiotag.data.reading import read_clips
 from audiotag.data.rows import split_labels
+from audiotag.data.sniffing import load_dataset, sniff_format
 from audiotag.documents import Fields, parse_json
 from audiotag.errors import AudiotagError, LabelError, ManifestError, suggest
 from audiotag.inference.inputs import find_clips

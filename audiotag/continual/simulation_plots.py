@@ -9,7 +9,7 @@ import numpy as np
 
 from audiotag.continual.distances import shares
 from audiotag.continual.simulation import Simulation
-from audiotag.errors import MissingExtraError, OptionError
+from audiotag.errors import OptionError, needed_for
 from audiotag.files import atomic_path
 
 if TYPE_CHECKING:
@@ -98,10 +98,8 @@ def _checked(path: str | Path) -> Path:
 
 
 def _figure(height: float) -> Figure:
-    try:
+    with needed_for("drawing"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError.for_package("matplotlib", "plots", "drawing") from error
     return Figure(figsize=(9, height), layout="constrained")
 
 

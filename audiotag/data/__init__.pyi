@@ -7,6 +7,7 @@ from audiotag.data.rows import clips_from_rows as clips_from_rows
 from audiotag.data.scores import Scores as Scores
 from audiotag.data.scores import ScoresFile as ScoresFile
 from audiotag.data.sound_cache import SoundCache as SoundCache
+from audiotag.data.source import ClipSource as ClipSource
 from audiotag.data.synthesis import demo_labels as demo_labels
 from audiotag.data.synthesis import mix_clip as mix_clip
 from audiotag.data.synthesis import write_set as write_set

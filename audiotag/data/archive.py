@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.encoded import EncodedAudio
-from audiotag.errors import AudioError, ManifestError, MissingExtraError
+from audiotag.errors import AudioError, ManifestError, needed_for
 from audiotag.files import atomic_path
 
 _PATIENCE = 600.0
@@ -47,10 +47,8 @@ def require_h5py(purpose: str) -> ModuleType:
     Raises:
         MissingExtraError: It is not installed.
     """
-    try:
+    with needed_for(purpose):
         import h5py
-    except ImportError as error:
-        raise MissingExtraError.for_package("h5py", "hdf5", purpose) from error
     module: ModuleType = h5py
     return module
 

@@ -12,8 +12,9 @@ from typing import TypeVar
 from audiotag.audio.decoding import AUDIO_SUFFIXES, AudioInfo
 from audiotag.data.clips import Clip
 from audiotag.data.published import Progress, PublishedDataset, Validation
-from audiotag.data.reading import load_dataset, read_clips, sniff_format
+from audiotag.data.reading import read_clips
 from audiotag.data.recording import clip_info, stream_clip
+from audiotag.data.sniffing import load_dataset, sniff_format
 from audiotag.errors import AudioError, AudiotagError, ManifestError
 from audiotag.places import exists, is_file
 

@@ -2,248 +2,26 @@
 
 from __future__ import annotations
 
-import gc
-import inspect
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from audiotag.arguments import as_path
-from audiotag.data.clips import ClipSet, Dataset
-from audiotag.data.formats.tables import columns_of
-from audiotag.data.prepared import Preparation, read_preparation
-from audiotag.data.selection import require_files, select_split, with_frames
-from audiotag.errors import AudiotagWarning, ManifestError, OptionError, PluginError, suggest
-from audiotag.host import get_host
-from audiotag.host.needs import needed
-from audiotag.labels import LabelSet, read_labels
-from audiotag.places import exists, is_file, is_folder
-from audiotag.specs import DatasetSpec
+from audiotag.arguments import take
+from audiotag.data.clips import ClipSet
+from audiotag.data.source import READING, ClipSource
 
 
-def read_clips(
-    source: str | Path,
-    *,
-    format: str | None = None,
-    labels: str | Path | LabelSet | Sequence[str] | None = None,
-    root: str | Path | None = None,
-    unknown_labels: str = "error",
-    split: str | None = None,
-    check_files: bool = True,
-    frames: int | None = None,
-    **options: Any,
-) -> ClipSet:
+def read_clips(source: ClipSource | str | Path | ClipSet, *, check_files: bool = True, **arguments: Any) -> ClipSet:
     """Read the clips that a file or folder lists.
 
     Args:
         source: A JSON manifest, a CSV, a folder of class folders, or whatever a plugin's format reads.
-        format: Name of the format (``"json"``, ``"csv"``, ``"esc50"``, ``"folder"``, a plugin's); None finds
-            it out.
-        labels: The classes, as anything `audiotag.labels.read_labels` takes; None takes those of the source,
-            sorted (by target for ESC-50).
-        root: Folder that relative paths start from; None for the folder of *source*.
-        unknown_labels: ``"error"``, or ``"skip"`` to leave out labels that *labels* lacks; they are counted
-            in `ClipSet.skipped`.
-        split: Keep only the clips of this official split, or of several with commas between them.
-        check_files: Whether missing recordings are an error now, all of them at once, rather than one by one
-            later.
-        frames: Pictures of a clip there are to choose from, where clips have pictures: of a folder the first so many,
-            of a video file so many evenly spaced frames. None for ten.
-        options: Settings of the format (``single_label=True``, ``labels_required=False`` for ``json`` and
-            ``csv``).
+        check_files: Whether missing recordings are an error now, all of them at once, rather than one by one later.
+        arguments: Fields of `ClipSource` (``labels=…, split="train"``), and settings of the format.
 
     Raises:
-        ManifestError: *source* is missing, no format fits it, it is malformed, a clip in it is wrong, or
-            (with *check_files*) recordings are missing.
-        LabelError: *labels* is wrong.
-        OptionError: An option is unknown to the format, or *frames* is below 1.
-        UnknownNameError: There is no such format.
+        AudiotagError: As `ClipSource.read` raises.
     """
-    path = as_path("the list of clips", source)
-    if not exists(path):
-        raise ManifestError("the list of clips does not exist", where=path, fix="Check the path.")
-    name = sniff_format(path) if format is None else format
-    dataset = load_dataset(name)
-    _check_options(name, dataset, options)
-    classes = None if labels is None else read_labels(labels)
-    folder = None if root is None else Path(root)
-    host = get_host()
-    spec = host.dataset(name)
-    with host.running(spec, f"reading {path} as {name}"), _nothing_collected():
-        clips = dataset.read(path, labels=classes, root=folder, unknown_labels=unknown_labels, **options)
-    if not isinstance(clips, ClipSet):
-        raise PluginError(
-            f"the format {name!r} returned {type(clips).__name__}, not a ClipSet", where=host.owner(spec).place
-        )
-    if split is not None:
-        clips = select_split(clips, split)
-    if check_files:
-        require_files(clips)
-    return clips if frames is None else replace(clips, clips=with_frames(clips, frames))
-
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """No search for garbage within the block: millions of new clips hold none, and it would take a quarter more."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def sniff_format(source: Path) -> str:
-    """The name of the format that recognises *source*.
-
-    A plugin's format that fails at the question, or says yes to an empty file as well, is passed over with an
-    `AudiotagWarning` where another format is found.
-
-    Raises:
-        ManifestError: None does, or several do.
-        PluginError: None does, and one has failed at the question.
-    """
-    if is_file(source) and source.stat().st_size == 0:
-        raise ManifestError("the file is empty", where=source, fix="Copy or write it again.")
-    if (prepared := read_preparation(source)) is not None:
-        return _registered(prepared, source)
-    fitting = [name for name, spec in get_host().datasets.items() if is_called_so(source, spec)]
-    datasets: dict[str, Dataset] = {}
-    recognising: list[str] = []
-    failed: list[PluginError] = []
-    for name in fitting:
-        try:
-            datasets[name] = load_dataset(name)
-            if _recognises(name, datasets[name], source):
-                recognising.append(name)
-        except PluginError as error:
-            failed.append(error)
-    if len(recognising) > 1:
-        recognising = _without_credulous(recognising, datasets, source) or recognising
-    recognising = [name for name in recognising if not datasets[name].last_resort] or recognising
-    if len(recognising) > 1:
-        raise ManifestError(
-            f"it fits several formats ({', '.join(recognising)})", where=source, fix="Name one with --format."
-        )
-    if failed and not recognising:
-        raise failed[0]
-    for failure in failed:
-        warnings.warn(str(failure), AudiotagWarning, stacklevel=2)
-    if recognising:
-        return recognising[0]
-    likely = fitting if len(fitting) == 1 else [name for name in fitting if datasets[name].last_resort]
-    if len(likely) == 1:
-        return likely[0]  # whose own error says better what is wrong than "no format fits"
-    if tables := {name: dataset for name, dataset in datasets.items() if dataset.columns}:
-        return _closest_table(source, tables)
-    specs = get_host().datasets
-    known = "; ".join(f"{name}: {specs[name].summary}" for name in fitting or specs)
-    raise ManifestError("no format of labelled clips fits it", where=source, fix=f"The formats are: {known}.")
-
-
-def _closest_table(source: Path, tables: Mapping[str, Dataset]) -> str:
-    """The format of tables that shares most columns with *source*: its own error says what is missing.
-
-    Raises:
-        ManifestError: None does, or several do.
-    """
-    found = columns_of(source)
-    shared = {name: max(len({*form} & {*found}) for form in dataset.columns) for name, dataset in tables.items()}
-    closest = [name for name, count in shared.items() if count == max(shared.values())]
-    if len(closest) == 1:
-        return closest[0]
-    forms = "; ".join(f"{name}: {' or '.join(map(','.join, tables[name].columns))}" for name in closest)
-    named = ",".join(found)
-    raise ManifestError(
-        "no format of labelled clips fits it: the columns of its first line are "
-        + (f"{named[:100]}{'…' if len(named) > 100 else ''}" if found else "none"),
-        where=source,
-        fix=f"The columns must be, for {forms}.",
-    )
-
-
-def is_called_so(source: Path, spec: DatasetSpec) -> bool:
-    """Whether a format is asked about *source* at all: by its ending, or as a folder."""
-    if is_folder(source):
-        return "/" in spec.extensions
-    return source.name.lower().endswith(tuple(ending.lower() for ending in spec.extensions if ending != "/"))
-
-
-def _registered(prepared: Preparation, source: Path) -> str:
-    """The name of the data set that was prepared into *source*; its folders would look like classes otherwise."""
-    spec: DatasetSpec = needed(
-        "the prepared folder",
-        "dataset",
-        prepared.dataset,
-        distribution=prepared.plugin,
-        error=ManifestError,
-        where=source,
-    )
-    return spec.name
-
-
-def _recognises(name: str, dataset: Dataset, source: Path) -> bool:
-    host = get_host()
-    with host.running(host.dataset(name), f"asking whether {source} is {name}"):
-        return bool(dataset.recognises(source))
-
-
-def _without_credulous(names: list[str], datasets: dict[str, Dataset], source: Path) -> list[str]:
-    """Those of *names* that do not take an empty file (or folder) called like *source* for theirs, and last resorts."""
-    kept = []
-    with TemporaryDirectory() as folder:
-        empty = Path(folder) / f"empty{''.join(source.suffixes)}"
-        empty.mkdir() if is_folder(source) else empty.touch()
-        for name in names:
-            try:
-                credulous = not datasets[name].last_resort and _recognises(name, datasets[name], empty)
-            except PluginError:
-                credulous = False
-            if not credulous:
-                kept.append(name)
-    host = get_host()
-    for name in set(names) - set(kept) if kept else ():
-        warnings.warn(
-            f"the format {name!r} of the {host.owner(host.dataset(name)).place} says that it recognises an empty "
-            "file too, and is passed over; name it with --format where it is meant",
-            AudiotagWarning,
-            stacklevel=3,
-        )
-    return kept
-
-
-def load_dataset(name: str) -> Dataset:
-    """The format or data set that is registered under *name*.
-
-    Raises:
-        UnknownNameError: There is none.
-        PluginError: Its factory returns something else.
-    """
-    host = get_host()
-    spec = host.dataset(name)
-    dataset = host.make(spec)
-    if not isinstance(dataset, Dataset):
-        raise PluginError(
-            f"the factory {spec.factory!r} returned {type(dataset).__name__}, not a Dataset",
-            where=host.owner(spec).place,
-        )
-    return dataset
-
-
-def _check_options(name: str, dataset: Dataset, options: dict[str, Any]) -> None:
-    parameters = inspect.signature(dataset.read).parameters.values()
-    fixed = ("source", "labels", "root", "unknown_labels")
-    known = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in fixed]
-    for option in options:
-        if option not in known:
-            advice = suggest(option, known) or ""
-            raise OptionError(
-                f"there is no option {option!r}",
-                where=f"format {name}",
-                fix=f"{advice} The options are: {', '.join(known) or 'none'}.".strip(),
-            )
+    given = take(arguments, READING)
+    if arguments:
+        given["format_options"] = {**given.get("format_options", {}), **arguments}
+    return ClipSource.of(source, **given).read(check_files=check_files)

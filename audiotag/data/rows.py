@@ -127,9 +127,9 @@ def clips_from_rows(
             continue
         if single_label and len(indices) != 1:
             raise ManifestError(
-                f"{len(indices)} labels, in a set where each clip has exactly one",
+                f"the clip {name!r} has {len(indices)} labels, in a set where each clip has exactly one",
                 where=_place(source, name, row),
-                fix="Give the clip one label, or read the set as multi-label (single_label=False).",
+                fix="Give it one label, or take the set as multi-label (single_label=False, --multi-label).",
             )
         clips.append(
             Clip(

@@ -1,7 +1,9 @@
+from audiotag.evaluation.evaluate import Measuring as Measuring
 from audiotag.evaluation.evaluation import Evaluation as Evaluation
 from audiotag.evaluation.evaluation import evaluate_scores as evaluate_scores
 from audiotag.evaluation.folds import evaluate_folds as evaluate_folds
 from audiotag.evaluation.measurement import Measurement as Measurement
+from audiotag.evaluation.measurement import Provenance as Provenance
 from audiotag.evaluation.metrics import PrecisionRecall as PrecisionRecall
 from audiotag.evaluation.metrics import accuracy as accuracy
 from audiotag.evaluation.metrics import average_precision as average_precision

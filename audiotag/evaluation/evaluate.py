@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from audiotag.arguments import refuse_others, take
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import TUNED_ON, Heard
+from audiotag.data.source import READING, ClipSource
 from audiotag.errors import OptionError
 from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores
 from audiotag.evaluation.metrics import Floats
-from audiotag.evaluation.scoring import DataRequest, score
+from audiotag.evaluation.scoring import Scored, clips_for, score
 from audiotag.evaluation.threshold_files import read_thresholds
 from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD, TunedThresholds, tune_thresholds
 from audiotag.host import get_host
 from audiotag.inference.clip_scores import Progress
 from audiotag.inference.combine import EnsembleMode
+from audiotag.inference.compute import Compute
 from audiotag.inference.ensemble import is_ensemble, keep_ensemble_thresholds
 from audiotag.inference.tagger import Tagger, load
-from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import (
     TRAINING_FILE,
     find_checkpoint,
@@ -37,34 +40,48 @@ from audiotag.places import exists
 ModelSource = str | Path | Model | Tagger | Sequence[str | Path]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """What is measured of scores.
+
+    Attributes:
+        thresholds: Multi-label decisions: one number, one for each class, a file (see `read_thresholds`), ``"tuned"``
+            for those in the checkpoint; None for those where there are any, else 0.5.
+        tune_thresholds_on: Clips on which thresholds that maximise F-beta are found, instead of `thresholds`.
+        beta: Weight of recall against precision in that tuning.
+        per_class_thresholds: Tune one threshold for each class, or one for all.
+        store_thresholds: Keep the tuned thresholds in the checkpoint, where the model is one of ours.
+        top_k: The k of top-k accuracy; None for 3 and 5 for single-label data and none otherwise.
+
+    Raises:
+        OptionError: Thresholds are given, and are to be tuned.
+    """
+
+    thresholds: str | Path | ArrayLike | None = None
+    tune_thresholds_on: ClipSource | str | Path | ClipSet | None = None
+    beta: float = 1.0
+    per_class_thresholds: bool = True
+    store_thresholds: bool = True
+    top_k: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.thresholds is not None and self.tune_thresholds_on is not None:
+            raise OptionError("thresholds are given, and are to be tuned", fix="Do one of them.")
+
+
+_MEASURING, _COMPUTE = Measuring.__dataclass_fields__, Compute.__dataclass_fields__
+
+
 def evaluate(
     model: ModelSource,
-    data: str | Path | ClipSet,
+    data: ClipSource | str | Path | ClipSet,
     *,
     weights: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     ensemble: EnsembleMode | None = None,
-    labels: str | Path | LabelSet | Sequence[str] | None = None,
-    format: str | None = None,
-    root: str | Path | None = None,
-    unknown_labels: str = "error",
-    split: str | None = None,
-    folds: Sequence[int] | None = None,
-    single_label: bool | None = None,
-    frames: int | None = None,
-    thresholds: str | Path | ArrayLike | None = None,
-    tune_thresholds_on: str | Path | ClipSet | None = None,
-    beta: float = 1.0,
-    per_class_thresholds: bool = True,
-    store_thresholds: bool = True,
-    top_k: Sequence[int] | None = None,
-    device: str = "cpu",
-    precision: str = "32",
-    batch_size: int = 16,
-    workers: int = 2,
-    strict: bool = False,
     output: str | Path | None = None,
     progress: Progress | None = None,
+    **arguments: Any,
 ) -> Evaluation:
     """Measure a model on labelled clips.
 
@@ -73,108 +90,73 @@ def evaluate(
     Args:
         model: A registered name, a run, checkpoint or ensemble folder, a `Model`, a `Tagger`, or several names or
             folders for an ensemble.
-        data: Labelled clips: a file or folder that `audiotag.data.reading.read_clips` takes, or a `ClipSet`.
-        weights: As for `audiotag.load`.
+        data: Labelled clips: a file, a folder, a `ClipSet` or a `ClipSource`.
+        weights: As for `audiotag.load`. The *labels* of the data are then those of the weights, too.
         options: As for `audiotag.load`.
         ensemble: As for `audiotag.load`.
-        labels: Classes that the labels of *data* refer to, and, with *weights*, the classes of the weights; None
-            takes the model's.
-        format: Format of *data*; None finds it out.
-        root: Folder that relative paths start from.
-        unknown_labels: ``"error"``, or ``"skip"`` to leave out labels that the model lacks; they are counted.
-        split: Measure on the clips of this split only.
-        folds: Measure on the clips of these folds only.
-        single_label: Whether each clip has exactly one class; None takes what the data says, or, for a single-label
-            model, what is so.
-        frames: Pictures of a clip there are to choose from (see `read_clips`); the middle one is seen.
-        thresholds: Multi-label decisions: one number, one for each class, a file (see `read_thresholds`), ``"tuned"``
-            for those in the checkpoint; None for those where there are any, else 0.5.
-        tune_thresholds_on: Clips on which thresholds that maximise F-beta are found, instead of *thresholds*.
-        beta: Weight of recall against precision in that tuning.
-        per_class_thresholds: Tune one threshold for each class, or one for all.
-        store_thresholds: Keep the tuned thresholds in the checkpoint, where *model* is one of ours.
-        top_k: The k of top-k accuracy; None for 3 and 5 for single-label data and none otherwise.
-        device: As for `audiotag.load`.
-        precision: As for `audiotag.load`.
-        batch_size: Clips computed at a time.
-        workers: Threads that read.
-        strict: Raise at the first clip that cannot be read.
         output: Folder for ``metrics.json``, ``per_class.csv``, ``report.html`` and ``confusion.csv``.
         progress: Called with (clips done, clips in all).
+        arguments: Fields of `ClipSource` (``split="test", folds=[1], labels=…``), of `Measuring` (``thresholds=0.3,
+            tune_thresholds_on="val.json"``) and of `Compute` (``device="cuda", workers=4``).
 
     Raises:
         AudiotagError: The model, the data or an option is wrong, or no clip could be read.
     """
-    tagger = _tagger(model, weights, options, labels, device, precision, ensemble)
-    request = DataRequest(format, labels, root, unknown_labels, split, folds, single_label, frames)
-    clips = request.read(data, tagger.labels, single_label_model=tagger.single_label)
-    if clips.single_label and (thresholds is not None or tune_thresholds_on is not None):
-        raise OptionError(
-            "thresholds do not apply: each clip has one class, and the highest score decides",
-            where=clips.source,
-            fix="Leave them out, or measure as multi-label (single_label=False, --multi-label).",
-        )
+    source = ClipSource.of(data, **take(arguments, READING))
+    measuring = Measuring(**take(arguments, _MEASURING))
+    compute = Compute(**take(arguments, _COMPUTE))
+    refuse_others("evaluate", arguments, (*READING, *_MEASURING, *_COMPUTE))
+    own = source.labels if weights is not None else None  # labels describe the weights only where those come alone
+    tagger = _tagger(model, compute, weights=weights, options=options, labels=own, ensemble=ensemble)
+    clips = clips_for(tagger, source)
     cuts: Floats | None = None
     tuned_on: Heard | None = None
     validation: ClipSet | None = None
-    if tune_thresholds_on is not None:
-        if thresholds is not None:
-            raise OptionError("thresholds are given, and are to be tuned", fix="Do one of them.")
-        validation = DataRequest(format, labels, root, unknown_labels, frames=frames).read(
-            tune_thresholds_on, tagger.labels
-        )
-        scored = score(tagger, validation, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
-        tuned = tune_thresholds(
-            scored.targets, scored.scores, beta=beta, per_class=per_class_thresholds, known=scored.known
-        )
+    if clips.single_label:
+        if measuring.thresholds is not None or measuring.tune_thresholds_on is not None:
+            raise OptionError(
+                "thresholds do not apply: each clip has one class, and the highest score decides",
+                where=clips.source,
+                fix="Leave them out, or measure as multi-label (single_label=False, --multi-label).",
+            )
+    elif (held_out := source.other(measuring.tune_thresholds_on)) is not None:
+        validation = held_out.read(tagger.labels, check_files=False)
+        tuned = _tuned(score(tagger, validation, compute, progress), measuring)
         cuts = tuned.thresholds
-        if store_thresholds and (folder := checkpoint_folder(model)) is not None:
-            keep_thresholds(folder, tuned, validation, beta)
-    elif not clips.single_label:
-        cuts = choose_thresholds(thresholds, tagger)
+        if measuring.store_thresholds and (folder := checkpoint_folder(model)) is not None:
+            keep_thresholds(folder, tuned, validation, measuring.beta)
+    else:
+        cuts = choose_thresholds(measuring.thresholds, tagger)
         if tagger.thresholds is not None and np.array_equal(cuts, tagger.thresholds):
             tuned_on = Heard.of_models([tagger.metadata], TUNED_ON)
-    scored = score(tagger, clips, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
+    scored = score(tagger, clips, compute, progress)
+    doubts = doubts_about(tagger.facts, scored.clips, tuned_on=tuned_on, tuning=validation or ())
     result = evaluate_scores(
         scored.targets,
         scored.scores,
         tagger.labels,
         single_label=clips.single_label,
         thresholds=cuts,
-        top_k=top_k,
-        failed=scored.failed,
-        skipped=clips.skipped,
-        absent=sum(clips.absent.values()),
-        model=tagger.name,
-        data=clips.source,
-        split=split,
-        folds=folds,
-        doubts=doubts_about(tagger.models, scored.clips, tuned_on=tuned_on, tuning=validation or ()),
-        clip_ids=scored.clip_ids,
+        top_k=measuring.top_k,
         known=scored.known,
+        provenance=scored.provenance(tagger.name, source, clips, doubts),
     )
     if output is not None:
         result.save(output)
     return result
 
 
-def _tagger(
-    model: ModelSource,
-    weights: str | Path | None,
-    options: Mapping[str, Any] | None,
-    labels: str | Path | LabelSet | Sequence[str] | None,
-    device: str,
-    precision: str,
-    ensemble: EnsembleMode | None,
-) -> Tagger:
+def _tagger(model: ModelSource, compute: Compute, **loading: Any) -> Tagger:
     if isinstance(model, Tagger):
         return model
     if isinstance(model, Model):
-        return Tagger(model, device=device, precision=precision)
-    own = labels if weights is not None else None  # labels describe the weights only where those come alone
-    return load(
-        model, weights=weights, labels=own, device=device, options=options, precision=precision, ensemble=ensemble
-    )
+        return Tagger(model, device=compute.device, precision=compute.precision)
+    return load(model, device=compute.device, precision=compute.precision, **loading)
+
+
+def _tuned(scored: Scored, measuring: Measuring) -> TunedThresholds:
+    per_class = measuring.per_class_thresholds
+    return tune_thresholds(scored.targets, scored.scores, beta=measuring.beta, per_class=per_class, known=scored.known)
 
 
 def choose_thresholds(thresholds: str | Path | ArrayLike | None, tagger: Tagger) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from numpy.typing import ArrayLike
 from audiotag.documents import read_json
 from audiotag.errors import AudiotagError
 from audiotag.evaluation import metrics
-from audiotag.evaluation.doubts import Doubts, nothing_to_tell_apart
-from audiotag.evaluation.measurement import Measurement
+from audiotag.evaluation.doubts import nothing_to_tell_apart
+from audiotag.evaluation.measurement import Measurement, Provenance
 from audiotag.evaluation.report import render_report
 from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD
 from audiotag.files import write_text
@@ -80,16 +81,8 @@ def evaluate_scores(
     single_label: bool = False,
     thresholds: ArrayLike | None = None,
     top_k: Sequence[int] | None = None,
-    failed: Sequence[tuple[str, str]] = (),
-    skipped: Mapping[str, int] | None = None,
-    absent: int = 0,
-    model: str = "",
-    data: str = "",
-    split: str | None = None,
-    folds: Sequence[int] | None = None,
-    doubts: Doubts | None = None,
-    clip_ids: Sequence[str] = (),
     known: ArrayLike | None = None,
+    provenance: Provenance | None = None,
 ) -> Evaluation:
     """Measure scores against targets.
 
@@ -101,36 +94,30 @@ def evaluate_scores(
         thresholds: One for all classes or one for each, where not *single_label*; None for 0.5.
         top_k: The k of ``top_k_accuracy``; None for 3 and 5 (fewer where there are no more classes) for single-label
             data and none otherwise.
-        failed: (clip id, reason) of clips that are not among the targets.
-        skipped: Labels that were left out, label → number of clips.
-        absent: Clips that were listed without a recording.
-        model: Name of the model, for reports.
-        data: Where the clips come from, for reports.
-        split: Which split of *data* they are, for reports.
-        folds: Which folds of *data* they are, for reports.
-        doubts: What is known to make the numbers worth less than they look; what the labels say of it is added.
-        clip_ids: Names of the clips.
         known: (clips, classes), which labels are known; None where all are. The others are left out of every number.
+        provenance: Where the scores come from, for reports; what the labels say against the numbers is added.
 
     Raises:
         AudiotagError: Shapes differ, there is no clip, targets are not 0 or 1, a score is not a number, or a clip
             does not have exactly one class, or has unknown ones, where *single_label* says so.
         OptionError: A k is out of range.
     """
+    about = provenance or Provenance()
+    where = about.data or None
     truth, values = metrics.checked(targets, scores)
     clips, classes = truth.shape
     if classes != len(labels):
         raise AudiotagError(f"scores of {classes} classes do not fit {len(labels)} labels", where=labels.source)
     if clips == 0:
-        raise AudiotagError("there is no clip to measure on", where=data or None)
+        raise AudiotagError("there is no clip to measure on", where=where)
     mask = metrics.checked_known(known, truth)
     if single_label and mask is not None:
-        raise AudiotagError("labels are unknown, in a set where each clip has exactly one class", where=data or None)
-    doubts = doubts or Doubts()
+        raise AudiotagError("labels are unknown, in a set where each clip has exactly one class", where=where)
     counted = np.ones_like(truth) if mask is None else mask
     support, against = (truth & counted).sum(axis=0), (~truth & counted).sum(axis=0)
     if (nothing := nothing_to_tell_apart(support, against, clips, single_label)) is not None:
-        doubts |= Doubts(warnings=(f"Nothing was measured: {nothing}. Add clips of other classes, or without any.",))
+        doubt = f"Nothing was measured: {nothing}. Add clips of other classes, or without any."
+        about = replace(about, warnings=(*about.warnings, doubt))
     has, lacks = support > 0, against > 0
     precisions, auc = metrics.average_precision(truth, values, mask), metrics.roc_auc(truth, values, mask)
     cuts: metrics.Floats | None = None
@@ -149,7 +136,7 @@ def evaluate_scores(
 
     summary: dict[str, float | int] = {
         "clips": clips,
-        "failed_clips": len(failed),
+        "failed_clips": len(about.failed),
         "classes": classes,
         "classes_with_positives": int(has.sum()),
     }
@@ -199,17 +186,8 @@ def evaluate_scores(
         confusion=confusion,
         without_positives=tuple(np.array(labels.mids, dtype=object)[~has]),
         without_negatives=tuple(np.array(labels.mids, dtype=object)[~lacks]),
-        failed=tuple(failed),
-        skipped=dict(skipped or {}),
-        absent=absent,
-        model=model,
-        data=data,
-        split=split,
-        folds=None if folds is None else tuple(folds),
-        learned=doubts.learned,
-        warnings=doubts.warnings,
-        clip_ids=tuple(clip_ids),
         targets=truth,
         scores=values,
         known=mask,
+        **vars(about),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from audiotag.errors import MissingExtraError, OptionError
+from audiotag.errors import OptionError, needed_for
 from audiotag.evaluation.evaluation import FIGURE_FORMATS
 from audiotag.evaluation.measurement import Measurement
 from audiotag.evaluation.metrics import precision_recall_curve
@@ -33,10 +33,8 @@ def save_figures(result: Measurement, folder: str | Path, *, format: str = "pdf"
     """
     if format not in FIGURE_FORMATS:
         raise OptionError(f"there is no figure format {format!r}", fix=f"It may be {', '.join(FIGURE_FORMATS)}.")
-    try:
+    with needed_for("drawing figures"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError.for_package("matplotlib", "plots", "drawing figures") from error
     figures = {"average_precision": _bars(result, Figure), "precision_recall": _curves(result, Figure)}
     if result.confusion is not None:
         figures["confusion"] = _confusion(result, Figure)

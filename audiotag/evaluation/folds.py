@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audiotag.arguments import refuse_others, take
 from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
+from audiotag.data.source import READING, ClipSource
 from audiotag.errors import CheckpointError, LabelError
 from audiotag.evaluation.doubts import Doubts, doubts_about
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores, save_results
-from audiotag.evaluation.measurement import FoldMeasurements
+from audiotag.evaluation.measurement import FoldMeasurements, Provenance
 from audiotag.evaluation.metrics import mean_defined
 from audiotag.evaluation.report import render_report
-from audiotag.evaluation.scoring import DataRequest, Scored, score
+from audiotag.evaluation.scoring import Scored, clips_for, score
 from audiotag.inference.clip_scores import Progress
+from audiotag.inference.compute import Compute
 from audiotag.inference.tagger import Tagger, load
 from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import find_checkpoint
@@ -47,25 +50,14 @@ class CrossValidation(FoldMeasurements):
 
 def evaluate_folds(
     run_folder: str | Path,
-    data: str | Path | ClipSet,
+    data: ClipSource | str | Path | ClipSet,
     *,
     checkpoint: Literal["last", "best"] = "last",
-    labels: str | Path | LabelSet | Sequence[str] | None = None,
-    format: str | None = None,
-    root: str | Path | None = None,
-    unknown_labels: str = "error",
-    split: str | None = None,
-    single_label: bool | None = None,
-    frames: int | None = None,
     threshold: float = 0.5,
     top_k: Sequence[int] | None = None,
-    device: str = "cpu",
-    precision: str = "32",
-    batch_size: int = 16,
-    workers: int = 2,
-    strict: bool = False,
     output: str | Path | None = None,
     progress: Progress | None = None,
+    **arguments: Any,
 ) -> CrossValidation:
     """Measure a cross-validation: the model in ``fold_1`` on the clips of fold 1, and so on.
 
@@ -74,103 +66,70 @@ def evaluate_folds(
         data: The clips, with folds.
         checkpoint: ``"last"``, or ``"best"``, which was chosen by looking at the held-out fold and so flatters. A
             fold's folder that is a checkpoint itself is taken as it is.
-        labels: Classes that the labels of *data* refer to; None takes the models'.
-        format: As for `evaluate`.
-        root: As for `evaluate`.
-        unknown_labels: As for `evaluate`.
-        split: As for `evaluate`.
-        single_label: As for `evaluate`.
-        frames: As for `evaluate`.
         threshold: For multi-label decisions; one for all classes and folds, so that clips can be pooled.
         top_k: As for `evaluate`.
-        device: As for `evaluate`.
-        precision: As for `evaluate`.
-        batch_size: As for `evaluate`.
-        workers: As for `evaluate`.
-        strict: As for `evaluate`.
         output: Folder to save to.
         progress: Called with (clips done, clips in all) within each fold.
+        arguments: Fields of `ClipSource` and of `Compute`, as for `evaluate`.
 
     Raises:
         CheckpointError: There are no runs, or the folds of runs and data differ.
         LabelError: The models have different classes.
         AudiotagError: As `evaluate` raises.
     """
+    source = ClipSource.of(data, **take(arguments, READING))
+    compute = Compute(**take(arguments, Compute.__dataclass_fields__))
+    refuse_others("evaluate_folds", arguments, (*READING, *Compute.__dataclass_fields__))
     runs = _runs(Path(run_folder), checkpoint)
-    request = DataRequest(format, labels, root, unknown_labels, split, single_label=single_label, frames=frames)
     clips: ClipSet | None = None
     first: Tagger | None = None
     results: dict[int, Evaluation] = {}
     parts: list[Scored] = []
     learned: tuple[str, ...] = ()
+
+    def measure(scored: Scored, held_out: ClipSet, labels: LabelSet, provenance: Provenance) -> Evaluation:
+        return evaluate_scores(
+            scored.targets,
+            scored.scores,
+            labels,
+            single_label=held_out.single_label,
+            thresholds=threshold,
+            top_k=top_k,
+            known=scored.known,
+            provenance=provenance,
+        )
+
     for fold, folder in runs.items():
-        tagger = load(folder, device=device, precision=precision)
+        tagger = load(folder, device=compute.device, precision=compute.precision)
         if clips is None or first is None:
             first = tagger
-            clips = request.read(data, tagger.labels, single_label_model=tagger.single_label)
+            clips = clips_for(tagger, source)
             _require_same_folds(runs, clips, Path(run_folder))
         elif (change := first.labels.change_to(tagger.labels)).added or change.dropped:
             raise LabelError(f"its classes differ from those of the first fold: {change}", where=folder)
-        held_out = replace(request, folds=[fold]).read(clips, tagger.labels)
-        scored = score(tagger, held_out, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
-        of_fold = doubts_about(tagger.models, scored.clips)
-        name = f"{tagger.name} (fold {fold})"
-        results[fold] = _measure(scored, held_out, tagger.labels, threshold, top_k, name, of_fold, split, [fold])
-        learned += of_fold.learned
+        of_fold = replace(source, folds=[fold])
+        held_out = ClipSource(clips, folds=[fold]).read(tagger.labels)
+        scored = score(tagger, held_out, compute, progress)
+        doubts = doubts_about(tagger.facts, scored.clips)
+        provenance = scored.provenance(f"{tagger.name} (fold {fold})", of_fold, held_out, doubts)
+        results[fold] = measure(scored, held_out, tagger.labels, provenance)
+        learned += doubts.learned
         parts.append(_in_order(scored, tagger.labels, first.labels))
     assert clips is not None and first is not None  # _runs gives at least one
-    pooled = _measure(
-        Scored(
-            clips=tuple(clip for part in parts for clip in part.clips),
-            targets=np.concatenate([part.targets for part in parts]),
-            scores=np.concatenate([part.scores for part in parts]),
-            failed=tuple(failure for part in parts for failure in part.failed),
-            known=_known(parts),
-        ),
-        clips,
-        first.labels,
-        threshold,
-        top_k,
-        Path(run_folder).resolve().name,
-        Doubts(learned, tuple(f"Fold {fold}: {one}" for fold, result in results.items() for one in result.warnings)),
-        split,
-        list(runs),
+    pooled = Scored(
+        clips=tuple(clip for part in parts for clip in part.clips),
+        targets=np.concatenate([part.targets for part in parts]),
+        scores=np.concatenate([part.scores for part in parts]),
+        failed=tuple(failure for part in parts for failure in part.failed),
+        known=_known(parts),
     )
-    validation = _summed_up(results, pooled)
+    warnings = tuple(f"Fold {fold}: {one}" for fold, result in results.items() for one in result.warnings)
+    name = Path(run_folder).resolve().name
+    provenance = pooled.provenance(name, replace(source, folds=list(runs)), clips, Doubts(learned, warnings))
+    validation = _summed_up(results, measure(pooled, clips, first.labels, provenance))
     if output is not None:
         validation.save(output)
     return validation
-
-
-def _measure(
-    scored: Scored,
-    clips: ClipSet,
-    labels: LabelSet,
-    threshold: float,
-    top_k: Sequence[int] | None,
-    model: str,
-    doubts: Doubts,
-    split: str | None,
-    folds: Sequence[int],
-) -> Evaluation:
-    return evaluate_scores(
-        scored.targets,
-        scored.scores,
-        labels,
-        single_label=clips.single_label,
-        thresholds=threshold,
-        top_k=top_k,
-        failed=scored.failed,
-        skipped=clips.skipped,
-        absent=sum(clips.absent.values()),
-        model=model,
-        data=clips.source,
-        split=split,
-        folds=folds,
-        doubts=doubts,
-        clip_ids=scored.clip_ids,
-        known=scored.known,
-    )
 
 
 def _known(parts: Sequence[Scored]) -> NDArray[np.bool_] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +21,38 @@ FORMAT_VERSION = 1
 """Version of ``metrics.json``."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Provenance:
+    """Where scores and targets come from, for reports.
+
+    Attributes:
+        model: Name of the model.
+        data: Where the clips come from.
+        split: The split of `data` that was measured, as it was asked for; None for no choice.
+        folds: The folds that were measured; None for no choice.
+        clip_ids: Names of the clips.
+        failed: (clip id, reason) of clips that could not be read; they count nowhere.
+        skipped: Labels of the data that the model lacks and that were left out, label → number of clips.
+        absent: Number of clips that the data lists without a recording (see `ClipSet.absent`); they count nowhere.
+        learned: Ids of the measured clips that the model has learned from.
+        warnings: What makes the numbers worth less than they look, in sentences.
+    """
+
+    model: str = ""
+    data: str = ""
+    split: str | None = None
+    folds: Sequence[int] | None = None
+    clip_ids: Sequence[str] = ()
+    failed: Sequence[tuple[str, str]] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    absent: int = 0
+    learned: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
-class Measurement:
-    """What came out of one evaluation.
+class Measurement(Provenance):
+    """What came out of one evaluation, and where it comes from.
 
     Attributes:
         summary: Name → number. ``docs/metrics.md`` defines each.
@@ -39,16 +68,6 @@ class Measurement:
             mean.
         without_negatives: Mids of classes that every clip of which it is known has: without AUC, left out of the means
             of AUC and d′.
-        failed: (clip id, reason) of clips that could not be read; they count nowhere.
-        skipped: Labels of the data that the model lacks and that were left out, label → number of clips.
-        absent: Number of clips that the data lists without a recording (see `ClipSet.absent`); they count nowhere.
-        model: Name of the model.
-        data: Where the clips come from.
-        split: The split of `data` that was measured, as it was asked for; None for no choice.
-        folds: The folds that were measured; None for no choice.
-        learned: Ids of the measured clips that the model has learned from.
-        warnings: What makes the numbers worth less than they look, in sentences.
-        clip_ids: Names of the clips behind `targets` and `scores`.
         targets: bool (clips, classes).
         scores: float64 (clips, classes), probabilities.
         known: bool (clips, classes), which labels are known; None where all are. The others are in no number.
@@ -62,16 +81,6 @@ class Measurement:
     confusion: NDArray[np.int64] | None
     without_positives: tuple[str, ...]
     without_negatives: tuple[str, ...]
-    failed: tuple[tuple[str, str], ...] = ()
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    absent: int = 0
-    model: str = ""
-    data: str = ""
-    split: str | None = None
-    folds: tuple[int, ...] | None = None
-    learned: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    clip_ids: tuple[str, ...] = ()
     targets: metrics.Bools = field(default_factory=lambda: np.zeros((0, 0), dtype=np.bool_), repr=False)
     scores: metrics.Floats = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
     known: metrics.Bools | None = field(default=None, repr=False)
@@ -157,7 +166,7 @@ class FoldMeasurements:
     std: dict[str, float]
 
     @property
-    def failed(self) -> tuple[tuple[str, str], ...]:
+    def failed(self) -> Sequence[tuple[str, str]]:
         """(clip id, reason) of clips that could not be read."""
         return self.pooled.failed
 

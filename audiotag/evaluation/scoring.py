@@ -2,84 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.data.reading import read_clips
-from audiotag.data.selection import align_labels, select_folds, select_split, with_frames
-from audiotag.errors import ManifestError
+from audiotag.data.source import ClipSource
+from audiotag.evaluation.doubts import Doubts
+from audiotag.evaluation.measurement import Provenance
 from audiotag.evaluation.metrics import Bools, Floats
 from audiotag.inference.clip_scores import Progress, clip_logits
+from audiotag.inference.combine import probabilities
+from audiotag.inference.compute import Compute
 from audiotag.inference.tagger import Tagger
-from audiotag.labels import LabelSet
 
 
-@dataclass(frozen=True)
-class DataRequest:
-    """How labelled clips are read: the arguments of `read_clips`, and the part of them that is wanted.
+def clips_for(tagger: Tagger, source: ClipSource) -> ClipSet:
+    """The clips of *source* with labels as indices into the classes of *tagger*.
 
-    Attributes:
-        format: Name of the format; None finds it out.
-        labels: Classes that the labels refer to; None takes the model's.
-        root: Folder that relative paths start from.
-        unknown_labels: ``"error"`` or ``"skip"``.
-        split: Keep the clips of this split.
-        folds: Keep the clips of these folds.
-        single_label: Whether each clip has exactly one class; None takes what the data says, or, for a single-label
-            model, what is so.
-        frames: Pictures of a clip there are to choose from; None leaves them at what they are.
+    Where *source* does not say whether each clip has exactly one class, a single-label model takes the clips for what
+    they are. A missing recording is a failed clip, counted like any other that cannot be read.
+
+    Raises:
+        ManifestError: *source* is wrong, or a clip has a class that the tagger lacks.
     """
-
-    format: str | None = None
-    labels: str | Path | LabelSet | Sequence[str] | None = None
-    root: str | Path | None = None
-    unknown_labels: str = "error"
-    split: str | None = None
-    folds: Sequence[int] | None = None
-    single_label: bool | None = None
-    frames: int | None = None
-
-    def read(self, data: str | Path | ClipSet, classes: LabelSet, *, single_label_model: bool = False) -> ClipSet:
-        """The wanted clips of *data*, with labels as indices into *classes* (matched by mid).
-
-        Raises:
-            ManifestError: *data* is wrong, or a clip has a class that *classes* lacks.
-        """
-        if isinstance(data, ClipSet):
-            clips = data if self.split is None else select_split(data, self.split)
-        else:
-            clips = read_clips(
-                data,
-                format=self.format,
-                labels=classes if self.labels is None else self.labels,
-                root=self.root,
-                unknown_labels=self.unknown_labels,
-                split=self.split,
-                check_files=False,  # a missing recording is a failed clip, counted like any other that cannot be read
-            )
-        clips = replace(clips, clips=with_frames(clips, self.frames))
-        if self.folds is not None:
-            clips = select_folds(clips, self.folds)
-        clips = align_labels(clips, classes, unknown_labels=self.unknown_labels)
-        single = self.single_label
-        if single is None:
-            single = clips.single_label or (
-                single_label_model and all(len(clip.labels) == 1 and not clip.unknown for clip in clips)
-            )
-        wrong = next((clip for clip in clips if len(clip.labels) != 1), None)
-        if single and wrong is not None:
-            raise ManifestError(
-                f"the clip {wrong.id!r} has {len(wrong.labels)} labels, in a set where each clip has exactly one",
-                where=clips.source,
-                fix="Give it one label, or measure as multi-label.",
-            )
-        return replace(clips, single_label=single)
+    clips = source.read(tagger.labels, check_files=False)
+    if source.single_label is None and tagger.single_label and not clips.single_label:
+        return replace(clips, single_label=all(len(clip.labels) == 1 and not clip.unknown for clip in clips))
+    return clips
 
 
 @dataclass(frozen=True)
@@ -105,30 +53,42 @@ class Scored:
         """The names of `clips`."""
         return tuple(clip.id for clip in self.clips)
 
+    def provenance(self, model: str, source: ClipSource, clips: ClipSet, doubts: Doubts) -> Provenance:
+        """Where these scores come from: *model* on *clips*, which were read from *source*."""
+        return Provenance(
+            model=model,
+            data=clips.source,
+            split=source.split,
+            folds=source.folds,
+            clip_ids=self.clip_ids,
+            failed=self.failed,
+            skipped=dict(clips.skipped),
+            absent=sum(clips.absent.values()),
+            learned=doubts.learned,
+            warnings=doubts.warnings,
+        )
 
-def score(
-    tagger: Tagger,
-    clips: ClipSet,
-    *,
-    batch_size: int,
-    workers: int,
-    strict: bool = False,
-    progress: Progress | None = None,
-) -> Scored:
+
+def score(tagger: Tagger, clips: ClipSet, compute: Compute, progress: Progress | None = None) -> Scored:
     """Tag *clips*.
 
     Args:
         tagger: Its classes are those of *clips*, in the same order.
         clips: What to tag.
-        batch_size: Clips computed at a time.
-        workers: Threads that read.
-        strict: Raise where a clip cannot be read, instead of leaving it out.
+        compute: How; the device and the precision are those of *tagger*.
         progress: Told of clips done.
 
     Raises:
-        AudiotagError: No clip could be read, or, where *strict*, one could not.
+        AudiotagError: No clip could be read, or one could not where *compute* is strict.
     """
-    heard = clip_logits(tagger, clips, batch_size=batch_size, workers=workers, strict=strict, progress=progress)
+    heard = clip_logits(
+        tagger,
+        clips,
+        batch_size=compute.batch_size,
+        workers=compute.workers,
+        strict=compute.strict,
+        progress=progress,
+    )
     kept = list(heard.rows)
     known = clips.known()
     return Scored(
@@ -138,9 +98,3 @@ def score(
         failed=tuple((clip, str(error)) for clip, error in heard.failures),
         known=None if known is None else known[kept],
     )
-
-
-def probabilities(logits: NDArray[np.float32], single_label: bool) -> Floats:
-    """Scores in float64, so that sure clips keep their order: a softmax for *single_label*, else a sigmoid of each."""
-    values = logits.astype(np.float64)
-    return np.asarray(softmax(values, axis=1) if single_label else expit(values), dtype=np.float64)

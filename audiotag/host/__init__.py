@@ -2,5 +2,6 @@
 
 from audiotag.host.host import Host, get_host, reset_host
 from audiotag.host.records import PluginRecord
+from audiotag.host.registry import Registry
 
-__all__ = ["Host", "PluginRecord", "get_host", "reset_host"]
+__all__ = ["Host", "PluginRecord", "Registry", "get_host", "reset_host"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from audiotag.errors import AudiotagError, PluginError
+from audiotag.errors import AudiotagError, MissingExtraError, PluginError
 
 _LONGEST = 2000
 """Characters of an error's text that are told."""
@@ -22,6 +22,7 @@ def plugin_code(who: str, doing: str) -> Iterator[None]:
     Errors of ours pass, since a plugin may refuse what it is given. Ctrl-C passes with a note of who was running.
 
     Raises:
+        MissingExtraError: It imports a package that comes with an extra of ours, which is not installed.
         PluginError: The code raised anything else, an exit of the program among it.
     """
 
@@ -48,7 +49,7 @@ def guarded(who: str, doing: str, failed: Callable[[str], PluginError]) -> Itera
         if is_interrupt(error):
             error.add_note(f"Interrupted in the {who} ({doing}).")
             raise
-        raise failed(described(error)) from error
+        raise MissingExtraError.of(error, doing, where=who) or failed(described(error)) from error
 
 
 def described(error: BaseException) -> str:

@@ -7,18 +7,32 @@ import re
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from importlib import import_module
 from importlib.metadata import packages_distributions
 from importlib.resources import files
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from audiotag.errors import NameTakenError, PluginError, UnknownNameError, suggest
+from audiotag.errors import AudiotagWarning, PluginError, UnknownNameError, suggest
 from audiotag.host.guard import guarded, importing, plugin_code
-from audiotag.host.loading import CORE_DISTRIBUTION, HOOKS, Plugin, discover, strict
-from audiotag.host.records import PluginRecord
-from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec
+from audiotag.host.kinds import KINDS, Kind, kind_of
+from audiotag.host.loading import Plugin, discover, strict
+from audiotag.host.records import CORE_DISTRIBUTION, PluginRecord
+from audiotag.host.registry import Registry
+from audiotag.specs import (
+    BackboneSpec,
+    CommandSpec,
+    DatasetSpec,
+    LossSpec,
+    MadeSpec,
+    RecipeSpec,
+    SamplingPolicySpec,
+    Spec,
+    WriterSpec,
+)
 
 _KNOWN_ELSEWHERE = {
     "audiotag-convnext": ("convnext", "ConvNeXt"),
@@ -28,31 +42,49 @@ _KNOWN_ELSEWHERE = {
 }
 """Distribution of ours → how the names of what it brings begin, for the error about a name nobody registered."""
 
-_SINGULAR = {
-    "backbones": "model",
-    "datasets": "dataset format",
-    "losses": "loss",
-    "sampling_policies": "sampling policy",
-    "commands": "command",
-    "recipes": "recipe",
-}
-
-AnySpec = BackboneSpec | DatasetSpec | LossSpec | SamplingPolicySpec | CommandSpec | RecipeSpec
+S = TypeVar("S", bound=Spec)
 
 
-_Owners = dict[str, list[tuple[PluginRecord, Any]]]
+class _All(Generic[S]):
+    """An attribute of the host: everything of one kind by name."""
+
+    def __init__(self, spec: type[S]) -> None:
+        self._spec = spec
+
+    def __get__(self, host: Host, owner: type[Host]) -> Registry[S]:
+        return host.registry(self._spec)
+
+
+class _Named(Generic[S]):
+    """A method of the host: the descriptor of one kind that a name means; raises as `Host.get` does."""
+
+    def __init__(self, spec: type[S]) -> None:
+        self._spec = spec
+
+    def __get__(self, host: Host, owner: type[Host]) -> Callable[[str], S]:
+        return partial(host.get, self._spec)
 
 
 class Host:
     """Every plugin found, and the descriptors they register.
 
     Nothing of a plugin runs before the first descriptor is asked for. Then every plugin is imported, and the hooks of
-    that kind are called.
+    that kind are called. Of every kind there are all (``host.losses``) and the one that a name means
+    (``host.loss("bce")``).
     """
+
+    backbones, backbone = _All(BackboneSpec), _Named(BackboneSpec)
+    datasets, dataset = _All(DatasetSpec), _Named(DatasetSpec)
+    losses, loss = _All(LossSpec), _Named(LossSpec)
+    sampling_policies, sampling_policy = _All(SamplingPolicySpec), _Named(SamplingPolicySpec)
+    writers, writer = _All(WriterSpec), _Named(WriterSpec)
+    commands = _All(CommandSpec)
+    recipes, recipe = _All(RecipeSpec), _Named(RecipeSpec)
 
     def __init__(self) -> None:
         self._plugins = discover()
-        self._owners: dict[str, _Owners] = {}
+        self._registries: dict[str, Registry[Any]] = {}
+        self._warned: set[str] = set()
         self._resolved: dict[str, tuple[PluginRecord, BackboneSpec]] = {}
         self._lock = threading.RLock()
         self._loading: tuple[int, PluginRecord] | None = None
@@ -74,8 +106,8 @@ class Host:
         Raises:
             PluginError: A plugin fails or two claim one name, and ``AUDIOTAG_STRICT_PLUGINS`` is set.
         """
-        for kind, _ in HOOKS.values():
-            self._of(kind)
+        for kind in KINDS.values():
+            self.registry(kind.spec)
 
     def require_loaded(self) -> None:
         """Refuse to answer a plugin that asks while it is loaded itself, which would wait for its own end.
@@ -90,25 +122,25 @@ class Host:
                 f"registers descriptors ({self._loading[1].module}).",
             )
 
-    def _of(self, kind: str) -> _Owners:
-        """Name → those who registered it, for one kind."""
+    def registry(self, spec: type[S]) -> Registry[S]:
+        """Everything of the kind whose descriptors are of the class *spec*."""
+        kind = kind_of(spec)
         with self._lock:
-            if kind not in self._owners:
+            if kind.name not in self._registries:
                 self.require_loaded()
-                owners: _Owners = {}
+                registry: Registry[S] = Registry(kind)
                 for plugin, descriptors in self._collect(kind):
-                    for spec in descriptors:
-                        self._add(kind, owners, plugin.record, spec)
-                self._owners[kind] = owners
-            return self._owners[kind]
+                    for one in descriptors:
+                        self._add(registry, plugin.record, one)
+                self._registries[kind.name] = registry
+            return self._registries[kind.name]
 
-    def _collect(self, kind: str) -> Iterator[tuple[Plugin, list[Any]]]:
-        hook = next(hook for hook, (one, _) in HOOKS.items() if one == kind)
+    def _collect(self, kind: Kind) -> Iterator[tuple[Plugin, list[Any]]]:
         for plugin in self._plugins:
             failed = plugin.record.status == "failed"
             self._loading = threading.get_ident(), plugin.record
             try:
-                descriptors = plugin.descriptors(hook)
+                descriptors = plugin.descriptors(kind)
             finally:
                 self._loading = None
             if plugin.record.status == "failed" and not failed:
@@ -116,68 +148,47 @@ class Host:
                     listener(plugin.record)
             yield plugin, descriptors
 
-    def _add(self, kind: str, owners: _Owners, record: PluginRecord, spec: Any) -> None:
-        key = f"{spec.group} {spec.name}" if isinstance(spec, CommandSpec) else spec.name
-        owners.setdefault(key, []).append((record, spec))
-        if len(owners[key]) > 1:
-            error = _taken(kind, key, owners[key])
-            if strict():
-                raise error
-            for owner in {id(owner): owner for owner, _ in owners[key]}.values():
-                owner.problems.append(str(error))
-
-    def _specs(self, kind: str) -> dict[str, Any]:
-        return {name: owners[0][1] for name, owners in self._of(kind).items() if len(owners) == 1}
-
-    @property
-    def backbones(self) -> dict[str, BackboneSpec]:
-        """Name → descriptor, leaving out names that two plugins claim."""
-        return self._specs("backbones")
-
-    @property
-    def datasets(self) -> dict[str, DatasetSpec]:
-        """Name → descriptor, leaving out names that two plugins claim."""
-        return self._specs("datasets")
-
-    @property
-    def losses(self) -> dict[str, LossSpec]:
-        """Name → descriptor, leaving out names that two plugins claim."""
-        return self._specs("losses")
-
-    @property
-    def sampling_policies(self) -> dict[str, SamplingPolicySpec]:
-        """Name → descriptor, leaving out names that two plugins claim."""
-        return self._specs("sampling_policies")
-
-    @property
-    def commands(self) -> dict[str, CommandSpec]:
-        """``"group name"`` → descriptor, leaving out names that two plugins claim."""
-        return self._specs("commands")
+    def _add(self, registry: Registry[Any], record: PluginRecord, spec: Spec) -> None:
+        taken = registry.add(record, spec)
+        if taken is None:
+            return
+        if strict():
+            raise taken
+        for owner in {id(one.record): one.record for one in registry.claims(spec.key)}.values():
+            if owner.distribution != CORE_DISTRIBUTION:  # it has its name
+                owner.problems.append(str(taken))
 
     @property
     def command_groups(self) -> dict[str, list[PluginRecord]]:
         """Group of commands → the plugins that bring its commands, those that two claim among them."""
         groups: dict[str, list[PluginRecord]] = {}
-        for owners in self._of("commands").values():
-            for record, spec in owners:
-                groups.setdefault(spec.group, []).append(record)
+        for record, spec in self.commands.everything():
+            groups.setdefault(spec.group, []).append(record)
         return groups
 
-    @property
-    def recipes(self) -> dict[str, RecipeSpec]:
-        """Name → descriptor, leaving out names that two plugins claim."""
-        return self._specs("recipes")
+    def get(self, spec: type[S], name: str) -> S:
+        """The descriptor that *name* means, of the kind whose descriptors are of the class *spec*.
 
-    def backbone(self, name: str) -> BackboneSpec:
-        """The backbone called *name*; a name that nobody registers is put to the resolver of the family before its dot.
+        A plain name means the core's, or else that of the only plugin that registers it; ``DISTRIBUTION:NAME`` means
+        that of the distribution. A model that nobody registers is put to the resolver of the family before its dot.
 
         Raises:
             UnknownNameError: Nobody knows it; the message has close matches and what to install.
             NameTakenError: Two distributions register it.
             PluginError: The family's resolver is broken.
         """
-        found: BackboneSpec = self._resolved_backbone(name) or self._get("backbones", name)
-        return found
+        registry = self.registry(spec)
+        owners = registry.owners(name)
+        if not owners and spec is BackboneSpec and (resolved := self._resolved_backbone(name)) is not None:
+            return resolved  # type: ignore[return-value] # S is BackboneSpec
+        if not owners:
+            raise self._unknown(registry, name)
+        if len(owners) > 1:
+            raise registry.taken(owners)
+        if len(claims := registry.claims(name)) > 1 and name not in self._warned:
+            self._warned.add(name)
+            warnings.warn(str(registry.taken(claims)), AudiotagWarning, stacklevel=3)
+        return owners[0].spec
 
     def knows_backbone(self, name: str) -> bool:
         """Whether *name* is that of a backbone, registered or resolved by its family.
@@ -186,39 +197,20 @@ class Host:
             PluginError: The family's resolver is broken.
         """
         try:
-            return name in self.backbones or self._resolved_backbone(name) is not None
+            return name in self.backbones or (
+                not self.backbones.owners(name) and self._resolved_backbone(name) is not None
+            )
         except UnknownNameError:
             return False
 
-    def dataset(self, name: str) -> DatasetSpec:
-        """The dataset format called *name*; raises as `backbone` does."""
-        found: DatasetSpec = self._get("datasets", name)
-        return found
-
-    def loss(self, name: str) -> LossSpec:
-        """The loss called *name*; raises as `backbone` does."""
-        found: LossSpec = self._get("losses", name)
-        return found
-
-    def sampling_policy(self, name: str) -> SamplingPolicySpec:
-        """The sampling policy called *name*; raises as `backbone` does."""
-        found: SamplingPolicySpec = self._get("sampling_policies", name)
-        return found
-
-    def recipe(self, name: str) -> RecipeSpec:
-        """The recipe called *name*; raises as `backbone` does."""
-        found: RecipeSpec = self._get("recipes", name)
-        return found
-
     def command(self, group: str, name: str) -> CommandSpec:
-        """The command called *name* of the group *group*; raises as `backbone` does."""
-        found: CommandSpec = self._get("commands", f"{group} {name}")
-        return found
+        """The command called *name* of the group *group*; raises as `get` does."""
+        distribution, colon, plain = name.rpartition(":")
+        return self.get(CommandSpec, f"{distribution}{colon}{group} {plain}")
 
-    def owner(self, spec: AnySpec) -> PluginRecord:
+    def owner(self, spec: Spec) -> PluginRecord:
         """The plugin that registered *spec*, or one equal to it (kept by somebody while plugins were loaded anew)."""
-        kind = next(kind for kind, spec_class in HOOKS.values() if isinstance(spec, spec_class))
-        registered = [owner for owners in self._of(kind).values() for owner in owners]
+        registered = list(self.registry(kind_of(spec).spec).everything())
         for same in (operator.is_, operator.eq):
             for record, candidate in registered:
                 if same(candidate, spec):
@@ -227,20 +219,13 @@ class Host:
             return self._resolved[spec.name][0]
         raise UnknownNameError(f"no plugin registered {spec.name!r}")
 
-    def _get(self, kind: str, name: str) -> Any:
-        owners = self._of(kind).get(name)
-        if owners is None:
-            raise self._unknown(kind, name)
-        if len(owners) > 1:
-            raise _taken(kind, name, owners)
-        return owners[0][1]
-
-    def _resolved_backbone(self, name: str) -> BackboneSpec | None:
-        """What the resolver of its family makes of *name*; None for a registered name and without a resolver."""
+    def _resolved_backbone(self, qualified: str) -> BackboneSpec | None:
+        """What the resolver of its family makes of a name that nobody registers; None without a resolver."""
+        distribution, colon, name = qualified.rpartition(":")
         if name in self._resolved:
             return self._resolved[name][1]
-        family = self.backbones.get(name.partition(".")[0])
-        if name in self._of("backbones") or "." not in name or family is None or family.resolver is None:
+        family = self.backbones.get(f"{distribution}{colon}{name.partition('.')[0]}")
+        if "." not in name or family is None or family.resolver is None:
             return None
         owner = self.owner(family)
         resolver = self._import(family.resolver, family.name, owner)
@@ -255,17 +240,14 @@ class Host:
         self._resolved[name] = (owner, spec)
         return spec
 
-    def _unknown(self, kind: str, name: str) -> UnknownNameError:
-        advice = [close] if (close := suggest(name, self._of(kind))) else []
+    def _unknown(self, registry: Registry[Any], name: str) -> UnknownNameError:
+        advice = [close] if (close := suggest(name, registry)) else []
         advice += self.elsewhere(name)
         failed = [f"{record.label} ({record.reason})" for record in self._records if record.status == "failed"]
         if failed:
             advice.append("Plugins that failed to load: " + "; ".join(failed) + ".")
-        listing = {"backbones": "audiotag models list", "recipes": "audiotag recipes list"}.get(
-            kind, "audiotag plugins list"
-        )
-        advice.append(f"`{listing}` shows what there is; the rest comes with plugins.")
-        return UnknownNameError(f"there is no {_SINGULAR[kind]} {name!r}", fix=" ".join(advice))
+        advice.append(f"`{registry.kind.listing}` shows what there is; the rest comes with plugins.")
+        return UnknownNameError(f"there is no {registry.kind.one} {name!r}", fix=" ".join(advice))
 
     def elsewhere(self, name: str) -> list[str]:
         """What to install for a name that nobody registers, where a plugin of ours brings one that begins so."""
@@ -276,16 +258,15 @@ class Host:
             if name.startswith(beginnings) and distribution not in installed
         ]
 
-    def resolve(self, spec: AnySpec) -> Callable[..., Any]:
+    def resolve(self, spec: MadeSpec) -> Callable[..., Any]:
         """Import the implementation behind *spec*; call it through `make`.
 
         Raises:
             PluginError: The module cannot be imported or has no such callable.
         """
-        assert not isinstance(spec, RecipeSpec)  # a file, not code
         return self._import(spec.factory, spec.name, self.owner(spec))
 
-    def make(self, spec: AnySpec, *arguments: Any, **options: Any) -> Any:
+    def make(self, spec: MadeSpec, *arguments: Any, **options: Any) -> Any:
         """Call the factory of *spec*.
 
         Raises:
@@ -295,7 +276,7 @@ class Host:
         with self.running(spec, f"making {spec.name!r}"):
             return factory(*arguments, **options)
 
-    def running(self, spec: AnySpec, doing: str) -> AbstractContextManager[None]:
+    def running(self, spec: Spec, doing: str) -> AbstractContextManager[None]:
         """A context for code of the implementation of *spec*; see `audiotag.host.guard.plugin_code`."""
         return plugin_code(self.owner(spec).place, doing)
 
@@ -356,10 +337,9 @@ class Host:
         named = [(record.module, record) for record in self._records]
         named += [
             (spec.factory, record)
-            for kind in self._owners.values()
-            for owners in kind.values()
-            for record, spec in owners
-            if not isinstance(spec, RecipeSpec)
+            for registry in self._registries.values()
+            for record, spec in registry.everything()
+            if isinstance(spec, MadeSpec)
         ]
         found: dict[str, list[PluginRecord]] = {}
         for name, record in named:
@@ -367,15 +347,6 @@ class Host:
             if package not in sys.stdlib_module_names:
                 found.setdefault(package, []).append(record)
         return found
-
-
-def _taken(kind: str, name: str, owners: list[tuple[PluginRecord, Any]]) -> NameTakenError:
-    labels = " and ".join(record.label for record, _ in owners)
-    return NameTakenError(
-        f"the {_SINGULAR[kind]} {name!r} is registered by {labels}",
-        fix=f"Uninstall one of them (pip uninstall {owners[-1][0].distribution}), or name those to load in "
-        "AUDIOTAG_LOAD_PLUGINS.",
-    )
 
 
 _lock = threading.Lock()

@@ -16,29 +16,10 @@ import pluggy
 from audiotag import hookspecs
 from audiotag.errors import AudiotagError, PluginError, suggest
 from audiotag.host.guard import described, guarded, importing
-from audiotag.host.records import SLOW_IMPORT_SECONDS, PluginRecord
-from audiotag.specs import (
-    ENTRY_POINT_GROUP,
-    INTERFACE_VERSION,
-    BackboneSpec,
-    CommandSpec,
-    DatasetSpec,
-    LossSpec,
-    RecipeSpec,
-    SamplingPolicySpec,
-)
-
-CORE_DISTRIBUTION = "audiotag"
-
-HOOKS: Mapping[str, tuple[str, type]] = {
-    "register_backbones": ("backbones", BackboneSpec),
-    "register_datasets": ("datasets", DatasetSpec),
-    "register_losses": ("losses", LossSpec),
-    "register_sampling_policies": ("sampling_policies", SamplingPolicySpec),
-    "register_commands": ("commands", CommandSpec),
-    "register_recipes": ("recipes", RecipeSpec),
-}
-"""Hook → (kind of descriptor, its class)."""
+from audiotag.host.kinds import HOOKS, Kind
+from audiotag.host.records import CORE_DISTRIBUTION, SLOW_IMPORT_SECONDS, PluginRecord
+from audiotag.host.registry import normal
+from audiotag.specs import ENTRY_POINT_GROUP, INTERFACE_VERSION, Spec, noting_unknown_fields
 
 
 def strict() -> bool:
@@ -46,16 +27,19 @@ def strict() -> bool:
     return os.environ.get("AUDIOTAG_STRICT_PLUGINS", "").lower() not in ("", "0", "false", "no")
 
 
-def allow_list() -> set[str] | None:
-    """Distributions and entry points named by ``AUDIOTAG_LOAD_PLUGINS``, or None where every plugin loads."""
-    text = os.environ.get("AUDIOTAG_LOAD_PLUGINS")
-    if text is None:
+def _names(text: str) -> set[str]:
+    return {normal(part) for part in re.split(r"[,\s]+", text) if part}
+
+
+def left_out(record: PluginRecord) -> str | None:
+    """Why a plugin is not to be loaded, None where it is: the core always is."""
+    names = {normal(record.distribution), normal(record.name)}
+    if record.distribution == CORE_DISTRIBUTION:
         return None
-    return {_normal(part) for part in re.split(r"[,\s]+", text) if part}
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    if names & _names(os.environ.get("AUDIOTAG_SKIP_PLUGINS", "")):
+        return "AUDIOTAG_SKIP_PLUGINS names it"
+    allowed = os.environ.get("AUDIOTAG_LOAD_PLUGINS")
+    return None if allowed is None or names & _names(allowed) else "AUDIOTAG_LOAD_PLUGINS does not name it"
 
 
 def discover() -> list[Plugin]:
@@ -64,7 +48,7 @@ def discover() -> list[Plugin]:
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         plugin = Plugin(entry)
         # An editable install beside a stale egg-info lists the same entry point twice.
-        found.setdefault((_normal(plugin.record.distribution), entry.name, entry.value), plugin)
+        found.setdefault((normal(plugin.record.distribution), entry.name, entry.value), plugin)
     return [found[key] for key in sorted(found, key=lambda key: (key[0] != CORE_DISTRIBUTION, key))]
 
 
@@ -81,30 +65,33 @@ class Plugin:
         self._entry = entry
         self._manager: pluggy.PluginManager | None = None
         self._imported = False
+        self._interface: Any = INTERFACE_VERSION
         distribution, version, damage = _origin(entry)
         self.record = PluginRecord(entry.name, distribution, version, entry.value)
         self._damage = damage
 
-    def descriptors(self, hook: str) -> list[Any]:
-        """What *hook* returns; empty where the plugin lacks it or has failed."""
+    def descriptors(self, kind: Kind) -> list[Spec]:
+        """What the hook of *kind* returns; empty where the plugin lacks it or has failed."""
         self.load()
-        if self._manager is None or hook not in self.record.hooks:
+        if self._manager is None or kind.hook not in self.record.hooks:
             return []
-        checked: list[Any] = []
-        with self._set_aside(), guarded(self.record.place, hook, self._raised):
-            checked = _call(self._manager, hook)
-            self.record.provides[HOOKS[hook][0]] = [spec.name for spec in checked]
+        checked: list[Spec] = []
+        with self._set_aside(), guarded(self.record.place, kind.hook, self._raised):
+            with noting_unknown_fields() as unknown:
+                found = _call(self._manager, kind)
+            self._tell_of_fields(unknown)
+            checked = found
+            self.record.provides[kind.name] = [spec.name for spec in checked]
         return checked
 
     def load(self) -> None:
-        """Import the plugin, unless that was done or the allow-list leaves it out."""
+        """Import the plugin, unless that was done or the user leaves it out."""
         if self._imported:
             return
-        record, allowed = self.record, allow_list()
-        is_core = _normal(record.distribution) == CORE_DISTRIBUTION
-        if allowed is not None and not is_core and not allowed & {_normal(record.distribution), _normal(record.name)}:
+        record, reason = self.record, left_out(self.record)
+        if reason is not None:
             record.status = "skipped"
-            record.problems.append("AUDIOTAG_LOAD_PLUGINS does not name it")
+            record.problems.append(reason)
         else:
             with self._set_aside(), guarded(record.place, "importing it", self._raised):
                 self._manager = self._import()
@@ -118,7 +105,7 @@ class Plugin:
                 fix=f"Install it again (pip install --force-reinstall {record.distribution}).",
             )
         started = time.perf_counter()
-        with importing():
+        with noting_unknown_fields() as unknown, importing():
             module = self._entry.load()
         record.seconds = time.perf_counter() - started
         if record.seconds > SLOW_IMPORT_SECONDS:
@@ -126,22 +113,54 @@ class Plugin:
                 f"importing it took {record.seconds:.1f} s; its descriptor module should not import the implementation "
                 "(name it as 'package.module:callable'): tell its authors, or leave it out with AUDIOTAG_LOAD_PLUGINS"
             )
-        wanted = getattr(module, "AUDIOTAG_INTERFACE", INTERFACE_VERSION)
-        if wanted != INTERFACE_VERSION:
+        self._interface = getattr(module, "AUDIOTAG_INTERFACE", INTERFACE_VERSION)
+        if not isinstance(self._interface, int) or self._interface < INTERFACE_VERSION:
             raise PluginError(
-                f"it is built for version {wanted} of the plugin interface, and this audiotag has {INTERFACE_VERSION}",
-                fix=(
-                    "Upgrade audiotag (pip install --upgrade audiotag)."
-                    if isinstance(wanted, int) and wanted > INTERFACE_VERSION
-                    else f"Upgrade the plugin (pip install --upgrade {record.distribution})."
-                ),
+                f"it is built for version {self._interface} of the plugin interface, and this audiotag has "
+                f"{INTERFACE_VERSION}",
+                fix=f"Upgrade the plugin (pip install --upgrade {record.distribution}). Its authors find what has "
+                "changed on the page 'Writing plugins'.",
             )
+        if self._is_newer:
+            record.problems.append(
+                f"it is built for version {self._interface} of the plugin interface, and this audiotag has "
+                f"{INTERFACE_VERSION}: what is new is left out; upgrade audiotag (pip install --upgrade audiotag)"
+            )
+        self._tell_of_fields(unknown)
         manager = pluggy.PluginManager("audiotag")
         manager.add_hookspecs(hookspecs)
-        _check_hooks(manager, module)
+        self._check_hooks(manager, module)
         manager.register(module, name=record.name)
         record.hooks = [hook for hook in HOOKS if getattr(manager.hook, hook).get_hookimpls()]
         return manager
+
+    @property
+    def _is_newer(self) -> bool:
+        return bool(self._interface > INTERFACE_VERSION)
+
+    def _tell_of_fields(self, unknown: list[PluginError]) -> None:
+        """Refuse fields that there are not; those of a newer interface are a problem only, and left out."""
+        if unknown and not self._is_newer:
+            raise unknown[0]
+        self.record.problems += [
+            f"left out, as this audiotag is older: {error.where}: {error.what}" for error in unknown
+        ]
+
+    def _check_hooks(self, manager: pluggy.PluginManager, module: Any) -> None:
+        """Refuse hooks that the host does not have, unless they are optional, and those that take arguments."""
+        advice = f"The hooks are {', '.join(HOOKS)}; none takes an argument."
+        for name in dir(module):
+            options = manager.parse_hookimpl_opts(module, name)
+            if options is None or (name not in HOOKS and options["optionalhook"]):
+                continue
+            if name not in HOOKS:
+                close = suggest(name, HOOKS, count=1)
+                newer = "Upgrade audiotag (pip install --upgrade audiotag)." if self._is_newer else close
+                raise PluginError(
+                    f"it implements the hook {name!r}, which there is not", fix=f"{newer} {advice}" if newer else advice
+                )
+            if arguments := list(inspect.signature(getattr(module, name)).parameters):
+                raise PluginError(f"its hook {name!r} takes {', '.join(map(repr, arguments))}", fix=advice)
 
     @contextmanager
     def _set_aside(self) -> Iterator[None]:
@@ -182,35 +201,19 @@ def _origin(entry: EntryPoint) -> tuple[str, str, str | None]:
     return entry.value.partition(".")[0], "unknown", damage
 
 
-def _call(manager: pluggy.PluginManager, hook: str) -> list[Any]:
-    spec_class = HOOKS[hook][1]
-    results = getattr(manager.hook, hook)()
+def _call(manager: pluggy.PluginManager, kind: Kind) -> list[Spec]:
+    results = getattr(manager.hook, kind.hook)()
     if not results:  # pluggy leaves out a None
-        raise PluginError(f"{hook} returned nothing", fix=f"Return a list of {spec_class.__name__}.")
-    return [spec for specs in results for spec in _check_specs(hook, specs, spec_class)]
+        raise PluginError(f"{kind.hook} returned nothing", fix=f"Return a list of {kind.spec.__name__}.")
+    return [spec for specs in results for spec in _check_specs(kind.hook, specs, kind.spec)]
 
 
-def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:
-    """Refuse hooks that the host does not have and those that take arguments, in words of ours."""
-    advice = f"The hooks are {', '.join(HOOKS)}; none takes an argument."
-    for name in dir(module):
-        if manager.parse_hookimpl_opts(module, name) is None:
-            continue
-        if name not in HOOKS:
-            close = suggest(name, HOOKS, count=1)
-            raise PluginError(
-                f"it implements the hook {name!r}, which there is not", fix=f"{close} {advice}" if close else advice
-            )
-        if arguments := list(inspect.signature(getattr(module, name)).parameters):
-            raise PluginError(f"its hook {name!r} takes {', '.join(map(repr, arguments))}", fix=advice)
-
-
-def _check_specs(hook: str, specs: object, spec_class: type) -> list[Any]:
+def _check_specs(hook: str, specs: object, spec_class: type[Spec]) -> list[Spec]:
     if isinstance(specs, spec_class):
         raise PluginError(f"{hook} returned one {spec_class.__name__}", fix="Return a list of them.")
     if not isinstance(specs, Iterable) or isinstance(specs, str | Mapping):
         raise PluginError(f"{hook} returned {type(specs).__name__}", fix=f"Return a list of {spec_class.__name__}.")
-    checked: list[Any] = list(specs)
+    checked = list(specs)
     for spec in checked:
         if not isinstance(spec, spec_class):
             raise PluginError(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from audiotag.errors import AudiotagError, NameTakenError, UnknownNameError
 from audiotag.host.host import Host, get_host
+from audiotag.specs import BackboneSpec, DatasetSpec, LossSpec, SamplingPolicySpec, Spec
 
-_GETTERS: dict[str, Callable[[Host, str], Any]] = {
-    "model": Host.backbone,
-    "dataset": Host.dataset,
-    "loss": Host.loss,
-    "sampling policy": Host.sampling_policy,
+KINDS: Mapping[str, type[Spec]] = {
+    "model": BackboneSpec,
+    "dataset": DatasetSpec,
+    "loss": LossSpec,
+    "sampling policy": SamplingPolicySpec,
 }
-KINDS = tuple(_GETTERS)
-"""Kinds of things that can be needed, as messages name them."""
+"""Kinds of things that can be needed, as messages name them, and their descriptors."""
 
 
 def needed(
@@ -31,6 +31,8 @@ def needed(
 ) -> Any:
     """The descriptor of something that a checkpoint, a run, a store or a prepared data set was made with.
 
+    Where several plugins have the name, that of *distribution* is meant.
+
     Args:
         what: What needs it (``"the checkpoint"``).
         kind: One of `KINDS`.
@@ -45,8 +47,10 @@ def needed(
         AudiotagError: As *error*: nobody registers the name, or several do; it says what to install.
     """
     host = get_host()
+    spec = KINDS[kind]
     try:
-        return _GETTERS[kind](host, name)
+        qualified = f"{distribution}:{name}"
+        return host.get(spec, qualified if qualified in host.registry(spec) else name)
     except (UnknownNameError, NameTakenError) as cause:
         brought = f" of {distribution} {release}".rstrip() if distribution else ""
         steps = [] if isinstance(cause, NameTakenError) else [_install(host, distribution, release)]
@@ -67,6 +71,6 @@ def _install(host: Host, distribution: str, release: str) -> str:
         return "Install the plugin that brings it."
     for record in host.plugins:
         if record.distribution == distribution and release in ("", record.version) and record.status != "loaded":
-            why = "AUDIOTAG_LOAD_PLUGINS leaves it out" if record.status == "skipped" else "it fails to load"
+            why = record.problems[0] if record.status == "skipped" else "it fails to load"
             return f"{record.label} is installed, but {why} (see `audiotag plugins list`)."
     return f"Run: pip install {requirement(distribution, release)}."

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from audiotag.errors import AudiotagError
 
+CORE_DISTRIBUTION = "audiotag"
 SLOW_IMPORT_SECONDS = 1.0
 
 
@@ -18,8 +19,8 @@ class PluginRecord:
         name: Name of the entry point.
         distribution: Distribution that brings it, and its `version`.
         module: What the entry point refers to.
-        status: ``"loaded"``, ``"failed"`` (at import, or in one of its hooks) or ``"skipped"`` (not on the
-            allow-list).
+        status: ``"loaded"``, ``"failed"`` (at import, or in one of its hooks) or ``"skipped"`` (left
+            out by the user).
         problems: What is wrong, with what to do; not empty for a failed plugin, and possible for a loaded one
             (a name that another plugin registers too, a slow import).
         reason: Why it failed, in a few words; empty for one that did not.

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.arguments import real_number
-from audiotag.errors import OptionError
+from audiotag.errors import OptionError, needed_for
 from audiotag.inference.tags import WindowScores
 from audiotag.labels import LabelSet
 
@@ -143,8 +143,8 @@ def detect_events(
 
 def events_frame(filename: str, events: Iterable[Event], labels: LabelSet) -> pandas.DataFrame:
     """A DataFrame with the columns ``filename``, ``onset``, ``offset``, ``event_label`` and ``score``."""
-    import pandas
-
+    with needed_for("a DataFrame"):
+        import pandas
     rows = [(filename, event.onset, event.offset, labels[event.index].name, event.score) for event in events]
     columns = ["filename", "onset", "offset", "event_label", "score"]
     types = {"filename": "str", "onset": "float64", "offset": "float64", "event_label": "str", "score": "float64"}

@@ -14,8 +14,9 @@ from typing import Any
 
 from audiotag.audio.decoding import AUDIO_SUFFIXES
 from audiotag.data.clips import Clip
-from audiotag.data.reading import read_clips, sniff_format
+from audiotag.data.reading import read_clips
 from audiotag.data.selection import with_frames
+from audiotag.data.sniffing import sniff_format
 from audiotag.errors import EMPTY, AudioError, OptionError
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet

@@ -118,7 +118,7 @@ def _detached_state(model: Model) -> dict[str, Tensor]:
 
 
 def _facts(model: Model) -> dict[str, Any]:
-    owner = get_host().owner(get_host().backbone(model.spec.name))
+    owner = get_host().owner(model.spec)
     thresholds = None if model.thresholds is None else [float(value) for value in model.thresholds]
     return {
         "format": FORMAT,

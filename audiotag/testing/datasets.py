@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.data.clips import Clip, ClipSet, Dataset
-from audiotag.data.reading import is_called_so, read_clips, sniff_format
+from audiotag.data.reading import read_clips
+from audiotag.data.sniffing import is_called_so, sniff_format
 from audiotag.errors import AudiotagError, ManifestError
 from audiotag.inference.sound import SoundReader
 from audiotag.labels import Label, LabelSet

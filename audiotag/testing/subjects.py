@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,19 +10,13 @@ from typing import Any, get_args
 
 from audiotag.errors import OptionError, UnknownNameError, suggest
 from audiotag.host import PluginRecord, get_host
-from audiotag.specs import BackboneSpec, SamplingPolicySpec
+from audiotag.host.kinds import KINDS
+from audiotag.host.registry import normal
+from audiotag.specs import BackboneSpec, SamplingPolicySpec, Spec
 from audiotag.testing.check import Kind, require
 
 SPEC_KINDS = tuple(kind for kind in get_args(Kind) if kind not in ("plugin", "descriptor"))
 """Kinds of things that have a name of their own."""
-
-_HOST_KINDS = {
-    "backbones": "backbone",
-    "datasets": "dataset",
-    "losses": "loss",
-    "commands": "command",
-    "recipes": "recipe",
-}
 
 
 @dataclass(frozen=True)
@@ -69,11 +62,11 @@ class Subject:
         return made
 
 
-def kind_of(host_kind: str, spec: Any) -> str:
+def _kind_of(spec: Spec) -> str:
     """The kind of the checks for a descriptor."""
     if isinstance(spec, SamplingPolicySpec):
         return "sampler" if spec.role == "training" else "store"
-    return _HOST_KINDS[host_kind]
+    return type(spec).__name__.removesuffix("Spec").lower()
 
 
 def find_subjects(
@@ -106,8 +99,8 @@ def find_subjects(
     options = dict(options or {})
     host = get_host()
     if kind is None:
-        records = [record for record in host.plugins if _normal(name) == _normal(record.name)]
-        records = records or [record for record in host.plugins if _normal(name) == _normal(record.distribution)]
+        records = [record for record in host.plugins if normal(name) == normal(record.name)]
+        records = records or [record for record in host.plugins if normal(name) == normal(record.distribution)]
         if records:
             subjects = [one for record in records for one in _of_plugin(record, options, source, thorough)]
             if options and not any(one.options for one in subjects):
@@ -125,26 +118,11 @@ def find_subjects(
     return found
 
 
-def _normal(name: str) -> str:
-    """Names of distributions do not tell ``-``, ``_`` and ``.`` apart; nor do people."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def registered_things() -> list[tuple[str, str, Any]]:
     """(kind, name, descriptor) of everything that plugins have registered, in order."""
     host = get_host()
-    return [
-        (kind_of(host_kind, spec), name, spec)
-        for host_kind, specs in (
-            ("backbones", host.backbones),
-            ("losses", host.losses),
-            ("sampling_policies", host.sampling_policies),
-            ("datasets", host.datasets),
-            ("commands", host.commands),
-            ("recipes", host.recipes),
-        )
-        for name, spec in specs.items()
-    ]
+    registries = [host.registry(kind.spec) for kind in KINDS.values()]
+    return [(_kind_of(spec), name, spec) for registry in registries for name, spec in registry.items()]
 
 
 def _of_plugin(record: PluginRecord, options: Mapping[str, Any], source: Path | None, thorough: bool) -> list[Subject]:

@@ -1,3 +1,4 @@
+from audiotag.training.comparison import Trial as Trial
 from audiotag.training.comparison_plot import plot_comparison as plot_comparison
 from audiotag.training.comparison_table import Comparison as Comparison
 from audiotag.training.finetune import FinetuneResult as FinetuneResult

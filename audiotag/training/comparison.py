@@ -5,32 +5,33 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from audiotag.arguments import take
 from audiotag.data.clips import ClipSet
-from audiotag.data.reading import read_clips
 from audiotag.data.recording import clip_seconds as seconds_of
+from audiotag.data.source import ClipSource
+from audiotag.engines.torch_engine import choose_device
 from audiotag.errors import AudiotagError, OptionError, TrainingError
 from audiotag.files import write_text
 from audiotag.folders import claim_folder
 from audiotag.host import get_host
 from audiotag.host.options import check_options
-from audiotag.inference.member import choose_device
-from audiotag.labels import LabelSet, read_labels
+from audiotag.labels import LabelSet
 from audiotag.places import exists
+from audiotag.settings import layered, read_settings
 from audiotag.training.comparison_candidate import Candidate, Plan, Record, carry_out, time_candidate
 from audiotag.training.comparison_table import Comparison
 from audiotag.training.preparation import read_training_clips, split_clips
 from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter
-from audiotag.training.request import Request
+from audiotag.training.request import ARGUMENTS, Request
 from audiotag.training.settings import Settings
-from audiotag.training.settings_layers import layered, read_toml
 from audiotag.training.stopping import Stopped
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.()+-]*")
@@ -38,16 +39,37 @@ _CHECKPOINTS = ("best", "best_loss", "last")
 _PROBED = 500
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What candidates are measured on, and what their cost is for.
+
+    Attributes:
+        test: Labelled clips to measure on. None for the fold that was held out, or the clips to validate on.
+        cross_validate: Train once a fold of the training clips; the score is the mean over folds.
+        clip_seconds: Length of the clip that multiply-accumulates, memory and speed are for; None for the median of
+            the clips that are measured on.
+        threads: CPU threads while speed is measured; None leaves them as they are.
+
+    Raises:
+        OptionError: The length is not above 0.
+    """
+
+    test: ClipSource | str | Path | ClipSet | None = None
+    cross_validate: bool = False
+    clip_seconds: float | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.clip_seconds is not None and not self.clip_seconds > 0:
+            raise OptionError(f"clip_seconds is {self.clip_seconds}", fix="Give a length above 0.")
+
+
 def compare(
     backbones: Sequence[str | Path | Candidate],
-    train: str | Path | ClipSet | None = None,
+    train: ClipSource | str | Path | ClipSet | None = None,
     *,
     output: str | Path,
-    test: str | Path | ClipSet | None = None,
-    cross_validate: bool = False,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-    clip_seconds: float | None = None,
-    threads: int | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     reporter: Reporter | None = None,
@@ -67,17 +89,12 @@ def compare(
             of which some may be measured as they are.
         train: Labelled clips to learn from.
         output: Folder for ``comparison.csv``, ``comparison.json``, the runs and the reports.
-        test: Labelled clips to measure on.
-        cross_validate: Train once a fold of *train*; the score is the mean over folds.
         options: Name of a candidate → settings of its family.
-        clip_seconds: Length of the clip that multiply-accumulates, memory and speed are for; None for the median of
-            the clips that are measured on.
-        threads: CPU threads while speed is measured; None leaves them as they are.
         recipe: Named settings of a plugin; its options, which suit one family, are left out.
         config: TOML file of settings; keyword arguments win over it, and it over *recipe*.
         reporter: Told of everything.
-        arguments: Fields of `Request` (``val=…, labels=…, fold=1``) and of `Settings` (``epochs=10,
-            freeze_backbone=True``).
+        arguments: Fields of `Trial` (``test=…, cross_validate=True``), what `Request.of` takes (``val=…, labels=…,
+            fold=1``), and fields of `Settings` (``epochs=10, freeze_backbone=True``).
 
     Returns:
         One row a candidate, also written to *output*. `audiotag.training.comparison_plot.plot_comparison` draws it.
@@ -88,38 +105,27 @@ def compare(
         Stopped: The process was asked to stop; the same call goes on.
     """
     reporter = reporter or Reporter()
-    of_request = {name: arguments.pop(name) for name in list(arguments) if name in Request.__dataclass_fields__}
-    settings = layered(_recipe(recipe, reporter), read_toml(config) if config else {}, arguments)
+    trial = Trial(**take(arguments, Trial.__dataclass_fields__))
+    of_request = take(arguments, ARGUMENTS)
+    settings = layered(Settings, _recipe(recipe, reporter), read_settings(config) if config else {}, arguments)
     chosen = Settings.from_dict(settings)
     if chosen.devices != 1:
         raise OptionError("a comparison trains in one process", where="devices", fix="Leave --devices out.")
     candidates = _candidates(backbones, options or {})
-    request = Request(backbone="", train="" if train is None else train, **of_request)
     device = str(choose_device(chosen.device))
-    _require_data(request, candidates, train, test, cross_validate)
-    clips = _clips_to_measure(request, candidates, test, cross_validate, chosen.seed, reporter)
-    seconds = _median_seconds(clips) if clip_seconds is None else clip_seconds
-    if not seconds > 0:
-        raise OptionError(f"clip_seconds is {seconds}", fix="Give a length above 0.")
-    plan = Plan(
-        output=Path(output),
-        request=request,
-        settings=settings,
-        test=test,
-        cross_validate=cross_validate,
-        clip_seconds=seconds,
-    )
+    plan = _plan(Path(output), candidates, train, trial, of_request, settings)
+    plan = replace(plan, clip_seconds=trial.clip_seconds or _median_seconds(_clips_to_measure(plan, chosen, reporter)))
     claim_folder(output, "compare")
     records = {candidate.name: Record(candidate, plan) for candidate in candidates}
     _require_same(records, plan)
-    rows = _rows(candidates, plan, records, threads, reporter)
+    rows = _rows(candidates, plan, records, trial.threads, reporter)
     metric = next((row.pop("metric") for row in rows if "metric" in row), settings.get("metric") or "score")
     comparison = Comparison.from_rows(
         [{name: value for name, value in row.items() if name != "metric"} for row in rows],
         metric=metric,
-        measured_on=_measured_on(request, test, cross_validate),
-        clip_seconds=seconds,
-        threads=threads or torch.get_num_threads(),
+        measured_on=_measured_on(plan),
+        clip_seconds=plan.clip_seconds,
+        threads=trial.threads or torch.get_num_threads(),
         device=device,
     )
     comparison.save(output)
@@ -184,51 +190,61 @@ def _usual_name(backbone: str) -> str:
     return path.parent.name if path.name in _CHECKPOINTS else path.name
 
 
-def _require_data(
-    request: Request, candidates: Sequence[Candidate], train: object, test: object, cross_validate: bool
-) -> None:
-    """Refuse what leaves nothing to learn from or to measure on, before anything takes time."""
-    if train is None and any(candidate.train for candidate in candidates):
+def _plan(
+    output: Path,
+    candidates: Sequence[Candidate],
+    train: ClipSource | str | Path | ClipSet | None,
+    trial: Trial,
+    of_request: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> Plan:
+    """What is the same for every candidate; what leaves nothing to learn from or to measure on is refused.
+
+    A request for clips that nobody learns from says how those to measure on are read.
+    """
+    learns = any(candidate.train for candidate in candidates)
+    if train is None and learns:
         raise OptionError("there are no clips to learn from", fix="Give --train, or measure models as they are.")
-    if cross_validate:
+    request = Request.of("", "" if train is None else train, **of_request)
+    test = request.train.other(trial.test)
+    if trial.cross_validate:
         if train is None:
             raise OptionError("a cross-validation needs clips with folds", fix="Give --train.")
-        if test is not None or request.fold is not None or request.val_source is not None:
+        if test is not None or request.fold is not None or request.val is not None:
             raise OptionError("a cross-validation takes no other clips", fix="Leave --test, --val and --fold out.")
-    elif test is None and request.fold is None and request.val_source is None:
+        measured: ClipSource | None = request.train
+    elif test is None and request.fold is not None and train is not None:
+        measured = replace(request.train, folds=[request.fold])
+    else:
+        measured = request.val if test is None else test
+    if measured is None:
         raise OptionError(
             "there are no clips to measure on", fix="Give --test, or --fold, --cross-validate or --val of the training."
         )
-
-
-def _clips_to_measure(
-    request: Request,
-    candidates: Sequence[Candidate],
-    test: str | Path | ClipSet | None,
-    cross_validate: bool,
-    seed: int,
-    reporter: Reporter,
-) -> ClipSet:
-    """Read all clips once, so that a mistake in a list is known before the first network learns."""
-    labels: LabelSet | None = None if request.labels is None else read_labels(request.labels)
-    measured: ClipSet | None = None
-    if request.train:
-        train = read_training_clips(request, reporter)
-        if any(candidate.train for candidate in candidates):
-            labels = train.labels
-        if cross_validate:
-            measured = train
-        elif request.fold is not None or request.val_source is not None:
-            measured = split_clips(request, train, seed, Reporter())[1]
-    if test is None:
-        assert measured is not None  # _require_data has asked for one
-        return measured
-    if isinstance(test, ClipSet):
-        return test
-    # Only lengths are wanted here; each evaluation reads the list with the classes of its own model.
-    return read_clips(
-        test, format=request.format, labels=labels, root=request.root, unknown_labels="skip", check_files=False
+    return Plan(
+        output=output,
+        measured=measured,
+        settings=settings,
+        clip_seconds=trial.clip_seconds or 0.0,
+        request=request if learns else None,
+        checkpoint="last" if test is None else "best",
+        cross_validate=trial.cross_validate,
     )
+
+
+def _clips_to_measure(plan: Plan, settings: Settings, reporter: Reporter) -> ClipSet:
+    """Read all clips once, so that a mistake in a list is known before the first network learns."""
+    labels: LabelSet | None = None
+    if plan.request is not None:
+        train = read_training_clips(plan.request, reporter)
+        labels = train.labels
+        if plan.cross_validate:
+            return train
+        held_out = split_clips(plan.request, train, settings.seed, Reporter())[1] if plan.checkpoint == "last" else None
+        if held_out is not None:
+            return held_out
+    # Only lengths are wanted here; each evaluation reads the list with the classes of its own model.
+    return replace(plan.measured, unknown_labels="skip").read(labels, check_files=False)
 
 
 def _median_seconds(clips: ClipSet) -> float:
@@ -246,20 +262,10 @@ def _median_seconds(clips: ClipSet) -> float:
     return round(float(np.median(lengths)), 2)
 
 
-def _measured_on(request: Request, test: str | Path | ClipSet | None, cross_validate: bool) -> str:
-    def source(of: str | Path | ClipSet, split: str | None = None) -> str:
-        where = of.source if isinstance(of, ClipSet) else str(of)
-        return where if split is None else f"{split} of {where}"
-
-    train = source(request.train, request.train_split)
-    if cross_validate:
-        return f"each fold of {train} by the run that has not heard it, last epoch; mean over folds"
-    if test is not None:
-        return f"{source(test)}, best epoch"
-    if request.fold is not None:
-        return f"fold {request.fold} of {train}, last epoch"
-    assert request.val_source is not None
-    return f"{source(request.val_source, request.val_split)}, last epoch"
+def _measured_on(plan: Plan) -> str:
+    if plan.cross_validate:
+        return f"each fold of {plan.measured} by the run that has not heard it, last epoch; mean over folds"
+    return f"{plan.measured}, {plan.checkpoint} epoch"
 
 
 def _require_same(records: Mapping[str, Record], plan: Plan) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from audiotag.data.clips import ClipSet
+from audiotag.data.source import ClipSource
 from audiotag.documents import Fields, read_json
 from audiotag.errors import OptionError, TrainingError
 from audiotag.evaluation.evaluate import evaluate
@@ -22,7 +22,6 @@ from audiotag.evaluation.folds import evaluate_folds
 from audiotag.files import write_text
 from audiotag.folders import current_folder
 from audiotag.host import get_host
-from audiotag.inference.member import Member
 from audiotag.inference.speed import Speed, measure_speed
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
@@ -41,7 +40,7 @@ from audiotag.training.run_folder import begun
 _FREE = ("workers", "logger", "device")
 """Settings that change no number, so that a comparison may go on with others."""
 _OF_CANDIDATE = ("backbone", "weights", "options")
-_DATA = ("train", "val", "labels", "previous_labels")
+_SOURCES = ("train", "val", "eval")
 _COUNTED = ("parameters", "macs", "peak_memory_bytes", "file_bytes")
 
 
@@ -76,19 +75,22 @@ class Plan:
 
     Attributes:
         output: Folder of the comparison: ``runs``, ``reports`` and ``records`` hold one entry a candidate.
-        request: The data; its backbone, weights and options are those of no candidate.
+        measured: The clips to measure on.
         settings: Settings of fine-tuning, not yet resolved.
-        test: Clips to measure on; None for the held-out fold, or the validation clips.
-        cross_validate: Train once a fold, and measure each fold with the run that has not heard it.
         clip_seconds: Length of the clip that cost and speed are for.
+        request: What is learned from; its backbone, weights and options are those of no candidate. None where all
+            candidates are measured as they are.
+        checkpoint: Which of a run is measured: ``"last"`` where the best epoch was chosen on the same clips.
+        cross_validate: Train once a fold, and measure each fold with the run that has not heard it.
     """
 
     output: Path
-    request: Request
+    measured: ClipSource
     settings: Mapping[str, Any]
-    test: str | Path | ClipSet | None
-    cross_validate: bool
     clip_seconds: float
+    request: Request | None = None
+    checkpoint: Literal["best", "last"] = "best"
+    cross_validate: bool = False
 
     @property
     def device(self) -> str:
@@ -101,10 +103,26 @@ class Plan:
         return str(self.settings.get("precision", "32"))
 
     @cached_property
-    def marks(self) -> dict[str, Any]:
-        """Something short for each source of data, which changes with its content."""
-        sources = {name: getattr(self.request, name) or None for name in _DATA}
-        return {name: _mark(source) for name, source in {**sources, "test": self.test}.items()}
+    def training_marks(self) -> dict[str, Any]:
+        """What has a say in what every candidate learns, under the names that messages use; see `_mark`."""
+        if self.request is None:
+            return {}
+        others = [one.name for one in fields(Request) if one.name not in (*_OF_CANDIDATE, *_SOURCES)]
+        marks = {name: getattr(self.request, name) for name in others}
+        marks["previous_labels"] = _mark(self.request.previous_labels)
+        for part in _SOURCES:
+            source: ClipSource | None = getattr(self.request, part)
+            marks |= {} if source is None else {f"{name} of --{part}": mark for name, mark in _marks(source).items()}
+        marks["settings"] = {name: value for name, value in sorted(self.settings.items()) if name not in _FREE}
+        return {**marks, "cross-validation": self.cross_validate}
+
+    @cached_property
+    def measuring_marks(self) -> dict[str, Any]:
+        """What has a say in what is measured of every candidate."""
+        return {
+            "data": _marks(self.measured),
+            "how": [self.checkpoint, self.cross_validate, self.clip_seconds, self.settings.get("metric")],
+        }
 
 
 class Record:
@@ -128,7 +146,7 @@ class Record:
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
         self.path = plan.output / "records" / f"{candidate.name}.json"
         self.run = plan.output / "runs" / candidate.name
-        self._asked = _plain({"training": _training_marks(candidate, plan), "measuring": _measuring_marks(plan)})
+        self._asked = _plain({"training": _training_marks(candidate, plan), "measuring": plan.measuring_marks})
         fix = "Remove it to measure again."
         content = read_json(self.path, error=TrainingError, fix=fix) if self.path.exists() else {}
         kept = Fields(content, where=self.path, error=TrainingError, fix=fix)
@@ -181,30 +199,14 @@ def _training_marks(candidate: Candidate, plan: Plan) -> dict[str, Any]:
         marks["backbone"] = _mark(candidate.folder)
     marks["weights"] = _mark(candidate.weights)
     marks["train"] = candidate.train
-    if candidate.train:
-        others = [one.name for one in fields(Request) if one.name not in (*_OF_CANDIDATE, *_DATA, "root")]
-        marks |= {name: getattr(plan.request, name) for name in others}
-        marks |= {f"data of --{name.replace('_', '-')}": plan.marks[name] for name in _DATA}
-        marks["settings"] = {name: value for name, value in sorted(plan.settings.items()) if name not in _FREE}
-        marks["cross-validation"] = plan.cross_validate
-    return marks
+    return {**marks, **(plan.training_marks if candidate.train else {})}
 
 
-def _measuring_marks(plan: Plan) -> dict[str, Any]:
-    request = plan.request
-    return {
-        "data": plan.marks,
-        "how": [
-            request.format,
-            request.fold,
-            request.unknown_labels,
-            request.single_label,
-            request.frames,
-            plan.cross_validate,
-        ],
-        "clip_seconds": plan.clip_seconds,
-        "metric": plan.settings.get("metric"),
-    }
+def _marks(source: ClipSource) -> dict[str, Any]:
+    """Something short for all that has a say in which clips *source* gives, and with which labels."""
+    # Recordings may have been moved.
+    kept = {name: value for name, value in source.to_dict().items() if name not in ("clips", "root")}
+    return {**kept, "labels": _mark(source.labels), "data": _mark(source.clips)}
 
 
 def _mark(source: object) -> Any:
@@ -213,6 +215,8 @@ def _mark(source: object) -> Any:
         return None
     if isinstance(source, LabelSet):
         return _digest("\n".join(source.mids))
+    if isinstance(source, list | tuple):
+        return _digest("\n".join(map(str, source)))
     if isinstance(source, ClipSet):
         return _digest(json.dumps([source.labels.mids, [asdict(clip) for clip in source]], default=str))
     path = Path(str(source))
@@ -269,6 +273,7 @@ def _train(candidate: Candidate, plan: Plan, record: Record, reporter: Reporter)
         reporter.message("It is trained already.")
         return
     record.save()
+    assert plan.request is not None  # compare has asked for clips to learn from
     request = replace(
         plan.request, backbone=candidate.backbone, weights=candidate.weights, options=dict(candidate.options)
     )
@@ -295,14 +300,14 @@ def load_candidate(candidate: Candidate, plan: Plan, record: Record) -> tuple[Mo
         folder = record.run if candidate.train else Path(candidate.backbone)
         if plan.cross_validate:
             folder = next(iter(sorted(folder.glob("fold_*"))), folder) / "last"
-        elif plan.test is None:
+        elif plan.checkpoint == "last":
             folder = folder / "last"
         checkpoint = find_checkpoint(folder)
         return load_model(checkpoint), current_folder(checkpoint) / WEIGHTS_FILE
     model = load_model(
         candidate.backbone,
         weights=candidate.weights,
-        labels=plan.request.labels if candidate.weights is not None else None,
+        labels=plan.measured.labels if candidate.weights is not None else None,
         options=dict(candidate.options) or None,
     )
     given = candidate.folder if candidate.weights is None else Path(candidate.weights)
@@ -318,8 +323,8 @@ def _cost(model: Model, seconds: float) -> dict[str, Any]:
     backbone = model.backbone
     rate = backbone.sample_rate
     if "waveform" in backbone.inputs:
-        member = Member(model, torch.device("cpu"), "32", accelerate=False)
-        sizes = [piece.size for piece in member.pieces(np.zeros(round(seconds * rate), dtype=np.float32), rate)]
+        pieces = model.lengths.cut(np.zeros(round(seconds * rate), dtype=np.float32))
+        sizes = [piece.samples.size for piece in pieces]
     else:
         sizes = [round(model.clip_seconds * rate)]
     measured = {size: measure_complexity(backbone, size / rate) for size in set(sizes)}
@@ -331,14 +336,7 @@ def _cost(model: Model, seconds: float) -> dict[str, Any]:
 
 
 def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model, reporter: Reporter) -> dict[str, Any]:
-    request = plan.request
     shared: dict[str, Any] = {
-        "labels": request.labels,
-        "format": request.format,
-        "root": request.root,
-        "unknown_labels": request.unknown_labels,
-        "single_label": request.single_label,
-        "frames": request.frames,
         "device": plan.device,
         "precision": plan.precision,
         "workers": max(1, int(plan.settings.get("workers", 1))),
@@ -347,20 +345,14 @@ def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model, repo
     spread: float | None = None
     if plan.cross_validate:
         folder = record.run if candidate.train else Path(candidate.backbone)
-        folds = evaluate_folds(folder, request.train, split=request.train_split, **shared)
+        folds = evaluate_folds(folder, plan.measured, **shared)
         summary: dict[str, Any] = {**folds.pooled.summary, **folds.mean}
         metric = _metric(plan, folds.pooled.single_label, summary)
         spread = folds.std[metric]
         warnings = folds.pooled.warnings
     else:
         tagger = Tagger(model, device=plan.device, precision=plan.precision)
-        data, split, held_out = plan.test, None, None
-        if data is None and request.fold is not None:
-            data, split, held_out = request.train, request.train_split, [request.fold]
-        elif data is None:
-            data, split = request.val_source, request.val_split
-        assert data is not None  # compare has asked for one of them
-        result = evaluate(tagger, data, split=split, folds=held_out, **shared)
+        result = evaluate(tagger, plan.measured, **shared)
         summary = dict(result.summary)
         metric = _metric(plan, result.single_label, summary)
         warnings = result.warnings

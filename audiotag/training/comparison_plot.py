@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audiotag.errors import MissingExtraError, OptionError
+from audiotag.errors import OptionError, needed_for
 from audiotag.evaluation.definitions import title
 from audiotag.files import atomic_path
 from audiotag.training.comparison_table import Comparison
@@ -35,11 +35,9 @@ def plot_comparison(comparison: Comparison, path: str | Path) -> Path:
     table = comparison.measured
     if table.empty:
         raise OptionError("every candidate failed, so there is nothing to draw", where=path)
-    try:
+    with needed_for("drawing the comparison"):
         from matplotlib.figure import Figure
         from matplotlib.ticker import EngFormatter, LogLocator
-    except ImportError as error:
-        raise MissingExtraError.for_package("matplotlib", "plots", "drawing the comparison") from error
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
     macs = table["macs"].astype(float).clip(lower=1.0)  # a logarithmic axis has no zero

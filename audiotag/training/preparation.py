@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,28 +13,28 @@ import numpy as np
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard
-from audiotag.data.reading import read_clips
-from audiotag.data.selection import select_split, splits_of, with_frames
+from audiotag.data.selection import splits_of
 from audiotag.data.sound_cache import SoundCache
+from audiotag.data.source import ClipSource
 from audiotag.data.weights import read_sampling_weights
 from audiotag.documents import Fields, read_json
 from audiotag.errors import OptionError, TrainingError
 from audiotag.evaluation.doubts import nothing_to_tell_apart
 from audiotag.host import get_host
 from audiotag.host.needs import KINDS, needed
-from audiotag.labels import LabelChange, LabelSet, read_labels
+from audiotag.labels import LabelChange, LabelSet
 from audiotag.models.create import build_backbone
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import cache_folder
 from audiotag.seeding import numpy_generator
+from audiotag.settings import read_settings
 from audiotag.training.data import clip_seconds, sample_of
 from audiotag.training.learned import EVALUATION, VALIDATION, LearnedFrom
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.run_folder import DATA_FILE, SETTINGS_FILE
-from audiotag.training.settings import Settings
-from audiotag.training.settings_layers import read_toml
+from audiotag.training.settings import FREE_TO_CHANGE, Settings, Situation
 from audiotag.training.supervision import Supervision
 
 
@@ -43,26 +43,17 @@ def read_training_clips(request: Request, reporter: Reporter) -> ClipSet:
 
     Raises:
         ManifestError: The source is wrong.
-        TrainingError: The data is to be single-label and a clip has no label or several.
     """
-    labels = None if request.labels is None else read_labels(request.labels)
-    clips = _read(request, request.train, request.train_split, labels, reporter)
-    if request.train_split is None and len(splits := splits_of(clips)) > 1:
+    clips = _read(request.train, None, reporter)
+    if request.train.split is None and len(splits := splits_of(clips)) > 1:
         reporter.message(f"{clips.source} has the splits {', '.join(splits)}; all of them are learned from (--split).")
-    if clips.single_label and any(len(clip.labels) != 1 for clip in clips):
-        wrong = next(clip for clip in clips if len(clip.labels) != 1)
-        raise TrainingError(
-            f"the data is single-label, and this clip has {len(wrong.labels)} labels",
-            where=f"clip {wrong.id} of {clips.source}",
-            fix="Give each clip one label, or train with --multi-label.",
-        )
     return clips
 
 
 def split_clips(request: Request, clips: ClipSet, seed: int, reporter: Reporter) -> tuple[ClipSet, ClipSet | None]:
     """The clips to learn from and those to validate on, over the same classes."""
-    if request.val_source is not None:
-        return clips, _read(request, request.val_source, request.val_split, clips.labels, reporter)
+    if request.val is not None:
+        return clips, _read(request.val, clips.labels, reporter)
     if request.fold is not None:
         return clips.split_fold(request.fold)
     if request.val_fraction <= 0:
@@ -73,31 +64,18 @@ def split_clips(request: Request, clips: ClipSet, seed: int, reporter: Reporter)
 
 def evaluation_clips(request: Request, labels: LabelSet, reporter: Reporter) -> ClipSet | None:
     """The evaluation set, over the classes *labels*; None where there is none."""
-    source = request.eval_source
-    return None if source is None else _read(request, source, request.eval_split, labels, reporter)
+    return None if request.eval is None else _read(request.eval, labels, reporter)
 
 
-def _read(
-    request: Request, source: str | Path | ClipSet, split: str | None, labels: LabelSet | None, reporter: Reporter
-) -> ClipSet:
-    if isinstance(source, ClipSet):
-        clips = source if split is None else select_split(source, split)
-    else:
-        clips = read_clips(
-            source,
-            format=request.format,
-            labels=labels,
-            root=request.root,
-            unknown_labels=request.unknown_labels,
-            split=split,
-        )
-    clips = replace(clips, clips=with_frames(clips, request.frames))
+def _read(source: ClipSource, labels: LabelSet | None, reporter: Reporter) -> ClipSet:
+    """The clips, over the classes *labels* where they are given; what is left out of them is told."""
+    clips = source.read(labels)
     if clips.skipped:
         listed = ", ".join(f"{label} ({count})" for label, count in sorted(clips.skipped.items()))
         reporter.message(f"Labels left out of {clips.source} because the class list lacks them: {listed}.")
     if absent := sum(clips.absent.values()):
         reporter.message(f"{absent} clips that {clips.source} lists have no recording and are left out.")
-    return clips if request.single_label is None else replace(clips, single_label=request.single_label)
+    return clips
 
 
 def _hold_out(clips: ClipSet, fraction: float, seed: int, reporter: Reporter) -> tuple[ClipSet, ClipSet]:
@@ -297,10 +275,11 @@ def plugins_of(request: Request, model: Model, settings: Settings) -> dict[str, 
     host = get_host()
     used: list[tuple[str, Any]] = [
         ("model", model.spec),
-        ("loss", host.loss(settings.loss or "bce")),
+        ("loss", host.loss(settings.loss)),
         ("sampling policy", host.sampling_policy(settings.sampler)),
     ]
-    used += [] if request.format is None else [("dataset", host.dataset(request.format))]
+    formats = [one.format for one in (request.train, request.val, request.eval) if one is not None]
+    used += [("dataset", host.dataset(name)) for name in formats if name is not None]
     found = {}
     for kind, spec in used:
         owner = host.owner(spec)
@@ -322,15 +301,13 @@ def require_plugins(plugins: Mapping[str, Sequence[str]], folder: Path) -> None:
             needed("the run", kind, name, **brought, error=TrainingError, where=folder)
 
 
-def check_same_run(folder: Path, record: dict[str, Any], settings: Settings) -> None:
+def check_same_run(folder: Path, record: dict[str, Any], settings: Settings, situation: Situation) -> None:
     """Refuse to go on with other data or settings than the run began with."""
     before = read_run_record(folder)
     changed = [name for name in record if name != "audiotag" and before.get(name) != record[name]]
     path = folder / SETTINGS_FILE
-    old = Settings.from_dict(read_toml(path), where=path).to_dict()
-    new = settings.to_dict()
-    free = {"workers", "logger", "device"}
-    changed += sorted(name for name in {*old, *new} - free if old.get(name) != new.get(name))
+    began = Settings.from_dict(read_settings(path), where=path).resolve(situation)
+    changed += sorted({*settings.changes(began)} - FREE_TO_CHANGE)
     if changed:
         raise TrainingError(
             f"the run cannot go on: {', '.join(changed)} differ from what it began with",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from audiotag.csv_text import csv_text
-from audiotag.errors import MissingExtraError
+from audiotag.errors import needed_for
 from audiotag.files import write_text
 
 Row = Mapping[str, float | int | str]
@@ -67,10 +67,8 @@ class TensorboardLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
+        with needed_for("--logger tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise MissingExtraError.for_package("tensorboard", "tensorboard", "--logger tensorboard") from error
         self._writer = SummaryWriter(log_dir=str(folder))
 
     def log(self, row: Row) -> None:
@@ -92,10 +90,8 @@ class WandbLog:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        try:
+        with needed_for("--logger wandb"):
             import wandb
-        except ImportError as error:
-            raise MissingExtraError.for_package("wandb", "wandb", "--logger wandb") from error
         # The same id continues the same run after --resume.
         self._run = wandb.init(
             project="audiotag",

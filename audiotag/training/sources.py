@@ -30,8 +30,6 @@ from audiotag.training.supervision import Supervision
 _EMBEDDING_BATCH = 32
 AGAINST_DIVERGENCE = "Use a lower --learning-rate, --clip-grad-norm 1, or --precision 32."
 """What to do where numbers stop being finite."""
-LONGEST_PASS = 60.0
-"""Seconds at which clips are cut where a network states no bound."""
 
 
 def validation_metrics(logits: NDArray[np.float32], clips: ClipSet, loss: Loss) -> dict[str, float]:
@@ -73,12 +71,6 @@ def _whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> l
     return [draws[start : start + batch_size] for start in range(0, share, batch_size)]
 
 
-def own_length(model: Model) -> tuple[float, float]:
-    """The shortest and longest clip, in seconds, that *model* hears as it is; the tagger's own rule."""
-    longest = model.max_seconds or LONGEST_PASS
-    return min(model.spec.min_seconds, longest), longest
-
-
 class NetworkSource:
     """Clips through the whole network.
 
@@ -118,10 +110,10 @@ class NetworkSource:
             rate, inputs, shape = backbone.sample_rate, backbone.inputs, backbone.video_shape
             return ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache, partners)
 
-        readers = {"train": reader(train, seconds, seconds, settings.seed, settings.partners)}
+        readers = {"train": reader(train, seconds, seconds, settings.seed, SetPartners.of(settings))}
         if val is not None:
             # Validation hears what the tagger would: each clip at its own length.
-            readers["val"] = reader(val, *own_length(model), None)
+            readers["val"] = reader(val, *model.lengths.bounds, None)
         self._batches = Batches(readers, settings.workers, pin)
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
@@ -142,7 +134,7 @@ class NetworkSource:
             return {}
         backbone, fabric = self._model.backbone, self._fabric
         backbone.eval()
-        plan = _whole_pass(len(self._val), self._settings.batch_size or 1, fabric.global_rank, fabric.world_size)
+        plan = _whole_pass(len(self._val), self._settings.batch_size, fabric.global_rank, fabric.world_size)
         mine = torch.full((len(self._val), len(self._model.labels)), float("-inf"), device=fabric.device)
         with torch.inference_mode():
             for batch in self._batches.read("val", plan):
@@ -240,7 +232,7 @@ class FrozenEmbedder:
         self._fabric, self._store, self._reporter, self._cache = fabric, store, reporter, cache
         # A head on clip embeddings takes each clip at its own length, as the tagger does; one on frames needs all
         # clips alike.
-        self._bounds = own_length(model) if _takes_embeddings(model) else (seconds, seconds)
+        self._bounds = model.lengths.bounds if _takes_embeddings(model) else (seconds, seconds)
 
     def __call__(self, clips: ClipSet) -> NDArray[np.float32]:
         """What the head takes for each clip, float32 (clips, …)."""
@@ -286,7 +278,7 @@ def _takes_embeddings(model: Model) -> bool:
     backbone = model.backbone
     if "waveform" not in backbone.inputs:
         return True
-    silence = torch.zeros(1, round(own_length(model)[0] * backbone.sample_rate))
+    silence = torch.zeros(1, round(model.lengths.shortest * backbone.sample_rate))
     inputs: dict[str, Tensor] = {"waveform": silence}
     if "video" in backbone.inputs and backbone.video_shape is not None:
         inputs["video"] = torch.zeros(1, *backbone.video_shape)

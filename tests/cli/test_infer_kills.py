@@ -49,7 +49,7 @@ def start(tiny: ModuleType, plugin_folder: Path, tmp_path: Path) -> Iterator[Sta
     running: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "audiotag.cli.main", "infer", *arguments, "--model", "model"]
+        command = [sys.executable, "-m", "audiotag", "infer", *arguments, "--model", "model"]
         settings = ("--output", "out.csv", "--window", "0.5", "--hop", "0.05", "--per-window", "--device", "cpu")
         running.append(
             subprocess.Popen([*command, *settings], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)

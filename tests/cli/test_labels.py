@@ -92,10 +92,10 @@ def test_finetune_takes_previous_labels(model, tmp_path):
 
     old = class_list(tmp_path / "old.csv", "a", "b", "c")
     labels = read_labels(class_list(tmp_path / "new.csv", "c", "z"))
-    request = Request(backbone="tiny", weights=tmp_path / "old.pt", train="unused", previous_labels=old)
+    request = Request.of("tiny", weights=tmp_path / "old.pt", train="unused", previous_labels=old)
     started, pretrained = starting_model(request, labels, 0, Reporter())
     assert pretrained and started.labels.mids == ("a", "b", "c")
     assert change_classes(started, labels).kept == ("c",)
     with pytest.raises(AudiotagError, match="no previous classes"):
-        starting_model(Request(backbone="tiny", train="unused", previous_labels=old), labels, 0, Reporter())
+        starting_model(Request.of("tiny", train="unused", previous_labels=old), labels, 0, Reporter())
     assert "--previous-labels" in run("finetune", "--help").stdout

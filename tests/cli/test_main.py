@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 from click.testing import CliRunner
 
 from audiotag.cli.main import main
@@ -183,3 +184,37 @@ def test_an_empty_argument_is_not_the_current_folder(arguments: tuple[str, ...],
     failure = CliRunner().invoke(main, arguments).exception
     assert isinstance(failure, OptionError)
     assert str(failure) == f"{what} is empty. Is it a variable that is not set? A dot is the current folder."
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("infer", ["{sound}", "--model", "home10"]),
+        ("labels extend", ["home10", "--labels", "home", "--output", "{new}"]),
+        ("models complexity", ["home10"]),
+        ("plugins check", ["audiotag"]),
+    ],
+)
+def test_a_verb_that_lacks_its_packages_says_which_extra_brings_them(run_light, tmp_path, verb, arguments) -> None:
+    soundfile.write(tmp_path / "sound.wav", [0.0] * 800, 8000)
+    given = [argument.format(sound=tmp_path / "sound.wav", new=tmp_path / "new") for argument in arguments]
+    done = run_light("from audiotag.cli.main import run; run()", *verb.split(), *given)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"Error: audiotag {verb} needs the package 'torch', which is not installed. "
+        "Install it with: pip install 'audiotag[torch]'\n"
+    )
+
+
+def test_python_says_so_too(run_light) -> None:
+    done = run_light("import audiotag; print(audiotag.LabelSet); audiotag.load('home10')")
+    assert "audiotag.labels.LabelSet" in done.stdout
+    assert done.stderr.splitlines()[-1] == (
+        "audiotag.errors.MissingExtraError: audiotag.load needs the package 'torch', which is not installed. "
+        "Install it with: pip install 'audiotag[torch]'"
+    )
+
+
+def test_the_package_is_the_command_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "audiotag", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("audiotag, version ")

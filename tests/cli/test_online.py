@@ -221,7 +221,7 @@ def test_a_signal_ends_the_wait_for_lines(home, plugin_folder):
         "PYTHONPATH": os.pathsep.join([str(plugin_folder), *(path for path in sys.path if path)]),
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "audiotag.cli.main", *map(str, common(home)), "--stream", "-", "--json"]
+    command = [sys.executable, "-m", "audiotag", *map(str, common(home)), "--stream", "-", "--json"]
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -247,7 +247,7 @@ def test_kills_at_random_moments_leave_nothing_out(home, plugin_folder):
     more = ("--stream", home / "list.json", "--checkpoint-every", 1, "--resume")
     run(*common(home), *more)
     ClipStore.create(home / "killed", ["low", "high"], policy="reservoir", capacity=4).close()
-    command = [sys.executable, "-m", "audiotag.cli.main", *map(str, (*common(home, "killed", "killed run"), *more))]
+    command = [sys.executable, "-m", "audiotag", *map(str, (*common(home, "killed", "killed run"), *more))]
     moments = random.Random(0)
     for _ in range(8):
         with subprocess.Popen(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from audiotag.data.reading import load_dataset, read_clips
+from audiotag.data.reading import read_clips
+from audiotag.data.sniffing import load_dataset
 from audiotag.data.weights import RULES, label_rarity_weights, write_sampling_weights
 from audiotag.evaluation.evaluate import evaluate
 from audiotag.host import get_host

@@ -8,7 +8,8 @@ import pytest
 
 from audiotag.data.download import fetch
 from audiotag.data.prepared import MARKER, read_preparation
-from audiotag.data.reading import load_dataset, read_clips, sniff_format
+from audiotag.data.reading import read_clips
+from audiotag.data.sniffing import load_dataset, sniff_format
 from audiotag.errors import AudioError, ManifestError
 from audiotag.plugin import Remote
 

@@ -9,8 +9,9 @@ import pytest
 from audiotag.audio.decoding import AUDIO_SUFFIXES, read_audio
 from audiotag.data.checking import recordings_below, validate_source
 from audiotag.data.published import PublishedDataset
-from audiotag.data.reading import load_dataset, read_clips, sniff_format
+from audiotag.data.reading import read_clips
 from audiotag.data.recording import clip_info, read_clip
+from audiotag.data.sniffing import load_dataset, sniff_format
 from audiotag.errors import AudioError, ManifestError
 from audiotag.host import get_host
 

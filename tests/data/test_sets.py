@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 
-from audiotag.data.reading import load_dataset, read_clips, sniff_format
+from audiotag.data.reading import read_clips
 from audiotag.data.sets.segments import Segment, file_stems
+from audiotag.data.sniffing import load_dataset, sniff_format
 from audiotag.errors import ManifestError
 from audiotag.labels import known_labels
 

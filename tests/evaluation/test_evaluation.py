@@ -11,6 +11,7 @@ import pytest
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.evaluation.definitions import meaning, shown
 from audiotag.evaluation.evaluation import evaluate_scores
+from audiotag.evaluation.measurement import Provenance
 from audiotag.evaluation.report import MAX_CURVES, MAX_MATRIX, render_report
 from audiotag.labels import Label, LabelSet
 
@@ -85,7 +86,9 @@ def test_what_does_not_fit_is_refused():
 def test_json_is_standard_and_complete():
     targets, scores = multi_label()
     scores[:, 0] = targets[:, 0]  # a perfect class: AUC 1, d′ infinite
-    result = evaluate_scores(targets, scores, LABELS, failed=[("a", "why")], skipped={"x": 2}, model="m", data="d")
+    result = evaluate_scores(
+        targets, scores, LABELS, provenance=Provenance(failed=[("a", "why")], skipped={"x": 2}, model="m", data="d")
+    )
 
     def refuse(text):
         raise AssertionError(text)
@@ -152,10 +155,12 @@ def test_the_page_is_well_formed_and_self_contained(kind):
         *(single_label() if single else multi_label()),
         LABELS,
         single_label=single,
-        model="<script>alert(1)</script>",
-        data="$data & more",
-        failed=[("<b>.wav", "broken & bad")],
-        skipped={"<u>": 1},
+        provenance=Provenance(
+            model="<script>alert(1)</script>",
+            data="$data & more",
+            failed=[("<b>.wav", "broken & bad")],
+            skipped={"<u>": 1},
+        ),
     )
     text = render_report(result)
     page = Page(text)
@@ -176,7 +181,7 @@ def test_the_area_under_a_drawn_curve_is_the_average_precision():
     result = evaluate_scores(targets[:, :1], 1 - scores[:, :1], LabelSet([LABELS[0]]))  # a bad model
     path = re.search(r'class="curve" d="M([\d.]+),([\d.]+) ([^"]+)"', render_report(result))
     x, y, area = float(path[1]), float(path[2]), 0.0
-    left, bottom = x, 144.0
+    left, bottom = x, 136.0
     for step in path[3].split():
         if step[0] == "V":
             y = float(step[1:])

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from audiotag.data.clips import ClipSet
-from audiotag.data.reading import load_dataset, read_clips
+from audiotag.data.reading import read_clips
+from audiotag.data.sniffing import load_dataset
 from audiotag.errors import AudiotagError
 from audiotag.evaluation import metrics
 from audiotag.evaluation.evaluate import evaluate

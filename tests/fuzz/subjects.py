@@ -200,10 +200,10 @@ def _settings(folder: Path) -> list[Path]:
 
 
 def _use_settings(path: Path) -> None:
-    from audiotag.training.settings import Settings
-    from audiotag.training.settings_layers import read_toml
+    from audiotag.settings import read_settings
+    from audiotag.training.settings import Settings, Situation
 
-    Settings.from_dict(read_toml(path), path).resolved(single_label=False, pretrained=True)
+    Settings.from_dict(read_settings(path), path).resolve(Situation(single_label=False, pretrained=True))
 
 
 # What the toolkit writes itself
@@ -418,8 +418,8 @@ def _comparison(folder: Path) -> Record:
     from audiotag.training.comparison_candidate import Candidate, Plan, Record
     from audiotag.training.request import Request
 
-    request = Request(backbone="mn", train="clips.csv")
-    plan = Plan(output=folder, request=request, settings={}, test=None, cross_validate=False, clip_seconds=1.0)
+    request = Request.of("mn", "clips.csv")
+    plan = Plan(output=folder, request=request, measured=request.train, settings={}, clip_seconds=1.0)
     return Record(Candidate(backbone="mn", name="three"), plan)
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from audiotag.data.reading import read_clips, sniff_format
+from audiotag.data.reading import read_clips
+from audiotag.data.sniffing import sniff_format
 from audiotag.errors import AudiotagWarning, ManifestError, PluginError
 
 PLUGIN = """

@@ -10,7 +10,7 @@ import warnings
 
 import pytest
 
-from audiotag.errors import OptionError, PluginError
+from audiotag.errors import MissingExtraError, OptionError, PluginError
 from audiotag.host import get_host
 from audiotag.host.guard import is_interrupt, plugin_code
 
@@ -170,6 +170,23 @@ def test_a_factory_that_fails_names_the_plugin(install_plugin, plugin_folder, ca
         get_host().make(get_host().loss("odd"))
     sys.modules.pop("odd_implementation")
     assert capsys.readouterr().out == ""
+
+
+def test_a_plugin_that_lacks_what_an_extra_brings_is_no_broken_plugin(install_plugin, plugin_folder, monkeypatch):
+    (plugin_folder / "owl_ears.py").write_text("import h5py")
+    install_plugin(
+        "audiotag-odd",
+        "from audiotag.plugin import LossSpec, hookimpl\n@hookimpl\ndef register_losses():\n"
+        "    return [LossSpec(name='odd', factory='owl_ears:Loss')]",
+        entry="odd",
+    )
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(
+        MissingExtraError,
+        match=r"^plugin 'odd' of audiotag-odd 1\.0: importing 'owl_ears:Loss' needs the package 'h5py', which is not "
+        r"installed\. Install it with: pip install 'audiotag\[hdf5\]'$",
+    ):
+        get_host().resolve(get_host().loss("odd"))
 
 
 @pytest.mark.parametrize("action", ["ignore", "error"])

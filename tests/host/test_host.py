@@ -3,7 +3,7 @@ import textwrap
 import pytest
 
 from audiotag.cli.main import main
-from audiotag.errors import NameTakenError, PluginError, StoreError, UnknownNameError
+from audiotag.errors import AudiotagWarning, NameTakenError, PluginError, StoreError, UnknownNameError
 from audiotag.host import get_host, reset_host
 from audiotag.host import loading as host_loading
 from audiotag.host.needs import KINDS, needed
@@ -99,8 +99,21 @@ BROKEN = {
         "def register_losses(): return [LossSpec(name='a', factory='a.b')]",
         "factory 'a.b' is not of the form",
     ),
-    "newer interface": ("AUDIOTAG_INTERFACE = 99", "version 99 of the plugin interface"),
-    "older interface": ("AUDIOTAG_INTERFACE = 0", "pip install --upgrade audiotag-broken"),
+    "older interface": ("AUDIOTAG_INTERFACE = 1", "pip install --upgrade audiotag-broken"),
+    "an interface that is no number": ("AUDIOTAG_INTERFACE = '2'", "pip install --upgrade audiotag-broken"),
+    "a field that there is not": (
+        "from audiotag.plugin import LossSpec, hookimpl\n@hookimpl\n"
+        "def register_losses(): return [LossSpec(name='a', factory='a:b', taks='x')]",
+        "LossSpec 'a': there is no field 'taks'. Did you mean 'task'?",
+    ),
+    "a field that there is not, at import": (
+        "from audiotag.plugin import Weights\nWeights(urls=('https://x',), filename='x.pt', shiny=1)",
+        "Weights 'x.pt': there is no field 'shiny'. The fields are: urls, ",
+    ),
+    "a hook of a newer interface": (
+        "from audiotag.plugin import hookimpl\nAUDIOTAG_INTERFACE = 3\n@hookimpl\ndef register_moods(): return []",
+        "hook 'register_moods', which there is not. Upgrade audiotag",
+    ),
 }
 
 
@@ -150,7 +163,7 @@ def test_a_broken_plugin_is_set_aside_with_its_reason_and_the_rest_works(install
     install_plugin("audiotag-good", good())
     broken = record("broken")
     assert broken.status == "failed"
-    assert reason in broken.problems[0]
+    assert reason in broken.problems[-1]
     assert broken.provides == {}
     assert broken.label == "audiotag-broken 2.1"
     assert get_host().loss("my_loss").name == "my_loss"
@@ -178,10 +191,12 @@ def test_a_missing_module_of_the_entry_point_is_a_failure(install_plugin):
 
 
 def test_one_name_of_two_owners_names_both_and_serves_neither(install_plugin):
-    install_plugin("audiotag-first", good("shared"))
-    install_plugin("audiotag-second", good("shared"), version="3.0")
+    install_plugin("audiotag-first", good("shared", "math:sqrt"))
+    install_plugin("audiotag-second", good("shared", "math:exp"), version="3.0")
     host = get_host()
-    with pytest.raises(NameTakenError, match=r"audiotag-first 1\.0 and audiotag-second 3\.0.*AUDIOTAG_LOAD_PLUGINS"):
+    with pytest.raises(
+        NameTakenError, match=r"audiotag-first 1\.0 and audiotag-second 3\.0.*in full \('audiotag-first"
+    ):
         host.loss("shared")
     assert "shared" not in host.losses
     for name in ("audiotag-first", "audiotag-second"):
@@ -189,10 +204,48 @@ def test_one_name_of_two_owners_names_both_and_serves_neither(install_plugin):
         assert record(name).status == "loaded"
 
 
-def test_a_name_of_the_core_can_be_taken_by_nobody(install_plugin):
+def test_a_name_in_full_means_that_of_the_distribution(install_plugin):
+    install_plugin("audiotag-first", good("shared", "math:sqrt"))
+    install_plugin("audiotag-second", good("shared", "math:exp"))
+    install_plugin("audiotag-third", good("alone"))
+    host = get_host()
+    assert host.loss("audiotag-first:shared").factory == "math:sqrt"
+    assert host.loss("Audiotag_Second:shared").factory == host.losses["audiotag-second:shared"].factory == "math:exp"
+    assert host.loss("audiotag-third:alone") is host.loss("alone")
+    assert host.loss("audiotag:bce") is host.loss("bce")
+    assert "audiotag-third:alone" in host.losses and "audiotag-first:alone" not in host.losses
+    assert {"alone", "audiotag-first:shared", "audiotag-second:shared"} <= set(host.losses)
+    assert len(host.losses) == len(list(host.losses)) == len(set(host.losses))
+    with pytest.raises(UnknownNameError, match=r"no loss 'audiotag-first:alone'"):
+        host.loss("audiotag-first:alone")
+
+
+def test_what_lies_on_disk_finds_the_one_that_made_it(install_plugin):
+    install_plugin("audiotag-first", good("shared", "math:sqrt"))
+    install_plugin("audiotag-second", good("shared", "math:exp"))
+    for name, factory in (("audiotag-first", "math:sqrt"), ("audiotag-second", "math:exp")):
+        assert needed("it", "loss", "shared", distribution=name, error=StoreError).factory == factory
+
+
+def test_a_plugin_that_registers_a_name_twice_is_told(install_plugin):
+    twice = "from audiotag.plugin import LossSpec, hookimpl\n@hookimpl\ndef register_losses():\n    return ["
+    install_plugin("audiotag-twice", twice + "LossSpec(name='a', factory='math:sqrt')] * 2")
+    for name in ("a", "audiotag-twice:a"):
+        with pytest.raises(NameTakenError, match="registers it twice"):
+            get_host().loss(name)
+
+
+def test_a_name_of_the_core_means_the_core_and_that_is_said(install_plugin):
     install_plugin("audiotag-thief", good("bce"))
-    with pytest.raises(NameTakenError, match=r"audiotag \S+ and audiotag-thief 1\.0"):
-        get_host().loss("bce")
+    host = get_host()
+    with pytest.warns(
+        AudiotagWarning, match=r"audiotag \S+ and audiotag-thief 1\.0.*audiotag's own.*'audiotag-thief:bce'"
+    ):
+        assert host.loss("bce").factory == "audiotag.training.losses:BinaryCrossEntropy"
+    assert host.loss("bce") is host.losses["bce"], "said once"
+    assert host.loss("audiotag-thief:bce").factory == "math:sqrt"
+    assert "audiotag-thief:bce" in record("audiotag-thief").problems[0]
+    assert not record("builtin").problems
 
 
 def test_a_taken_name_raises_when_plugins_are_strict(install_plugin, monkeypatch):
@@ -226,6 +279,48 @@ def test_an_empty_allow_list_loads_the_core_alone(install_plugin, monkeypatch):
     monkeypatch.setenv("AUDIOTAG_LOAD_PLUGINS", "")
     host = get_host()
     assert "bce" in host.losses and "first_loss" not in host.losses
+
+
+def test_the_deny_list_leaves_out_plugins_and_never_the_core(install_plugin, monkeypatch):
+    install_plugin("audiotag-first", good("first_loss"), entry="one")
+    install_plugin("audiotag-second", "1 / 0", entry="two")
+    monkeypatch.setenv("AUDIOTAG_SKIP_PLUGINS", "audiotag, builtin, Audiotag_Second")
+    assert {"first_loss", "bce"} <= set(get_host().losses)
+    assert record("two").status == "skipped" and record("two").problems == ["AUDIOTAG_SKIP_PLUGINS names it"]
+    monkeypatch.setenv("AUDIOTAG_LOAD_PLUGINS", "one two")
+    monkeypatch.setenv("AUDIOTAG_SKIP_PLUGINS", "one")
+    reset_host()
+    assert record("one").status == "skipped", "on both lists, it is left out"
+    assert record("two").status == "failed"
+
+
+NEWER = """
+from audiotag.plugin import LossSpec, Weights, hookimpl
+AUDIOTAG_INTERFACE = 3
+WEIGHTS = Weights(urls=("https://x",), filename="x.pt", mirror="y")
+
+@hookimpl
+def register_losses():
+    return [LossSpec(name="new", factory="math:sqrt", shiny=True)]
+
+@hookimpl(optionalhook=True)
+def register_moods(mood):
+    return 1 / 0
+"""
+
+
+def test_what_a_newer_interface_has_more_is_left_out_and_said(install_plugin):
+    install_plugin("audiotag-new", NEWER, entry="new")
+    assert get_host().loss("new").name == "new"
+    problems = "\n".join(record("new").problems)
+    assert record("new").status == "loaded" and record("new").hooks == ["register_losses"]
+    assert "built for version 3 of the plugin interface, and this audiotag has 2" in problems
+    assert "Weights 'x.pt': there is no field 'mirror'" in problems and "LossSpec 'new': there is no field" in problems
+
+
+def test_outside_the_host_a_field_that_there_is_not_is_an_error_at_once():
+    with pytest.raises(PluginError, match=r"LossSpec 'a': there is no field 'taks'\. Did you mean 'task'"):
+        LossSpec(name="a", factory="a:b", taks="x")
 
 
 def test_a_slow_import_is_reported(install_plugin, monkeypatch):
@@ -299,13 +394,15 @@ def test_what_is_needed_of_a_plugin_that_is_not_to_be_loaded(install_plugin, mon
     assert needed("it", "loss", "my_loss", distribution="audiotag-good", error=StoreError).name == "my_loss"
     monkeypatch.setenv("AUDIOTAG_LOAD_PLUGINS", "nothing")
     reset_host()
-    with pytest.raises(StoreError, match=r"audiotag-good 1\.0 is installed, but AUDIOTAG_LOAD_PLUGINS leaves it out"):
+    with pytest.raises(
+        StoreError, match=r"audiotag-good 1\.0 is installed, but AUDIOTAG_LOAD_PLUGINS does not name it"
+    ):
         needed("it", "loss", "my_loss", distribution="audiotag-good", error=StoreError)
     monkeypatch.delenv("AUDIOTAG_LOAD_PLUGINS")
     install_plugin("audiotag-twin", good(), entry="twin")
-    with pytest.raises(StoreError, match=r"registered by .* and .*Uninstall one of them") as caught:
-        needed("it", "loss", "my_loss", distribution="audiotag-good", error=StoreError)
-    assert "pip install audiotag-good" not in str(caught.value)
+    with pytest.raises(StoreError, match=r"registered by .* and .*uninstall one of them") as caught:
+        needed("it", "loss", "my_loss", distribution="audiotag-gone", error=StoreError)
+    assert "pip install audiotag-gone" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["backbone", "dataset", "loss", "sampling_policy"])

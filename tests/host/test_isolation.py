@@ -42,21 +42,21 @@ FAULTS = {
         "failed",
         "its hook 'register_losses' takes 'registry'. The hooks are",
     ),
+    "older interface": (
+        "AUDIOTAG_INTERFACE = 1\n" + losses(("odd", "math:sqrt")),
+        "failed",
+        "built for version 1 of the plugin interface, and this audiotag has 2. "
+        "Upgrade the plugin (pip install --upgrade audiotag-odd).",
+    ),
     "newer interface": (
         "AUDIOTAG_INTERFACE = 99\n" + losses(("odd", "math:sqrt")),
-        "failed",
-        "built for version 99 of the plugin interface, and this audiotag has 1. "
-        "Upgrade audiotag (pip install --upgrade audiotag).",
-    ),
-    "older interface": (
-        "AUDIOTAG_INTERFACE = 0\n" + losses(("odd", "math:sqrt")),
-        "failed",
-        "Upgrade the plugin (pip install --upgrade audiotag-odd).",
+        "loaded",
+        "built for version 99 of the plugin interface, and this audiotag has 2: what is new is left out",
     ),
     "taken name": (
         losses(("bce", "math:sqrt"), ("odd", "math:sqrt")),
         "loaded",
-        "Uninstall one of them (pip uninstall audiotag-odd), or name those to load in AUDIOTAG_LOAD_PLUGINS.",
+        "The name means audiotag's own; name the other in full ('audiotag-odd:bce').",
     ),
 }
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import audiotag
-from audiotag.data.reading import load_dataset
+from audiotag.data.sniffing import load_dataset
+from audiotag.data.source import ClipSource
 from audiotag.errors import AudiotagError, MissingExtraError, OptionError, TrainingError, UnknownNameError
 from audiotag.folders import claim_folder
 from audiotag.models.checkpoint import load_checkpoint
@@ -368,10 +369,9 @@ def test_a_damaged_record_is_refused(tmp_path, change, message):
     candidate = Candidate(backbone="tiny", name="tiny")
     plan = Plan(
         output=tmp_path,
-        request=Request(backbone="", train=""),
+        measured=ClipSource("clips.csv"),
+        request=Request.of("", "clips.csv"),
         settings={},
-        test=None,
-        cross_validate=False,
         clip_seconds=1.0,
     )
     counted = dict.fromkeys(("parameters", "macs", "peak_memory_bytes", "file_bytes"), 1)

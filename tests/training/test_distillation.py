@@ -22,7 +22,7 @@ from audiotag.training.losses import BinaryCrossEntropy, CrossEntropy
 from audiotag.training.mixing import Mixture
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
-from audiotag.training.settings import Settings
+from audiotag.training.settings import Settings, Situation
 from audiotag.training.supervision import SupervisedLoss, Supervision, mixed_labels
 from audiotag.training.teaching import logits_of, teacher_logits, tempered
 
@@ -57,7 +57,9 @@ class Messages(Reporter):
 
 
 def _loss(loss, **settings):
-    return SupervisedLoss(loss, Settings(**settings).resolved(single_label=False, pretrained=True, taught=True))
+    return SupervisedLoss(
+        loss, Settings(**settings).resolve(Situation(single_label=False, pretrained=True, taught=True))
+    )
 
 
 def _labels(**arrays):
@@ -286,8 +288,8 @@ def test_a_run_with_a_teacher_goes_on_and_refuses_another_one(tones, teacher, tm
 
 def test_each_fold_has_the_teacher_that_has_not_seen_it(tones, tmp_path):
     settings = {**QUICK, "epochs": 1}
-    finetune_folds(Request(backbone="tiny", train=tones), settings, tmp_path / "teachers")
-    finetune_folds(Request(backbone="tiny", train=tones, teacher=str(tmp_path / "teachers")), settings, tmp_path / "s")
+    finetune_folds(Request.of("tiny", train=tones), settings, tmp_path / "teachers")
+    finetune_folds(Request.of("tiny", train=tones, teacher=str(tmp_path / "teachers")), settings, tmp_path / "s")
     for fold in (1, 2):
         taught_by = json.loads((tmp_path / "s" / f"fold_{fold}" / "run.json").read_text())["request"]["teacher"]
         assert taught_by == [str(tmp_path / "teachers" / f"fold_{fold}" / "last")]

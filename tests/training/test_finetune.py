@@ -265,7 +265,7 @@ def test_the_head_ratio_survives_the_schedule(tones, tmp_path, monkeypatch):
 
 
 def test_cross_validation_trains_once_a_fold_and_goes_on(tones, tmp_path):
-    request = Request(backbone="tiny", train=str(tones))
+    request = Request.of("tiny", train=str(tones))
     table = finetune_folds(request, QUICK, tmp_path / "folds")
     assert list(table["fold"]) == ["1", "2", "mean"]
     again = finetune_folds(request, QUICK, tmp_path / "folds")
@@ -277,13 +277,13 @@ def test_cross_validation_leaves_other_folders_alone(tones, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "folds.csv").write_text("precious")
     with pytest.raises(OptionError, match="mine: the folder is not empty"):
-        finetune_folds(Request(backbone="tiny", train=str(tones)), QUICK, tmp_path / "mine")
+        finetune_folds(Request.of("tiny", train=str(tones)), QUICK, tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["folds.csv"]
 
 
 def test_cross_validation_needs_folds(overlaps, tmp_path):
     with pytest.raises(TrainingError, match="folds"):
-        finetune_folds(Request(backbone="tiny", train=str(overlaps)), QUICK, tmp_path / "folds")
+        finetune_folds(Request.of("tiny", train=str(overlaps)), QUICK, tmp_path / "folds")
 
 
 def test_held_out_clips_are_balanced_and_disjoint(tones, tmp_path):

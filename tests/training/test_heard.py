@@ -151,7 +151,7 @@ def test_a_student_has_learned_what_its_teacher_has(run, tones, tmp_path):
 
 
 def test_a_cross_validation_warns_only_where_folds_are_not_its_own(tiny, tones, tmp_path):
-    finetune_folds(Request(backbone="tiny", train=tones), QUICK, tmp_path / "folds")
+    finetune_folds(Request.of("tiny", tones), QUICK, tmp_path / "folds")
     assert evaluate_folds(tmp_path / "folds", tones).pooled.warnings == ()
     (tmp_path / "folds" / "fold_1").rename(tmp_path / "away")
     (tmp_path / "folds" / "fold_2").rename(tmp_path / "folds" / "fold_1")

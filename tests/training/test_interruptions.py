@@ -83,7 +83,7 @@ def test_what_a_killed_writer_has_left_is_no_obstacle(tones, tmp_path):
 
 
 def test_a_cross_validation_goes_on_with_a_fold_killed_early(tones, tmp_path):
-    request = Request(backbone="tiny", train=tones)
+    request = Request.of("tiny", train=tones)
     with pytest.raises(Killed):
         finetune_folds(request, QUICK, tmp_path / "folds", reporter=KillAt(0, 1))
     assert list(finetune_folds(request, QUICK, tmp_path / "folds")["fold"]) == ["1", "2", "mean"]
@@ -147,10 +147,16 @@ def test_going_on_without_a_plugin_says_what_to_install(tones, tmp_path):
     [
         (("request", "train"), 3),
         (("request", "fold"), "x"),
-        (("request", "labels"), ["a"]),
+        (("request", "train", "labels"), 3),
+        (("request", "train", "folds"), [1.5]),
+        (("request", "train", "single_label"), "yes"),
+        (("request", "train", "unknown_labels"), "x"),
+        (("request", "train", "frames"), 0),
+        (("request", "train", "invented"), 1),
+        (("request", "train", "clips"), None),
+        (("request", "val"), "val.csv"),
         (("request", "options"), []),
         (("request", "val_fraction"), 7.0),
-        (("request", "single_label"), "yes"),
         (("request", "teacher"), [1]),
         (("request", "backbone"), None),
         (("request", "invented"), 1),
@@ -173,6 +179,13 @@ def test_a_damaged_record_of_a_run_is_one_error(tones, tmp_path, place, value):
     path.write_text(json.dumps(content))
     with pytest.raises((TrainingError, OptionError), match=place[-1].split()[0]):
         resume_run(tmp_path / "run")
+
+
+def test_a_run_of_an_earlier_version_says_what_to_do(tmp_path):
+    content = {"request": {"backbone": "tiny", "train": "clips.csv", "fold": 1}, "settings": {}, "plugins": {}}
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(TrainingError, match=r"run\.json: .*earlier version.*--backbone .*last"):
+        resume_run(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"train": 3}', '{"train": ["a"], "val": [1]}', "\udcff", "9" * 5000])

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 import audiotag
 from audiotag.cli.main import main
-from audiotag.data.reading import load_dataset, read_clips
+from audiotag.data.reading import read_clips
+from audiotag.data.sniffing import load_dataset
 from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.training.comparison import compare
 from audiotag.training.finetune import finetune
@@ -123,35 +124,35 @@ def test_an_unknown_split_is_answered_with_those_there_are(tiny_set, tmp_path, o
 def test_what_is_measured_on_is_not_learned_from(purpose, learned):
     measured = {f"{purpose}_split": "val"}
     with pytest.raises(OptionError, match=f"the split 'val' would be learned from, and is the {purpose}_split"):
-        Request(backbone="tiny", train="fsd50k", train_split=learned, **measured)
-    Request(backbone="tiny", train="mine", train_split=learned, **{purpose: "fsd50k"}, **measured)
+        Request.of("tiny", train="fsd50k", split=learned, **measured)
+    Request.of("tiny", train="mine", split=learned, **{purpose: "fsd50k"}, **measured)
 
 
 def test_a_source_without_splits(tones, tmp_path):
     with pytest.raises(ManifestError, match="The splits are: none"):
-        finetune("tiny", tones, output=tmp_path / "run", train_split="train", **QUICK)
+        finetune("tiny", tones, output=tmp_path / "run", split="train", **QUICK)
 
 
 @pytest.mark.parametrize("other", [{"val": "x"}, {"val_split": "val"}])
 def test_a_fold_and_other_validation_exclude_each_other(other):
     with pytest.raises(OptionError, match="Give one of them"):
-        Request(backbone="tiny", train="clips.csv", fold=1, **other)
+        Request.of("tiny", train="clips.csv", fold=1, **other)
 
 
 def test_splits_are_kept_with_the_run(tiny_set, tmp_path):
     source = tiny_set("fsd50k")
     whole = read_clips(source)
-    request = Request(backbone="tiny", train=str(source), train_split="train", val_split="val")
+    request = Request.of("tiny", train=str(source), split="train", val_split="val")
     request.save(tmp_path, {}, {})
     kept, _, _ = Request.load(tmp_path)
-    assert (kept.train_split, kept.val_split, kept.eval_split) == ("train", "val", None)
-    finetune("tiny", whole, train_split="train", val_split="val", output=tmp_path / "run", **QUICK)
+    assert (kept.train.split, kept.val.split, kept.eval) == ("train", "val", None)
+    finetune("tiny", whole, split="train", val_split="val", output=tmp_path / "run", **QUICK)
     assert record(tmp_path / "run")["train"] == ids(source, "train")
 
 
 def test_a_comparison_measures_on_the_split(tiny_set, tmp_path):
     source = tiny_set("fsd50k")
-    found = compare(["tiny"], source, output=tmp_path / "out", train_split="train", val_split="val", **QUICK)
+    found = compare(["tiny"], source, output=tmp_path / "out", split="train", val_split="val", **QUICK)
     assert list(found.table["clips"]) == [len(ids(source, "val"))]
     assert found.measured_on == f"val of {source}, last epoch"
     assert record(tmp_path / "out" / "runs" / "tiny")["train"] == ids(source, "train")

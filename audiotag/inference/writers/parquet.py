@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import IO, Any
 
-from audiotag.errors import MissingExtraError
+from audiotag.errors import needed_for
+from audiotag.inference.writers.base import FileWriter, WriterSettings
 from audiotag.inference.writers.rows import COLUMNS, Result
 
 _ROWS_IN_A_GROUP = 65_536
 
 
-class ParquetWriter:
+class ParquetWriter(FileWriter):
     r"""A Parquet file with the columns of the CSV: times float64, score float32.
 
     Bytes of a file name that are no UTF-8 are escaped (``\udce9``).
@@ -19,12 +20,10 @@ class ParquetWriter:
         MissingExtraError: pyarrow is not installed.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
-        try:
+    def __init__(self, settings: WriterSettings, file: IO[bytes]) -> None:
+        with needed_for("writing Parquet"):
             import pyarrow
             import pyarrow.parquet
-        except ImportError as error:
-            raise MissingExtraError.for_package("pyarrow", "parquet", "writing Parquet") from error
         text, number = pyarrow.string(), pyarrow.float64()
         types = (text, number, number, text, text, pyarrow.float32())
         self._schema = pyarrow.schema(list(zip(COLUMNS, types, strict=True)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from audiotag.errors import MissingExtraError, WeightsError
+from audiotag.plugin import WeightsError, needed_for
 
 
 def fetch(url: str, path: str | Path) -> None:
@@ -15,14 +15,8 @@ def fetch(url: str, path: str | Path) -> None:
         MissingExtraError: huggingface_hub is not installed.
         WeightsError: Hugging Face does not give the file.
     """
-    try:
+    with needed_for(f"fetching {url}", extras={"huggingface_hub": "audiotag-convnext[hub]"}):
         from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise MissingExtraError(
-            "a file on Hugging Face needs the package 'huggingface_hub', which is not installed",
-            where=url,
-            fix="Install it with: pip install 'audiotag-convnext[hub]'",
-        ) from error
     owner, repository, filename = url.removeprefix("hf:").split("/", 2)
     try:
         cached = hf_hub_download(f"{owner}/{repository}", filename)

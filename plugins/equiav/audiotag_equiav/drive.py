@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audiotag.errors import MissingExtraError, WeightsError
+from audiotag.plugin import WeightsError, needed_for
 
 
 def fetch(url: str, path: str | Path) -> None:
@@ -14,14 +14,8 @@ def fetch(url: str, path: str | Path) -> None:
         MissingExtraError: gdown is not installed.
         WeightsError: Google Drive does not give the file.
     """
-    try:
+    with needed_for(f"fetching {url}", extras={"gdown": "audiotag-equiav[drive]"}):
         import gdown
-    except ImportError as error:
-        raise MissingExtraError(
-            "a file on Google Drive needs the package 'gdown', which is not installed",
-            where=url,
-            fix="Install it with: pip install 'audiotag-equiav[drive]'",
-        ) from error
     identity = url.removeprefix("gdrive:")
     try:
         got = gdown.download(id=identity, output=str(path), quiet=True)

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -22,19 +22,29 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException
 
-from audiotag.data.clips import ClipSet
-from audiotag.data.heard import LEARNED, Heard
-from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
-from audiotag.documents import Fields
-from audiotag.errors import CheckpointError, OptionError, TrainingError
-from audiotag.files import atomic_path, remove_abandoned
-from audiotag.host import get_host
-from audiotag.plugin import FrontEnd, PairLoss
-from audiotag.seeding import numpy_generator, scoped_torch_rng
-from audiotag.training.reporting import CsvLog
-from audiotag.training.run_folder import held
-from audiotag.training.schedules import warmup_cosine
-from audiotag.training.stopping import Stopped, StopRequests
+from audiotag.plugin import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LEARNED,
+    CheckpointError,
+    ClipSet,
+    CsvLog,
+    Fields,
+    FrontEnd,
+    Heard,
+    OptionError,
+    PairLoss,
+    Stopped,
+    StopRequests,
+    TrainingError,
+    atomic_path,
+    get_host,
+    held,
+    numpy_generator,
+    remove_abandoned,
+    scoped_torch_rng,
+    warmup_cosine,
+)
 from audiotag_equiav.losses import total_loss
 from audiotag_equiav.pairs import Draw, PairBatch, PairBatches, PairReader, spectrograms
 from audiotag_equiav.pretraining_network import Embeddings, PretrainingNetwork, PretrainingOptions
@@ -128,11 +138,19 @@ def _resume(folder: Path, train: ClipSet, report: Report | None) -> list[dict[st
             where=folder,
             fix="Give the clips it began with.",
         )
+    try:
+        settings = PretrainingSettings.from_dict(state["settings"])
+    except OptionError as error:
+        raise CheckpointError(
+            f"the run cannot go on with the settings that it was begun with: {error.what}",
+            where=folder,
+            fix=f"Begin a new one from its weights: --init {folder / WEIGHTS_FILE}.",
+        ) from error
     run = _Run(
         clips=train,
         folder=folder,
         options=PretrainingOptions.from_dict(state["options"]),
-        settings=PretrainingSettings.from_dict(state["settings"]),
+        settings=settings,
         init=None,
         data=state["data"],
         report=report or _ignore,
@@ -430,7 +448,7 @@ def _save(
         "precision": fabric.strategy.precision.state_dict(),
         "progress": progress,
         "options": run.options.to_dict(),
-        "settings": asdict(run.settings),
+        "settings": run.settings.to_dict(),
         "data": run.data,
         "clips": [clip.id for clip in run.clips.clips],
     }

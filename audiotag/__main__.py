@@ -1,0 +1,5 @@
+"""``python -m audiotag`` is the command ``audiotag``."""
+
+from audiotag.cli.main import run
+
+run()
