@@ -36,7 +36,7 @@ from audiotag.host.needs import needed
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
 from audiotag.models.checkpoint import find_checkpoint, load_checkpoint, load_training_state, save_checkpoint
-from audiotag.models.embeddings import backbone_fingerprint, code_fingerprint
+from audiotag.models.fingerprints import backbone_fingerprint, code_fingerprint
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator
 from audiotag.training.settings import Situation

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats
 from audiotag.errors import OptionError
-from audiotag.models.embeddings import code_fingerprint, model_fingerprint
+from audiotag.models.fingerprints import code_fingerprint, model_fingerprint
 from audiotag.models.model import Model
 
 _CPU_BATCH = 4

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from audiotag.arguments import take
+from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
 from audiotag.engines.torch_engine import choose_device
@@ -25,7 +26,6 @@ from audiotag.labels import LabelChange
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
-from audiotag.models.store import cache_folder
 from audiotag.places import exists
 from audiotag.settings import layered, read_settings, write_settings
 from audiotag.specs import LossSpec, SamplingPolicySpec
