@@ -53,7 +53,7 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("roll-frames", int, "Spectrogram rolled within ± frames.  [default: 0]"),
     ("sampler", str, "How clips are chosen (shuffle, balanced, a plugin's).  [default: shuffle]"),
     ("batch-norm-momentum", float, "Momentum of batch-norm statistics.  [default: quick enough for the run]"),
-    ("metric", click.Choice(["mAP", "accuracy"]), "What best means.  [default: accuracy for single-label data]"),
+    ("metric", str, "What best means: mAP, mAUC, accuracy, a plugin's.  [default: accuracy for single-label data]"),
     ("early-stopping", int, "Stop after this many epochs without a better metric."),
     ("seed", int, "Seed of everything random.  [default: 0]"),
     ("precision", click.Choice(["32", "16-mixed", "bf16-mixed"]), "Numbers to compute with.  [default: 32]"),

@@ -11,6 +11,7 @@ import numpy as np
 from audiotag.annotations import description, fits
 from audiotag.audio.augmentation import Augmentation
 from audiotag.errors import OptionError, suggest
+from audiotag.host import get_host
 from audiotag.training.partners import SetPartners
 from audiotag.training.schedules import SHAPES
 
@@ -88,7 +89,6 @@ _CHOICES: dict[str, Collection[str]] = {
     "mask_with": ("silence", "mean"),
     "precision": ("32", "16-mixed", "bf16-mixed"),
     "logger": ("csv", "tensorboard", "wandb"),
-    "metric": ("mAP", "accuracy"),
 }
 """What words a setting may have."""
 _OF_SOUND = (
@@ -158,7 +158,8 @@ class Settings:
         sampler_options: Its options.
         batch_norm_momentum: Momentum of batch-norm statistics; None raises the network's own so that statistics keep
             up with short runs.
-        metric: What "best" means: ``mAP`` or ``accuracy``; None: accuracy for single-label data.
+        metric: What "best" means: ``mAP``, ``mAUC``, ``accuracy`` or the metric of a plugin; None: accuracy for
+            single-label data.
         early_stopping: Epochs without a better metric after which training stops, None for never.
         seed: Seed of everything random.
         precision: ``32``, ``16-mixed`` or ``bf16-mixed``.
@@ -260,6 +261,8 @@ class Settings:
             for number in value if isinstance(value, tuple) else [value]:
                 if name in _RANGES and not _RANGES[name].holds(number):
                     raise _refused(name, value, str(_RANGES[name]))
+        if self.metric is not None and self.metric not in get_host().metrics:
+            raise _refused("metric", self.metric, f"one of: {', '.join(get_host().metrics)}")
         if len(self.betas) != 2:
             raise _refused("betas", self.betas, "two numbers")
 
