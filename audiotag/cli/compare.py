@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiotag.cli.finetune import pairs_callback, settings_options, stoppable
+from audiotag.cli.finetune import stoppable
 from audiotag.cli.options import frames_option, json_option, labels_option, parse_options
+from audiotag.cli.settings_options import given, settings_options
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.places import exists
+from audiotag.training.settings import Settings
 
 if TYPE_CHECKING:
     from audiotag.training.comparison_candidate import Candidate
@@ -91,28 +93,11 @@ def _by_name(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, .
     "--clip-seconds", type=float, help="Clip that costs and speed are for.  [default: median of the clips measured on]"
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads while speed is measured.  [default: torch's]")
-@click.option("--freeze-backbone", is_flag=True, default=None, help="Train heads alone, on embeddings kept on disk.")
 @click.option("--recipe", metavar="NAME", help="Named settings (see `audiotag recipes list`), without their options.")
 @click.option(
     "--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it."
 )
-@click.option(
-    "--loss-option",
-    "loss_options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=pairs_callback,
-    help="Option of the loss.",
-)
-@click.option(
-    "--sampler-option",
-    "sampler_options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=pairs_callback,
-    help="Option of the sampler.",
-)
-@settings_options
+@settings_options(Settings)
 @click.option("--no-plot", is_flag=True, help="Draw no comparison.png, which needs matplotlib.")
 @json_option
 def compare(
@@ -138,7 +123,6 @@ def compare(
     frames: int | None,
     clip_seconds: float | None,
     threads: int | None,
-    freeze_backbone: bool | None,
     recipe: str | None,
     config: str | None,
     no_plot: bool,
@@ -171,9 +155,6 @@ def compare(
     candidates += [_candidate(text, weights, train=False) for text in finished]
     if strangers := sorted(set(weights) - {candidate.name for candidate in candidates}):
         raise OptionError(f"weights are given for {', '.join(strangers)}, which is not compared")
-    given = {name: value for name, value in settings.items() if value not in (None, {})}
-    if freeze_backbone:
-        given["freeze_backbone"] = True
     comparison = stoppable(
         lambda: run(
             candidates,
@@ -198,7 +179,7 @@ def compare(
             unknown_labels=unknown_labels,
             single_label=single_label,
             frames=frames,
-            **given,
+            **given(settings),
         )
     )
     if as_json:

@@ -36,9 +36,10 @@ from audiotag.host.needs import needed
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
 from audiotag.models.checkpoint import find_checkpoint, load_checkpoint, load_training_state, save_checkpoint
-from audiotag.models.embeddings import backbone_fingerprint, code_fingerprint
+from audiotag.models.fingerprints import backbone_fingerprint, code_fingerprint
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator
+from audiotag.training.settings import Situation
 
 LabelSource = Literal["given", "model", "teacher"]
 
@@ -169,13 +170,13 @@ class OnlineLearner:
             load_training_state(place).get("online"), where=place, error=CheckpointError, name="on-line learning"
         )
         run, position = state.text("run"), state.integer("position", least=0)
+        situation = Situation(single_label=model.single_label, pretrained=True)
         try:
-            before = OnlineSettings(**{**state["settings"], "betas": tuple(state["settings"]["betas"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the settings of the run are damaged: {error!r}", where=place) from error
-        chosen = before if settings is None else settings.resolved(single_label=model.single_label)
-        old, new = before.to_dict(), chosen.to_dict()
-        changed = sorted(name for name in old if name != "checkpoint_every" and old[name] != new[name])
+            before = OnlineSettings.from_dict(state.fields("settings"), place).resolve(situation)
+        except OptionError as error:
+            raise CheckpointError(f"the settings of the run are damaged: {error.what}", where=place) from error
+        chosen = before if settings is None else settings.resolve(situation)
+        changed = sorted({*chosen.changes(before)} - {"checkpoint_every"})
         if changed:
             raise TrainingError(
                 f"the run cannot go on: {', '.join(changed)} differ from what it began with",
@@ -213,9 +214,10 @@ class OnlineLearner:
         teacher: Tagger | None,
     ) -> None:
         self.model, self._store, self._teacher = model, store, teacher
-        self._settings = settings.resolved(single_label=model.single_label)
+        self._settings = settings.resolve(Situation(single_label=model.single_label, pretrained=True))
         self._folder = None if folder is None else Path(folder)
-        self._hearing = Hearing(model, device, frozen=self._settings.freeze_backbone)
+        self._needs = store.needs
+        self._hearing = Hearing(model, device, frozen=self._settings.freeze_backbone, embeds="embedding" in self._needs)
         self._training = OnlineTraining(model, self._settings)
         self._learned = Heard.of_models([model.metadata])
         self._notes: dict[str, Any] = {}
@@ -397,12 +399,20 @@ class OnlineLearner:
             [self.model.labels.mids[column] for column in columns],
             source=str(sound.path) if isinstance(sound, Clip) else "",
             notes=self._place(clip.id, position),
+            embedding=heard.embedding,
+            scores=self._scores_by_store(heard) if "scores" in self._needs else None,
         )
         self._memory.added(clip.id, addition, target, heard.sample if exact else None)
         if addition.stored and payload.kind == "audio" and isinstance(payload.content, bytes):
             # An export of the store is a list that somebody may measure on, and this is the recording in it.
             self._learned |= Heard.of_recording(EncodedAudio(clip.id, payload.content))
         return addition
+
+    def _scores_by_store(self, heard: HeardClip) -> NDArray[np.float32]:
+        """The scores by the store's classes, among which are the model's; 0 for those that the model does not know."""
+        columns = self._store.labels.positions_in(self.model.labels)
+        scores = [0.0 if column is None else heard.scores[column] for column in columns]
+        return np.array(scores, dtype=np.float32)
 
     def _learn(self, sample: Sample, target: Target, clip_id: str) -> tuple[float | None, int]:
         loss, replayed = None, 0
@@ -432,7 +442,6 @@ class OnlineLearner:
         settings = self._settings.to_dict()
         self.model.metadata[LEARNED] = str(self._learned)
         self.model.metadata["online"] = {"position": self.position, "settings": settings}
-        assert self._settings.loss is not None  # they are resolved
         spec = get_host().loss(self._settings.loss)
         owner = get_host().owner(spec)
         state = {

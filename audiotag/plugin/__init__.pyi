@@ -70,6 +70,8 @@ from audiotag.models.heads import change_classes as change_classes
 from audiotag.models.loading import load_model as load_model
 from audiotag.models.loading import numbered_labels as numbered_labels
 from audiotag.models.model import Model as Model
+from audiotag.models.parameter_groups import ParameterGroup as ParameterGroup
+from audiotag.models.parameter_groups import group_parameters as group_parameters
 from audiotag.models.published import LoadReport as LoadReport
 from audiotag.models.published import PREFIXES as PREFIXES
 from audiotag.models.published import load_published as load_published
@@ -121,7 +123,12 @@ from audiotag.training.optimisation import make_optimiser as make_optimiser
 from audiotag.training.reporting import CsvLog as CsvLog
 from audiotag.training.run_folder import held as held
 from audiotag.training.schedules import warmup_cosine as warmup_cosine
-from audiotag.training.settings import Settings as Settings
+from audiotag.training.settings import AdamW as AdamW
+from audiotag.training.settings import Length as Length
+from audiotag.training.settings import Optimiser as Optimiser
+from audiotag.training.settings import Processes as Processes
+from audiotag.training.settings import Schedule as Schedule
+from audiotag.training.settings import Seeded as Seeded
 from audiotag.training.stopping import StopRequests as StopRequests
 from audiotag.training.stopping import Stopped as Stopped
 
@@ -131,6 +138,17 @@ from audiotag.continual.home import train_on_audio_only as train_on_audio_only
 from audiotag.continual.policies.distribution_matching import store_audio_decision as store_audio_decision
 from audiotag.continual.policy import Decision as Decision
 from audiotag.continual.policy import Example as Example
+
+# Settings
+from audiotag.settings import FROM_ONE as FROM_ONE
+from audiotag.settings import Group as Group
+from audiotag.settings import NOT_NEGATIVE as NOT_NEGATIVE
+from audiotag.settings import POSITIVE as POSITIVE
+from audiotag.settings import Range as Range
+from audiotag.settings import setting as setting
+from audiotag.settings import varied as varied
+from audiotag.cli.settings_options import given as given
+from audiotag.cli.settings_options import settings_options as settings_options
 
 # Output formats
 from audiotag.inference.writers.base import WriterSettings as WriterSettings

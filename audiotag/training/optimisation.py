@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import nn
 
+from audiotag.errors import OptionError, TrainingError
+from audiotag.host import get_host
+from audiotag.host.options import check_options
 from audiotag.models.backbone import Backbone
-from audiotag.training.settings import Settings
+from audiotag.training.interfaces import Loss
+from audiotag.training.settings import Objective, Optimiser, Settings
 
 
 def freeze_all_but_head(backbone: Backbone) -> None:
@@ -24,35 +31,70 @@ def quicken_batch_norm(backbone: nn.Module, settings: Settings, clips: int) -> N
                 module.momentum = settings.batch_norm_momentum
             else:
                 # After one epoch at most about 2 % of the statistics should stem from before it.
-                steps = clips // (settings.batch_size or 1)
+                steps = clips // (settings.batch_size)
                 module.momentum = max(module.momentum, 4.0 / max(steps, 40))
 
 
-def make_optimiser(backbone: Backbone, settings: Settings) -> torch.optim.Optimizer:
-    """An optimiser over the parameters that learn.
+def make_loss(settings: Objective, single_label: bool, *, where: object) -> Loss:
+    """The loss that *settings* name.
 
-    They form up to four groups: of the backbone or the head, decayed or not (biases and scales).
+    Args:
+        settings: Its name and options.
+        single_label: Whether each clip has exactly one class.
+        where: What it is for, in messages.
+
+    Raises:
+        OptionError: It has no such options, works on something else than class scores, or needs one class a clip.
     """
-    head = {id(parameter) for parameter in backbone.head_parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in backbone.parameters():
-        if parameter.requires_grad:
-            groups.setdefault((id(parameter) in head, parameter.ndim > 1), []).append(parameter)
-    rate, ratio, decay = (
-        settings.learning_rate or 0.0,
-        settings.head_lr_ratio or 1.0,
-        settings.weight_decay or 0.0,
-    )
-    described = [
-        {
-            "params": groups[in_head, decayed],
-            "lr": rate * (ratio if in_head else 1.0),
-            "base_lr": rate * (ratio if in_head else 1.0),
-            "weight_decay": decay if decayed else 0.0,
-        }
-        for in_head, decayed in sorted(groups)
-    ]
+    host = get_host()
+    spec = host.loss(settings.loss)
+    check_options(spec, host.resolve(spec), settings.loss_options)
+    loss = host.make(spec, **settings.loss_options)
+    if not isinstance(loss, Loss):
+        raise OptionError(f"the loss {settings.loss!r} does not work on class scores", fix="Use bce, ce or focal.")
+    if loss.task == "singlelabel" and not single_label:
+        raise OptionError(
+            f"the loss {settings.loss!r} is for clips with exactly one class, and these may have several",
+            where=where,
+            fix="Use --loss bce, or --single-label where each clip has one.",
+        )
+    return loss
+
+
+def make_optimiser(backbone: Backbone, settings: Optimiser) -> torch.optim.Optimizer:
+    """An optimiser over the parameters that learn, in the network's own groups (`Backbone.parameter_groups`)."""
+    described = []
+    for group in backbone.parameter_groups():
+        learning = [parameter for parameter in group.parameters if parameter.requires_grad]
+        rate = settings.learning_rate * group.lr_scale * (settings.head_lr_ratio if group.in_head else 1.0)
+        decay = settings.weight_decay if group.decayed else 0.0
+        if learning:
+            described.append(
+                {"name": group.name, "params": learning, "lr": rate, "base_lr": rate, "weight_decay": decay}
+            )
     if settings.optimiser == "sgd":
         return torch.optim.SGD(described, momentum=settings.momentum)
     kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.AdamW
     return kind(described, betas=settings.betas)
+
+
+def load_optimiser_state(optimiser: torch.optim.Optimizer, state: dict[str, Any], folder: Path) -> None:
+    """Let *optimiser* go on where the one of a run in *folder* stood.
+
+    Raises:
+        TrainingError: That one had other groups of parameters: another version of the plugin made it.
+    """
+    before, now = (  # older runs have no names
+        ", ".join(group["name"] for group in groups if "name" in group)
+        for groups in (state["param_groups"], optimiser.param_groups)
+    )
+    try:
+        if before and now and before != now:
+            raise ValueError(f"the groups {before} are now {now}")
+        optimiser.load_state_dict(state)
+    except ValueError as error:
+        raise TrainingError(
+            f"the parameters are grouped otherwise than when the run began ({error})",
+            where=folder,
+            fix="Install the versions that it began with, or begin a new run from its checkpoint (--backbone FOLDER).",
+        ) from error

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audiotag.cache.arrays import ArrayCache
 from audiotag.data.clips import ClipSet
 from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import TrainingError
 from audiotag.evaluation.metrics import accuracy, mean_average_precision
 from audiotag.evaluation.registered import measure
 from audiotag.inference.combine import probabilities
-from audiotag.models.embeddings import EmbeddingStore
 from audiotag.models.model import Model
 from audiotag.training.clip_keys import embedding_keys
 from audiotag.training.data import Batches, ClipReader, Draw
@@ -109,7 +109,7 @@ class NetworkSource:
         self.supervision = supervision
         self._model, self._loss, self._fabric, self._settings = model, loss, fabric, settings
         self._val = val
-        self._metric = settings.metric or "mAP"
+        self._metric = settings.metric
         pin = fabric.device.type == "cuda"
 
         def reader(
@@ -118,7 +118,7 @@ class NetworkSource:
             rate, inputs, shape = backbone.sample_rate, backbone.inputs, backbone.video_shape
             return ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache, partners)
 
-        readers = {"train": reader(train, seconds, seconds, settings.seed, settings.partners)}
+        readers = {"train": reader(train, seconds, seconds, settings.seed, SetPartners.of(settings))}
         if val is not None:
             # Validation hears what the tagger would: each clip at its own length.
             readers["val"] = reader(val, *model.lengths.bounds, None)
@@ -142,7 +142,7 @@ class NetworkSource:
             return {}
         backbone, fabric = self._model.backbone, self._fabric
         backbone.eval()
-        plan = _whole_pass(len(self._val), self._settings.batch_size or 1, fabric.global_rank, fabric.world_size)
+        plan = _whole_pass(len(self._val), self._settings.batch_size, fabric.global_rank, fabric.world_size)
         mine = torch.full((len(self._val), len(self._model.labels)), float("-inf"), device=fabric.device)
         with torch.inference_mode():
             for batch in self._batches.read("val", plan):
@@ -190,7 +190,7 @@ class HeadSource:
         embed = FrozenEmbedder(model, seconds, settings, fabric, store, reporter, cache)
         self._train_inputs = torch.from_numpy(embed(train))
         self._val = val
-        self._metric = settings.metric or "mAP"
+        self._metric = settings.metric
         self._val_inputs = None if val is None else torch.from_numpy(embed(val))
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
@@ -205,8 +205,7 @@ class HeadSource:
     def train_mode(self) -> None:
         """The head learns; the rest stays in eval mode."""
         self._model.backbone.eval()
-        for module in self._model.backbone.head_modules().values():
-            module.train()
+        self._model.backbone.head_module().train()
 
     def validate(self) -> dict[str, float]:
         """See `Source.validate`."""
@@ -246,7 +245,7 @@ class FrozenEmbedder:
     def __call__(self, clips: ClipSet) -> NDArray[np.float32]:
         """What the head takes for each clip, float32 (clips, …)."""
         keys = embedding_keys(clips, self._model, self._bounds)
-        with EmbeddingStore(self._store) as store:
+        with ArrayCache(self._store) as store:
             known = store.get(keys)
             missing = [index for index, key in enumerate(keys) if key not in known]
             if missing:

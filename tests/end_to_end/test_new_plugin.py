@@ -154,7 +154,7 @@ def test_several_kinds_of_one_plugin_work(fresh, tones):
         *("--metric", "my_set", "--output", "runs/set"),
     )
     told = fresh.audiotag("evaluate", "--model", "runs/set", "--data", tones, "--metric", "my_set", "--device", "cpu")
-    assert "my set" in told
+    assert "my_set" in told
     fresh.audiotag("infer", "--model", "runs/set", tones / "low" / "0.wav", "--output", "low.srt", "--threshold", "0")
     assert "-->" in (fresh.cwd / "low.srt").read_text()
     assert "12 clips of 2 classes" in fresh.audiotag("x", "my_set", "count", tones)
