@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.clip_source import clip_source
 from audiotag.cli.labels import print_change
 from audiotag.cli.online_benchmark import benchmark
 from audiotag.cli.options import device_option, labels_option, option_option, parse_options, weights_option
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from audiotag.continual.online import OnlineEvent, OnlineLearner
     from audiotag.continual.online_settings import OnlineSettings
     from audiotag.continual.store import ClipStore
+    from audiotag.data.source import ClipSource
     from audiotag.models.model import Model
 
 _SETTINGS: tuple[tuple[str, Any, str], ...] = (
@@ -72,14 +74,13 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
 @click.option(
     "--store", "store_folder", type=click.Path(path_type=Path), metavar="STORE", help="Made by `audiotag store init`."
 )
-@click.option(
+@clip_source(
     "--stream",
-    metavar="PATH|-",
+    "format",
+    "root",
+    "unknown_labels",
     help="Labelled list (JSON, CSV), folder of class folders or of recordings; - takes lines from the standard input.",
 )
-@click.option("--format", "format_", metavar="NAME", help="Format of the stream (see `audiotag plugins list`).")
-@click.option("--root", metavar="FOLDER", help="Folder that relative paths of the stream start from.")
-@click.option("--unknown-labels", type=click.Choice(["error", "skip"]), default="error", show_default=True)
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder: checkpoints go to FOLDER/last."
 )
@@ -104,10 +105,7 @@ def online(
     labels: str | None,
     single_label: bool | None,
     store_folder: Path | None,
-    stream: str | None,
-    format_: str | None,
-    root: str | None,
-    unknown_labels: str,
+    stream: ClipSource | None,
     output: Path | None,
     resume: bool,
     teacher: str | None,
@@ -148,7 +146,7 @@ def online(
         given["freeze_backbone"] = False
     if teacher is not None and "pseudo_label" not in given:
         raise click.UsageError("--teacher needs --pseudo-label, the confidence from which it is believed.")
-    live = stream == "-"
+    live = stream.clips == "-"
     signals = _StopSignals()
     with plain_warnings(), ClipStore(store_folder) as store, on_stop(signals.note):
         common = {
@@ -174,12 +172,12 @@ def online(
         if live:
             clips = stream_of_lines(signals.lines(sys.stdin), classes, first=learner.position)
         else:
-            found, skipped = read_stream(stream, classes, format=format_, root=root, unknown_labels=unknown_labels)
+            found, skipped = read_stream(stream, classes)
             for label, count in skipped.items():
                 click.echo(f"Warning: the model has no class {label!r}; left out of {count} clips", err=True)
             if found and not any(clip.labels for clip in found):
                 click.echo(
-                    f"Warning: {stream}: no clip has a label, so that all are heard only and nothing is learnt; "
+                    f"Warning: {stream.clips}: no clip has a label, so that all are heard only and nothing is learnt; "
                     "a list names them under labels",
                     err=True,
                 )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.clip_source import clip_source
 from audiotag.cli.columns import print_columns
-from audiotag.cli.options import device_option, echo_json, labels_option, option_option, weights_option
+from audiotag.cli.options import device_option, echo_json, option_option, weights_option
 from audiotag.cli.outputs import check_folder, overwrite_option
 from audiotag.cli.store_simulate import contender_of
 from audiotag.cli.warnings import print_doubts, warn_failed_plugins
@@ -16,6 +17,7 @@ from audiotag.errors import OptionError
 
 if TYPE_CHECKING:
     from audiotag.continual.benchmark import OnlineBenchmark
+    from audiotag.data.source import ClipSource
     from audiotag.evaluation.doubts import Doubts
 
 
@@ -23,11 +25,15 @@ if TYPE_CHECKING:
 @click.option("--model", required=True, metavar="NAME|FOLDER", help="Model whose frozen backbone hears the clips.")
 @weights_option
 @option_option
-@click.option("--data", required=True, metavar="PATH", help="Labelled clips with folds (or give --test).")
-@click.option("--test", metavar="PATH", help="Clips to measure on.")
+@clip_source(
+    "--data",
+    "labels",
+    "format",
+    required=True,
+    help="Labelled clips with folds (or give --test).",
+    others={"test": "Clips to measure on."},
+)
 @click.option("--test-fold", type=int, help="Fold to measure on; the others are the stream.")
-@click.option("--format", "format_", metavar="NAME", help="Format of the clips (see `audiotag plugins list`).")
-@labels_option
 @click.option(
     "--task", "tasks", multiple=True, metavar="CLASS,CLASS,...", help="Classes of a task; repeat for each, in order."
 )
@@ -67,11 +73,9 @@ def benchmark(
     model: str,
     weights: Path | None,
     options: dict[str, Any],
-    data: str,
-    test: str | None,
+    data: ClipSource,
+    test: ClipSource | None,
     test_fold: int | None,
-    format_: str | None,
-    labels: str | None,
     tasks: tuple[str, ...],
     classes_per_task: int,
     mixtures: bool,
@@ -100,7 +104,6 @@ def benchmark(
     from audiotag.continual import benchmark as bench
     from audiotag.continual.online_settings import OnlineSettings
     from audiotag.data.heard import Heard
-    from audiotag.data.reading import read_clips
     from audiotag.evaluation.doubts import doubts_about
     from audiotag.inference.member import choose_device
     from audiotag.models.heads import change_classes
@@ -115,12 +118,12 @@ def benchmark(
     check_folder(output, "runs.csv", "summary.csv", "scores.csv", *drawn, overwrite=overwrite)
     contenders = [contender_of(text) for text in policies]
     where = str(choose_device(device))
-    everything = read_clips(data, format=format_, labels=labels)
+    everything = data.read()
     if test_fold is not None:
         train, held_out = everything.split_fold(test_fold)
     else:
         assert test is not None
-        train, held_out = everything, read_clips(test, format=format_, labels=everything.labels)
+        train, held_out = everything, test.read(everything.labels)
     loaded = load_model(model, weights=weights, options=options or None)
     doubts = doubts_about([loaded], held_out, learning=Heard.of(train))
     change_classes(loaded, train.labels)
