@@ -49,11 +49,13 @@ if TYPE_CHECKING:
     from audiotag.data.clips import ClipSet as ClipSet
     from audiotag.data.clips import Dataset as Dataset
     from audiotag.data.published import PublishedDataset as PublishedDataset
+    from audiotag.data.targets import Targets as Targets
     from audiotag.models.backbone import Backbone as Backbone
     from audiotag.models.backbone import ClassRows as ClassRows
     from audiotag.training.interfaces import BatchSampler as BatchSampler
     from audiotag.training.interfaces import Loss as Loss
     from audiotag.training.interfaces import PairLoss as PairLoss
+    from audiotag.training.interfaces import SamplingContext as SamplingContext
 
 _PARTS = {
     "Backbone": "audiotag.models.backbone",
@@ -68,9 +70,11 @@ _PARTS = {
     "ClipSet": "audiotag.data.clips",
     "Dataset": "audiotag.data.clips",
     "PublishedDataset": "audiotag.data.published",
+    "Targets": "audiotag.data.targets",
     "Loss": "audiotag.training.interfaces",
     "PairLoss": "audiotag.training.interfaces",
     "BatchSampler": "audiotag.training.interfaces",
+    "SamplingContext": "audiotag.training.interfaces",
     "Decision": "audiotag.continual.policy",
     "Example": "audiotag.continual.policy",
     "StoragePolicy": "audiotag.continual.policy",
@@ -106,8 +110,10 @@ __all__ = [
     "PublishedDataset",
     "RecipeSpec",
     "Remote",
+    "SamplingContext",
     "SamplingPolicySpec",
     "StoragePolicy",
+    "Targets",
     "Weights",
     "efficientat_log_mel",
     "hookimpl",

@@ -300,7 +300,7 @@ def weights(source: ClipSource, output: Path, overwrite: bool, rule: str | None,
         raise OptionError("both --rule and --offset are given", fix="A rule is an offset; give one of them.")
     clips = source.read(check_files=False)
     check_files(output, overwrite=overwrite, inputs=files_of(clips, clips.labels.source))
-    found = label_rarity_weights(clips.targets(), RULES[rule or "psla"] if offset is None else offset)
+    found = label_rarity_weights(clips.sparse_targets(), RULES[rule or "psla"] if offset is None else offset)
     if not found.any():
         raise OptionError("no clip has a label, so every weight would be 0", where=source.clips)
     write_sampling_weights(output, found)

@@ -136,7 +136,7 @@ def online(
     from audiotag.continual.listening import read_stream, stream_of_lines
     from audiotag.continual.online import has_checkpoint
     from audiotag.continual.store import ClipStore
-    from audiotag.inference.member import choose_device
+    from audiotag.engines.torch_engine import choose_device
     from audiotag.inference.tagger import load
     from audiotag.labels import read_labels
 

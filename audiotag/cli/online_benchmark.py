@@ -104,8 +104,8 @@ def benchmark(
     from audiotag.continual import benchmark as bench
     from audiotag.continual.online_settings import OnlineSettings
     from audiotag.data.heard import Heard
+    from audiotag.engines.torch_engine import choose_device
     from audiotag.evaluation.doubts import doubts_about
-    from audiotag.inference.member import choose_device
     from audiotag.models.heads import change_classes
     from audiotag.models.loading import load_model
 

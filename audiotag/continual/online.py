@@ -221,7 +221,7 @@ class OnlineLearner:
         self._notes: dict[str, Any] = {}
         self._check_embeddings(backbone_fingerprint(model) if self._settings.freeze_backbone else None)
         if teacher is not None:
-            self._learned |= Heard.of_models(one.metadata for one in teacher.models)
+            self._learned |= Heard.of_models(one.metadata for one in teacher.facts)
             self._teacher_columns = model.labels.positions_in(teacher.labels)
             if not any(column is not None for column in self._teacher_columns):
                 raise OptionError("the teacher knows no class of the model", where=teacher.name, fix="Take another.")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.data.targets import Targets
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
 
@@ -81,21 +82,23 @@ class ClipSet(Sequence[Clip]):
     def __getitem__(self, index):  # type: ignore[no-untyped-def] # int → Clip, slice → tuple of them
         return self.clips[index]
 
+    def sparse_targets(self) -> Targets:
+        """The labels as index lists, for sets of any size."""
+        return Targets.of([clip.labels for clip in self.clips], len(self.labels))
+
+    def sparse_unknown(self) -> Targets | None:
+        """The labels that are not known as index lists; None where all are."""
+        unknown = Targets.of([clip.unknown for clip in self.clips], len(self.labels))
+        return unknown if len(unknown.indices) else None
+
     def targets(self) -> NDArray[np.float32]:
-        """Multi-hot targets, float32 (clips, classes)."""
-        targets = np.zeros((len(self.clips), len(self.labels)), dtype=np.float32)
-        for row, clip in enumerate(self.clips):
-            targets[row, list(clip.labels)] = 1.0
-        return targets
+        """Multi-hot targets, float32 (clips, classes): 4 bytes for each class of each clip."""
+        return self.sparse_targets().dense()
 
     def known(self) -> NDArray[np.bool_] | None:
         """Which labels are known, bool (clips, classes); None where all are."""
-        if not any(clip.unknown for clip in self.clips):
-            return None
-        known = np.ones((len(self.clips), len(self.labels)), dtype=np.bool_)
-        for row, clip in enumerate(self.clips):
-            known[row, list(clip.unknown)] = False
-        return known
+        unknown = self.sparse_unknown()
+        return None if unknown is None else unknown.dense() == 0
 
     def subset(self, indices: Iterable[int]) -> ClipSet:
         """The clips at *indices*, in that order."""

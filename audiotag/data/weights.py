@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.data.targets import Targets
 from audiotag.documents import read_text
 from audiotag.errors import ManifestError, OptionError
 from audiotag.files import write_text
@@ -15,13 +16,13 @@ RULES = {"psla": 0.01, "efficientat": 100.0}
 """Rule → what it adds to each count (Gong et al. 2021, section III-B; EfficientAT's AudioSet training)."""
 
 
-def label_rarity_weights(targets: NDArray[np.float32], offset: float) -> NDArray[np.float64]:
+def label_rarity_weights(targets: Targets, offset: float) -> NDArray[np.float64]:
     """A sampling weight for each clip: the sum over its labels of 1000 / (count of the label + *offset*).
 
     Offset 0.01 is PSLA's formula (Gong et al. 2021, section III-B), 100 is EfficientAT's.
 
     Args:
-        targets: (clips, classes), multi-hot.
+        targets: The labels of the clips.
         offset: Added to each count, > 0; larger values draw rare classes less often.
 
     Returns:
@@ -32,10 +33,9 @@ def label_rarity_weights(targets: NDArray[np.float32], offset: float) -> NDArray
     """
     if not offset > 0:
         raise OptionError(f"the offset is {offset}", where="sampling weights", fix="Give a number above 0.")
-    rarity = 1000.0 / (targets.sum(axis=0, dtype=np.float64) + offset)
-    # By the labels there are: a product of matrices would need eight bytes for each of two million clips' 527 classes.
-    clips, classes = np.nonzero(targets > 0)
-    return np.asarray(np.bincount(clips, weights=rarity[classes], minlength=len(targets)), dtype=np.float64)
+    rarity = 1000.0 / (targets.counts() + offset)
+    weights = np.bincount(targets.clips, weights=rarity[targets.indices], minlength=len(targets))
+    return np.asarray(weights, dtype=np.float64)
 
 
 def read_sampling_weights(path: str | Path, expected: int) -> NDArray[np.float64]:

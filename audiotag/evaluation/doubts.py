@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audiotag.data.clips import Clip
 from audiotag.data.heard import CHOSEN_ON, Heard, Recordings
-from audiotag.evaluation.metrics import Bools
-from audiotag.models.model import Model
 
 _MAX_NAMED = 5
+
+
+class Described(Protocol):
+    """What says something about itself: a model, or what is known of an engine."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What it says."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,7 @@ class Doubts:
 
 
 def doubts_about(
-    models: Sequence[Model],
+    models: Sequence[Described],
     clips: Sequence[Clip],
     *,
     learning: Heard | None = None,
@@ -92,19 +104,20 @@ def _count(ids: Sequence[str], clips: Sequence[Clip], heard: Heard) -> str:
     return f"{'' if heard.whole else 'at least '}{len(ids)} of the {len(clips)}"
 
 
-def nothing_to_tell_apart(targets: Bools, known: Bools | None, single_label: bool) -> str | None:
+def nothing_to_tell_apart(
+    support: NDArray[np.int64], against: NDArray[np.int64], clips: int, single_label: bool
+) -> str | None:
     """Why labels leave nothing to learn or to measure; None where they do.
 
     Args:
-        targets: (clips, classes).
-        known: (clips, classes), which labels are known; None where all are.
+        support: (classes,), the number of clips that have each class.
+        against: (classes,), the number of clips that are known not to.
+        clips: The number of clips.
         single_label: Whether each clip has exactly one class.
     """
-    clips, classes = targets.shape
-    if single_label and classes == 1:
+    if single_label and len(support) == 1:
         return "there is one class, and each clip has exactly one: every score is 1, whatever is heard"
-    counted = np.ones_like(targets) if known is None else known
-    if not ((targets & counted).any(axis=0) & (~targets & counted).any(axis=0)).any():
+    if not ((support > 0) & (against > 0)).any():
         return f"no class is in some of the {clips} clips and not in others"
     return None
 

@@ -113,11 +113,11 @@ def evaluate_scores(
     mask = metrics.checked_known(known, truth)
     if single_label and mask is not None:
         raise AudiotagError("labels are unknown, in a set where each clip has exactly one class", where=where)
-    if (nothing := nothing_to_tell_apart(truth, mask, single_label)) is not None:
-        doubt = f"Nothing was measured: {nothing}. Add clips of other classes, or without any."
-        about = replace(about, warnings=(*about.warnings, doubt))
     counted = np.ones_like(truth) if mask is None else mask
     support, against = (truth & counted).sum(axis=0), (~truth & counted).sum(axis=0)
+    if (nothing := nothing_to_tell_apart(support, against, clips, single_label)) is not None:
+        doubt = f"Nothing was measured: {nothing}. Add clips of other classes, or without any."
+        about = replace(about, warnings=(*about.warnings, doubt))
     has, lacks = support > 0, against > 0
     precisions, auc = metrics.average_precision(truth, values, mask), metrics.roc_auc(truth, values, mask)
     cuts: metrics.Floats | None = None

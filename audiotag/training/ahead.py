@@ -1,9 +1,9 @@
 """Reading ahead: other processes read batches while this one computes.
 
-Each process has a pipe of its own, through which what it has read travels as bytes. (In torch's loader tensors travel
-in shared memory, of which a container has 64 MB, and wait for ever where it is full; and a reader that is stuck keeps
-its process alive beyond the program.) Processes take no signals: a terminal or a service manager signals the whole
-group, and the one that computes decides when the others stop.
+Each process has a pipe of its own, through which plans and what it has read travel as bytes. (In torch's loader tensors
+travel in shared memory, of which a container has 64 MB, and wait for ever where it is full; and a reader that is stuck
+keeps its process alive beyond the program.) Processes take no signals: a terminal or a service manager signals the
+whole group, and the one that computes decides when the others stop.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 
@@ -31,79 +31,59 @@ _Batch = TypeVar("_Batch")
 _PATIENCE = 1.0
 """Seconds for which a batch that is no longer wanted may still be read."""
 
+_our_ends: set[Connection] = set()
+"""Ends of all pipes to processes; whatever is forked has copies of them, and must not keep them open."""
 
-def read_ahead(read: Callable[[_Part], _Batch], plan: Sequence[_Part], workers: int) -> Generator[_Batch]:
-    """Yield ``read(part)`` for each part of *plan*, in order.
 
-    Each of the processes keeps one batch ready. However the generator ends, they end with it: one that is stuck in
-    *read* is killed.
+class ReadAhead(Generic[_Part, _Batch]):
+    """Processes that read batches ahead, pass after pass: they are started once, and wait between the passes.
+
+    Each keeps one batch ready. However a pass ends, if not after its last batch, the processes end with it, and the
+    next one starts others: one that is stuck in *read* is killed. `close` ends them too, and so does the end of the
+    program.
 
     Args:
-        read: Reads a batch, of plain values and NumPy arrays. What it raises is raised here; of what is no
-            `AudiotagError`, the text.
-        plan: What the batches are made of.
+        read: Reads a batch, of plain values and NumPy arrays; the processes know it as it is when they are started.
+            What it raises is raised here; of what is no `AudiotagError`, the text.
         workers: Number of processes; 0 reads in this one.
-
-    Raises:
-        TrainingError: A process was ended from outside, has run out of memory, or cannot be started.
     """
-    if workers == 0:
-        yield from map(read, plan)
-        return
-    processes = _Processes()
-    try:
-        count = min(workers, len(plan))
-        for number in range(count):
-            processes.start(read, plan[number::count])
-        for number in range(len(plan)):
-            yield processes.receive(number % count)
-    finally:
-        processes.end()
 
-
-class _Processes:
-    """The processes and our ends of their pipes."""
-
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[_Part], _Batch], workers: int) -> None:
+        self._read, self._workers = read, workers
         self._running: list[tuple[multiprocessing.Process, Connection]] = []
-        # A generator may live, in a traceback, until the program ends; and that waits for all its processes.
-        atexit.register(self.end)
+        self._pass: object | None = None
 
-    def start(self, read: Callable[[Any], Any], plan: Sequence[Any]) -> None:
+    def read(self, plan: Sequence[_Part]) -> Generator[_Batch]:
+        """Yield ``read(part)`` for each part of *plan*, in order. Another pass can begin when this one is over.
+
+        Raises:
+            TrainingError: A process was ended from outside, has run out of memory, or cannot be started.
+        """
+        if self._workers == 0:
+            yield from map(self._read, plan)
+            return
+        if self._pass is not None:
+            self.close()
+        this = self._pass = object()
         try:
-            ours, theirs = multiprocessing.Pipe(duplex=False)
-            ends = [end for _, end in self._running] + [ours]
-            process = multiprocessing.Process(target=_work, args=(read, plan, theirs, ends), daemon=True)
-            with theirs, _signals_held_back():
-                process.start()
-                self._running.append((process, ours))
-        except OSError as error:
-            raise TrainingError(
-                f"a process to read clips cannot be started: {error.strerror or error}",
-                fix="Use fewer --workers; --workers 0 reads without any.",
-            ) from error
+            count = min(self._workers, len(plan))
+            while len(self._running) < count:
+                self._start()
+            for number in range(count):
+                self._plan(number, plan[number::count])
+            for number in range(len(plan)):
+                yield self._receive(number % count)
+            self._pass = None
+        finally:
+            if self._pass is this:
+                self._pass = None
+                self.close()
 
-    def receive(self, number: int) -> Any:
-        """The next batch of a process."""
-        process, end = self._running[number]
-        try:
-            error, batch = pickle.loads(end.recv_bytes())
-        except (EOFError, OSError) as lost:
-            process.join(_PATIENCE)
-            code = process.exitcode
-            by = f" ({signal.Signals(-code).name})" if code is not None and code < 0 else ""
-            raise TrainingError(
-                f"a process that reads clips was ended from outside{by}, or ran out of memory",
-                fix="Fewer --workers need less memory, --workers 0 reads without any; a run goes on with --resume.",
-            ) from lost
-        if error is not None:
-            raise error
-        return batch
-
-    def end(self) -> None:
-        """Let the processes end, and kill those that do not. An end that was interrupted can be gone on with."""
+    def close(self) -> None:
+        """Let the processes end, and kill those that do not. A close that was interrupted can be gone on with."""
         for _, end in self._running:
-            end.close()  # who waits to send is told that nobody listens
+            _our_ends.discard(end)
+            end.close()  # who waits for us is told that nobody is there
         patience = time.monotonic() + _PATIENCE
         while self._running:
             process = self._running[-1][0]
@@ -112,7 +92,60 @@ class _Processes:
                 process.kill()
                 process.join()
             self._running.pop()
-        atexit.unregister(self.end)
+        atexit.unregister(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        if not self._running:
+            # Whoever reads may live, in a traceback, until the program ends; and that waits for all its processes.
+            atexit.register(self.close)
+        try:
+            ours, theirs = multiprocessing.Pipe()
+            process = multiprocessing.Process(target=_work, args=(self._read, theirs, [*_our_ends, ours]), daemon=True)
+            with theirs, _signals_held_back():
+                process.start()
+                self._running.append((process, ours))
+                _our_ends.add(ours)
+        except OSError as error:
+            raise TrainingError(
+                f"a process to read clips cannot be started: {error.strerror or error}",
+                fix="Use fewer --workers; --workers 0 reads without any.",
+            ) from error
+
+    def _plan(self, number: int, parts: Sequence[_Part]) -> None:
+        """Tell a process, which waits for it, what to read."""
+        with self._missed(number):
+            self._running[number][1].send_bytes(pickle.dumps(parts, protocol=pickle.HIGHEST_PROTOCOL))
+
+    def _receive(self, number: int) -> _Batch:
+        """The next batch of a process."""
+        with self._missed(number):
+            answer = self._running[number][1].recv_bytes()
+        error, batch = pickle.loads(answer)
+        if error is not None:
+            raise error
+        result: _Batch = batch
+        return result
+
+    @contextmanager
+    def _missed(self, number: int) -> Iterator[None]:
+        """Says of a process that is no longer there what became of it."""
+        try:
+            yield
+        except (EOFError, OSError) as lost:
+            process = self._running[number][0]
+            process.join(_PATIENCE)
+            code = process.exitcode
+            by = f" ({signal.Signals(-code).name})" if code is not None and code < 0 else ""
+            raise TrainingError(
+                f"a process that reads clips was ended from outside{by}, or ran out of memory",
+                fix="Fewer --workers need less memory, --workers 0 reads without any; a run goes on with --resume.",
+            ) from lost
 
 
 @contextmanager
@@ -128,23 +161,25 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(read: Callable[[Any], Any], plan: Sequence[Any], results: Connection, ends: Sequence[Connection]) -> None:
-    """What a process does: read its share of the plan, and send each batch as soon as the last one is taken."""
+def _work(read: Callable[[Any], Any], results: Connection, ends: Sequence[Connection]) -> None:
+    """What a process does: read its share of each plan, and send each batch as soon as the last one is taken."""
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
     for end in ends:  # as long as one of us held it, no end of the other side would be noticed
         end.close()
     torch.set_num_threads(1)  # threads of the parent do not live on in a fork
-    for part in plan:
-        try:
-            answer: tuple[Exception | None, Any] = (None, read(part))
-        except MemoryError:
-            return
-        except AudiotagError as error:
-            answer = (error, None)
-        except Exception:  # a mistake in the program: the caller fails with it, as it would without processes
-            answer = (RuntimeError(f"a process that reads clips failed:\n{traceback.format_exc()}"), None)
-        try:
-            results.send_bytes(pickle.dumps(answer, protocol=pickle.HIGHEST_PROTOCOL))
-        except ConnectionError:
-            return
+    with suppress(EOFError, ConnectionError, MemoryError):
+        while True:
+            for part in pickle.loads(results.recv_bytes()):
+                results.send_bytes(pickle.dumps(_answer(read, part), protocol=pickle.HIGHEST_PROTOCOL))
+
+
+def _answer(read: Callable[[Any], Any], part: Any) -> tuple[Exception | None, Any]:
+    try:
+        return None, read(part)
+    except MemoryError:
+        raise
+    except AudiotagError as error:
+        return error, None
+    except Exception:  # a mistake in the program: the caller fails with it, as it would without processes
+        return RuntimeError(f"a process that reads clips failed:\n{traceback.format_exc()}"), None

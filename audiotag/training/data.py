@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import AudiotagError, OptionError, TrainingError
 from audiotag.seeding import numpy_generator
-from audiotag.training.ahead import read_ahead
+from audiotag.training.ahead import ReadAhead
 from audiotag.training.partners import PARTNER, SetPartners
 
 Draw = tuple[int, int]
@@ -183,21 +184,24 @@ def _cut(samples: int, longest: int, generator: np.random.Generator | None) -> t
 
 
 class Batches:
-    """Batches of clips, read ahead by other processes.
+    """Batches of clips, read ahead by other processes, which live until `close`.
 
     Args:
-        reader: Reads one clip.
+        readers: Name of a set of clips (``"train"``) → what reads one of them.
         workers: Number of processes that read; 0 reads in this one.
         pin: Whether batches are made ready for a GPU.
     """
 
-    def __init__(self, reader: ClipReader, workers: int, pin: bool = False) -> None:
-        self.reader = reader
-        self._workers = workers
+    def __init__(self, readers: Mapping[str, ClipReader], workers: int, pin: bool = False) -> None:
+        self._ahead = ReadAhead(partial(_read_part, readers), workers)
         self._pin = pin
 
-    def read(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
-        """Yield the planned batches: ``waveform`` (batch, samples), ``video`` where taken, ``index`` (batch,).
+    def close(self) -> None:
+        """End the processes."""
+        self._ahead.close()
+
+    def read(self, of: str, batches: Sequence[Sequence[Draw]]) -> Generator[dict[str, Tensor]]:
+        """Yield the planned batches of a set: ``waveform`` (batch, samples), ``video`` where taken, ``index`` (batch,).
 
         Where clips have partners, also their inputs (``partner_waveform``), ``partner`` (batch,), and ``share``
         (batch,): how much of the clip itself stays.
@@ -205,9 +209,9 @@ class Batches:
         A batch of clips of several lengths comes in parts of one length each.
 
         Raises:
-            TrainingError: A clip cannot be read, which the message names, or as `read_ahead`.
+            TrainingError: A clip cannot be read, which the message names, or as `ReadAhead.read`.
         """
-        with closing(read_ahead(self.reader.batch, batches, self._workers)) as ahead:
+        with closing(self._ahead.read([(of, draws) for draws in batches])) as ahead:
             for parts in ahead:
                 for part in parts:
                     yield {name: self._tensor(values) for name, values in part.items()}
@@ -215,6 +219,11 @@ class Batches:
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(values)
         return tensor.pin_memory() if self._pin else tensor
+
+
+def _read_part(readers: Mapping[str, ClipReader], part: tuple[str, Sequence[Draw]]) -> list[dict[str, NDArray[Any]]]:
+    name, draws = part
+    return readers[name].batch(draws)
 
 
 def _stack(items: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:

@@ -16,11 +16,11 @@ from torch import nn
 from audiotag.arguments import take
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
+from audiotag.engines.torch_engine import choose_device
 from audiotag.errors import OptionError
 from audiotag.files import write_text
 from audiotag.host import get_host
 from audiotag.host.options import check_options
-from audiotag.inference.member import choose_device
 from audiotag.labels import LabelChange
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model

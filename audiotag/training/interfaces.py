@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from audiotag.data.targets import Targets
 
 
 class Loss(nn.Module, ABC):
@@ -53,14 +56,41 @@ class PairLoss(nn.Module, ABC):
         """
 
 
+@dataclass(frozen=True, eq=False)
+class SamplingContext:
+    """Where a run is when the clips of an epoch are chosen.
+
+    Attributes:
+        epoch: The epoch whose clips are chosen, from 0.
+        epochs: Number of epochs of the run.
+        losses: float32 (clips,), the mean training loss of each clip in the epoch before, as it was heard there
+            (augmented and mixed); NaN for clips that were not among it. None in the first epoch, and for samplers that
+            do not ask (`BatchSampler.wants_losses`).
+    """
+
+    epoch: int = 0
+    epochs: int = 1
+    losses: NDArray[np.float32] | None = None
+
+
 class BatchSampler(ABC):
-    """A policy that chooses the clips of an epoch. The trainer cuts its choice into batches."""
+    """A policy that chooses the clips of an epoch. The trainer cuts its choice into batches.
+
+    Attributes:
+        wants_losses: Whether the losses of clips are collected for `SamplingContext.losses`.
+    """
+
+    wants_losses: bool = False
 
     @abstractmethod
-    def epoch(self, targets: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.int64]:
+    def epoch(self, targets: Targets, generator: np.random.Generator, context: SamplingContext) -> NDArray[np.int64]:
         """The indices of the clips of one epoch, in order, repeats allowed.
 
         Args:
-            targets: float32 (clips, classes), the training set's labels.
-            generator: The only source of randomness; the same state gives the same epoch.
+            targets: The training set's labels as index lists; `Targets.dense` makes a table of some or all of them.
+            generator: The only source of randomness; the same state gives the same epoch in the same context.
+            context: Where the run is. A run that goes on gives the same.
+
+        Returns:
+            int64 (draws,). The trainer plans as many steps for every epoch as the first one has.
         """

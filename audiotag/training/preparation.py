@@ -82,21 +82,21 @@ def _read(source: ClipSource, labels: LabelSet | None, reporter: Reporter) -> Cl
 def _hold_out(clips: ClipSet, fraction: float, seed: int, reporter: Reporter) -> tuple[ClipSet, ClipSet]:
     """Hold out a share of the clips, class by class from the rarest: each class is on both sides where it can be."""
     generator = numpy_generator(seed, "held out")
-    targets = clips.targets()
-    held: set[int] = set()
-    for column in np.argsort(targets.sum(axis=0), kind="stable"):
-        members = np.flatnonzero(targets[:, column])
+    members_of = clips.sparse_targets().by_class()
+    held = np.zeros(len(clips), dtype=np.bool_)
+    for column in np.argsort(members_of.labels_per_clip, kind="stable"):
+        members = members_of[column]
         wanted = min(round(fraction * len(members)), len(members) - 1)
-        free = [index for index in generator.permutation(members) if index not in held]
-        held.update(free[: max(0, wanted - sum(index in held for index in members))])
-    if not held:
+        order = generator.permutation(members)
+        held[order[~held[order]][: max(0, wanted - held[members].sum())]] = True
+    if not held.any():
         raise TrainingError(
             f"no clip can be held out of {len(clips)} for validation",
             where=clips.source,
             fix="Give --val, or --val-fraction 0.",
         )
-    reporter.message(f"{len(held)} of {len(clips)} clips are held out for validation (seed {seed}).")
-    return clips.subset(sorted(set(range(len(clips))) - held)), clips.subset(sorted(held))
+    reporter.message(f"{held.sum()} of {len(clips)} clips are held out for validation (seed {seed}).")
+    return clips.subset(np.flatnonzero(~held)), clips.subset(np.flatnonzero(held))
 
 
 def starting_model(request: Request, labels: LabelSet, seed: int, reporter: Reporter) -> tuple[Model, bool]:
@@ -200,7 +200,7 @@ def require_something_to_learn(request: Request, train: ClipSet, val: ClipSet | 
     Raises:
         TrainingError: Every clip has the same labels, and there is no teacher.
     """
-    nothing = nothing_to_tell_apart(train.targets() > 0, train.known(), train.single_label)
+    nothing = _nothing_to_tell_apart(train)
     if nothing is not None and not request.taught:
         raise TrainingError(
             f"nothing can be learned from these labels: {nothing}",
@@ -209,9 +209,15 @@ def require_something_to_learn(request: Request, train: ClipSet, val: ClipSet | 
         )
     if val is None:
         return
-    nothing = nothing_to_tell_apart(val.targets() > 0, val.known(), val.single_label)
+    nothing = _nothing_to_tell_apart(val)
     if nothing is not None:
         reporter.message(f"Warning: nothing can be measured on the clips to validate on: {nothing}.")
+
+
+def _nothing_to_tell_apart(clips: ClipSet) -> str | None:
+    unknown, support = clips.sparse_unknown(), clips.sparse_targets().counts()
+    against = len(clips) - support - (0 if unknown is None else unknown.counts())
+    return nothing_to_tell_apart(support, against, len(clips), clips.single_label)
 
 
 def note_what_is_heard(

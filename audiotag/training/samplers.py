@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.data.targets import Targets
 from audiotag.data.weights import label_rarity_weights, read_sampling_weights
 from audiotag.errors import OptionError
-from audiotag.training.interfaces import BatchSampler
+from audiotag.training.interfaces import BatchSampler, SamplingContext
 
 
 class Shuffle(BatchSampler):
     """Every clip once, in random order."""
 
-    def epoch(self, targets: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.int64]:
+    def epoch(self, targets: Targets, generator: np.random.Generator, context: SamplingContext) -> NDArray[np.int64]:
         """See `BatchSampler.epoch`."""
         return generator.permutation(len(targets))
 
@@ -52,7 +53,7 @@ class Balanced(BatchSampler):
         self.clips_per_epoch = clips_per_epoch
         self.weights = weights
 
-    def epoch(self, targets: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.int64]:
+    def epoch(self, targets: Targets, generator: np.random.Generator, context: SamplingContext) -> NDArray[np.int64]:
         """See `BatchSampler.epoch`."""
         if self.weights is None:
             weights = label_rarity_weights(targets, self.offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,16 +30,14 @@ from audiotag.training.supervision import Supervision
 _EMBEDDING_BATCH = 32
 AGAINST_DIVERGENCE = "Use a lower --learning-rate, --clip-grad-norm 1, or --precision 32."
 """What to do where numbers stop being finite."""
-LONGEST_PASS = 60.0
-"""Seconds at which clips are cut where a network states no bound."""
 
 
-def validation_metrics(logits: NDArray[np.float32], labels: Supervision, loss: Loss) -> dict[str, float]:
+def validation_metrics(logits: NDArray[np.float32], clips: ClipSet, loss: Loss) -> dict[str, float]:
     """Loss, mAP and, for single-label data, accuracy of a validation set.
 
     Args:
         logits: (clips, classes).
-        labels: What is known of the clips.
+        clips: The clips.
         loss: The training loss.
 
     Raises:
@@ -50,7 +49,7 @@ def validation_metrics(logits: NDArray[np.float32], labels: Supervision, loss: L
             f"the network has diverged: its scores of {wrong} of {len(logits)} validation clips are not finite",
             fix=AGAINST_DIVERGENCE,
         )
-    targets, known = labels.targets, labels.known
+    targets, known = clips.targets(), clips.known()
     with torch.no_grad():
         mask = None if known is None else torch.from_numpy(known)
         value = float(loss(torch.from_numpy(logits), torch.from_numpy(targets), mask).mean())
@@ -70,12 +69,6 @@ def _whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> l
     mine = [min(rank * share + place, count - 1) for place in range(share)]
     draws = [(index, index) for index in mine]
     return [draws[start : start + batch_size] for start in range(0, share, batch_size)]
-
-
-def own_length(model: Model) -> tuple[float, float]:
-    """The shortest and longest clip, in seconds, that *model* hears as it is; the tagger's own rule."""
-    longest = model.max_seconds or LONGEST_PASS
-    return min(model.spec.min_seconds, longest), longest
 
 
 class NetworkSource:
@@ -111,20 +104,25 @@ class NetworkSource:
         self._val = val
         pin = fabric.device.type == "cuda"
 
-        def batches(
+        def reader(
             clips: ClipSet, shortest: float, longest: float, seed: int | None, partners: SetPartners | None = None
-        ) -> Batches:
+        ) -> ClipReader:
             rate, inputs, shape = backbone.sample_rate, backbone.inputs, backbone.video_shape
-            reader = ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache, partners)
-            return Batches(reader, settings.workers, pin)
+            return ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache, partners)
 
-        self._train_batches = batches(train, seconds, seconds, settings.seed, settings.partners)
-        # Validation hears what the tagger would: each clip at its own length.
-        self._val_batches = None if val is None else batches(val, *own_length(model), None)
+        readers = {"train": reader(train, seconds, seconds, settings.seed, settings.partners)}
+        if val is not None:
+            # Validation hears what the tagger would: each clip at its own length.
+            readers["val"] = reader(val, *model.lengths.bounds, None)
+        self._batches = Batches(readers, settings.workers, pin)
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """See `Source.train_batches`."""
-        return self._train_batches.read(batches)
+        return self._batches.read("train", batches)
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._batches.close()
 
     def train_mode(self) -> None:
         """Everything learns."""
@@ -132,20 +130,20 @@ class NetworkSource:
 
     def validate(self) -> dict[str, float]:
         """See `Source.validate`."""
-        if self._val is None or self._val_batches is None:
+        if self._val is None:
             return {}
         backbone, fabric = self._model.backbone, self._fabric
         backbone.eval()
         plan = _whole_pass(len(self._val), self._settings.batch_size or 1, fabric.global_rank, fabric.world_size)
         mine = torch.full((len(self._val), len(self._model.labels)), float("-inf"), device=fabric.device)
         with torch.inference_mode():
-            for batch in self._val_batches.read(plan):
+            for batch in self._batches.read("val", plan):
                 inputs = fabric.to_device({name: batch[name] for name in backbone.inputs})
                 with fabric.autocast():
                     mine[batch["index"].to(fabric.device)] = backbone(**inputs).float()
         # Every process has filled in the rows of its own clips.
         logits = cast(Tensor, fabric.all_gather(mine)).amax(0) if fabric.world_size > 1 else mine
-        return validation_metrics(logits.cpu().numpy(), Supervision.of(self._val), self._loss.cpu())
+        return validation_metrics(logits.cpu().numpy(), self._val, self._loss.cpu())
 
 
 class HeadSource:
@@ -183,7 +181,7 @@ class HeadSource:
         self._model, self._loss, self._fabric = model, loss, fabric
         embed = FrozenEmbedder(model, seconds, settings, fabric, store, reporter, cache)
         self._train_inputs = torch.from_numpy(embed(train))
-        self._val_labels = None if val is None else Supervision.of(val)
+        self._val = val
         self._val_inputs = None if val is None else torch.from_numpy(embed(val))
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
@@ -191,6 +189,9 @@ class HeadSource:
         for batch in batches:
             index = torch.tensor([draw[0] for draw in batch])
             yield {"index": index, "head_input": self._train_inputs[index]}
+
+    def close(self) -> None:
+        """See `Source.close`; there is nothing to end."""
 
     def train_mode(self) -> None:
         """The head learns; the rest stays in eval mode."""
@@ -200,14 +201,14 @@ class HeadSource:
 
     def validate(self) -> dict[str, float]:
         """See `Source.validate`."""
-        if self._val_inputs is None or self._val_labels is None:
+        if self._val_inputs is None or self._val is None:
             return {}
         self._model.backbone.eval()
         parts = []
         with torch.inference_mode():
             for inputs in torch.split(self._val_inputs, 1024):
                 parts.append(self._model.backbone.forward_head(self._fabric.to_device(inputs)).float().cpu())
-        return validation_metrics(torch.cat(parts).numpy(), self._val_labels, self._loss.cpu())
+        return validation_metrics(torch.cat(parts).numpy(), self._val, self._loss.cpu())
 
 
 class FrozenEmbedder:
@@ -231,7 +232,7 @@ class FrozenEmbedder:
         self._fabric, self._store, self._reporter, self._cache = fabric, store, reporter, cache
         # A head on clip embeddings takes each clip at its own length, as the tagger does; one on frames needs all
         # clips alike.
-        self._bounds = own_length(model) if _takes_embeddings(model) else (seconds, seconds)
+        self._bounds = model.lengths.bounds if _takes_embeddings(model) else (seconds, seconds)
 
     def __call__(self, clips: ClipSet) -> NDArray[np.float32]:
         """What the head takes for each clip, float32 (clips, …)."""
@@ -261,13 +262,12 @@ class FrozenEmbedder:
             backbone.video_shape,
             cache=self._cache,
         )
-        batches = Batches(reader, self._settings.workers)
         plan = [
             [(index, index) for index in indices[start : start + _EMBEDDING_BATCH]]
             for start in range(0, len(indices), _EMBEDDING_BATCH)
         ]
-        with torch.inference_mode():
-            for batch in batches.read(plan):
+        with closing(Batches({"clips": reader}, self._settings.workers)) as batches, torch.inference_mode():
+            for batch in batches.read("clips", plan):
                 inputs = self._fabric.to_device({name: batch[name] for name in backbone.inputs})
                 values = network.head_input(network.forward_features(**inputs))
                 yield batch["index"].tolist(), values.float().cpu().numpy()
@@ -278,7 +278,7 @@ def _takes_embeddings(model: Model) -> bool:
     backbone = model.backbone
     if "waveform" not in backbone.inputs:
         return True
-    silence = torch.zeros(1, round(own_length(model)[0] * backbone.sample_rate))
+    silence = torch.zeros(1, round(model.lengths.shortest * backbone.sample_rate))
     inputs: dict[str, Tensor] = {"waveform": silence}
     if "video" in backbone.inputs and backbone.video_shape is not None:
         inputs["video"] = torch.zeros(1, *backbone.video_shape)

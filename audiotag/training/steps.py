@@ -1,4 +1,4 @@
-"""One training step as a module: inputs and targets in, loss out, so that several processes can share it."""
+"""One training step as a module: inputs and targets in, losses out, so that several processes can share it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NetworkStep(nn.Module):
         self.augmentation: Augmentation = settings.augmentation
 
     def forward(self, inputs: Mapping[str, Tensor], labels: Labels, place: Place) -> Tensor:
-        """The mean loss of a batch.
+        """The loss of each clip of a batch, (batch,).
 
         Args:
             inputs: ``waveform`` (batch, samples), ``video`` (batch, channels, height, width); where clips are mixed
@@ -55,8 +55,8 @@ class NetworkStep(nn.Module):
                 video = mixture.apply(video)
         features = self.backbone.forward_spectrogram(spectrogram, video)
         logits = self.backbone.forward_head(self.backbone.head_input(features))
-        loss: Tensor = self.loss(logits, labels)
-        return loss
+        losses: Tensor = self.loss(logits, labels)
+        return losses
 
     def _mixture(self, batch: int, place: Place) -> Mixture | None:
         """What is blended within the batch."""
@@ -110,7 +110,7 @@ class HeadStep(nn.Module):
         self.loss = loss
 
     def forward(self, inputs: Mapping[str, Tensor], labels: Labels, place: Place) -> Tensor:
-        """The mean loss of a batch; *inputs* holds ``head_input`` (batch, …)."""
+        """The loss of each clip of a batch, (batch,); *inputs* holds ``head_input`` (batch, …)."""
         logits = self.backbone.forward_head(inputs["head_input"])
-        loss: Tensor = self.loss(logits, self.loss.smoothed(labels))
-        return loss
+        losses: Tensor = self.loss(logits, self.loss.smoothed(labels))
+        return losses

@@ -28,9 +28,9 @@ from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import evaluate_scores
 from audiotag.evaluation.measurement import Provenance
 from audiotag.evaluation.report import table_html, warnings_html
-from audiotag.evaluation.scoring import clips_for, probabilities
+from audiotag.evaluation.scoring import clips_for
 from audiotag.files import write_text
-from audiotag.inference.combine import EnsembleMode, combine_logits
+from audiotag.inference.combine import EnsembleMode, combine_logits, probabilities
 from audiotag.inference.tagger import Tagger, load
 from audiotag.models.checkpoint import FACTS_FILE, read_facts
 from audiotag.models.epochs import kept_epochs
@@ -165,7 +165,7 @@ def summarise(
                 row |= _measure(part, sets[part], combined, tagger)
             rows.append(row)
     table = pd.DataFrame(rows)
-    last = load(run / "last").models
+    last = load(run / "last").facts
     warnings = [one for clips in sets.values() for one in doubts_about(last, clips).warnings]
     write_text(run / "summary.csv", frame_csv(table))
     write_text(run / "summary.html", render_summary(run.name, table, sets, warnings))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard
+from audiotag.data.targets import Targets
 from audiotag.training.interfaces import Loss
 from audiotag.training.mixing import Mixture, blend, smooth_targets
 from audiotag.training.settings import Settings
@@ -29,15 +30,15 @@ class Supervision:
     """What is known of the clips of a training set.
 
     Attributes:
-        targets: float32 (clips, classes), multi-hot.
-        known: bool (clips, classes), which labels are known; None where all are.
+        targets: The labels, as index lists.
+        unknown: Labels that are not known, as index lists; None where all are.
         teacher: float32 (clips, classes), a teacher's probabilities, NaN in the rows of clips it has not heard; None
-            without a teacher.
+            without a teacher. It says something of every class, so this is a table: 4.2 GB for all of AudioSet.
         teacher_heard: What the teacher has learned from, as far as it says.
     """
 
-    targets: NDArray[np.float32]
-    known: NDArray[np.bool_] | None = None
+    targets: Targets
+    unknown: Targets | None = None
     teacher: NDArray[np.float32] | None = None
     teacher_heard: Heard = field(default_factory=Heard)
 
@@ -46,7 +47,7 @@ class Supervision:
         cls, clips: ClipSet, teacher: NDArray[np.float32] | None = None, teacher_heard: Heard | None = None
     ) -> Supervision:
         """The labels of *clips*, the *teacher*'s probabilities of them, and what it has learned from."""
-        return cls(clips.targets(), clips.known(), teacher, teacher_heard or Heard())
+        return cls(clips.sparse_targets(), clips.sparse_unknown(), teacher, teacher_heard or Heard())
 
     def batch(self, index: Tensor, partner: Tensor | None = None, share: Tensor | None = None) -> dict[str, Tensor]:
         """The labels of the clips at *index* (batch,), blended with those of their partners where they have some.
@@ -63,9 +64,9 @@ class Supervision:
 
     def _rows(self, index: Tensor) -> dict[str, Tensor]:
         rows = index.numpy()
-        labels = {"targets": torch.from_numpy(self.targets[rows])}
-        if self.known is not None:
-            labels["known"] = torch.from_numpy(self.known[rows])
+        labels = {"targets": torch.from_numpy(self.targets.dense(rows))}
+        if self.unknown is not None:
+            labels["known"] = torch.from_numpy(self.unknown.dense(rows) == 0)
         if self.teacher is not None:
             teacher = self.teacher[rows]
             taught = np.isfinite(teacher).all(axis=1)
@@ -92,7 +93,7 @@ def _blended(labels: Labels, partners: Labels, share: Tensor) -> dict[str, Tenso
 
 
 class SupervisedLoss(nn.Module):
-    """The mean loss of a batch against its labels and, where there is one, against a teacher.
+    """The loss of each clip against its labels and, where there is one, against a teacher.
 
     With a teacher the loss of a clip is (1 − w) · loss(labels) + w · loss(teacher). For multi-label losses the
     teacher's targets are σ(z / T) of its logits z, and the student's logits are taken as they are (Schmid et al.,
@@ -117,12 +118,12 @@ class SupervisedLoss(nn.Module):
         return {**labels, "targets": smooth_targets(labels["targets"], self.smoothing)}
 
     def forward(self, logits: Tensor, labels: Labels) -> Tensor:
-        """The mean loss of *logits* (batch, classes)."""
+        """The losses (batch,) of *logits* (batch, classes)."""
         known = labels.get("known")
         losses: Tensor = self.loss(logits, labels["targets"], known)
         if "teacher" in labels:
             losses = (1.0 - self.weight) * losses + self.weight * self._from_teacher(logits, labels)
-        return losses.mean()
+        return losses
 
     def _from_teacher(self, logits: Tensor, labels: Labels) -> Tensor:
         if self.loss.task == "singlelabel":

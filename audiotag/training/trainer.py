@@ -29,7 +29,8 @@ from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.averaging import Averages
 from audiotag.training.data import Draw, cut_batches
-from audiotag.training.interfaces import BatchSampler
+from audiotag.training.interfaces import BatchSampler, SamplingContext
+from audiotag.training.loss_record import LossRecord
 from audiotag.training.processes import in_any_process
 from audiotag.training.reporting import CsvLog, EpochLogger, Reporter
 from audiotag.training.schedules import Schedule, step_warmup
@@ -58,6 +59,9 @@ class Source(Protocol):
 
     def train_mode(self) -> None:
         """Put the modules into training mode."""
+
+    def close(self) -> None:
+        """End what reads the batches; a source that is used again starts it anew."""
 
 
 @dataclass
@@ -133,6 +137,7 @@ class Trainer:
         self.progress = Progress()
         self.averages = Averages(settings, model.backbone)
         self.log = CsvLog(folder / "log.csv")
+        self.losses = LossRecord(fabric, len(source.supervision.targets)) if sampler.wants_losses else None
         world = fabric.world_size
         self._steps = len(cut_batches(self._order(0), settings.batch_size or 1, 0, world=world))
         self._require_rates()
@@ -164,6 +169,8 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.averages.load_state_dict(state.get("averages", {}))
+        if self.losses is not None and "losses" in state:
+            self.losses.load_state_dict(state["losses"])
 
     def fit(self, loggers: Sequence[EpochLogger] = ()) -> Progress:
         """Train to the last epoch.
@@ -191,6 +198,7 @@ class Trainer:
                 self._save("last", resume=True)
                 self._finish_averages()
             finally:
+                self.source.close()
                 self.reporter.finish()
                 for logger in self.loggers:
                     logger.close()
@@ -198,7 +206,9 @@ class Trainer:
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         targets = self.source.supervision.targets
-        chosen = np.asarray(self.sampler.epoch(targets, numpy_generator(self.settings.seed, "order", epoch)))
+        losses = None if self.losses is None else self.losses.last
+        context = SamplingContext(epoch, self.settings.epochs or 1, losses)
+        chosen = np.asarray(self.sampler.epoch(targets, numpy_generator(self.settings.seed, "order", epoch), context))
         if chosen.ndim != 1 or not len(chosen) or not np.issubdtype(chosen.dtype, np.integer):
             what = f"gives {chosen.dtype} of the shape {chosen.shape}, not a list of whole numbers"
         elif chosen.min() < 0 or chosen.max() >= len(targets):
@@ -247,6 +257,8 @@ class Trainer:
         progress.epoch, progress.step, progress.loss_sum, progress.clips = epoch + 1, 0, 0.0, 0
         progress.history.append(row)
         self.averages.after_epoch(progress.epoch)
+        if self.losses is not None:
+            self.losses.end_epoch()
         self._keep_best(row)
         if settings.keep_epochs:
             self._save(str(epoch_folder("", progress.epoch)))
@@ -275,7 +287,8 @@ class Trainer:
         inputs = self.fabric.to_device(batch)
         # Dropout and drop path draw from torch's global generator: give them one of this step's own.
         with scoped_torch_rng("step", *place, devices=[self.fabric.device]):
-            loss = self.step(inputs, labels, place)
+            losses = self.step(inputs, labels, place)
+        loss = losses.mean()
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
@@ -289,6 +302,8 @@ class Trainer:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         batch["index"] = index
+        if self.losses is not None:
+            self.losses.add(index, losses)
         return value
 
     def _mean_over_processes(self, value: float) -> float:
@@ -319,6 +334,7 @@ class Trainer:
         return patience is not None and best is not None and self.progress.epoch - best >= patience
 
     def _save(self, name: str, *, resume: bool = False) -> None:
+        losses = self.losses.state_dict() if resume and self.losses is not None else None
         if self.fabric.is_global_zero:
             metrics = self.progress.history[-1] if self.progress.history else {}
             metadata = {key: value for key, value in self.model.metadata.items() if key != CHOSEN_ON or name in _CHOSEN}
@@ -331,6 +347,7 @@ class Trainer:
                     "precision": self.fabric.strategy.precision.state_dict(),
                     "averages": self.averages.state_dict(),
                 }
+                state |= {} if losses is None else {"losses": losses}
             save_checkpoint(self.folder / name, replace(self.model, metadata=metadata), training_state=state)
         self.fabric.barrier()
         if resume:

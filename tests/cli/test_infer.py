@@ -48,7 +48,7 @@ def loaded(tones: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str
         made: Model = tones.tone_model(name=name, thresholds=thresholds)
         return made
 
-    monkeypatch.setattr("audiotag.inference.tagger.load_model", load_model)
+    monkeypatch.setattr("audiotag.models.loading.load_model", load_model)
     return asked
 
 

@@ -38,6 +38,8 @@ def test_prepared_openmic_keeps_its_masks(tmp_path):
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_weights_steer_the_balanced_sampler(rule, tmp_path):
     source = load_dataset("fsd50k").write_tiny(tmp_path / "source")
-    write_sampling_weights(tmp_path / "weights.csv", label_rarity_weights(read_clips(source).targets(), RULES[rule]))
+    write_sampling_weights(
+        tmp_path / "weights.csv", label_rarity_weights(read_clips(source).sparse_targets(), RULES[rule])
+    )
     options = {"weights": str(tmp_path / "weights.csv")}
     finetune("tiny", source, output=tmp_path / "run", sampler="balanced", sampler_options=options, **QUICK)

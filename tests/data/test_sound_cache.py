@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -197,7 +198,8 @@ def test_batches_are_the_same_with_and_without_it(clips, cache, workers):
 
     def waveforms(cache, longest):
         reader = ClipReader(clips, RATE, 0.5, longest, seed=1, cache=cache)
-        parts = list(Batches(pickle.loads(pickle.dumps(reader)), workers).read(plan))
+        with closing(Batches({"clips": pickle.loads(pickle.dumps(reader))}, workers)) as batches:
+            parts = list(batches.read("clips", plan))
         return {
             int(index): row
             for part in parts

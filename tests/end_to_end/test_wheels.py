@@ -15,12 +15,70 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiotag.cli.main import VERBS
+
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 
 LOCATIONS = """
 import importlib, json, sys
 print(json.dumps({name: importlib.import_module(name).__file__ for name in sys.argv[1:]}))
+"""
+
+FETCHED = """
+from pathlib import Path
+from audiotag.plugin import BackboneSpec, Weights, hookimpl
+
+@hookimpl
+def register_backbones():
+    weights = Weights(urls=(Path("published.pt").resolve().as_uri(),), filename="net.pt", licence="MIT")
+    return [BackboneSpec(name="net", family="net", factory="no:net", sample_rate=8000, clip_seconds=1.0,
+                         min_seconds=0.1, weights=weights, licence="MIT")]
+"""
+
+LIGHT = """
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+import numpy as np
+import soundfile
+import audiotag
+from audiotag.audio import efficientat_log_mel, log_mel_features, read_audio
+from audiotag.audio.windows import iterate_windows
+from audiotag.data import read_clips
+from audiotag.errors import EXTRAS, MissingExtraError
+from audiotag.inference.events import detect_events
+from audiotag.inference.tags import WindowScores
+from audiotag.inference.writers import Result, event_rows, open_output
+
+assert not [package for package in EXTRAS if find_spec(package)]
+generator = np.random.default_rng(0)
+for name in ("Dog", "Rain"):
+    Path("sounds", name).mkdir(parents=True)
+    for number in range(4):
+        soundfile.write(f"sounds/{name}/{number}.wav", 0.1 * generator.standard_normal(16_000), 16_000)
+clips = read_clips("sounds", labels="audioset")
+ids, mids = [clip.id for clip in clips], [label.mid for label in clips.labels]
+np.savez("scores.npz", scores=generator.random((len(ids), len(mids)), dtype=np.float32), ids=ids, mids=mids)
+
+sound = read_audio(clips[0].path, 32_000)
+assert log_mel_features(efficientat_log_mel(), sound).shape == (128, 100)
+windows = [
+    WindowScores(window.start / 32_000, (window.start + len(window.samples)) / 32_000, 4 * np.abs(window.samples[:2]))
+    for window in iterate_windows([sound], 8000, 8000)
+]
+labels = audiotag.LabelSet.from_names(["low", "high"], source="test")
+events = detect_events(windows, hop=0.25, thresholds=np.zeros(2))
+assert [(event.onset, event.offset) for event in events] == [(0.0, 1.0), (0.0, 1.0)]
+for name in ("csv", "audacity", "jsonl"):
+    with open_output(name, Path(f"events.{name}")) as output:
+        output.write(Result(clips[0], 1.0, tuple(event_rows(events, labels))))
+    assert "low" in Path(f"events.{name}").read_text()
+for lacking in ("load", "finetune"):
+    try:
+        getattr(audiotag, lacking)
+    except MissingExtraError as error:
+        print(error)
 """
 
 FRESH = """
@@ -85,6 +143,19 @@ def fresh(wheels, tmp_path_factory):
     # Folders on the path are no site folders: the editable installs in them, which are .pth files, stay unseen.
     others = [path for path in sys.path if Path(path).name == "site-packages"]
     (packages / "dependencies.pth").write_text("\n".join(others) + "\n")
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module")
+def light(wheels, tmp_path_factory):
+    """The ``bin`` of an environment with what ``pip install audiotag`` brings, and a plugin without what it needs."""
+    folder = tmp_path_factory.mktemp("light") / "venv"
+    _run([sys.executable, "-m", "venv", "--without-pip", folder])
+    install = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet")
+    (core,) = (wheel for wheel in wheels if wheel.name.startswith("audiotag-"))
+    (plugin,) = (wheel for wheel in wheels if wheel.name.startswith("audiotag_mobilenet_baseline-"))
+    _run([*install, core])
+    _run([*install, "--no-deps", plugin])
     return folder / "bin"
 
 
@@ -164,3 +235,75 @@ def test_the_wheels_work_together_in_a_fresh_environment(fresh, wheels, environm
     assert "doorbell" in tags
     assert "equiav" in run(fresh / "audiotag", "recipes", "list")
     assert "Rooster" in run(fresh / "audiotag", "infer", "clip.wav", "--model", "home10")  # its weights are in a wheel
+
+
+NEEDS_TORCH = [
+    "infer sounds --model home10",
+    "finetune --backbone mn04_as --train sounds --output run",
+    "evaluate --model home10 --data sounds",
+    "compare --backbone mn04_as --train sounds --output compared",
+    "online --model home10 --store memory --stream sounds --output learned",
+    "labels extend home10 --labels home --output extended",
+    "labels enhance --data sounds --labels audioset --model home10 --output more.json",
+    "models complexity home10",
+    "plugins check audiotag-mobilenet-baseline",
+    "demo --output demo",
+]
+
+WORKS_LIGHT = {
+    "plugins list": "audiotag-mobilenet-baseline",
+    "plugins new owls --kind policy --role storage --output .": "audiotag-owls",
+    "models list": "home10",
+    "models info mn04_as": "sample rate: 32000",
+    "models download net home10": "net.pt",
+    "models verify net": "ok",
+    "recipes list": "efficientat-esc50",
+    "recipes show efficientat-esc50": "epochs = ",
+    "data list": "vggsound",
+    "data tiny esc50 tiny": "made-up sounds",
+    "data validate tiny": "20 recordings, 0 missing",
+    "data stats tiny": "4 classes",
+    "data prepare esc50 tiny --output prepared": "prepared in prepared",
+    "data weights sounds --labels audioset --output weights.csv": "8 weights",
+    "labels check --data sounds --labels audioset": "type 2: 8 clips",
+    "labels enhance --data sounds --labels audioset --scores scores.npz --output enhanced.json": "of 8 clips",
+    "store simulate --preset published --output simulated": "class_balanced",
+    "store init memory --labels audioset --capacity 5": "at most 5 clips",
+    "store add memory sounds": "8 clips offered",
+    "store stats memory": "5 clips",
+    "store list memory": "Rain",
+    "store export memory exported": "5 clips written",
+    "store verify memory": "everything agrees",
+    "store init again --from exported": "5 clips",
+    "labels check --data exported/manifest.json": "5 clips",
+}
+"""Command → part of what it prints; in turn, each in a folder with what those before it and `LIGHT` have left."""
+
+
+@pytest.mark.slow
+def test_the_core_alone_works_without_any_extra(light, environment, install_plugin, plugin_folder, tmp_path):
+    def run(*command, fails=False):
+        done = subprocess.run(
+            [str(part) for part in command], capture_output=True, text=True, timeout=600, env=environment, cwd=tmp_path
+        )
+        assert done.returncode == int(fails), f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stderr if fails else done.stdout
+
+    environment["PYTHONPATH"] = str(plugin_folder)
+    (tmp_path / "published.pt").write_bytes(bytes(100))
+    install_plugin("audiotag-fetched", FETCHED)
+    told = run(light / "python", "-W", "error", "-c", LIGHT).splitlines()
+    install = "which is not installed. Install it with: pip install 'audiotag[torch]'"
+    assert [line.partition(" ")[0] for line in told] == ["audiotag.load", "audiotag.finetune"]
+    assert all(line.endswith(install) for line in told)
+    for command, printed in WORKS_LIGHT.items():
+        assert printed in run(light / "audiotag", *command.split()), command
+    for verb in VERBS:
+        assert run(light / "audiotag", verb, "--help").startswith(f"Usage: audiotag {verb}")
+    for command in NEEDS_TORCH:
+        told = run(light / "audiotag", *command.split(), fails=True)
+        words = " ".join(command.split()[: 2 if command.split()[0] in ("labels", "models", "plugins") else 1])
+        assert told.startswith(f"Error: audiotag {words} needs the package '") and told.endswith(f"{install}\n"), told
+    assert "audiotag[plots]" in run(
+        light / "audiotag", "store", "simulate", "--output", "drawn", "--plots", "svg", fails=True
+    )

@@ -91,7 +91,7 @@ from audiotag.plugin import BatchSampler
 
 class Odd(BatchSampler):
     count = 0
-    def epoch(self, targets, generator):
+    def epoch(self, targets, generator, context):
         self.count += 1
         return {expression}
 """
@@ -105,6 +105,11 @@ class Odd(BatchSampler):
         ("the_generator_decides_the_epoch", "np.roll(generator.permutation(len(targets)), self.count)", "resumed run"),
         ("it_takes_awkward_sets", "generator.choice(len(targets), 2, replace=False)", "ValueError"),
         ("every_labelled_clip_has_a_chance", "generator.permutation(len(targets) // 2)", "never chosen"),
+        (
+            "it_takes_the_losses_of_the_epoch_before",
+            "generator.permutation(len(targets)) if context.losses is None else np.flatnonzero(context.losses > 9)",
+            "an epoch is empty",
+        ),
         ("the_sampler_leaves_no_trace", "np.random.permutation(len(targets))", "numpy's global random numbers"),
     ],
 )

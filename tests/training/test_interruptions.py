@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from audiotag.data.reading import read_clips
 from audiotag.errors import OptionError, OutputError, PluginError, TrainingError, UnknownNameError
+from audiotag.host import get_host
 from audiotag.training import data
 from audiotag.training.data import ClipReader, cut_batches
 from audiotag.training.finetune import finetune, resume_run
@@ -40,6 +42,12 @@ class KillAt(Reporter):
     def step(self, epoch, step, loss, rate):
         if (epoch, step) == self.target:
             raise Killed
+
+
+class StopAt(KillAt):
+    def step(self, epoch, step, loss, rate):
+        if (epoch, step) == self.target:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _same(one, two):
@@ -217,6 +225,17 @@ def test_a_signal_stops_a_run_that_waits_for_a_batch(tones, tmp_path, monkeypatc
     assert _same(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_workers_live_for_the_whole_run(tones, tmp_path, monkeypatch):
+    started = []
+    start = multiprocessing.Process.start
+    monkeypatch.setattr(multiprocessing.Process, "start", lambda process: started.append(process) or start(process))
+    finetune("tiny", tones, fold=1, output=tmp_path / "here", **QUICK)
+    finetune("tiny", tones, fold=1, output=tmp_path / "there", **{**QUICK, "workers": 2})
+    assert len(started) == 2
+    assert not multiprocessing.active_children()
+    assert _same(tmp_path / "here", tmp_path / "there")
+
+
 def test_workers_send_arrays_not_tensors(tones):
     """Tensors would travel in shared memory, of which a container has 64 MB."""
     item = ClipReader(read_clips(tones), 8000, 0.5, 0.5)[0, 0]
@@ -246,7 +265,7 @@ from audiotag.plugin import SamplingPolicySpec, hookimpl
 from audiotag.training.interfaces import BatchSampler
 
 class Odd(BatchSampler):
-    def epoch(self, targets, generator):
+    def epoch(self, targets, generator, context):
         return {result}
 
 @hookimpl
@@ -262,6 +281,60 @@ def test_a_sampler_that_chooses_what_there_is_not_is_named(tones, tmp_path, inst
     install_plugin("audiotag-odd", SAMPLER.format(result=result))
     with pytest.raises(PluginError, match="sampler odd"):
         finetune("tiny", tones, fold=1, output=tmp_path / "run", sampler="odd", **QUICK)
+
+
+WITH_LOSSES = """
+import numpy as np
+from audiotag.plugin import BatchSampler, SamplingPolicySpec, hookimpl
+
+class Hardest(BatchSampler):
+    wants_losses = {wants}
+    contexts = []
+
+    def epoch(self, targets, generator, context):
+        self.contexts.append(context)
+        if context.losses is None:
+            return np.arange(10)
+        return np.concatenate([np.argsort(context.losses)[:5], np.flatnonzero(np.isnan(context.losses))[:3]])
+
+@hookimpl
+def register_sampling_policies():
+    return [SamplingPolicySpec(name="hardest", summary="Hard", role="training", factory=__name__ + ":Hardest")]
+"""
+
+
+def _contexts():
+    host = get_host()
+    contexts = host.resolve(host.sampling_policy("hardest")).contexts
+    found = [(one.epoch, one.epochs, None if one.losses is None else one.losses.tolist()) for one in contexts]
+    contexts.clear()
+    return found
+
+
+@pytest.mark.parametrize("place", [(1, 1), (1, 2), (2, 1)])
+def test_a_sampler_gets_the_losses_of_the_epoch_before_also_where_a_run_goes_on(tones, tmp_path, install_plugin, place):
+    install_plugin("audiotag-hardest", WITH_LOSSES.format(wants=True))
+    options = {**QUICK, "epochs": 3, "sampler": "hardest"}
+    finetune("tiny", tones, fold=1, output=tmp_path / "whole", **options)
+    planned, *whole = _contexts()
+    assert planned[:2] == (0, 3) and [(epoch, epochs) for epoch, epochs, _ in whole] == [(0, 3), (1, 3), (2, 3)]
+    first, second, third = (losses for _, _, losses in whole)
+    assert first is None
+    assert np.flatnonzero(np.isfinite(second)).tolist() == list(range(10))
+    assert np.isfinite(third).sum() == 7 and np.nanmin(third) > 0
+    with pytest.raises(Stopped):
+        finetune("tiny", tones, fold=1, output=tmp_path / "cut", reporter=StopAt(*place), **options)
+    _contexts()
+    resume_run(tmp_path / "cut")
+    _, *rest = _contexts()
+    np.testing.assert_equal(rest, whole[-len(rest) :])
+    assert _same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_losses_are_not_collected_for_a_sampler_that_does_not_ask(tones, tmp_path, install_plugin):
+    install_plugin("audiotag-hardest", WITH_LOSSES.format(wants=False))
+    finetune("tiny", tones, fold=1, output=tmp_path / "run", sampler="hardest", **QUICK)
+    assert all(losses is None for _, _, losses in _contexts())
 
 
 @pytest.mark.parametrize("option", ["seed", "name", "num_classes"])

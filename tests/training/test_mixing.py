@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from audiotag.audio.windows import tile_to
 from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.targets import Targets
 from audiotag.errors import OptionError, TrainingError
 from audiotag.labels import LabelSet
 from audiotag.training.data import Batches, ClipReader
@@ -182,7 +183,7 @@ def test_a_partner_that_cannot_be_read_is_named(noises):
     noises.clips[1].path.write_bytes(b"nothing")
     reader = ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(2.0, 1.0))
     with pytest.raises(TrainingError, match="clip 1"):
-        list(Batches(reader, 0).read([[(0, place) for place in range(20)]]))
+        list(Batches({"clips": reader}, 0).read("clips", [[(0, place) for place in range(20)]]))
 
 
 def test_a_step_blends_sounds_and_labels_of_the_whole_set(tiny):
@@ -191,7 +192,7 @@ def test_a_step_blends_sounds_and_labels_of_the_whole_set(tiny):
     generator = torch.Generator().manual_seed(0)
     waveform, partner = torch.randn(2, 3, 4000, generator=generator)
     share = torch.tensor([0.3, 1.0, 0.6])
-    supervision = Supervision(np.eye(3, dtype=np.float32))
+    supervision = Supervision(Targets.of([(0,), (1,), (2,)], 3))
     settings = _settings(mixup_on="waveform", mixup_partner="set", mixup_alpha=10.0)
     step = NetworkStep(create_backbone("tiny", 3, seed=0), SupervisedLoss(BinaryCrossEntropy(), settings), settings)
     index, partners = torch.tensor([0, 1, 2]), torch.tensor([1, 1, 0])

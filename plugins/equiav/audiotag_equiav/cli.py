@@ -163,7 +163,7 @@ def retrieve(
 ) -> None:
     """Find the picture of each sound and the sound of each picture: R@1, R@5, R@10 and the median rank."""
     from audiotag.cli.warnings import print_doubts
-    from audiotag.inference.member import choose_device, choose_precision
+    from audiotag.engines.torch_engine import choose_device, choose_precision
     from audiotag_equiav.pairs import read_pairs
     from audiotag_equiav.retrieval import learned_from, load_pretrained, retrieve
 

@@ -16,10 +16,10 @@ from audiotag.arguments import real_number
 from audiotag.audio.decoding import read_audio
 from audiotag.continual.policies.distribution_matching import store_audio_decision
 from audiotag.csv_text import csv_text
+from audiotag.engines.torch_engine import choose_device
 from audiotag.errors import OptionError
 from audiotag.files import atomic_path
 from audiotag.host import get_host
-from audiotag.inference.member import choose_device
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import Label, LabelSet
 from audiotag.models.loading import load_model

@@ -21,7 +21,7 @@ from audiotag.data.video import read_picture, require_video
 from audiotag.errors import AudiotagError, TrainingError
 from audiotag.plugin import FrontEnd
 from audiotag.seeding import numpy_generator
-from audiotag.training.ahead import read_ahead
+from audiotag.training.ahead import ReadAhead
 from audiotag_equiav.backbone import SAMPLE_RATE
 from audiotag_equiav.pretraining_network import PretrainingOptions
 from audiotag_equiav.transformations import draw_picture, draw_sound
@@ -156,16 +156,26 @@ class PairReader:
         return read_clip(clip, SAMPLE_RATE, start=start, stop=start + seconds)
 
 
-def read_batches(reader: PairReader, plan: Sequence[Sequence[Draw]], workers: int) -> Generator[PairBatch]:
-    """The planned batches, read ahead by *workers* processes (0: by this one).
+class PairBatches:
+    """Batches of pairs, read ahead by *workers* processes, which live until `close` (0: by this one)."""
 
-    Raises:
-        TrainingError: A clip cannot be read, which the message names, or as `audiotag.training.ahead.read_ahead`.
-    """
-    with closing(read_ahead(reader.batch, plan, workers)) as ahead:
-        for batch in ahead:
-            waveforms = tuple(map(torch.from_numpy, batch.pop("waveforms")))
-            yield PairBatch(waveforms=waveforms, **{name: torch.from_numpy(one) for name, one in batch.items()})
+    def __init__(self, reader: PairReader, workers: int) -> None:
+        self._ahead = ReadAhead(reader.batch, workers)
+
+    def read(self, plan: Sequence[Sequence[Draw]]) -> Generator[PairBatch]:
+        """Yield the planned batches.
+
+        Raises:
+            TrainingError: A clip cannot be read, which the message names, or as `audiotag.training.ahead.ReadAhead`.
+        """
+        with closing(self._ahead.read(plan)) as ahead:
+            for batch in ahead:
+                waveforms = tuple(map(torch.from_numpy, batch.pop("waveforms")))
+                yield PairBatch(waveforms=waveforms, **{name: torch.from_numpy(one) for name, one in batch.items()})
+
+    def close(self) -> None:
+        """End the processes."""
+        self._ahead.close()
 
 
 def spectrograms(front_end: FrontEnd, waveforms: Sequence[Tensor]) -> Tensor:

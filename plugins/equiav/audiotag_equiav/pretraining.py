@@ -36,7 +36,7 @@ from audiotag.training.run_folder import held
 from audiotag.training.schedules import warmup_cosine
 from audiotag.training.stopping import Stopped, StopRequests
 from audiotag_equiav.losses import total_loss
-from audiotag_equiav.pairs import Draw, PairBatch, PairReader, read_batches, spectrograms
+from audiotag_equiav.pairs import Draw, PairBatch, PairBatches, PairReader, spectrograms
 from audiotag_equiav.pretraining_network import Embeddings, PretrainingNetwork, PretrainingOptions
 from audiotag_equiav.settings import PretrainingSettings
 from audiotag_equiav.transformations import apply_picture, apply_sound
@@ -283,11 +283,11 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
         raise stopped
 
     stops = StopRequests(fabric, stop)
-    with stops.taken():
+    with stops.taken(), closing(PairBatches(reader, settings.workers)) as batches:
         for epoch in range(progress["epoch"], settings.epochs):
             started = time.perf_counter()
             plan = _plan(len(run.clips), settings, epoch, fabric.global_rank)[progress["step"] :]
-            with closing(read_batches(reader, plan, settings.workers)) as ahead:
+            with closing(batches.read(plan)) as ahead:
                 while (batch := stops.waiting(lambda: next(ahead, None))) is not None:
                     place = progress["step"]
                     for group in optimiser.param_groups:

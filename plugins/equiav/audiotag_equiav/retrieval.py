@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from audiotag.errors import CheckpointError, OptionError
 from audiotag.files import atomic_path, write_text
 from audiotag.places import is_file, is_folder
 from audiotag_equiav.branches import PICTURE, SOUND
-from audiotag_equiav.pairs import PairReader, read_batches, spectrograms
+from audiotag_equiav.pairs import PairBatches, PairReader, spectrograms
 from audiotag_equiav.pretraining import WEIGHTS_FILE
 from audiotag_equiav.pretraining_network import PretrainingNetwork, PretrainingOptions
 from audiotag_equiav.warmstart import warm_start
@@ -256,16 +257,17 @@ def embed_pairs(
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
     parts: dict[str, list[NDArray[np.float32]]] = {SOUND: [], PICTURE: []}
-    for read in read_batches(reader, plan, workers):
-        batch = read.to(device)
-        sound = spectrograms(network.front_end, batch.waveforms)
-        picture = (batch.pictures - mean) / std
-        with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
-            for modality, given, centroid in (
-                (SOUND, sound, batch.sound_centroids),
-                (PICTURE, picture, batch.picture_centroids),
-            ):
-                parts[modality].append(network.embed(modality, given, centroid).float().cpu().numpy())
+    with closing(PairBatches(reader, workers)) as batches:
+        for read in batches.read(plan):
+            batch = read.to(device)
+            sound = spectrograms(network.front_end, batch.waveforms)
+            picture = (batch.pictures - mean) / std
+            with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
+                for modality, given, centroid in (
+                    (SOUND, sound, batch.sound_centroids),
+                    (PICTURE, picture, batch.picture_centroids),
+                ):
+                    parts[modality].append(network.embed(modality, given, centroid).float().cpu().numpy())
     return np.concatenate(parts[SOUND]), np.concatenate(parts[PICTURE])
 
 

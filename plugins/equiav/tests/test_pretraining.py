@@ -19,7 +19,7 @@ import pytest
 import torch
 from audiotag_equiav import warm_start
 from audiotag_equiav.demo import run_demo
-from audiotag_equiav.pairs import PairReader, read_batches, read_pairs
+from audiotag_equiav.pairs import PairBatches, PairReader, read_pairs
 from audiotag_equiav.pretraining import PretrainingStep, pretrain, read_run, resume_pretraining
 from audiotag_equiav.pretraining_network import PretrainingOptions
 from audiotag_equiav.retrieval import load_pretrained
@@ -446,7 +446,7 @@ def test_pairs_travel_as_arrays_not_as_tensors(
     batch = reader.batch([(0, 0), (1, 1)])
     assert all(isinstance(one, np.ndarray) for name, one in batch.items() if name != "waveforms")
     assert all(isinstance(one, np.ndarray) for one in batch["waveforms"])
-    here, there = (next(read_batches(reader, [[(0, 0), (1, 1)]], workers)) for workers in (0, 1))
+    here, there = (next(PairBatches(reader, workers).read([[(0, 0), (1, 1)]])) for workers in (0, 1))
     assert all(same(getattr(here, one), getattr(there, one)) for one in ("pictures", "sound_centroids"))
     assert all(map(torch.equal, here.waveforms, there.waveforms))
 

@@ -1,0 +1,95 @@
+"""Which classes each clip has, as lists of indices: what there is takes room, not what might be.
+
+AudioSet has two million clips, 527 classes and 2.7 labels a clip: 40 MB as lists, 4.2 GB as a table of numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """The classes of clips, one list after the other.
+
+    Attributes:
+        indices: int32 (labels,), the classes of the first clip, of the second, …; each at most once in a clip.
+        offsets: int64 (clips + 1,), where in *indices* the classes of each clip begin, and where the last ones end.
+        classes: Number of classes.
+    """
+
+    indices: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    classes: int
+
+    @classmethod
+    def of(cls, lists: Iterable[Sequence[int]], classes: int) -> Self:
+        """The targets of clips whose class indices are *lists*."""
+        lists = lists if isinstance(lists, Sequence) else list(lists)
+        counts = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
+        indices = np.fromiter(chain.from_iterable(lists), dtype=np.int32, count=int(counts.sum()))
+        return cls(indices, _offsets(counts), classes)
+
+    @classmethod
+    def from_dense(cls, targets: NDArray[Any]) -> Self:
+        """The targets of a table (clips, classes), in which whatever is not 0 is a label."""
+        clips, indices = np.nonzero(targets)
+        counts = np.bincount(clips, minlength=len(targets))
+        return cls(indices.astype(np.int32), _offsets(counts), targets.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, clip: int) -> NDArray[np.int32]:
+        """The classes of one clip; a view."""
+        return self.indices[self.offsets[clip] : self.offsets[clip + 1]]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(clips, classes)."""
+        return len(self), self.classes
+
+    @property
+    def labels_per_clip(self) -> NDArray[np.int64]:
+        """Number of classes of each clip, int64 (clips,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def clips(self) -> NDArray[np.int64]:
+        """The clip of each label, int64 (labels,); with `indices` the pairs that there are."""
+        return np.repeat(np.arange(len(self)), self.labels_per_clip)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Number of clips that have each class, int64 (classes,)."""
+        return np.bincount(self.indices, minlength=self.classes)
+
+    def subset(self, clips: NDArray[np.int64] | Sequence[int]) -> Targets:
+        """The targets of the clips at *clips*, in that order, repeats allowed."""
+        clips = np.asarray(clips, dtype=np.int64)
+        counts = self.labels_per_clip[clips]
+        offsets = _offsets(counts)
+        # Where each label is now: the beginning of its clip there, and its place within the clip.
+        places = np.repeat(self.offsets[:-1][clips] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return Targets(self.indices[places], offsets, self.classes)
+
+    def by_class(self) -> Targets:
+        """The other way round: the clips that have each class, ascending."""
+        order = np.argsort(self.indices, kind="stable")
+        return Targets(self.clips[order].astype(np.int32), _offsets(self.counts()), len(self))
+
+    def dense(self, clips: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[np.float32]:
+        """Multi-hot targets, float32 (clips, classes), of all clips or those at *clips*."""
+        chosen = self if clips is None else self.subset(clips)
+        targets = np.zeros(chosen.shape, dtype=np.float32)
+        targets[chosen.clips, chosen.indices] = 1.0
+        return targets
+
+
+def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
