@@ -17,8 +17,9 @@ from audiotag.data.clips import Clip
 from audiotag.data.recording import clip_info
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.files import content_digest
+from audiotag.host import get_host
 from audiotag.inference.events import Event, detect_events
-from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
+from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores, select_tags
 from audiotag.inference.writers import (
     EmbeddingCollector,
@@ -29,6 +30,7 @@ from audiotag.inference.writers import (
     event_rows,
     format_of,
     open_output,
+    require_file,
     tag_rows,
 )
 from audiotag.inference.writers.rows import Key
@@ -93,6 +95,7 @@ class InferRun:
         """
         output: Path | None = settings["output"]
         format = settings["format_"] or format_of(output)
+        spec = get_host().writer(format)
         _check_numbers(settings)
         about_events = [name for name in ("merge", "min_duration") if settings[name] is not None]
         if settings["per_window"]:
@@ -103,17 +106,16 @@ class InferRun:
             mode = "clips"
         if about_events and mode == "windows":
             raise OptionError("--merge and --min-duration are about events", fix="Leave out --per-window.")
-        if format == "home" and mode != "clips":
-            raise OptionError("the home format has no times", fix="Leave out the options about windows and events.")
-        if format == "parquet" and output is None:
-            raise OptionError("Parquet cannot be printed", fix="Name a file with --output.")
-        if settings["resume"] and format == "parquet":
-            raise OptionError("Parquet cannot be resumed", where=output, fix="Use another format, csv for one.")
+        if not spec.times and mode != "clips":
+            raise OptionError(
+                f"the {format} format has no times", fix="Leave out the options about windows and events."
+            )
+        require_file(spec, output, settings["resume"])
         if settings["resume"] and (output is None or settings["embeddings"] is not None):
             raise OptionError("--resume continues one file", fix="Give --output, and leave out --embeddings.")
         threshold, top = settings["threshold"], settings["top"]
-        if threshold is None and format == "home":
-            threshold = DEFAULT_THRESHOLD
+        if threshold is None:
+            threshold = spec.least_score
         if threshold is None and top is None and mode != "events":
             top = _DEFAULT_TOP
         same = (
@@ -312,7 +314,7 @@ class _Results:
             onset, offset = _times(clip, row.onset, row.offset)
             moved.append(replace(row, onset=onset, offset=offset))
         # Only where recordings are laid end to end does it matter how long the rest of one is.
-        laid = self.plan.format in ("audacity", "raven") and clip.stop is not None
+        laid = get_host().writer(self.plan.format).end_to_end and clip.stop is not None
         whole = clip_info(clip).seconds if laid else None
         return Result(clip, seconds, tuple(moved), whole)
 

@@ -34,7 +34,7 @@ from audiotag.training.optimisation import freeze_all_but_head, make_optimiser, 
 from audiotag.training.preparation import (
     check_same_run,
     evaluation_clips,
-    note_what_is_heard,
+    learned_from,
     open_sound_cache,
     plugins_of,
     read_training_clips,
@@ -188,9 +188,9 @@ def _run(
     )
     choose_device(resolved.device)  # Fabric's own refusal names neither the device nor a way out
     require_enough(len(train), resolved.batch_size or 1, resolved.devices)  # before there are several
-    seconds = training_seconds(model, train, resolved)
+    seconds = training_seconds(model, train, resolved, reporter)
     supervision = supervise(request, train, resolved, reporter)
-    note_what_is_heard(model, train, val, evaluation, supervision, reporter)
+    learned = learned_from(model, train, val, evaluation, supervision, reporter)
     record = run_record(model, train, val, seconds, supervision)
     if resume:
         check_same_run(folder, record, resolved)
@@ -218,7 +218,7 @@ def _run(
         write_toml(resolved.to_dict(), folder / SETTINGS_FILE)
         write_text(folder / DATA_FILE, json.dumps(record, indent=1, allow_nan=False))
     loggers = make_loggers(resolved.logger, folder, resolved.to_dict()) if fabric.is_global_zero else []
-    progress = trainer.fit(loggers)
+    progress = trainer.fit(loggers, learned)
     if fabric.is_global_zero:
         _summarise(folder, val, evaluation, resolved, reporter)
     best = progress.history[(progress.best_epoch or len(progress.history)) - 1]

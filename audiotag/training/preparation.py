@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from audiotag.data.clips import ClipSet
-from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard, Recordings
+from audiotag.data.heard import Heard
 from audiotag.data.selection import splits_of
 from audiotag.data.sound_cache import SoundCache
 from audiotag.data.source import ClipSource
@@ -28,15 +28,14 @@ from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import cache_folder
 from audiotag.seeding import numpy_generator
-from audiotag.training.data import clip_seconds
+from audiotag.training.data import clip_seconds, sample_of
+from audiotag.training.learned import EVALUATION, VALIDATION, LearnedFrom
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.run_folder import DATA_FILE, SETTINGS_FILE
 from audiotag.training.settings import Settings
 from audiotag.training.settings_layers import read_toml
 from audiotag.training.supervision import Supervision
-
-_MAX_NAMED = 5
 
 
 def read_training_clips(request: Request, reporter: Reporter) -> ClipSet:
@@ -149,11 +148,17 @@ def require_inputs(model: Model, *sets: ClipSet | None) -> None:
                 require_video(clips)
 
 
-def training_seconds(model: Model, clips: ClipSet, settings: Settings) -> float:
+def training_seconds(model: Model, clips: ClipSet, settings: Settings, reporter: Reporter) -> float:
     """Length of clips in training: as long as the data is, within what the network is made for."""
     if "waveform" not in model.backbone.inputs:
         return model.spec.clip_seconds
-    lengths = clip_seconds(clips)
+    sample = sample_of(clips)
+    if len(sample) < len(clips):
+        reporter.message(
+            f"{len(sample)} of the {len(clips)} clips to learn from are looked into before training; another that "
+            "cannot be read ends the run at its turn (audiotag data validate reads them all)."
+        )
+    lengths = clip_seconds(sample)
     if settings.seconds is not None:
         return settings.seconds
     # One overlong file in a hundred should not make the network hear every other clip twice.
@@ -220,29 +225,18 @@ def _nothing_to_tell_apart(clips: ClipSet) -> str | None:
     return nothing_to_tell_apart(support, against, len(clips), clips.single_label)
 
 
-def note_what_is_heard(
+def learned_from(
     model: Model,
     train: ClipSet,
     val: ClipSet | None,
     evaluation: ClipSet | None,
     supervision: Supervision,
     reporter: Reporter,
-) -> None:
-    """Write into *model* what it learns from, and warn where that is what it is measured on as well."""
-    learned = Heard.of(train) | Heard.of_models([model.metadata]) | supervision.teacher_heard
-    model.metadata[LEARNED] = str(learned)
-    model.metadata.pop(CHOSEN_ON, None)  # of the checkpoint that the run starts from
-    held_out = None if val is None else Recordings(val)
-    for what, clips in (("validate on", held_out), ("measure the finished models on", evaluation)):
-        if clips is not None and (shared := learned.among(clips)):
-            named = ", ".join(shared[:_MAX_NAMED]) + (", …" if len(shared) > _MAX_NAMED else "")
-            reporter.message(
-                f"Warning: {'' if learned.whole else 'at least '}{len(shared)} of the {len(clips)} clips to {what} are "
-                "learned from as well, by this model, the one that it starts from, or its teacher "
-                f"({named}): the numbers will say what it remembers, not how it does on new sounds."
-            )
-    if held_out is not None:
-        model.metadata[CHOSEN_ON] = str(Heard.of(held_out))
+) -> LearnedFrom:
+    """What *model* learns from, and what it is measured on."""
+    before = Heard.of_models([model.metadata]) | supervision.teacher_heard
+    measured = {what: clips for what, clips in ((VALIDATION, val), (EVALUATION, evaluation)) if clips is not None}
+    return LearnedFrom(model, before, train, measured, reporter)
 
 
 def run_record(

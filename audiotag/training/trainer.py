@@ -30,6 +30,7 @@ from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.averaging import Averages
 from audiotag.training.data import Draw, cut_batches
 from audiotag.training.interfaces import BatchSampler, SamplingContext
+from audiotag.training.learned import LearnedFrom
 from audiotag.training.loss_record import LossRecord
 from audiotag.training.processes import in_any_process
 from audiotag.training.reporting import CsvLog, EpochLogger, Reporter
@@ -172,10 +173,11 @@ class Trainer:
         if self.losses is not None and "losses" in state:
             self.losses.load_state_dict(state["losses"])
 
-    def fit(self, loggers: Sequence[EpochLogger] = ()) -> Progress:
+    def fit(self, loggers: Sequence[EpochLogger], learned: LearnedFrom) -> Progress:
         """Train to the last epoch.
 
         Args:
+            learned: Notes in the model what it learns from; it is over with that before the first epoch ends.
             loggers: Take the row of each epoch; they are closed at the end.
 
         Raises:
@@ -185,16 +187,17 @@ class Trainer:
         self.loggers = loggers
         epochs = self.settings.epochs or 1
         self.reporter.start(epochs, self._steps, self.progress.epoch)
-        with self._stops.taken():
+        with self._stops.taken(), learned:
             try:
                 while self.progress.epoch < epochs:
-                    self._run_epoch(epochs)
+                    self._run_epoch(epochs, learned)
                     if self._out_of_patience():
                         self.reporter.message(
                             f"Stopped early: no better {self.settings.metric} "
                             f"for {self.settings.early_stopping} epochs."
                         )
                         break
+                self._stops.waiting(learned.finish)
                 self._save("last", resume=True)
                 self._finish_averages()
             finally:
@@ -221,7 +224,7 @@ class Trainer:
             f"it {what}", where=f"sampler {self.settings.sampler}", fix="Choose another, or tell its authors."
         )
 
-    def _run_epoch(self, epochs: int) -> None:
+    def _run_epoch(self, epochs: int, learned: LearnedFrom) -> None:
         progress, settings = self.progress, self.settings
         started = time.monotonic()
         epoch = progress.epoch
@@ -253,6 +256,7 @@ class Trainer:
             "learning_rate": rate,
         }
         row |= {f"val_{name}": value for name, value in self._stops.waiting(self.source.validate).items()}
+        self._stops.waiting(learned.finish)
         row["seconds"] = round(time.monotonic() - started, 3)
         progress.epoch, progress.step, progress.loss_sum, progress.clips = epoch + 1, 0, 0.0, 0
         progress.history.append(row)

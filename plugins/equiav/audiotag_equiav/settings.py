@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from audiotag.errors import OptionError, suggest
-from audiotag.host.options import wrongly_typed
+from audiotag.plugin import OptionError, suggest, wrongly_typed
 
 _MOST = 2**31 - 1
 _BOUNDS: dict[str, tuple[float, float]] = {
