@@ -123,13 +123,9 @@ _OF_COMPARISON = (
 @click.option("--no-plot", is_flag=True, help="Draw no comparison.png, which needs matplotlib.")
 @json_option
 def compare(
-    backbones: tuple[str, ...],
-    finished: tuple[str, ...],
-    no_train: bool,
     train: ClipSource | None,
     output: Path,
     options: dict[str, list[str]],
-    weights: dict[str, list[str]],
     no_plot: bool,
     as_json: bool,
     **settings: Any,
@@ -155,10 +151,7 @@ def compare(
     from audiotag.training.comparison_plot import plot_comparison
 
     warn_failed_plugins()
-    candidates = [_candidate(text, weights, train=not no_train) for text in backbones]
-    candidates += [_candidate(text, weights, train=False) for text in finished]
-    if strangers := sorted(set(weights) - {candidate.name for candidate in candidates}):
-        raise OptionError(f"weights are given for {', '.join(strangers)}, which is not compared")
+    candidates = _candidates(**{name: settings.pop(name) for name in ("backbones", "finished", "no_train", "weights")})
     of_comparison = {name: value for name in _OF_COMPARISON if (value := settings.pop(name)) is not None}
     given = {name: value for name, value in settings.items() if value not in (None, {})}
     comparison = stoppable(
@@ -185,6 +178,16 @@ def compare(
         plot_comparison(comparison, output / "comparison.png")
     if comparison.failed or lost:
         sys.exit(1)
+
+
+def _candidates(
+    backbones: tuple[str, ...], finished: tuple[str, ...], no_train: bool, weights: dict[str, list[str]]
+) -> list[Candidate]:
+    candidates = [_candidate(text, weights, train=not no_train) for text in backbones]
+    candidates += [_candidate(text, weights, train=False) for text in finished]
+    if strangers := sorted(set(weights) - {candidate.name for candidate in candidates}):
+        raise OptionError(f"weights are given for {', '.join(strangers)}, which is not compared")
+    return candidates
 
 
 def _candidate(text: str, weights: dict[str, list[str]], *, train: bool) -> Candidate:

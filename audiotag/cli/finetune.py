@@ -174,10 +174,7 @@ _OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fractio
     help="Option of the sampler (weights=weights.csv).",
 )
 @settings_options
-@click.pass_context
 def finetune(
-    context: click.Context,
-    /,
     backbone: str | None,
     train: ClipSource | None,
     output: Path | None,
@@ -185,7 +182,6 @@ def finetune(
     cross_validate: bool,
     options: dict[str, Any],
     recipe: str | None,
-    mode: str | None,
     config: str | None,
     **settings: Any,
 ) -> None:
@@ -201,9 +197,10 @@ def finetune(
     --model runs/home` uses the best one.
     """  # noqa: D301
     of_request = {name: value for name in _OF_REQUEST if (value := settings.pop(name)) is not None}
+    mode = settings.pop("mode")
     given = {name: value for name, value in settings.items() if value not in (None, {})}
     if resume is not None:
-        _resume(resume, given, context)
+        _resume(resume, given)
         return
     missing = [
         f"--{name}" for name, value in (("backbone", backbone), ("train", train), ("output", output)) if value is None
@@ -237,7 +234,8 @@ def finetune(
     reporter.summary(result)
 
 
-def _resume(folder: Path, given: dict[str, Any], context: click.Context) -> None:
+def _resume(folder: Path, given: dict[str, Any]) -> None:
+    context = click.get_current_context()
     asked = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
     if asked - {"resume", "workers", "device", "logger"}:
         raise click.UsageError(

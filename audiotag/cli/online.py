@@ -60,6 +60,9 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
     return parse_options(pairs)
 
 
+_OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single_label")
+
+
 @click.group(invoke_without_command=True, short_help="Learn from a stream of clips, one by one, with a bounded store.")
 @click.option("--model", metavar="NAME|FOLDER", help="Model to start from: a name, or a run or checkpoint folder.")
 @weights_option
@@ -98,19 +101,10 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
 def online(
     context: click.Context,
     /,
-    model: str | None,
-    weights: Path | None,
-    options: dict[str, Any],
-    previous_labels: str | None,
-    labels: str | None,
-    single_label: bool | None,
     store_folder: Path | None,
     stream: ClipSource | None,
     output: Path | None,
     resume: bool,
-    teacher: str | None,
-    whole_network: bool,
-    device: str,
     as_json: bool,
     quiet: bool,
     **settings: Any,
@@ -141,6 +135,8 @@ def online(
     from audiotag.labels import read_labels
 
     warn_failed_plugins()
+    start = {name: settings.pop(name) for name in _OF_MODEL}
+    teacher, device, whole_network = (settings.pop(name) for name in ("teacher", "device", "whole_network"))
     given = {name: value for name, value in settings.items() if value not in (None, {})}
     if whole_network:
         given["freeze_backbone"] = False
@@ -155,7 +151,7 @@ def online(
         }
         if resume and has_checkpoint(output):
             learner = _resumed(output, store, given, not live, common)
-            if labels is not None and read_labels(labels).mids != learner.model.labels.mids:
+            if start["labels"] is not None and read_labels(start["labels"]).mids != learner.model.labels.mids:
                 raise LabelError(
                     "--labels differs from the classes of the run",
                     where=output,
@@ -163,10 +159,9 @@ def online(
                 )
             click.echo(f"Going on after clip {learner.position}", err=True)
         else:
-            if model is None:
+            if start["model"] is None:
                 raise click.UsageError("Missing --model.")
-            started = _starting_model(model, weights, options, previous_labels, labels, single_label, given)
-            learner = _begun(started, store, given, output, common)
+            learner = _begun(_starting_model(start, given.get("seed", 0)), store, given, output, common)
         classes = learner.model.labels
         clips: Iterator[StreamClip]
         if live:
@@ -212,26 +207,18 @@ def _settings(given: dict[str, Any]) -> OnlineSettings:
     return OnlineSettings(**given)
 
 
-def _starting_model(
-    name: str,
-    weights: Path | None,
-    options: dict[str, Any],
-    previous_labels: str | None,
-    labels: str | None,
-    single_label: bool | None,
-    given: dict[str, Any],
-) -> Model:
+def _starting_model(start: dict[str, Any], seed: int) -> Model:
     from audiotag.labels import read_labels
     from audiotag.models.heads import change_classes
     from audiotag.models.loading import load_model
 
-    model = load_model(name, weights=weights, labels=previous_labels, options=options or None)
-    if single_label is not None:
-        model.single_label = single_label
-    if labels is not None:
-        old = model.labels
-        new = read_labels(labels)
-        change = change_classes(model, new, seed=given.get("seed", 0))
+    options = start["options"] or None
+    model = load_model(start["model"], weights=start["weights"], labels=start["previous_labels"], options=options)
+    if start["single_label"] is not None:
+        model.single_label = start["single_label"]
+    if start["labels"] is not None:
+        old, new = model.labels, read_labels(start["labels"])
+        change = change_classes(model, new, seed=seed)
         print_change(old, new, change, err=True)
         click.echo(f"Classes: {change}", err=True)
         if not change.kept:

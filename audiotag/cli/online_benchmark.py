@@ -70,23 +70,12 @@ if TYPE_CHECKING:
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def benchmark(
-    model: str,
-    weights: Path | None,
-    options: dict[str, Any],
     data: ClipSource,
     test: ClipSource | None,
     test_fold: int | None,
-    tasks: tuple[str, ...],
-    classes_per_task: int,
     mixtures: bool,
-    capacity: int,
-    policies: tuple[str, ...],
-    seeds: int,
-    seed: int,
     output: Path | None,
-    overwrite: bool,
     plots: str | None,
-    device: str,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -114,9 +103,12 @@ def benchmark(
         raise OptionError("the clips to measure on are not named, or twice", fix="Give --test or --test-fold.")
     if plots is not None and output is None:
         raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
+    model, weights, options, device = (settings.pop(name) for name in ("model", "weights", "options", "device"))
+    tasks, classes_per_task = settings.pop("tasks"), settings.pop("classes_per_task")
+    capacity, seeds, seed = (settings.pop(name) for name in ("capacity", "seeds", "seed"))
     drawn = [] if plots is None else [f"benchmark.{plots}"]
-    check_folder(output, "runs.csv", "summary.csv", "scores.csv", *drawn, overwrite=overwrite)
-    contenders = [contender_of(text) for text in policies]
+    check_folder(output, "runs.csv", "summary.csv", "scores.csv", *drawn, overwrite=settings.pop("overwrite"))
+    contenders = [contender_of(text) for text in settings.pop("policies")]
     where = str(choose_device(device))
     everything = data.read()
     if test_fold is not None:
