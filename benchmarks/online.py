@@ -26,6 +26,7 @@ from audiotag.host import get_host
 from audiotag.labels import LabelSet
 from audiotag.models.create import create_backbone
 from audiotag.models.model import Model
+from audiotag.training.settings import Situation
 
 
 def write_clips(folder: Path, count: int, seconds: float) -> list[Clip]:
@@ -51,7 +52,7 @@ def main() -> None:
     labels = LabelSet.from_names([f"class {number}" for number in range(arguments.classes)])
     spec = get_host().backbone(arguments.model)
     model = Model(create_backbone(arguments.model, len(labels)).eval(), spec, dict(spec.options), labels, "benchmark")
-    settings = OnlineSettings().resolved(single_label=False)
+    settings = OnlineSettings().resolve(Situation(single_label=False, pretrained=True))
     hearing, training = Hearing(model, "cpu", frozen=True), OnlineTraining(model, settings)
     times: dict[str, list[float]] = {"tag": [], "offer": [], "step": [], "steps of a clip": []}
     generator = np.random.default_rng(1)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
-from audiotag.cli.finetune import pairs_callback, settings_options, stoppable
+from audiotag.cli.finetune import stoppable
 from audiotag.cli.options import json_option, parse_options
+from audiotag.cli.settings_options import given, settings_options
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.places import exists
+from audiotag.training.settings import Settings
 
 if TYPE_CHECKING:
     from audiotag.data.source import ClipSource
@@ -98,28 +100,11 @@ _OF_COMPARISON = (
     "--clip-seconds", type=float, help="Clip that costs and speed are for.  [default: median of the clips measured on]"
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads while speed is measured.  [default: torch's]")
-@click.option("--freeze-backbone", is_flag=True, default=None, help="Train heads alone, on embeddings kept on disk.")
 @click.option("--recipe", metavar="NAME", help="Named settings (see `audiotag recipes list`), without their options.")
 @click.option(
     "--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it."
 )
-@click.option(
-    "--loss-option",
-    "loss_options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=pairs_callback,
-    help="Option of the loss.",
-)
-@click.option(
-    "--sampler-option",
-    "sampler_options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=pairs_callback,
-    help="Option of the sampler.",
-)
-@settings_options
+@settings_options(Settings)
 @click.option("--no-plot", is_flag=True, help="Draw no comparison.png, which needs matplotlib.")
 @json_option
 def compare(
@@ -153,7 +138,6 @@ def compare(
     warn_failed_plugins()
     candidates = _candidates(**{name: settings.pop(name) for name in ("backbones", "finished", "no_train", "weights")})
     of_comparison = {name: value for name in _OF_COMPARISON if (value := settings.pop(name)) is not None}
-    given = {name: value for name, value in settings.items() if value not in (None, {})}
     comparison = stoppable(
         lambda: run(
             candidates,
@@ -162,7 +146,7 @@ def compare(
             options={name: parse_options(pairs) for name, pairs in options.items()},
             reporter=RichReporter(),
             **of_comparison,
-            **given,
+            **given(settings),
         )
     )
     if as_json:

@@ -14,50 +14,19 @@ import click
 from audiotag.cli.clip_source import clip_source
 from audiotag.cli.labels import print_change
 from audiotag.cli.online_benchmark import benchmark
-from audiotag.cli.options import device_option, labels_option, option_option, parse_options, weights_option
+from audiotag.cli.options import device_option, labels_option, option_option, weights_option
+from audiotag.cli.settings_options import given, settings_options
 from audiotag.cli.warnings import plain_warnings, warn_failed_plugins
+from audiotag.continual.online_settings import OnlineSettings
 from audiotag.errors import LabelError, ManifestError
 from audiotag.signals import on_stop
 
 if TYPE_CHECKING:
     from audiotag.continual.listening import StreamClip
     from audiotag.continual.online import OnlineEvent, OnlineLearner
-    from audiotag.continual.online_settings import OnlineSettings
     from audiotag.continual.store import ClipStore
     from audiotag.data.source import ClipSource
     from audiotag.models.model import Model
-
-_SETTINGS: tuple[tuple[str, Any, str], ...] = (
-    ("replay", int, "Stored clips that each step learns from beside the new one.  [default: 16]"),
-    ("steps", int, "Steps for each labelled clip.  [default: 3]"),
-    ("loss", str, "Loss plugin.  [default: ce for single-label models, else bce]"),
-    ("optimiser", click.Choice(["adamw", "adam", "sgd"]), "Optimiser.  [default: adamw]"),
-    ("learning-rate", float, "Base rate.  [default: 1e-3, 3e-3 for multi-label models, 1e-4 for the whole network]"),
-    ("head-lr-ratio", float, "The head's rate as a multiple of the base rate.  [default: 1, or 5]"),
-    ("weight-decay", float, "Decay of weights.  [default: 1e-2, or 1e-4]"),
-    ("momentum", float, "Momentum of sgd.  [default: 0.9]"),
-    ("schedule", click.Choice(["constant", "cosine", "linear", "step"]), "How the rate changes.  [default: constant]"),
-    ("schedule-clips", int, "Labelled clips that the schedule runs over."),
-    ("warmup", int, "Labelled clips of warm-up.  [default: 0]"),
-    ("final-lr", float, "Factor of the rate at the end of the schedule.  [default: 0.01]"),
-    ("clip-grad-norm", float, "Largest norm of the gradient.  [default: no clipping]"),
-    ("pseudo-label", float, "Learn from clips without a label: classes scored at least this by the model or teacher."),
-    ("threshold", float, "Score from which a tag counts as observed.  [default: the model's tuned ones, or 0.5]"),
-    ("keep", click.Choice(["embedding", "audio"]), "What the store keeps.  [default: embedding, or audio]"),
-    ("checkpoint-every", int, "Clips between two checkpoints.  [default: 50]"),
-    ("seed", int, "Seed of everything random.  [default: 0]"),
-)
-"""Settings of `audiotag.continual.online_settings.OnlineSettings` as options: name, type, help."""
-
-
-def _settings_options(function: Any) -> Any:
-    for name, kind, text in reversed(_SETTINGS):
-        function = click.option(f"--{name}", type=kind, default=None, help=text)(function)
-    return function
-
-
-def _pairs(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, Any]:
-    return parse_options(pairs)
 
 
 _OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single_label")
@@ -89,11 +58,7 @@ _OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --output; where there is none, begin it.")
 @click.option("--teacher", metavar="NAME|FOLDER", help="Model that gives pseudo-labels, with --pseudo-label.")
-@click.option("--whole-network", is_flag=True, help="Let the whole network learn, not the head alone.")
-@click.option(
-    "--loss-option", "loss_options", multiple=True, metavar="KEY=VALUE", callback=_pairs, help="Option of the loss."
-)
-@_settings_options
+@settings_options(OnlineSettings)
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each clip.")
 @click.option("--quiet", is_flag=True, help="Print problems and totals only.")
@@ -136,11 +101,9 @@ def online(
 
     warn_failed_plugins()
     start = {name: settings.pop(name) for name in _OF_MODEL}
-    teacher, device, whole_network = (settings.pop(name) for name in ("teacher", "device", "whole_network"))
-    given = {name: value for name, value in settings.items() if value not in (None, {})}
-    if whole_network:
-        given["freeze_backbone"] = False
-    if teacher is not None and "pseudo_label" not in given:
+    teacher, device = settings.pop("teacher"), settings.pop("device")
+    asked = given(settings)
+    if teacher is not None and "pseudo_label" not in asked:
         raise click.UsageError("--teacher needs --pseudo-label, the confidence from which it is believed.")
     live = stream.clips == "-"
     signals = _StopSignals()
@@ -150,7 +113,7 @@ def online(
             "teacher": None if teacher is None else load(teacher, device=device),
         }
         if resume and has_checkpoint(output):
-            learner = _resumed(output, store, given, not live, common)
+            learner = _resumed(output, store, asked, not live, common)
             if start["labels"] is not None and read_labels(start["labels"]).mids != learner.model.labels.mids:
                 raise LabelError(
                     "--labels differs from the classes of the run",
@@ -161,7 +124,7 @@ def online(
         else:
             if start["model"] is None:
                 raise click.UsageError("Missing --model.")
-            learner = _begun(_starting_model(start, given.get("seed", 0)), store, given, output, common)
+            learner = _begun(_starting_model(start, asked.get("seed", 0)), store, asked, output, common)
         classes = learner.model.labels
         clips: Iterator[StreamClip]
         if live:
@@ -201,12 +164,6 @@ def online(
 online.add_command(benchmark)
 
 
-def _settings(given: dict[str, Any]) -> OnlineSettings:
-    from audiotag.continual.online_settings import OnlineSettings
-
-    return OnlineSettings(**given)
-
-
 def _starting_model(start: dict[str, Any], seed: int) -> Model:
     from audiotag.labels import read_labels
     from audiotag.models.heads import change_classes
@@ -227,19 +184,19 @@ def _starting_model(start: dict[str, Any], seed: int) -> Model:
 
 
 def _begun(
-    model: Model, store: ClipStore, given: dict[str, Any], output: Path, common: dict[str, Any]
+    model: Model, store: ClipStore, asked: dict[str, Any], output: Path, common: dict[str, Any]
 ) -> OnlineLearner:
     from audiotag.continual.online import OnlineLearner
 
-    return OnlineLearner(model, store, _settings(given), folder=output, **common)
+    return OnlineLearner(model, store, OnlineSettings(**asked), folder=output, **common)
 
 
 def _resumed(
-    output: Path, store: ClipStore, given: dict[str, Any], rewinds: bool, common: dict[str, Any]
+    output: Path, store: ClipStore, asked: dict[str, Any], rewinds: bool, common: dict[str, Any]
 ) -> OnlineLearner:
     from audiotag.continual.online import OnlineLearner
 
-    settings = _settings(given) if given else None
+    settings = OnlineSettings(**asked) if asked else None
     return OnlineLearner.resume(output, store, settings, rewinds=rewinds, **common)
 
 

@@ -11,8 +11,10 @@ from audiotag.cli.clip_source import clip_source
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import device_option, echo_json, option_option, weights_option
 from audiotag.cli.outputs import check_folder, overwrite_option
+from audiotag.cli.settings_options import given, settings_options
 from audiotag.cli.store_simulate import contender_of
 from audiotag.cli.warnings import print_doubts, warn_failed_plugins
+from audiotag.continual.online_settings import OnlineSettings
 from audiotag.errors import OptionError
 
 if TYPE_CHECKING:
@@ -57,11 +59,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seed of the first run; the next have the next.",
 )
-@click.option("--replay", type=int, default=None, help="Stored clips in a step.  [default: 16]")
-@click.option("--steps", type=int, default=None, help="Steps for each clip.  [default: 3]")
-@click.option("--learning-rate", type=float, default=None, help="Rate.  [default: 1e-3; 3e-3 for mixtures]")
-@click.option("--loss", default=None, help="Loss plugin.  [default: ce, or bce for several classes a clip]")
-@click.option("--optimiser", type=click.Choice(["adamw", "adam", "sgd"]), default=None, help="[default: adamw]")
+@settings_options(OnlineSettings, "replay", "steps", "learning_rate", "loss", "optimiser")
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Write runs.csv, summary.csv and scores.csv."
 )
@@ -88,10 +86,7 @@ def benchmark(
     measured on the classes so far. Prints mean and standard deviation over the seeds after the last task: average
     score, forgetting from best, backward transfer, classes with a stored clip.
     """  # noqa: D301
-    from dataclasses import replace
-
     from audiotag.continual import benchmark as bench
-    from audiotag.continual.online_settings import OnlineSettings
     from audiotag.data.heard import Heard
     from audiotag.engines.torch_engine import choose_device
     from audiotag.evaluation.doubts import doubts_about
@@ -144,14 +139,13 @@ def benchmark(
         def streams(generator: Any) -> bench.TaskStream:
             return bench.clip_stream(heard, heard_test, dealt(generator), generator)
 
-    given = {name: value for name, value in settings.items() if value is not None}
     result = bench.run_benchmark(
         loaded,
         streams,
         contenders=contenders or bench.CONTENDERS,
         capacity=capacity,
         seeds=range(seed, seed + seeds),
-        settings=replace(OnlineSettings(), **given),
+        settings=OnlineSettings(**given(settings)),
         progress=say,
     )
     if output is not None:

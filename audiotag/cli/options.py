@@ -70,7 +70,8 @@ def _value(text: str) -> Any:
     return value if isinstance(value, int | float | str | tuple) else text
 
 
-def _option_callback(ctx: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
+def pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE, any number of times, as a dict."""
     try:
         return parse_options(pairs)
     except OptionError as error:
@@ -89,7 +90,7 @@ def option_option(function: _Function) -> _Function:
         "options",
         multiple=True,
         metavar="KEY=VALUE",
-        callback=_option_callback,
+        callback=pairs_callback,
         help="Setting of the model's family (width_mult=0.4, strides=2,2,2,1); may be repeated.",
     )(function)
 

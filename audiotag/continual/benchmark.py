@@ -27,6 +27,7 @@ from audiotag.files import write_text
 from audiotag.labels import LabelSet
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, scoped_torch_rng
+from audiotag.training.settings import Situation
 
 CONTENDERS = tuple(
     Contender(name) for name in ("none", "fifo", "reservoir", "class_balanced", "partitioning", "distribution_matching")
@@ -284,7 +285,7 @@ def run_benchmark(
     Raises:
         OptionError: The settings cannot be, or a name is given twice.
     """
-    chosen = (settings or OnlineSettings()).resolved(single_label=model.single_label)
+    chosen = (settings or OnlineSettings()).resolve(Situation(single_label=model.single_label, pretrained=True))
     names = tuple(contender.name for contender in contenders)
     if not chosen.freeze_backbone or not names or len(set(names)) != len(names):
         raise OptionError("the benchmark takes a frozen backbone and different policies", where="benchmark")

@@ -16,6 +16,7 @@ from audiotag.data.heard import LEARNED, Heard
 from audiotag.errors import OptionError
 from audiotag.inference.sound import as_clip
 from audiotag.models.model import Model
+from audiotag.training.settings import Situation
 
 
 def train_on_audio_only(
@@ -73,7 +74,7 @@ def train_on_audio_only(
         warmup=steps_per_epoch if epochs > 1 else 0,
         replay=0,
         seed=seed,
-    ).resolved(single_label=model.single_label)
+    ).resolve(Situation(single_label=model.single_label, pretrained=True))
     hearing = Hearing(model, device, frozen=True)
     if isinstance(wav, str | Path):
         clip = as_clip(wav)

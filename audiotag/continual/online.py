@@ -39,6 +39,7 @@ from audiotag.models.checkpoint import find_checkpoint, load_checkpoint, load_tr
 from audiotag.models.embeddings import backbone_fingerprint, code_fingerprint
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator
+from audiotag.training.settings import Situation
 
 LabelSource = Literal["given", "model", "teacher"]
 
@@ -169,13 +170,13 @@ class OnlineLearner:
             load_training_state(place).get("online"), where=place, error=CheckpointError, name="on-line learning"
         )
         run, position = state.text("run"), state.integer("position", least=0)
+        situation = Situation(single_label=model.single_label, pretrained=True)
         try:
-            before = OnlineSettings(**{**state["settings"], "betas": tuple(state["settings"]["betas"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the settings of the run are damaged: {error!r}", where=place) from error
-        chosen = before if settings is None else settings.resolved(single_label=model.single_label)
-        old, new = before.to_dict(), chosen.to_dict()
-        changed = sorted(name for name in old if name != "checkpoint_every" and old[name] != new[name])
+            before = OnlineSettings.from_dict(state.fields("settings"), place).resolve(situation)
+        except OptionError as error:
+            raise CheckpointError(f"the settings of the run are damaged: {error.what}", where=place) from error
+        chosen = before if settings is None else settings.resolve(situation)
+        changed = sorted({*chosen.changes(before)} - {"checkpoint_every"})
         if changed:
             raise TrainingError(
                 f"the run cannot go on: {', '.join(changed)} differ from what it began with",
@@ -213,7 +214,7 @@ class OnlineLearner:
         teacher: Tagger | None,
     ) -> None:
         self.model, self._store, self._teacher = model, store, teacher
-        self._settings = settings.resolved(single_label=model.single_label)
+        self._settings = settings.resolve(Situation(single_label=model.single_label, pretrained=True))
         self._folder = None if folder is None else Path(folder)
         self._hearing = Hearing(model, device, frozen=self._settings.freeze_backbone)
         self._training = OnlineTraining(model, self._settings)
@@ -432,7 +433,6 @@ class OnlineLearner:
         settings = self._settings.to_dict()
         self.model.metadata[LEARNED] = str(self._learned)
         self.model.metadata["online"] = {"position": self.position, "settings": settings}
-        assert self._settings.loss is not None  # they are resolved
         spec = get_host().loss(self._settings.loss)
         owner = get_host().owner(spec)
         state = {

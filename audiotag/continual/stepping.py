@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audiotag.continual.online_settings import OnlineSettings
-from audiotag.errors import OptionError, TrainingError
-from audiotag.host import get_host
-from audiotag.host.options import check_options
+from audiotag.errors import TrainingError
 from audiotag.models.model import Model
 from audiotag.seeding import scoped_torch_rng
-from audiotag.training.interfaces import Loss
-from audiotag.training.optimisation import freeze_all_but_head, make_optimiser
+from audiotag.training.optimisation import freeze_all_but_head, make_loss, make_optimiser
 from audiotag.training.schedules import Schedule, constant, make_schedule
 
 Sample = NDArray[np.float32]
@@ -49,18 +46,17 @@ class OnlineTraining:
     """
 
     def __init__(self, model: Model, settings: OnlineSettings) -> None:
-        training = settings.for_training()
         self.model = model
         self.settings = settings
         self.learned = 0
-        self._loss = _make_loss(settings, model)
+        self._loss = make_loss(settings, model.single_label, where=model.name)
         backbone = model.backbone
         if settings.freeze_backbone:
             freeze_all_but_head(backbone)
         else:
             backbone.requires_grad_(True)
         self._parameters = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
-        self._optimiser = make_optimiser(backbone, training)
+        self._optimiser = make_optimiser(backbone, settings)
         self._schedule = _make_schedule(settings)
         # A step on the head must not walk through all modules of the network to set their mode.
         backbone.eval()
@@ -145,26 +141,9 @@ class OnlineTraining:
         self._optimiser.load_state_dict(state["optimiser"])
 
 
-def _make_loss(settings: OnlineSettings, model: Model) -> Loss:
-    host = get_host()
-    name = settings.loss or "bce"
-    spec = host.loss(name)
-    check_options(spec, host.resolve(spec), settings.loss_options)
-    loss = host.make(spec, **settings.loss_options)
-    if not isinstance(loss, Loss):
-        raise OptionError(f"the loss {name!r} does not work on class scores", fix="Use bce, ce or focal.")
-    if loss.task == "singlelabel" and not model.single_label:
-        raise OptionError(
-            f"the loss {name!r} is for clips with exactly one class, and the model gives several",
-            where=model.name,
-            fix="Use bce, or --single-label where each clip has one class.",
-        )
-    return loss
-
-
 def _make_schedule(settings: OnlineSettings) -> Schedule:
     if settings.schedule_clips is None:
         return partial(constant, warmup=float(settings.warmup))
     return make_schedule(
-        settings.schedule, epochs=settings.schedule_clips, warmup=settings.warmup, final=settings.final_lr
+        settings.schedule, epochs=settings.schedule_clips, warmup=settings.warmup, final_lr=settings.final_lr
     )

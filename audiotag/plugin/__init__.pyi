@@ -120,7 +120,12 @@ from audiotag.training.optimisation import make_optimiser as make_optimiser
 from audiotag.training.reporting import CsvLog as CsvLog
 from audiotag.training.run_folder import held as held
 from audiotag.training.schedules import warmup_cosine as warmup_cosine
-from audiotag.training.settings import Settings as Settings
+from audiotag.training.settings import AdamW as AdamW
+from audiotag.training.settings import Length as Length
+from audiotag.training.settings import Optimiser as Optimiser
+from audiotag.training.settings import Processes as Processes
+from audiotag.training.settings import Schedule as Schedule
+from audiotag.training.settings import Seeded as Seeded
 from audiotag.training.stopping import StopRequests as StopRequests
 from audiotag.training.stopping import Stopped as Stopped
 
@@ -130,6 +135,17 @@ from audiotag.continual.home import train_on_audio_only as train_on_audio_only
 from audiotag.continual.policies.distribution_matching import store_audio_decision as store_audio_decision
 from audiotag.continual.policy import Decision as Decision
 from audiotag.continual.policy import Example as Example
+
+# Settings
+from audiotag.settings import FROM_ONE as FROM_ONE
+from audiotag.settings import Group as Group
+from audiotag.settings import NOT_NEGATIVE as NOT_NEGATIVE
+from audiotag.settings import POSITIVE as POSITIVE
+from audiotag.settings import Range as Range
+from audiotag.settings import setting as setting
+from audiotag.settings import varied as varied
+from audiotag.cli.settings_options import given as given
+from audiotag.cli.settings_options import settings_options as settings_options
 
 # Output formats
 from audiotag.inference.writers.base import WriterSettings as WriterSettings

@@ -69,8 +69,8 @@ class Averages:
 
     def __init__(self, settings: Settings, backbone: Backbone) -> None:
         self._backbone = backbone
-        self._first, self._last = settings.average_from or 0, settings.average_to or settings.epochs or 1
-        self._mean = WeightMean() if settings.average_from else None
+        self._epochs = settings.averaged
+        self._mean = WeightMean() if self._epochs else None
         self._running = RunningAverage(settings.ema_decay) if settings.ema_decay else None
 
     def after_step(self) -> None:
@@ -80,15 +80,15 @@ class Averages:
 
     def after_epoch(self, epoch: int) -> None:
         """Take in the weights at the end of *epoch* (from 1), where it is in the range."""
-        if self._mean is not None and self._first <= epoch <= self._last:
+        if self._mean is not None and epoch in self._epochs:
             self._mean.add(self._backbone.state_dict())
 
     def results(self) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
         """Name of the checkpoint → (weights, what they are averaged over); without what nothing has gone into."""
         found: dict[str, tuple[dict[str, Tensor], dict[str, Any]]] = {}
         if self._mean is not None and self._mean.count:
-            last = self._first + self._mean.count - 1
-            over = {"count": self._mean.count, "first_epoch": self._first, "last_epoch": last}
+            seen = self._epochs[: self._mean.count]
+            over = {"count": self._mean.count, "first_epoch": seen[0], "last_epoch": seen[-1]}
             found["averaged"] = self._mean.mean(self._backbone.state_dict()), over
         if self._running is not None and self._running.steps:
             found["ema"] = self._running.state(), {"steps": self._running.steps, "decay": self._running.decay}

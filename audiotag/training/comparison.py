@@ -24,6 +24,7 @@ from audiotag.host import get_host
 from audiotag.host.options import check_options
 from audiotag.labels import LabelSet
 from audiotag.places import exists
+from audiotag.settings import layered, read_settings
 from audiotag.training.comparison_candidate import Candidate, Plan, Record, carry_out, time_candidate
 from audiotag.training.comparison_table import Comparison
 from audiotag.training.preparation import read_training_clips, split_clips
@@ -31,7 +32,6 @@ from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import ARGUMENTS, Request
 from audiotag.training.settings import Settings
-from audiotag.training.settings_layers import layered, read_toml
 from audiotag.training.stopping import Stopped
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.()+-]*")
@@ -107,7 +107,7 @@ def compare(
     reporter = reporter or Reporter()
     trial = Trial(**take(arguments, Trial.__dataclass_fields__))
     of_request = take(arguments, ARGUMENTS)
-    settings = layered(_recipe(recipe, reporter), read_toml(config) if config else {}, arguments)
+    settings = layered(Settings, _recipe(recipe, reporter), read_settings(config) if config else {}, arguments)
     chosen = Settings.from_dict(settings)
     if chosen.devices != 1:
         raise OptionError("a comparison trains in one process", where="devices", fix="Leave --devices out.")

@@ -27,10 +27,11 @@ from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import cache_folder
 from audiotag.places import exists
+from audiotag.settings import layered, read_settings, write_settings
 from audiotag.specs import LossSpec, SamplingPolicySpec
 from audiotag.training.data import require_enough
 from audiotag.training.interfaces import BatchSampler, Loss
-from audiotag.training.optimisation import freeze_all_but_head, make_optimiser, quicken_batch_norm
+from audiotag.training.optimisation import freeze_all_but_head, make_loss, make_optimiser, quicken_batch_norm
 from audiotag.training.preparation import (
     check_same_run,
     evaluation_clips,
@@ -54,8 +55,7 @@ from audiotag.training.reporting import Reporter, make_loggers
 from audiotag.training.request import ARGUMENTS, Request
 from audiotag.training.run_folder import DATA_FILE, SETTINGS_FILE, has_state, held, require_usable
 from audiotag.training.schedules import make_schedule
-from audiotag.training.settings import Settings
-from audiotag.training.settings_layers import layered, read_toml, write_toml
+from audiotag.training.settings import Settings, Situation
 from audiotag.training.sources import HeadSource, NetworkSource
 from audiotag.training.steps import HeadStep, NetworkStep
 from audiotag.training.supervision import SupervisedLoss, Supervision
@@ -117,11 +117,11 @@ def finetune(
     """
     of_request = take(arguments, ARGUMENTS)
     reporter = reporter or Reporter()
-    settings = layered(read_toml(config) if config else {}, arguments)
+    settings = layered(Settings, read_settings(config) if config else {}, arguments)
     if recipe is not None:
         chosen = load_recipe(recipe)
         of_request["options"] = {**chosen.options_for(backbone, reporter), **of_request.get("options", {})}
-        settings = layered(chosen.settings, settings)
+        settings = layered(Settings, chosen.settings, settings)
     request = Request.of(backbone, train, **of_request)
     return run(request, settings, Path(output), resume=resume, reporter=reporter)
 
@@ -180,20 +180,21 @@ def _run(
     model.single_label = train.single_label
     model.name = folder.name
     report_classes(reporter, model, change, pretrained)
-    resolved = chosen.resolved(
+    situation = Situation(
         single_label=train.single_label,
         pretrained=pretrained,
         hears="waveform" in model.backbone.inputs,
         taught=request.taught,
     )
+    resolved = chosen.resolve(situation)
     choose_device(resolved.device)  # Fabric's own refusal names neither the device nor a way out
-    require_enough(len(train), resolved.batch_size or 1, resolved.devices)  # before there are several
+    require_enough(len(train), resolved.batch_size, resolved.devices)  # before there are several
     seconds = training_seconds(model, train, resolved, reporter)
     supervision = supervise(request, train, resolved, reporter)
     learned = learned_from(model, train, val, evaluation, supervision, reporter)
     record = run_record(model, train, val, seconds, supervision)
     if resume:
-        check_same_run(folder, record, resolved)
+        check_same_run(folder, record, resolved, situation)
         saved = load_model(str(folder / "last")).backbone
         model.backbone.load_state_dict(saved.state_dict())
         model.backbone.load_extra_state(saved.extra_state())
@@ -215,7 +216,7 @@ def _run(
         # What cannot work has been refused by now: a folder that holds no run would stand in the way of the next try.
         if request.repeatable:  # first, so that a run that is killed from here on can go on
             request.save(folder, settings, plugins_of(request, model, resolved))
-        write_toml(resolved.to_dict(), folder / SETTINGS_FILE)
+        write_settings(resolved, folder / SETTINGS_FILE)
         write_text(folder / DATA_FILE, json.dumps(record, indent=1, allow_nan=False))
     loggers = make_loggers(resolved.logger, folder, resolved.to_dict()) if fabric.is_global_zero else []
     progress = trainer.fit(loggers, learned)
@@ -255,20 +256,10 @@ def _trainer(
     reporter: Reporter,
 ) -> Trainer:
     host = get_host()
-    loss = _implementation(host.loss(settings.loss or "bce"), settings.loss_options)
-    _check_loss(loss, settings, train)
+    loss = make_loss(settings, train.single_label, where=train.source)
     sampler: BatchSampler = _implementation(host.sampling_policy(settings.sampler), sampler_options)
     step, source = _step_and_source(model, train, val, supervision, seconds, settings, loss, fabric, reporter)
-    schedule = make_schedule(
-        settings.schedule,
-        epochs=settings.epochs or 1,
-        warmup=settings.warmup or 0.0,
-        final=settings.final_lr or 0.0,
-        initial=settings.initial_lr or 0.0,
-        ramp_start=settings.ramp_start,
-        step_every=settings.step_every or 5.0,
-        ramp_length=settings.ramp_length,
-    )
+    schedule = make_schedule(settings.schedule, epochs=settings.epochs, warmup=settings.warmup, **settings.shape)
     optimiser = make_optimiser(model.backbone, settings)
     return Trainer(fabric, model, step, optimiser, source, sampler, schedule, settings, folder, reporter)
 
@@ -293,7 +284,7 @@ def _step_and_source(
         return HeadStep(backbone, supervised), HeadSource(
             model, train, val, seconds, settings, loss, fabric, supervision, store, reporter, cache
         )
-    if backbone.front_end is None and (settings.augmentation.needs_spectrogram or settings.mixstyle_rate):
+    if backbone.front_end is None and (settings.needs_spectrogram or settings.mixstyle_rate):
         raise OptionError(
             "masks, rolls and Freq-MixStyle need a spectrogram, and this network takes none",
             where=model.spec.name,
@@ -311,14 +302,3 @@ def _implementation(spec: LossSpec | SamplingPolicySpec, options: Mapping[str, A
     host = get_host()
     check_options(spec, host.resolve(spec), options)
     return host.make(spec, **options)
-
-
-def _check_loss(loss: object, settings: Settings, clips: ClipSet) -> None:
-    if not isinstance(loss, Loss):
-        raise OptionError(f"the loss {settings.loss!r} does not work on class scores", fix="Use bce, ce or focal.")
-    if loss.task == "singlelabel" and not clips.single_label:
-        raise OptionError(
-            f"the loss {settings.loss!r} is for clips with exactly one class, and this data has several labels a clip",
-            where=clips.source,
-            fix="Use --loss bce, or --single-label where each clip has one.",
-        )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from audiotag.training.settings import Mixing
+
 PARTNER = "partner_"
 """What the inputs of a clip from the whole set that is mixed in are called: ``partner_waveform``."""
 
@@ -26,6 +28,15 @@ class SetPartners:
     rate: float
     dominant: bool = False
     follows: bool = False
+
+    @classmethod
+    def of(cls, settings: Mixing) -> SetPartners | None:
+        """As *settings* ask for them; None where no clip of the whole set is mixed in."""
+        if settings.wavmix_rate:
+            return cls(settings.wavmix_alpha, settings.wavmix_rate, dominant=True)
+        if settings.mixup_partner == "set" and settings.mixup_alpha:
+            return cls(settings.mixup_alpha, settings.mixup_rate, follows=True)
+        return None
 
     def draw(self, clips: int, generator: np.random.Generator) -> tuple[int, float] | None:
         """The index of a partner among *clips* and λ; None where the clip is left alone."""

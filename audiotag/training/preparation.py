@@ -28,13 +28,13 @@ from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import cache_folder
 from audiotag.seeding import numpy_generator
+from audiotag.settings import read_settings
 from audiotag.training.data import clip_seconds, sample_of
 from audiotag.training.learned import EVALUATION, VALIDATION, LearnedFrom
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.run_folder import DATA_FILE, SETTINGS_FILE
-from audiotag.training.settings import Settings
-from audiotag.training.settings_layers import read_toml
+from audiotag.training.settings import FREE_TO_CHANGE, Settings, Situation
 from audiotag.training.supervision import Supervision
 
 
@@ -275,7 +275,7 @@ def plugins_of(request: Request, model: Model, settings: Settings) -> dict[str, 
     host = get_host()
     used: list[tuple[str, Any]] = [
         ("model", model.spec),
-        ("loss", host.loss(settings.loss or "bce")),
+        ("loss", host.loss(settings.loss)),
         ("sampling policy", host.sampling_policy(settings.sampler)),
     ]
     formats = [one.format for one in (request.train, request.val, request.eval) if one is not None]
@@ -301,15 +301,13 @@ def require_plugins(plugins: Mapping[str, Sequence[str]], folder: Path) -> None:
             needed("the run", kind, name, **brought, error=TrainingError, where=folder)
 
 
-def check_same_run(folder: Path, record: dict[str, Any], settings: Settings) -> None:
+def check_same_run(folder: Path, record: dict[str, Any], settings: Settings, situation: Situation) -> None:
     """Refuse to go on with other data or settings than the run began with."""
     before = read_run_record(folder)
     changed = [name for name in record if name != "audiotag" and before.get(name) != record[name]]
     path = folder / SETTINGS_FILE
-    old = Settings.from_dict(read_toml(path), where=path).to_dict()
-    new = settings.to_dict()
-    free = {"workers", "logger", "device"}
-    changed += sorted(name for name in {*old, *new} - free if old.get(name) != new.get(name))
+    began = Settings.from_dict(read_settings(path), where=path).resolve(situation)
+    changed += sorted({*settings.changes(began)} - FREE_TO_CHANGE)
     if changed:
         raise TrainingError(
             f"the run cannot go on: {', '.join(changed)} differ from what it began with",

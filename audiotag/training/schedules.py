@@ -123,8 +123,8 @@ def make_schedule(
     *,
     epochs: int,
     warmup: float,
-    final: float,
-    initial: float = 0.0,
+    final_lr: float = 0.01,
+    initial_lr: float = 0.0,
     ramp_start: float | None = None,
     step_every: float = 5.0,
     ramp_length: float | None = None,
@@ -136,32 +136,32 @@ def make_schedule(
             (`exp_warmup_linear_down`) or ``"step"`` (`step_halving`).
         epochs: Length of the run.
         warmup: Epochs of warm-up, shorter than the run.
-        final: Factor at the end of ``"cosine"``, ``"onecycle"`` and ``"linear"``, in [0, 1].
-        initial: Factor at the beginning of the warm-up, in [0, 1]; ``"linear"`` has its own.
+        final_lr: Factor at the end of ``"cosine"``, ``"onecycle"`` and ``"linear"``, in [0, 1].
+        initial_lr: Factor at the beginning of the warm-up, in [0, 1]; ``"linear"`` has its own.
         ramp_start: Epoch at which ``"linear"`` and ``"step"`` go down; None for the end of the warm-up (linear)
             and for half of the run (step).
         ramp_length: Epochs that the way down of ``"linear"`` takes; None for the rest of the run.
         step_every: Epochs between the halvings of ``"step"``, > 0.
 
     Raises:
-        OptionError: The name is unknown, the warm-up is as long as the run, or *initial* is no such factor.
+        OptionError: The name is unknown, the warm-up is as long as the run, or *initial_lr* is no such factor.
     """
-    if not 0 <= initial <= 1:
-        raise OptionError(f"the rate cannot begin at {initial:g} of the base rate", fix="Give a factor from 0 to 1.")
+    if not 0 <= initial_lr <= 1:
+        raise OptionError(f"the rate cannot begin at {initial_lr:g} of the base rate", fix="Give a factor from 0 to 1.")
     if warmup < 0 or (warmup >= epochs and warmup > 0):
         raise OptionError(f"a warm-up of {warmup:g} epochs does not fit a run of {epochs}", fix="Make it shorter.")
     if name == "constant":
-        return partial(constant, warmup=warmup, start=initial)
+        return partial(constant, warmup=warmup, start=initial_lr)
     if name in ("cosine", "onecycle"):
         curve = warmup_cosine if name == "cosine" else one_cycle
-        return partial(curve, total=float(epochs), warmup=warmup, start=initial, final=final)
+        return partial(curve, total=float(epochs), warmup=warmup, start=initial_lr, final=final_lr)
     if name == "linear":
         begin = warmup if ramp_start is None else ramp_start
         length = epochs - begin if ramp_length is None else ramp_length
-        return partial(exp_warmup_linear_down, warmup=warmup, ramp_start=begin, ramp_length=length, final=final)
+        return partial(exp_warmup_linear_down, warmup=warmup, ramp_start=begin, ramp_length=length, final=final_lr)
     if name == "step":
         begin = epochs / 2 if ramp_start is None else ramp_start
-        return partial(step_halving, start=begin, every=step_every, warmup=warmup, initial=initial)
+        return partial(step_halving, start=begin, every=step_every, warmup=warmup, initial=initial_lr)
     raise OptionError(
         f"there is no schedule {name!r}",
         fix=suggest(name, SHAPES) or f"The schedules are: {', '.join(SHAPES)}.",

@@ -1,365 +1,219 @@
-"""The settings of a fine-tuning run: their meaning, defaults and files."""
+"""The settings of a fine-tuning run: each stands here once, with its meaning, default and range."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, get_args, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
-import numpy as np
-
-from audiotag.annotations import description, fits
 from audiotag.audio.augmentation import Augmentation
-from audiotag.errors import OptionError, suggest
-from audiotag.training.partners import SetPartners
+from audiotag.errors import OptionError
+from audiotag.settings import (
+    ABOVE_ZERO,
+    BELOW_ONE,
+    COUNT,
+    FROM_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Group,
+    Range,
+    declared,
+    setting,
+    varied,
+)
 from audiotag.training.schedules import SHAPES
 
-
-@dataclass(frozen=True)
-class _Range:
-    """From *low* to *high*; without *low* itself where *above*, without *high* itself where *below*."""
-
-    low: float
-    high: float
-    above: bool = False
-    below: bool = False
-
-    def holds(self, value: float) -> bool:
-        return (value > self.low if self.above else value >= self.low) and (
-            value < self.high if self.below else value <= self.high
-        )
-
-    def __str__(self) -> str:
-        low = f"a number above {self.low:g}" if self.above else f"{self.low:g} or more"
-        return f"{low}, {'below' if self.below else 'at most'} {self.high:g}"
+FREE_TO_CHANGE = frozenset({"workers", "device", "logger"})
+"""What a run that goes on may have otherwise than it began: it changes no number."""
 
 
-_COUNT, _FROM_ONE = _Range(0, 2**31 - 1), _Range(1, 2**31 - 1)
-_POSITIVE, _NOT_NEGATIVE = _Range(0, 1e9, above=True), _Range(0, 1e9)  # products of two fit any kind of number
-_SHARE, _BELOW_ONE = _Range(0, 1), _Range(0, 1, below=True)
-_RANGES: dict[str, _Range] = {
-    **dict.fromkeys(("epochs", "batch_size", "early_stopping", "frequency_stripes", "time_stripes"), _FROM_ONE),
-    **dict.fromkeys(
-        ("frequency_mask", "time_mask", "roll_frames", "average_from", "average_to", "warmup_steps"), _COUNT
-    ),
-    **dict.fromkeys(
-        (
-            "head_lr_ratio",
-            "clip_grad_norm",
-            "step_every",
-            "ramp_length",
-            "temperature",
-            "wavmix_alpha",
-            "mixstyle_alpha",
-        ),
-        _POSITIVE,
-    ),
-    **dict.fromkeys(
-        (
-            "weight_decay",
-            "warmup",
-            "ramp_start",
-            "initial_lr",
-            "final_lr",
-            "mixup_alpha",
-            "time_shift",
-            "noise",
-            "audio_cache_gb",
-        ),
-        _NOT_NEGATIVE,
-    ),
-    **dict.fromkeys(("mixup_rate", "wavmix_rate", "mixstyle_rate", "speed_rate", "distill_weight"), _SHARE),
-    **dict.fromkeys(("label_smoothing", "ema_decay", "speed_change", "momentum", "betas"), _BELOW_ONE),
-    "batch_norm_momentum": _Range(0, 1, above=True),
-    "seconds": _Range(0, 3600, above=True),
-    "gain_db": _Range(0, 200),
-    "learning_rate": _Range(0, 1e38, above=True),  # what float32 holds
-    "seed": _Range(-(2**63), 2**63 - 1),
-    "devices": _Range(1, 1024),
-    "workers": _Range(0, 1024),
-}
-"""What numbers a setting may have; every number stands here."""
-
-_CHOICES: dict[str, Collection[str]] = {
-    "optimiser": ("adam", "adamw", "sgd"),
-    "schedule": tuple(SHAPES),
-    "mixup_on": ("spectrogram", "waveform"),
-    "mixup_partner": ("batch", "set"),
-    "mask_with": ("silence", "mean"),
-    "precision": ("32", "16-mixed", "bf16-mixed"),
-    "logger": ("csv", "tensorboard", "wandb"),
-    "metric": ("mAP", "accuracy"),
-}
-"""What words a setting may have."""
-_OF_SOUND = (
-    "gain_db",
-    "time_shift",
-    "noise",
-    "speed_change",
-    "frequency_mask",
-    "time_mask",
-    "roll_frames",
-    "wavmix_rate",
-    "mixstyle_rate",
-)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a model is trained. ``None`` stands for a default that depends on the rest; `resolved` fills it in.
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What the defaults of a run depend on beside its settings.
 
     Attributes:
-        epochs: Passes over the data (`sampler` decides what a pass is).
-        batch_size: Clips a step, over all processes.
-        freeze_backbone: Compute what the head takes once, keep it on disk, train the head alone.
-        seconds: Length of clips in training; shorter ones are repeated, longer ones cut at random. None: what
-            nineteen in twenty clips do not exceed, between the model's least and trained length.
-        loss: Name of a loss plugin; None: ``bce``, or ``ce`` for single-label data.
-        loss_options: Its options.
-        optimiser: ``adam``, ``adamw`` or ``sgd``.
-        learning_rate: Base rate of the backbone (of the head, where the backbone is frozen).
-        head_lr_ratio: The head's base rate as a multiple of `learning_rate`.
-        weight_decay: Decay of weights (decoupled in ``adamw``).
-        betas: Momentum terms of Adam.
-        momentum: Momentum of SGD.
-        schedule: ``cosine``, ``onecycle`` (half a cosine up, half a cosine down), ``linear`` (exponential warm-up,
-            flat, linear down), ``step`` or ``constant``. What belongs to another schedule is refused.
-        warmup: Epochs of warm-up; None: a tenth of the run, at most 3 (``onecycle``: three tenths), or none with
-            `warmup_steps`.
-        ramp_start: Epoch from which ``linear`` and ``step`` go down.
-        initial_lr: Factor of the base rate at the first step of the warm-up, for all but ``linear``, whose warm-up
-            begins where it must. None: 0, and 0.04 for ``onecycle``.
-        final_lr: Factor of the base rate at the end of ``cosine``, ``onecycle`` and ``linear``. None: 0.01, and 4e-6
-            for ``onecycle``.
-        clip_grad_norm: Largest norm of the gradient, None for no clipping.
-        label_smoothing: s in targets 1 − s and s / classes.
-        mixup_alpha: Parameter of the Beta distribution, 0 for no mixup.
-        mixup_rate: Share of clips that are mixed.
-        mixup_on: ``spectrogram`` or ``waveform``.
-        mixup_partner: ``batch``, or ``set``: the partner is any clip of the training set (PSLA), for waveforms only.
-        wavmix_rate: Share of clips that are also mixed as waveforms, before the mixup of spectrograms, with a clip of
-            the whole training set (EfficientAT's wavmix).
-        wavmix_alpha: Parameter of its Beta distribution.
-        mixstyle_rate: Probability that the statistics of a batch's bands are mixed (Freq-MixStyle, `mix_style`). It
-            takes the place of mixup.
-        mixstyle_alpha: Parameter of its Beta distribution.
-        gain_db: See `Augmentation`, as for the ten that follow.
-        time_shift: Seconds.
-        noise: Share of full scale.
-        speed_change: Largest change of the length, as a share of it.
-        speed_rate: Share of clips.
-        frequency_mask: Bands.
-        time_mask: Frames.
-        frequency_stripes: Masks of bands.
-        time_stripes: Masks of frames.
-        mask_with: ``silence`` or ``mean``.
-        roll_frames: Frames.
-        sampler: Name of a sampling-policy plugin of role training.
-        sampler_options: Its options.
-        batch_norm_momentum: Momentum of batch-norm statistics; None raises the network's own so that statistics keep
-            up with short runs.
-        metric: What "best" means: ``mAP`` or ``accuracy``; None: accuracy for single-label data.
-        early_stopping: Epochs without a better metric after which training stops, None for never.
-        seed: Seed of everything random.
-        precision: ``32``, ``16-mixed`` or ``bf16-mixed``.
-        device: ``cpu``, ``cuda`` or ``auto``.
-        devices: Number of processes (each with a device of its own on GPUs).
-        strategy: How several processes work together, as Lightning Fabric names it.
-        workers: Processes that decode clips, beside the training process.
-        audio_cache_gb: Most that decoded and resampled clips may take on disk, in GB (10⁹ bytes); 0 keeps none.
-        logger: ``csv`` alone, or ``tensorboard`` or ``wandb`` beside it.
-        distill_weight: Share of a teacher in the loss, in [0, 1]; None: 0.9 with a teacher (EfficientAT's), else 0.
-        temperature: What a teacher's logits are divided by (see `SupervisedLoss`).
-        average_from: First epoch (from 1, as in ``log.csv``) whose weights go into the checkpoint ``averaged``; None or
-            0 for no average.
-        average_to: Last such epoch; None for the last of the run.
-        ema_decay: Decay, a step, of a running average of the weights, the checkpoint ``ema``; 0 for none.
-        keep_epochs: Keep the checkpoint of every epoch, as ``epochs/epoch_001``.
-        summary: Measure the models of the finished run on the validation and evaluation sets (see
-            `audiotag.training.summary`); None: where there is an evaluation set, an average, or kept epochs.
-        warmup_steps: Steps of linear warm-up, on top of the schedule, in twenty stairs (see `step_warmup`).
-        step_every: Epochs between the halvings of ``step``; None: 5.
-        ramp_length: Epochs that the way down of ``linear`` takes; None for the rest of the run.
+        single_label: Whether each clip has exactly one class.
+        pretrained: Whether the backbone starts from trained weights.
+        hears: Whether it takes sound; without, what varies sound is switched off.
+        taught: Whether there is a teacher.
     """
 
-    epochs: int | None = None
-    batch_size: int | None = None
-    freeze_backbone: bool = False
-    seconds: float | None = None
-    loss: str | None = None
-    loss_options: Mapping[str, Any] = field(default_factory=dict)
-    optimiser: str = "adamw"
-    learning_rate: float | None = None
-    head_lr_ratio: float | None = None
-    weight_decay: float | None = None
-    betas: tuple[float, float] = (0.9, 0.999)
-    momentum: float = 0.9
-    schedule: str = "cosine"
-    warmup: float | None = None
-    ramp_start: float | None = None
-    initial_lr: float | None = None
-    final_lr: float | None = None
-    clip_grad_norm: float | None = None
-    label_smoothing: float = 0.0
-    mixup_alpha: float | None = None
-    mixup_rate: float = 1.0
-    mixup_on: Literal["spectrogram", "waveform"] = "spectrogram"
-    mixup_partner: Literal["batch", "set"] = "batch"
-    wavmix_rate: float = 0.0
-    wavmix_alpha: float = 2.0
-    mixstyle_rate: float = 0.0
-    mixstyle_alpha: float = 0.4
-    gain_db: float | None = None
-    time_shift: float | None = None
-    noise: float = 0.0
-    speed_change: float = 0.0
-    speed_rate: float = 1.0
-    frequency_mask: int | None = None
-    time_mask: int | None = None
-    frequency_stripes: int = 1
-    time_stripes: int = 1
-    mask_with: Literal["silence", "mean"] = "silence"
-    roll_frames: int = 0
-    sampler: str = "shuffle"
-    sampler_options: Mapping[str, Any] = field(default_factory=dict)
-    batch_norm_momentum: float | None = None
-    metric: str | None = None
-    early_stopping: int | None = None
-    seed: int = 0
-    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32"
-    device: str = "auto"
-    devices: int = 1
-    strategy: str = "auto"
-    workers: int = 1
-    audio_cache_gb: float = 0.0
-    logger: Literal["csv", "tensorboard", "wandb"] = "csv"
-    distill_weight: float | None = None
-    temperature: float = 1.0
-    average_from: int | None = None
-    average_to: int | None = None
-    ema_decay: float = 0.0
-    keep_epochs: bool = False
-    summary: bool | None = None
-    warmup_steps: int = 0
-    step_every: float | None = None
-    ramp_length: float | None = None
+    single_label: bool
+    pretrained: bool
+    hears: bool = True
+    taught: bool = False
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas) if isinstance(self.betas, list) else self.betas)  # TOML
-        for name, hint in get_type_hints(type(self)).items():
-            value = getattr(self, name)
-            if isinstance(value, np.generic):
-                value = value.item()
-                object.__setattr__(self, name, value)
-            if value is None and type(None) in get_args(hint):
-                continue
-            if not fits(value, hint):
-                raise _refused(name, value, description(hint).removesuffix(" or none"))
-            if name in _CHOICES and value not in _CHOICES[name]:
-                raise _refused(name, value, f"one of: {', '.join(_CHOICES[name])}")
-            for number in value if isinstance(value, tuple) else [value]:
-                if name in _RANGES and not _RANGES[name].holds(number):
-                    raise _refused(name, value, str(_RANGES[name]))
-        if len(self.betas) != 2:
-            raise _refused("betas", self.betas, "two numbers")
+
+class Length(Group):
+    """How long a run is."""
+
+    epochs: int = setting(
+        by=lambda s, run: 100 if s.freeze_backbone else 15 if run.pretrained else 30,
+        usual="15; 30 from scratch, 100 for a head alone",
+        range=FROM_ONE,
+        help="Passes over the data.",
+    )
+    batch_size: int = setting(32, range=FROM_ONE, help="Clips a step, over all processes.")
+
+
+class Part(Group):
+    """What learns."""
+
+    freeze_backbone: bool = setting(False, help="Train the head alone, on what the frozen backbone makes of each clip.")
+
+
+class Objective(Group):
+    """What is minimised."""
+
+    loss: str = setting(
+        by=lambda s, run: "ce" if run.single_label else "bce",
+        usual="ce for single-label data, else bce",
+        help="Name of a loss plugin.",
+    )
+    loss_options: Mapping[str, Any] = setting({}, of="loss", option="--loss-option", help="Option of the loss.")
+
+
+class AdamW(Group):
+    """The least that an optimiser takes."""
+
+    learning_rate: float = setting(
+        by=lambda s, run: 1e-3 if s.freeze_backbone or not run.pretrained else 3e-4,
+        usual="3e-4; 1e-3 for a head alone or a fresh network",
+        range=Range(0, 1e38, above=True),  # what float32 holds
+        help="Base rate.",
+    )
+    weight_decay: float = setting(
+        by=lambda s, run: 1e-2 if s.freeze_backbone else 1e-4,
+        usual="1e-4, or 1e-2 with a frozen backbone",
+        range=NOT_NEGATIVE,
+        help="Decay of weights, decoupled in adamw.",
+    )
+    betas: tuple[float, float] = setting((0.9, 0.999), range=BELOW_ONE, help="Momentum terms of Adam.")
+
+
+class Optimiser(AdamW):
+    """How parameters follow the gradient."""
+
+    optimiser: str = setting("adamw", choices=("adamw", "adam", "sgd"), help="Optimiser.")
+    momentum: float = setting(0.9, range=BELOW_ONE, help="Momentum of sgd.")
+    head_lr_ratio: float = setting(
+        by=lambda s, run: 1.0 if s.freeze_backbone or not run.pretrained else 5.0,
+        usual="5; 1 for a head alone or a fresh network",
+        range=POSITIVE,
+        help="The head's rate as a multiple of the base rate, throughout.",
+    )
+    clip_grad_norm: float | None = setting(
+        None, usual="no clipping", range=POSITIVE, help="Largest norm of the gradient."
+    )
+
+
+class Seeded(Group):
+    """Randomness."""
+
+    seed: int = setting(0, range=Range(-(2**63), 2**63 - 1), help="Seed of everything random.")
+
+
+class Schedule(Group):
+    """How the rate changes. What belongs to another schedule is refused."""
+
+    schedule: str = setting(
+        "cosine",
+        choices=tuple(SHAPES),
+        help="How the rate changes: half a cosine down, or up and down, linear, in steps, or not at all.",
+    )
+    warmup: float = setting(
+        by=lambda s, _: (
+            0.0 if s.warmup_steps else 0.3 * s.epochs if s.schedule == "onecycle" else min(3.0, s.epochs / 10)
+        ),
+        usual="a tenth of the run, at most 3; onecycle: three tenths; none with --warmup-steps",
+        range=NOT_NEGATIVE,
+        of="schedule",
+        help="Epochs of warm-up.",
+    )
+    warmup_steps: int = setting(
+        0, range=COUNT, help="Steps of linear warm-up, in twenty stairs, on top of the schedule."
+    )
+    initial_lr: float | None = setting(
+        by=lambda s, _: SHAPES[s.schedule].get("initial_lr"),
+        usual="0; onecycle: 0.04",
+        range=NOT_NEGATIVE,
+        of="schedule",
+        help="Factor of the rate at the first step of the warm-up, but for linear.",
+    )
+    final_lr: float | None = setting(
+        by=lambda s, _: SHAPES[s.schedule].get("final_lr"),
+        usual="0.01; onecycle: 4e-6",
+        range=NOT_NEGATIVE,
+        of="schedule",
+        help="cosine, onecycle, linear: factor of the rate at the end.",
+    )
+    ramp_start: float | None = setting(
+        None,
+        usual="linear: the end of the warm-up; step: half of the run",
+        range=NOT_NEGATIVE,
+        of="schedule",
+        help="Epoch from which linear and step go down.",
+    )
+    ramp_length: float | None = setting(
+        None,
+        usual="the rest of the run",
+        range=POSITIVE,
+        of="schedule",
+        help="linear: epochs that the way down takes.",
+    )
+    step_every: float | None = setting(
+        by=lambda s, _: SHAPES[s.schedule].get("step_every"),
+        usual="5",
+        range=POSITIVE,
+        of="schedule",
+        help="Epochs between the halvings of step.",
+    )
 
     @property
-    def augmentation(self) -> Augmentation:
-        """The part of the settings that varies clips."""
-        return Augmentation(
-            gain_db=self.gain_db or 0.0,
-            time_shift=self.time_shift or 0.0,
-            noise=self.noise,
-            speed_change=self.speed_change,
-            speed_rate=self.speed_rate,
-            frequency_mask=self.frequency_mask or 0,
-            time_mask=self.time_mask or 0,
-            frequency_stripes=self.frequency_stripes,
-            time_stripes=self.time_stripes,
-            mask_with=self.mask_with,
-            roll_frames=self.roll_frames,
-        )
+    def shape(self) -> dict[str, Any]:
+        """What shapes the schedule beside the warm-up, by name."""
+        return {name: getattr(self, name) for name in SHAPES[self.schedule]}
 
-    @property
-    def partners(self) -> SetPartners | None:
-        """How clips are mixed with others of the whole training set; None where none are."""
-        if self.wavmix_rate:
-            return SetPartners(self.wavmix_alpha, self.wavmix_rate, dominant=True)
-        if self.mixup_partner == "set" and self.mixup_alpha:
-            return SetPartners(self.mixup_alpha, self.mixup_rate, follows=True)
-        return None
-
-    def resolved(self, *, single_label: bool, pretrained: bool, hears: bool = True, taught: bool = False) -> Settings:
-        """The settings with every default filled in.
-
-        Args:
-            single_label: Whether each clip has exactly one class.
-            pretrained: Whether the backbone starts from trained weights.
-            hears: Whether it takes sound; without, what varies sound is switched off.
-            taught: Whether there is a teacher.
-
-        Raises:
-            OptionError: A setting does not go with the others.
-        """
-        if self.distill_weight and not taught:
-            raise OptionError(
-                f"distill_weight is {self.distill_weight}, and there is no teacher",
-                where="settings",
-                fix="Give --teacher or --teacher-scores.",
-            )
-        frozen = self.freeze_backbone
-        augmenting = hears and not frozen
-        defaults: dict[str, Any] = {
-            "epochs": 100 if frozen else 15 if pretrained else 30,
-            "batch_size": 32,
-            "loss": "ce" if single_label else "bce",
-            "learning_rate": 1e-3 if frozen or not pretrained else 3e-4,
-            "head_lr_ratio": 1.0 if frozen or not pretrained else 5.0,
-            "weight_decay": 1e-2 if frozen else 1e-4,
-            "mixup_alpha": 0.0 if frozen or self.mixstyle_rate else 0.3,
-            "gain_db": 6.0 if augmenting else 0.0,
-            "time_shift": 0.5 if augmenting else 0.0,
-            "frequency_mask": 16 if augmenting else 0,
-            "time_mask": 64 if augmenting else 0,
-            "metric": "accuracy" if single_label else "mAP",
-            "distill_weight": 0.9 if taught else 0.0,
-            **SHAPES[self.schedule],
-        }
-        filled = {name: value for name, value in defaults.items() if getattr(self, name) is None}
-        settings = replace(self, **filled)
-        if not hears:
-            silent: dict[str, Any] = dict.fromkeys(_OF_SOUND, 0)
-            settings = replace(settings, **silent)
-        if settings.warmup is None:
-            epochs = settings.epochs or 1
-            usual = 0.3 * epochs if settings.schedule == "onecycle" else min(3.0, epochs / 10)
-            settings = replace(settings, warmup=0.0 if settings.warmup_steps else usual)
-        settings._check_schedule()
-        settings._check_mixing()
-        settings._check_average()
-        if frozen:
-            varied = [name for name in ("mixup_alpha", *_OF_SOUND) if getattr(settings, name)]
-            if varied:
-                raise OptionError(
-                    f"{', '.join(varied)} cannot be used with a frozen backbone, which hears each clip once",
-                    where="settings",
-                    fix="Leave them out, or train the whole network.",
-                )
-        return settings
-
-    def _check_schedule(self) -> None:
+    def check(self, situation: Any) -> None:
         """Refuse what would change nothing."""
-        shape = SHAPES[self.schedule]
         for name in dict.fromkeys(name for names in SHAPES.values() for name in names):
-            if getattr(self, name) is not None and name not in shape:
+            if getattr(self, name) is not None and name not in SHAPES[self.schedule]:
                 owners = [schedule for schedule, names in SHAPES.items() if name in names]
                 raise OptionError(
                     f"{name} does nothing with the schedule {self.schedule!r}",
-                    where="settings",
+                    where=self.WHERE,
                     fix=f"Leave it out; it belongs to {', '.join(owners)}.",
                 )
 
-    def _check_mixing(self) -> None:
+
+class Mixing(Group):
+    """How clips are mixed with one another."""
+
+    mixup_alpha: float = setting(
+        by=lambda s, _: 0.0 if s.freeze_backbone or s.mixstyle_rate else 0.3,
+        usual="0.3; 0 for a head alone or with mixstyle",
+        range=NOT_NEGATIVE,
+        varies="clip",
+        help="Mixup with shares from Beta(a, a), 0 for none.",
+    )
+    mixup_rate: float = setting(1.0, range=SHARE, help="Share of clips that are mixed.")
+    mixup_on: Literal["spectrogram", "waveform"] = setting("spectrogram", help="What is mixed.")
+    mixup_partner: Literal["batch", "set"] = setting("batch", help="set: mix waveforms with any clip, as PSLA does.")
+    wavmix_rate: float = setting(
+        0.0,
+        range=SHARE,
+        varies="sound",
+        help="Share of clips that are also mixed as waveforms with any clip, before mixup.",
+    )
+    wavmix_alpha: float = setting(2.0, range=POSITIVE, help="Shares of wavmix from Beta(a, a).")
+    mixstyle_rate: float = setting(
+        0.0, range=SHARE, varies="sound", help="Freq-MixStyle in place of mixup: probability for a batch."
+    )
+    mixstyle_alpha: float = setting(0.4, range=POSITIVE, help="Shares of Freq-MixStyle from Beta(a, a).")
+    label_smoothing: float = setting(0.0, range=BELOW_ONE, help="Targets become 1 - s and s / classes.")
+
+    def check(self, situation: Any) -> None:
         """Refuse ways of mixing that exclude each other."""
         if self.mixup_partner == "set" and self.mixup_alpha and self.mixup_on != "waveform":
             raise OptionError(
@@ -380,54 +234,161 @@ class Settings:
                 fix="Set mixup_alpha to 0, or mixstyle_rate to 0.",
             )
 
-    def _check_average(self) -> None:
-        """Refuse a range of epochs that the run does not have."""
-        if not self.average_from:
-            return
-        epochs = self.epochs or 1
-        last = self.average_to or epochs
-        if not self.average_from <= last <= epochs:
+
+def _while_it_learns(value: float) -> dict[str, Any]:
+    """A default for networks that hear, and learn as a whole."""
+    return {
+        "by": lambda s, run: value if run.hears and not s.freeze_backbone else type(value)(0),
+        "usual": f"{value:g}; 0 for a head alone",
+    }
+
+
+class Variation(Augmentation):
+    """How clips are varied."""
+
+    gain_db: float = varied(Augmentation, "gain_db", **_while_it_learns(6.0))
+    time_shift: float = varied(Augmentation, "time_shift", **_while_it_learns(0.5))
+    frequency_mask: int = varied(Augmentation, "frequency_mask", **_while_it_learns(16))
+    time_mask: int = varied(Augmentation, "time_mask", **_while_it_learns(64))
+
+
+class Sampling(Group):
+    """Which clips a pass takes, and how much of them."""
+
+    sampler: str = setting("shuffle", help="How clips are chosen (shuffle, balanced, a plugin's).")
+    sampler_options: Mapping[str, Any] = setting(
+        {}, of="sampler", option="--sampler-option", help="Option of the sampler (weights=weights.csv)."
+    )
+    seconds: float | None = setting(
+        None,
+        usual="what nineteen in twenty clips do not exceed, between the model's least and trained length",
+        range=Range(0, 3600, above=True),
+        help="Length of clips in training; shorter ones are repeated, longer ones cut at random.",
+    )
+
+
+class Teaching(Group):
+    """What a teacher says."""
+
+    distill_weight: float = setting(
+        by=lambda s, run: 0.9 if run.taught else 0.0,
+        usual="0.9 with a teacher",
+        range=SHARE,
+        help="Share of the teacher in the loss.",
+    )
+    temperature: float = setting(1.0, range=POSITIVE, help="What the teacher's logits are divided by.")
+
+    def check(self, situation: Any) -> None:
+        """Refuse a share of nobody."""
+        if self.distill_weight and not situation.taught:
             raise OptionError(
-                f"the epochs {self.average_from} to {last} are to be averaged, in a run of {epochs}",
-                where="settings",
-                fix="Change average_from and average_to; average_from 0 averages nothing.",
+                f"distill_weight is {self.distill_weight}, and there is no teacher",
+                where=self.WHERE,
+                fix="Give --teacher or --teacher-scores.",
             )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as plain types, without those that are None."""
-        plain: dict[str, Any] = _without_none(asdict(self))
-        return plain
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: object = "settings") -> Settings:
-        """Settings from plain types.
+class Averaging(Group):
+    """Averages of the weights."""
 
-        Raises:
-            OptionError: A name is unknown, or a value cannot work.
-        """
-        known = [one.name for one in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise OptionError(
-                    f"there is no setting {name!r}",
-                    where=where,
-                    fix=suggest(name, known) or f"The settings are: {', '.join(known)}.",
-                )
-        try:
-            return cls(**values)
-        except OptionError as error:
-            raise OptionError(error.what, where=where, fix=error.fix) from error
-
-
-def _without_none(value: Any) -> Any:
-    """Lists and tables as TOML has them: it knows no none."""
-    if isinstance(value, Mapping):
-        return {name: _without_none(inner) for name, inner in value.items() if inner is not None}
-    return [_without_none(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def _refused(name: str, value: Any, wanted: str) -> OptionError:
-    shown = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "a number of very many digits"
-    return OptionError(
-        f"{name} is {shown if len(shown) <= 60 else shown[:57] + '...'}", where="settings", fix=f"Give {wanted}."
+    average_from: int = setting(
+        0, usual="none", range=COUNT, help="First epoch whose weights go into the checkpoint averaged, 0 for none."
     )
+    average_to: int = setting(0, usual="the last", range=COUNT, help="Last such epoch, 0 for the last of the run.")
+    ema_decay: float = setting(
+        0.0, usual="none", range=BELOW_ONE, help="Running average of the weights over the steps, the checkpoint ema."
+    )
+    keep_epochs: bool = setting(False, help="Keep every epoch's checkpoint, as epochs/epoch_001.")
+
+
+class Measuring(Group):
+    """What "best" means, and when it is enough."""
+
+    metric: str = setting(
+        by=lambda s, run: "accuracy" if run.single_label else "mAP",
+        usual="accuracy for single-label data, else mAP",
+        choices=("mAP", "accuracy"),
+        help="What best means.",
+    )
+    early_stopping: int | None = setting(
+        None, usual="never", range=FROM_ONE, help="Stop after this many epochs without a better metric."
+    )
+    summary: bool | None = setting(
+        None, usual="with --eval, an average, or kept epochs", help="Measure the finished models."
+    )
+
+
+class Processes(Group):
+    """What computes."""
+
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = setting("32", help="Numbers to compute with.")
+    devices: int = setting(1, range=Range(1, 1024), help="Number of processes; on GPUs each has one of its own.")
+    workers: int = setting(1, range=Range(0, 1024), help="Processes that decode clips.")
+
+
+class Hardware(Processes):
+    """What computes, and what it takes on disk."""
+
+    device: str = setting("auto", help="cpu, cuda or auto.")
+    strategy: str = setting("auto", help="How processes work together, as Lightning Fabric names it (ddp).")
+    audio_cache_gb: float = setting(
+        0.0,
+        usual="0, none",
+        range=NOT_NEGATIVE,
+        help="Keep decoded and resampled clips on disk over runs, in at most so many GB.",
+    )
+    logger: Literal["csv", "tensorboard", "wandb"] = setting("csv", help="Log beside log.csv.")
+
+
+class Settings(
+    Length,
+    Part,
+    Objective,
+    Optimiser,
+    Schedule,
+    Mixing,
+    Variation,
+    Sampling,
+    Teaching,
+    Measuring,
+    Averaging,
+    Seeded,
+    Hardware,
+):
+    """How a model is trained.
+
+    `from_dict` takes what a user asks for; `resolve` fills in what the situation decides. docs/settings.md has all of
+    them in tables.
+    """
+
+    batch_norm_momentum: float | None = setting(
+        None, usual="quick enough for the run", range=ABOVE_ZERO, help="Momentum of batch-norm statistics."
+    )
+
+    @property
+    def averaged(self) -> range:
+        """The epochs (from 1) whose weights go into the checkpoint ``averaged``; empty for no average."""
+        return range(self.average_from, (self.average_to or self.epochs) + 1) if self.average_from else range(0)
+
+    def resolve(self, situation: Situation) -> Self:
+        """The settings with every default filled in; what varies sound is off where the model hears none."""
+        of_sound = [name for name, one in declared(type(self)).items() if one.varies == "sound"]
+        heard = self if situation.hears else self.replaced(**dict.fromkeys(of_sound, 0))
+        return super(Settings, heard).resolve(situation)
+
+    def check(self, situation: Situation) -> None:
+        """Refuse what varies clips that a frozen backbone hears once, and an average over epochs that there are not."""
+        changing = [name for name, one in declared(type(self)).items() if one.varies and getattr(self, name)]
+        if self.freeze_backbone and changing:
+            raise OptionError(
+                f"{', '.join(changing)} cannot be used with a frozen backbone, which hears each clip once",
+                where=self.WHERE,
+                fix="Leave them out, or train the whole network.",
+            )
+        if self.average_from and not (self.averaged and self.averaged[-1] <= self.epochs):
+            raise OptionError(
+                f"the epochs {self.average_from} to {self.averaged.stop - 1} are to be averaged, in a run of "
+                f"{self.epochs}",
+                where=self.WHERE,
+                fix="Change average_from and average_to; average_from 0 averages nothing.",
+            )

@@ -110,7 +110,7 @@ class NetworkSource:
             rate, inputs, shape = backbone.sample_rate, backbone.inputs, backbone.video_shape
             return ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache, partners)
 
-        readers = {"train": reader(train, seconds, seconds, settings.seed, settings.partners)}
+        readers = {"train": reader(train, seconds, seconds, settings.seed, SetPartners.of(settings))}
         if val is not None:
             # Validation hears what the tagger would: each clip at its own length.
             readers["val"] = reader(val, *model.lengths.bounds, None)
@@ -134,7 +134,7 @@ class NetworkSource:
             return {}
         backbone, fabric = self._model.backbone, self._fabric
         backbone.eval()
-        plan = _whole_pass(len(self._val), self._settings.batch_size or 1, fabric.global_rank, fabric.world_size)
+        plan = _whole_pass(len(self._val), self._settings.batch_size, fabric.global_rank, fabric.world_size)
         mine = torch.full((len(self._val), len(self._model.labels)), float("-inf"), device=fabric.device)
         with torch.inference_mode():
             for batch in self._batches.read("val", plan):

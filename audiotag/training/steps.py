@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from audiotag.audio.augmentation import Augmentation
 from audiotag.audio.variation import vary_spectrogram, vary_waveform
 from audiotag.models.backbone import Backbone
 from audiotag.seeding import numpy_generator, torch_generator
@@ -28,7 +27,6 @@ class NetworkStep(nn.Module):
         self.backbone = backbone
         self.loss = loss
         self.settings = settings
-        self.augmentation: Augmentation = settings.augmentation
 
     def forward(self, inputs: Mapping[str, Tensor], labels: Labels, place: Place) -> Tensor:
         """The loss of each clip of a batch, (batch,).
@@ -73,13 +71,13 @@ class NetworkStep(nn.Module):
         )
 
     def _waveform(self, inputs: Mapping[str, Tensor], mixture: Mixture | None, generator: torch.Generator) -> Tensor:
-        rate = self.backbone.sample_rate
-        waveform = vary_waveform(self.augmentation, inputs["waveform"], rate, generator)
+        rate, settings = self.backbone.sample_rate, self.settings
+        waveform = vary_waveform(settings, inputs["waveform"], rate, generator)
         if "share" in inputs:
             # Each of the two is varied on its own, as in EfficientAT.
-            partner = vary_waveform(self.augmentation, inputs[f"{PARTNER}waveform"], rate, generator)
+            partner = vary_waveform(settings, inputs[f"{PARTNER}waveform"], rate, generator)
             waveform = blend_waveforms(waveform, partner, inputs["share"])
-        if mixture is not None and self.settings.mixup_on == "waveform":
+        if mixture is not None and settings.mixup_on == "waveform":
             waveform = mixture.apply_waveform(waveform)
         return waveform
 
@@ -92,7 +90,7 @@ class NetworkStep(nn.Module):
         # Mixed precision is for the network: a logarithm of a power spectrum needs all its bits.
         with torch.autocast(waveform.device.type, enabled=False):
             spectrogram: Tensor = front_end(waveform.float(), generator)
-            spectrogram = vary_spectrogram(self.augmentation, spectrogram, front_end.padding_value, generator)
+            spectrogram = vary_spectrogram(settings, spectrogram, front_end.padding_value, generator)
             if settings.mixstyle_rate:
                 style = numpy_generator("mixstyle", *place)
                 spectrogram = mix_style(spectrogram, settings.mixstyle_alpha, settings.mixstyle_rate, style)

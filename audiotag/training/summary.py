@@ -31,6 +31,7 @@ from audiotag.inference.tagger import Tagger, load
 from audiotag.models.checkpoint import FACTS_FILE, read_facts
 from audiotag.models.epochs import kept_epochs
 from audiotag.pages import render
+from audiotag.settings import read_settings
 from audiotag.training.preparation import (
     evaluation_clips,
     read_run_record,
@@ -41,7 +42,6 @@ from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.run_folder import SETTINGS_FILE
 from audiotag.training.settings import Settings
-from audiotag.training.settings_layers import read_toml
 
 SINGLE = ("best", "last", "averaged", "ema")
 METRICS = ("accuracy", "mAP", "mAUC", "d_prime_of_mean_auc")
@@ -85,7 +85,7 @@ def summarise_run(
     if val is not None:
         val_clips: ClipSet | None = read(val)
     else:
-        seed = Settings.from_dict(read_toml(run / SETTINGS_FILE), where=run / SETTINGS_FILE).seed
+        seed = Settings.from_dict(read_settings(run / SETTINGS_FILE), where=run / SETTINGS_FILE).seed
         _, val_clips = split_clips(request, read_training_clips(request, quiet), seed, quiet)
         known = read_run_record(run).texts("val", None)
         if val_clips is not None and [clip.id for clip in val_clips] != known:

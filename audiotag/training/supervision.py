@@ -110,7 +110,7 @@ class SupervisedLoss(nn.Module):
         super().__init__()
         self.loss = loss
         self.smoothing = settings.label_smoothing
-        self.weight = settings.distill_weight or 0.0
+        self.weight = settings.distill_weight
         self.temperature = settings.temperature
 
     def smoothed(self, labels: Labels) -> dict[str, Tensor]:

@@ -140,13 +140,13 @@ class Trainer:
         self.log = CsvLog(folder / "log.csv")
         self.losses = LossRecord(fabric, len(source.supervision.targets)) if sampler.wants_losses else None
         world = fabric.world_size
-        self._steps = len(cut_batches(self._order(0), settings.batch_size or 1, 0, world=world))
+        self._steps = len(cut_batches(self._order(0), settings.batch_size, 0, world=world))
         self._require_rates()
         self._saved_at = time.monotonic()
         self._stops = StopRequests(fabric, self._stop)
 
     def _require_rates(self) -> None:
-        steps = self._steps * (self.settings.epochs or 1)
+        steps = self._steps * self.settings.epochs
         if self.settings.warmup_steps >= steps:
             raise OptionError(
                 f"a warm-up of {self.settings.warmup_steps} steps does not fit a run of {steps}",
@@ -185,7 +185,7 @@ class Trainer:
             TrainingError: The loss is not finite.
         """
         self.loggers = loggers
-        epochs = self.settings.epochs or 1
+        epochs = self.settings.epochs
         self.reporter.start(epochs, self._steps, self.progress.epoch)
         with self._stops.taken(), learned:
             try:
@@ -210,7 +210,7 @@ class Trainer:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         targets = self.source.supervision.targets
         losses = None if self.losses is None else self.losses.last
-        context = SamplingContext(epoch, self.settings.epochs or 1, losses)
+        context = SamplingContext(epoch, self.settings.epochs, losses)
         chosen = np.asarray(self.sampler.epoch(targets, numpy_generator(self.settings.seed, "order", epoch), context))
         if chosen.ndim != 1 or not len(chosen) or not np.issubdtype(chosen.dtype, np.integer):
             what = f"gives {chosen.dtype} of the shape {chosen.shape}, not a list of whole numbers"
@@ -231,7 +231,7 @@ class Trainer:
         self.backbone.on_epoch_start(epoch, epochs)
         batches = cut_batches(
             self._order(epoch),
-            settings.batch_size or 1,
+            settings.batch_size,
             epoch,
             rank=self.fabric.global_rank,
             world=self.fabric.world_size,

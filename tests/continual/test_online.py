@@ -24,6 +24,7 @@ from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import TRAINING_FILE, load_checkpoint
 from audiotag.models.create import create_backbone
 from audiotag.models.model import Model
+from audiotag.training.settings import Situation
 
 RATE = 8000
 NAMES = ("low", "high")
@@ -370,8 +371,8 @@ def test_a_record_of_the_loss_that_is_damaged_is_said(tiny, tmp_path):
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong):
-    with pytest.raises(OptionError):
-        OnlineSettings(**wrong)
+    with pytest.raises(OptionError, match="settings: "):
+        OnlineSettings(**wrong).resolve(Situation(single_label=False, pretrained=True))
 
 
 def test_cross_entropy_needs_a_model_of_one_class_a_clip(tiny, tmp_path):

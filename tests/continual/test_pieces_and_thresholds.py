@@ -19,6 +19,7 @@ from audiotag.host import get_host
 from audiotag.labels import LabelSet
 from audiotag.models.create import create_backbone
 from audiotag.models.model import Model
+from audiotag.training.settings import Situation
 
 RATE = 8000
 SETTINGS = OnlineSettings(replay=0, steps=1)
@@ -32,13 +33,13 @@ def fresh() -> Model:
 
 def learner(folder: Path, **settings: Any) -> OnlineLearner:
     store = ClipStore.create(folder, ["low", "high"], capacity=4)
-    return OnlineLearner(fresh(), store, replace(SETTINGS, **settings))
+    return OnlineLearner(fresh(), store, SETTINGS.replaced(**settings))
 
 
 @pytest.mark.parametrize("pieces", [(1, 1), (3, 1), (2, 5)])
 def test_the_logits_of_a_clip_are_the_mean_of_its_pieces(tiny: object, pieces: tuple[int, int]) -> None:
     model = fresh()
-    training = OnlineTraining(model, SETTINGS.resolved(single_label=False))
+    training = OnlineTraining(model, SETTINGS.resolve(Situation(single_label=False, pretrained=True)))
     generator = np.random.default_rng(1)
     samples = [generator.normal(size=(count, 4)).astype(np.float32) for count in pieces]
     weight, bias = (value.detach().numpy() for value in model.backbone.head_parameters())
@@ -52,7 +53,7 @@ def test_a_step_is_no_longer_than_its_clipped_gradient(tiny: object, norm: float
     settings = OnlineSettings(
         optimiser="sgd", momentum=0.0, learning_rate=1.0, head_lr_ratio=1.0, weight_decay=0.0, clip_grad_norm=norm
     )
-    training = OnlineTraining(model, settings.resolved(single_label=False))
+    training = OnlineTraining(model, settings.resolve(Situation(single_label=False, pretrained=True)))
     before = [value.detach().clone() for value in model.backbone.head_parameters()]
     training.learn([np.ones((1, 4), np.float32)], np.array([[1, 0]], np.float32), 0)
     steps = [now.detach() - then for now, then in zip(model.backbone.head_parameters(), before, strict=True)]
@@ -81,7 +82,7 @@ def test_the_one_class_of_a_clip_is_taken_from_the_confidence_on(
 
     def hear(name: str, confidence: float | None) -> Any:
         store = ClipStore.create(tmp_path / name, ["low", "high"], capacity=4)
-        settings = replace(SETTINGS, pseudo_label=confidence, steps=0)
+        settings = SETTINGS.replaced(pseudo_label=confidence, steps=0)
         return OnlineLearner(model, store, settings).hear(StreamClip("one", Waveform(NOISE, RATE)))
 
     tags = hear("first", None).tags

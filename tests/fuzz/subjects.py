@@ -200,10 +200,10 @@ def _settings(folder: Path) -> list[Path]:
 
 
 def _use_settings(path: Path) -> None:
-    from audiotag.training.settings import Settings
-    from audiotag.training.settings_layers import read_toml
+    from audiotag.settings import read_settings
+    from audiotag.training.settings import Settings, Situation
 
-    Settings.from_dict(read_toml(path), path).resolved(single_label=False, pretrained=True)
+    Settings.from_dict(read_settings(path), path).resolve(Situation(single_label=False, pretrained=True))
 
 
 # What the toolkit writes itself

@@ -77,14 +77,14 @@ def test_the_epochs_of_the_range_are_averaged():
     assert over == {"count": 2, "first_epoch": 2, "last_epoch": 3}
 
 
-@pytest.mark.parametrize(("epochs", "mean"), [(3, 2.0), (4, 8 / 3), (None, 1.0)])
+@pytest.mark.parametrize(("epochs", "mean"), [(3, 2.0), (4, 8 / 3), (1, 1.0)])
 def test_without_an_end_the_range_goes_to_the_last_epoch(epochs, mean):
     network = _Network()
     averages = Averages(Settings(epochs=epochs, average_from=1), network)
     _run(averages, network, [1.0, 2.0, 3.0, 14 / 3, 99.0])
     weights, over = averages.results()["averaged"]
     assert float(weights["weight"]) == pytest.approx(mean)
-    assert over["count"] == over["last_epoch"] == (epochs or 1)
+    assert over["count"] == over["last_epoch"] == epochs
 
 
 def test_steps_are_averaged_with_the_decay_of_the_settings():

@@ -22,7 +22,7 @@ from audiotag.training.losses import BinaryCrossEntropy, CrossEntropy
 from audiotag.training.mixing import Mixture
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
-from audiotag.training.settings import Settings
+from audiotag.training.settings import Settings, Situation
 from audiotag.training.supervision import SupervisedLoss, Supervision, mixed_labels
 from audiotag.training.teaching import logits_of, teacher_logits, tempered
 
@@ -57,7 +57,9 @@ class Messages(Reporter):
 
 
 def _loss(loss, **settings):
-    return SupervisedLoss(loss, Settings(**settings).resolved(single_label=False, pretrained=True, taught=True))
+    return SupervisedLoss(
+        loss, Settings(**settings).resolve(Situation(single_label=False, pretrained=True, taught=True))
+    )
 
 
 def _labels(**arrays):

@@ -17,7 +17,7 @@ from audiotag.training.finetune import finetune
 from audiotag.training.losses import BinaryCrossEntropy
 from audiotag.training.mixing import Mixture, blend, blend_waveforms, mix_style, smooth_targets
 from audiotag.training.partners import SetPartners
-from audiotag.training.settings import Settings
+from audiotag.training.settings import Settings, Situation
 from audiotag.training.steps import NetworkStep
 from audiotag.training.supervision import SupervisedLoss, Supervision
 
@@ -122,7 +122,7 @@ def test_smoothing_is_the_published_rule():
 
 
 def _settings(**given):
-    return Settings(**{**PLAIN, **given}).resolved(single_label=False, pretrained=False)
+    return Settings(**{**PLAIN, **given}).resolve(Situation(single_label=False, pretrained=False))
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def test_a_run_learns_the_labels_of_what_it_hears(tones, tmp_path, tiny, monkeyp
 )
 def test_ways_of_mixing_that_do_not_go_together_are_refused(way, match):
     with pytest.raises(OptionError, match=match):
-        Settings(**way).resolved(single_label=False, pretrained=False)
+        Settings(**way).resolve(Situation(single_label=False, pretrained=False))
 
 
 def test_mixstyle_gives_each_clip_a_blend_of_two_clips_statistics():

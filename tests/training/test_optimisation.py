@@ -15,7 +15,7 @@ from audiotag.training.data import cut_batches
 from audiotag.training.finetune import finetune
 from audiotag.training.optimisation import freeze_all_but_head, make_optimiser, quicken_batch_norm
 from audiotag.training.preparation import sampler_options_for
-from audiotag.training.settings import Settings
+from audiotag.training.settings import Optimiser, Settings, Situation
 from audiotag.training.sources import NetworkSource
 from audiotag.training.trainer import Trainer
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("tiny")
 
 def _groups(**settings):
     network = create_backbone("tiny", 2)
-    optimiser = make_optimiser(network, Settings(**settings).resolved(single_label=False, pretrained=True))
+    optimiser = make_optimiser(network, Settings(**settings).resolve(Situation(single_label=False, pretrained=True)))
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     return {names[id(one)]: group for group in optimiser.param_groups for one in group["params"]}, optimiser
 
@@ -56,8 +56,8 @@ def test_the_head_learns_five_times_as_fast_as_pretrained_weights():
                 "classifier.0.bias": 0.05,
             }
         )
-    assert Settings().resolved(single_label=False, pretrained=False).head_lr_ratio == 1.0
-    assert Settings(freeze_backbone=True).resolved(single_label=False, pretrained=True).head_lr_ratio == 1.0
+    assert Settings().resolve(Situation(single_label=False, pretrained=False)).head_lr_ratio == 1.0
+    assert Settings(freeze_backbone=True).resolve(Situation(single_label=False, pretrained=True)).head_lr_ratio == 1.0
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_frozen_backbone_has_nothing_but_its_head_to_learn():
     freeze_all_but_head(network)
     learning = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert learning == {"classifier.0.weight", "classifier.0.bias"}
-    settings = Settings(freeze_backbone=True).resolved(single_label=False, pretrained=True)
+    settings = Settings(freeze_backbone=True).resolve(Situation(single_label=False, pretrained=True))
     assert sum(len(group["params"]) for group in make_optimiser(network, settings).param_groups) == 2
 
 
@@ -106,17 +106,18 @@ def test_statistics_of_all_that_came_stay_so():
     quicken_batch_norm(network, Settings(batch_size=4, batch_norm_momentum=0.3), 40)
     assert [network[0].momentum, network[2].momentum] == [None, 0.3]
     network = torch.nn.Sequential(torch.nn.BatchNorm2d(1, momentum=0.01), torch.nn.BatchNorm3d(1, momentum=0.02))
-    quicken_batch_norm(network, Settings(), 80)  # without a batch size every clip is a step
+    quicken_batch_norm(network, Settings(batch_size=1), 80)
     assert [module.momentum for module in network] == [0.05, 0.05]
 
 
-def test_settings_that_say_nothing_let_nothing_move():
+def test_an_optimiser_is_made_of_its_own_settings_and_of_nothing_that_is_open():
     network = create_backbone("tiny", 2)
-    groups = make_optimiser(network, Settings(learning_rate=None, head_lr_ratio=None, weight_decay=None)).param_groups
-    assert {(group["lr"], group["base_lr"], group["weight_decay"]) for group in groups} == {(0.0, 0.0, 0.0)}
-    groups = make_optimiser(network, Settings(learning_rate=0.5, head_lr_ratio=None)).param_groups
-    assert {group["lr"] for group in groups} == {0.5}
+    settings = Optimiser(learning_rate=0.5, head_lr_ratio=1.0, weight_decay=0.0)
+    groups = make_optimiser(network, settings).param_groups
+    assert {(group["lr"], group["base_lr"], group["weight_decay"]) for group in groups} == {(0.5, 0.5, 0.0)}
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+    with pytest.raises(AttributeError, match="weight_decay is open"):
+        make_optimiser(network, settings.replaced(weight_decay=None))
 
 
 def test_a_run_uses_that_momentum(tones, tmp_path):

@@ -19,7 +19,7 @@ from audiotag.training.schedules import (
     step_warmup,
     warmup_cosine,
 )
-from audiotag.training.settings import Settings
+from audiotag.training.settings import Settings, Situation
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +140,10 @@ def test_halvings_by_hand():
 @pytest.mark.parametrize(
     ("name", "given", "curve"),
     [
-        ("constant", {"initial": 0.3}, lambda at: constant(at, warmup=4, start=0.3)),
+        ("constant", {"initial_lr": 0.3}, lambda at: constant(at, warmup=4, start=0.3)),
         ("constant", {}, lambda at: constant(at, warmup=4, start=0.0)),
-        ("cosine", {"initial": 0.3}, lambda at: warmup_cosine(at, total=20, warmup=4, start=0.3, final=0.1)),
-        ("onecycle", {"initial": 0.3}, lambda at: one_cycle(at, total=20, warmup=4, start=0.3, final=0.1)),
+        ("cosine", {"initial_lr": 0.3}, lambda at: warmup_cosine(at, total=20, warmup=4, start=0.3, final=0.1)),
+        ("onecycle", {"initial_lr": 0.3}, lambda at: one_cycle(at, total=20, warmup=4, start=0.3, final=0.1)),
         ("linear", {}, lambda at: exp_warmup_linear_down(at, warmup=4, ramp_start=4, ramp_length=16, final=0.1)),
         (
             "linear",
@@ -155,7 +155,7 @@ def test_halvings_by_hand():
             {"ramp_start": 9, "ramp_length": 3},
             lambda at: exp_warmup_linear_down(at, warmup=4, ramp_start=9, ramp_length=3, final=0.1),
         ),
-        ("step", {"initial": 0.3}, lambda at: step_halving(at, start=10, every=5, warmup=4, initial=0.3)),
+        ("step", {"initial_lr": 0.3}, lambda at: step_halving(at, start=10, every=5, warmup=4, initial=0.3)),
         ("step", {}, lambda at: step_halving(at, start=10, every=5, warmup=4, initial=0.0)),
         (
             "step",
@@ -165,7 +165,7 @@ def test_halvings_by_hand():
     ],
 )
 def test_a_name_makes_its_curve(name, given, curve):
-    schedule = make_schedule(name, epochs=20, warmup=4, final=0.1, **given)
+    schedule = make_schedule(name, epochs=20, warmup=4, final_lr=0.1, **given)
     positions = [0, 0.5, 1, 3, 4, 5, 7, 9, 10, 11, 13, 16, 19, 20]
     assert [schedule(at) for at in positions] == [curve(at) for at in positions]
 
@@ -176,12 +176,12 @@ def test_a_name_makes_its_curve(name, given, curve):
 )
 def test_what_does_not_fit_the_run_is_refused(epochs, warmup, initial):
     with pytest.raises(OptionError, match=r"warm-up|base rate"):
-        make_schedule("constant", epochs=epochs, warmup=warmup, final=0, initial=initial)
+        make_schedule("constant", epochs=epochs, warmup=warmup, final_lr=0, initial_lr=initial)
 
 
 @pytest.mark.parametrize(("epochs", "warmup", "initial"), [(0, 0, 0), (1, 0.9, 1), (5, 4.9, 0.5)])
 def test_what_just_fits_is_taken(epochs, warmup, initial):
-    assert make_schedule("constant", epochs=epochs, warmup=warmup, final=0, initial=initial)(epochs) == 1.0
+    assert make_schedule("constant", epochs=epochs, warmup=warmup, final_lr=0, initial_lr=initial)(epochs) == 1.0
 
 
 @given(
@@ -191,29 +191,29 @@ def test_what_just_fits_is_taken(epochs, warmup, initial):
     position=st.floats(0, 1),
 )
 def test_factors_stay_between_zero_and_one(name, epochs, share, position):
-    schedule = make_schedule(name, epochs=epochs, warmup=share * epochs, final=0.01)
+    schedule = make_schedule(name, epochs=epochs, warmup=share * epochs, final_lr=0.01)
     assert 0.0 <= schedule(position * epochs) <= 1.0
 
 
 @pytest.mark.parametrize("name", ["cosine", "linear"])
 def test_runs_end_at_the_final_factor(name):
-    assert make_schedule(name, epochs=10, warmup=2, final=0.05)(10) == pytest.approx(0.05)
+    assert make_schedule(name, epochs=10, warmup=2, final_lr=0.05)(10) == pytest.approx(0.05)
 
 
 def test_unknown_name_is_answered_with_a_close_one():
     with pytest.raises(OptionError, match="cosine"):
-        make_schedule("cosin", epochs=10, warmup=0, final=0)
+        make_schedule("cosin", epochs=10, warmup=0, final_lr=0)
 
 
 def test_warmup_as_long_as_the_run_is_refused():
     with pytest.raises(OptionError, match="warm-up"):
-        make_schedule("cosine", epochs=5, warmup=5, final=0)
+        make_schedule("cosine", epochs=5, warmup=5, final_lr=0)
 
 
 def test_a_warmup_begins_at_the_initial_factor():
-    assert make_schedule("cosine", epochs=10, warmup=2, final=0.05, initial=0.3)(0) == pytest.approx(0.3)
+    assert make_schedule("cosine", epochs=10, warmup=2, final_lr=0.05, initial_lr=0.3)(0) == pytest.approx(0.3)
     with pytest.raises(OptionError, match="base rate"):
-        make_schedule("cosine", epochs=10, warmup=2, final=0.05, initial=1.5)
+        make_schedule("cosine", epochs=10, warmup=2, final_lr=0.05, initial_lr=1.5)
 
 
 def test_the_warmup_over_steps_equals_psla():
@@ -225,13 +225,13 @@ def test_the_warmup_over_steps_equals_psla():
 
 def test_the_way_down_can_end_before_the_run(recipes):
     golden = recipes["exp_warmup_linear_down"]
-    schedule = make_schedule("linear", epochs=200, warmup=8, final=0.01, ramp_start=80, ramp_length=95)
+    schedule = make_schedule("linear", epochs=200, warmup=8, final_lr=0.01, ramp_start=80, ramp_length=95)
     for epoch, expected in zip(golden["epochs"], golden["values"], strict=True):
         assert schedule(epoch) == pytest.approx(expected, rel=1e-9)
 
 
 def test_halvings_can_be_further_apart():
-    schedule = make_schedule("step", epochs=30, warmup=0, final=0, ramp_start=10, step_every=8)
+    schedule = make_schedule("step", epochs=30, warmup=0, final_lr=0, ramp_start=10, step_every=8)
     assert [schedule(epoch) for epoch in (9, 10, 17, 18, 26)] == [1, 0.5, 0.5, 0.25, 0.125]
 
 
@@ -246,7 +246,7 @@ def test_one_cycle_equals_pytorchs():
 
 
 def _resolved(**given):
-    return Settings(**given).resolved(single_label=False, pretrained=False)
+    return Settings(**given).resolve(Situation(single_label=False, pretrained=False))
 
 
 def test_one_cycle_has_pytorchs_defaults():
@@ -256,14 +256,14 @@ def test_one_cycle_has_pytorchs_defaults():
 
 @pytest.mark.parametrize("name", sorted(SHAPES))
 def test_every_schedule_warms_up(name):
-    schedule = make_schedule(name, epochs=20, warmup=4, final=0.01)
+    schedule = make_schedule(name, epochs=20, warmup=4, final_lr=0.01)
     rates = [schedule(position) for position in (0.0, 1.0, 2.0, 3.0, 4.0)]
     assert rates == sorted(set(rates)) and rates[0] < 0.1 and rates[-1] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "onecycle", "step"])
 def test_a_warm_up_begins_where_it_is_told(name):
-    assert make_schedule(name, epochs=20, warmup=4, final=0.01, initial=0.2)(0.0) == pytest.approx(0.2)
+    assert make_schedule(name, epochs=20, warmup=4, final_lr=0.01, initial_lr=0.2)(0.0) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
@@ -286,4 +286,4 @@ def test_what_a_schedule_does_not_know_is_refused(schedule, setting):
 @pytest.mark.parametrize("name", sorted(SHAPES))
 def test_resolved_settings_resolve_again(name):
     settings = _resolved(schedule=name)
-    assert Settings(**settings.to_dict()).resolved(single_label=False, pretrained=False) == settings
+    assert Settings(**settings.to_dict()).resolve(Situation(single_label=False, pretrained=False)) == settings

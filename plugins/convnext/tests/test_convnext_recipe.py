@@ -9,17 +9,19 @@ from audiotag.audio.augmentation import Augmentation
 from audiotag.cli.main import main
 from audiotag.host import get_host
 from audiotag.training.recipes import load_recipe
-from audiotag.training.settings import Settings
+from audiotag.training.settings import Settings, Situation
 
 RATE = 32000
 
 
 def test_the_recipe_says_what_the_authors_say():
-    settings = Settings(**load_recipe("convnext-audioset").settings).resolved(single_label=False, pretrained=False)
+    settings = Settings(**load_recipe("convnext-audioset").settings).resolve(
+        Situation(single_label=False, pretrained=False)
+    )
     assert settings.epochs * settings.sampler_options["clips_per_epoch"] == 75_000 * settings.batch_size
     assert (settings.schedule, settings.warmup, settings.initial_lr, settings.final_lr) == ("onecycle", 4.5, 0.04, 4e-6)
     assert (settings.mixup_on, settings.mixup_alpha, settings.mixup_rate) == ("spectrogram", 1.0, 1.0)
-    assert settings.augmentation == Augmentation(
+    assert settings.part(Augmentation) == Augmentation(
         speed_change=0.5,
         speed_rate=0.5,
         frequency_mask=28,

@@ -7,7 +7,17 @@ from typing import Any
 
 import click
 
-from audiotag.plugin import check_files, check_folder, device_option, frames_option, option_option, overwrite_option
+from audiotag.plugin import (
+    check_files,
+    check_folder,
+    device_option,
+    frames_option,
+    given,
+    option_option,
+    overwrite_option,
+    settings_options,
+)
+from audiotag_equiav.settings import PretrainingSettings
 
 _PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
@@ -40,25 +50,7 @@ def _data_options(function: Any) -> Any:
     metavar="FILE",
     help="Weights to start from: MAE ViT-B, or pre-trained EquiAV.",
 )
-@click.option("--epochs", type=int, default=20, show_default=True, help="Passes over the clips.")
-@click.option("--batch-size", type=int, default=128, show_default=True, help="Pairs a step, over all processes.")
-@click.option("--learning-rate", type=float, default=1e-4, show_default=True, help="Highest rate.")
-@click.option("--weight-decay", type=float, default=1e-5, show_default=True, help="Decay of weights.")
-@click.option("--warmup", type=float, default=2.0, show_default=True, help="Epochs of warm-up.")
-@click.option(
-    "--centroid-count", type=int, default=16, show_default=True, help="Transformations sampled for a centroid."
-)
-@click.option("--temperature", type=float, default=0.07, show_default=True, help="Of the losses.")
-@click.option("--inter-loss", default="infonce", show_default=True, help="Loss between sounds and pictures.")
-@click.option("--intra-loss", default="ntxent", show_default=True, help="Loss within each.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
-@click.option(
-    "--precision", type=click.Choice(_PRECISIONS), default="32", show_default=True, help="Numbers to compute with."
-)
-@click.option("--accelerator", default="auto", show_default=True, help="cpu, cuda or auto.")
-@click.option("--devices", type=int, default=1, show_default=True, help="Processes; each GPU has one of its own.")
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes that read clips, for each.")
-@click.option("--save-steps", type=int, default=500, show_default=True, help="Steps between checkpoints.")
+@settings_options(PretrainingSettings)
 @option_option
 def pretrain(
     train: str | None,
@@ -69,7 +61,6 @@ def pretrain(
     resume: Path | None,
     init: Path | None,
     options: dict[str, Any],
-    precision: str,
     **settings: Any,
 ) -> None:
     """Learn from clips with sound and pictures, without labels.
@@ -85,13 +76,12 @@ def pretrain(
         resume_pretraining,
     )
     from audiotag_equiav.pretraining_network import PretrainingOptions
-    from audiotag_equiav.settings import PretrainingSettings
 
     if resume is not None:
         context = click.get_current_context()
         default = click.core.ParameterSource.DEFAULT
-        given = [one for one in context.command.params if context.get_parameter_source(str(one.name)) is not default]
-        if others := [one.opts[0] for one in given if one.name != "resume"]:
+        chosen = [one for one in context.command.params if context.get_parameter_source(str(one.name)) is not default]
+        if others := [one.opts[0] for one in chosen if one.name != "resume"]:
             raise OptionError("--resume goes on with what the run began with", fix=f"Leave out {', '.join(others)}.")
         data = read_run(resume)["data"]
         if not data:
@@ -107,11 +97,10 @@ def pretrain(
             raise OptionError("--train and --output are needed", fix="Or --resume FOLDER to go on with a run.")
         root = None if root is None else str(Path(root).resolve())
         data = {"path": str(Path(train).resolve()), "format": format_, "root": root, "frames": frames}
-        chosen = PretrainingSettings(precision="32-true" if precision == "32" else precision, **settings)
-        network = PretrainingOptions.from_dict(options)
+        how, network = PretrainingSettings(**given(settings)), PretrainingOptions.from_dict(options)
         stoppable(
             lambda: pretrain(
-                read_pairs(**data), output, options=network, settings=chosen, init=init, data=data, report=click.echo
+                read_pairs(**data), output, options=network, settings=how, init=init, data=data, report=click.echo
             )
         )
         folder = output

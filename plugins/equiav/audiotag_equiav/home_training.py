@@ -21,8 +21,8 @@ from audiotag.plugin import (
     LabelError,
     LoadReport,
     Model,
+    Optimiser,
     OptionError,
-    Settings,
     TrainingError,
     as_path,
     atomic_path,
@@ -229,7 +229,7 @@ class ModelTrainer:
             )
         self._loss = _LOSSES[trainfunc_ft]
         self._mode, self._frozen, self._mixed, self._seed = ftmode, freeze_base, mixedprec, seed
-        self._settings = Settings(
+        self._settings = Optimiser(
             optimiser=optimizer,
             learning_rate=rate,
             head_lr_ratio=real_number("head_lr", head_lr) / rate,

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -138,11 +138,19 @@ def _resume(folder: Path, train: ClipSet, report: Report | None) -> list[dict[st
             where=folder,
             fix="Give the clips it began with.",
         )
+    try:
+        settings = PretrainingSettings.from_dict(state["settings"])
+    except OptionError as error:
+        raise CheckpointError(
+            f"the run cannot go on with the settings that it was begun with: {error.what}",
+            where=folder,
+            fix=f"Begin a new one from its weights: --init {folder / WEIGHTS_FILE}.",
+        ) from error
     run = _Run(
         clips=train,
         folder=folder,
         options=PretrainingOptions.from_dict(state["options"]),
-        settings=PretrainingSettings.from_dict(state["settings"]),
+        settings=settings,
         init=None,
         data=state["data"],
         report=report or _ignore,
@@ -440,7 +448,7 @@ def _save(
         "precision": fabric.strategy.precision.state_dict(),
         "progress": progress,
         "options": run.options.to_dict(),
-        "settings": asdict(run.settings),
+        "settings": run.settings.to_dict(),
         "data": run.data,
         "clips": [clip.id for clip in run.clips.clips],
     }

@@ -398,6 +398,7 @@ def test_a_damaged_state_of_a_run_is_one_error(
         (("optimizer", "param_groups"), 3),
         (("settings", "epochs"), 1.5),
         (("settings", "invented"), 1),
+        (("settings", "precision"), "32-true"),
         (("options", "depth"), "deep"),
         (("progress", "epoch"), -1),
         (("progress", "sums"), [1.0]),

@@ -115,8 +115,8 @@ def test_the_rate_follows_the_authors_schedule(recipe: str, assets: Path) -> Non
         settings.schedule,
         epochs=facts["T_max"],
         warmup=facts["warmup_steps"],
-        final=settings.final_lr,
-        initial=settings.initial_lr,
+        final_lr=settings.final_lr,
+        initial_lr=settings.initial_lr,
     )
     for step, expected in enumerate(golden["values"][: facts["T_max"] + 1]):
         assert schedule(step) * settings.learning_rate == pytest.approx(expected, rel=1e-9)

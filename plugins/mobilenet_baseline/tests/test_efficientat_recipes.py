@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from audiotag.cli.main import main
 from audiotag.training.partners import SetPartners
 from audiotag.training.recipes import load_recipe
-from audiotag.training.settings import Settings
+from audiotag.training.settings import Settings, Situation
 
 RATE = 32000
 FACTS = {
@@ -45,14 +45,14 @@ def test_a_recipe_says_what_the_paper_says(name):
 @pytest.mark.parametrize("name", FACTS)
 def test_waveforms_and_spectrograms_are_mixed_one_after_the_other(name):
     settings = Settings(**load_recipe(name).settings)
-    assert settings.partners == SetPartners(2.0, 0.5, dominant=True)
+    assert SetPartners.of(settings) == SetPartners(2.0, 0.5, dominant=True)
     assert (settings.mixup_on, settings.mixup_alpha, settings.mixup_rate) == ("spectrogram", 0.3, 1.0)
     assert (settings.gain_db, settings.time_shift * RATE) == (12.0, 4000)
 
 
 def test_freq_mixstyle_is_at_hand_for_scenes():
     settings = {**load_recipe("efficientat-dcase20").settings, "mixstyle_rate": 0.4, "mixup_alpha": 0.0}
-    assert Settings(**settings).resolved(single_label=True, pretrained=True).mixstyle_alpha == 0.4
+    assert Settings(**settings).resolve(Situation(single_label=True, pretrained=True)).mixstyle_alpha == 0.4
 
 
 @pytest.mark.parametrize("name", FACTS)

@@ -58,7 +58,7 @@ def test_a_recipe_says_what_the_paper_says(name):
 @pytest.mark.parametrize("name", FACTS)
 def test_half_of_the_clips_are_mixed_with_any_of_the_set(name):
     settings = Settings(**load_recipe(name).settings)
-    assert settings.partners == SetPartners(10.0, 0.5, dominant=False, follows=True)
+    assert SetPartners.of(settings) == SetPartners(10.0, 0.5, dominant=False, follows=True)
     assert settings.mixup_on == "waveform"
 
 
