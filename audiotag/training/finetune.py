@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from audiotag.arguments import take
+from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
 from audiotag.engines.torch_engine import choose_device
@@ -25,7 +26,6 @@ from audiotag.labels import LabelChange
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
-from audiotag.models.store import cache_folder
 from audiotag.places import exists
 from audiotag.settings import layered, read_settings, write_settings
 from audiotag.specs import LossSpec, SamplingPolicySpec
@@ -99,7 +99,8 @@ def finetune(
         backbone: A published model (``"mn04_as"``), a family for fresh parameters (``"mn"``), or a checkpoint of ours.
         train: Labelled clips: a file, a folder, a `ClipSet` or a `ClipSource`.
         output: The run folder. It must be empty or new unless *resume* is set.
-        recipe: Named settings and options of a plugin; *config* and keyword arguments win over it.
+        recipe: Named settings and options of a plugin; *config* and keyword arguments win over it, and it over the
+            recipe that the backbone's family brings for itself.
         config: TOML file of settings; keyword arguments win over it.
         resume: Go on with the run in *output*, from its ``last`` checkpoint if it has one yet; every other argument
             must be as it was.
@@ -180,13 +181,20 @@ def _run(
     model.single_label = train.single_label
     model.name = folder.name
     report_classes(reporter, model, change, pretrained)
+    if pretrained and not chosen.freeze_backbone and model.spec.recipe is not None:
+        own = load_recipe(model.spec.recipe).settings
+        chosen = Settings.from_dict(layered(Settings, own, settings))
+        taken = ", ".join(name for name in own if name not in settings) or "nothing"
+        reporter.message(f"Taken from {model.spec.name}'s own recipe {model.spec.recipe}: {taken}.")
     situation = Situation(
         single_label=train.single_label,
         pretrained=pretrained,
-        hears="waveform" in model.backbone.inputs,
+        bears=model.backbone.augmentations,
         taught=request.taught,
     )
     resolved = chosen.resolve(situation)
+    if off := chosen.unborne(situation):
+        reporter.message(f"{model.spec.name} bears no variation of sound; these are off: {', '.join(off)}.")
     choose_device(resolved.device)  # Fabric's own refusal names neither the device nor a way out
     require_enough(len(train), resolved.batch_size, resolved.devices)  # before there are several
     seconds = training_seconds(model, train, resolved, reporter)
@@ -283,12 +291,6 @@ def _step_and_source(
         store = cache_folder() / "embeddings.sqlite"
         return HeadStep(backbone, supervised), HeadSource(
             model, train, val, seconds, settings, loss, fabric, supervision, store, reporter, cache
-        )
-    if backbone.front_end is None and (settings.needs_spectrogram or settings.mixstyle_rate):
-        raise OptionError(
-            "masks, rolls and Freq-MixStyle need a spectrogram, and this network takes none",
-            where=model.spec.name,
-            fix="Set frequency_mask, time_mask, roll_frames and mixstyle_rate to 0.",
         )
     quicken_batch_norm(backbone, settings, len(train))
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).

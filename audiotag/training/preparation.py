@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard
 from audiotag.data.selection import splits_of
@@ -26,7 +27,6 @@ from audiotag.labels import LabelChange, LabelSet
 from audiotag.models.create import build_backbone
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
-from audiotag.models.store import cache_folder
 from audiotag.seeding import numpy_generator
 from audiotag.settings import read_settings
 from audiotag.training.data import clip_seconds, sample_of

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audiotag.cache.arrays import ArrayCache
 from audiotag.data.clips import ClipSet
 from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import TrainingError
 from audiotag.evaluation.metrics import accuracy, mean_average_precision
-from audiotag.models.embeddings import EmbeddingStore
 from audiotag.models.model import Model
 from audiotag.training.clip_keys import embedding_keys
 from audiotag.training.data import Batches, ClipReader, Draw
@@ -196,8 +196,7 @@ class HeadSource:
     def train_mode(self) -> None:
         """The head learns; the rest stays in eval mode."""
         self._model.backbone.eval()
-        for module in self._model.backbone.head_modules().values():
-            module.train()
+        self._model.backbone.head_module().train()
 
     def validate(self) -> dict[str, float]:
         """See `Source.validate`."""
@@ -237,7 +236,7 @@ class FrozenEmbedder:
     def __call__(self, clips: ClipSet) -> NDArray[np.float32]:
         """What the head takes for each clip, float32 (clips, …)."""
         keys = embedding_keys(clips, self._model, self._bounds)
-        with EmbeddingStore(self._store) as store:
+        with ArrayCache(self._store) as store:
             known = store.get(keys)
             missing = [index for index, key in enumerate(keys) if key not in known]
             if missing:

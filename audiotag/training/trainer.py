@@ -32,6 +32,7 @@ from audiotag.training.data import Draw, cut_batches
 from audiotag.training.interfaces import BatchSampler, SamplingContext
 from audiotag.training.learned import LearnedFrom
 from audiotag.training.loss_record import LossRecord
+from audiotag.training.optimisation import load_optimiser_state
 from audiotag.training.processes import in_any_process
 from audiotag.training.reporting import CsvLog, EpochLogger, Reporter
 from audiotag.training.schedules import Schedule, step_warmup
@@ -140,7 +141,8 @@ class Trainer:
         self.log = CsvLog(folder / "log.csv")
         self.losses = LossRecord(fabric, len(source.supervision.targets)) if sampler.wants_losses else None
         world = fabric.world_size
-        self._steps = len(cut_batches(self._order(0), settings.batch_size, 0, world=world))
+        self._first_order = self._order(0)
+        self._steps = len(cut_batches(self._first_order, settings.batch_size, 0, world=world))
         self._require_rates()
         self._saved_at = time.monotonic()
         self._stops = StopRequests(fabric, self._stop)
@@ -163,11 +165,11 @@ class Trainer:
         """Take up the state that a checkpoint folder keeps; the model itself has been loaded from it already.
 
         Raises:
-            TrainingError: The checkpoint keeps no training state.
+            TrainingError: The checkpoint keeps no training state, or that of other groups of parameters.
         """
         state = load_training_state(folder)
         self.progress = Progress(**state["progress"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        load_optimiser_state(self.optimiser, state["optimiser"], folder)
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.averages.load_state_dict(state.get("averages", {}))
         if self.losses is not None and "losses" in state:
@@ -230,7 +232,7 @@ class Trainer:
         epoch = progress.epoch
         self.backbone.on_epoch_start(epoch, epochs)
         batches = cut_batches(
-            self._order(epoch),
+            self._order(epoch) if epoch else self._first_order,
             settings.batch_size,
             epoch,
             rank=self.fabric.global_rank,
