@@ -10,7 +10,7 @@ from audiotag.training.schedules import make_schedule
 from audiotag.training.settings import Settings, Situation
 
 PLUGIN = """
-from audiotag.plugin import MetricSpec, OptimiserSpec, ScheduleSpec, hookimpl
+from audiotag.plugin import MetricSpec, OptimiserSpec, SamplingPolicySpec, ScheduleSpec, hookimpl
 
 @hookimpl
 def register_optimisers():
@@ -27,11 +27,16 @@ def register_schedules():
     ]
 
 @hookimpl
+def register_sampling_policies():
+    return [SamplingPolicySpec(name="lost", role="training", factory="odd_training:Lost")]
+
+@hookimpl
 def register_metrics():
     return [MetricSpec(name="seven", factory="odd_training:seven")]
 """
 TRAINING = """
 import torch
+from audiotag.plugin import BatchSampler
 SEEN = {}
 
 class Down(torch.optim.SGD):
@@ -49,6 +54,10 @@ def make_half(*, epochs, warmup, final_lr):
 
 def make_broken(*, epochs, warmup):
     return lambda position: 1 / 0
+
+class Lost(BatchSampler):
+    def epoch(self, targets, generator, context):
+        raise SystemExit(3)
 
 def seven(targets, scores, known):
     return 7.0
@@ -91,6 +100,8 @@ def test_what_fails_is_named(odd_training, tones, tmp_path):
         make_schedule("broken", epochs=2, warmup=0)(1)
     with pytest.raises(PluginError, match=r"plugin 'odd' .*making 'torn' failed: TypeError"):
         finetune("tiny", tones, optimiser="torn", epochs=1, workers=0, device="cpu", output=tmp_path / "run")
+    with pytest.raises(PluginError, match=r"plugin 'odd' .*choosing the clips of epoch 1 failed: SystemExit: 3"):
+        finetune("tiny", tones, sampler="lost", epochs=1, workers=0, device="cpu", output=tmp_path / "third")
     with pytest.raises(OptionError, match=r"down: there is no option 'wieght'\. Did you mean 'weight'"):
         options = {"optimiser": "down", "optimiser_options": {"wieght": 1.0}}
         finetune("tiny", tones, epochs=1, workers=0, device="cpu", output=tmp_path / "other", **options)
