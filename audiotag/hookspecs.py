@@ -16,8 +16,10 @@ from audiotag.specs import (
     DatasetSpec,
     LossSpec,
     MetricSpec,
+    OptimiserSpec,
     RecipeSpec,
     SamplingPolicySpec,
+    ScheduleSpec,
     WriterSpec,
 )
 
@@ -72,6 +74,27 @@ def register_writers() -> Iterable[WriterSpec]:
     The factory is called as ``factory(settings)`` with an `audiotag.plugin.WriterSettings` and returns an
     `audiotag.plugin.Writer`; where the descriptor has *magic*, as ``factory(settings, file)``, and returns an
     `audiotag.plugin.FileWriter`.
+    """
+    return ()
+
+
+@hookspec
+def register_optimisers() -> Iterable[OptimiserSpec]:
+    """Optimisers of ``audiotag finetune --optimiser``.
+
+    The factory is called as ``factory(groups, **options)`` with groups of parameters as PyTorch takes them, each with
+    its ``lr`` and ``weight_decay``, and returns a ``torch.optim.Optimizer``. The settings ``betas`` and ``momentum``
+    are given where it has parameters of these names, ``--optimiser-option`` gives the others.
+    """
+    return ()
+
+
+@hookspec
+def register_schedules() -> Iterable[ScheduleSpec]:
+    """Schedules of ``audiotag finetune --schedule``.
+
+    The factory is called as ``factory(epochs=int, warmup=float, **shape)``, where *shape* are the settings that the
+    descriptor names, and returns a function of the position in the run, in epochs: the factor of the base rate.
     """
     return ()
 

@@ -71,7 +71,19 @@ _MARKS = {
     "skipped": "yellow",
     "passed": "green",
 }
-_CHECKED_KINDS = ("backbone", "loss", "sampler", "store", "dataset", "metric", "writer", "command", "recipe")
+_CHECKED_KINDS = (
+    "backbone",
+    "loss",
+    "sampler",
+    "store",
+    "dataset",
+    "optimiser",
+    "schedule",
+    "metric",
+    "writer",
+    "command",
+    "recipe",
+)
 
 
 @plugins.command("check")

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 from audiotag.annotations import description, fits
 from audiotag.errors import OptionError, suggest
-from audiotag.specs import BackboneSpec, LossSpec, SamplingPolicySpec
+from audiotag.specs import MadeSpec
 
 
 def wrongly_typed(factory: Callable[..., Any], options: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -32,7 +32,7 @@ def wrongly_typed(factory: Callable[..., Any], options: Mapping[str, Any]) -> tu
 
 
 def check_options(
-    spec: BackboneSpec | LossSpec | SamplingPolicySpec,
+    spec: MadeSpec,
     factory: Callable[..., Any],
     options: Mapping[str, Any],
     given: Sequence[str] = (),

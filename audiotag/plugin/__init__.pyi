@@ -9,9 +9,11 @@ from audiotag.specs import ENTRY_POINT_GROUP as ENTRY_POINT_GROUP
 from audiotag.specs import INTERFACE_VERSION as INTERFACE_VERSION
 from audiotag.specs import LossSpec as LossSpec
 from audiotag.specs import MetricSpec as MetricSpec
+from audiotag.specs import OptimiserSpec as OptimiserSpec
 from audiotag.specs import RecipeSpec as RecipeSpec
 from audiotag.specs import Remote as Remote
 from audiotag.specs import SamplingPolicySpec as SamplingPolicySpec
+from audiotag.specs import ScheduleSpec as ScheduleSpec
 from audiotag.specs import Weights as Weights
 from audiotag.specs import WriterSpec as WriterSpec
 from audiotag.specs import hookimpl as hookimpl
@@ -139,17 +141,6 @@ from audiotag.continual.policies.distribution_matching import store_audio_decisi
 from audiotag.continual.policy import Decision as Decision
 from audiotag.continual.policy import Example as Example
 
-# Settings
-from audiotag.settings import FROM_ONE as FROM_ONE
-from audiotag.settings import Group as Group
-from audiotag.settings import NOT_NEGATIVE as NOT_NEGATIVE
-from audiotag.settings import POSITIVE as POSITIVE
-from audiotag.settings import Range as Range
-from audiotag.settings import setting as setting
-from audiotag.settings import varied as varied
-from audiotag.cli.settings_options import given as given
-from audiotag.cli.settings_options import settings_options as settings_options
-
 # Output formats
 from audiotag.inference.writers.base import WriterSettings as WriterSettings
 from audiotag.inference.writers.rows import Place as Place
@@ -180,8 +171,17 @@ from audiotag.cli.options import option_option as option_option
 from audiotag.cli.outputs import check_files as check_files
 from audiotag.cli.outputs import check_folder as check_folder
 from audiotag.cli.outputs import overwrite_option as overwrite_option
+from audiotag.cli.settings_options import given as given
+from audiotag.cli.settings_options import settings_options as settings_options
 from audiotag.cli.warnings import print_doubts as print_doubts
 from audiotag.engines.torch_engine import choose_device as choose_device
 from audiotag.engines.torch_engine import choose_precision as choose_precision
 from audiotag.host.host import get_host as get_host
 from audiotag.inference.tagger import Tagger as Tagger
+from audiotag.settings import FROM_ONE as FROM_ONE
+from audiotag.settings import Group as Group
+from audiotag.settings import NOT_NEGATIVE as NOT_NEGATIVE
+from audiotag.settings import POSITIVE as POSITIVE
+from audiotag.settings import Range as Range
+from audiotag.settings import setting as setting
+from audiotag.settings import varied as varied

@@ -69,7 +69,11 @@ def the_factory_takes_the_options(subject: Subject) -> None:
     if not isinstance(subject.spec, DatasetSpec | MetricSpec | WriterSpec):
         check_options(subject.spec, subject.factory, given)
     positional = [given.pop(name) for name in ("capacity", "num_classes") if subject.kind == "store"]
-    if subject.kind == "metric":
+    if subject.kind == "schedule":
+        given |= {"epochs": 1, "warmup": 0.0, **subject.spec.shape}
+    elif subject.kind == "optimiser":
+        positional = ["groups"]
+    elif subject.kind == "metric":
         positional = ["targets", "scores", "known"]
     elif subject.kind == "writer":
         positional = ["settings", "file"][: 2 if subject.spec.magic else 1]

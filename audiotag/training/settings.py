@@ -23,7 +23,6 @@ from audiotag.settings import (
     setting,
     varied,
 )
-from audiotag.training.schedules import SHAPES
 
 FREE_TO_CHANGE = frozenset({"workers", "device", "logger"})
 """What a run that goes on may have otherwise than it began: it changes no number."""
@@ -96,7 +95,10 @@ class AdamW(Group):
 class Optimiser(AdamW):
     """How parameters follow the gradient."""
 
-    optimiser: str = setting("adamw", choices=("adamw", "adam", "sgd"), help="Optimiser.")
+    optimiser: str = setting("adamw", choices=lambda: get_host().optimisers, help="Optimiser.")
+    optimiser_options: Mapping[str, Any] = setting(
+        {}, of="optimiser", option="--optimiser-option", help="Option of the optimiser, of a plugin's for one."
+    )
     momentum: float = setting(0.9, range=BELOW_ONE, help="Momentum of sgd.")
     head_lr_ratio: float = setting(
         by=lambda s, run: 1.0 if s.freeze_backbone or not run.pretrained else 5.0,
@@ -115,12 +117,17 @@ class Seeded(Group):
     seed: int = setting(0, range=Range(-(2**63), 2**63 - 1), help="Seed of everything random.")
 
 
+def _shape(schedule: str) -> Mapping[str, float | None]:
+    """The settings that shape a schedule, and their defaults."""
+    return get_host().schedule(schedule).shape
+
+
 class Schedule(Group):
     """How the rate changes. What belongs to another schedule is refused."""
 
     schedule: str = setting(
         "cosine",
-        choices=tuple(SHAPES),
+        choices=lambda: get_host().schedules,
         help="How the rate changes: half a cosine down, or up and down, linear, in steps, or not at all.",
     )
     warmup: float = setting(
@@ -136,14 +143,14 @@ class Schedule(Group):
         0, range=COUNT, help="Steps of linear warm-up, in twenty stairs, on top of the schedule."
     )
     initial_lr: float | None = setting(
-        by=lambda s, _: SHAPES[s.schedule].get("initial_lr"),
+        by=lambda s, _: _shape(s.schedule).get("initial_lr"),
         usual="0; onecycle: 0.04",
         range=NOT_NEGATIVE,
         of="schedule",
         help="Factor of the rate at the first step of the warm-up, but for linear.",
     )
     final_lr: float | None = setting(
-        by=lambda s, _: SHAPES[s.schedule].get("final_lr"),
+        by=lambda s, _: _shape(s.schedule).get("final_lr"),
         usual="0.01; onecycle: 4e-6",
         range=NOT_NEGATIVE,
         of="schedule",
@@ -164,7 +171,7 @@ class Schedule(Group):
         help="linear: epochs that the way down takes.",
     )
     step_every: float | None = setting(
-        by=lambda s, _: SHAPES[s.schedule].get("step_every"),
+        by=lambda s, _: _shape(s.schedule).get("step_every"),
         usual="5",
         range=POSITIVE,
         of="schedule",
@@ -174,13 +181,14 @@ class Schedule(Group):
     @property
     def shape(self) -> dict[str, Any]:
         """What shapes the schedule beside the warm-up, by name."""
-        return {name: getattr(self, name) for name in SHAPES[self.schedule]}
+        return {name: getattr(self, name) for name in _shape(self.schedule)}
 
     def check(self, situation: Any) -> None:
         """Refuse what would change nothing."""
-        for name in dict.fromkeys(name for names in SHAPES.values() for name in names):
-            if getattr(self, name) is not None and name not in SHAPES[self.schedule]:
-                owners = [schedule for schedule, names in SHAPES.items() if name in names]
+        shapes = {name: spec.shape for name, spec in get_host().schedules.items()}
+        for name in dict.fromkeys(name for names in shapes.values() for name in names):
+            if getattr(self, name) is not None and name not in _shape(self.schedule):
+                owners = [schedule for schedule, names in shapes.items() if name in names]
                 raise OptionError(
                     f"{name} does nothing with the schedule {self.schedule!r}",
                     where=self.WHERE,

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from audiotag.data.heard import CHOSEN_ON
 from audiotag.errors import OptionError, PluginError, TrainingError
+from audiotag.host import get_host
 from audiotag.models.backbone import Backbone
 from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
@@ -213,7 +214,9 @@ class Trainer:
         targets = self.source.supervision.targets
         losses = None if self.losses is None else self.losses.last
         context = SamplingContext(epoch, self.settings.epochs, losses)
-        chosen = np.asarray(self.sampler.epoch(targets, numpy_generator(self.settings.seed, "order", epoch), context))
+        host, generator = get_host(), numpy_generator(self.settings.seed, "order", epoch)
+        with host.running(host.sampling_policy(self.settings.sampler), f"choosing the clips of epoch {epoch + 1}"):
+            chosen = np.asarray(self.sampler.epoch(targets, generator, context))
         if chosen.ndim != 1 or not len(chosen) or not np.issubdtype(chosen.dtype, np.integer):
             what = f"gives {chosen.dtype} of the shape {chosen.shape}, not a list of whole numbers"
         elif chosen.min() < 0 or chosen.max() >= len(targets):
