@@ -152,17 +152,15 @@ def finetune(
     if missing:
         raise click.UsageError(f"Missing {', '.join(missing)} (or --resume FOLDER).")
     from audiotag.cli.training_display import RichReporter
-    from audiotag.settings import layered, read_settings
     from audiotag.training.finetune import run
     from audiotag.training.folds import finetune_folds
-    from audiotag.training.recipes import load_recipe
+    from audiotag.training.recipes import asked_for
     from audiotag.training.request import HELD_OUT, Request
 
     warn_failed_plugins()
     assert backbone is not None and train is not None and output is not None
-    chosen = load_recipe(recipe) if recipe else None
     reporter = RichReporter()
-    of_recipe = chosen.options_for(backbone, reporter) if chosen else {}
+    merged, of_recipe = asked_for(backbone, recipe, config, asked, reporter)
     options = {**of_recipe, **({"mode": mode} if mode else {}), **options}
     request = Request.of(
         backbone,
@@ -186,7 +184,6 @@ def finetune(
         val_split=val_split,
         eval_split=eval_split,
     )
-    merged = layered(Settings, chosen.settings if chosen else {}, read_settings(config) if config else {}, asked)
     if cross_validate:
         if fold is not None or request.val is not None:
             raise click.UsageError("--cross-validate takes neither --fold nor --val nor --val-split.")

@@ -35,15 +35,10 @@ from audiotag.inference.tagger import Tagger, load
 from audiotag.models.checkpoint import FACTS_FILE, read_facts
 from audiotag.models.epochs import kept_epochs
 from audiotag.settings import read_settings
-from audiotag.training.preparation import (
-    evaluation_clips,
-    read_run_record,
-    read_training_clips,
-    split_clips,
-)
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
-from audiotag.training.run_folder import SETTINGS_FILE
+from audiotag.training.run_clips import evaluation_clips, read_training_clips, split_clips
+from audiotag.training.run_folder import SETTINGS_FILE, read_run_record
 from audiotag.training.settings import Settings
 
 SINGLE = ("best", "last", "averaged", "ema")
