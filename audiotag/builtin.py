@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from audiotag.data.sets.descriptors import PUBLISHED
 from audiotag.models.timm_names import timm_backbones
-from audiotag.specs import BackboneSpec, DatasetSpec, LossSpec, SamplingPolicySpec, hookimpl
+from audiotag.specs import BackboneSpec, DatasetSpec, LossSpec, SamplingPolicySpec, WriterSpec, hookimpl
 
 
 @hookimpl
@@ -136,5 +136,56 @@ def register_sampling_policies() -> list[SamplingPolicySpec]:
             factory="audiotag.continual.policies.baselines:Nothing",
             role="storage",
             summary="Nothing is stored",
+        ),
+    ]
+
+
+@hookimpl
+def register_writers() -> list[WriterSpec]:
+    """Formats that users of audio taggers know."""
+    text = "audiotag.inference.writers.text:"
+    return [
+        WriterSpec(
+            name="table", factory="audiotag.inference.writers.table:TableWriter", summary="A small table for people"
+        ),
+        WriterSpec(
+            name="csv",
+            factory=f"{text}CsvWriter",
+            summary="A line for each class heard, for spreadsheets and pandas",
+            endings=(".csv",),
+        ),
+        WriterSpec(
+            name="json",
+            factory=f"{text}JsonWriter",
+            summary="One document: what made it, and every recording with what is heard in it",
+            endings=(".json",),
+        ),
+        WriterSpec(
+            name="jsonl",
+            factory=f"{text}JsonLinesWriter",
+            summary="A JSON object for each class heard",
+            endings=(".jsonl", ".ndjson"),
+        ),
+        WriterSpec(
+            name="tsv",
+            factory=f"{text}SedEvalWriter",
+            summary="Event lists, as sed_eval and DCASE read them",
+            endings=(".tsv",),
+        ),
+        WriterSpec(name="audacity", factory=f"{text}AudacityWriter", summary="Labels of Audacity", end_to_end=True),
+        WriterSpec(name="raven", factory=f"{text}RavenWriter", summary="A selection table of Raven", end_to_end=True),
+        WriterSpec(
+            name="parquet",
+            factory="audiotag.inference.writers.parquet:ParquetWriter",
+            summary="The columns of the CSV, for databases and large outputs",
+            endings=(".parquet",),
+            magic=b"PAR1",
+        ),
+        WriterSpec(
+            name="home",
+            factory=f"{text}HomeWriter",
+            summary="The predictions of the home system, a line for each recording",
+            times=False,
+            least_score=0.5,
         ),
     ]

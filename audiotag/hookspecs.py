@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec
+from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec, WriterSpec
 
 hookspec = pluggy.HookspecMarker("audiotag")
 
@@ -52,6 +52,17 @@ def register_sampling_policies() -> Iterable[SamplingPolicySpec]:
     The factory of the role ``"training"`` is called as ``factory(**options)`` and returns an
     `audiotag.plugin.BatchSampler`; that of the role ``"storage"`` is called as ``factory(capacity, num_classes,
     seed=int, **options)`` and returns an `audiotag.plugin.StoragePolicy`.
+    """
+    return ()
+
+
+@hookspec
+def register_writers() -> Iterable[WriterSpec]:
+    """Output formats of ``audiotag infer``.
+
+    The factory is called as ``factory(settings)`` with an `audiotag.plugin.WriterSettings` and returns an
+    `audiotag.plugin.Writer`; where the descriptor has *magic*, as ``factory(settings, file)``, and returns an
+    `audiotag.plugin.FileWriter`.
     """
     return ()
 

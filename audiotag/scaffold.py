@@ -64,6 +64,7 @@ _BY_FOLDER = {
         "policy",
         "sampling_policies",
         ("audiotag finetune --backbone mn04_as --train clips/ --sampler $name --output runs/$name",),
+        extra="[torch]",
     ),
     "storage": _Kind(
         "A policy of a bounded store",

@@ -343,6 +343,35 @@ class SamplingPolicySpec(MadeSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WriterSpec(MadeSpec):
+    """A format of ``audiotag infer``. The factory is called with a `WriterSettings` and returns a `Writer`.
+
+    Attributes:
+        endings: Endings of an output's name that tell the format, with their dots.
+        magic: What a file begins with that holds bytes rather than text. It can be read only when it is whole, and so
+            is neither printed nor gone on with; the factory is called with the open file too, and returns a
+            `FileWriter`.
+        times: Whether it can say when something is heard; where not, events and windows are refused.
+        least_score: Least score that is reported where the user names none; None: that of other formats.
+        end_to_end: Whether recordings are laid end to end, so that the whole length of each must be known.
+    """
+
+    endings: tuple[str, ...] = ()
+    magic: bytes = b""
+    times: bool = True
+    least_score: float | None = None
+    end_to_end: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(
+            all(ending.startswith(".") and ending == ending.lower() for ending in self.endings),
+            self,
+            "endings begin with a dot, in small letters",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommandSpec(MadeSpec):
     """A click command of a plugin, reached as ``audiotag x GROUP NAME``.
 

@@ -6,10 +6,11 @@ Whether a file is there is asked at every start, so what only a transfer needs i
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from audiotag.errors import AudiotagError
 from audiotag.printing import unfiltered
@@ -109,65 +110,33 @@ def _reason(error: BaseException) -> str:
     return text.splitlines()[0]
 
 
-class _Meter(Protocol):
-    """What pooch expects of a progress bar: it sets `total` from the answer's Content-Length."""
+class _Meter:
+    """What pooch expects of a progress bar: it sets `total` from the answer's Content-Length.
 
-    total: int
-
-    def update(self, count: int) -> None: ...
-
-    def reset(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class _SilentMeter:
-    """Keeps the announced size and draws nothing."""
+    Args:
+        draw: Takes the changes of a task as `rich.progress.Progress.update` does.
+    """
 
     total = 0
 
-    def update(self, count: int) -> None:
-        """Nothing to draw."""
-
-    def reset(self) -> None:
-        """Nothing to draw."""
-
-    def close(self) -> None:
-        """Nothing to draw."""
-
-
-class _RichMeter:
-    """Draws a bar with size, rate and time left."""
-
-    def __init__(self, bar: Any, task: Any) -> None:
-        self._bar = bar
-        self._task = task
-        self._total = 0
-
-    @property
-    def total(self) -> int:
-        return self._total
-
-    @total.setter
-    def total(self, value: int) -> None:
-        self._total = value
-        self._bar.update(self._task, total=value or None)
+    def __init__(self, draw: Callable[..., None]) -> None:
+        self._draw = draw
 
     def update(self, count: int) -> None:
-        self._bar.advance(self._task, count)
+        self._draw(total=self.total or None, advance=count)
 
     def reset(self) -> None:
         # pooch calls this before a last update with the total; a rich reset would start the clock anew.
-        self._bar.update(self._task, completed=0)
+        self._draw(completed=0)
 
     def close(self) -> None:
-        self._bar.refresh()
+        self._draw(refresh=True)
 
 
 @contextmanager
 def _meter(name: str, progress: bool) -> Iterator[_Meter]:
     if not progress:
-        yield _SilentMeter()
+        yield _Meter(lambda **changes: None)
         return
     from rich.console import Console
     from rich.progress import (
@@ -189,7 +158,7 @@ def _meter(name: str, progress: bool) -> Iterator[_Meter]:
     with Progress(*columns, console=Console(file=unfiltered(sys.stderr))) as bar:
         task = bar.add_task(name, total=None)
         try:
-            yield _RichMeter(bar, task)
+            yield _Meter(partial(bar.update, task))
         except TransferError:
             bar.update(task, visible=False)  # whoever tries another address gets a bar of its own
             raise

@@ -16,7 +16,7 @@ from types import FunctionType
 
 import griffe
 
-from audiotag import hookspecs, plugin
+from audiotag import hookspecs, specs
 
 PAGE = Path(__file__).parent / "hooks.md"
 _PART = re.compile(r"(<!-- from the code: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -30,9 +30,7 @@ def hooks() -> dict[str, FunctionType]:
 def descriptors() -> dict[str, type]:
     """Every descriptor by name, in the order of the module."""
     return {
-        name: value
-        for name, value in vars(plugin).items()
-        if inspect.isclass(value) and dataclasses.is_dataclass(value) and not name.startswith("_")
+        name: value for name, value in vars(specs).items() if inspect.isclass(value) and dataclasses.is_dataclass(value)
     }
 
 

@@ -1,11 +1,9 @@
 import pickle
-import tomllib
-from pathlib import Path
 
 import pytest
 
 from audiotag import errors
-from audiotag.errors import EXTRAS, AudiotagError, MissingExtraError, needed_for, suggest
+from audiotag.errors import AudiotagError, MissingExtraError, needed_for, suggest
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AudiotagError)]
 
@@ -52,12 +50,6 @@ def test_a_plugin_names_what_brings_its_own_packages():
         needed_for("owls", extras=extras),
     ):
         raise ModuleNotFoundError(name="owl_ears")
-
-
-def test_every_extra_of_the_table_is_one_that_pip_knows():
-    project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    assert {requirement.removeprefix("audiotag[").removesuffix("]") for requirement in EXTRAS.values()} <= set(extras)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from audiotag.errors import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = [ROOT / "audiotag", *sorted(ROOT.glob("plugins/*/audiotag_*"))]
@@ -95,6 +99,19 @@ def test_the_core_imports_no_plugin() -> None:
     assert not found
 
 
+@pytest.mark.parametrize("package", PACKAGES[1:], ids=lambda package: package.name)
+def test_plugins_of_ours_use_nothing_that_others_cannot(package: Path) -> None:
+    """They import `audiotag.plugin` alone; a command may use the Python API at the top of the package."""
+    modules = {_name(path, ROOT) for path in (ROOT / "audiotag").rglob("*.py")}
+    found = {
+        f"{path.name}:{line} imports {target}"
+        for path in package.rglob("*.py")
+        for target, line in _imports(path.read_text(encoding="utf-8"), modules)
+        if target not in ("audiotag", "audiotag.plugin")
+    }
+    assert not found
+
+
 def test_the_light_half_needs_no_extra(run_light: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     modules = _graph(ROOT / "audiotag")
     light: set[str] = set()
@@ -105,3 +122,31 @@ def test_the_light_half_needs_no_extra(run_light: Callable[..., subprocess.Compl
         light = light - inside if word.startswith("!") else light | inside
     done = run_light("import importlib\nfor name in sys.argv[1:]: importlib.import_module(name)", *sorted(light))
     assert done.returncode == 0, done.stderr
+
+
+def _project(folder: Path) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project
+
+
+def test_every_plugin_requires_torch_through_the_core_and_all_brings_every_plugin() -> None:
+    plugins = [_project(package.parent) for package in PACKAGES[1:]]
+    for plugin in plugins:
+        requirements = [requirement for requirement in plugin["dependencies"] if requirement.startswith("audiotag")]
+        assert requirements == ["audiotag[torch]>=0.1,<0.2"], plugin["name"]
+    core = _project(ROOT)
+    brought = {requirement.partition(">")[0] for requirement in core["optional-dependencies"]["all"][1:]}
+    assert brought == {plugin["name"] for plugin in plugins}
+
+
+def test_what_an_installation_may_lack_comes_with_an_extra_and_the_rest_is_required() -> None:
+    core = _project(ROOT)
+    brought_by = {
+        re.split(r"[<>=\[]", requirement)[0]: f"audiotag[{extra}]"
+        for extra, requirements in core["optional-dependencies"].items()
+        if f"audiotag[{extra}]" in EXTRAS.values()
+        for requirement in requirements
+    }
+    modules = {"scikit-learn": "sklearn", "pillow": "PIL", "lightning-fabric": "lightning_fabric"}
+    assert {modules.get(name, name): extra for name, extra in brought_by.items()} == EXTRAS
+    assert not {re.split(r"[<>=\[]", requirement)[0] for requirement in core["dependencies"]} & {*brought_by}

@@ -18,7 +18,8 @@ def decoding(
 
     Decoders of damaged files answer with many kinds of exceptions: libsndfile's and FFmpeg's own, and ValueError,
     OverflowError or UnicodeDecodeError of the layers above them. Only what is about the machine or the user goes
-    through: want of memory (FFmpeg's is not; a damaged header asks for terabytes) and Ctrl-C.
+    through: a package that is not installed, want of memory (FFmpeg's is not; a damaged header asks for terabytes) and
+    Ctrl-C.
 
     Args:
         recording: File or name for the message.
@@ -27,7 +28,7 @@ def decoding(
     """
     try:
         yield
-    except AudiotagError:
+    except (AudiotagError, ModuleNotFoundError):
         raise
     except Exception as error:
         if isinstance(error, MemoryError) and not hasattr(error, "errno"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.errors import OptionError
+
+LONGEST_PASS_SECONDS = 60.0
+"""Longest input in one pass of a network that states no bound: memory grows with the length."""
 
 
 def tile_to(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
@@ -117,3 +121,45 @@ def iterate_windows(blocks: Iterable[NDArray[np.float32]], window: int, hop: int
     if end > covered:
         begin = max(end - window, 0)
         yield Window(begin, held[begin - position :])
+
+
+@dataclass(frozen=True)
+class PassLengths:
+    """How much sound a network takes in one pass, in seconds.
+
+    Attributes:
+        sample_rate: Hz of its waveforms.
+        shortest: Shorter sound is repeated up to this length.
+        clip: What it was trained on, a whole number of samples; sound beyond `longest` goes in windows of this length.
+        longest: Longest sound that goes in one piece.
+    """
+
+    sample_rate: int
+    shortest: float
+    clip: float
+    longest: float
+
+    @classmethod
+    def of(cls, sample_rate: int, *, shortest: float, clip: float, longest: float | None) -> PassLengths:
+        """The lengths of a network that was trained on *clip* seconds; *longest* is None where it states no bound."""
+        if longest is None:
+            longest = max(LONGEST_PASS_SECONDS, clip)
+        clip_samples = max(1, round(min(clip, longest) * sample_rate))
+        return cls(sample_rate, min(shortest, longest), clip_samples / sample_rate, longest)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The shortest and the longest sound that is taken as it is."""
+        return self.shortest, self.longest
+
+    @property
+    def clip_samples(self) -> int:
+        """Samples of `clip`."""
+        return round(self.clip * self.sample_rate)
+
+    def cut(self, waveform: NDArray[np.float32]) -> list[Window]:
+        """Inputs from one waveform (samples,): itself, repeated to the least length; windows where it is too long."""
+        size = self.clip_samples
+        if waveform.size <= max(round(self.longest * self.sample_rate), size):
+            return [Window(0, tile_to(waveform, math.ceil(self.shortest * self.sample_rate)))]
+        return [Window(start, waveform[start : start + size]) for start in window_starts(waveform.size, size, size)]

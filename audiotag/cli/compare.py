@@ -11,7 +11,7 @@ import click
 
 from audiotag.cli.finetune import stoppable
 from audiotag.cli.options import frames_option, json_option, labels_option, parse_options
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.places import exists
@@ -179,7 +179,7 @@ def compare(
             unknown_labels=unknown_labels,
             single_label=single_label,
             frames=frames,
-            **given(settings),
+            **given_settings(settings),
         )
     )
     if as_json:

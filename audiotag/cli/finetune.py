@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from audiotag.cli.options import frames_option, labels_option, name_list, option_option, weights_option
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.training.settings import FREE_TO_CHANGE, Settings
 
@@ -114,7 +114,7 @@ def finetune(
     The run folder holds the checkpoints best, best_loss and last, log.csv and the settings; `audiotag infer
     --model runs/home` uses the best one.
     """  # noqa: D301
-    asked = given(settings)
+    asked = given_settings(settings)
     if resume is not None:
         of_the_run: tuple[object, ...] = (
             backbone,

@@ -31,8 +31,6 @@ DEFAULT_MODEL = "mn10_as"
 MOST = 4096
 """More clips at a time, or threads, than any machine has use for."""
 
-_FORMATS = ("table", "csv", "json", "jsonl", "tsv", "audacity", "raven", "parquet", "home")
-
 
 class _Threshold(click.ParamType[float | str]):
     """A score, or the word ``tuned``."""
@@ -84,8 +82,9 @@ class _Threshold(click.ParamType[float | str]):
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(_FORMATS),
-    help="Output format.  [default: what the ending of --output tells (.csv .json .jsonl .ndjson .tsv .parquet);"
+    metavar="NAME",
+    help="Output format: table, csv, json, jsonl, tsv, audacity, raven, parquet, home, or one of a plugin."
+    "  [default: what the ending of --output tells (.csv .json .jsonl .ndjson .tsv .parquet);"
     " without --output, or without an ending, table]",
 )
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write; without it, print.")

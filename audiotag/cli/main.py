@@ -11,7 +11,7 @@ import warnings
 from importlib import import_module
 from itertools import pairwise
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import click
 
@@ -87,14 +87,15 @@ class LazyGroup(click.Group):
         except (AudiotagError, click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except BaseException as error:
-            if (missing := MissingExtraError.of(error, self._called(ctx))) is not None:
-                raise missing from error
+            if isinstance(error, ModuleNotFoundError) and (lack := MissingExtraError.of(error, self._called(ctx))):
+                raise lack from error
             _name_plugin(error, ctx)
             raise
 
     def _called(self, ctx: click.Context) -> str:
         """The verb with those below it: ``audiotag labels extend``."""
-        names, command = [ctx.command_path], cast("click.Command | None", self)
+        names = [ctx.command_path]
+        command: click.Command | None = self
         for argument in ctx.meta[_ARGUMENTS]:
             command = command.get_command(ctx, argument) if isinstance(command, click.Group) else None
             if command is None:

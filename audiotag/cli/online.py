@@ -14,7 +14,7 @@ import click
 from audiotag.cli.labels import print_change
 from audiotag.cli.online_benchmark import benchmark
 from audiotag.cli.options import device_option, labels_option, option_option, weights_option
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.cli.warnings import plain_warnings, warn_failed_plugins
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.errors import LabelError, ManifestError
@@ -102,12 +102,12 @@ def online(
     from audiotag.continual.listening import read_stream, stream_of_lines
     from audiotag.continual.online import has_checkpoint
     from audiotag.continual.store import ClipStore
-    from audiotag.inference.member import choose_device
+    from audiotag.engines.torch_engine import choose_device
     from audiotag.inference.tagger import load
     from audiotag.labels import read_labels
 
     warn_failed_plugins()
-    asked = given(settings)
+    asked = given_settings(settings)
     if teacher is not None and "pseudo_label" not in asked:
         raise click.UsageError("--teacher needs --pseudo-label, the confidence from which it is believed.")
     live = stream == "-"

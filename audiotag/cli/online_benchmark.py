@@ -10,7 +10,7 @@ import click
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import device_option, echo_json, labels_option, option_option, weights_option
 from audiotag.cli.outputs import check_folder, overwrite_option
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.cli.store_simulate import contender_of
 from audiotag.cli.warnings import print_doubts, warn_failed_plugins
 from audiotag.continual.online_settings import OnlineSettings
@@ -96,8 +96,8 @@ def benchmark(
     from audiotag.continual import benchmark as bench
     from audiotag.data.heard import Heard
     from audiotag.data.reading import read_clips
+    from audiotag.engines.torch_engine import choose_device
     from audiotag.evaluation.doubts import doubts_about
-    from audiotag.inference.member import choose_device
     from audiotag.models.heads import change_classes
     from audiotag.models.loading import load_model
 
@@ -150,7 +150,7 @@ def benchmark(
         contenders=contenders or bench.CONTENDERS,
         capacity=capacity,
         seeds=range(seed, seed + seeds),
-        settings=OnlineSettings(**given(settings)),
+        settings=OnlineSettings(**given_settings(settings)),
         progress=say,
     )
     if output is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from audiotag.audio.arrays import as_waveform
 from audiotag.continual.stepping import Sample
 from audiotag.data.clips import Clip
+from audiotag.engines.torch_engine import TorchEngine
 from audiotag.errors import AudioError, OptionError
 from audiotag.inference.combine import scores_of
-from audiotag.inference.engine import Engine
+from audiotag.inference.scorer import Scorer
+from audiotag.inference.sound import Sound
 from audiotag.models.model import Model
 
 
@@ -38,7 +39,7 @@ class Hearing:
 
     Args:
         model: The model. A frozen backbone is run as a copy made for speed; the head is always the model's own.
-        device: As `audiotag.inference.member.choose_device` takes it; the model is moved there.
+        device: As `audiotag.engines.torch_engine.choose_device` takes it; the model is moved there.
         frozen: Whether the backbone stays as it is.
 
     Raises:
@@ -54,8 +55,8 @@ class Hearing:
             )
         self.model = model
         self.frozen = frozen
-        self._engine = Engine([model], device, "32", accelerate=frozen, ensemble="logits")
-        self._member = self._engine.only_member()
+        self._engine = TorchEngine(model, device=device, accelerate=frozen)
+        self._scorer = Scorer([self._engine])
         model.backbone.to(self._engine.device).eval()
 
     def hear(self, clip: Clip) -> HeardClip:
@@ -64,21 +65,10 @@ class Hearing:
         Raises:
             AudiotagError: It cannot be read.
         """
-        sound = self._engine.reader.read(clip)
+        sound = self._scorer.reader.read(clip)
         if sound.error is not None:
             raise sound.error
-        if sound.is_long:
-            length = self._member.clip_seconds
-            parts, seconds = [], 0.0
-            for batch in self._engine.reader.windows(clip, length, length, 1):
-                parts.append(self._sample(batch.waveforms, batch.pictures))
-                seconds = batch.offsets[-1]
-            return self._scored(np.concatenate(parts), seconds, clip.path)
-        pieces = None
-        if sound.waveform is not None:
-            pieces = self._member.pieces(sound.waveform, self._engine.sample_rate)
-        pictures = None if sound.picture is None else [sound.picture] * len(pieces or [None])
-        return self._scored(self._sample(pieces, pictures), sound.seconds, clip.path)
+        return self._heard(sound)
 
     def hear_waveform(self, waveform: ArrayLike, sample_rate: int) -> HeardClip:
         """Score sound in memory, float (samples,) or (samples, channels) in [−1, 1].
@@ -89,29 +79,19 @@ class Hearing:
         """
         if "video" in self.model.backbone.inputs:
             raise OptionError("the model needs a picture with each sound", where=self.model.name, fix="Give a clip.")
-        sound = as_waveform(waveform, sample_rate)
-        pieces = self._member.pieces(sound.samples, sound.sample_rate)
-        return self._scored(self._sample(pieces, None), sound.samples.size / sound.sample_rate, "waveform")
+        return self._heard(Sound.in_memory(as_waveform(waveform, sample_rate)))
 
-    def _sample(
-        self, pieces: list[NDArray[np.float32]] | None, pictures: list[NDArray[np.float32]] | None
-    ) -> NDArray[np.float32]:
-        if not self.frozen and pieces is not None:
-            return np.stack(pieces)
-        inputs: dict[str, Any] = {}
-        if pieces is not None:
-            inputs["waveform"] = torch.from_numpy(np.stack(pieces)).to(self._engine.device)
-        if pictures is not None:
-            inputs["video"] = torch.from_numpy(np.stack(pictures)).to(self._engine.device)
-        network = self._member.network
-        with torch.inference_mode():
-            sample: NDArray[np.float32] = network.head_input(network.forward_features(**inputs)).float().cpu().numpy()
-        return sample
-
-    def _scored(self, sample: Sample, seconds: float, where: object) -> HeardClip:
-        scores = self.scores(sample)
-        self._engine.check_finite(scores, where)
-        return HeardClip(scores, sample, seconds)
+    def _heard(self, sound: Sound) -> HeardClip:
+        parts: list[Sample] = []
+        seconds = 0.0
+        for batch in self._scorer.passes(self._engine, [sound], batch_size=1):
+            if self.frozen:
+                parts.append(self._engine.head_input(batch.waveforms, batch.video))
+            elif batch.waveforms is not None:
+                parts.append(batch.waveforms)
+            seconds = batch.pieces[-1].offset
+        sample = np.concatenate(parts)
+        return HeardClip(self.scores(sample), sample, seconds)
 
     def scores(self, sample: Sample) -> NDArray[np.float32]:
         """Probabilities (classes,) of a sample, with the head as it is now.

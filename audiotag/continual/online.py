@@ -222,7 +222,7 @@ class OnlineLearner:
         self._notes: dict[str, Any] = {}
         self._check_embeddings(backbone_fingerprint(model) if self._settings.freeze_backbone else None)
         if teacher is not None:
-            self._learned |= Heard.of_models(one.metadata for one in teacher.models)
+            self._learned |= Heard.of_models(one.metadata for one in teacher.facts)
             self._teacher_columns = model.labels.positions_in(teacher.labels)
             if not any(column is not None for column in self._teacher_columns):
                 raise OptionError("the teacher knows no class of the model", where=teacher.name, fix="Take another.")
@@ -312,8 +312,9 @@ class OnlineLearner:
             return OnlineEvent(position, clip.id, error=unreadable)
         tags = select_tags(heard.scores, self.model.labels, top=5)
         source: LabelSource | None = "given" if columns else None
-        if not columns and self._settings.pseudo_label is not None:
-            columns = self._confident(heard.scores if teacher_scores is None else teacher_scores)
+        confidence = self._settings.pseudo_label
+        if not columns and confidence is not None:
+            columns = self._confident(heard.scores if teacher_scores is None else teacher_scores, confidence)
             source = None if not columns else "model" if teacher_scores is None else "teacher"
         addition: Addition | None = None
         error: AudiotagError | None = None
@@ -358,8 +359,7 @@ class OnlineLearner:
                 mapped[column] = scores[source]
         return heard, mapped
 
-    def _confident(self, scores: NDArray[np.float32]) -> list[int]:
-        confidence = self._settings.pseudo_label or 1.0
+    def _confident(self, scores: NDArray[np.float32], confidence: float) -> list[int]:
         if self.model.single_label:
             best = int(scores.argmax())
             return [best] if scores[best] >= confidence else []

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,6 +36,7 @@ MOST = 100_000
 """Recordings that are kept, 1.7 MB of text: those whose hashes are smallest, a sample that the order has no part in."""
 
 _SLICES, _SLICE_BYTES = 8, 1 << 14
+_TOGETHER = 32
 _ENTRY = re.compile(r"([0-9a-f]{16})(?:@([\d.e+-]+):([\d.e+-]+|end))?")
 
 Part = tuple[float, float]
@@ -186,7 +188,10 @@ class Recordings:
         """A name for the content of each clip's recording; None where it cannot be read."""
         first = {(clip.path, clip.member): clip for clip in self.clips}
         with ThreadPoolExecutor(max_workers=8) as pool:
-            names = dict(zip(first, pool.map(_name_of_clip, first.values()), strict=True))
+            # In parts: handing one clip at a time to a thread would take as long as looking into it.
+            clips = list(first.values())
+            parts = [clips[begin : begin + _TOGETHER] for begin in range(0, len(clips), _TOGETHER)]
+            names = dict(zip(first, chain.from_iterable(pool.map(_names_of_clips, parts)), strict=True))
         return [names[clip.path, clip.member] for clip in self.clips]
 
 
@@ -203,6 +208,10 @@ def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
         else:
             joined.append((start, stop))
     return tuple(joined)
+
+
+def _names_of_clips(clips: Iterable[Clip]) -> list[str | None]:
+    return [_name_of_clip(clip) for clip in clips]
 
 
 def _name_of_clip(clip: Clip) -> str | None:

@@ -61,7 +61,7 @@ def read_frame(
 
     Raises:
         ManifestError: The clip has no picture, or it cannot be read; the message names clip and file.
-        MissingExtraError: A video file is given and PyAV is not installed.
+        MissingExtraError: Pillow is not installed, or a video file is given and PyAV is not.
         OptionError: *shape* cannot work.
     """
     return normalise_picture(read_picture(clip, shape, generator=generator))
@@ -87,17 +87,18 @@ def read_picture(
     if clip.video_path is None:
         raise ManifestError("the clip has no video_path", where=f"clip {clip.id}", fix="Name its pictures.")
     index = clip.frames // 2 if generator is None else int(generator.integers(clip.frames))
-    if is_folder(clip.video_path):
-        image = _from_folder(clip, clip.video_path, index)
-    elif is_file(clip.video_path):
-        image = _from_video(clip, clip.video_path, index)
-    else:
-        raise ManifestError(
-            "there is no such folder of frames or video file",
-            where=_place(clip, clip.video_path),
-            fix="Check video_path in the manifest, or give the folder it starts from (--root).",
-        )
-    return _fit(image, height, _place(clip, clip.video_path))
+    with needed_for("reading pictures"):  # Pillow, which PyAV needs for them too
+        if is_folder(clip.video_path):
+            image = _from_folder(clip, clip.video_path, index)
+        elif is_file(clip.video_path):
+            image = _from_video(clip, clip.video_path, index)
+        else:
+            raise ManifestError(
+                "there is no such folder of frames or video file",
+                where=_place(clip, clip.video_path),
+                fix="Check video_path in the manifest, or give the folder it starts from (--root).",
+            )
+        return _fit(image, height, _place(clip, clip.video_path))
 
 
 def _place(clip: Clip, path: Path) -> str:
@@ -105,8 +106,8 @@ def _place(clip: Clip, path: Path) -> str:
 
 
 def _from_folder(clip: Clip, folder: Path, index: int) -> Image:
-    with needed_for("reading pictures"):
-        from PIL import Image as pillow
+    from PIL import Image as pillow
+
     path = folder / f"frame_{index}" / f"{clip.id}.jpg"
     try:
         with pillow.open(path) as image:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.data.clips import Clip
 from audiotag.data.heard import CHOSEN_ON, Heard, Recordings
-from audiotag.models.model import Model
 
 _MAX_NAMED = 5
+
+
+class Described(Protocol):
+    """What says something about itself: a model, or what is known of an engine."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What it says."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,7 @@ class Doubts:
 
 
 def doubts_about(
-    models: Sequence[Model],
+    models: Sequence[Described],
     clips: Sequence[Clip],
     *,
     learning: Heard | None = None,

@@ -130,7 +130,7 @@ def evaluate(
         if tagger.thresholds is not None and np.array_equal(cuts, tagger.thresholds):
             tuned_on = Heard.of_models([tagger.metadata], TUNED_ON)
     scored = score(tagger, clips, compute, progress)
-    doubts = doubts_about(tagger.models, scored.clips, tuned_on=tuned_on, tuning=validation or ())
+    doubts = doubts_about(tagger.facts, scored.clips, tuned_on=tuned_on, tuning=validation or ())
     result = evaluate_scores(
         scored.targets,
         scored.scores,

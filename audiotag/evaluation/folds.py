@@ -110,7 +110,7 @@ def evaluate_folds(
         of_fold = replace(source, folds=[fold])
         held_out = ClipSource(clips, folds=[fold]).read(tagger.labels)
         scored = score(tagger, held_out, compute, progress)
-        doubts = doubts_about(tagger.models, scored.clips)
+        doubts = doubts_about(tagger.facts, scored.clips)
         provenance = scored.provenance(f"{tagger.name} (fold {fold})", of_fold, held_out, doubts)
         results[fold] = measure(scored, held_out, tagger.labels, provenance)
         learned += doubts.learned

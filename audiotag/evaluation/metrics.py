@@ -11,10 +11,10 @@ shapes differ, targets are not 0 or 1, or a score is not a number.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
@@ -30,11 +30,7 @@ def average_precision(targets: ArrayLike, scores: ArrayLike, known: ArrayLike | 
     Returns:
         float64 (classes,) in [0, 1]; NaN for a class without positives.
     """
-    truth, values = checked(targets, scores)
-    rows = checked_known(known, truth)
-    if rows is None:
-        return np.array([_average_precision(truth[:, c], values[:, c]) for c in range(truth.shape[1])])
-    return np.array([_average_precision(truth[rows[:, c], c], values[rows[:, c], c]) for c in range(truth.shape[1])])
+    return _by_class(_average_precision, targets, scores, known)
 
 
 def mean_average_precision(targets: ArrayLike, scores: ArrayLike, known: ArrayLike | None = None) -> float:
@@ -42,13 +38,30 @@ def mean_average_precision(targets: ArrayLike, scores: ArrayLike, known: ArrayLi
     return mean_defined(average_precision(targets, scores, known))
 
 
+def _by_class(
+    measure: Callable[[Bools, Floats], float], targets: ArrayLike, scores: ArrayLike, known: ArrayLike | None
+) -> Floats:
+    """*measure* of each class's targets and scores, those that are known."""
+    truth, values = checked(targets, scores)
+    rows = checked_known(known, truth)
+    columns = zip(truth.T, values.T, [slice(None)] * truth.shape[1] if rows is None else rows.T, strict=True)
+    return np.array([measure(column[kept], scored[kept]) for column, scored, kept in columns], dtype=np.float64)
+
+
 def _average_precision(truth: Bools, scores: Floats) -> float:
-    positives = np.count_nonzero(truth)
-    if positives == 0:
-        return np.nan
     hits, taken = _steps(truth, scores)
-    gains = np.diff(hits, prepend=0)
-    return float(np.sum(gains * (hits / taken)) / positives)
+    if not truth.any():
+        return math.nan
+    return float(np.sum(np.diff(hits, prepend=0) * (hits / taken)) / hits[-1])
+
+
+def _roc_auc(truth: Bools, scores: Floats) -> float:
+    hits, taken = _steps(truth, scores)
+    if not truth.any() or truth.all():
+        return math.nan
+    false = taken - hits
+    below = np.diff(hits, prepend=0) / 2  # of equal scores, half the pairs
+    return float(np.sum(np.diff(false, prepend=0) * (hits - below)) / (hits[-1] * false[-1]))
 
 
 def precision_recall_curve(truth: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]:
@@ -81,23 +94,7 @@ def roc_auc(targets: ArrayLike, scores: ArrayLike, known: ArrayLike | None = Non
     Returns:
         float64 (classes,) in [0, 1]; NaN for a class without positives or without negatives.
     """
-    truth, values = checked(targets, scores)
-    rows = checked_known(known, truth)
-    if rows is None:
-        return _roc_auc(truth, values)
-    return np.concatenate(
-        [_roc_auc(truth[rows[:, c], c : c + 1], values[rows[:, c], c : c + 1]) for c in range(truth.shape[1])]
-    )
-
-
-def _roc_auc(truth: Bools, values: Floats) -> Floats:
-    positives = truth.sum(axis=0, dtype=np.float64)
-    negatives = len(truth) - positives
-    ranks = pd.DataFrame(values).rank().to_numpy()  # that of scipy.stats takes half a second to import
-    wins = np.where(truth, ranks, 0.0).sum(axis=0) - positives * (positives + 1) / 2
-    pairs = positives * negatives
-    auc: Floats = np.divide(wins, pairs, out=np.full(truth.shape[1], np.nan), where=pairs > 0)
-    return auc
+    return _by_class(_roc_auc, targets, scores, known)
 
 
 def d_prime(auc: ArrayLike) -> Floats:

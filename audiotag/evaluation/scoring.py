@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit, softmax
-
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.source import ClipSource
 from audiotag.evaluation.doubts import Doubts
 from audiotag.evaluation.measurement import Provenance
 from audiotag.evaluation.metrics import Bools, Floats
 from audiotag.inference.clip_scores import Progress, clip_logits
+from audiotag.inference.combine import probabilities
 from audiotag.inference.compute import Compute
 from audiotag.inference.tagger import Tagger
 
@@ -101,9 +98,3 @@ def score(tagger: Tagger, clips: ClipSet, compute: Compute, progress: Progress |
         failed=tuple((clip, str(error)) for clip, error in heard.failures),
         known=None if known is None else known[kept],
     )
-
-
-def probabilities(logits: NDArray[np.float32], single_label: bool) -> Floats:
-    """Scores in float64, so that sure clips keep their order: a softmax for *single_label*, else a sigmoid of each."""
-    values = logits.astype(np.float64)
-    return np.asarray(softmax(values, axis=1) if single_label else expit(values), dtype=np.float64)

@@ -31,6 +31,7 @@ from audiotag.specs import (
     RecipeSpec,
     SamplingPolicySpec,
     Spec,
+    WriterSpec,
 )
 
 _KNOWN_ELSEWHERE = {
@@ -76,6 +77,7 @@ class Host:
     datasets, dataset = _All(DatasetSpec), _Named(DatasetSpec)
     losses, loss = _All(LossSpec), _Named(LossSpec)
     sampling_policies, sampling_policy = _All(SamplingPolicySpec), _Named(SamplingPolicySpec)
+    writers, writer = _All(WriterSpec), _Named(WriterSpec)
     commands = _All(CommandSpec)
     recipes, recipe = _All(RecipeSpec), _Named(RecipeSpec)
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec, Spec
+from audiotag.specs import (
+    BackboneSpec,
+    CommandSpec,
+    DatasetSpec,
+    LossSpec,
+    RecipeSpec,
+    SamplingPolicySpec,
+    Spec,
+    WriterSpec,
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("datasets", DatasetSpec, "dataset format", "dataset formats", "audiotag data list"),
         Kind("losses", LossSpec, "loss", "losses"),
         Kind("sampling_policies", SamplingPolicySpec, "sampling policy", "sampling policies"),
+        Kind("writers", WriterSpec, "output format", "output formats"),
         Kind("commands", CommandSpec, "command", "commands"),
         Kind("recipes", RecipeSpec, "recipe", "recipes", "audiotag recipes list"),
     )

@@ -66,7 +66,7 @@ def check_options(
         raise OptionError(f"the option {option!r} is {options[option]!r}", where=spec.name, fix=f"Give {description}.")
 
 
-def require(condition: bool, option: str, value: object, fix: str) -> None:
+def require_option(condition: bool, option: str, value: object, fix: str) -> None:
     """Refuse the *value* of an *option* unless *condition*.
 
     Raises:

@@ -19,8 +19,6 @@ from audiotag.inference.tagger import Tagger
 Progress = Callable[[int, int], None]
 """Called with (clips done, clips in all)."""
 
-_BATCHES_A_STEP = 8
-
 
 @dataclass(frozen=True)
 class ClipLogits:
@@ -61,28 +59,26 @@ def clip_logits(
     """
     if strict:
         require_files(clips)
-    # Small steps let progress be told and strictness stop early; without either, one step keeps the readers busy.
-    small = (batch_size or tagger.default_batch_size) * _BATCHES_A_STEP
-    step = small if strict or progress is not None else max(1, len(clips))
-    parts: list[NDArray[np.float32]] = []
+    rows: list[int] = []
+    logits: list[NDArray[np.float32]] = []
     failures: list[tuple[str, AudiotagError]] = []
-    for begin in range(0, len(clips), step):
-        logits, failed = tagger.score_clips(clips[begin : begin + step], batch_size=batch_size, workers=workers)
-        if strict and failed:
-            raise failed[0][1]
-        parts.append(logits)
-        failures.extend(failed)
+    for row, result in enumerate(tagger.tag_files(clips, top=1, batch_size=batch_size, workers=workers)):
+        if result.logits is not None:
+            rows.append(row)
+            logits.append(result.logits)
+        elif result.error is not None:
+            if strict:
+                raise result.error
+            failures.append((result.id, result.error))
         if progress is not None:
-            progress(min(begin + step, len(clips)), len(clips))
-    if len(failures) == len(clips):
+            progress(row + 1, len(clips))
+    if not rows:
         raise AudiotagError(
             f"none of the {len(clips)} clips could be read; the first: {failures[0][1]}",
             where=clips.source,
             fix="Check the paths; relative ones start at the folder of the list, or at --root.",
         )
-    lost = {name for name, _ in failures}
-    rows = tuple(row for row, clip in enumerate(clips) if clip.id not in lost)
-    return ClipLogits(rows, np.concatenate(parts)[list(rows)], tuple(failures))
+    return ClipLogits(tuple(rows), np.stack(logits), tuple(failures))
 
 
 def score_clip_set(
@@ -101,5 +97,5 @@ def score_clip_set(
     heard = clip_logits(tagger, clips, batch_size=batch_size, workers=workers, progress=progress)
     scores = scores_of(heard.logits, tagger.single_label)
     names = tuple(clips[row].id for row in heard.rows)
-    learned_from = Heard.of_models(model.metadata for model in tagger.models)
+    learned_from = Heard.of_models(one.metadata for one in tagger.facts)
     return Scores(scores, names, tagger.labels.mids, tagger.name, learned_from), heard.failures

@@ -4,24 +4,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from audiotag.errors import LabelError, OptionError
 from audiotag.labels import LabelSet
-from audiotag.models.model import Model
 
 EnsembleMode = Literal["logits", "probabilities"]
 
+_LEAST = 1e-12
+"""Probabilities are kept this far from 0 and 1 where their logits are wanted, which would be infinite."""
+
+
+class Classifier(Protocol):
+    """What has classes: a model, or what is known of an engine."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """Its classes, in the order of its logits."""
+
+    @property
+    def single_label(self) -> bool:
+        """Whether scores are a softmax over classes."""
+
+
+def probabilities(logits: NDArray[np.float32], single_label: bool) -> NDArray[np.float64]:
+    """Scores in float64, so that sure clips keep their order: a softmax for *single_label*, else a sigmoid of each."""
+    values = logits.astype(np.float64)
+    if single_label:
+        return np.exp(_log_softmax(values))
+    with np.errstate(over="ignore"):  # the exponential of a logit below -709 is infinite, and its score 0
+        scores: NDArray[np.float64] = 1 / (1 + np.exp(-values))
+    return scores
+
 
 def scores_of(logits: NDArray[np.float32], single_label: bool) -> NDArray[np.float32]:
-    """Probabilities: a softmax over the last axis for *single_label*, a sigmoid of each otherwise."""
-    values = torch.from_numpy(logits)
-    scores: NDArray[np.float32] = (values.softmax(-1) if single_label else values.sigmoid()).numpy()
-    return scores
+    """`probabilities` in float32."""
+    return probabilities(logits, single_label).astype(np.float32)
 
 
 def combine_logits(
@@ -34,52 +59,56 @@ def combine_logits(
     """
     if len(members) == 1:
         return members[0]
-    stacked = torch.from_numpy(np.stack(members)).double()
+    stacked = np.stack(members)
     if mode == "logits":
-        combined = stacked.mean(0)
+        combined = stacked.mean(axis=0, dtype=np.float64)
     elif single_label:
-        combined = stacked.log_softmax(-1).logsumexp(0) - math.log(len(members))
+        combined = np.logaddexp.reduce(_log_softmax(stacked.astype(np.float64)), axis=0) - math.log(len(members))
     else:
-        combined = stacked.sigmoid().mean(0).logit(eps=1e-12)
-    result: NDArray[np.float32] = combined.float().numpy()
+        mean = probabilities(stacked, False).mean(axis=0).clip(_LEAST, 1 - _LEAST)
+        combined = np.log(mean) - np.log1p(-mean)
+    result: NDArray[np.float32] = combined.astype(np.float32)
     return result
 
 
-def check_ensemble(models: Sequence[Model], mode: str) -> list[list[int] | None]:
-    """For each model, the columns of its scores in the order of the first model's classes; None where they agree.
+def _log_softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted = values - values.max(axis=-1, keepdims=True)
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
+
+
+def check_ensemble(members: Sequence[Classifier], mode: str) -> list[list[int] | None]:
+    """For each member, the columns of its scores in the order of the first one's classes; None where they agree.
 
     Raises:
-        OptionError: There is no model, or *mode* is unknown.
-        LabelError: The models do not have the same classes, matched by mid, or mean different things by a score.
+        OptionError: There is no member, or *mode* is unknown.
+        LabelError: The members do not have the same classes, matched by mid, or mean different things by a score.
     """
-    if not models:
+    if not members:
         raise OptionError("a tagger needs at least one model")
-    for model in models:
-        if not isinstance(model, Model):
-            raise OptionError(f"a tagger is made of models, not of {model!r:.60}", fix="Use audiotag.load for names.")
     if not isinstance(mode, str) or mode not in ("logits", "probabilities"):
         raise OptionError(f"there is no way to combine called {mode!r}", fix="Use logits or probabilities.")
-    first = models[0]
+    first = members[0]
     columns: list[list[int] | None] = []
-    for model in models:
-        if model.single_label != first.single_label:
+    for member in members:
+        if member.single_label != first.single_label:
             raise LabelError(
-                f"scores of {model.name!r} and {first.name!r} mean different things (one class, or any number)",
+                f"scores of {member.name!r} and {first.name!r} mean different things (one class, or any number)",
                 fix="Combine models of one kind.",
             )
-        columns.append(_columns(first.labels, model))
+        columns.append(_columns(first.labels, member))
     return columns
 
 
-def _columns(labels: LabelSet, model: Model) -> list[int] | None:
-    if model.labels.mids == labels.mids:
+def _columns(labels: LabelSet, member: Classifier) -> list[int] | None:
+    if member.labels.mids == labels.mids:
         return None
-    change = labels.change_to(model.labels)
+    change = labels.change_to(member.labels)
     if change.added or change.dropped:
         raise LabelError(
             f"its classes differ from those of the first model: {change} (for example "
             f"{(change.added + change.dropped)[0]!r})",
-            where=model.name,
+            where=member.name,
             fix="Combine models of the same classes.",
         )
-    return [position for position in labels.positions_in(model.labels) if position is not None]
+    return [position for position in labels.positions_in(member.labels) if position is not None]

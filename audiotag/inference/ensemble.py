@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.documents import Fields, read_json
+from audiotag.engines.interface import Engine
+from audiotag.engines.opening import open_engine
 from audiotag.errors import CheckpointError, LabelError, OptionError
 from audiotag.files import write_text
 from audiotag.folders import atomic_folder, check_new_folder, current_folder
@@ -66,25 +68,29 @@ class Ensemble:
     thresholds: NDArray[np.float64] | None
     metadata: Mapping[str, Any]
 
-    def load(self, *, progress: bool = False) -> list[Model]:
-        """The members' networks.
+    def load(self, *, device: str = "cpu", precision: str = "32", progress: bool = False) -> list[Engine]:
+        """The members' engines.
 
         Args:
+            device: As `open_engine` takes it.
+            precision: As `open_engine` takes it.
             progress: Draw a progress bar while weights are downloaded.
 
         Raises:
             CheckpointError: A member is gone, damaged, or has other classes than when the ensemble was made.
+            OptionError: *device* or *precision* cannot be.
             WeightsError: The weights of a registered model cannot be had.
         """
-        models = [load_model(member, progress=progress) for member in self.members]
-        changed = [model.name for model in models if set(model.labels.mids) != set(self.labels.mids)]
-        if models[0].labels.mids != self.labels.mids or changed:
+        engines = [open_engine(one, device=device, precision=precision, progress=progress) for one in self.members]
+        facts = [engine.facts for engine in engines]
+        changed = [one.name for one in facts if set(one.labels.mids) != set(self.labels.mids)]
+        if facts[0].labels.mids != self.labels.mids or changed:
             raise CheckpointError(
-                f"the classes of {changed[0] if changed else models[0].name} are not those that the ensemble had",
+                f"the classes of {changed[0] if changed else facts[0].name} are not those that the ensemble had",
                 where=self.folder,
                 fix="Make the ensemble again (audiotag models ensemble).",
             )
-        return models
+        return engines
 
 
 def is_ensemble(source: object) -> bool:

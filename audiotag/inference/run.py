@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from audiotag.data.clips import Clip
 from audiotag.data.recording import clip_info
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.files import content_digest
+from audiotag.host import get_host
 from audiotag.inference.events import Event, detect_events
-from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
+from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores, select_tags
 from audiotag.inference.writers import (
     EmbeddingCollector,
@@ -28,10 +30,10 @@ from audiotag.inference.writers import (
     event_rows,
     format_of,
     open_output,
+    require_file,
     tag_rows,
 )
 from audiotag.inference.writers.rows import Key
-from audiotag.models.embeddings import model_fingerprint
 
 _DEFAULT_TOP = 10
 
@@ -93,6 +95,7 @@ class InferRun:
         """
         output: Path | None = settings["output"]
         format = settings["format_"] or format_of(output)
+        spec = get_host().writer(format)
         _check_numbers(settings)
         about_events = [name for name in ("merge", "min_duration") if settings[name] is not None]
         if settings["per_window"]:
@@ -103,17 +106,16 @@ class InferRun:
             mode = "clips"
         if about_events and mode == "windows":
             raise OptionError("--merge and --min-duration are about events", fix="Leave out --per-window.")
-        if format == "home" and mode != "clips":
-            raise OptionError("the home format has no times", fix="Leave out the options about windows and events.")
-        if format == "parquet" and output is None:
-            raise OptionError("Parquet cannot be printed", fix="Name a file with --output.")
-        if settings["resume"] and format == "parquet":
-            raise OptionError("Parquet cannot be resumed", where=output, fix="Use another format, csv for one.")
+        if not spec.times and mode != "clips":
+            raise OptionError(
+                f"the {format} format has no times", fix="Leave out the options about windows and events."
+            )
+        require_file(spec, output, settings["resume"])
         if settings["resume"] and (output is None or settings["embeddings"] is not None):
             raise OptionError("--resume continues one file", fix="Give --output, and leave out --embeddings.")
         threshold, top = settings["threshold"], settings["top"]
-        if threshold is None and format == "home":
-            threshold = DEFAULT_THRESHOLD
+        if threshold is None:
+            threshold = spec.least_score
         if threshold is None and top is None and mode != "events":
             top = _DEFAULT_TOP
         same = (
@@ -170,7 +172,10 @@ class InferRun:
         output: Output | None = None
         try:
             with opened as output:
-                complete = self._write(output, tagger, clips, collector, progress, not_found)
+                waiting = _without(clips, output.done)
+                progress.begin(len(waiting) + len(not_found), len(clips) - len(waiting))
+                results = _Results(self, tagger, collector, progress)
+                complete = self._write(output, chain(not_found, results.of(waiting)), progress)
         finally:
             if output is not None and output.kept is not None:
                 progress.kept(output.kept)
@@ -178,20 +183,10 @@ class InferRun:
                 collector.save()
         return complete
 
-    def _write(
-        self,
-        output: Output,
-        tagger: Tagger,
-        clips: Sequence[Clip],
-        collector: EmbeddingCollector | None,
-        progress: Listener,
-        not_found: Sequence[AudiotagError],
-    ) -> bool:
-        waiting = _without(clips, output.done)
-        progress.begin(len(waiting) + len(not_found), len(clips) - len(waiting))
+    def _write(self, output: Output, outcomes: Iterable[Result | AudiotagError], progress: Listener) -> bool:
         complete = True
         try:
-            for outcome in chain(not_found, self._results(tagger, waiting, collector, progress)):
+            for outcome in outcomes:
                 if isinstance(outcome, Result):
                     output.write(outcome)
                     progress.done()
@@ -212,9 +207,9 @@ class InferRun:
         thresholds = None if tagger.thresholds is None else content_digest(tagger.thresholds.tobytes())
         return {
             "model": tagger.name,
-            "weights": [model_fingerprint(model) for model in tagger.models],
+            "weights": [engine.fingerprint() for engine in tagger.engines],
             "classes": content_digest(classes.encode()),
-            "combine": tagger.combine if len(tagger.models) > 1 else None,
+            "combine": tagger.combine if len(tagger.engines) > 1 else None,
             "precision": tagger.precision,
             "mode": self.mode,
             "window": self.window,
@@ -229,111 +224,13 @@ class InferRun:
             "verbatim": self.verbatim,
         }
 
-    def _results(
-        self,
-        tagger: Tagger,
-        clips: Sequence[Clip],
-        collector: EmbeddingCollector | None,
-        progress: Listener,
-    ) -> Iterator[Result | AudiotagError]:
-        """A result or an error for each clip, in order."""
-        if self.mode == "clips":
-            yield from self._tag(tagger, clips, collector, progress)
-            return
-        rows = self._event_rows if self.mode == "events" else self._window_rows
-        for clip in clips:
-            try:
-                yield self._timed(tagger, clip, rows, collector, progress)
-            except AudiotagError as error:
-                if isinstance(error, OptionError):
-                    raise
-                yield error
+    def thresholds(self, tagger: Tagger) -> ArrayLike | None:
+        """Least scores, one for all or one for each class; None for no bound.
 
-    def _tag(
-        self,
-        tagger: Tagger,
-        clips: Sequence[Clip],
-        collector: EmbeddingCollector | None,
-        progress: Listener,
-    ) -> Iterator[Result | AudiotagError]:
-        files = tagger.tag_files(
-            clips,
-            top=self.top,
-            threshold=self._thresholds(tagger),
-            batch_size=self.batch_size,
-            workers=self.workers,
-            embeddings=collector is not None,
-        )
-        for clip, file in zip(clips, files, strict=True):
-            if file.error is not None:
-                yield file.error
-                continue
-            try:
-                result = self._result(clip, file.seconds, tag_rows(file.unwrap(), 0.0, file.seconds))
-                if collector is not None and file.embedding is not None:
-                    collector.add(clip, *_times(clip, 0.0, file.seconds), file.embedding)
-            except AudiotagError as error:
-                yield error
-                continue
-            progress.heard(file.seconds)
-            yield result
-
-    def _timed(
-        self,
-        tagger: Tagger,
-        clip: Clip,
-        rows: Callable[[Tagger, Iterable[WindowScores]], list[Row]],
-        collector: EmbeddingCollector | None,
-        progress: Listener,
-    ) -> Result:
-        seconds = 0.0
-
-        def followed() -> Iterator[WindowScores]:
-            nonlocal seconds
-            windows = tagger.score_windows(
-                clip, window=self.window, hop=self.hop, batch_size=self.batch_size, embeddings=collector is not None
-            )
-            for window in windows:
-                progress.heard(window.offset - seconds)
-                seconds = window.offset
-                if collector is not None and window.embedding is not None:
-                    collector.add(clip, *_times(clip, window.onset, window.offset), window.embedding)
-                yield window
-
-        found = rows(tagger, followed())
-        return self._result(clip, seconds, found)
-
-    def _result(self, clip: Clip, seconds: float, rows: list[Row]) -> Result:
-        """What an output says of a clip: times from the beginning of its recording, not of the part that it is."""
-        moved = []
-        for row in rows:
-            onset, offset = _times(clip, row.onset, row.offset)
-            moved.append(replace(row, onset=onset, offset=offset))
-        # Only where recordings are laid end to end does it matter how long the rest of one is.
-        laid = self.format in ("audacity", "raven") and clip.stop is not None
-        whole = clip_info(clip).seconds if laid else None
-        return Result(clip, seconds, tuple(moved), whole)
-
-    def _event_rows(self, tagger: Tagger, windows: Iterable[WindowScores]) -> list[Row]:
-        window = tagger.clip_seconds if self.window is None else self.window
-        events = detect_events(
-            windows,
-            hop=window / 2 if self.hop is None else self.hop,
-            thresholds=tagger.event_thresholds(self._thresholds(tagger)),
-            merge=self.merge,
-            min_duration=self.min_duration,
-        )
-        return event_rows(_top_classes(events, self.top), tagger.labels)
-
-    def _window_rows(self, tagger: Tagger, windows: Iterable[WindowScores]) -> list[Row]:
-        rows: list[Row] = []
-        for window in windows:
-            tags = select_tags(window.scores, tagger.labels, top=self.top, threshold=self._thresholds(tagger))
-            rows.extend(tag_rows(tags, window.onset, window.offset))
-        return rows
-
-    def _thresholds(self, tagger: Tagger) -> np.ndarray[Any, Any] | float | None:
-        if not isinstance(self.threshold, str):
+        Raises:
+            OptionError: The model's own are wanted, and it has none.
+        """
+        if self.threshold != "tuned":
             return self.threshold
         if tagger.thresholds is None:
             raise OptionError(
@@ -342,6 +239,103 @@ class InferRun:
                 fix="Tune them with `audiotag evaluate`, or give a number as --threshold.",
             )
         return tagger.thresholds
+
+
+@dataclass(frozen=True, eq=False)
+class _Results:
+    """What a run makes of its clips."""
+
+    plan: InferRun
+    tagger: Tagger
+    collector: EmbeddingCollector | None
+    progress: Listener
+
+    def of(self, clips: Sequence[Clip]) -> Iterator[Result | AudiotagError]:
+        """A result or an error for each clip, in order."""
+        if self.plan.mode == "clips":
+            yield from self._tagged(clips)
+            return
+        for clip in clips:
+            try:
+                yield self._timed(clip)
+            except OptionError:
+                raise
+            except AudiotagError as error:
+                yield error
+
+    def _tagged(self, clips: Sequence[Clip]) -> Iterator[Result | AudiotagError]:
+        files = self.tagger.tag_files(
+            clips,
+            top=self.plan.top,
+            threshold=self.plan.thresholds(self.tagger),
+            batch_size=self.plan.batch_size,
+            workers=self.plan.workers,
+            embeddings=self.collector is not None,
+        )
+        for file in files:
+            try:
+                result = self._result(file.clip, file.seconds, tag_rows(file.unwrap(), 0.0, file.seconds))
+                self._collect(file.clip, 0.0, file.seconds, file.embedding)
+            except AudiotagError as error:
+                yield error
+                continue
+            self.progress.heard(file.seconds)
+            yield result
+
+    def _timed(self, clip: Clip) -> Result:
+        seconds = 0.0
+
+        def followed() -> Iterator[WindowScores]:
+            nonlocal seconds
+            windows = self.tagger.score_windows(
+                clip,
+                window=self.plan.window,
+                hop=self.plan.hop,
+                batch_size=self.plan.batch_size,
+                embeddings=self.collector is not None,
+            )
+            for window in windows:
+                self.progress.heard(window.offset - seconds)
+                seconds = window.offset
+                self._collect(clip, window.onset, window.offset, window.embedding)
+                yield window
+
+        rows = self._event_rows(followed()) if self.plan.mode == "events" else self._window_rows(followed())
+        return self._result(clip, seconds, rows)
+
+    def _collect(self, clip: Clip, onset: float, offset: float, embedding: NDArray[np.float32] | None) -> None:
+        if self.collector is not None and embedding is not None:
+            self.collector.add(clip, *_times(clip, onset, offset), embedding)
+
+    def _result(self, clip: Clip, seconds: float, rows: list[Row]) -> Result:
+        """What an output says of a clip: times from the beginning of its recording, not of the part that it is."""
+        moved = []
+        for row in rows:
+            onset, offset = _times(clip, row.onset, row.offset)
+            moved.append(replace(row, onset=onset, offset=offset))
+        # Only where recordings are laid end to end does it matter how long the rest of one is.
+        laid = get_host().writer(self.plan.format).end_to_end and clip.stop is not None
+        whole = clip_info(clip).seconds if laid else None
+        return Result(clip, seconds, tuple(moved), whole)
+
+    def _event_rows(self, windows: Iterable[WindowScores]) -> list[Row]:
+        window = self.tagger.clip_seconds if self.plan.window is None else self.plan.window
+        events = detect_events(
+            windows,
+            hop=window / 2 if self.plan.hop is None else self.plan.hop,
+            thresholds=self.tagger.event_thresholds(self.plan.thresholds(self.tagger)),
+            merge=self.plan.merge,
+            min_duration=self.plan.min_duration,
+        )
+        return event_rows(_top_classes(events, self.plan.top), self.tagger.labels)
+
+    def _window_rows(self, windows: Iterable[WindowScores]) -> list[Row]:
+        thresholds = self.plan.thresholds(self.tagger)
+        rows: list[Row] = []
+        for window in windows:
+            tags = select_tags(window.scores, self.tagger.labels, top=self.plan.top, threshold=thresholds)
+            rows.extend(tag_rows(tags, window.onset, window.offset))
+        return rows
 
 
 def _without(clips: Sequence[Clip], done: Counter[Key]) -> list[Clip]:

@@ -68,40 +68,33 @@ def place_of(source: Clip | Waveform) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """A clip as read from disk.
+    """What networks are given: a clip as read from disk, a window of one, or a waveform in memory.
 
     Attributes:
-        clip: What was read.
-        waveform: float32 (samples,) at the tagger's rate; None for networks that only see.
+        clip: What was read; None for a window, and for a waveform in memory.
+        waveform: float32 (samples,); None for networks that only see.
+        sample_rate: Hz of the waveform.
         picture: float32 (channels, height, width); None for networks that only hear.
-        seconds: Length of the waveform.
+        onset: Seconds at which it begins within the clip: 0 but for windows.
+        offset: Seconds at which it ends, never beyond the end of the clip.
         is_long: True for a clip longer than a network takes in one pass; it is to be read in windows.
         error: Why it could not be read; the rest is then empty.
     """
 
-    clip: Clip
+    clip: Clip | None = None
     waveform: NDArray[np.float32] | None = None
+    sample_rate: int = 0
     picture: NDArray[np.float32] | None = None
-    seconds: float = 0.0
+    onset: float = 0.0
+    offset: float = 0.0
     is_long: bool = False
     error: AudiotagError | None = None
 
-
-@dataclass(frozen=True, eq=False)
-class WindowBatch:
-    """Consecutive windows of one clip.
-
-    Attributes:
-        onsets: Seconds from the beginning of the clip.
-        offsets: Seconds at which they end.
-        waveforms: float32 (samples,) each.
-        pictures: One of each window, None for networks that only hear.
-    """
-
-    onsets: list[float]
-    offsets: list[float]
-    waveforms: list[NDArray[np.float32]]
-    pictures: list[NDArray[np.float32]] | None
+    @classmethod
+    def in_memory(cls, waveform: Waveform, picture: NDArray[np.float32] | None = None) -> Sound:
+        """Sound that a caller hands over."""
+        seconds = waveform.samples.size / waveform.sample_rate
+        return cls(None, waveform.samples, waveform.sample_rate, picture, offset=seconds)
 
 
 @dataclass(frozen=True)
@@ -135,17 +128,18 @@ class SoundReader:
                 if samples > limit:
                     return Sound(clip, is_long=True)
             waveform = np.concatenate(blocks)
-            return Sound(clip, waveform, self.picture(clip), waveform.size / self.sample_rate)
+            seconds = waveform.size / self.sample_rate
+            return Sound(clip, waveform, self.sample_rate, self.picture(clip), offset=seconds)
         except AudiotagError as error:
             return Sound(clip, error=error)
 
-    def windows(self, source: Clip | Waveform, window: float, hop: float, batch_size: int) -> Iterator[WindowBatch]:
-        """Cut sound into windows of *window* seconds every *hop* seconds, *batch_size* at a time, in bounded memory.
+    def windows(self, source: Clip | Waveform, window: float, hop: float) -> Iterator[Sound]:
+        """Cut sound into windows of *window* seconds every *hop* seconds, as they are asked for, in bounded memory.
 
         The last window ends with the clip; a clip shorter than one window is one window as long as the clip.
 
         Raises:
-            AudioError: As `stream_audio` raises; while the batches are read.
+            AudioError: As `stream_audio` raises; while the windows are read.
             OptionError: *window* or *hop* cannot be, or pictures are needed and there are none.
         """
         if not self.hears:
@@ -164,21 +158,12 @@ class SoundReader:
         step = min(max(1, round(hop * self.sample_rate)), size)
         # Resampling rounds the length up by less than a sample, and no window may end after the recording.
         end = _end(source)
-        batch = WindowBatch([], [], [], None if self.video_shape is None else [])
         for piece in iterate_windows(self._stream(source, _BLOCK_SECONDS), size, step):
-            onset = piece.start / self.sample_rate
-            offset = min(piece.stop / self.sample_rate, end)
-            batch.onsets.append(onset)
-            batch.offsets.append(offset)
-            batch.waveforms.append(piece.samples)
-            if batch.pictures is not None and isinstance(source, Clip):
-                part = replace(source, start=source.start + onset, stop=source.start + offset)
-                batch.pictures.extend(self._pictures(part))
-            if len(batch.onsets) == batch_size:
-                yield batch
-                batch = WindowBatch([], [], [], None if self.video_shape is None else [])
-        if batch.onsets:
-            yield batch
+            onset, offset = piece.start / self.sample_rate, min(piece.stop / self.sample_rate, end)
+            picture = None
+            if self.video_shape is not None and isinstance(source, Clip):
+                picture = self.picture(replace(source, start=source.start + onset, stop=source.start + offset))
+            yield Sound(None, piece.samples, self.sample_rate, picture, onset, offset)
 
     def picture(self, clip: Clip) -> NDArray[np.float32] | None:
         """The picture of a clip, None where none is needed: the only place where pictures are read."""
@@ -187,10 +172,6 @@ class SoundReader:
         from audiotag.data.video import read_frame
 
         return read_frame(clip, self.video_shape)
-
-    def _pictures(self, clip: Clip) -> list[NDArray[np.float32]]:
-        picture = self.picture(clip)
-        return [] if picture is None else [picture]
 
     def _stream(self, source: Clip | Waveform, block_seconds: float) -> Iterator[NDArray[np.float32]]:
         if isinstance(source, Waveform):

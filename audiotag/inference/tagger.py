@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.arguments import as_path, real_number, settings_by_name, whole_number
 from audiotag.audio.arrays import Waveform, as_batch, as_floats
 from audiotag.data.clips import Clip, ClipSet
+from audiotag.engines.interface import Engine, EngineFacts
+from audiotag.engines.opening import as_engine, open_engine
 from audiotag.errors import AudiotagError, OptionError
-from audiotag.inference.ahead import iterate_ahead
 from audiotag.inference.combine import EnsembleMode, scores_of
-from audiotag.inference.engine import Engine
 from audiotag.inference.ensemble import is_ensemble, read_ensemble, refuse_nesting
 from audiotag.inference.events import detect_events, events_frame
-from audiotag.inference.sound import as_clip, as_source, place_of
+from audiotag.inference.scorer import Answers, Scorer
+from audiotag.inference.sound import Sound, as_clip, as_source, place_of
 from audiotag.inference.tags import TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
 from audiotag.labels import LabelSet
-from audiotag.models.loading import load_model
-from audiotag.models.model import Model
 
 if TYPE_CHECKING:
     import pandas
+    import torch
+
+    from audiotag.models.model import Model
 
 DEFAULT_THRESHOLD = 0.5
 """Score from which a class counts as heard where neither the caller nor the model says otherwise."""
-
-_CPU_BATCH = 4
-"""Larger batches leave the caches of a CPU and are slower: four ten-second clips took less time each than eight."""
-_ACCELERATOR_BATCH = 32
 
 
 def load(
@@ -77,11 +75,19 @@ def load(
         raise OptionError(
             f"{len(names)} models and {len(files)} files of weights were given", fix="Give one file for each model."
         )
-    models = [
-        load_model(one, weights=file, labels=labels, options=options, progress=progress)
+    engines = [
+        open_engine(
+            one,
+            weights=file,
+            labels=labels,
+            options=options,
+            device=device,
+            precision=precision,
+            progress=progress,
+        )
         for one, file in zip(names, files, strict=True)
     ]
-    return Tagger(models, device=device, precision=precision, ensemble=ensemble or "logits")
+    return Tagger(engines, ensemble=ensemble or "logits")
 
 
 def _each(what: str, value: Any) -> list[str | Path]:
@@ -109,8 +115,7 @@ def _load_ensemble(
             where=folder,
             fix="Leave it out, or make another ensemble (audiotag models ensemble --combine).",
         )
-    models = known.load(progress=progress)
-    tagger = Tagger(models, device=device, precision=precision, ensemble=known.combine)
+    tagger = Tagger(known.load(device=device, precision=precision, progress=progress), ensemble=known.combine)
     tagger.name, tagger.labels, tagger.metadata = known.name, known.labels, known.metadata
     if known.thresholds is not None:
         tagger.thresholds = per_class_thresholds(known.thresholds, len(known.labels))
@@ -118,7 +123,7 @@ def _load_ensemble(
 
 
 class Tagger:
-    """A model, or several, ready to tag.
+    """A model, or several, ready to tag. It knows engines only; what computes is behind them.
 
     Input is sound at any rate, in [−1, 1], as mono. A clip shorter than a network takes is repeated up to that
     length; one longer than it takes in one pass (60 s where its spec gives no bound) goes through in windows of
@@ -127,9 +132,9 @@ class Tagger:
     of each logit, or a softmax where the model is single-label.
 
     Args:
-        models: The model, or the members of an ensemble: the same classes in any order, matched by mid; sample
-            rates may differ.
-        device: As `choose_device` takes it.
+        models: The model or engine, or the members of an ensemble: the same classes in any order, matched by mid;
+            sample rates may differ. The next three are for models; an engine has its own.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``.
         precision: ``"32"``, ``"bf16-mixed"`` or ``"16-mixed"`` (and ``"bf16"``, ``"16"`` for short).
         accelerate: Compute with a copy made for speed (on the CPU). Without it the model's own network is used, and is
             moved to the device and put into evaluation mode.
@@ -140,7 +145,8 @@ class Tagger:
         LabelError: The members do not have the same classes.
 
     Attributes:
-        models: The model, or the members of the ensemble.
+        engines: The engine, or those of the members of the ensemble.
+        facts: What each of them takes and gives.
         combine: What is averaged over several: ``"logits"`` or ``"probabilities"``.
         precision: Numbers that they compute with.
         labels: The classes of the scores, in order: those of the first model.
@@ -155,36 +161,38 @@ class Tagger:
 
     def __init__(
         self,
-        models: Model | Sequence[Model],
+        models: Model | Engine | Sequence[Model | Engine],
         *,
         device: str | torch.device = "cpu",
         precision: str = "32",
         accelerate: bool = True,
         ensemble: EnsembleMode = "logits",
     ) -> None:
-        models = list(models) if isinstance(models, Iterable) else [models]
-        self._engine = Engine(models, device, precision, accelerate, ensemble)
-        self.models: tuple[Model, ...] = tuple(models)
+        several = list(models) if isinstance(models, Iterable) else [models]
+        self._scorer = Scorer([as_engine(one, device, precision, accelerate) for one in several], ensemble)
+        self.engines: tuple[Engine, ...] = self._scorer.engines
+        self.facts: tuple[EngineFacts, ...] = tuple(engine.facts for engine in self.engines)
         self.combine: EnsembleMode = ensemble
-        self.precision: str = precision
-        first = models[0]
+        first = self.facts[0]
+        alone = len(self.engines) == 1
+        self.precision: str = first.precision
         self.labels: LabelSet = first.labels
         self.single_label: bool = first.single_label
-        self.metadata: Mapping[str, Any] = first.metadata if len(models) == 1 else {}
+        self.metadata: Mapping[str, Any] = first.metadata if alone else {}
         self.thresholds: NDArray[np.float64] | None = None
-        if len(models) == 1 and first.thresholds is not None:
+        if alone and first.thresholds is not None:
             self.thresholds = per_class_thresholds(first.thresholds, len(first.labels))
-        self.sample_rate: int = self._engine.sample_rate
-        self.clip_seconds: float = self._engine.members[0].clip_seconds
-        self.name: str = " + ".join(model.name for model in models)
-        self.default_batch_size: int = _CPU_BATCH if self._engine.device.type == "cpu" else _ACCELERATOR_BATCH
+        self.sample_rate: int = self._scorer.sample_rate
+        self.clip_seconds: float = first.lengths.clip
+        self.name: str = self._scorer.name
+        self.default_batch_size: int = first.batch_size
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As bytes: tensor by tensor, torch would hand a network on in hundreds of shared files, which run out.
         return _unpickled, (type(self), pickle.dumps(self.__dict__))
 
     def __repr__(self) -> str:
-        return f"Tagger({self.name!r}, {len(self.labels)} classes, {self.sample_rate} Hz, {self._engine.device})"
+        return f"Tagger({self.name!r}, {len(self.labels)} classes, {self.sample_rate} Hz, {self.facts[0].device})"
 
     def logits(
         self, waveform: ArrayLike | torch.Tensor, sample_rate: int, *, video: ArrayLike | torch.Tensor | None = None
@@ -205,7 +213,7 @@ class Tagger:
                 answer is not finite.
             OptionError: The rate is none, or the model needs pictures and there are none.
         """
-        return self._score(*self._check_input(waveform, sample_rate, video))[0]
+        return self._score(self._sounds(waveform, sample_rate, video)).logits
 
     def scores(
         self, waveform: ArrayLike | torch.Tensor, sample_rate: int, *, video: ArrayLike | torch.Tensor | None = None
@@ -239,18 +247,16 @@ class Tagger:
             AudioError: As `logits` raises.
             OptionError: *kind* is unknown, the tagger is an ensemble, or a map is wanted of more than one pass.
         """
-        member = self._engine.only_member()
-        waveforms, rate, pictures = self._check_input(waveform, sample_rate, video)
+        self._scorer.only_engine()
+        sounds = self._sounds(waveform, sample_rate, video)
         if kind == "clip":
-            return self._score(waveforms, rate, pictures, embed=True)[1]
+            return self._score(sounds, embed=True).embeddings
         if kind not in ("frame", "map"):
             raise OptionError(f"there is no kind of embedding called {kind!r}", fix="Use 'clip', 'frame' or 'map'.")
-        compute = member.frames if kind == "frame" else member.feature_map
-        parts = [
-            compute(one, None if pictures is None else pictures[index], rate) for index, one in enumerate(waveforms)
-        ]
+        compute = self._scorer.frames if kind == "frame" else self._scorer.feature_map
+        parts = [compute(sound) for sound in sounds]
         for index, (frames, _) in enumerate(parts):
-            self._engine.check_finite(frames, f"waveform {index}")
+            self._scorer.require_finite(f"waveform {index}", frames)
         return np.stack([frames for frames, _ in parts]), parts[0][1]
 
     @settings_by_name
@@ -279,7 +285,7 @@ class Tagger:
         if isinstance(source, Clip):
             (result,) = self.tag_files([source], top=top, threshold=threshold, batch_size=batch_size, workers=1)
             return result.unwrap()
-        logits, _ = self._score([source.samples], source.sample_rate, None, batch_size=self._batch_size(batch_size))
+        logits = self._score([Sound.in_memory(source)], self._batch_size(batch_size)).logits
         return select_tags(scores_of(logits, self.single_label)[0], self.labels, top=top, threshold=threshold)
 
     def tag_files(
@@ -318,26 +324,15 @@ class Tagger:
             threshold = per_class_thresholds(threshold, len(self.labels))
         batch_size = self._batch_size(batch_size)
         if embeddings:
-            self._engine.only_member()
-        return self._tag_files(map(as_clip, paths), top, threshold, batch_size, workers, embeddings)
+            self._scorer.only_engine()
+        results = self._scorer.score_clips(map(as_clip, paths), batch_size, workers, embed=embeddings)
+        return (self._tagged(result, top, threshold) for result in results)
 
-    def _tag_files(
-        self,
-        clips: Iterable[Clip],
-        top: int | None,
-        threshold: ArrayLike | None,
-        batch_size: int,
-        workers: int,
-        embed: bool,
-    ) -> Iterator[TaggedFile]:
-        for output in self._engine.score_clips(clips, batch_size, workers, embed):
-            clip = output.clip
-            if output.logits is None:
-                yield TaggedFile(clip.id, clip.path, error=output.error)
-                continue
-            scores = scores_of(output.logits, self.single_label)
-            tags = select_tags(scores, self.labels, top=top, threshold=threshold)
-            yield TaggedFile(clip.id, clip.path, tags, None, output.seconds, scores, output.embedding)
+    def _tagged(self, result: TaggedFile, top: int | None, threshold: ArrayLike | None) -> TaggedFile:
+        if result.logits is None:
+            return result
+        scores = scores_of(result.logits, self.single_label)
+        return replace(result, scores=scores, tags=select_tags(scores, self.labels, top=top, threshold=threshold))
 
     def score_clips(
         self, clips: ClipSet | Iterable[Clip], *, batch_size: int | None = None, workers: int = 2
@@ -354,11 +349,11 @@ class Tagger:
         workers = whole_number("workers", workers)
         logits = np.full((len(clips), len(self.labels)), np.nan, dtype=np.float32)
         errors: list[tuple[str, AudiotagError]] = []
-        for row, output in enumerate(self._engine.score_clips(clips, self._batch_size(batch_size), workers)):
-            if output.error is not None:
-                errors.append((output.clip.id, output.error))
-            elif output.logits is not None:
-                logits[row] = output.logits
+        for row, result in enumerate(self._scorer.score_clips(clips, self._batch_size(batch_size), workers)):
+            if result.error is not None:
+                errors.append((result.id, result.error))
+            elif result.logits is not None:
+                logits[row] = result.logits
         return logits, errors
 
     @settings_by_name
@@ -390,24 +385,20 @@ class Tagger:
         """
         batch_size = self._batch_size(batch_size)
         if embeddings:
-            self._engine.only_member()
+            self._scorer.only_engine()
         window, hop = self._grid(window, hop)
         return self._score_windows(as_source(recording), window, hop, batch_size, embeddings)
 
     def _score_windows(
         self, source: Clip | Waveform, window: float, hop: float, batch_size: int, embeddings: bool
     ) -> Iterator[WindowScores]:
-        batches = self._engine.reader.windows(source, window, hop, batch_size)
-        for batch in iterate_ahead(batches, depth=2):
-            logits, embedding = self._engine.score(
-                batch.waveforms, batch.pictures, self.sample_rate, batch_size, embed=embeddings
-            )
-            for values in (logits, embedding):
-                if values is not None:
-                    self._engine.check_finite(values, place_of(source))
-            scores = scores_of(logits, self.single_label)
-            for row, (onset, offset) in enumerate(zip(batch.onsets, batch.offsets, strict=True)):
-                yield WindowScores(onset, offset, scores[row], None if embedding is None else embedding[row])
+        for sounds in self._scorer.windows(source, window, hop, batch_size):
+            answers = self._scorer.score(sounds, batch_size, embed=embeddings)
+            self._scorer.require_finite(place_of(source), answers.logits, answers.embeddings)
+            scores = scores_of(answers.logits, self.single_label)
+            for row, sound in enumerate(sounds):
+                embedding = None if answers.embeddings is None else answers.embeddings[row]
+                yield WindowScores(sound.onset, sound.offset, scores[row], embedding)
 
     @settings_by_name
     def events(
@@ -468,39 +459,32 @@ class Tagger:
         window = self.clip_seconds if window is None else real_number("window", window)
         return window, window / 2 if hop is None else real_number("hop", hop)
 
-    def _score(
-        self,
-        waveforms: list[NDArray[np.float32]],
-        sample_rate: int,
-        pictures: list[NDArray[np.float32]] | None,
-        *,
-        batch_size: int | None = None,
-        embed: bool = False,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Logits of waveforms in memory, and embeddings where asked for; all finite."""
-        outputs = self._engine.score(
-            waveforms, pictures, sample_rate, batch_size or self.default_batch_size, embed=embed
-        )
-        for values in outputs:
-            for row, one in enumerate(() if values is None else values):
-                self._engine.check_finite(one, "waveform" if len(waveforms) == 1 else f"waveform {row}")
-        return outputs
+    def _score(self, sounds: Sequence[Sound], batch_size: int | None = None, *, embed: bool = False) -> Answers:
+        """Logits of sounds in memory, and embeddings where asked for; all finite."""
+        answers = self._scorer.score(sounds, batch_size or self.default_batch_size, embed=embed)
+        for row in range(len(sounds)):
+            where = "waveform" if len(sounds) == 1 else f"waveform {row}"
+            self._scorer.require_finite(where, answers.logits[row])
+            if answers.embeddings is not None:
+                self._scorer.require_finite(where, answers.embeddings[row])
+        return answers
 
-    def _check_input(
+    def _sounds(
         self, waveform: ArrayLike | torch.Tensor, sample_rate: int, video: ArrayLike | torch.Tensor | None
-    ) -> tuple[list[NDArray[np.float32]], int, list[NDArray[np.float32]] | None]:
+    ) -> list[Sound]:
         batch, rate = as_batch(waveform, sample_rate)
-        rows = list(batch)
-        if video is None:
-            return rows, rate, None
-        pictures = as_floats(video, "video")
-        pictures = pictures[None] if pictures.ndim == 3 else pictures
-        if pictures.shape != (len(rows), *(self._engine.reader.video_shape or pictures.shape[1:])):
-            raise OptionError(
-                f"pictures of shape {pictures.shape} do not fit {len(rows)} waveforms",
-                fix=f"Give (batch, channels, height, width), each picture {self._engine.reader.video_shape}.",
-            )
-        return rows, rate, list(pictures)
+        pictures: Sequence[NDArray[np.float32] | None] = [None] * len(batch)
+        if video is not None:
+            shape = self._scorer.reader.video_shape
+            given = as_floats(video, "video")
+            given = given[None] if given.ndim == 3 else given
+            if given.shape != (len(batch), *(shape or given.shape[1:])):
+                raise OptionError(
+                    f"pictures of shape {given.shape} do not fit {len(batch)} waveforms",
+                    fix=f"Give (batch, channels, height, width), each picture {shape}.",
+                )
+            pictures = list(given)
+        return [Sound.in_memory(Waveform(row, rate), picture) for row, picture in zip(batch, pictures, strict=True)]
 
 
 def _unpickled(kind: type[Tagger], content: bytes) -> Tagger:

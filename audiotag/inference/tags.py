@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.arguments import whole_number
+from audiotag.data.clips import Clip
 from audiotag.errors import AudiotagError, OptionError, needed_for
 from audiotag.labels import LabelSet
 
@@ -107,22 +108,32 @@ class TaggedFile:
     """What became of one recording.
 
     Attributes:
-        id: The clip's name: the file's name without its ending, or what a manifest calls it.
-        path: The recording.
-        tags: Its highest classes; None where it could not be read.
-        error: Why it could not be read; None where it could.
+        clip: The recording, or the part of one.
         seconds: Its length, 0 where it could not be read.
-        scores: float32 (classes,), every class; None where it could not be read.
+        logits: float32 (classes,), finite; None where it could not be read.
         embedding: float32 (dim,), where embeddings were asked for.
+        scores: float32 (classes,), the probability of every class; None where it could not be read.
+        tags: Its highest classes; None where it could not be read.
+        error: Why it could not be read, or that the network's answer is not finite; None where there are tags.
     """
 
-    id: str
-    path: Path
+    clip: Clip
+    seconds: float = 0.0
+    logits: NDArray[np.float32] | None = None
+    embedding: NDArray[np.float32] | None = None
+    scores: NDArray[np.float32] | None = None
     tags: Tags | None = None
     error: AudiotagError | None = None
-    seconds: float = 0.0
-    scores: NDArray[np.float32] | None = None
-    embedding: NDArray[np.float32] | None = None
+
+    @property
+    def id(self) -> str:
+        """The clip's name: the file's name without its ending, or what a manifest calls it."""
+        return self.clip.id
+
+    @property
+    def path(self) -> Path:
+        """The recording."""
+        return self.clip.path
 
     def unwrap(self) -> Tags:
         """The tags.

@@ -12,16 +12,16 @@ optional attributes of a block (any module that takes a feature map and returns 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from audiotag.errors import OptionError
 from audiotag.models.backbone import Backbone
@@ -193,12 +193,12 @@ class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leaves
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Carry out one operation, and count it where it multiplies matrices."""
-        output = func(*args, **(kwargs or {}))
-        operands = _OPERATIONS.get(func.overloadpacket)
-        if operands is not None:
-            macs, inputs = operands(args, output)
-            self.macs += macs
-            self._remember(inputs, output)
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        operations = flop_registry.get(func.overloadpacket)
+        if operations is not None:
+            self.macs += operations(*args, **kwargs, out_val=output) // 2
+            self._remember(_activations(func.overloadpacket, args), output)
         return output
 
     def _remember(self, inputs: list[Tensor], output: Tensor) -> None:
@@ -212,20 +212,10 @@ class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leaves
             slicing.layers.append((taken, given))
 
 
-def _convolution(args: tuple[Any, ...], output: Tensor) -> tuple[int, list[Tensor]]:
-    features, kernels, transposed = args[0], args[1], args[6]
-    per_element = prod(kernels.shape[1:])
-    return (features if transposed else output).numel() * per_element, [features]
-
-
-def _product(first: int) -> Callable[[tuple[Any, ...], Tensor], tuple[int, list[Tensor]]]:
-    def count(args: tuple[Any, ...], output: Tensor) -> tuple[int, list[Tensor]]:
-        operands = args[first : first + 2]
-        # Stored parameters are no activations; products of two activations (attention) take both.
-        inputs = [operand for operand in operands if not _is_parameter(operand)]
-        return output.numel() * operands[0].shape[-1], inputs
-
-    return count
+def _activations(operation: Any, args: tuple[Any, ...]) -> list[Tensor]:
+    """The activations among the operands; stored parameters are none, nor is a kernel, computed or not."""
+    operands = args[_OPERANDS.get(operation, slice(0, 2))]
+    return [operand for operand in operands if not _is_parameter(operand)]
 
 
 def _is_parameter(tensor: Tensor) -> bool:
@@ -233,11 +223,9 @@ def _is_parameter(tensor: Tensor) -> bool:
     return isinstance(base, nn.Parameter)
 
 
-_OPERATIONS: dict[Any, Callable[[tuple[Any, ...], Tensor], tuple[int, list[Tensor]]]] = {
-    torch.ops.aten.convolution: _convolution,
-    torch.ops.aten.mm: _product(0),
-    torch.ops.aten.addmm: _product(1),
-    torch.ops.aten.bmm: _product(0),
-    torch.ops.aten.baddbmm: _product(1),
+_OPERANDS = {
+    torch.ops.aten.convolution: slice(0, 1),
+    torch.ops.aten.addmm: slice(1, 3),
+    torch.ops.aten.baddbmm: slice(1, 3),
 }
-"""Operation of PyTorch → (multiply-accumulates, the activations it takes)."""
+"""Operation of PyTorch → which of its arguments it multiplies, where they are not the first two."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.audio.windows import PassLengths
 from audiotag.labels import LabelSet
 from audiotag.models.backbone import Backbone
 from audiotag.specs import BackboneSpec
@@ -48,3 +49,13 @@ class Model:
     def max_seconds(self) -> float | None:
         """Longest sound taken in one pass, None for no bound."""
         return self.spec.max_seconds if self.backbone.max_seconds is None else self.backbone.max_seconds
+
+    @property
+    def lengths(self) -> PassLengths:
+        """How much sound goes in one pass, in tagging and wherever clips are taken as they are."""
+        return PassLengths.of(
+            self.backbone.sample_rate,
+            shortest=self.spec.min_seconds,
+            clip=self.clip_seconds,
+            longest=self.max_seconds,
+        )

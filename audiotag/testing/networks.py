@@ -18,9 +18,6 @@ from audiotag.testing.subjects import Subject
 
 CLASSES = 5
 BATCH = 3
-LONGEST_PASS = 60.0
-"""Seconds that a network without a bound takes at once, as the tagger has it."""
-
 _SHORT = 1.0
 
 _latest: tuple[Subject, Backbone] | None = None
@@ -60,14 +57,13 @@ def settled(subject: Subject) -> Backbone:
 
 def seconds_of(subject: Subject, network: Backbone, wanted: float = _SHORT) -> float:
     """*wanted* seconds, or as near to that as the network takes in one pass."""
-    shortest: float = subject.spec.min_seconds
-    return min(max(wanted, shortest), longest_of(subject, network))
+    shortest, longest = model_of(subject, network).lengths.bounds
+    return min(max(wanted, shortest), longest)
 
 
 def longest_of(subject: Subject, network: Backbone) -> float:
     """Seconds that the network takes in one pass."""
-    bounds: tuple[float | None, ...] = (network.max_seconds, subject.spec.max_seconds, LONGEST_PASS)
-    return next(bound for bound in bounds if bound is not None)
+    return model_of(subject, network).lengths.longest
 
 
 def waveforms(network: Backbone, batch: int, seconds: float, seed: int = 0) -> Tensor:

@@ -13,8 +13,9 @@ from typing import cast
 
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.recording import clip_digest, part_name
+from audiotag.engines.interface import Engine, EngineFacts
 from audiotag.models.backbone import Backbone
-from audiotag.models.embeddings import backbone_fingerprint, code_fingerprint, model_fingerprint
+from audiotag.models.embeddings import backbone_fingerprint, code_fingerprint
 from audiotag.models.model import Model
 
 
@@ -24,21 +25,21 @@ def embedding_keys(clips: ClipSet, model: Model, bounds: tuple[float, float]) ->
     return [f"{prefix}/{bounds[0]!r}-{bounds[1]!r}/{_clip_key(clip, model.backbone)}" for clip in clips]
 
 
-def teacher_keys(clips: ClipSet, models: Sequence[Model], combine: str) -> list[str]:
-    """Names for the logits of each clip by *models*, whose scores are combined by the rule *combine*."""
-    whose = "+".join(f"{code_fingerprint(model)}.{model_fingerprint(model)}" for model in models)
-    prefix = f"teacher/{version('audiotag')}/{whose}/{combine if len(models) > 1 else ''}"
-    return [f"{prefix}/{'+'.join(dict.fromkeys(_clip_key(clip, one.backbone) for one in models))}" for clip in clips]
+def teacher_keys(clips: ClipSet, engines: Sequence[Engine], combine: str) -> list[str]:
+    """Names for the logits of each clip by *engines*, whose scores are combined by the rule *combine*."""
+    whose = "+".join(f"{engine.code_fingerprint()}.{engine.fingerprint()}" for engine in engines)
+    prefix = f"teacher/{version('audiotag')}/{whose}/{combine if len(engines) > 1 else ''}"
+    return [f"{prefix}/{'+'.join(dict.fromkeys(_clip_key(clip, one.facts) for one in engines))}" for clip in clips]
 
 
-def _clip_key(clip: Clip, backbone: Backbone) -> str:
-    """A name for what *backbone* hears and sees of *clip*: the content of its file and the part of it."""
+def _clip_key(clip: Clip, network: Backbone | EngineFacts) -> str:
+    """A name for what *network* hears and sees of *clip*: the content of its file and the part of it."""
     parts = [part_name(clip)]
-    if "waveform" in backbone.inputs:
+    if "waveform" in network.inputs:
         parts.append(clip_digest(clip))
-    if "video" in backbone.inputs:
+    if "video" in network.inputs:
         from audiotag.data.video import read_frame
 
-        picture = read_frame(clip, cast(tuple[int, int, int], backbone.video_shape))
+        picture = read_frame(clip, cast(tuple[int, int, int], network.video_shape))
         parts.append(hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest())
     return "/".join(parts)

@@ -16,12 +16,12 @@ from audiotag.arguments import take
 from audiotag.data.clips import ClipSet
 from audiotag.data.recording import clip_seconds as seconds_of
 from audiotag.data.source import ClipSource
+from audiotag.engines.torch_engine import choose_device
 from audiotag.errors import AudiotagError, OptionError, TrainingError
 from audiotag.files import write_text
 from audiotag.folders import claim_folder
 from audiotag.host import get_host
 from audiotag.host.options import check_options
-from audiotag.inference.member import choose_device
 from audiotag.labels import LabelSet
 from audiotag.places import exists
 from audiotag.settings import layered, read_settings

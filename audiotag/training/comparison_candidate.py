@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
@@ -23,7 +22,6 @@ from audiotag.evaluation.folds import evaluate_folds
 from audiotag.files import write_text
 from audiotag.folders import current_folder
 from audiotag.host import get_host
-from audiotag.inference.member import Member
 from audiotag.inference.speed import Speed, measure_speed
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
@@ -325,8 +323,8 @@ def _cost(model: Model, seconds: float) -> dict[str, Any]:
     backbone = model.backbone
     rate = backbone.sample_rate
     if "waveform" in backbone.inputs:
-        member = Member(model, torch.device("cpu"), "32", accelerate=False)
-        sizes = [piece.size for piece in member.pieces(np.zeros(round(seconds * rate), dtype=np.float32), rate)]
+        pieces = model.lengths.cut(np.zeros(round(seconds * rate), dtype=np.float32))
+        sizes = [piece.samples.size for piece in pieces]
     else:
         sizes = [round(model.clip_seconds * rate)]
     measured = {size: measure_complexity(backbone, size / rate) for size in set(sizes)}

@@ -27,6 +27,18 @@ Draw = tuple[int, int]
 """(index of the clip, place in the epoch): the place seeds what is random about this reading of the clip."""
 
 
+PROBED = 10_000
+"""Clips whose recordings are opened before a run begins, some seconds."""
+
+
+def sample_of(clips: ClipSet) -> ClipSet:
+    """At most `PROBED` of the clips, from all over the list: what opening every recording would tell, in seconds."""
+    if len(clips) <= PROBED:
+        return clips
+    chosen = numpy_generator("clips to look into").choice(len(clips), PROBED, replace=False)
+    return clips.subset(np.sort(chosen))
+
+
 def clip_seconds(clips: ClipSet) -> NDArray[np.float64]:
     """Length of each clip in seconds, from the headers of the files.
 

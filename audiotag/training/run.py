@@ -13,14 +13,14 @@ from typing import Any
 
 import lightning_fabric as fabric_package
 
-from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard, Recordings
+from audiotag.data.heard import Heard
 from audiotag.data.sound_cache import SoundCache
+from audiotag.engines.torch_engine import choose_device
 from audiotag.errors import TrainingError
 from audiotag.files import write_text
 from audiotag.host import get_host
 from audiotag.host.needs import KINDS, needed
 from audiotag.host.options import check_options
-from audiotag.inference.member import choose_device
 from audiotag.labels import LabelChange
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
@@ -30,6 +30,7 @@ from audiotag.places import exists
 from audiotag.settings import read_settings, write_settings
 from audiotag.training.data import require_enough
 from audiotag.training.interfaces import BatchSampler, Loss
+from audiotag.training.learned import LearnedFrom
 from audiotag.training.optimisation import make_loss
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
@@ -40,8 +41,6 @@ from audiotag.training.settings import FREE_TO_CHANGE, Settings, Situation
 from audiotag.training.starting import report_classes, starting_model, training_seconds
 from audiotag.training.supervision import Supervision
 from audiotag.training.teaching import supervise
-
-_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +62,7 @@ class TrainingRun:
         schedule: Factor of the base rates.
         seconds: Length of clips in training.
         supervision: What is known of the clips to learn from.
+        learned: Notes in the model what it learns from; it is over with that before the first epoch ends.
     """
 
     request: Request
@@ -79,6 +79,7 @@ class TrainingRun:
     schedule: Schedule
     seconds: float
     supervision: Supervision
+    learned: LearnedFrom
 
     @classmethod
     def prepare(cls, request: Request, asked: Mapping[str, Any], folder: Path, reporter: Reporter) -> TrainingRun:
@@ -106,7 +107,9 @@ class TrainingRun:
         settings = chosen.resolve(situation)
         choose_device(settings.device)  # Fabric's own refusal names neither the device nor a way out
         require_enough(len(train), settings.batch_size, settings.devices)  # before there are several
-        run = cls(
+        supervision = supervise(request, train, settings, reporter)
+        before = Heard.of_models([model.metadata]) | supervision.teacher_heard
+        return cls(
             request=request,
             asked=asked,
             folder=folder,
@@ -119,29 +122,10 @@ class TrainingRun:
             loss=make_loss(settings, train.single_label, where=train.source),
             sampler=_make_sampler(settings, clips),
             schedule=make_schedule(settings.schedule, epochs=settings.epochs, warmup=settings.warmup, **settings.shape),
-            seconds=training_seconds(model, train, settings),
-            supervision=supervise(request, train, settings, reporter),
+            seconds=training_seconds(model, train, settings, reporter),
+            supervision=supervision,
+            learned=LearnedFrom(model, before, train, clips.measured, reporter),
         )
-        run._note_what_is_heard()
-        return run
-
-    def _note_what_is_heard(self) -> None:
-        """Write into the model what it learns from, and warn where that is what it is measured on as well."""
-        metadata, val = self.model.metadata, self.clips.val
-        learned = Heard.of(self.clips.train) | Heard.of_models([metadata]) | self.supervision.teacher_heard
-        metadata[LEARNED] = str(learned)
-        metadata.pop(CHOSEN_ON, None)  # of the checkpoint that the run starts from
-        held_out = None if val is None else Recordings(val)
-        for what, clips in (("validate on", held_out), ("measure the finished models on", self.clips.eval)):
-            if clips is not None and (shared := learned.among(clips)):
-                named = ", ".join(shared[:_MAX_NAMED]) + (", …" if len(shared) > _MAX_NAMED else "")
-                self.reporter.message(
-                    f"Warning: {'' if learned.whole else 'at least '}{len(shared)} of the {len(clips)} clips to {what} "
-                    "are learned from as well, by this model, the one that it starts from, or its teacher "
-                    f"({named}): the numbers will say what it remembers, not how it does on new sounds."
-                )
-        if held_out is not None:
-            metadata[CHOSEN_ON] = str(Heard.of(held_out))
 
     @cached_property
     def fabric(self) -> fabric_package.Fabric:

@@ -17,6 +17,7 @@ from audiotag.evaluation.doubts import nothing_to_tell_apart
 from audiotag.labels import LabelSet
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator
+from audiotag.training.learned import EVALUATION, VALIDATION
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.settings import Sampling
@@ -50,6 +51,12 @@ class RunClips:
         train, val = split_clips(request, every, seed, reporter)
         _require_something_to_learn(request, train, val, reporter)
         return cls(every=every, train=train, val=val, eval=evaluation_clips(request, train.labels, reporter))
+
+    @property
+    def measured(self) -> dict[str, ClipSet]:
+        """What for → the clips that the model is measured on."""
+        named = ((VALIDATION, self.val), (EVALUATION, self.eval))
+        return {what: clips for what, clips in named if clips is not None}
 
     def require_inputs(self, model: Model) -> None:
         """Refuse clips that lack what the network takes.

@@ -26,8 +26,6 @@ from audiotag.training.run import TrainingRun
 _EMBEDDING_BATCH = 32
 AGAINST_DIVERGENCE = "Use a lower --learning-rate, --clip-grad-norm 1, or --precision 32."
 """What to do where numbers stop being finite."""
-LONGEST_PASS = 60.0
-"""Seconds at which clips are cut where a network states no bound."""
 
 
 def validation_metrics(logits: NDArray[np.float32], clips: ClipSet, loss: Loss) -> dict[str, float]:
@@ -69,12 +67,6 @@ def _whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> l
     return [draws[start : start + batch_size] for start in range(0, share, batch_size)]
 
 
-def own_length(model: Model) -> tuple[float, float]:
-    """The shortest and longest clip, in seconds, that *model* hears as it is; the tagger's own rule."""
-    longest = model.max_seconds or LONGEST_PASS
-    return min(model.spec.min_seconds, longest), longest
-
-
 def _reader(
     run: TrainingRun,
     clips: ClipSet,
@@ -100,7 +92,7 @@ class NetworkSource:
         }
         if run.clips.val is not None:
             # Validation hears what the tagger would: each clip at its own length.
-            readers["val"] = _reader(run, run.clips.val, own_length(run.model))
+            readers["val"] = _reader(run, run.clips.val, run.model.lengths.bounds)
         self._batches = Batches(readers, settings.workers, run.fabric.device.type == "cuda")
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
@@ -184,7 +176,7 @@ class FrozenEmbedder:
         self._store = cache_folder() / "embeddings.sqlite"
         # A head on clip embeddings takes each clip at its own length, as the tagger does; one on frames needs all
         # clips alike.
-        self._bounds = own_length(run.model) if _takes_embeddings(run.model) else (run.seconds, run.seconds)
+        self._bounds = run.model.lengths.bounds if _takes_embeddings(run.model) else (run.seconds, run.seconds)
 
     def __call__(self, clips: ClipSet) -> NDArray[np.float32]:
         """What the head takes for each clip, float32 (clips, …)."""
@@ -223,7 +215,7 @@ def _takes_embeddings(model: Model) -> bool:
     backbone = model.backbone
     if "waveform" not in backbone.inputs:
         return True
-    silence = torch.zeros(1, round(own_length(model)[0] * backbone.sample_rate))
+    silence = torch.zeros(1, round(model.lengths.shortest * backbone.sample_rate))
     inputs: dict[str, Tensor] = {"waveform": silence}
     if "video" in backbone.inputs and backbone.video_shape is not None:
         inputs["video"] = torch.zeros(1, *backbone.video_shape)

@@ -11,7 +11,7 @@ from audiotag.labels import LabelChange, LabelSet
 from audiotag.models.create import build_backbone
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
-from audiotag.training.data import clip_seconds
+from audiotag.training.data import clip_seconds, sample_of
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.settings import Sampling
@@ -53,11 +53,17 @@ def report_classes(reporter: Reporter, model: Model, change: LabelChange, pretra
         reporter.message(f"  {names[mid]}: new")
 
 
-def training_seconds(model: Model, clips: ClipSet, settings: Sampling) -> float:
+def training_seconds(model: Model, clips: ClipSet, settings: Sampling, reporter: Reporter) -> float:
     """Length of clips in training: as long as the data is, within what the network is made for."""
     if "waveform" not in model.backbone.inputs:
         return model.spec.clip_seconds
-    lengths = clip_seconds(clips)
+    sample = sample_of(clips)
+    if len(sample) < len(clips):
+        reporter.message(
+            f"{len(sample)} of the {len(clips)} clips to learn from are looked into before training; another that "
+            "cannot be read ends the run at its turn (audiotag data validate reads them all)."
+        )
+    lengths = clip_seconds(sample)
     if settings.seconds is not None:
         return settings.seconds
     # One overlong file in a hundred should not make the network hear every other clip twice.

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from html import escape
-from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -23,17 +19,18 @@ from numpy.typing import NDArray
 from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError, TrainingError
-from audiotag.evaluation.definitions import meaning, shown, title
+from audiotag.evaluation import definitions
+from audiotag.evaluation.definitions import shown, title
 from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import evaluate_scores
 from audiotag.evaluation.measurement import Provenance
-from audiotag.evaluation.report import table_html, warnings_html
-from audiotag.evaluation.scoring import clips_for, probabilities
+from audiotag.evaluation.scoring import clips_for
 from audiotag.files import write_text
-from audiotag.inference.combine import EnsembleMode, combine_logits
+from audiotag.inference.combine import EnsembleMode, combine_logits, probabilities
 from audiotag.inference.tagger import Tagger, load
 from audiotag.models.checkpoint import FACTS_FILE, read_facts
 from audiotag.models.epochs import kept_epochs
+from audiotag.pages import render
 from audiotag.settings import read_settings
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
@@ -160,7 +157,7 @@ def summarise(
                 row |= _measure(part, sets[part], combined, tagger)
             rows.append(row)
     table = pd.DataFrame(rows)
-    last = load(run / "last").models
+    last = load(run / "last").facts
     warnings = [one for clips in sets.values() for one in doubts_about(last, clips).warnings]
     write_text(run / "summary.csv", frame_csv(table))
     write_text(run / "summary.html", render_summary(run.name, table, sets, warnings))
@@ -220,31 +217,17 @@ def render_summary(name: str, table: pd.DataFrame, sets: Mapping[str, ClipSet], 
         warnings: What makes the numbers worth less than they look.
     """
     columns = _columns(table)
-    best = {column: table[column].max() for column in columns}
-    rows: list[Sequence[tuple[str, str]]] = []
-    for row in table.to_dict(orient="records"):
-        cells = [(escape(str(row["model"]).replace("_", ", ")), "text"), (escape(str(row["epochs"])), "text")]
-        for column in columns:
-            text = shown(float(row[column]))
-            cells.append((f"<b>{text}</b>" if row[column] == best[column] else text, ""))
-        rows.append(cells)
-    head = [("Model", True), ("Epochs", True), *((_head(column), False) for column in columns)]
-    metrics = dict.fromkeys(column.partition("_")[2] for column in columns)
-    defined = "".join(f"<li>{escape(title(metric))}: {escape(meaning(metric))}</li>" for metric in metrics)
     listed = "; ".join(f"{table[f'{part}_clips'].iloc[0]} clips of {clips.source}" for part, clips in sets.items())
-    page = Template(files("audiotag.evaluation").joinpath("report_page.html").read_text(encoding="utf-8"))
-    return page.substitute(
-        title=escape(f"{name} – models of the run"),
+    return render(
+        "summary.html",
+        title=f"{name} – models of the run",
         eyebrow="Fine-tuning · closing summary",
-        model=escape(name),
-        data=escape(listed),
-        warnings=warnings_html(warnings),
-        cards="",
-        notes="",
-        sections=(
-            f"<h2>Models</h2>{table_html(head, rows)}<p class='soft'>The best epoch was chosen on the validation set, "
-            f"which flatters it there; the evaluation set was not looked at.</p><ul class='soft'>{defined}</ul>"
-        ),
-        footer="The numbers are in summary.csv beside this page.",
-        version=escape(version("audiotag")),
+        name=name,
+        data=listed,
+        warnings=warnings,
+        words=definitions,
+        columns={column: _head(column) for column in columns},
+        rows=table.to_dict(orient="records"),
+        best=table[columns].max().to_dict(),
+        metrics=list(dict.fromkeys(column.partition("_")[2] for column in columns)),
     )

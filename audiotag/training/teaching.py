@@ -69,7 +69,7 @@ def teacher_logits(tagger: Tagger, clips: ClipSet, *, store: Path, reporter: Rep
     """
     _require_fitting(tagger, clips)
     columns = _columns(clips.labels, tagger)
-    keys = teacher_keys(clips, tagger.models, tagger.combine)
+    keys = teacher_keys(clips, tagger.engines, tagger.combine)
     with EmbeddingStore(store) as kept:
         known = kept.get(keys)
         missing = [index for index, key in enumerate(keys) if key not in known]
@@ -102,7 +102,7 @@ def supervise(request: Request, train: ClipSet, settings: Settings, reporter: Re
         store = cache_folder() / "embeddings.sqlite"
         tagger = load(request.teacher, device=settings.device)
         logits = teacher_logits(tagger, train, store=store, reporter=reporter)
-        heard = Heard.of_models(model.metadata for model in tagger.models)
+        heard = Heard.of_models(one.metadata for one in tagger.facts)
         return Supervision.of(train, tempered(logits, settings.temperature, train.single_label), heard)
     if request.teacher_scores is not None:
         said = _read_scores(Path(request.teacher_scores), train)

@@ -102,7 +102,7 @@ class Trainer:
 
     def __init__(self, run: TrainingRun, step: nn.Module, source: Source) -> None:
         self.fabric, self.model, self.settings = run.fabric, run.model, run.settings
-        self.folder, self.reporter = run.folder, run.reporter
+        self.folder, self.reporter, self.learned = run.folder, run.reporter, run.learned
         self.source, self.supervision, self.sampler, self.schedule = source, run.supervision, run.sampler, run.schedule
         settings, fabric = run.settings, run.fabric
         # Each group's ``base_lr`` is its rate at factor 1.
@@ -159,7 +159,7 @@ class Trainer:
         self.loggers = loggers
         epochs = self.settings.epochs
         self.reporter.start(epochs, self._steps, self.progress.epoch)
-        with self._stops.taken():
+        with self._stops.taken(), self.learned:
             try:
                 while self.progress.epoch < epochs:
                     self._run_epoch(epochs)
@@ -169,6 +169,7 @@ class Trainer:
                             f"for {self.settings.early_stopping} epochs."
                         )
                         break
+                self._stops.waiting(self.learned.finish)
                 self._save("last", resume=True)
                 self._finish_averages()
             finally:
@@ -227,6 +228,7 @@ class Trainer:
             "learning_rate": rate,
         }
         row |= {f"val_{name}": value for name, value in self._stops.waiting(self.source.validate).items()}
+        self._stops.waiting(self.learned.finish)
         row["seconds"] = round(time.monotonic() - started, 3)
         progress.epoch, progress.step, progress.loss_sum, progress.clips = epoch + 1, 0, 0.0, 0
         progress.history.append(row)

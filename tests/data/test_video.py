@@ -152,6 +152,16 @@ def film(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("pictures", ["frames", "film"])
+def test_pictures_without_pillow_say_what_to_install(
+    pictures: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = request.getfixturevalue(pictures)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingExtraError, match=r"reading pictures .*'PIL'.* pip install 'audiotag\[video\]'"):
+        read_frame(clip(path))
+
+
 def test_evenly_spaced_frames_of_a_video_file(film: Path) -> None:
     middle = read_picture(clip(film), (3, 32, 32))
     assert grey_level(middle) == pytest.approx(110, abs=5)  # frame 5 of 10 begins at 1.1 s: the 11th of 20

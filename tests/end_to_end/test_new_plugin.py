@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from audiotag.cli.main import main
 from audiotag.errors import OptionError, PluginError
-from audiotag.scaffold import KINDS, write_plugin
+from audiotag.scaffold import KINDS, ROLES, write_plugin
 
 PLUGINS = {
     "my_net": ("backbone", None),
@@ -154,9 +154,11 @@ def test_a_new_policy_keeps_a_store(fresh, tones):
 # What needs no installation
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_is_written_is_python_without_placeholders(tmp_path, kind):
-    plugin = write_plugin("thing_2", kind, tmp_path, role="storage" if kind == "policy" else None)
+@pytest.mark.parametrize(
+    ("kind", "role"), [(kind, role) for kind in KINDS for role in (ROLES if kind == "policy" else [None])]
+)
+def test_what_is_written_is_python_without_placeholders(tmp_path, kind, role):
+    plugin = write_plugin("thing_2", kind, tmp_path, role=role)
     assert plugin.folder == tmp_path / "audiotag-thing-2"
     for path in plugin.files:
         text = path.read_text()
@@ -164,7 +166,7 @@ def test_what_is_written_is_python_without_placeholders(tmp_path, kind):
         if path.suffix == ".py":
             compile(text, path, "exec")
     requirements = tomllib.loads((plugin.folder / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert requirements == [f"audiotag{'[torch]' if kind in ('backbone', 'loss') else ''}>=0.1,<0.2"]
+    assert requirements == [f"audiotag{'' if kind == 'dataset' or role == 'storage' else '[torch]'}>=0.1,<0.2"]
 
 
 @pytest.mark.parametrize(

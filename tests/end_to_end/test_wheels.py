@@ -184,7 +184,12 @@ def test_every_file_of_the_packages_is_in_its_wheel(wheels):
         for file in package.rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
-    assert {"audiotag/py.typed", "audiotag/class_lists/audioset.csv", "audiotag/evaluation/report_page.html"} < expected
+    assert {
+        "audiotag/py.typed",
+        "audiotag/__init__.pyi",
+        "audiotag/class_lists/audioset.csv",
+        "audiotag/templates/pages/page.html",
+    } < expected
     assert any(name.endswith(".toml") for name in expected)
     assert set(packed) == expected
 

@@ -181,7 +181,7 @@ def test_the_area_under_a_drawn_curve_is_the_average_precision():
     result = evaluate_scores(targets[:, :1], 1 - scores[:, :1], LabelSet([LABELS[0]]))  # a bad model
     path = re.search(r'class="curve" d="M([\d.]+),([\d.]+) ([^"]+)"', render_report(result))
     x, y, area = float(path[1]), float(path[2]), 0.0
-    left, bottom = x, 144.0
+    left, bottom = x, 136.0
     for step in path[3].split():
         if step[0] == "V":
             y = float(step[1:])

@@ -9,7 +9,7 @@ import pytest
 from audiotag.continual.create import build_policy
 from audiotag.errors import OptionError
 from audiotag.host import get_host
-from audiotag.host.options import require, require_choice, wrongly_typed
+from audiotag.host.options import require_choice, require_option, wrongly_typed
 from audiotag.models.create import build_backbone, create_backbone
 
 
@@ -76,10 +76,10 @@ def test_an_option_that_is_called_as_a_parameter_of_ours_is_refused(tiny: Any, o
 
 
 def test_values_are_refused_with_the_way_out() -> None:
-    require(True, "width", 1, "Give 1.")
+    require_option(True, "width", 1, "Give 1.")
     require_choice("mode", "fast", ("fast", "slow"))
     with pytest.raises(OptionError, match=r"width: the value 3 cannot work\. Give 1\."):
-        require(False, "width", 3, "Give 1.")
+        require_option(False, "width", 3, "Give 1.")
     with pytest.raises(
         OptionError, match=r"mode: there is no 'slwo'\. Did you mean 'slow'\? Choose from: fast, slow\."
     ):

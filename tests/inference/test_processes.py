@@ -82,6 +82,6 @@ def test_a_tagger_can_be_pickled_before_and_after_use(model: MakeModel, sound: S
     for copy in (fresh, pickle.loads(pickle.dumps(tagger))):
         np.testing.assert_array_equal(copy.scores(sound(2.0, (1, 0.0, 2.0)), 8000), expected)
         assert copy.labels == tagger.labels and copy.combine == "probabilities"
-        assert copy.models[0].spec == tagger.models[0].spec
+        assert copy.engines[0].model.spec == tagger.engines[0].model.spec
         with pytest.raises(TypeError):
-            copy.models[0].spec.options["x"] = 1
+            copy.engines[0].model.spec.options["x"] = 1

@@ -348,7 +348,7 @@ def test_several_names_load_as_an_ensemble(model: MakeModel, monkeypatch: pytest
         asked.append((name, settings["weights"]))
         return model(name=name)
 
-    monkeypatch.setattr("audiotag.inference.tagger.load_model", load_model)
+    monkeypatch.setattr("audiotag.models.loading.load_model", load_model)
     assert audiotag.load(["a", "b"], weights=["1.pt", "2.pt"]).name == "a + b"
     assert asked == [("a", "1.pt"), ("b", "2.pt")]
     with pytest.raises(OptionError, match="2 models and 1"):

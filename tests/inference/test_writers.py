@@ -15,10 +15,10 @@ import pandas
 import pytest
 
 from audiotag.data.clips import Clip
-from audiotag.errors import AudioError, OptionError
+from audiotag.errors import AudioError, OptionError, PluginError, UnknownNameError
+from audiotag.host import get_host
 from audiotag.inference.writers import (
     COLUMNS,
-    FORMATS,
     EmbeddingCollector,
     Result,
     Row,
@@ -26,6 +26,8 @@ from audiotag.inference.writers import (
     open_output,
 )
 from audiotag.printing import PrintableStream
+
+FORMATS = tuple(get_host().writers)
 
 RESULTS = [
     Result(
@@ -180,9 +182,9 @@ def test_no_recordings_make_a_readable_file(tmp_path: Path, format: str) -> None
 
 
 def test_impossible_outputs_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="format"), open_output("xls", None):
+    with pytest.raises(UnknownNameError, match="xls"), open_output("xls", None):
         pass
-    with pytest.raises(OptionError, match="Parquet"), open_output("parquet", None):
+    with pytest.raises(OptionError, match="parquet cannot be printed"), open_output("parquet", None):
         pass
     with pytest.raises(OptionError, match="folder"), open_output("csv", tmp_path):
         pass
@@ -297,7 +299,7 @@ def test_a_hidden_file_of_somebody_else_is_in_the_way(tmp_path: Path, format: st
     for name in names:
         for content in (b"mine", b"mine\n", b"{}\n"):
             (tmp_path / name).write_bytes(content)
-            refused = pytest.raises(OptionError, match=r"Parquet|\.out\..*in the way.*Move it away")
+            refused = pytest.raises(OptionError, match=r"parquet|\.out\..*in the way.*Move it away")
             with refused, open_output(format, path, resume=resume):
                 pass
             assert (tmp_path / name).read_bytes() == content
@@ -464,3 +466,91 @@ def test_names_do_not_steer_a_terminal_that_results_are_printed_to(
             printed += part
     os.close(reader)
     assert b"\\u001b[2J" in printed and not {*printed} & {0x1B, 0x07}
+
+
+PLUGIN = """
+from audiotag.plugin import WriterSpec, hookimpl
+
+@hookimpl
+def register_writers():
+    return [
+        WriterSpec(name="srt", factory="odd_writers:Subtitles", endings=(".srt",)),
+        WriterSpec(name="count", factory="odd_writers:Count", endings=(".count",), magic=b"N"),
+        WriterSpec(name="none", factory="odd_writers:nothing"),
+    ]
+"""
+WRITERS = """
+from audiotag.plugin import FileWriter, Writer
+
+class Subtitles(Writer):
+    head = "begin\\n"
+    tail = "end\\n"
+
+    def text(self, result):
+        print("a word to the author")
+        if result.path.name == "torn.wav":
+            raise SystemExit(3)
+        return "".join(f"{row.onset} {row.label} below {self.settings.high_frequency:g}\\n" for row in result.rows)
+
+class Count(FileWriter):
+    def __init__(self, settings, file):
+        self.file, self.count = file, 0
+
+    def write(self, result):
+        self.count += 1
+
+    def close(self):
+        self.file.write(b"N%d" % self.count)
+
+def nothing(settings):
+    return None
+"""
+
+
+@pytest.fixture
+def odd_writers(install_plugin, plugin_folder, monkeypatch):
+    (plugin_folder / "odd_writers.py").write_text(WRITERS)
+    install_plugin("audiotag-odd", PLUGIN, entry="odd")
+    yield
+    sys.modules.pop("odd_writers", None)
+
+
+def test_a_format_of_a_plugin_is_written_and_gone_on_with_as_ours_are(odd_writers, tmp_path, capsys):
+    path = tmp_path / "out.srt"
+    assert format_of(path) == "srt"
+    with open_output("srt", path) as output:
+        output.write(RESULTS[0])
+    with open_output("audiotag-odd:srt", path, resume=True, high_frequency=8000.0) as output:
+        for result in RESULTS[1:]:
+            output.write(result)
+    lines = path.read_text().splitlines()
+    assert lines[0] == "begin" and lines[-1] == "end"
+    assert len(lines) == 2 + len(ROWS) and lines[-2].endswith("below 8000")
+    out, err = capsys.readouterr()
+    assert out == "" and "a word to the author" in err
+
+
+def test_a_format_of_bytes_of_a_plugin(odd_writers, tmp_path):
+    assert write(format_of(tmp_path / "x.count"), tmp_path / "x.count").read_bytes() == b"N3"
+    for path, resume in ((None, False), (tmp_path / "y", True)):
+        with pytest.raises(OptionError, match="count cannot be"), open_output("count", path, resume=resume):
+            pass
+
+
+def test_a_format_that_fails_is_named_and_what_was_done_is_kept(odd_writers, tmp_path):
+    path = tmp_path / "out.srt"
+    told = r"plugin 'odd' of audiotag-odd 1\.0: writing srt failed: SystemExit: 3"
+    with pytest.raises(PluginError, match=told), open_output("srt", path) as output:
+        output.write(RESULTS[0])
+        output.write(Result(Clip("t", Path("torn.wav")), 1.0, ()))
+    assert len(path.read_text().splitlines()) == 2 + len(RESULTS[0].rows)
+    with pytest.raises(PluginError, match="returned NoneType, not a writer"), open_output("none", path, overwrite=True):
+        pass
+
+
+def test_an_unknown_format_has_close_ones():
+    with (
+        pytest.raises(UnknownNameError, match=r"no output format 'raven2'\. Did you mean 'raven'"),
+        open_output("raven2", None),
+    ):
+        pass

@@ -11,6 +11,7 @@ import torch
 
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.sets.tiny import tiny_sound
+from audiotag.engines.opening import as_engine
 from audiotag.host import get_host, reset_host
 from audiotag.labels import LabelSet
 from audiotag.models.create import create_backbone
@@ -99,14 +100,17 @@ def test_parts_far_into_a_recording_have_names_of_their_own(sounds, model):
         ("a", 10000.12, 10000.5), ("a", 10000.14, 10000.5), ("a", 10000.14, 10000.500001), ("a", 86400.0, None)
     )
     assert len(set(embedding_keys(parts, model, BOUNDS))) == 4
-    assert len(set(teacher_keys(parts, [model], "logits"))) == 4
+    assert len(set(teacher_keys(parts, [as_engine(model)], "logits"))) == 4
 
 
 def test_everything_about_the_network_makes_the_name(sounds, model):
     clips = sounds(("a", 0.0, None))
 
     def names(changed, bounds=BOUNDS, combine="mean"):
-        return (*embedding_keys(clips, changed, bounds), *teacher_keys(clips, [changed, model], combine))
+        return (
+            *embedding_keys(clips, changed, bounds),
+            *teacher_keys(clips, [as_engine(changed), as_engine(model)], combine),
+        )
 
     def changed(change):
         network = create_backbone("tiny", 2)
@@ -149,7 +153,7 @@ def test_code_and_version_of_the_plugin_make_the_name(sounds, model, install_plu
         reset_host()
         network = create_backbone("home_net", 2)
         made = Model(network, get_host().backbone("home_net"), {}, model.labels, "mine")
-        return (*embedding_keys(clips, made, BOUNDS), *teacher_keys(clips, [made], "logits"))
+        return (*embedding_keys(clips, made, BOUNDS), *teacher_keys(clips, [as_engine(made)], "logits"))
 
     first = name()
     assert name() == first

@@ -1,8 +1,13 @@
 """A model knows what it has learned from, and whoever measures it on that is told: with the right count, everywhere."""
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
+import time
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -30,12 +35,14 @@ from audiotag.inference.ensemble import save_ensemble
 from audiotag.models.averaging import average_checkpoints
 from audiotag.models.checkpoint import save_checkpoint
 from audiotag.models.loading import load_model
+from audiotag.training import data, learned
 from audiotag.training.comparison import compare
 from audiotag.training.comparison_candidate import Candidate
-from audiotag.training.finetune import finetune
+from audiotag.training.finetune import finetune, resume_run
 from audiotag.training.folds import finetune_folds
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
+from audiotag.training.stopping import Stopped
 
 QUICK = {"epochs": 1, "batch_size": 6, "workers": 0, "device": "cpu"}
 
@@ -370,3 +377,72 @@ def test_a_comparison_says_it_too(run, tones, tmp_path):
     compare([candidate], test=tones, output=tmp_path / "out", reporter=messages, workers=0, device="cpu")
     assert any(text.startswith("Warning: known: 12 of the 24 clips") for text in messages.texts)
     assert "12 of the 24" in (tmp_path / "out" / "reports" / "known" / "report.html").read_text()
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Sets of more than four clips are large."""
+    monkeypatch.setattr(learned, "AT_ONCE", 4)
+    monkeypatch.setattr(learned, "_PART", 5)
+
+
+def test_a_large_set_is_looked_into_while_the_run_learns(tones, tmp_path, tiny, large, monkeypatch):
+    here = os.getpid()
+    looked_into = Recordings.names.func
+
+    def elsewhere(recordings):
+        assert os.getpid() != here or len(recordings) == 12, "the clips to learn from are looked into here"
+        return looked_into(recordings)
+
+    told = Messages()
+    names = cached_property(elsewhere)
+    names.__set_name__(Recordings, "names")
+    with monkeypatch.context() as patch:
+        patch.setattr(Recordings, "names", names)
+        finetune("tiny", tones, fold=1, output=tmp_path / "run", reporter=told, **{**QUICK, "epochs": 2})
+    assert not multiprocessing.active_children()
+    expected = str(Heard.of(clip for clip in read_clips(tones) if clip.fold == 2))
+    for name in ("best", "best_loss", "last"):
+        assert load_model(str(tmp_path / "run" / name)).metadata[LEARNED] == expected
+    assert len(evaluate(tmp_path / "run", tones).learned) == 12
+    assert not any("learned from as well" in text for text in told.texts)
+
+
+def test_overlaps_of_a_large_set_are_said_before_the_first_epoch_is_kept(tones, tmp_path, tiny, large):
+    told = Messages()
+    finetune("tiny", tones, val=tones, output=tmp_path / "run", reporter=told, **QUICK)
+    assert any("24 of the 24 clips to validate on are learned from as well" in text for text in told.texts)
+
+
+def test_a_run_that_is_stopped_before_it_knows_all_says_so_and_knows_when_it_went_on(
+    tones, tmp_path, tiny, large, monkeypatch
+):
+    class Stop(Reporter):
+        def step(self, epoch, step, loss, rate):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def stuck(recordings):
+        time.sleep(600)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Recordings, "names", property(stuck))
+        finetune("tiny", tones, fold=1, output=tmp_path / "run", reporter=Stop(), **QUICK)
+    assert not multiprocessing.active_children()
+    last = load_model(str(tmp_path / "run" / "last")).metadata
+    assert Heard.of_models([last]).unnamed
+    resume_run(tmp_path / "run")
+    last = load_model(str(tmp_path / "run" / "last")).metadata
+    assert last[LEARNED] == str(Heard.of(clip for clip in read_clips(tones) if clip.fold == 2))
+
+
+def test_of_a_large_set_a_sample_is_opened_before_training_and_that_is_said(tones, tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(data, "PROBED", 5)
+    opened = []
+    length = data.recording.clip_seconds
+    with monkeypatch.context() as patch:
+        patch.setattr(data.recording, "clip_seconds", lambda clip: opened.append(clip.id) or length(clip))
+        found = data.clip_seconds(data.sample_of(read_clips(tones)))
+    assert len(found) == len(set(opened)) == 5
+    told = Messages()
+    finetune("tiny", tones, fold=1, output=tmp_path / "run", reporter=told, **QUICK)
+    assert any("5 of the 12 clips to learn from are looked into before training" in text for text in told.texts)

@@ -6,21 +6,20 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from audiotag.errors import OptionError
+from audiotag.errors import OptionError, PluginError
 from audiotag.files import check_output, is_written_into
-from audiotag.inference.writers.base import Writer
+from audiotag.host import get_host
+from audiotag.host.guard import plugin_code
+from audiotag.inference.writers.base import FileWriter, Writer, WriterSettings
 from audiotag.inference.writers.embeddings import EmbeddingCollector
-from audiotag.inference.writers.output import (
-    Output,
-    ParquetOutput,
-    ResumableOutput,
-    StreamOutput,
-)
+from audiotag.inference.writers.output import FileOutput, Output, ResumableOutput, StreamOutput
 from audiotag.inference.writers.rows import (
     COLUMNS,
+    Place,
     Result,
     Row,
     clip_key,
@@ -28,30 +27,8 @@ from audiotag.inference.writers.rows import (
     event_rows,
     tag_rows,
 )
-from audiotag.inference.writers.table import TableWriter
-from audiotag.inference.writers.text import (
-    AudacityWriter,
-    CsvWriter,
-    HomeWriter,
-    JsonLinesWriter,
-    JsonWriter,
-    RavenWriter,
-    SedEvalWriter,
-)
 from audiotag.printing import unfiltered
-
-FORMATS = ("table", "csv", "json", "jsonl", "tsv", "audacity", "raven", "parquet", "home")
-"""Names of the formats."""
-
-ENDINGS: Mapping[str, str] = {
-    ".csv": "csv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-}
-"""What the ending of an output's name tells."""
+from audiotag.specs import WriterSpec
 
 
 def format_of(output: Path | None) -> str:
@@ -62,13 +39,18 @@ def format_of(output: Path | None) -> str:
     """
     if output is None or not output.suffix:
         return "table"
-    if output.suffix.lower() not in ENDINGS:
+    writers = get_host().writers
+    told: dict[str, str] = {}
+    for name, spec in writers.items():
+        for ending in spec.endings:
+            told.setdefault(ending, name)
+    if output.suffix.lower() not in told:
         raise OptionError(
             f"the ending {output.suffix} tells no format",
             where=output,
-            fix=f"These do: {', '.join(ENDINGS)}. For others name it: --format {', '.join(FORMATS)}.",
+            fix=f"These do: {', '.join(told)}. For others name it: --format {', '.join(writers)}.",
         )
-    return ENDINGS[output.suffix.lower()]
+    return told[output.suffix.lower()]
 
 
 @contextmanager
@@ -89,7 +71,7 @@ def open_output(
     somebody else has made: then it stays beside it, and `Output.kept` tells where.
 
     Args:
-        format: One of `FORMATS`.
+        format: Name of a format.
         path: The file; one that is no plain file (a pipe, a device) is written to as it is. None for standard output.
         made_by: Plain values of all that decides what the results are, for a later *resume*.
         resume: Go on with what an earlier run has left.
@@ -98,16 +80,17 @@ def open_output(
         verbatim: Write names into CSV as they are, also those that a spreadsheet takes for formulas.
 
     Raises:
-        OptionError: The format is unknown or cannot go there, *path* cannot be written, or it cannot be gone on with.
+        UnknownNameError: There is no such format.
+        OptionError: The format cannot go there, *path* cannot be written, or it cannot be gone on with.
         MissingExtraError: The format needs a package that is not installed.
     """
-    if format not in FORMATS:
-        raise OptionError(f"there is no output format {format!r}", fix=f"Use one of: {', '.join(FORMATS)}.")
+    spec = get_host().writer(format)
     if path is not None:
         check_output(path, overwrite=True)
         path = path if is_written_into(path) else Path(os.path.realpath(path))
     made_by = {} if made_by is None else made_by
-    output = _output(format, path, made_by, resume, overwrite, high_frequency, verbatim)
+    settings = WriterSettings(made_by, high_frequency, verbatim, sys.stdout if path is None else None)
+    output = _output(spec, path, settings, resume, overwrite)
     complete = False
     try:
         # What a plugin's network prints is no result.
@@ -118,40 +101,16 @@ def open_output(
         output.close(complete)
 
 
-def _output(
-    format: str,
-    path: Path | None,
-    made_by: Mapping[str, Any],
-    resume: bool,
-    overwrite: bool,
-    high_frequency: float,
-    verbatim: bool,
-) -> Output:
+def _output(spec: WriterSpec, path: Path | None, settings: WriterSettings, resume: bool, overwrite: bool) -> Output:
+    host = get_host()
     stream = path is None or is_written_into(path)
-    if format == "parquet":
-        if path is None or stream:
-            raise OptionError("Parquet cannot be printed", fix="Name a file with --output.")
-        if resume:
-            raise OptionError("Parquet files cannot be resumed", where=path, fix="Use --format csv or jsonl.")
-        return ParquetOutput(path)
-    writer: Writer
-    match format:
-        case "csv":
-            writer = CsvWriter(verbatim)
-        case "json":
-            writer = JsonWriter(made_by)
-        case "jsonl":
-            writer = JsonLinesWriter()
-        case "tsv":
-            writer = SedEvalWriter()
-        case "audacity":
-            writer = AudacityWriter()
-        case "raven":
-            writer = RavenWriter(high_frequency)
-        case "home":
-            writer = HomeWriter()
-        case _:
-            writer = TableWriter(sys.stdout if path is None else None)
+    if spec.magic:
+        require_file(spec, path, resume)
+        assert path is not None
+        if stream:
+            raise OptionError(f"{spec.name} needs a plain file", where=path, fix="Name one with --output.")
+        return FileOutput(path, lambda file: _Guarded(spec, host.make(spec, settings, file)), spec.magic)
+    writer = _Guarded(spec, host.make(spec, settings))
     if path is None:
         stdout = (
             sys.stdout if sys.stdout.isatty() else unfiltered(sys.stdout)
@@ -162,13 +121,56 @@ def _output(
             raise OptionError("it is no plain file, and cannot be resumed", where=path, fix="Leave out --resume.")
         file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
         return StreamOutput(writer, file, str(path))
-    return ResumableOutput(path, writer, made_by, resume, overwrite)
+    return ResumableOutput(path, writer, settings.made_by, resume, overwrite)
+
+
+def require_file(spec: WriterSpec, path: Path | None, resume: bool) -> None:
+    """Refuse to print, or to go on with, what can be read only when it is whole.
+
+    Raises:
+        OptionError: *spec* is such a format.
+    """
+    if spec.magic and path is None:
+        raise OptionError(f"{spec.name} cannot be printed", fix="Name a file with --output.")
+    if spec.magic and resume:
+        raise OptionError(f"{spec.name} cannot be resumed", where=path, fix="Use another format, csv for one.")
+
+
+class _Guarded(Writer, FileWriter):
+    """A format of a plugin, each call of which is told by its name."""
+
+    def __init__(self, spec: WriterSpec, writer: Any) -> None:
+        self._writer = writer
+        if not isinstance(writer, FileWriter if spec.magic else Writer):
+            raise PluginError(
+                f"the factory {spec.factory!r} returned {type(writer).__name__}, not a writer",
+                where=get_host().owner(spec).place,
+                fix="Derive it from audiotag.plugin.Writer, or FileWriter where the descriptor has magic.",
+            )
+        self._running = partial(plugin_code, get_host().owner(spec).place, f"writing {spec.name}")
+        if not spec.magic:
+            self.head, self.tail = self._writer.head, self._writer.tail
+
+    def text(self, result: Result) -> str:
+        with self._running():
+            text: str = self._writer.text(result)
+            return text
+
+    def follow(self, place: Place) -> None:
+        with self._running():
+            self._writer.follow(place)
+
+    def write(self, result: Result) -> None:
+        with self._running():
+            self._writer.write(result)
+
+    def close(self) -> None:
+        with self._running():
+            self._writer.close()
 
 
 __all__ = [
     "COLUMNS",
-    "ENDINGS",
-    "FORMATS",
     "EmbeddingCollector",
     "Output",
     "Result",
@@ -178,5 +180,6 @@ __all__ = [
     "event_rows",
     "format_of",
     "open_output",
+    "require_file",
     "tag_rows",
 ]

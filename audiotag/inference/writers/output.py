@@ -16,7 +16,7 @@ import sys
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -26,8 +26,7 @@ from typing import IO, Any
 from audiotag.documents import Fields, parse_json
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.files import open_unfinished
-from audiotag.inference.writers.base import Writer
-from audiotag.inference.writers.parquet import ParquetWriter
+from audiotag.inference.writers.base import FileWriter, Writer
 from audiotag.inference.writers.rows import Key, Place, Result
 
 _FORMAT = "audiotag-results"
@@ -154,25 +153,27 @@ class _PartOutput(Output):
         )
 
 
-class ParquetOutput(_PartOutput):
-    """A Parquet file, which is readable only when its end is written.
+class FileOutput(_PartOutput):
+    """A file of bytes, which is readable only when its end is written.
 
     Args:
         path: The file.
+        make: Makes the format's writer for the open file.
+        magic: What such files begin with.
 
     Raises:
         OptionError: It cannot be written.
-        MissingExtraError: pyarrow is not installed.
+        MissingExtraError: The format needs a package that is not installed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, make: Callable[[IO[bytes]], FileWriter], magic: bytes) -> None:
         super().__init__(path)
         self._empty = True
         try:
-            self._refuse_others(b"PAR1")
+            self._refuse_others(magic)
             self._file.truncate(0)
             self._file.seek(0)
-            self._writer = ParquetWriter(self._file)
+            self._writer = make(self._file)
         except BaseException:
             if self._file.seek(0, os.SEEK_END) == 0:
                 self._part.unlink(missing_ok=True)

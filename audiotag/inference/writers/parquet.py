@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import IO, Any
 
 from audiotag.errors import needed_for
+from audiotag.inference.writers.base import FileWriter, WriterSettings
 from audiotag.inference.writers.rows import COLUMNS, Result
 
 _ROWS_IN_A_GROUP = 65_536
 
 
-class ParquetWriter:
+class ParquetWriter(FileWriter):
     r"""A Parquet file with the columns of the CSV: times float64, score float32.
 
     Bytes of a file name that are no UTF-8 are escaped (``\udce9``).
@@ -19,7 +20,7 @@ class ParquetWriter:
         MissingExtraError: pyarrow is not installed.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, settings: WriterSettings, file: IO[bytes]) -> None:
         with needed_for("writing Parquet"):
             import pyarrow
             import pyarrow.parquet

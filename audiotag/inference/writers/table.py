@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from io import StringIO
-from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audiotag.inference.writers.base import Writer
+from audiotag.inference.writers.base import Writer, WriterSettings
 from audiotag.inference.writers.rows import Result
 from audiotag.printing import printable_name
 
 
 class TableWriter(Writer):
-    """One small table for each clip, as it comes.
+    """One small table for each clip, as it comes."""
 
-    Args:
-        terminal: What the text is meant for: its width and colours; None for a file.
-    """
-
-    def __init__(self, terminal: TextIO | None = None) -> None:
+    def __init__(self, settings: WriterSettings) -> None:
+        super().__init__(settings)
+        terminal = settings.terminal
         self._console = Console(file=StringIO() if terminal is None else terminal, highlight=False)
 
     def text(self, result: Result) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from audiotag.csv_text import csv_text
-from audiotag.inference.writers.base import EndToEnd, Writer, seconds_text
+from audiotag.inference.writers.base import EndToEnd, Writer, WriterSettings, seconds_text
 from audiotag.inference.writers.rows import COLUMNS, Place, Result
 
 RAVEN_COLUMNS = (
@@ -28,15 +27,9 @@ RAVEN_COLUMNS = (
 
 
 class CsvWriter(Writer):
-    """CSV with a header; one line for each class heard: filename, onset, offset, event_label, mid, score.
+    """CSV with a header; one line for each class heard: filename, onset, offset, event_label, mid, score."""
 
-    Args:
-        verbatim: See `audiotag.csv_text.csv_text`.
-    """
-
-    def __init__(self, verbatim: bool = False) -> None:
-        self._verbatim = verbatim
-        self.head = csv_text([COLUMNS])
+    head = csv_text([COLUMNS])
 
     def text(self, result: Result) -> str:
         """The lines of one clip."""
@@ -44,7 +37,7 @@ class CsvWriter(Writer):
             (result.path, seconds_text(row.onset), seconds_text(row.offset), row.label, row.mid, f"{row.score:.6g}")
             for row in result.rows
         )
-        return csv_text(rows, verbatim=self._verbatim)
+        return csv_text(rows, verbatim=self.settings.verbatim)
 
 
 class JsonLinesWriter(Writer):
@@ -56,16 +49,13 @@ class JsonLinesWriter(Writer):
 
 
 class JsonWriter(Writer):
-    """One JSON document: what made it, and every clip with what is heard in it, also those with nothing.
-
-    Args:
-        made_by: The settings of the run.
-    """
+    """One JSON document: what made it, and every clip with what is heard in it, also those with nothing."""
 
     tail = "\n]}\n"
 
-    def __init__(self, made_by: Mapping[str, Any]) -> None:
-        self.head = f'{{"made_by": {_json(made_by)},\n"recordings": ['
+    def __init__(self, settings: WriterSettings) -> None:
+        super().__init__(settings)
+        self.head = f'{{"made_by": {_json(settings.made_by)},\n"recordings": ['
         self._before = "\n"
 
     def text(self, result: Result) -> str:
@@ -86,8 +76,7 @@ class JsonWriter(Writer):
 class SedEvalWriter(Writer):
     """The event lists of sed_eval and DCASE: filename, onset, offset, event_label between tabs, with a header."""
 
-    def __init__(self) -> None:
-        self.head = csv_text([COLUMNS[:4]], delimiter="\t")
+    head = csv_text([COLUMNS[:4]], delimiter="\t")
 
     def text(self, result: Result) -> str:
         """The lines of one clip."""
@@ -101,7 +90,8 @@ class AudacityWriter(Writer):
     Several recordings are laid end to end, as Audacity's Align End to End does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: WriterSettings) -> None:
+        super().__init__(settings)
         self._sequence = EndToEnd()
 
     def text(self, result: Result) -> str:
@@ -117,15 +107,13 @@ class AudacityWriter(Writer):
 
 
 class RavenWriter(Writer):
-    """A Raven selection table. Times run on over all recordings; File Offset counts within Begin File.
+    """A Raven selection table. Times run on over all recordings; File Offset counts within Begin File."""
 
-    Args:
-        high_frequency: Upper edge of the selections, in Hz.
-    """
+    head = csv_text([RAVEN_COLUMNS], delimiter="\t")
 
-    def __init__(self, high_frequency: float) -> None:
-        self.head = csv_text([RAVEN_COLUMNS], delimiter="\t")
-        self._high = f"{high_frequency:g}"
+    def __init__(self, settings: WriterSettings) -> None:
+        super().__init__(settings)
+        self._high = f"{settings.high_frequency:g}"
         self._sequence = EndToEnd()
         self._selections = 0
 

@@ -10,8 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from audiotag.host.options import require
-from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, slaney_log_mel
+from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, require_option, slaney_log_mel
 from audiotag_convnext.blocks import NORM_EPSILON, Block, downsampler, stem
 
 SAMPLE_RATE = 32_000
@@ -53,9 +52,9 @@ class ConvNeXt(Backbone):
         norm_momentum: float = 0.1,
     ) -> None:
         super().__init__()
-        require(0 <= drop_path < 1, "drop_path", drop_path, "Give a number from 0, below 1.")
-        require(0 <= pad_seconds <= 60, "pad_seconds", pad_seconds, "Give 0 to 60 seconds.")
-        require(0 < norm_momentum <= 1, "norm_momentum", norm_momentum, "Give a number above 0, up to 1.")
+        require_option(0 <= drop_path < 1, "drop_path", drop_path, "Give a number from 0, below 1.")
+        require_option(0 <= pad_seconds <= 60, "pad_seconds", pad_seconds, "Give 0 to 60 seconds.")
+        require_option(0 < norm_momentum <= 1, "norm_momentum", norm_momentum, "Give a number above 0, up to 1.")
         self.num_classes = num_classes
         least = STRIDE / 100
         self.front_end = LogMelFrontEnd(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from audiotag.errors import WeightsError, needed_for
+from audiotag.plugin import WeightsError, needed_for
 
 
 def fetch(url: str, path: str | Path) -> None:

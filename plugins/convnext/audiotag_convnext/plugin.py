@@ -7,6 +7,8 @@ from typing import Any
 
 from audiotag.plugin import BackboneSpec, RecipeSpec, Weights, hookimpl
 
+AUDIOTAG_INTERFACE = 2
+
 CITATION = (
     "Pellegrini, Khalfaoui-Hassani, Labbé, Masquelier, Adapting a ConvNeXt model to audio classification on AudioSet, "
     "Interspeech 2023 (arXiv 2306.00830)"

@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audiotag.continual.home import train_on_audio_only as train_on_audio_only
-    from audiotag.continual.policies.distribution_matching import store_audio_decision as store_audio_decision
+    from audiotag.plugin import store_audio_decision as store_audio_decision
+    from audiotag.plugin import train_on_audio_only as train_on_audio_only
     from audiotag_equiav.home import audio_event_classification as audio_event_classification
     from audiotag_equiav.home import load_audio_model as load_audio_model
     from audiotag_equiav.home import write_predictions as write_predictions
@@ -31,8 +31,8 @@ _PUBLIC = {
     "format_label_data": "audiotag_equiav.home_training",
     "format_model_input": "audiotag_equiav.home_training",
     "load_audio_model": "audiotag_equiav.home",
-    "store_audio_decision": "audiotag.continual.policies.distribution_matching",
-    "train_on_audio_only": "audiotag.continual.home",
+    "store_audio_decision": "audiotag.plugin",
+    "train_on_audio_only": "audiotag.plugin",
     "warm_start": "audiotag_equiav.warmstart",
     "write_predictions": "audiotag_equiav.home",
 }

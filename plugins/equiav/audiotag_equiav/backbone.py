@@ -8,8 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from audiotag.errors import OptionError
-from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, kaldi_log_mel
+from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, OptionError, kaldi_log_mel
 from audiotag_equiav.branches import PATCH, PICTURE, SOUND, BranchConfig, Branches
 from audiotag_equiav.projections import HEADS, Projection, make_head
 from audiotag_equiav.published import fresh_keys, published_entries

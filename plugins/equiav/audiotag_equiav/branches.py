@@ -15,7 +15,7 @@ from timm.layers import Attention, DropPath, Mlp  # type: ignore[attr-defined] #
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from audiotag.errors import OptionError
+from audiotag.plugin import OptionError
 from audiotag_equiav.positions import fit_table, sine_cosine_table
 
 PATCH = 16

@@ -7,9 +7,16 @@ from typing import Any
 
 import click
 
-from audiotag.cli.options import device_option, frames_option, option_option
-from audiotag.cli.outputs import check_files, check_folder, overwrite_option
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.plugin import (
+    check_files,
+    check_folder,
+    device_option,
+    frames_option,
+    given_settings,
+    option_option,
+    overwrite_option,
+    settings_options,
+)
 from audiotag_equiav.settings import PretrainingSettings
 
 _PRECISIONS = ("32", "bf16-mixed", "16-mixed")
@@ -61,8 +68,7 @@ def pretrain(
     The network's options are given as --option KEY=VALUE: aug_size_a (7, 12, 21, 23, 24), aug_size_v (18, 21),
     centroid, statistics, target_length, depth, width, heads, and so on.
     """
-    from audiotag.cli.finetune import stoppable
-    from audiotag.errors import OptionError
+    from audiotag.plugin import OptionError, stoppable
     from audiotag_equiav.pairs import read_pairs
     from audiotag_equiav.pretraining import (
         pretrain,
@@ -91,7 +97,7 @@ def pretrain(
             raise OptionError("--train and --output are needed", fix="Or --resume FOLDER to go on with a run.")
         root = None if root is None else str(Path(root).resolve())
         data = {"path": str(Path(train).resolve()), "format": format_, "root": root, "frames": frames}
-        how, network = PretrainingSettings(**given(settings)), PretrainingOptions.from_dict(options)
+        how, network = PretrainingSettings(**given_settings(settings)), PretrainingOptions.from_dict(options)
         stoppable(
             lambda: pretrain(
                 read_pairs(**data), output, options=network, settings=how, init=init, data=data, report=click.echo
@@ -143,8 +149,7 @@ def retrieve(
     options: dict[str, Any],
 ) -> None:
     """Find the picture of each sound and the sound of each picture: R@1, R@5, R@10 and the median rank."""
-    from audiotag.cli.warnings import print_doubts
-    from audiotag.inference.member import choose_device, choose_precision
+    from audiotag.plugin import choose_device, choose_precision, print_doubts
     from audiotag_equiav.pairs import read_pairs
     from audiotag_equiav.retrieval import learned_from, load_pretrained, retrieve
 
@@ -194,7 +199,7 @@ def _print(result: Any) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 def demo(output: Path, epochs: int, seed: int) -> None:
     """Pre-train and retrieve on a small made-up set: tones paired with colours."""
-    from audiotag.folders import check_new_folder
+    from audiotag.plugin import check_new_folder
     from audiotag_equiav.demo import run_demo
 
     check_new_folder(output)
@@ -229,9 +234,7 @@ def create(output: Path, labels: str, seed: int, overwrite: bool, options: dict[
     """
     import torch
 
-    from audiotag.files import atomic_path
-    from audiotag.labels import read_labels
-    from audiotag.models.create import create_backbone
+    from audiotag.plugin import atomic_path, create_backbone, read_labels
 
     check_files(output, overwrite=overwrite)
     classes = read_labels(labels)

@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from audiotag.audio.encoding import write_sound
-from audiotag.files import write_text
-from audiotag.seeding import numpy_generator
+from audiotag.plugin import numpy_generator, write_sound, write_text
 from audiotag_equiav.backbone import SAMPLE_RATE
 from audiotag_equiav.pretraining_network import PretrainingOptions
 
@@ -134,7 +132,7 @@ def run_demo(
 
 
 def _run(folder: Path, epochs: int, seed: int, report: Callable[[str], None] | None) -> tuple[Retrieval, Retrieval]:
-    from audiotag.seeding import scoped_torch_rng
+    from audiotag.plugin import scoped_torch_rng
     from audiotag_equiav.pairs import read_pairs
     from audiotag_equiav.pretraining import pretrain
     from audiotag_equiav.pretraining_network import PretrainingNetwork

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audiotag.errors import WeightsError, needed_for
+from audiotag.plugin import WeightsError, needed_for
 
 
 def fetch(url: str, path: str | Path) -> None:

@@ -12,19 +12,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from audiotag.arguments import real_number
-from audiotag.audio.decoding import read_audio
-from audiotag.continual.policies.distribution_matching import store_audio_decision
-from audiotag.csv_text import csv_text
-from audiotag.errors import OptionError
-from audiotag.files import atomic_path
-from audiotag.host import get_host
-from audiotag.inference.member import choose_device
-from audiotag.inference.tagger import Tagger
-from audiotag.labels import Label, LabelSet
-from audiotag.models.loading import load_model
-from audiotag.models.model import Model
-from audiotag.plugin import LogMelFrontEnd
+from audiotag.plugin import (
+    Label,
+    LabelSet,
+    LogMelFrontEnd,
+    Model,
+    OptionError,
+    Tagger,
+    atomic_path,
+    choose_device,
+    csv_text,
+    get_host,
+    load_model,
+    read_audio,
+    real_number,
+    store_audio_decision,
+)
 from audiotag_equiav.backbone import SAMPLE_RATE, EquiAV, make_front_end
 from audiotag_equiav.home_training import (
     EquiAV_ft,

@@ -16,19 +16,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from audiotag.arguments import as_path, real_number, whole_number
-from audiotag.audio.decoding import read_audio
-from audiotag.errors import CheckpointError, LabelError, OptionError, TrainingError
-from audiotag.files import atomic_path
-from audiotag.host import get_host
-from audiotag.models.heads import change_classes
-from audiotag.models.loading import numbered_labels
-from audiotag.models.model import Model
-from audiotag.models.published import LoadReport, load_published, published_classes
-from audiotag.seeding import scoped_torch_rng
-from audiotag.training.optimisation import freeze_all_but_head, make_optimiser
-from audiotag.training.schedules import warmup_cosine
-from audiotag.training.settings import Optimiser
+from audiotag.plugin import (
+    CheckpointError,
+    LabelError,
+    LoadReport,
+    Model,
+    Optimiser,
+    OptionError,
+    TrainingError,
+    as_path,
+    atomic_path,
+    change_classes,
+    freeze_all_but_head,
+    get_host,
+    load_published,
+    make_optimiser,
+    numbered_labels,
+    published_classes,
+    read_audio,
+    real_number,
+    scoped_torch_rng,
+    warmup_cosine,
+    whole_number,
+)
 from audiotag_equiav.backbone import SAMPLE_RATE, STATISTICS, EquiAV, make_front_end
 
 MEAN, STD = STATISTICS["audioset"]

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from audiotag.errors import OptionError
-from audiotag.plugin import PairLoss
+from audiotag.plugin import OptionError, PairLoss
 
 
 class Contrastive(PairLoss):

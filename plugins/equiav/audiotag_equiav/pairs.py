@@ -13,15 +13,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiotag.data.clips import Clip, ClipSet
-from audiotag.data.reading import read_clips
-from audiotag.data.recording import clip_seconds, read_clip
-from audiotag.data.sniffing import sniff_format
-from audiotag.data.video import read_picture, require_video
-from audiotag.errors import AudiotagError, TrainingError
-from audiotag.plugin import FrontEnd
-from audiotag.seeding import numpy_generator
-from audiotag.training.ahead import ReadAhead
+from audiotag.plugin import (
+    AudiotagError,
+    Clip,
+    ClipSet,
+    FrontEnd,
+    ReadAhead,
+    TrainingError,
+    clip_seconds,
+    numpy_generator,
+    read_clip,
+    read_clips,
+    read_picture,
+    require_video,
+    sniff_format,
+)
 from audiotag_equiav.backbone import SAMPLE_RATE
 from audiotag_equiav.pretraining_network import PretrainingOptions
 from audiotag_equiav.transformations import draw_picture, draw_sound

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from audiotag.plugin import BackboneSpec, CommandSpec, LossSpec, RecipeSpec, Weights, hookimpl
 
+AUDIOTAG_INTERFACE = 2
+
 CITATION = (
     "Kim et al., EquiAV: Leveraging Equivariance for Audio-Visual Contrastive Learning, ICML 2024 (arXiv 2403.09502)"
 )

@@ -22,19 +22,29 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException
 
-from audiotag.data.clips import ClipSet
-from audiotag.data.heard import LEARNED, Heard
-from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
-from audiotag.documents import Fields
-from audiotag.errors import CheckpointError, OptionError, TrainingError
-from audiotag.files import atomic_path, remove_abandoned
-from audiotag.host import get_host
-from audiotag.plugin import FrontEnd, PairLoss
-from audiotag.seeding import numpy_generator, scoped_torch_rng
-from audiotag.training.reporting import CsvLog
-from audiotag.training.run_folder import held
-from audiotag.training.schedules import warmup_cosine
-from audiotag.training.stopping import Stopped, StopRequests
+from audiotag.plugin import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LEARNED,
+    CheckpointError,
+    ClipSet,
+    CsvLog,
+    Fields,
+    FrontEnd,
+    Heard,
+    OptionError,
+    PairLoss,
+    Stopped,
+    StopRequests,
+    TrainingError,
+    atomic_path,
+    get_host,
+    held,
+    numpy_generator,
+    remove_abandoned,
+    scoped_torch_rng,
+    warmup_cosine,
+)
 from audiotag_equiav.losses import total_loss
 from audiotag_equiav.pairs import Draw, PairBatch, PairBatches, PairReader, spectrograms
 from audiotag_equiav.pretraining_network import Embeddings, PretrainingNetwork, PretrainingOptions

@@ -11,9 +11,7 @@ import torch.nn.functional as functional
 from timm.layers import Mlp  # type: ignore[attr-defined] # re-exported without saying so
 from torch import Tensor, nn
 
-from audiotag.errors import OptionError, suggest
-from audiotag.host.options import wrongly_typed
-from audiotag.plugin import LogMelFrontEnd
+from audiotag.plugin import LogMelFrontEnd, OptionError, suggest, wrongly_typed
 from audiotag_equiav.backbone import make_front_end
 from audiotag_equiav.branches import PICTURE, SOUND, BranchConfig, Branches, initialise
 from audiotag_equiav.projections import Projection

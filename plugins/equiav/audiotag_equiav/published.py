@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from audiotag.errors import CheckpointError
+from audiotag.plugin import CheckpointError
 from audiotag_equiav.branches import SOUND, TRAINED_GRID, Branches
 from audiotag_equiav.positions import fit_table
 

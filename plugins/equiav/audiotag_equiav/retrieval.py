@@ -13,14 +13,22 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 
-from audiotag.csv_text import csv_text
-from audiotag.data.clips import ClipSet
-from audiotag.data.heard import Heard
-from audiotag.data.video import IMAGENET_MEAN, IMAGENET_STD
-from audiotag.documents import Fields, json_text, parse_json
-from audiotag.errors import CheckpointError, OptionError
-from audiotag.files import atomic_path, write_text
-from audiotag.places import is_file, is_folder
+from audiotag.plugin import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CheckpointError,
+    ClipSet,
+    Fields,
+    Heard,
+    OptionError,
+    atomic_path,
+    csv_text,
+    is_file,
+    is_folder,
+    json_text,
+    parse_json,
+    write_text,
+)
 from audiotag_equiav.branches import PICTURE, SOUND
 from audiotag_equiav.pairs import PairBatches, PairReader, spectrograms
 from audiotag_equiav.pretraining import WEIGHTS_FILE

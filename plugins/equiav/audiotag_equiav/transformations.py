@@ -50,7 +50,7 @@ from torchvision.transforms.functional import (
     rgb_to_grayscale,
 )
 
-from audiotag.errors import OptionError
+from audiotag.plugin import OptionError
 
 SOUND_SIZES = (7, 12, 21, 23, 24)
 PICTURE_SIZES = (18, 21)

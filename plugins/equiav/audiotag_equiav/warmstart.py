@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audiotag.errors import CheckpointError
-from audiotag.models.published import PREFIXES, LoadReport, load_published, read_state
+from audiotag.plugin import PREFIXES, CheckpointError, LoadReport, load_published, read_state
 from audiotag_equiav.backbone import EquiAV
 from audiotag_equiav.pretraining_network import PretrainingNetwork
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from audiotag.host.options import require, require_choice
-from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, efficientat_log_mel
+from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, efficientat_log_mel, require_choice, require_option
 from audiotag_mobilenet_baseline.heads import AttentionHead, FullyConvolutionalHead, Head, MlpHead
 from audiotag_mobilenet_baseline.table import HIDDEN_CHANNELS, STEM_STRIDE, embedding_size, make_divisible
 
@@ -53,17 +52,17 @@ class MobileNetTagger(Backbone):
         norm_momentum: float,
     ) -> None:
         super().__init__()
-        require(0 < width_mult <= 10, "width_mult", width_mult, "Give a number above 0, up to 10.")
+        require_option(0 < width_mult <= 10, "width_mult", width_mult, "Give a number above 0, up to 10.")
         require_choice("head_type", head_type, HEAD_TYPES)
-        require(attention_heads >= 1, "attention_heads", attention_heads, "Give at least 1.")
-        require(
+        require_option(attention_heads >= 1, "attention_heads", attention_heads, "Give at least 1.")
+        require_option(
             len(strides) == 4 and all(isinstance(stride, int) and 1 <= stride <= 4 for stride in strides),
             "strides",
             strides,
             "Give four whole numbers from 1 to 4, such as [2, 2, 2, 2].",
         )
-        require(0 <= dropout < 1, "dropout", dropout, "Give a number from 0, below 1.")
-        require(0 < norm_momentum <= 1, "norm_momentum", norm_momentum, "Give a number above 0, up to 1.")
+        require_option(0 <= dropout < 1, "dropout", dropout, "Give a number from 0, below 1.")
+        require_option(0 < norm_momentum <= 1, "norm_momentum", norm_momentum, "Give a number above 0, up to 1.")
         self.num_classes = num_classes
         self.embedding_dim = embedding_size(width_mult)
         self.time_stride = STEM_STRIDE * math.prod(strides)

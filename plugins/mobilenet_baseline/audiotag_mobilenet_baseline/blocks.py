@@ -8,7 +8,7 @@ from functools import partial, reduce
 import torch
 from torch import Tensor, nn
 
-from audiotag.errors import OptionError
+from audiotag.plugin import OptionError
 from audiotag_mobilenet_baseline.table import BlockShape, make_divisible
 
 NORM_EPSILON = 1e-3

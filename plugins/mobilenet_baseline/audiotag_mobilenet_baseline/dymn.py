@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from audiotag.host.options import require, require_choice
+from audiotag.plugin import require_choice, require_option
 from audiotag_mobilenet_baseline.base import MobileNetTagger
 from audiotag_mobilenet_baseline.blocks import InvertedResidual, conv_norm, initialise
 from audiotag_mobilenet_baseline.dynamic import DynamicConv2d, DynamicInvertedResidual
@@ -96,10 +96,12 @@ class DyMN(MobileNetTagger):
             norm_momentum=norm_momentum,
         )
         require_choice("use_dy_blocks", use_dy_blocks, DYNAMIC_BLOCKS)
-        require(temperature_end > 0, "temperature_end", temperature_end, "Give a number above 0.")
-        require(temperature >= temperature_end, "temperature", temperature, f"Give at least {temperature_end}.")
-        require(temperature_slope > 0, "temperature_slope", temperature_slope, "Give a number above 0.")
-        require(temperature_late_slope >= 0, "temperature_late_slope", temperature_late_slope, "Give at least 0.")
+        require_option(temperature_end > 0, "temperature_end", temperature_end, "Give a number above 0.")
+        require_option(temperature >= temperature_end, "temperature", temperature, f"Give at least {temperature_end}.")
+        require_option(temperature_slope > 0, "temperature_slope", temperature_slope, "Give a number above 0.")
+        require_option(
+            temperature_late_slope >= 0, "temperature_late_slope", temperature_late_slope, "Give at least 0."
+        )
         self.clip_by_clip = False
         self.anneal_temperature = anneal_temperature
         self._annealing = (temperature, temperature_end, temperature_slope, temperature_late_slope)
@@ -140,7 +142,7 @@ class DyMN(MobileNetTagger):
 
     def set_temperature(self, temperature: float) -> None:
         """Set the temperature of every dynamic convolution, above 0."""
-        require(temperature > 0, "temperature", temperature, "Give a number above 0.")
+        require_option(temperature > 0, "temperature", temperature, "Give a number above 0.")
         for module in self.modules():
             if isinstance(module, DynamicConv2d):
                 module.temperature = temperature

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from audiotag.models.acceleration import batch_norm_affine, fold_batch_norm
+from audiotag.plugin import batch_norm_affine, fold_batch_norm
 from audiotag_mobilenet_baseline.blocks import activation, norm
 from audiotag_mobilenet_baseline.table import BlockShape, make_divisible
 

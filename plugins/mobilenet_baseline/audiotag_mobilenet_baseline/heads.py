@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from audiotag.models.backbone import ClassRows
+from audiotag.plugin import ClassRows
 from audiotag_mobilenet_baseline.blocks import initialise
 
 ATTENTION_EPSILON = 1e-7

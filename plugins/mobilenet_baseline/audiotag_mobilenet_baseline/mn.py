@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from audiotag.host.options import require, require_choice
+from audiotag.plugin import require_choice, require_option
 from audiotag_mobilenet_baseline.base import MobileNetTagger
 from audiotag_mobilenet_baseline.blocks import AXES, JOINS, InvertedResidual, conv_norm, initialise
 from audiotag_mobilenet_baseline.table import (
@@ -74,17 +74,17 @@ class MN(MobileNetTagger):
             norm_momentum=norm_momentum,
         )
         axes = "" if se_dims == "none" else se_dims
-        require(
+        require_option(
             bool(se_dims) and set(axes) <= set(AXES) and len(set(axes)) == len(axes),
             "se_dims",
             se_dims,
             "Give letters of 'cft', each at most once, or 'none'.",
         )
         require_choice("se_agg", se_agg, JOINS)
-        require(se_r >= 1, "se_r", se_r, "Give at least 1.")
+        require_option(se_r >= 1, "se_r", se_r, "Give at least 1.")
         if input_frames is None:
             input_frames = 1 + (CLIP_SECONDS * self.sample_rate - 1) // hop_size
-        require(input_frames >= 1, "input_frames", input_frames, "Give at least 1 frame.")
+        require_option(input_frames >= 1, "input_frames", input_frames, "Give at least 1 frame.")
 
         if "t" in axes:
             self.max_seconds = input_frames * hop_size / self.sample_rate

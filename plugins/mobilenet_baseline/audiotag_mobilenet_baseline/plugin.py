@@ -9,6 +9,8 @@ from urllib.parse import quote
 from audiotag.plugin import BackboneSpec, RecipeSpec, Weights, hookimpl
 from audiotag_mobilenet_baseline.table import embedding_size
 
+AUDIOTAG_INTERFACE = 2
+
 _ADDRESS = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
 
 _FACTORIES = {

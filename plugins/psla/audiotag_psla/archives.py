@@ -9,7 +9,7 @@ import urllib.request
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from audiotag.errors import WeightsError
+from audiotag.plugin import WeightsError
 
 TIMEOUT_SECONDS = 30.0
 """How long the server may stay silent."""

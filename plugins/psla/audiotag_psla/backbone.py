@@ -9,8 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from audiotag.host.options import require, require_choice
-from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, kaldi_log_mel
+from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, kaldi_log_mel, require_choice, require_option
 from audiotag_psla.efficientnet import VARIANTS, EfficientNet
 from audiotag_psla.imagenet import from_timm, is_timm
 from audiotag_psla.pooling import make_pooling, to_logits
@@ -59,10 +58,14 @@ class PSLA(Backbone):
     ) -> None:
         super().__init__()
         require_choice("variant", variant, tuple(VARIANTS))
-        require(attention_heads >= 0, "attention_heads", attention_heads, "Give 0 (the mean over time), 1, 4 or more.")
-        require(target_length >= STRIDE, "target_length", target_length, f"Give at least {STRIDE} frames (0.32 s).")
-        require(0 <= drop_connect < 1, "drop_connect", drop_connect, "Give a number from 0, below 1.")
-        require(0 < norm_momentum <= 1, "norm_momentum", norm_momentum, "Give a number above 0, up to 1.")
+        require_option(
+            attention_heads >= 0, "attention_heads", attention_heads, "Give 0 (the mean over time), 1, 4 or more."
+        )
+        require_option(
+            target_length >= STRIDE, "target_length", target_length, f"Give at least {STRIDE} frames (0.32 s)."
+        )
+        require_option(0 <= drop_connect < 1, "drop_connect", drop_connect, "Give a number from 0, below 1.")
+        require_option(0 < norm_momentum <= 1, "norm_momentum", norm_momentum, "Give a number above 0, up to 1.")
         self._clip_by_clip = False
         self.num_classes = num_classes
         self.attention_heads = attention_heads

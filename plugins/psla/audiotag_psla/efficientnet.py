@@ -16,7 +16,7 @@ import torch.nn.functional as functional
 from timm.layers import DropPath  # type: ignore[attr-defined] # re-exported without saying so
 from torch import Tensor, nn
 
-from audiotag.models.acceleration import fold_batch_norm
+from audiotag.plugin import fold_batch_norm
 
 NORM_EPSILON = 1e-3
 

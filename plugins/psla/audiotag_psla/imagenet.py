@@ -7,9 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from audiotag.errors import CheckpointError
-from audiotag.models.published import LoadReport, load_published
-from audiotag.plugin import Backbone
+from audiotag.plugin import Backbone, CheckpointError, LoadReport, load_published
 
 _TOP = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1"}
 _SQUEEZE = {"se.conv_reduce": "_se_reduce", "se.conv_expand": "_se_expand"}

@@ -7,6 +7,8 @@ from typing import Any
 
 from audiotag.plugin import BackboneSpec, RecipeSpec, Weights, hookimpl
 
+AUDIOTAG_INTERFACE = 2
+
 CITATION = (
     "Gong, Chung, Glass, PSLA: Improving Audio Tagging with Pretraining, Sampling, Labeling, and Aggregation, "
     "TASLP 2021 (arXiv 2102.01243)"

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from audiotag.models.backbone import ClassRows
+from audiotag.plugin import ClassRows
 
 EPSILON = 1e-7
 """Attention and probabilities are kept this far from 0 and 1."""

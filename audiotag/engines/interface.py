@@ -1,0 +1,110 @@
+"""The interface between what hears recordings (the tagger, the on-line learner) and what computes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.audio.windows import PassLengths
+from audiotag.errors import OptionError
+from audiotag.labels import LabelSet
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EngineFacts:
+    """What an engine takes and gives.
+
+    Attributes:
+        name: What messages and outputs call it.
+        labels: The classes of its logits, in order.
+        lengths: The rate of its waveforms, and how much sound it takes in one pass.
+        embedding_dim: Size of its clip embeddings.
+        single_label: Whether scores are a softmax over classes, or a sigmoid of each.
+        thresholds: Score from which a class counts as heard, float (classes,); None where none were tuned.
+        metadata: What the model says about itself beyond that.
+        inputs: What it takes: ``("waveform",)``, ``("waveform", "video")`` or ``("video",)``.
+        video_shape: (channels, height, width) of a picture, None where it takes none.
+        device: Where it computes.
+        precision: Numbers it computes with.
+        batch_size: Clips at a time that suit it.
+    """
+
+    name: str
+    labels: LabelSet
+    lengths: PassLengths
+    embedding_dim: int
+    single_label: bool = False
+    thresholds: NDArray[np.float64] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ("waveform",)
+    video_shape: tuple[int, int, int] | None = None
+    device: str = "cpu"
+    precision: str = "32"
+    batch_size: int = 4
+
+
+@dataclass(frozen=True, eq=False)
+class EngineOutput:
+    """What one pass gives.
+
+    Attributes:
+        logits: float32 (batch, classes).
+        embeddings: float32 (batch, dim), where they were asked for.
+    """
+
+    logits: Floats
+    embeddings: Floats | None = None
+
+
+class Engine(ABC):
+    """Computes passes: arrays in, arrays out.
+
+    All inputs of a pass have one length, within `EngineFacts.lengths`, at the engine's own sample rate; pictures come
+    with them where its inputs say so. An engine is used by one thread at a time and can be pickled.
+
+    Attributes:
+        facts: What it takes and gives.
+    """
+
+    facts: EngineFacts
+
+    @abstractmethod
+    def forward(self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False) -> EngineOutput:
+        """Logits, and clip embeddings where *embed*.
+
+        Args:
+            waveforms: float32 (batch, samples) in [−1, 1]; None where the engine takes no sound.
+            video: float32 (batch, channels, height, width), normalised; None where it takes no pictures.
+            embed: Whether embeddings are wanted.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash of the numbers that decide its logits (parameters, options)."""
+
+    @abstractmethod
+    def code_fingerprint(self) -> str:
+        """A hash of the code that computes with them; another one may give other numbers."""
+
+    def frames(self, waveforms: Floats | None, video: Floats | None = None) -> tuple[Floats, NDArray[np.float64]]:
+        """Frame embeddings (batch, frames, dim), and the seconds (frames,) of the middles of the frames.
+
+        Raises:
+            OptionError: The engine has none.
+        """
+        raise OptionError("it gives no embeddings of frames", where=self.facts.name, fix="Take kind='clip'.")
+
+    def feature_map(self, waveforms: Floats | None, video: Floats | None = None) -> tuple[Floats, NDArray[np.float64]]:
+        """The network's last feature map (batch, …) in its own order of axes, and the seconds of its frames.
+
+        Raises:
+            OptionError: The engine has none.
+        """
+        raise OptionError("it gives no feature maps", where=self.facts.name, fix="Take kind='clip' or kind='frame'.")

@@ -1,0 +1,75 @@
+"""An engine by the name of a model, or for a model that a caller has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audiotag.engines.interface import Engine
+from audiotag.errors import OptionError
+from audiotag.labels import LabelSet
+
+if TYPE_CHECKING:
+    import torch
+
+    from audiotag.models.model import Model
+
+
+def open_engine(
+    name: str | Path,
+    *,
+    weights: str | Path | None = None,
+    labels: str | Path | LabelSet | Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    precision: str = "32",
+    progress: bool = False,
+) -> Engine:
+    """Open the engine of a model.
+
+    Args:
+        name: A registered model, or the folder of a checkpoint or run.
+        weights: A published file or a checkpoint of ours instead of the registered weights.
+        labels: The classes, where the weights do not say.
+        options: Settings of the family.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``.
+        precision: ``"32"``, ``"bf16-mixed"`` or ``"16-mixed"``.
+        progress: Draw a progress bar while weights are downloaded.
+
+    Raises:
+        AudiotagError: The model or its weights cannot be had, or a setting cannot be.
+    """
+    from audiotag.models.loading import load_model
+
+    model = load_model(name, weights=weights, labels=labels, options=options, progress=progress)
+    return as_engine(model, device, precision)
+
+
+def as_engine(
+    model: Model | Engine, device: str | torch.device = "cpu", precision: str = "32", accelerate: bool = True
+) -> Engine:
+    """The engine that computes with *model*; an engine stays what it is.
+
+    Args:
+        model: A model, or an engine.
+        device: As `open_engine` takes it.
+        precision: As `open_engine` takes it.
+        accelerate: Whether to compute with a copy made for speed (on the CPU).
+
+    Raises:
+        OptionError: A setting cannot be, or is given for an engine, which has its own; or *model* is neither.
+    """
+    if isinstance(model, Engine):
+        if (device, precision, accelerate) != ("cpu", "32", True):
+            raise OptionError(
+                "a device, precision or copy for speed is asked for, and an engine has its own",
+                where=model.facts.name,
+                fix="Open the engine with them.",
+            )
+        return model
+    if not hasattr(model, "backbone"):  # asked so, since knowing the class would take torch
+        raise OptionError(f"a tagger is made of models, not of {model!r:.60}", fix="Use audiotag.load for names.")
+    from audiotag.engines.torch_engine import TorchEngine
+
+    return TorchEngine(model, device=device, precision=precision, accelerate=accelerate)
