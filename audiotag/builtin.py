@@ -126,6 +126,13 @@ def register_sampling_policies() -> list[SamplingPolicySpec]:
             summary="The store's classes in proportion to what was observed (the home system's rule)",
         ),
         SamplingPolicySpec(
+            name="herding",
+            factory="audiotag.continual.policies.herding:Herding",
+            role="storage",
+            summary="Of each class the clips that keep its mean embedding; for on-line learning with a frozen backbone",
+            citation="Rebuffi, Kolesnikov, Sperl, Lampert, iCaRL, CVPR 2017 (arXiv 1611.07725), algorithm 4",
+        ),
+        SamplingPolicySpec(
             name="fifo",
             factory="audiotag.continual.policies.baselines:Fifo",
             role="storage",

@@ -74,7 +74,7 @@ class Setting:
         choices: The words that it may be, or a function that gives them; those of a literal type are known.
         option: How the command line spells it, where that is not ``--its-name``.
         of: The setting that it belongs to: where that one is chosen anew, what shaped the former choice goes.
-        varies: What of a clip it varies (``"sound"``); 0 switches it off.
+        varies: What of a clip it varies (``"waveform"``, ``"spectrogram"``, or all of a ``"clip"``); 0 switches it off.
         name: Its name, and
         hint: its type; both are those of the field.
     """

@@ -137,6 +137,7 @@ class Weights(metaclass=_Checked):
         note: A word to the user, shown by ``models info`` and when every address fails (a dead link, a login).
         fetcher: ``"package.module:callable"`` for addresses that plain HTTP does not serve, called as
             ``fetcher(url, path)``; None for HTTP and files.
+        parts: Further files that make up the same network; the entries of all files are put together.
     """
 
     urls: tuple[str, ...]
@@ -146,6 +147,7 @@ class Weights(metaclass=_Checked):
     licence: str = "unknown"
     note: str = ""
     fetcher: str | None = None
+    parts: tuple[Weights, ...] = ()
 
     def __post_init__(self) -> None:
         _require_types(self, f"Weights {self.filename!r}")
@@ -161,6 +163,13 @@ class Weights(metaclass=_Checked):
             raise PluginError(
                 "a file in a package has no other address, and states its sha256", where=f"Weights {self.filename!r}"
             )
+        if len({one.filename for one in self.files}) <= len(self.parts) or any(part.parts for part in self.parts):
+            raise PluginError("parts must be files of other names, without parts", where=f"Weights {self.filename!r}")
+
+    @property
+    def files(self) -> tuple[Weights, ...]:
+        """This file and its `parts`."""
+        return (self, *self.parts)
 
     @property
     def shipped(self) -> tuple[str, str] | None:
@@ -192,9 +201,13 @@ class BackboneSpec(MadeSpec):
         inputs: What the network takes: ``"waveform"``, ``"video"``.
         options: Settings handed to the factory, on top of its defaults.
         weights: Where the published weights are.
+        reader: ``"package.module:callable"`` for files of weights that are neither PyTorch's format nor safetensors,
+            called as ``reader(path)`` for each file, those of ``--weights`` too; returns name → tensor.
         licence: Licence of the code the network was described in.
         citation: Paper, with its year and arXiv number or DOI.
         figures: Published results, name → value (``{"AudioSet mAP": 0.471}``).
+        recipe: Name of a registered recipe with the family's own defaults for fine-tuning trained weights as a whole.
+            What users say, by ``--recipe`` too, wins over it; a head that learns alone and a fresh network go without.
         resolver: For a family with more members than can be listed: ``"package.module:callable"`` that is called as
             ``resolver("FAMILY.REST")`` for such a name that nobody registers. It returns the descriptor of that name,
             or raises `audiotag.errors.UnknownNameError`.
@@ -212,15 +225,18 @@ class BackboneSpec(MadeSpec):
     inputs: tuple[str, ...] = ("waveform",)
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: Weights | None = None
+    reader: str | None = None
     licence: str = "unknown"
     citation: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
+    recipe: str | None = None
     resolver: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.resolver is not None:
-            self._require_reference("resolver", self.resolver)
+        for what, reference in (("resolver", self.resolver), ("reader", self.reader)):
+            if reference is not None:
+                self._require_reference(what, reference)
         _require(1000 <= self.sample_rate <= 384_000, self, f"sample_rate {self.sample_rate} Hz is out of range")
         _require(0 < self.min_seconds <= self.clip_seconds, self, "min_seconds must lie between 0 and clip_seconds")
         _require(

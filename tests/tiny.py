@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from audiotag.audio.frontends.torch_executor import FrontEnd
 from audiotag.errors import OptionError
-from audiotag.models.backbone import Backbone, ClassRows
+from audiotag.labels import LabelSet
+from audiotag.models.backbone import Backbone
 
 SAMPLE_RATE = 8000
 FRAME_SAMPLES = 80
@@ -35,6 +36,7 @@ class TinyFrontEnd(FrontEnd):
 class TinyBackbone(Backbone):
     sample_rate = SAMPLE_RATE
     ignored_keys = ("front_end_constants.",)
+    intermediate_names = ("conv", "norm")
 
     def __init__(self, num_classes: int, width: int = 4, head_type: str = "linear") -> None:
         super().__init__()
@@ -46,7 +48,9 @@ class TinyBackbone(Backbone):
         self.temperature = 1.0
         self.conv = nn.Conv1d(BANDS, width, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm1d(width)
-        self.reset_head(num_classes)
+        self.num_classes = num_classes
+        self.classifier = self.make_head(num_classes)
+        self.gives_frame_logits = head_type == "linear"
 
     @property
     def frame_rate(self) -> float:
@@ -61,29 +65,12 @@ class TinyBackbone(Backbone):
     def frames(self, features: Tensor) -> Tensor:
         return features.transpose(1, 2)
 
-    def forward_head(self, head_input: Tensor) -> Tensor:
-        return self.classifier(head_input)
-
-    def reset_head(self, num_classes: int) -> None:
-        device = self.conv.weight.device
+    def make_head(self, num_classes: int, labels: LabelSet | None = None) -> nn.Module:
         layers: list[nn.Module] = []
         if self.head_type == "mlp":
-            layers += [nn.Linear(self.embedding_dim, 6, device=device), nn.ReLU()]
+            layers += [nn.Linear(self.embedding_dim, 6), nn.ReLU()]
         last = 6 if self.head_type == "mlp" else self.embedding_dim
-        layers.append(nn.Linear(last, num_classes, device=device))
-        self.classifier = nn.Sequential(*layers)
-        self.num_classes = num_classes
-
-    def head_modules(self) -> Mapping[str, nn.Module]:
-        return {"classifier": self.classifier}
-
-    def class_rows(self) -> Mapping[str, ClassRows]:
-        last = len(self.classifier) - 1
-        dim = self.classifier[last].in_features
-        return {
-            f"classifier.{last}.weight": ClassRows((-1, dim), 0),
-            f"classifier.{last}.bias": ClassRows((-1,), 0),
-        }
+        return nn.Sequential(*layers, nn.Linear(last, num_classes))
 
     def convert_published(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {key.replace("stem_conv.", "conv."): value for key, value in state.items()}

@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "labels": ("audiotag.cli.labels:labels", "Give a model other classes; find labels that clips lack."),
     "data": ("audiotag.cli.data:data", "Labelled sets: known ones, preparation, checks, numbers."),
     "models": ("audiotag.cli.models:models", "Known models: list, facts, weights, complexity; average and ensemble."),
+    "cache": ("audiotag.cli.cache:cache", "What is kept on this machine to save work."),
     "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
     "demo": (
         "audiotag.cli.demo:demo",

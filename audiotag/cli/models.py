@@ -69,7 +69,7 @@ def _row(spec: BackboneSpec, store: WeightsStore) -> tuple[str, ...]:
 
 
 def _here(store: WeightsStore, weights: Weights) -> str:
-    return "yes" if store.path(weights).is_file() else "no"
+    return "yes" if all(store.path(one).is_file() for one in weights.files) else "no"
 
 
 def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
@@ -92,6 +92,7 @@ def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
         "inputs": list(spec.inputs),
         "options": {key: list(value) if isinstance(value, tuple) else value for key, value in spec.options.items()},
         "figures": dict(spec.figures),
+        "recipe": spec.recipe,
         "code_licence": spec.licence,
         "citation": spec.citation,
         "weights": None,
@@ -101,11 +102,12 @@ def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
         found["weights"] = {
             "urls": list(weights.urls),
             "path": str(store.path(weights)),
-            "downloaded": store.path(weights).is_file(),
+            "downloaded": _here(store, weights) == "yes",
             "sha256": weights.sha256,
             "bytes": weights.bytes,
             "licence": weights.licence,
             "note": weights.note,
+            "parts": [str(store.path(part)) for part in weights.parts],
         }
     return found
 
@@ -126,7 +128,7 @@ def info(name: str, as_json: bool) -> None:
             if value:
                 click.echo(f"{_title(key)}:")
             for inner, detail in value.items():
-                if detail not in ("", None):
+                if detail not in ("", None, []):
                     click.echo(f"  {inner}: {_text(detail)}")
         elif value not in ("", None):
             click.echo(f"{_title(key)}: {_text(value)}")
@@ -144,7 +146,8 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _with_weights(name: str) -> tuple[BackboneSpec, Weights]:
+def _files(name: str) -> list[tuple[BackboneSpec, Weights]]:
+    """The model *name* with each of its files of weights."""
     spec = get_host().backbone(name)
     if spec.weights is None:
         raise OptionError(
@@ -152,7 +155,7 @@ def _with_weights(name: str) -> tuple[BackboneSpec, Weights]:
             where=name,
             fix=f"`audiotag models list --family {spec.family} --published` shows those that have.",
         )
-    return spec, spec.weights
+    return [(spec, file) for file in spec.weights.files]
 
 
 @models.command("download")
@@ -163,7 +166,7 @@ def download(names: tuple[str, ...], refresh: bool) -> None:
     from audiotag.models.store import WeightsStore
 
     store = WeightsStore()
-    chosen = [_with_weights(name) for name in names]
+    chosen = [row for name in names for row in _files(name)]
     failed = 0
     for spec, weights in chosen:
         try:
@@ -186,12 +189,13 @@ def verify(names: tuple[str, ...], everything: bool) -> None:
         raise click.UsageError("Name the models to verify, or give --all.")
     store = WeightsStore()
     if everything:
-        published = [(spec, spec.weights) for spec in get_host().backbones.values() if spec.weights is not None]
-        chosen = [row for row in published if not row[1].shipped and store.path(row[1]).is_file()]
+        published = [name for name, spec in get_host().backbones.items() if spec.weights is not None]
+        every_file = [row for name in published for row in _files(name)]
+        chosen = [row for row in every_file if not row[1].shipped and store.path(row[1]).is_file()]
         if not chosen:
             click.echo(f"No weights are in {store.root}.")
     else:
-        chosen = [_with_weights(name) for name in names]
+        chosen = [row for name in names for row in _files(name)]
     failed = 0
     for spec, weights in chosen:
         try:
@@ -216,10 +220,10 @@ def path_of(name: str) -> None:
     """Print where the weights of a model are, or where to put them."""
     from audiotag.models.store import WeightsStore
 
-    _, weights = _with_weights(name)
-    path = WeightsStore().path(weights)
-    click.echo(str(path))
-    if not path.is_file():
+    paths = [WeightsStore().path(file) for _, file in _files(name)]
+    for path in paths:
+        click.echo(str(path))
+    if not all(path.is_file() for path in paths):
         click.echo(f"Nothing is there yet. Run: audiotag models download {name}", err=True)
 
 

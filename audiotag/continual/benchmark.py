@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from audiotag.data.recording import read_clip
 from audiotag.errors import OptionError
 from audiotag.evaluation.metrics import average_precision
 from audiotag.files import write_text
+from audiotag.inference.combine import scores_of
 from audiotag.labels import LabelSet
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, scoped_torch_rng
@@ -317,7 +318,9 @@ def _one_run(
     for task, part in enumerate(stream.tasks):
         for number, (sample, target) in enumerate(zip(part.samples, part.targets, strict=True)):
             name = f"{task}/{number}"
-            decision = policy.offer(Example(name, tuple(np.flatnonzero(target).tolist())))
+            decision = policy.offer(
+                Example(name, tuple(np.flatnonzero(target).tolist()), **_heard(training, sample, policy.needs))
+            )
             if decision.evicted is not None:
                 del memory[decision.evicted]
             for step in range(settings.steps):
@@ -333,6 +336,23 @@ def _one_run(
                 memory[name] = (sample, target)
         matrix[task, : task + 1] = _task_scores(training, stream, task + 1)
     return matrix, int(np.count_nonzero(policy.counts))
+
+
+def _heard(training: OnlineTraining, sample: Sample, needs: Collection[str]) -> dict[str, NDArray[np.float32]]:
+    """What the policy needs of the model, as it is when the clip comes."""
+    heard: dict[str, NDArray[np.float32]] = {}
+    if "embedding" in needs:
+        if sample.ndim != 2:
+            raise OptionError(
+                "its head takes more than clip embeddings, which is all that the benchmark keeps of a clip",
+                where=training.model.name,
+                fix="Take a model whose head takes clip embeddings, or a policy that looks at no embedding.",
+            )
+        heard["embedding"] = sample.mean(axis=0)
+    if "scores" in needs:
+        with torch.inference_mode():
+            heard["scores"] = scores_of(training.logits([sample]).cpu().numpy(), training.model.single_label)[0]
+    return heard
 
 
 def _task_scores(training: OnlineTraining, stream: TaskStream, tasks: int) -> list[float]:

@@ -27,11 +27,13 @@ class HeardClip:
         scores: float32 (classes,), probabilities.
         sample: What the learner learns from.
         seconds: Length of the clip.
+        embedding: float32 (dim,), the clip embedding, the mean over the pieces; None where it is not asked for.
     """
 
     scores: NDArray[np.float32]
     sample: Sample
     seconds: float
+    embedding: NDArray[np.float32] | None = None
 
 
 class Hearing:
@@ -41,12 +43,13 @@ class Hearing:
         model: The model. A frozen backbone is run as a copy made for speed; the head is always the model's own.
         device: As `audiotag.engines.torch_engine.choose_device` takes it; the model is moved there.
         frozen: Whether the backbone stays as it is.
+        embeds: Whether clip embeddings are wanted too.
 
     Raises:
         OptionError: There is no such device, or the whole network is to learn and it needs pictures.
     """
 
-    def __init__(self, model: Model, device: str, *, frozen: bool) -> None:
+    def __init__(self, model: Model, device: str, *, frozen: bool, embeds: bool = False) -> None:
         if not frozen and model.backbone.inputs != ("waveform",):
             raise OptionError(
                 f"the network takes {' and '.join(model.backbone.inputs)}, and a store keeps sound only",
@@ -55,6 +58,7 @@ class Hearing:
             )
         self.model = model
         self.frozen = frozen
+        self.embeds = embeds
         self._engine = TorchEngine(model, device=device, accelerate=frozen)
         self._scorer = Scorer([self._engine])
         model.backbone.to(self._engine.device).eval()
@@ -83,15 +87,19 @@ class Hearing:
 
     def _heard(self, sound: Sound) -> HeardClip:
         parts: list[Sample] = []
+        embeddings: list[NDArray[np.float32]] = []
         seconds = 0.0
         for batch in self._scorer.passes(self._engine, [sound], batch_size=1):
-            if self.frozen:
-                parts.append(self._engine.head_input(batch.waveforms, batch.video))
-            elif batch.waveforms is not None:
-                parts.append(batch.waveforms)
+            given = batch.waveforms
+            if self.frozen or self.embeds:
+                head_input, embedding = self._engine.head_input(given, batch.video, embed=self.embeds)
+                given = head_input if self.frozen else given
+                embeddings += [] if embedding is None else [embedding]
+            parts += [] if given is None else [given]
             seconds = batch.pieces[-1].offset
         sample = np.concatenate(parts)
-        return HeardClip(self.scores(sample), sample, seconds)
+        mean = np.concatenate(embeddings).mean(axis=0) if embeddings else None
+        return HeardClip(self.scores(sample), sample, seconds, mean)
 
     def scores(self, sample: Sample) -> NDArray[np.float32]:
         """Probabilities (classes,) of a sample, with the head as it is now.

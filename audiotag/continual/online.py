@@ -36,7 +36,7 @@ from audiotag.host.needs import needed
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
 from audiotag.models.checkpoint import find_checkpoint, load_checkpoint, load_training_state, save_checkpoint
-from audiotag.models.embeddings import backbone_fingerprint, code_fingerprint
+from audiotag.models.fingerprints import backbone_fingerprint, code_fingerprint
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator
 from audiotag.training.settings import Situation
@@ -216,7 +216,8 @@ class OnlineLearner:
         self.model, self._store, self._teacher = model, store, teacher
         self._settings = settings.resolve(Situation(single_label=model.single_label, pretrained=True))
         self._folder = None if folder is None else Path(folder)
-        self._hearing = Hearing(model, device, frozen=self._settings.freeze_backbone)
+        self._needs = store.needs
+        self._hearing = Hearing(model, device, frozen=self._settings.freeze_backbone, embeds="embedding" in self._needs)
         self._training = OnlineTraining(model, self._settings)
         self._learned = Heard.of_models([model.metadata])
         self._notes: dict[str, Any] = {}
@@ -398,12 +399,20 @@ class OnlineLearner:
             [self.model.labels.mids[column] for column in columns],
             source=str(sound.path) if isinstance(sound, Clip) else "",
             notes=self._place(clip.id, position),
+            embedding=heard.embedding,
+            scores=self._scores_by_store(heard) if "scores" in self._needs else None,
         )
         self._memory.added(clip.id, addition, target, heard.sample if exact else None)
         if addition.stored and payload.kind == "audio" and isinstance(payload.content, bytes):
             # An export of the store is a list that somebody may measure on, and this is the recording in it.
             self._learned |= Heard.of_recording(EncodedAudio(clip.id, payload.content))
         return addition
+
+    def _scores_by_store(self, heard: HeardClip) -> NDArray[np.float32]:
+        """The scores by the store's classes, among which are the model's; 0 for those that the model does not know."""
+        columns = self._store.labels.positions_in(self.model.labels)
+        scores = [0.0 if column is None else heard.scores[column] for column in columns]
+        return np.array(scores, dtype=np.float32)
 
     def _learn(self, sample: Sample, target: Target, clip_id: str) -> tuple[float | None, int]:
         loss, replayed = None, 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +22,8 @@ class Example:
     Attributes:
         id: Name, unique among the stored examples.
         labels: Indices of its classes; sorted, and repeats dropped, when the example is made.
+        embedding: float32 (dim,), the clip embedding that a model gave; None where no model heard the clip.
+        scores: float32 (classes,), the probabilities that a model gave, by the classes of the policy; None likewise.
 
     Raises:
         OptionError: The id is empty, or a label is negative.
@@ -29,6 +31,8 @@ class Example:
 
     id: str
     labels: tuple[int, ...]
+    embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    scores: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.labels) != 1:
@@ -61,6 +65,9 @@ class Decision:
 _MOST = 2**62
 """No count reaches this; a damaged one may."""
 
+MODEL_OUTPUTS = ("embedding", "scores")
+"""What a policy may ask of a model (`StoragePolicy.needs`), as `Example` names it."""
+
 NO_ROOM = Decision(False, None, "the store holds nothing", 0.0)
 ROOM_LEFT = Decision(True, None, "there was room", 1.0)
 
@@ -80,6 +87,7 @@ class StoragePolicy(ABC):
 
     Attributes:
         name: Name that the policy is registered under.
+        needs: What of `MODEL_OUTPUTS` it decides by. Such a policy serves stores that a model fills (on-line learning).
         index: The stored examples.
         draws: The only source of randomness.
         offered: int64 (classes,), how many offered examples carried each class.
@@ -90,6 +98,7 @@ class StoragePolicy(ABC):
     """
 
     name: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
@@ -137,6 +146,33 @@ class StoragePolicy(ABC):
 
     def extend_extra(self, count: int) -> None:  # noqa: B027 # nothing to extend by default
         """Make room for *count* new classes in what `extra_state` holds."""
+
+    def check(self, example: Example) -> None:
+        """Refuse an example that cannot be decided on, before it is counted.
+
+        Raises:
+            OptionError: See `offer`.
+        """
+        self._check_labels(example.labels, example.id)
+        if example.id in self.index:
+            raise OptionError(
+                "an example of this id is stored already", where=example.id, fix="Give each clip an id of its own."
+            )
+        for part in sorted(self.needs):
+            value = getattr(example, part)
+            if value is None:
+                raise OptionError(
+                    f"the policy {self.name!r} decides by the {part} that a model gives, and none heard this clip",
+                    where=example.id,
+                    fix="Fill the store by on-line learning (audiotag online), or take another policy.",
+                )
+            if value.ndim != 1 or not np.isfinite(value).all():
+                raise OptionError(f"the {part} of the clip must be one row of finite numbers", where=example.id)
+        if "scores" in self.needs and example.scores is not None and len(example.scores) != self.num_classes:
+            raise OptionError(
+                f"there are scores of {len(example.scores)} classes, and the policy has {self.num_classes}",
+                where=example.id,
+            )
 
     # What the user of a policy calls
 
@@ -193,14 +229,11 @@ class StoragePolicy(ABC):
             observe: Whether to count its labels in `observed`; False where `observe` was called for this clip before.
 
         Raises:
-            OptionError: It has no label, a label is out of range, or its id is stored already.
+            OptionError: It has no label, a label is out of range, its id is stored already, or it lacks what the policy
+                needs of a model.
         """
         labels = example.labels
-        self._check_labels(labels, example.id)
-        if example.id in self.index:
-            raise OptionError(
-                "an example of this id is stored already", where=example.id, fix="Give each clip an id of its own."
-            )
+        self.check(example)
         self.offers += 1
         for label in labels:
             self.offered[label] += 1

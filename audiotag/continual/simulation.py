@@ -193,7 +193,7 @@ def simulate(
 
     Raises:
         OptionError: There is no policy, seed or point; two contenders are the same; or the streams differ in length or
-            classes.
+            classes; or a policy decides by what a model hears.
         UnknownNameError: There is no such policy.
     """
     names = tuple(contender.name for contender in contenders)
@@ -220,6 +220,12 @@ def _run(
     contender: Contender, capacity: int, stream: Stream, seed: int, steps: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
     policy = build_policy(contender.policy, capacity, len(stream.names), contender.options, seed=seed)
+    if policy.needs:
+        raise OptionError(
+            f"it decides by what a model hears ({', '.join(sorted(policy.needs))}), and a simulation has labels only",
+            where=contender.name,
+            fix="Compare it by `audiotag online benchmark`.",
+        )
     if stream.observed_before is not None:
         for label, count in enumerate(stream.observed_before.tolist()):
             policy.observe((label,), count)

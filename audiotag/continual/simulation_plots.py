@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from audiotag.continual.distances import shares
 from audiotag.continual.simulation import Simulation
-from audiotag.errors import OptionError, needed_for
-from audiotag.files import atomic_path
+from audiotag.drawing import drawing
+from audiotag.errors import OptionError
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_FORMATS = (".png", ".svg", ".pdf")
 _MOST_LINES = 12
 """Classes drawn one by one; of more, those observed most and least."""
 
@@ -31,29 +26,26 @@ def plot_distributions(simulation: Simulation, path: str | Path) -> None:
         MissingExtraError: matplotlib is not installed.
         OptionError: The ending is another one, no policy stored anything, or the file cannot be written.
     """
-    target = _checked(path)
     keeping = [place for place in range(len(simulation.policies)) if simulation.clips[place, 0].any()]
     if not keeping:
-        raise OptionError("no policy stored anything, so there is nothing to draw", where=target)
-    figure = _figure(1 + 2.4 * len(keeping))
-    panels = figure.subplots(len(keeping), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    order = np.argsort(-simulation.observed[0, -1], kind="stable")
-    drawn = (
-        order if len(order) <= _MOST_LINES else np.concatenate([order[: _MOST_LINES // 2], order[-_MOST_LINES // 2 :]])
-    )
-    observed = shares(simulation.observed[0])
-    for place, panel in zip(keeping, panels, strict=True):
-        stored = shares(simulation.stored[place, 0])
-        for line, label in enumerate(drawn.tolist()):
-            colour = f"C{line % 10}"
-            panel.plot(simulation.steps, stored[:, label], color=colour, label=simulation.names[label])
-            panel.plot(simulation.steps, observed[:, label], color=colour, linestyle="--", linewidth=0.8)
-        panel.set_title(simulation.policies[place], loc="left", fontsize="medium")
-        panel.set_ylabel("share of labels")
-        panel.grid(alpha=0.3)
-    panels[0].legend(fontsize="x-small", ncols=4, title="solid: stored, dashed: observed", title_fontsize="x-small")
-    panels[-1].set_xlabel("clips offered")
-    _save(figure, target)
+        raise OptionError("no policy stored anything, so there is nothing to draw", where=path)
+    with drawing(path, height=1 + 2.4 * len(keeping)) as figure:
+        panels = figure.subplots(len(keeping), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+        order = np.argsort(-simulation.observed[0, -1], kind="stable")
+        half = _MOST_LINES // 2
+        drawn = order if len(order) <= _MOST_LINES else np.concatenate([order[:half], order[-half:]])
+        observed = shares(simulation.observed[0])
+        for place, panel in zip(keeping, panels, strict=True):
+            stored = shares(simulation.stored[place, 0])
+            for line, label in enumerate(drawn.tolist()):
+                colour = f"C{line % 10}"
+                panel.plot(simulation.steps, stored[:, label], color=colour, label=simulation.names[label])
+                panel.plot(simulation.steps, observed[:, label], color=colour, linestyle="--", linewidth=0.8)
+            panel.set_title(simulation.policies[place], loc="left", fontsize="medium")
+            panel.set_ylabel("share of labels")
+            panel.grid(alpha=0.3)
+        panels[0].legend(fontsize="x-small", ncols=4, title="solid: stored, dashed: observed", title_fontsize="x-small")
+        panels[-1].set_xlabel("clips offered")
 
 
 def plot_measures(simulation: Simulation, path: str | Path) -> None:
@@ -67,42 +59,20 @@ def plot_measures(simulation: Simulation, path: str | Path) -> None:
         MissingExtraError: matplotlib is not installed.
         OptionError: The ending is another one, or the file cannot be written.
     """
-    target = _checked(path)
     measures = {name: values for name, values in simulation.measures().items() if name != "clips"}
-    figure = _figure(1 + 2.4 * len(measures))
-    panels = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
-    for panel, (name, values) in zip(panels, measures.items(), strict=True):
-        for place, policy in enumerate(simulation.policies):
-            runs = values[place]
-            if np.isnan(runs).all():
-                continue
-            panel.plot(simulation.steps, runs.mean(axis=0), color=f"C{place}", label=policy)
-            panel.fill_between(
-                simulation.steps, runs.min(axis=0), runs.max(axis=0), color=f"C{place}", alpha=0.15, linewidth=0
-            )
-        panel.set_ylabel(name.replace("_", " "), fontsize="small")
-        panel.set_ylim(bottom=0)
-        panel.grid(alpha=0.3)
-    panels[0].legend(fontsize="x-small", ncols=3)
-    panels[-1].set_xlabel(f"clips offered ({len(simulation.seeds)} seeds: mean and range)")
-    _save(figure, target)
-
-
-def _checked(path: str | Path) -> Path:
-    target = Path(path)
-    if target.suffix.lower() not in _FORMATS:
-        raise OptionError(
-            f"plots are not written as {target.suffix!r}", where=target, fix=f"Use {', '.join(_FORMATS)}."
-        )
-    return target
-
-
-def _figure(height: float) -> Figure:
-    with needed_for("drawing"):
-        from matplotlib.figure import Figure
-    return Figure(figsize=(9, height), layout="constrained")
-
-
-def _save(figure: Any, target: Path) -> None:
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary, format=target.suffix.lower().removeprefix("."), dpi=120)
+    with drawing(path, height=1 + 2.4 * len(measures)) as figure:
+        panels = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
+        for panel, (name, values) in zip(panels, measures.items(), strict=True):
+            for place, policy in enumerate(simulation.policies):
+                runs = values[place]
+                if np.isnan(runs).all():
+                    continue
+                panel.plot(simulation.steps, runs.mean(axis=0), color=f"C{place}", label=policy)
+                panel.fill_between(
+                    simulation.steps, runs.min(axis=0), runs.max(axis=0), color=f"C{place}", alpha=0.15, linewidth=0
+                )
+            panel.set_ylabel(name.replace("_", " "), fontsize="small")
+            panel.set_ylim(bottom=0)
+            panel.grid(alpha=0.3)
+        panels[0].legend(fontsize="x-small", ncols=3)
+        panels[-1].set_xlabel(f"clips offered ({len(simulation.seeds)} seeds: mean and range)")

@@ -60,13 +60,8 @@ class OnlineTraining:
         self._schedule = _make_schedule(settings)
         # A step on the head must not walk through all modules of the network to set their mode.
         backbone.eval()
-        learning = list(backbone.head_modules().values()) if settings.freeze_backbone else [backbone]
-        self._varied = [
-            part
-            for module in learning
-            for part in module.modules()
-            if not isinstance(part, nn.modules.batchnorm._BatchNorm)
-        ]
+        learning = backbone.head_module() if settings.freeze_backbone else backbone
+        self._varied = [part for part in learning.modules() if not isinstance(part, nn.modules.batchnorm._BatchNorm)]
         self._forward = backbone.forward_head if settings.freeze_backbone else backbone
 
     def learn(self, samples: Sequence[Sample], targets: NDArray[np.float32], step: int) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats
 from audiotag.errors import OptionError
-from audiotag.models.embeddings import code_fingerprint, model_fingerprint
+from audiotag.models.fingerprints import code_fingerprint, model_fingerprint
 from audiotag.models.model import Model
 
 _CPU_BATCH = 4
@@ -150,10 +150,14 @@ class TorchEngine(Engine):
             frames = self.network.frames(features)
         return _array(features), self._middles(frames)
 
-    def head_input(self, waveforms: Floats | None, video: Floats | None = None) -> Floats:
-        """What the model's head takes, float32 (batch, …)."""
+    def head_input(
+        self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False
+    ) -> tuple[Floats, Floats | None]:
+        """What the model's head takes, float32 (batch, …), and where asked for the clip embeddings (batch, dim)."""
         with torch.inference_mode(), self._autocast():
-            return _array(self.network.head_input(self._features(waveforms, video)))
+            features = self._features(waveforms, video)
+            embeddings = _array(self.network.pool(features)) if embed else None
+            return _array(self.network.head_input(features)), embeddings
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from audiotag.documents import read_json
+from audiotag.drawing import FORMATS
 from audiotag.errors import AudiotagError
 from audiotag.evaluation import metrics
 from audiotag.evaluation.doubts import nothing_to_tell_apart
@@ -23,7 +24,6 @@ from audiotag.labels import LabelSet
 DEFAULT_TOP_K = (3, 5)
 
 FIGURES = ("average_precision", "precision_recall", "confusion")
-FIGURE_FORMATS = ("pdf", "png", "svg")
 
 RESULT_FILES = (
     "metrics.json",
@@ -31,7 +31,7 @@ RESULT_FILES = (
     "confusion.csv",
     "folds.csv",
     "report.html",
-    *(f"{name}.{format}" for name in FIGURES for format in FIGURE_FORMATS),
+    *(f"{name}.{format}" for name in FIGURES for format in FORMATS),
 )
 """What an evaluation may leave in a folder."""
 

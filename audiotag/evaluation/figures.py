@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audiotag.errors import OptionError, needed_for
-from audiotag.evaluation.evaluation import FIGURE_FORMATS
+from audiotag.drawing import drawing, plain
 from audiotag.evaluation.measurement import Measurement
 from audiotag.evaluation.metrics import precision_recall_curve
-from audiotag.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def save_figures(result: Measurement, folder: str | Path, *, format: str = "pdf") -> list[Path]:
@@ -22,7 +23,7 @@ def save_figures(result: Measurement, folder: str | Path, *, format: str = "pdf"
     Args:
         result: What to draw.
         folder: Where to; made with its parents.
-        format: One of `FIGURE_FORMATS`.
+        format: One of `audiotag.drawing.FORMATS`.
 
     Returns:
         The files.
@@ -31,19 +32,14 @@ def save_figures(result: Measurement, folder: str | Path, *, format: str = "pdf"
         MissingExtraError: matplotlib is not installed.
         OptionError: *format* is unknown.
     """
-    if format not in FIGURE_FORMATS:
-        raise OptionError(f"there is no figure format {format!r}", fix=f"It may be {', '.join(FIGURE_FORMATS)}.")
-    with needed_for("drawing figures"):
-        from matplotlib.figure import Figure
-    figures = {"average_precision": _bars(result, Figure), "precision_recall": _curves(result, Figure)}
+    drawn = {"average_precision": _bars, "precision_recall": _curves}
     if result.confusion is not None:
-        figures["confusion"] = _confusion(result, Figure)
+        drawn["confusion"] = _confusion
     written = []
-    for name, figure in figures.items():
-        path = Path(folder) / f"{name}.{format}"
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=format, dpi=200)
-        written.append(path)
+    for name, draw in drawn.items():
+        written.append(Path(folder) / f"{name}.{format}")
+        with drawing(written[-1], dpi=200) as figure:
+            draw(result, figure)
     return written
 
 
@@ -52,21 +48,20 @@ def _ranked(result: Measurement) -> Any:
     return table.sort_values("average_precision", kind="stable")
 
 
-def _bars(result: Measurement, figure_class: Any) -> Any:
+def _bars(result: Measurement, figure: Figure) -> None:
     table = _ranked(result)
-    figure = figure_class(figsize=(6, 1.2 + 0.22 * len(table)), layout="constrained")
+    figure.set_size_inches(6, 1.2 + 0.22 * len(table))
     axes = figure.add_subplot()
-    axes.barh([_plain(name) for name in table["name"]], table["average_precision"], color="#1f6f8b")
+    axes.barh([plain(name) for name in table["name"]], table["average_precision"], color="#1f6f8b")
     axes.axvline(result.summary["mAP"], color="#b3541e", linestyle="--", label=f"mAP {result.summary['mAP']:.3f}")
     axes.set(xlim=(0, 1), xlabel="Average precision")
     axes.margins(y=0.01)
     axes.legend(loc="lower right", frameon=False)
-    return figure
 
 
-def _curves(result: Measurement, figure_class: Any) -> Any:
+def _curves(result: Measurement, figure: Figure) -> None:
     """Every class's curve in grey, and their mean at each recall."""
-    figure = figure_class(figsize=(4.5, 4.2), layout="constrained")
+    figure.set_size_inches(4.5, 4.2)
     axes = figure.add_subplot()
     grid = np.linspace(0, 1, 201)
     heights = []
@@ -77,17 +72,16 @@ def _curves(result: Measurement, figure_class: Any) -> Any:
     axes.plot(grid, np.mean(heights, axis=0), color="#1f6f8b", linewidth=2, label="mean over classes")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Recall", ylabel="Precision", aspect="equal")
     axes.legend(loc="lower left", frameon=False)
-    return figure
 
 
-def _confusion(result: Measurement, figure_class: Any) -> Any:
+def _confusion(result: Measurement, figure: Figure) -> None:
     assert result.confusion is not None
     used = np.flatnonzero(result.confusion.sum(axis=0) + result.confusion.sum(axis=1))
     matrix = result.confusion[np.ix_(used, used)]
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    names = [_plain(result.labels.names[index]) for index in used]
+    names = [plain(result.labels.names[index]) for index in used]
     size = 2 + 0.35 * len(used)
-    figure = figure_class(figsize=(size, size), layout="constrained")
+    figure.set_size_inches(size, size)
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(used)), names, rotation=90)
@@ -96,8 +90,3 @@ def _confusion(result: Measurement, figure_class: Any) -> Any:
     for row, column in np.argwhere(matrix):
         colour = "white" if shares[row, column] > 0.55 else "black"
         axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
-    return figure
-
-
-def _plain(name: str) -> str:
-    return name.replace("$", r"\$")  # matplotlib would read mathematics

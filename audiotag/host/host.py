@@ -258,13 +258,13 @@ class Host:
             if name.startswith(beginnings) and distribution not in installed
         ]
 
-    def resolve(self, spec: MadeSpec) -> Callable[..., Any]:
-        """Import the implementation behind *spec*; call it through `make`.
+    def resolve(self, spec: MadeSpec, reference: str | None = None) -> Callable[..., Any]:
+        """Import the implementation behind *spec*, to be called through `make`; or another *reference* in it.
 
         Raises:
             PluginError: The module cannot be imported or has no such callable.
         """
-        return self._import(spec.factory, spec.name, self.owner(spec))
+        return self._import(reference or spec.factory, spec.name, self.owner(spec))
 
     def make(self, spec: MadeSpec, *arguments: Any, **options: Any) -> Any:
         """Call the factory of *spec*.

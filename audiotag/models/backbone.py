@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from audiotag.audio.frontends.torch_executor import FrontEnd
+from audiotag.errors import OptionError
+from audiotag.labels import LabelSet
 from audiotag.models.acceleration import accelerated_copy
+from audiotag.models.parameter_groups import ParameterGroup, group_parameters
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,10 @@ class Backbone(nn.Module, ABC):
     3. `head_input`: feature map → what the head takes. A frozen backbone is run once and this is kept on disk.
     4. `forward_head`: → logits (batch, classes).
 
-    `pool` and `frames` give clip and frame embeddings from the feature map. A backbone never prints, seeds or moves
-    itself, and keeps the batch axis for a batch of one.
+    `pool` and `frames` give clip and frame embeddings from the feature map. The head is the module of the name
+    `head_name`, and `make_head` makes one like it; what the toolkit does with heads (new classes, class by class, a
+    head that learns alone) follows from these two. A backbone never prints, seeds or moves itself, and keeps the batch
+    axis for a batch of one.
 
     Attributes:
         inputs: What `forward` takes, in order: ``("waveform",)``, ``("waveform", "video")`` or ``("video",)``.
@@ -54,6 +61,10 @@ class Backbone(nn.Module, ABC):
             authors' own front end, say).
         video_shape: (channels, height, width) of a picture, None where the network takes none.
         max_seconds: Longest sound taken in one pass where an option decides it, None for what the spec says.
+        head_name: Name of the head's module, dotted where it lies deeper (``"classifier.5"``).
+        gives_frame_logits: Whether `frame_logits` is meaningful: the head scores frames and joins them afterwards, or
+            scores their mean by a linear layer.
+        intermediate_names: Names of modules whose outputs `intermediates` gives, from the input on.
     """
 
     inputs: tuple[str, ...] = ("waveform",)
@@ -64,6 +75,20 @@ class Backbone(nn.Module, ABC):
     ignored_keys: tuple[str, ...] = ()
     video_shape: tuple[int, int, int] | None = None
     max_seconds: float | None = None
+    head_name: str = "classifier"
+    gives_frame_logits: bool = False
+    intermediate_names: tuple[str, ...] = ()
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """What training may vary: ``"waveform"``, ``"spectrogram"``, both or nothing.
+
+        By default whatever there is. A network that cannot bear one (a front end that must see the level as it is)
+        leaves it out: training then goes without, and refuses settings that ask for it.
+        """
+        if "waveform" not in self.inputs:
+            return ()
+        return ("waveform",) if self.front_end is None else ("waveform", "spectrogram")
 
     @property
     @abstractmethod
@@ -91,24 +116,73 @@ class Backbone(nn.Module, ABC):
         """What `forward_head` takes; the clip embedding unless the head needs more (attention over frames)."""
         return self.pool(features)
 
-    @abstractmethod
     def forward_head(self, head_input: Tensor) -> Tensor:
         """Logits (batch, classes) from `head_input`'s result, kept on disk or not, or from clip embeddings.
 
         A head that needs more than a clip embedding (frames, a map) takes one as a single frame.
         """
+        logits: Tensor = self.head_module()(head_input)
+        return logits
+
+    def frame_logits(self, features: Tensor) -> Tensor:
+        """Logits (batch, frames, classes) of each frame of `frames`, as the head scores a map of that frame alone.
+
+        Raises:
+            OptionError: The head scores whole clips only (`gives_frame_logits`).
+        """
+        if not self.gives_frame_logits:
+            raise OptionError(
+                "the head scores whole clips, and no frames",
+                where=type(self).__name__,
+                fix="Tag short windows, or take a network whose gives_frame_logits is true.",
+            )
+        frames = self.frames(features)
+        logits = self.forward_head(frames.flatten(0, 1))
+        return logits.reshape(*frames.shape[:2], -1)
 
     @abstractmethod
-    def reset_head(self, num_classes: int) -> None:
-        """Replace the head by a fresh one of the same kind for *num_classes* classes, on the same device."""
+    def make_head(self, num_classes: int, labels: LabelSet | None = None) -> nn.Module:
+        """A fresh module for the place `head_name`, on the CPU; parameters are drawn from torch's global generator.
 
-    @abstractmethod
-    def head_modules(self) -> Mapping[str, nn.Module]:
-        """The modules that make up the head, name (as in the state dict) → module."""
+        Args:
+            num_classes: Number of classes.
+            labels: The classes, for a head that begins from their names; None where they are not known.
+        """
 
-    @abstractmethod
+    def reset_head(self, num_classes: int, labels: LabelSet | None = None) -> None:
+        """Replace the head by a fresh one of the same kind, in the place of the old one: device, precision, mode."""
+        old = self.head_module()
+        like = next(old.parameters())
+        fresh = self.make_head(num_classes, labels).to(like.device, like.dtype).train(old.training)
+        self.set_submodule(self.head_name, fresh)
+        self.num_classes = num_classes
+
     def class_rows(self) -> Mapping[str, ClassRows]:
-        """For each entry of the state dict that holds one row per class, where the rows are."""
+        """For each entry of the state dict that holds one row per class, where the rows are.
+
+        By default found out from `make_head`: an axis that grows by one with one more class holds the classes.
+
+        Raises:
+            OptionError: An entry grows otherwise (two rows a class, say): the family must state `class_rows` itself.
+        """
+        with torch.device("meta"):
+            wider = self.make_head(self.num_classes + 1).state_dict()
+        rows = {}
+        for key, entry in self.head_module().state_dict().items():
+            growth = [more - size for more, size in zip(wider[key].shape, entry.shape, strict=True)]
+            if not any(growth):
+                continue
+            if sorted(growth)[-2:] not in ([1], [0, 1]):
+                raise OptionError(
+                    f"{self.head_name}.{key} is {tuple(entry.shape)} for {self.num_classes} classes and "
+                    f"{tuple(wider[key].shape)} for one more, which does not tell where each class stands",
+                    where=type(self).__name__,
+                    fix="State class_rows.",
+                )
+            axis = growth.index(1)
+            shape = (*entry.shape[:axis], -1, *entry.shape[axis + 1 :])
+            rows[f"{self.head_name}.{key}"] = ClassRows(shape, axis)
+        return rows
 
     def forward_features(self, waveform: Tensor | None = None, video: Tensor | None = None) -> Tensor:
         """The feature map of raw inputs: `front_end` (where there is one), then `forward_spectrogram`."""
@@ -126,15 +200,49 @@ class Backbone(nn.Module, ABC):
         """Clip embeddings (batch, `embedding_dim`)."""
         return self.pool(self.forward_features(waveform, video))
 
+    def intermediates(self, waveform: Tensor | None = None, video: Tensor | None = None) -> dict[str, Tensor]:
+        """Feature maps on the way (batch first), by name: those of `intermediate_names`, then ``"features"``.
+
+        For probes, distillation and looking inside; gradients go through them.
+        """
+        kept: dict[str, list[Tensor]] = {}
+
+        def keep(name: str) -> RemovableHandle:
+            def append(module: nn.Module, inputs: Any, output: Tensor) -> None:
+                kept.setdefault(name, []).append(output)
+
+            return self.get_submodule(name).register_forward_hook(append)
+
+        hooks = [keep(name) for name in self.intermediate_names]
+        try:
+            features = self.forward_features(waveform, video)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        # A fast copy may take one clip after the other.
+        maps = {name: outputs[0] if len(outputs) == 1 else torch.cat(outputs) for name, outputs in kept.items()}
+        return {**maps, "features": features}
+
+    def head_module(self) -> nn.Module:
+        """The module at `head_name`."""
+        return self.get_submodule(self.head_name)
+
     def head_parameters(self) -> Iterable[nn.Parameter]:
         """Parameters of the head."""
-        for module in self.head_modules().values():
-            yield from module.parameters()
+        return self.head_module().parameters()
 
     def head_keys(self) -> tuple[str, ...]:
         """Entries of the state dict that belong to the head."""
-        prefixes = tuple(f"{name}." for name in self.head_modules())
-        return tuple(key for key in self.state_dict() if key.startswith(prefixes))
+        return tuple(key for key in self.state_dict() if key.startswith(f"{self.head_name}."))
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """Every parameter in exactly one group of those that learn alike.
+
+        By default head and body, each with weight decay (matrices and kernels) and without (biases and scales). A
+        family with rules of its own (rates that fall from layer to layer, more that is not decayed) returns
+        `group_parameters` with these.
+        """
+        return group_parameters(self, self.head_parameters())
 
     def convert_published(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Rename or reshape the entries of a published file, wrappers and common prefixes already taken off."""
@@ -157,7 +265,7 @@ class Backbone(nn.Module, ABC):
         The default folds batch norms into the convolutions before them (but for the head's) and takes the
         channels-last layout.
         """
-        return accelerated_copy(self, keep=self.head_modules().values())
+        return accelerated_copy(self, keep=[self.head_module()])
 
     def on_epoch_start(self, epoch: int, epochs: int) -> None:
         """Told before each epoch of training (0 ≤ *epoch* < *epochs*); families with a schedule of their own use it."""

@@ -40,20 +40,20 @@ def change_classes(model: Model, labels: LabelSet, *, seed: int = 0) -> LabelCha
         raise OptionError(
             f"class_rows names {strangers}, which are not in the head",
             where=type(backbone).__name__,
-            fix="Name entries of the state dict that belong to head_modules.",
+            fix="Name entries of the state dict that belong to the head.",
         )
     training = backbone.training
     with scoped_torch_rng(seed, "head"):
-        backbone.reset_head(len(labels))
+        backbone.reset_head(len(labels), labels)
     backbone.train(training)
     sources = labels.positions_in(model.labels)
     new = [index for index, source in enumerate(sources) if source is not None]
     old = [source for source in sources if source is not None]
-    after = backbone.state_dict()
+    after, now = backbone.state_dict(), backbone.class_rows()
     with torch.no_grad():
         for key, tensor in before.items():
             if key in rows:
-                _copy_rows(tensor, after[key], rows[key], backbone.class_rows()[key], old, new)
+                _copy_rows(tensor, after[key], rows[key], now[key], old, new)
             else:
                 after[key].copy_(tensor)
     if model.thresholds is not None:

@@ -15,7 +15,7 @@ from audiotag.models.backbone import Backbone
 from audiotag.models.checkpoint import FACTS_FILE, find_checkpoint, load_checkpoint
 from audiotag.models.create import build_backbone
 from audiotag.models.model import Model
-from audiotag.models.published import LoadReport, load_published, published_classes
+from audiotag.models.published import LoadReport, load_published, published_classes, read_weights
 from audiotag.models.store import WeightsStore
 from audiotag.places import exists, is_folder
 from audiotag.specs import BackboneSpec
@@ -219,8 +219,9 @@ def _from_registry(
             labels = _same_classes(labels, known, repr(spec.name))
         _require_count(labels, classes, repr(spec.name))
     backbone = build_backbone(spec, classes, options)
-    path = WeightsStore().fetch(spec.weights, name=spec.name, progress=progress)
-    report = load_published(backbone, path)
+    store = WeightsStore()
+    paths = [store.fetch(one, name=spec.name, progress=progress) for one in spec.weights.files]
+    report = load_published(backbone, read_weights(spec, paths), where=paths[0])
     _require_head(backbone, report, untrained_head)
     if tell is not None:
         tell(report)
@@ -245,7 +246,8 @@ def _from_file(
     tell: Callable[[LoadReport], object] | None,
 ) -> Model:
     backbone = build_backbone(spec, 2 if labels is None else len(labels), options)
-    in_file = published_classes(backbone, path)
+    source = read_weights(spec, [path])
+    in_file = published_classes(backbone, source, where=path)
     known = known_labels(spec.labels) if spec.labels is not None else None
     head: Literal["strict", "replace"] = "strict"
     if labels is not None:
@@ -258,7 +260,7 @@ def _from_file(
     elif in_file is None and untrained_head:
         labels, head = numbered_labels(1), "replace"
     elif in_file is None:
-        report = load_published(backbone, path, head="replace")
+        report = load_published(backbone, source, head="replace", where=path)
         _require_head(backbone, report, untrained_head)
         raise CheckpointError(
             "the number of classes cannot be read from the file, whose head lacks entries of the network's or has "
@@ -278,7 +280,7 @@ def _from_file(
         labels = numbered_labels(in_file)
     if backbone.num_classes != len(labels):
         backbone = build_backbone(spec, len(labels), options)
-    report = load_published(backbone, path, head=head)
+    report = load_published(backbone, source, head=head, where=path)
     _require_head(backbone, report, untrained_head)
     if tell is not None:
         tell(report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -16,9 +16,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from audiotag.arguments import as_path
-from audiotag.errors import CheckpointError
+from audiotag.errors import CheckpointError, PluginError
+from audiotag.host import get_host
 from audiotag.models.backbone import Backbone, ClassRows
 from audiotag.places import is_file, is_folder
+from audiotag.specs import BackboneSpec
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
 """Keys under which training scripts put a state dict, beside an epoch or an optimiser."""
@@ -212,9 +214,43 @@ class _Source:
     prefixes: tuple[str, ...]
 
 
-def _open(backbone: Backbone, source: Mapping[str, Any] | str | Path) -> _Source:
+def read_weights(spec: BackboneSpec, paths: Sequence[Path]) -> Mapping[str, Tensor] | Path:
+    """What `load_published` takes of the files of a model: one of a known format as it is, else all their entries.
+
+    Raises:
+        CheckpointError: A file cannot be read, or two files have an entry of one name.
+        PluginError: The model's own reader fails, or returns something else than tensors by name.
+    """
+    if len(paths) == 1 and spec.reader is None:
+        return paths[0]
+    entries: dict[str, Tensor] = {}
+    for path in paths:
+        found = read_state(path) if spec.reader is None else _read_by_plugin(spec, spec.reader, path)
+        if twice := sorted(entries.keys() & found.keys()):
+            raise CheckpointError(
+                f"the entries {_listing(twice)} stand in another file of the model too", where=path, fix="Keep one."
+            )
+        entries |= found
+    return entries
+
+
+def _read_by_plugin(spec: BackboneSpec, reader: str, path: Path) -> dict[str, Tensor]:
+    host = get_host()
+    read = host.resolve(spec, reader)
+    with host.running(spec, f"reading {path}"):
+        found = read(path)
+    if not isinstance(found, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
+    ):
+        raise PluginError(
+            f"the reader {reader!r} returned something else than tensors by name", where=host.owner(spec).place
+        )
+    return dict(found)
+
+
+def _open(backbone: Backbone, source: Mapping[str, Any] | str | Path, where: str | Path | None) -> _Source:
     if isinstance(source, Mapping):
-        name = "state dict"
+        name = "state dict" if where is None else str(where)
         tensors, beside = _unwrap(source, name)
     else:
         name = str(source)
@@ -228,13 +264,17 @@ def _open(backbone: Backbone, source: Mapping[str, Any] | str | Path) -> _Source
     return _Source(name, state, converted, beside, prefixes)
 
 
-def published_classes(backbone: Backbone, source: Mapping[str, Any] | str | Path) -> int | None:
+def published_classes(
+    backbone: Backbone, source: Mapping[str, Any] | str | Path, *, where: str | Path | None = None
+) -> int | None:
     """Number of classes of the head in *source*, by the shapes of *backbone*'s head; None where it has none.
+
+    Arguments are as `load_published` takes them.
 
     Raises:
         CheckpointError: As `read_state` raises.
     """
-    return _file_classes(backbone.class_rows(), _open(backbone, source).state)
+    return _file_classes(backbone.class_rows(), _open(backbone, source, where).state)
 
 
 def _file_classes(class_rows: Mapping[str, ClassRows], state: Mapping[str, Tensor]) -> int | None:
@@ -253,6 +293,7 @@ def load_published(
     source: Mapping[str, Any] | str | Path,
     *,
     head: Literal["strict", "replace"] = "strict",
+    where: str | Path | None = None,
 ) -> LoadReport:
     """Fill *backbone* with published weights; either every entry it needs is filled, or nothing is.
 
@@ -261,6 +302,7 @@ def load_published(
         source: A file, or a state dict (possibly wrapped, possibly with prefixed keys).
         head: ``"strict"`` needs the file's head to fit. ``"replace"`` keeps the network's fresh parameters
             for layers of the head that do not fit or are not in the file, and lists them in the report.
+        where: What a state dict is called in messages and in the report.
 
     Returns:
         What was loaded, converted, replaced and left over.
@@ -271,7 +313,7 @@ def load_published(
     """
     if head not in ("strict", "replace"):
         raise ValueError(f"head is {head!r}; it may be 'strict' or 'replace'")
-    opened = _open(backbone, source)
+    opened = _open(backbone, source, where)
     own = backbone.state_dict()
     file_classes = _file_classes(backbone.class_rows(), opened.state)
     absent = [key for key in own if key not in opened.state]

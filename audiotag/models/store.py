@@ -10,24 +10,21 @@ has left is removed by the next.
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from audiotag.cache.place import Usage, cache_folder
 from audiotag.errors import AudiotagError, OutputError, PluginError, WeightsError
 from audiotag.specs import Weights
 from audiotag.transfer import TransferError, is_plain, transfer
 
+if TYPE_CHECKING:
+    from audiotag.documents import Fields
 
-def cache_folder() -> Path:
-    """The folder of everything audiotag keeps for a user: ``AUDIOTAG_CACHE``, or the platform's own place."""
-    chosen = os.environ.get("AUDIOTAG_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("audiotag")
+_BY_HAND = "put there by hand"
 
 
 @dataclass(frozen=True)
@@ -113,21 +110,30 @@ class WeightsStore:
         """
         import re
 
+        record = self._record(weights)
+        if record is not None and not re.fullmatch("[0-9a-f]{64}", record.text("sha256")):
+            raise record.refuse("sha256", "is not 64 hex digits")
+        return None if record is None else record.text("sha256")
+
+    def is_by_hand(self, weights: Weights) -> bool:
+        """Whether the file is known to have been put there by somebody, not downloaded."""
+        record = self._record(weights)
+        return record is not None and record.get("source") == _BY_HAND
+
+    def record_path(self, weights: Weights) -> Path:
+        """Where the hash of a file is recorded that nobody has published."""
+        return self.root / f"{weights.filename}.sha256.json"
+
+    def _record(self, weights: Weights) -> Fields | None:
         from audiotag.documents import Fields, read_json
 
-        path = self._record_path(weights)
+        path = self.record_path(weights)
         if not path.exists():
             return None
         fix = "Delete this record of the file's hash, and the file of weights if you doubt it."
-        record = Fields(read_json(path, error=WeightsError, fix=fix), where=path, error=WeightsError, fix=fix)
-        if not re.fullmatch("[0-9a-f]{64}", record.text("sha256")):
-            raise record.refuse("sha256", "is not 64 hex digits")
-        return record.text("sha256")
+        return Fields(read_json(path, error=WeightsError, fix=fix), where=path, error=WeightsError, fix=fix)
 
-    def _record_path(self, weights: Weights) -> Path:
-        return self.root / f"{weights.filename}.sha256.json"
-
-    def _check(self, path: Path, weights: Weights, source: str = "put there by hand") -> CheckedFile:
+    def _check(self, path: Path, weights: Weights, source: str = _BY_HAND) -> CheckedFile:
         """Check the file at *path* (the stored one, or one just downloaded) and record a hash seen first."""
         import hashlib
         import json
@@ -146,16 +152,14 @@ class WeightsStore:
         if expected is not None and digest != expected:
             origin = "published" if weights.sha256 else "recorded when the file was first seen"
             fix = (
-                None
-                if weights.sha256
-                else f"Delete {self._record_path(weights)} if the publisher has changed the file."
+                None if weights.sha256 else f"Delete {self.record_path(weights)} if the publisher has changed the file."
             )
             raise WeightsError(
                 f"its sha256 is {digest[:16]}…, not {expected[:16]}… ({origin})" + ("" if fix is None else f". {fix}")
             )
         if expected is None:
             record = {"sha256": digest, "bytes": size, "source": source}
-            write_text(self._record_path(weights), json.dumps(record, indent=2) + "\n")
+            write_text(self.record_path(weights), json.dumps(record, indent=2) + "\n")
         return CheckedFile(self.path(weights), digest, size, published=weights.sha256 is not None)
 
     def _download(self, weights: Weights, name: str, progress: bool) -> Path:
@@ -184,6 +188,39 @@ class WeightsStore:
             f"the weights of {name!r} cannot be had from any of {len(failures)} address(es):{tried}{note}",
             fix=f"\nGet the file some other way and put it at {path}, or name it with --weights FILE.",
         )
+
+
+class WeightsRoom:
+    """The stored files of *weights* that can be had again, to be looked into and cleared; see `Room`.
+
+    A file whose record says that somebody has put it there is not among them.
+    """
+
+    def __init__(self, store: WeightsStore, weights: Iterable[Weights]) -> None:
+        self._store = store
+        self._weights = {one.filename: one for one in weights if one.urls and one.shipped is None}
+
+    def usage(self) -> Usage:
+        """Files of weights that are there."""
+        return _usage(self._there())
+
+    def clear(self, before: float | None = None) -> Usage:
+        """Remove the files, or those that came before that moment, with the records of their hashes."""
+        going = {path: one for path, one in self._there().items() if before is None or path.stat().st_mtime < before}
+        usage = _usage(going)
+        for path, weights in going.items():
+            path.unlink(missing_ok=True)
+            self._store.record_path(weights).unlink(missing_ok=True)
+        return usage
+
+    def _there(self) -> dict[Path, Weights]:
+        found = {self._store.path(one): one for one in self._weights.values()}
+        return {path: one for path, one in found.items() if path.is_file() and not self._store.is_by_hand(one)}
+
+
+def _usage(paths: Iterable[Path]) -> Usage:
+    sizes = [path.stat().st_size for path in paths]
+    return Usage(len(sizes), sum(sizes))
 
 
 def _remedy(weights: Weights, arguments: str) -> str:

@@ -69,6 +69,8 @@ from audiotag.models.heads import change_classes as change_classes
 from audiotag.models.loading import load_model as load_model
 from audiotag.models.loading import numbered_labels as numbered_labels
 from audiotag.models.model import Model as Model
+from audiotag.models.parameter_groups import ParameterGroup as ParameterGroup
+from audiotag.models.parameter_groups import group_parameters as group_parameters
 from audiotag.models.published import LoadReport as LoadReport
 from audiotag.models.published import PREFIXES as PREFIXES
 from audiotag.models.published import load_published as load_published

@@ -35,9 +35,9 @@ def the_head_can_be_made_anew(subject: Subject) -> None:
         require(network.num_classes == classes, f"num_classes is {network.num_classes} after reset_head({classes})")
         after = network.state_dict()
         changed = [name for name, tensor in body.items() if name not in after or not torch.equal(after[name], tensor)]
-        require(not changed, f"reset_head changes {changed[:3]}, which head_modules does not count to the head")
+        require(not changed, f"reset_head changes {changed[:3]}, which is not in the head ({network.head_name})")
         strangers = sorted(set(after) - set(body) - set(network.head_keys()))
-        require(not strangers, f"reset_head makes {strangers[:3]}, which head_modules does not count to the head")
+        require(not strangers, f"reset_head makes {strangers[:3]}, which is not in the head ({network.head_name})")
         require(all(parameter.requires_grad for parameter in network.head_parameters()), "the new head is frozen")
         with torch.inference_mode():
             require_shape(network.eval()(**given), (2, classes), f"the logits of {classes} classes")
@@ -57,20 +57,13 @@ def the_seed_decides_a_new_head(subject: Subject) -> None:
 
 
 @check("backbone")
-def the_head_is_what_head_modules_names(subject: Subject) -> None:
+def the_head_is_what_head_name_names(subject: Subject) -> None:
     """Changing its parameters changes logits and no embedding; training it alone is possible."""
     network = settled(subject)
     given = inputs(subject, network, 2)
     parameters = list(network.head_parameters())
-    require(bool(parameters), "head_modules names no module with parameters")
-    require(
-        bool(network.head_keys()), "head_keys is empty: the names of head_modules are no prefixes of the state dict"
-    )
+    require(bool(parameters), f"the module {network.head_name!r} has no parameters")
     inside = {id(parameter) for parameter in parameters}
-    require(
-        inside <= {id(parameter) for parameter in network.parameters()},
-        "the head has parameters that the network lacks",
-    )
     with torch.no_grad():
         logits, embedding = network(**given), network.embed(**given)
         for parameter in parameters:
@@ -85,7 +78,7 @@ def the_head_is_what_head_modules_names(subject: Subject) -> None:
 
 @check("backbone")
 def classes_keep_their_rows(subject: Subject) -> None:
-    """With `class_rows`, classes that are kept in another order or among new ones keep their logits."""
+    """With `class_rows`, found out or stated, classes keep their logits in another order and among new ones."""
     network = settled(subject)
     given = inputs(subject, network, 2)
     rows = network.class_rows()
@@ -115,6 +108,18 @@ def classes_keep_their_rows(subject: Subject) -> None:
 
 def _others(count: int) -> LabelSet:
     return LabelSet([Label(f"new-{index}", f"New {index}") for index in range(count)])
+
+
+@check("backbone")
+def the_head_may_know_its_classes(subject: Subject) -> None:
+    """`reset_head` takes the classes' labels beside their number, and makes the same entries of the same shapes."""
+    network = settled(subject)
+    network.reset_head(4)
+    shapes = {name: network.state_dict()[name].shape for name in network.head_keys()}
+    network.reset_head(4, _others(4))
+    require(network.num_classes == 4, f"num_classes is {network.num_classes} after reset_head(4, labels)")
+    found = {name: network.state_dict()[name].shape for name in network.head_keys()}
+    require(found == shapes, "with labels the head has other entries than without")
 
 
 @check("backbone")

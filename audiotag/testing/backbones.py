@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 
 import torch
 from torch import Tensor
 
 from audiotag.audio.frontends.torch_executor import FrontEnd
+from audiotag.errors import OptionError
 from audiotag.seeding import scoped_torch_rng, torch_generator
 from audiotag.testing.check import check, require, skip
 from audiotag.testing.networks import (
@@ -192,6 +194,74 @@ def frames_come_at_the_declared_rate(subject: Subject) -> None:
             features = network.forward_features(**inputs(subject, network, 1, seconds))
             counts[seconds] = network.frames(features).shape[1]
     _require_rate(counts, rate, longest_of(subject, network), "`frames`")
+
+
+@check("backbone")
+def frames_are_scored_where_the_head_can(subject: Subject) -> None:
+    """`frame_logits` is (batch, frames, classes), frame by frame those of `frames`; without it, an OptionError."""
+    network = settled(subject)
+    given = inputs(subject, network)
+    with torch.inference_mode():
+        features = network.forward_features(**given)
+        try:
+            found = network.frame_logits(features)
+        except OptionError:
+            require(not network.gives_frame_logits, "gives_frame_logits is true, and frame_logits refuses")
+            return
+        frames, alone = network.frames(features), network.frame_logits(features[:1])
+    require(network.gives_frame_logits, "frame_logits works; say so by gives_frame_logits")
+    require_shape(found, (BATCH, frames.shape[1], CLASSES), "the logits of frames")
+    require_close(alone, found[:1], "logits of frames of a clip, alone and in a batch")
+    require(bool((found[0] != found[1]).any()), "logits of frames of different clips are the same")
+
+
+@check("backbone")
+def maps_on_the_way_have_names(subject: Subject) -> None:
+    """`intermediates` gives each map of `intermediate_names`, batch first and as it was made, then ``"features"``."""
+    network = settled(subject)
+    given = inputs(subject, network, 2)
+    made: dict[str, Tensor] = {}
+    for name in network.intermediate_names:
+        module = network.get_submodule(name)
+        module.register_forward_hook(lambda _, inputs, output, name=name: made.update({name: output.clone()}))
+    found = network.intermediates(**given)
+    require(list(found)[-1:] == ["features"], f"the last map is {list(found)[-1:]}, not 'features'")
+    missed = [name for name in network.intermediate_names if name not in found]
+    require(not missed, f"a pass does not reach {missed[:3]}")
+    for name, one in found.items():
+        require(len(one) == 2, f"the map {name} of 2 clips has {len(one)} rows")
+        require(one.requires_grad, f"no gradient goes through the map {name}")
+        changed = name in made and not torch.equal(one, made[name])
+        require(not changed, f"the map {name} is changed in place by what comes after it; leave it out")
+    with torch.inference_mode():
+        require_close(found["features"], network.forward_features(**given), "the map 'features', and the feature map")
+
+
+@check("backbone")
+def each_parameter_is_in_one_group(subject: Subject) -> None:
+    """`parameter_groups` holds every parameter once, head and body apart, under names of their own."""
+    network = settled(subject)
+    groups = network.parameter_groups()
+    names = [group.name for group in groups]
+    require(len(set(names)) == len(names), f"two groups have one name: {names}")
+    times = Counter(id(parameter) for group in groups for parameter in group.parameters)
+    head = {id(parameter) for parameter in network.head_parameters()}
+    for name, parameter in network.named_parameters():
+        require(times[id(parameter)] == 1, f"{name} is in {times[id(parameter)]} groups; each must be in exactly one")
+    for group in groups:
+        require(bool(group.parameters), f"the group {group.name!r} is empty")
+        inside = {id(parameter) in head for parameter in group.parameters}
+        require(inside == {group.in_head}, f"in_head of the group {group.name!r} is not what its parameters are")
+
+
+@check("backbone")
+def what_it_can_bear_it_takes(subject: Subject) -> None:
+    """`augmentations` names ``"waveform"`` and ``"spectrogram"`` only, and what the network has."""
+    network = settled(subject)
+    bears = set(network.augmentations)
+    require(bears <= {"waveform", "spectrogram"}, f"augmentations is {network.augmentations!r}")
+    require("waveform" in network.inputs or not bears, "it takes no sound, and bears augmentations of sound")
+    require(network.front_end is not None or "spectrogram" not in bears, "it has no spectrogram, and bears it varied")
 
 
 def _require_rate(counts: dict[float, int], rate: float, longest: float, what: str) -> None:

@@ -15,6 +15,7 @@ from audiotag.models.create import create_backbone
 from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, RecipeSpec
 from audiotag.testing.check import CheckFailedError, check, require
 from audiotag.testing.subjects import Subject
+from audiotag.training.recipes import load_recipe
 
 _LONGEST_SUMMARY = 120
 
@@ -51,8 +52,10 @@ def the_descriptor_is_frozen(subject: Subject) -> None:
 
 @check("descriptor", cheap=True, applies=lambda spec: not isinstance(spec, RecipeSpec))
 def the_factory_exists(subject: Subject) -> None:
-    """The implementation that the descriptor names can be imported and called."""
+    """What the descriptor names (the implementation, a reader of weights) can be imported and called."""
     require(callable(subject.factory), f"{subject.spec.factory!r} is not callable")
+    if isinstance(subject.spec, BackboneSpec) and subject.spec.reader is not None:
+        get_host().resolve(subject.spec, subject.spec.reader)  # says itself what is wrong
 
 
 @check("descriptor", cheap=True, applies=lambda spec: not isinstance(spec, RecipeSpec | CommandSpec))
@@ -93,6 +96,15 @@ def the_family_exists(subject: Subject) -> None:
         family.factory == spec.factory,
         f"the family {spec.family!r} is made by {family.factory!r}, this one by {spec.factory!r}",
     )
+
+
+@check("descriptor", cheap=True, applies=lambda spec: isinstance(spec, BackboneSpec) and spec.recipe is not None)
+def the_recipe_suits_any_set(subject: Subject) -> None:
+    """The family's own recipe can be read, and leaves open what hangs on the data and on the network's options."""
+    recipe = load_recipe(subject.spec.recipe)
+    fixed = sorted({"loss", "seconds", "sampler", "metric", "freeze_backbone"} & set(recipe.settings))
+    require(not fixed, f"the recipe {recipe.name!r} sets {', '.join(fixed)}, which hangs on the data")
+    require(not recipe.options, f"the recipe {recipe.name!r} sets options; state them in the descriptors")
 
 
 @check("descriptor", cheap=True, applies=lambda spec: isinstance(spec, BackboneSpec) and spec.labels is not None)

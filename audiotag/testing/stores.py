@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from audiotag.continual.policy import Decision, Example, StoragePolicy
+from audiotag.continual.policy import MODEL_OUTPUTS, Decision, Example, StoragePolicy
+from audiotag.continual.store import ClipStore, Payload
 from audiotag.errors import OptionError, StoreError
+from audiotag.labels import Label, LabelSet
 from audiotag.seeding import numpy_generator
 from audiotag.testing.check import CheckFailedError, check, require
 from audiotag.testing.subjects import Subject
@@ -19,11 +24,26 @@ from audiotag.testing.traces import check_no_traces
 CAPACITY = 8
 CLASSES = 5
 OFFERS = 150
+DIM = 6
+"""Size of the embeddings that policies are shown."""
 
 
 def _made(subject: Subject, capacity: int = CAPACITY, classes: int = CLASSES, **more: Any) -> StoragePolicy:
     made: StoragePolicy = subject.make(capacity, classes, interface=StoragePolicy, **{"seed": 0, **more})
     return made
+
+
+def _seen(policy: StoragePolicy, example: Example) -> Example:
+    """The example with what the policy needs of a model: an embedding near that of its classes, and scores."""
+    generator = numpy_generator("seen", example.id)
+    classes = max(policy.num_classes, *example.labels) + 1 if example.labels else 1
+    marks = np.isin(np.arange(classes), example.labels)
+    heard: dict[str, Any] = {
+        "embedding": (np.resize(marks, DIM) + generator.normal(size=DIM) / 4).astype(np.float32),
+        "scores": np.clip(0.1 + 0.7 * marks + generator.normal(size=classes) / 10, 0, 1).astype(np.float32),
+    }
+    heard["scores"] = heard["scores"][: policy.num_classes]
+    return replace(example, **{part: heard[part] for part in policy.needs if part in heard})
 
 
 def _stream(count: int = OFFERS, classes: int = CLASSES, name: str = "clip") -> Iterator[Example]:
@@ -37,7 +57,7 @@ def _stream(count: int = OFFERS, classes: int = CLASSES, name: str = "clip") -> 
 
 
 def _offer(policy: StoragePolicy, examples: Iterator[Example]) -> list[Decision]:
-    return [policy.offer(example) for example in examples]
+    return [policy.offer(_seen(policy, example)) for example in examples]
 
 
 def _require_sound(policy: StoragePolicy, kept: dict[str, tuple[int, ...]]) -> None:
@@ -69,7 +89,7 @@ def the_books_agree_with_the_decisions(subject: Subject) -> None:
     offered = np.zeros(CLASSES, dtype=np.int64)
     for number, example in enumerate(_stream(), start=1):
         full = len(policy) >= policy.capacity
-        decision = policy.offer(example)
+        decision = policy.offer(_seen(policy, example))
         require(isinstance(decision, Decision), f"offer returns a {type(decision).__name__}, not a Decision")
         require(decision.stored == (example.id in policy), "`stored` is not whether the example is in the store")
         require(0.0 <= decision.probability <= 1.0, f"the probability is {decision.probability}")
@@ -118,7 +138,7 @@ def its_state_is_restored(subject: Subject) -> None:
             same = _offer(expected, iter(rest)) == _offer(again, iter(rest))
             require(same, f"saved after {number} offers, it decides differently from there on")
             require(again.state_dict() == expected.state_dict(), "its state differs at the end of the stream")
-        policy.offer(example)
+        policy.offer(_seen(policy, example))
 
 
 @check("store")
@@ -128,7 +148,8 @@ def saving_changes_nothing(subject: Subject) -> None:
     for example in _stream():
         state = one.state_dict()
         text = json.dumps(state)
-        require(one.offer(example) == two.offer(example), "a policy whose state was taken decides differently")
+        seen = _seen(one, example)
+        require(one.offer(seen) == two.offer(seen), "a policy whose state was taken decides differently")
         require(json.dumps(state) == text, "a state that was taken changes with later offers; copy lists and dicts")
 
 
@@ -166,7 +187,7 @@ def it_shrinks_and_grows(subject: Subject) -> None:
         require(len(policy) <= capacity, f"{len(policy)} examples are left after resize({capacity})")
         _require_sound(policy, kept)
     for example in _stream(name="later"):
-        decision = policy.offer(example)
+        decision = policy.offer(_seen(policy, example))
         if decision.evicted is not None:
             del kept[decision.evicted]
         if decision.stored:
@@ -225,7 +246,7 @@ def observations_count_without_an_offer(subject: Subject) -> None:
     """`observe` counts labels and stores nothing; an offer with ``observe=False`` does not count them again."""
     policy = _made(subject)
     policy.observe((0, 2), times=3)
-    policy.offer(Example("one", (2,)), observe=False)
+    policy.offer(_seen(policy, Example("one", (2,))), observe=False)
     require(policy.observed.tolist() == [3, 0, 3, 0, 0], f"observed is {policy.observed.tolist()}, not [3, 0, 3, 0, 0]")
     require(policy.offered.tolist() == [0, 0, 1, 0, 0], f"offered is {policy.offered.tolist()}, not [0, 0, 1, 0, 0]")
     policy.observe((4,), times=200)  # shares that no example has ever had
@@ -243,11 +264,60 @@ def impossible_examples_are_refused(subject: Subject) -> None:
     examples += [Example(policy.ids[0], (1,))] if policy.ids else []
     for example in examples:
         try:
-            policy.offer(example)
+            policy.offer(_seen(policy, example))
         except OptionError:
             require(policy.state_dict() == state, f"refusing the example {example.id!r} changes the policy")
             continue
         raise CheckFailedError(f"the example {example} is taken")
+
+
+@check("store")
+def what_it_needs_of_a_model_is_known(subject: Subject) -> None:
+    """`needs` names ``"embedding"`` and ``"scores"`` only; an offer without them is refused, and counts nothing."""
+    policy = _made(subject)
+    strangers = set(policy.needs) - set(MODEL_OUTPUTS)
+    require(not strangers, f"needs names {sorted(strangers)}; there is {', '.join(MODEL_OUTPUTS)}")
+    _offer(policy, _stream(20))
+    state = policy.state_dict()
+    seen = _seen(policy, Example("next", (0,)))
+    for part in sorted(policy.needs):
+        broken = np.full_like(getattr(seen, part), np.nan)
+        wrong: dict[str, dict[str, Any]] = {"missing": {part: None}, "NaN": {part: broken}}
+        for what, value in wrong.items():
+            example = replace(seen, **value)
+            try:
+                policy.offer(example)
+            except OptionError:
+                require(policy.state_dict() == state, f"refusing an example whose {part} is {what} changes the policy")
+                continue
+            raise CheckFailedError(f"an example whose {part} is {what} is taken")
+
+
+@check("store")
+def a_store_goes_on_with_it(subject: Subject) -> None:
+    """A store on disk keeps what it decides, repeats the operations of others, and holds the same after an export."""
+    labels = LabelSet([Label(f"m{number}", f"Class {number}") for number in range(CLASSES)])
+    payload = Payload.from_embedding(np.ones(2, dtype=np.float32))
+    policy = _made(subject)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "store"
+        with (
+            ClipStore.create(
+                place, labels, policy=subject.spec.name, capacity=CAPACITY, options=subject.options
+            ) as one,
+            ClipStore(place) as two,
+        ):
+            for number, example in enumerate(_stream(40)):
+                seen = _seen(policy, example)
+                policy.offer(seen)
+                names = [labels.mids[label] for label in example.labels]
+                (one, two)[number % 2].add(example.id, payload, names, embedding=seen.embedding, scores=seen.scores)
+            kept = sorted(clip.id for clip in one.clips())
+            require(kept == sorted(policy.ids), "the store holds other clips than the policy in memory")
+            require(one.verify().ok, f"the store is not whole: {one.verify().problems[:1]}")
+            one.export(Path(folder) / "export")
+        with ClipStore.from_export(Path(folder) / "export", Path(folder) / "again") as again:
+            require(sorted(clip.id for clip in again.clips()) == kept, "the exported store holds other clips")
 
 
 @check("store")

@@ -11,25 +11,27 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import cast
 
+from audiotag.cache.place import cache_key
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.recording import clip_digest, part_name
 from audiotag.engines.interface import Engine, EngineFacts
 from audiotag.models.backbone import Backbone
-from audiotag.models.embeddings import backbone_fingerprint, code_fingerprint
+from audiotag.models.fingerprints import backbone_fingerprint, code_fingerprint
 from audiotag.models.model import Model
 
 
 def embedding_keys(clips: ClipSet, model: Model, bounds: tuple[float, float]) -> list[str]:
     """Names for what the head of *model* takes for each clip, heard at a length (s) within *bounds*."""
-    prefix = f"{version('audiotag')}/{code_fingerprint(model)}/{backbone_fingerprint(model)}"
-    return [f"{prefix}/{bounds[0]!r}-{bounds[1]!r}/{_clip_key(clip, model.backbone)}" for clip in clips]
+    network = (version("audiotag"), code_fingerprint(model), backbone_fingerprint(model), *map(repr, bounds))
+    return [cache_key("head", *network, _clip_key(clip, model.backbone)) for clip in clips]
 
 
 def teacher_keys(clips: ClipSet, engines: Sequence[Engine], combine: str) -> list[str]:
     """Names for the logits of each clip by *engines*, whose scores are combined by the rule *combine*."""
-    whose = "+".join(f"{engine.code_fingerprint()}.{engine.fingerprint()}" for engine in engines)
-    prefix = f"teacher/{version('audiotag')}/{whose}/{combine if len(engines) > 1 else ''}"
-    return [f"{prefix}/{'+'.join(dict.fromkeys(_clip_key(clip, one.facts) for one in engines))}" for clip in clips]
+    who = [f"{engine.code_fingerprint()}.{engine.fingerprint()}" for engine in engines]
+    networks = (version("audiotag"), *who, combine if len(engines) > 1 else "")
+    heard = [dict.fromkeys(_clip_key(clip, one.facts) for one in engines) for clip in clips]
+    return [cache_key("teacher", *networks, *parts) for parts in heard]
 
 
 def _clip_key(clip: Clip, network: Backbone | EngineFacts) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from audiotag.errors import OptionError, needed_for
+from audiotag.drawing import drawing, plain
+from audiotag.errors import OptionError
 from audiotag.evaluation.definitions import title
-from audiotag.files import atomic_path
 from audiotag.training.comparison_table import Comparison
 
-FORMATS = (".png", ".svg", ".pdf")
 _FRONT, _OTHER = "#b3541e", "#1f6f8b"
 
 
@@ -29,17 +29,17 @@ def plot_comparison(comparison: Comparison, path: str | Path) -> Path:
         MissingExtraError: matplotlib is not installed.
         OptionError: The ending is another one, or every candidate failed.
     """
-    path = Path(path)
-    if path.suffix not in FORMATS:
-        raise OptionError(f"there is no figure format {path.suffix!r}", where=path, fix=f"Use {', '.join(FORMATS)}.")
-    table = comparison.measured
-    if table.empty:
+    if comparison.measured.empty:
         raise OptionError("every candidate failed, so there is nothing to draw", where=path)
-    with needed_for("drawing the comparison"):
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import EngFormatter, LogLocator
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = figure.add_subplot()
+    with drawing(path, 6.4, 4.4, dpi=150) as figure:
+        _draw(comparison, figure.add_subplot())
+    return Path(path)
+
+
+def _draw(comparison: Comparison, axes: Any) -> None:
+    from matplotlib.ticker import EngFormatter, LogLocator
+
+    table = comparison.measured
     macs = table["macs"].astype(float).clip(lower=1.0)  # a logarithmic axis has no zero
     scores, front = table["score"].astype(float), table["pareto"].astype(bool)
     spread = table["score_std"].astype(float)
@@ -51,8 +51,7 @@ def plot_comparison(comparison: Comparison, path: str | Path) -> Path:
     if not front.all():
         axes.scatter(macs[~front], scores[~front], color=_OTHER, marker="s", label="others", zorder=3)
     for name, x, y in zip(table["name"], macs, scores, strict=True):
-        plain = str(name).replace("$", r"\$")  # matplotlib would read mathematics
-        axes.annotate(plain, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
+        axes.annotate(plain(str(name)), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
@@ -62,6 +61,3 @@ def plot_comparison(comparison: Comparison, path: str | Path) -> Path:
     axes.set_ylabel(title(comparison.metric))
     axes.grid(alpha=0.3, which="both")
     axes.legend(frameon=False, fontsize=8)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.strip("."), dpi=150)
-    return path

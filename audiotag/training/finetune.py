@@ -66,7 +66,8 @@ def finetune(
         backbone: A published model (``"mn04_as"``), a family for fresh parameters (``"mn"``), or a checkpoint of ours.
         train: Labelled clips: a file, a folder, a `ClipSet` or a `ClipSource`.
         output: The run folder. It must be empty or new unless *resume* is set.
-        recipe: Named settings and options of a plugin; *config* and keyword arguments win over it.
+        recipe: Named settings and options of a plugin; *config* and keyword arguments win over it, and it over the
+            recipe that the backbone's family brings for itself.
         config: TOML file of settings; keyword arguments win over it.
         resume: Go on with the run in *output*, from its ``last`` checkpoint if it has one yet; every other argument
             must be as it was.
@@ -162,12 +163,6 @@ def _step_and_source(run: TrainingRun) -> tuple[nn.Module, NetworkSource | HeadS
     if settings.freeze_backbone:
         freeze_all_but_head(backbone)
         return HeadStep(backbone, supervised), HeadSource(run)
-    if backbone.front_end is None and (settings.needs_spectrogram or settings.mixstyle_rate):
-        raise OptionError(
-            "masks, rolls and Freq-MixStyle need a spectrogram, and this network takes none",
-            where=run.model.spec.name,
-            fix="Set frequency_mask, time_mask, roll_frames and mixstyle_rate to 0.",
-        )
     quicken_batch_norm(backbone, settings, len(run.clips.train))
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).
     backbone.to(memory_format=torch.channels_last)

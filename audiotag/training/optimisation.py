@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import nn
 
-from audiotag.errors import OptionError
+from audiotag.errors import OptionError, TrainingError
 from audiotag.host import get_host
 from audiotag.host.options import check_options
 from audiotag.models.backbone import Backbone
@@ -59,21 +62,39 @@ def make_loss(settings: Objective, single_label: bool, *, where: object) -> Loss
 
 
 def make_optimiser(backbone: Backbone, settings: Optimiser) -> torch.optim.Optimizer:
-    """An optimiser over the parameters that learn.
-
-    They form up to four groups: of the backbone or the head, decayed or not (biases and scales).
-    """
-    head = {id(parameter) for parameter in backbone.head_parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in backbone.parameters():
-        if parameter.requires_grad:
-            groups.setdefault((id(parameter) in head, parameter.ndim > 1), []).append(parameter)
+    """An optimiser over the parameters that learn, in the network's own groups (`Backbone.parameter_groups`)."""
     described = []
-    for in_head, decayed in sorted(groups):
-        rate = settings.learning_rate * (settings.head_lr_ratio if in_head else 1.0)
-        decay = settings.weight_decay if decayed else 0.0
-        described.append({"params": groups[in_head, decayed], "lr": rate, "base_lr": rate, "weight_decay": decay})
+    for group in backbone.parameter_groups():
+        learning = [parameter for parameter in group.parameters if parameter.requires_grad]
+        rate = settings.learning_rate * group.lr_scale * (settings.head_lr_ratio if group.in_head else 1.0)
+        decay = settings.weight_decay if group.decayed else 0.0
+        if learning:
+            described.append(
+                {"name": group.name, "params": learning, "lr": rate, "base_lr": rate, "weight_decay": decay}
+            )
     if settings.optimiser == "sgd":
         return torch.optim.SGD(described, momentum=settings.momentum)
     kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.AdamW
     return kind(described, betas=settings.betas)
+
+
+def load_optimiser_state(optimiser: torch.optim.Optimizer, state: dict[str, Any], folder: Path) -> None:
+    """Let *optimiser* go on where the one of a run in *folder* stood.
+
+    Raises:
+        TrainingError: That one had other groups of parameters: another version of the plugin made it.
+    """
+    before, now = (  # older runs have no names
+        ", ".join(group["name"] for group in groups if "name" in group)
+        for groups in (state["param_groups"], optimiser.param_groups)
+    )
+    try:
+        if before and now and before != now:
+            raise ValueError(f"the groups {before} are now {now}")
+        optimiser.load_state_dict(state)
+    except ValueError as error:
+        raise TrainingError(
+            f"the parameters are grouped otherwise than when the run began ({error})",
+            where=folder,
+            fix="Install the versions that it began with, or begin a new run from its checkpoint (--backbone FOLDER).",
+        ) from error

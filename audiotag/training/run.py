@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning_fabric as fabric_package
 
+from audiotag.cache.place import cache_folder
 from audiotag.data.heard import Heard
 from audiotag.data.sound_cache import SoundCache
 from audiotag.engines.torch_engine import choose_device
@@ -25,13 +26,13 @@ from audiotag.labels import LabelChange
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
-from audiotag.models.store import cache_folder
 from audiotag.places import exists
-from audiotag.settings import read_settings, write_settings
+from audiotag.settings import layered, read_settings, write_settings
 from audiotag.training.data import require_enough
 from audiotag.training.interfaces import BatchSampler, Loss
 from audiotag.training.learned import LearnedFrom
 from audiotag.training.optimisation import make_loss
+from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.run_clips import RunClips
@@ -100,13 +101,23 @@ class TrainingRun:
         model.single_label = train.single_label
         model.name = folder.name
         report_classes(reporter, model, change, pretrained)
-        hears = "waveform" in model.backbone.inputs
+        if pretrained:
+            chosen = _with_own_recipe(model, chosen, asked, reporter)
         situation = Situation(
-            single_label=train.single_label, pretrained=pretrained, hears=hears, taught=request.taught
+            single_label=train.single_label,
+            pretrained=pretrained,
+            bears=model.backbone.augmentations,
+            taught=request.taught,
         )
         settings = chosen.resolve(situation)
+        if off := chosen.unborne(situation):
+            reporter.message(f"{model.spec.name} bears no variation of sound; these are off: {', '.join(off)}.")
         choose_device(settings.device)  # Fabric's own refusal names neither the device nor a way out
         require_enough(len(train), settings.batch_size, settings.devices)  # before there are several
+        # What is wrong with these is known before the teacher hears the clips.
+        loss, sampler = make_loss(settings, train.single_label, where=train.source), _make_sampler(settings, clips)
+        schedule = make_schedule(settings.schedule, epochs=settings.epochs, warmup=settings.warmup, **settings.shape)
+        seconds = training_seconds(model, train, settings, reporter)
         supervision = supervise(request, train, settings, reporter)
         before = Heard.of_models([model.metadata]) | supervision.teacher_heard
         return cls(
@@ -119,10 +130,10 @@ class TrainingRun:
             classes=change,
             situation=situation,
             settings=settings,
-            loss=make_loss(settings, train.single_label, where=train.source),
-            sampler=_make_sampler(settings, clips),
-            schedule=make_schedule(settings.schedule, epochs=settings.epochs, warmup=settings.warmup, **settings.shape),
-            seconds=training_seconds(model, train, settings, reporter),
+            loss=loss,
+            sampler=sampler,
+            schedule=schedule,
+            seconds=seconds,
             supervision=supervision,
             learned=LearnedFrom(model, before, train, clips.measured, reporter),
         )
@@ -146,7 +157,7 @@ class TrainingRun:
             StoreError: Its folder cannot be used.
         """
         most = self.settings.audio_cache_gb
-        if not most or not self.situation.hears:
+        if not most or "waveform" not in self.model.backbone.inputs:
             return None
         cache = SoundCache(cache_folder() / "sounds", max(1, int(most * 1e9)))
         self.reporter.message(
@@ -220,6 +231,16 @@ class TrainingRun:
                 where=self.folder,
                 fix="Use the same data and settings.",
             )
+
+
+def _with_own_recipe(model: Model, chosen: Settings, asked: Mapping[str, Any], reporter: Reporter) -> Settings:
+    """The settings over those that the backbone's family brings for fine-tuning as a whole, if it does."""
+    if chosen.freeze_backbone or model.spec.recipe is None:
+        return chosen
+    own = load_recipe(model.spec.recipe).settings
+    taken = ", ".join(name for name in own if name not in asked) or "nothing"
+    reporter.message(f"Taken from {model.spec.name}'s own recipe {model.spec.recipe}: {taken}.")
+    return Settings.from_dict(layered(Settings, own, asked))
 
 
 def _make_sampler(settings: Settings, clips: RunClips) -> BatchSampler:

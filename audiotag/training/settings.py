@@ -35,13 +35,13 @@ class Situation:
     Attributes:
         single_label: Whether each clip has exactly one class.
         pretrained: Whether the backbone starts from trained weights.
-        hears: Whether it takes sound; without, what varies sound is switched off.
+        bears: What may be varied (`Backbone.augmentations`); where it is nothing, variation is switched off.
         taught: Whether there is a teacher.
     """
 
     single_label: bool
     pretrained: bool
-    hears: bool = True
+    bears: tuple[str, ...] = ("waveform", "spectrogram")
     taught: bool = False
 
 
@@ -203,12 +203,12 @@ class Mixing(SettingsGroup):
     wavmix_rate: float = setting(
         0.0,
         range=SHARE,
-        varies="sound",
+        varies="waveform",
         help="Share of clips that are also mixed as waveforms with any clip, before mixup.",
     )
     wavmix_alpha: float = setting(2.0, range=POSITIVE, help="Shares of wavmix from Beta(a, a).")
     mixstyle_rate: float = setting(
-        0.0, range=SHARE, varies="sound", help="Freq-MixStyle in place of mixup: probability for a batch."
+        0.0, range=SHARE, varies="spectrogram", help="Freq-MixStyle in place of mixup: probability for a batch."
     )
     mixstyle_alpha: float = setting(0.4, range=POSITIVE, help="Shares of Freq-MixStyle from Beta(a, a).")
     label_smoothing: float = setting(0.0, range=BELOW_ONE, help="Targets become 1 - s and s / classes.")
@@ -235,10 +235,10 @@ class Mixing(SettingsGroup):
             )
 
 
-def _while_it_learns(value: float) -> dict[str, Any]:
-    """A default for networks that hear, and learn as a whole."""
+def _while_it_learns(what: str, value: float) -> dict[str, Any]:
+    """A default for networks that bear to have *what* varied, and learn as a whole."""
     return {
-        "by": lambda s, run: value if run.hears and not s.freeze_backbone else type(value)(0),
+        "by": lambda s, run: value if what in run.bears and not s.freeze_backbone else type(value)(0),
         "usual": f"{value:g}; 0 for a head alone",
     }
 
@@ -246,10 +246,10 @@ def _while_it_learns(value: float) -> dict[str, Any]:
 class Variation(Augmentation):
     """How clips are varied."""
 
-    gain_db: float = varied(Augmentation, "gain_db", **_while_it_learns(6.0))
-    time_shift: float = varied(Augmentation, "time_shift", **_while_it_learns(0.5))
-    frequency_mask: int = varied(Augmentation, "frequency_mask", **_while_it_learns(16))
-    time_mask: int = varied(Augmentation, "time_mask", **_while_it_learns(64))
+    gain_db: float = varied(Augmentation, "gain_db", **_while_it_learns("waveform", 6.0))
+    time_shift: float = varied(Augmentation, "time_shift", **_while_it_learns("waveform", 0.5))
+    frequency_mask: int = varied(Augmentation, "frequency_mask", **_while_it_learns("spectrogram", 16))
+    time_mask: int = varied(Augmentation, "time_mask", **_while_it_learns("spectrogram", 64))
 
 
 class Sampling(SettingsGroup):
@@ -371,19 +371,30 @@ class Settings(
         return range(self.average_from, (self.average_to or self.epochs) + 1) if self.average_from else range(0)
 
     def resolve(self, situation: Situation) -> Self:
-        """The settings with every default filled in; what varies sound is off where the model hears none."""
-        of_sound = [name for name, one in declared(type(self)).items() if one.varies == "sound"]
-        heard = self if situation.hears else self.replaced(**dict.fromkeys(of_sound, 0))
+        """The settings with every default filled in; variation of sound is off where the model bears none."""
+        heard = self if situation.bears else self.replaced(**dict.fromkeys(self.unborne(situation), 0))
         return super(Settings, heard).resolve(situation)
 
+    def unborne(self, situation: Situation) -> list[str]:
+        """The settings, by name, that vary what the model does not bear to have varied."""
+        borne = (None, "clip", *situation.bears)
+        return [name for name, one in declared(type(self)).items() if one.varies not in borne and vars(self).get(name)]
+
     def check(self, situation: Situation) -> None:
-        """Refuse what varies clips that a frozen backbone hears once, and an average over epochs that there are not."""
+        """Refuse to vary what a frozen backbone hears once, or a network does not bear, and averages of no epochs."""
         changing = [name for name, one in declared(type(self)).items() if one.varies and getattr(self, name)]
         if self.freeze_backbone and changing:
             raise OptionError(
                 f"{', '.join(changing)} cannot be used with a frozen backbone, which hears each clip once",
                 where=self.WHERE,
                 fix="Leave them out, or train the whole network.",
+            )
+        if unborne := self.unborne(situation):
+            raise OptionError(
+                f"{', '.join(unborne)} vary what this network does not bear to have varied "
+                f"(it bears: {', '.join(situation.bears)})",
+                where=self.WHERE,
+                fix="Leave them out, or set them to 0.",
             )
         if self.average_from and not (self.averaged and self.averaged[-1] <= self.epochs):
             raise OptionError(

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audiotag.cache.arrays import ArrayCache
+from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.errors import TrainingError
 from audiotag.evaluation.metrics import accuracy, mean_average_precision
-from audiotag.models.embeddings import EmbeddingStore
 from audiotag.models.model import Model
-from audiotag.models.store import cache_folder
 from audiotag.training.clip_keys import embedding_keys
 from audiotag.training.data import Batches, ClipReader, Draw
 from audiotag.training.interfaces import Loss
@@ -146,10 +146,8 @@ class HeadSource:
 
     def train_mode(self) -> None:
         """The head learns; the rest stays in eval mode."""
-        backbone = self._run.model.backbone
-        backbone.eval()
-        for module in backbone.head_modules().values():
-            module.train()
+        self._run.model.backbone.eval()
+        self._run.model.backbone.head_module().train()
 
     def validate(self) -> dict[str, float]:
         """See `Source.validate`."""
@@ -181,7 +179,7 @@ class FrozenEmbedder:
     def __call__(self, clips: ClipSet) -> NDArray[np.float32]:
         """What the head takes for each clip, float32 (clips, …)."""
         keys = embedding_keys(clips, self._run.model, self._bounds)
-        with EmbeddingStore(self._store) as store:
+        with ArrayCache(self._store) as store:
             known = store.get(keys)
             missing = [index for index, key in enumerate(keys) if key not in known]
             if missing:

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from audiotag.cache.arrays import ArrayCache
+from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard
 from audiotag.data.scores import Scores, ScoresFile
 from audiotag.errors import LabelError, OptionError, TrainingError
 from audiotag.inference.tagger import Tagger, load
 from audiotag.labels import LabelSet
-from audiotag.models.embeddings import EmbeddingStore
-from audiotag.models.store import cache_folder
 from audiotag.training.clip_keys import teacher_keys
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
@@ -70,7 +70,7 @@ def teacher_logits(tagger: Tagger, clips: ClipSet, *, store: Path, reporter: Rep
     _require_fitting(tagger, clips)
     columns = _columns(clips.labels, tagger)
     keys = teacher_keys(clips, tagger.engines, tagger.combine)
-    with EmbeddingStore(store) as kept:
+    with ArrayCache(store) as kept:
         known = kept.get(keys)
         missing = [index for index, key in enumerate(keys) if key not in known]
         if missing:

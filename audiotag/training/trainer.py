@@ -29,7 +29,7 @@ from audiotag.training.averaging import Averages
 from audiotag.training.data import Draw, cut_batches
 from audiotag.training.interfaces import SamplingContext
 from audiotag.training.loss_record import LossRecord
-from audiotag.training.optimisation import make_optimiser
+from audiotag.training.optimisation import load_optimiser_state, make_optimiser
 from audiotag.training.processes import in_any_process
 from audiotag.training.reporting import CsvLog, EpochLogger
 from audiotag.training.run import TrainingRun
@@ -136,11 +136,11 @@ class Trainer:
         """Take up the state that a checkpoint folder keeps; the model itself has been loaded from it already.
 
         Raises:
-            TrainingError: The checkpoint keeps no training state.
+            TrainingError: The checkpoint keeps no training state, or that of other groups of parameters.
         """
         state = load_training_state(folder)
         self.progress = Progress(**state["progress"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        load_optimiser_state(self.optimiser, state["optimiser"], folder)
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.averages.load_state_dict(state.get("averages", {}))
         if self.losses is not None and "losses" in state:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 
@@ -10,10 +11,12 @@ import pytest
 import soundfile
 import torch
 
+from audiotag.continual.create import create_policy
 from audiotag.continual.home import train_on_audio_only
 from audiotag.continual.listening import StreamClip, Waveform, read_stream, stream_of_lines
 from audiotag.continual.online import OnlineLearner
 from audiotag.continual.online_settings import OnlineSettings
+from audiotag.continual.policy import Example
 from audiotag.continual.store import ClipStore, Payload
 from audiotag.data.clips import Clip
 from audiotag.errors import AudioError, CheckpointError, OptionError, StoreError, TrainingError
@@ -468,3 +471,52 @@ def test_streams_of_lines():
     assert [clip.labels for clip in found] == [None, ("high",), ("low, far",), ("low", "high"), None, None, None]
     assert (found[1].sound.start, found[1].sound.stop) == (1.0, 2.5)
     assert [clip.problem is None for clip in found] == [True, True, True, True, False, False, True]
+
+
+@pytest.mark.parametrize("settings", [FROZEN, WHOLE.replaced(steps=0)])
+def test_a_policy_sees_the_embedding_of_each_clip(tiny, tmp_path, settings):
+    model = fresh()
+    expected = create_policy("herding", 6, len(NAMES))
+    tagger = Tagger(fresh(), device="cpu")
+    with store_in(tmp_path / "s", policy="herding") as store:
+        for event in OnlineLearner(model, store, settings).run(clips(20)):
+            number = event.position - 1
+            embedding = tagger.embed(wave(number, 0.3 if number % 3 else 0.5), RATE)[0]
+            expected.offer(Example(event.id, (number % 2,), embedding))
+            assert event.error is None
+        assert sorted(clip.id for clip in store) == sorted(expected.ids)
+        assert store.verify().ok
+
+
+CERTAIN = """
+import numpy as np
+from audiotag.continual.policy import StoragePolicy
+from audiotag.specs import SamplingPolicySpec, hookimpl
+
+class Certain(StoragePolicy):
+    name = "certain"
+    needs = frozenset({"scores"})
+
+    def decide(self, example):
+        seen.append(example.scores)
+        return self.skip("certain", 0.0)
+
+    def victim(self):
+        return 0
+
+seen = []
+
+@hookimpl
+def register_sampling_policies():
+    return [SamplingPolicySpec(name="certain", factory="audiotag_certain_plugin:Certain", role="storage")]
+"""
+
+
+def test_scores_come_by_the_classes_of_the_store(tiny, tmp_path, install_plugin):
+    module = install_plugin("audiotag-certain", CERTAIN)
+    with ClipStore.create(tmp_path / "s", ["absent", *reversed(NAMES)], policy="certain", capacity=1) as store:
+        (_, second) = OnlineLearner(fresh(), store, FROZEN).run(clips(2))
+    (scores,) = importlib.import_module(module).seen
+    assert scores[0] == 0 and scores.dtype == np.float32
+    by_name = dict(second.tags)
+    assert scores[1:].tolist() == pytest.approx([by_name["high"], by_name["low"]])

@@ -81,7 +81,8 @@ def test_several_labels_are_measured_by_map(tiny):
     assert found.measure == "mAP"
 
 
-def test_the_learner_is_the_one_that_devices_run(tiny, tmp_path):
+@pytest.mark.parametrize("policy", ["class_balanced", "herding"])
+def test_the_learner_is_the_one_that_devices_run(tiny, tmp_path, policy):
     """The same stream, seed and settings through `OnlineLearner` and a store on disk give the same head."""
     from audiotag.continual.listening import StreamClip, Waveform
     from audiotag.continual.online import OnlineLearner
@@ -92,7 +93,7 @@ def test_the_learner_is_the_one_that_devices_run(tiny, tmp_path):
     device, bench = made_model(classes=2), made_model(classes=2)
     heads = []
     settings = OnlineSettings(replay=3, steps=2, seed=0)
-    with torch.random.fork_rng(), ClipStore.create(tmp_path / "s", device.labels, capacity=4) as store:
+    with torch.random.fork_rng(), ClipStore.create(tmp_path / "s", device.labels, policy=policy, capacity=4) as store:
         from audiotag.continual.hearing import Hearing
         from audiotag.seeding import scoped_torch_rng
 
@@ -109,7 +110,7 @@ def test_the_learner_is_the_one_that_devices_run(tiny, tmp_path):
         )
         stream = TaskStream([heard], [np.array([0, 1])], heard)
         run_benchmark(
-            bench, lambda _: stream, contenders=[Contender("class_balanced")], capacity=4, seeds=(0,), settings=settings
+            bench, lambda _: stream, contenders=[Contender(policy)], capacity=4, seeds=(0,), settings=settings
         )
         heads.append(bench.backbone.state_dict()["classifier.0.weight"])
     assert torch.equal(*heads)
@@ -154,3 +155,12 @@ def test_what_the_benchmark_cannot_do_is_refused(tiny):
         run_benchmark(made_model(), streams, contenders=[POLICIES[0]] * 2, capacity=8, seeds=(0,))
     with pytest.raises(OptionError):
         run_benchmark(made_model(), streams, capacity=8, seeds=(0,), settings=OnlineSettings(freeze_backbone=False))
+
+
+def test_heads_over_frames_leave_no_embedding_to_look_at(tiny):
+    frames = HeardSet([np.ones((1, 4, 10), dtype=np.float32)], np.ones((1, 1), dtype=np.float32))
+    stream = TaskStream([frames], [np.array([0])], frames)
+    with pytest.raises(OptionError, match="more than clip embeddings"):
+        run_benchmark(
+            made_model(classes=1), lambda _: stream, contenders=[Contender("herding")], capacity=2, seeds=(0,)
+        )

@@ -235,7 +235,7 @@ def test_a_ledger_deletes_nothing_outside(tmp_path):
     (tmp_path / "precious.flac").write_text("do not lose me")
     SoundCache(tmp_path / "sounds", 1000).close()
     with sqlite3.connect(tmp_path / "sounds" / "ledger.sqlite") as ledger:
-        ledger.execute("INSERT INTO sounds VALUES ('x', '../../precious.flac', 5000, 0)")
+        ledger.execute("INSERT INTO entries VALUES ('x', '../../precious.flac', 5000, 0)")
     ledger.close()
     with pytest.raises(StoreError, match="none of its own"):
         SoundCache(tmp_path / "sounds", 1000)

@@ -119,6 +119,8 @@ QUICK: list[tuple[str, dict[str, Any]]] = [
     ("models path tiny_home", {}),
     ("models summary runs/a", {"RUN": "runs/a", "lists": ["sounds"]}),
     ("models verify tiny_home", {}),
+    ("cache list", {}),
+    ("cache clear sounds embeddings --older-than 4w", {}),
     ("plugins list --json", {}),
     ("plugins new mine --kind loss --output made", {}),
     ("plugins check --kind loss bce", {}),
@@ -607,7 +609,7 @@ def test_nothing_is_left_in_the_temporary_folder(root: Path, did: list[Did]) -> 
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from audiotag.models.store import cache_folder
+    from audiotag.cache.place import cache_folder
 
     monkeypatch.setenv("AUDIOTAG_CACHE", str(tmp_path / "here"))
     assert cache_folder() == tmp_path / "here"
@@ -624,6 +626,35 @@ def test_what_the_cache_holds(root: Path, did: list[Did]) -> None:
         "embeddings.sqlite",
         "sounds",
     }
+
+
+def test_embeddings_take_no_more_than_the_bound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from audiotag.cache.arrays import ArrayCache
+
+    monkeypatch.setenv("AUDIOTAG_CACHE", str(tmp_path))
+    monkeypatch.delenv("AUDIOTAG_CACHE_GB", raising=False)
+    assert ArrayCache().max_bytes == 20e9
+    monkeypatch.setenv("AUDIOTAG_CACHE_GB", "0.00001")
+    with ArrayCache() as cache:
+        for number in range(20):
+            cache.put({str(number): np.zeros(500, np.float32)})
+        assert len(cache) == 4 and cache.size <= 10_000
+        assert set(cache.get([str(number) for number in range(20)])) == {"16", "17", "18", "19"}
+
+
+def test_weights_go_when_they_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from audiotag.models.store import WeightsRoom, WeightsStore
+    from audiotag.plugin import Weights
+
+    store = WeightsStore(tmp_path)
+    names = ("fetched.pt", "by_hand.pt", "unknown.pt")
+    for name in names:
+        (tmp_path / name).write_bytes(b"numbers")
+    weights = [Weights(urls=("https://weights.invalid/x",), filename=name) for name in names[:2]]
+    store.verify(weights[1], name="mine")  # notes its hash, and that nobody has downloaded it
+    assert WeightsRoom(store, weights).clear(before=1.0).entries == 0
+    assert WeightsRoom(store, weights).clear().entries == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["by_hand.pt", "by_hand.pt.sha256.json", "unknown.pt"]
 
 
 def test_the_cache_may_be_deleted(root: Path, anew: list[Did]) -> None:

@@ -27,13 +27,17 @@ print(json.dumps({name: importlib.import_module(name).__file__ for name in sys.a
 
 FETCHED = """
 from pathlib import Path
-from audiotag.plugin import BackboneSpec, Weights, hookimpl
+from audiotag.plugin import BackboneSpec, SamplingPolicySpec, Weights, hookimpl
 
 @hookimpl
 def register_backbones():
     weights = Weights(urls=(Path("published.pt").resolve().as_uri(),), filename="net.pt", licence="MIT")
     return [BackboneSpec(name="net", family="net", factory="no:net", sample_rate=8000, clip_seconds=1.0,
                          min_seconds=0.1, weights=weights, licence="MIT")]
+
+@hookimpl
+def register_sampling_policies():
+    return [SamplingPolicySpec(name="night", role="storage", factory="audiotag_owls.policy:Owls")]
 """
 
 LIGHT = """
@@ -280,6 +284,8 @@ WORKS_LIGHT = {
     "store export memory exported": "5 clips written",
     "store verify memory": "everything agrees",
     "store init again --from exported": "5 clips",
+    "store init owls --policy night --labels audioset --capacity 2": "policy night",
+    "store add owls sounds": "2 in the store",
     "labels check --data exported/manifest.json": "5 clips",
 }
 """Command → part of what it prints; in turn, each in a folder with what those before it and `LIGHT` have left."""
@@ -294,7 +300,7 @@ def test_the_core_alone_works_without_any_extra(light, environment, install_plug
         assert done.returncode == int(fails), f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stderr if fails else done.stdout
 
-    environment["PYTHONPATH"] = str(plugin_folder)
+    environment["PYTHONPATH"] = os.pathsep.join([str(plugin_folder), str(tmp_path / "audiotag-owls")])
     (tmp_path / "published.pt").write_bytes(bytes(100))
     install_plugin("audiotag-fetched", FETCHED)
     told = run(light / "python", "-W", "error", "-c", LIGHT).splitlines()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from audiotag.audio.frontends.torch_executor import FrontEnd
 from audiotag.labels import Label, LabelSet
-from audiotag.models.backbone import Backbone, ClassRows
+from audiotag.models.backbone import Backbone
 from audiotag.models.model import Model
 from audiotag.plugin import BackboneSpec
 
@@ -78,14 +78,8 @@ class ToneNet(Backbone):
     def forward_head(self, head_input: Tensor) -> Tensor:
         return self.scale * head_input - 4
 
-    def reset_head(self, num_classes: int) -> None:
+    def make_head(self, num_classes: int, labels: LabelSet | None = None) -> nn.Module:
         raise NotImplementedError
-
-    def head_modules(self) -> Mapping[str, nn.Module]:
-        return {}
-
-    def class_rows(self) -> Mapping[str, ClassRows]:
-        return {}
 
     def accelerated(self) -> Self:
         return self

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from audiotag.models.acceleration import batch_norm_affine, fold_batch_norm
-from audiotag.models.backbone import Backbone, ClassRows
+from audiotag.models.backbone import Backbone
 from audiotag.seeding import scoped_torch_rng, torch_generator
 
 
@@ -15,6 +15,7 @@ class Convolutional(Backbone):
     sample_rate = 8000
     embedding_dim = 12
     frame_rate = 50.0
+    head_name = "head"
 
     def __init__(self, num_classes=5):
         super().__init__()
@@ -30,7 +31,8 @@ class Convolutional(Backbone):
             nn.Conv2d(12, 12, 1),
             nn.BatchNorm2d(12, track_running_stats=False),
         )
-        self.reset_head(num_classes)
+        self.num_classes = num_classes
+        self.head = self.make_head(num_classes)
 
     def forward_spectrogram(self, spectrogram, video=None):
         return self.features(spectrogram[:, None])
@@ -47,15 +49,8 @@ class Convolutional(Backbone):
     def forward_head(self, head_input):
         return self.head(head_input).mean((2, 3))
 
-    def reset_head(self, num_classes):
-        self.head = nn.Sequential(nn.Conv2d(12, num_classes, 1, bias=False), nn.BatchNorm2d(num_classes))
-        self.num_classes = num_classes
-
-    def head_modules(self):
-        return {"head": self.head}
-
-    def class_rows(self):
-        return {"head.0.weight": ClassRows((-1, 12, 1, 1), 0)}
+    def make_head(self, num_classes, labels=None):
+        return nn.Sequential(nn.Conv2d(12, num_classes, 1, bias=False), nn.BatchNorm2d(num_classes))
 
 
 def spectrogram(batch=3):

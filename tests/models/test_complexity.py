@@ -31,7 +31,8 @@ class Network(Backbone):
         self.body = body
         self.sequence = sequence
         self.embedding_dim = channels
-        self.reset_head(3)
+        self.num_classes = 3
+        self.classifier = self.make_head(3)
 
     def forward_spectrogram(self, spectrogram, video=None):
         return self.body(spectrogram.transpose(1, 2) if self.sequence else spectrogram[:, None])
@@ -42,18 +43,8 @@ class Network(Backbone):
     def frames(self, features):
         return features
 
-    def forward_head(self, head_input):
-        return self.head(head_input)
-
-    def reset_head(self, num_classes):
-        self.head = nn.Linear(self.embedding_dim, num_classes)
-        self.num_classes = num_classes
-
-    def head_modules(self):
-        return {"head": self.head}
-
-    def class_rows(self):
-        return {}
+    def make_head(self, num_classes, labels=None):
+        return nn.Linear(self.embedding_dim, num_classes)
 
 
 class Block(nn.Module):

@@ -1,9 +1,18 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
-from audiotag.errors import AudiotagWarning, CheckpointError, LabelError, OptionError, UnknownNameError, WeightsError
+from audiotag.errors import (
+    AudiotagWarning,
+    CheckpointError,
+    LabelError,
+    OptionError,
+    PluginError,
+    UnknownNameError,
+    WeightsError,
+)
 from audiotag.labels import Label, LabelSet, known_labels
 from audiotag.models.checkpoint import save_checkpoint
 from audiotag.models.loading import load_model
@@ -209,3 +218,62 @@ def test_a_family_reads_its_classes_from_a_real_file(assets):
         CheckpointError, match=r"features\.0\.0\.weight is \(8, 1, 3, 3\) there and \(16, 1, 3, 3\) here"
     ):
         load_model("mn", weights=weights)
+
+
+IN_PARTS = """
+import numpy as np
+import torch
+from audiotag.plugin import BackboneSpec, Weights, hookimpl
+
+def read(path):
+    return {{key: torch.from_numpy(value) for key, value in np.load(path).items()}}
+
+def part(name, **more):
+    return Weights(urls=("{folder}/" + name,), filename=name, licence="MIT", **more)
+
+@hookimpl
+def register_backbones():
+    return [BackboneSpec(
+        name="in_parts", family="tiny", factory="tiny:TinyBackbone", sample_rate=8000, clip_seconds=1.0,
+        min_seconds=0.1, num_classes=2, citation="Nobody", weights=part("body.npz", parts=(part("{second}"),)),
+        reader="audiotag_in_parts_plugin:{reader}",
+    )]
+"""
+
+
+@pytest.fixture
+def in_parts(tiny, tmp_path, install_plugin):
+    """The state dict that two files of arrays hold, and a function that registers the model of both."""
+    state = tiny.TinyBackbone(2).state_dict()
+    body = {key: value.numpy() for key, value in state.items() if not key.startswith("classifier.")}
+    np.savez(tmp_path / "body.npz", **body)
+    np.savez(tmp_path / "head.npz", **{key: state[key].numpy() for key in state if key.startswith("classifier.")})
+    np.savez(tmp_path / "twice.npz", **body)
+
+    def install(second="head.npz", reader="read"):
+        source = IN_PARTS.format(folder=tmp_path.as_uri(), second=second, reader=reader)
+        install_plugin("audiotag-in-parts", source)
+
+    return state, install
+
+
+def test_a_model_may_lie_in_several_files_of_a_format_of_its_own(in_parts, tmp_path):
+    state, install = in_parts
+    install()
+    model = load_model("in_parts")
+    assert all(torch.equal(value, state[key]) for key, value in model.backbone.state_dict().items())
+    assert {path.name for path in (tmp_path / "cache" / "weights").glob("*.npz")} == {"body.npz", "head.npz"}
+    np.savez(tmp_path / "own.npz", **{key: value.numpy() for key, value in state.items()})
+    assert load_model("in_parts", weights=tmp_path / "own.npz").metadata["weights"]["file"] == "own.npz"
+
+
+def test_files_that_hold_the_same_entries_are_refused(in_parts):
+    in_parts[1]("twice.npz")
+    with pytest.raises(CheckpointError, match="stand in another file of the model too"):
+        load_model("in_parts")
+
+
+def test_a_reader_of_something_else_is_named(in_parts):
+    in_parts[1](reader="np.load")
+    with pytest.raises(PluginError, match="returned something else than tensors by name"):
+        load_model("in_parts")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from audiotag.cache.place import cache_folder
 from audiotag.errors import PluginError, WeightsError
-from audiotag.models.store import WeightsStore, cache_folder
+from audiotag.models.store import WeightsStore
 from audiotag.plugin import Weights
 
 CONTENT = b"weights" * 30_000

@@ -240,3 +240,28 @@ def test_options_that_cannot_work_are_refused(options):
 def test_a_misspelt_architecture_gets_a_suggestion():
     with pytest.raises(OptionError, match="efficientnet_b0"):
         make("eficientnet_b0")
+
+
+def test_rates_fall_layer_by_layer_and_positions_are_not_decayed():
+    network = create_backbone("timm", 2, architecture="vit_tiny_patch16_224", clip_seconds=1.0, layer_decay=0.5)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    found = {names[id(one)]: group for group in network.parameter_groups() for one in group.parameters}
+    assert found["network.norm.weight"].lr_scale == found["classifier.weight"].lr_scale == 1.0
+    assert found["network.blocks.11.mlp.fc1.weight"].lr_scale == 1.0
+    assert found["network.blocks.0.mlp.fc1.weight"].lr_scale == 0.5**11
+    assert found["network.patch_embed.proj.weight"].lr_scale == 0.5**12
+    assert found["network.blocks.0.mlp.fc1.weight"].decayed
+    assert not found["network.pos_embed"].decayed
+    plain = create_backbone("timm", 2, architecture="vit_tiny_patch16_224", clip_seconds=1.0)
+    assert {group.lr_scale for group in plain.parameter_groups()} == {1.0}
+
+
+@pytest.mark.parametrize(("architecture", "possible"), [("resnet18", True), ("mobilenetv3_small_050", False)])
+def test_frames_are_scored_where_their_mean_is_what_the_head_takes(architecture, possible):
+    network = create_backbone("timm", 3, architecture=architecture).eval()
+    assert network.gives_frame_logits == possible
+    if possible:
+        waveform = torch.randn(1, 32_000, generator=torch.Generator().manual_seed(0)) / 10
+        with torch.inference_mode():
+            frames = network.frame_logits(network.forward_features(waveform))
+            torch.testing.assert_close(frames.mean(1), network(waveform))

@@ -93,7 +93,7 @@ BROKEN = {
         "it printed 'pooling",
     ),
     "it_stays_on_its_device": (
-        "    def reset_head(self, num_classes):\n"
+        "    def reset_head(self, num_classes, labels=None):\n"
         "        self.classifier = nn.Sequential(nn.Linear(4, num_classes))\n"
         "        self.num_classes = num_classes",
         "on the CPU, whatever the device",
@@ -128,20 +128,20 @@ BROKEN = {
         "normalise each clip by itself",
     ),
     "the_head_can_be_made_anew": (
-        "    def reset_head(self, num_classes):\n"
+        "    def reset_head(self, num_classes, labels=None):\n"
         "        super().reset_head(num_classes)\n"
         "        self.conv.reset_parameters()",
         "reset_head changes \\['conv.weight'\\]",
     ),
     "the_seed_decides_a_new_head": (
-        "    def reset_head(self, num_classes):\n"
+        "    def reset_head(self, num_classes, labels=None):\n"
         "        super().reset_head(num_classes)\n"
         "        values = __import__('numpy').random.default_rng().random(num_classes)\n"
         "        self.classifier[0].bias.data = torch.from_numpy(values).float()",
         "two heads made from one seed differ",
     ),
-    "the_head_is_what_head_modules_names": (
-        "    def head_modules(self): return {'norm': self.norm}",
+    "the_head_is_what_head_name_names": (
+        "    head_name = 'norm'",
         "depends on the head's parameters|do not depend",
     ),
     "classes_keep_their_rows": (
@@ -150,6 +150,29 @@ BROKEN = {
         return {"classifier.0.weight": ClassRows((-1, 5), 0)}
         """,
         "whose axis 0 does not run over the 5 classes",
+    ),
+    "the_head_may_know_its_classes": (
+        "    def reset_head(self, num_classes, labels=None):\n"
+        "        super().reset_head(num_classes + (labels is not None))",
+        "num_classes is 5 after reset_head\\(4, labels\\)",
+    ),
+    "frames_are_scored_where_the_head_can": (
+        "    def frame_logits(self, features): return super().frame_logits(features)[:, 1:]",
+        "the logits of frames has the shape",
+    ),
+    "maps_on_the_way_have_names": (
+        "    intermediate_names = ('norm',)\n"
+        "    def forward_spectrogram(self, spectrogram, video=None):\n"
+        "        return torch.relu_(self.norm(self.conv(spectrogram)))",
+        "the map norm is changed in place",
+    ),
+    "each_parameter_is_in_one_group": (
+        "    def parameter_groups(self): return super().parameter_groups()[:-1]",
+        "classifier.0.weight is in 0 groups",
+    ),
+    "what_it_can_bear_it_takes": (
+        "    augmentations = ('spectrograms',)",
+        "augmentations is \\('spectrograms',\\)",
     ),
     "a_checkpoint_gives_the_network_back": (
         """

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 import audiotag
 from audiotag.audio.decoding import read_audio
+from audiotag.cache.place import cache_folder
 from audiotag.errors import AudiotagError, OptionError, TrainingError
 from audiotag.models.checkpoint import load_checkpoint
-from audiotag.models.store import cache_folder
 from audiotag.training.finetune import finetune, resume_run
 from audiotag.training.folds import finetune_folds
 from audiotag.training.reporting import Reporter

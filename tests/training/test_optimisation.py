@@ -1,6 +1,7 @@
 """What learns, how fast, and what keeps it in bounds: right values of things that no metric of a short run shows."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from audiotag.data.reading import read_clips
+from audiotag.errors import TrainingError
 from audiotag.models.create import create_backbone
+from audiotag.models.parameter_groups import group_parameters
 from audiotag.training.data import cut_batches
 from audiotag.training.finetune import finetune
-from audiotag.training.optimisation import freeze_all_but_head, make_optimiser, quicken_batch_norm
+from audiotag.training.optimisation import freeze_all_but_head, load_optimiser_state, make_optimiser, quicken_batch_norm
 from audiotag.training.run_clips import RunClips
 from audiotag.training.settings import Optimiser, Settings, Situation
 from audiotag.training.sources import NetworkSource
@@ -58,6 +61,37 @@ def test_the_head_learns_five_times_as_fast_as_pretrained_weights():
         )
     assert Settings().resolve(Situation(single_label=False, pretrained=False)).head_lr_ratio == 1.0
     assert Settings(freeze_backbone=True).resolve(Situation(single_label=False, pretrained=True)).head_lr_ratio == 1.0
+
+
+def test_a_family_may_group_its_parameters_itself():
+    network = create_backbone("tiny", 2)
+    network.parameter_groups = lambda: group_parameters(
+        network,
+        network.head_parameters(),
+        lr_scale=lambda name: 0.5 if name == "conv.weight" else 1.0,
+        decayed=lambda name, parameter: False,
+    )
+    settings = Settings(learning_rate=0.01, head_lr_ratio=4.0, weight_decay=0.1)
+    optimiser = make_optimiser(network, settings.resolve(Situation(single_label=False, pretrained=True)))
+    assert [(group["name"], group["lr"], group["weight_decay"]) for group in optimiser.param_groups] == [
+        ("body, not decayed", 0.01, 0.0),
+        ("body × 0.5, not decayed", 0.005, 0.0),
+        ("head, not decayed", 0.04, 0.0),
+    ]
+    _, other = _groups()
+    with pytest.raises(TrainingError, match="are grouped otherwise than when the run began"):
+        load_optimiser_state(optimiser, other.state_dict(), Path("run"))
+
+
+def test_the_state_of_a_run_from_before_groups_had_names_is_taken_where_it_fits():
+    _, optimiser = _groups()
+    state = optimiser.state_dict()
+    for group in state["param_groups"]:
+        del group["name"]
+    load_optimiser_state(optimiser, state, Path("run"))
+    state["param_groups"][0]["params"].pop()
+    with pytest.raises(TrainingError, match="begin a new run from its checkpoint"):
+        load_optimiser_state(optimiser, state, Path("run"))
 
 
 @pytest.mark.parametrize(
@@ -223,8 +257,8 @@ def test_weights_of_a_file_go_to_the_clips_that_they_are_of(tones, tmp_path):
 def test_the_network_is_as_it_was_after_its_averages_are_made(tones, tmp_path, monkeypatch):
     fit, kept = Trainer.fit, {}
 
-    def watched(trainer, loggers=()):
-        progress = fit(trainer, loggers)
+    def watched(trainer, *arguments):
+        progress = fit(trainer, *arguments)
         kept.update({key: value.detach().clone() for key, value in trainer.backbone.state_dict().items()})
         return progress
 

@@ -177,9 +177,12 @@ def test_a_setting_that_is_open_cannot_be_read():
     assert "epochs=3" in repr(settings) and "learning_rate" not in repr(settings)
 
 
+BOTH = ("waveform", "spectrogram")
+
+
 def test_defaults_follow_the_situation_and_the_other_settings():
-    def resolved(single_label=False, pretrained=True, hears=True, taught=False, **given):
-        situation = Situation(single_label=single_label, pretrained=pretrained, hears=hears, taught=taught)
+    def resolved(single_label=False, pretrained=True, bears=BOTH, taught=False, **given):
+        situation = Situation(single_label=single_label, pretrained=pretrained, bears=bears, taught=taught)
         return Settings(**given).resolve(situation)
 
     assert (resolved().epochs, resolved(pretrained=False).epochs, resolved(freeze_backbone=True).epochs) == (
@@ -190,7 +193,11 @@ def test_defaults_follow_the_situation_and_the_other_settings():
     assert (resolved(single_label=True).loss, resolved(single_label=True).metric) == ("ce", "accuracy")
     assert (resolved(epochs=10).warmup, resolved(epochs=10, warmup_steps=5).warmup) == (1.0, 0.0)
     assert (resolved(taught=True).distill_weight, resolved().distill_weight) == (0.9, 0.0)
-    assert resolved(hears=False, gain_db=3.0, noise=0.1).noise == 0
+    assert resolved(bears=(), gain_db=3.0, noise=0.1).noise == 0
+    heard = resolved(bears=("waveform",))
+    assert (heard.gain_db, heard.time_shift, heard.frequency_mask, heard.time_mask) == (6.0, 0.5, 0, 0)
+    with pytest.raises(OptionError, match=r"mixstyle_rate, time_mask vary what this network does not bear"):
+        resolved(bears=("waveform",), time_mask=8, mixstyle_rate=0.5)
     assert list(resolved(average_from=3, epochs=5).averaged) == [3, 4, 5]
     with pytest.raises(OptionError, match=r"gain_db cannot be used with a frozen backbone"):
         resolved(freeze_backbone=True, gain_db=3.0)

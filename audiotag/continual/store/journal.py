@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from audiotag.continual.create import build_policy
-from audiotag.continual.policy import Example, StoragePolicy
+from audiotag.continual.packing import pack, unpack
+from audiotag.continual.policy import MODEL_OUTPUTS, Decision, Example, StoragePolicy
 from audiotag.continual.store.database import REPAIR, read_head
 from audiotag.documents import Fields, parse_json
 from audiotag.errors import AudiotagError, StoreError
@@ -62,6 +64,12 @@ def write_snapshot(database: sqlite3.Connection, policy: StoragePolicy, operatio
     state = json.dumps(policy.state_dict(), separators=(",", ":"))
     database.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?)", (operation, state))
     database.execute("DELETE FROM journal WHERE operation <= ?", (operation,))
+
+
+def offer_entry(example: Example, needs: Collection[str], observe: bool, decision: Decision) -> list[Any]:
+    """The operation of an offer; what the policy *needs* of a model is part of it, so that it can be repeated."""
+    entry = ["offer", example.id, list(example.labels), observe, decision.stored, decision.evicted]
+    return [*entry, {part: pack(getattr(example, part)) for part in sorted(needs)}] if needs else entry
 
 
 def snapshot_due(database: sqlite3.Connection, operation: int, clips: int) -> bool:
@@ -176,8 +184,10 @@ def _snapshot_operation(database: sqlite3.Connection) -> int:
 def _repeat(policy: StoragePolicy, entry: list[Any], folder: Path) -> None:
     kind, *values = entry
     if kind == "offer":
-        example_id, labels, observe, stored, evicted = values
-        decision = policy.offer(Example(example_id, tuple(labels)), observe=observe)
+        example_id, labels, observe, stored, evicted, *heard = values
+        parts = Fields(heard[0] if heard else {}, where=f"{folder}: what a model heard", error=StoreError, fix=REPAIR)
+        outputs = {part: unpack(parts.fields(part)) for part in MODEL_OUTPUTS if part in parts}
+        decision = policy.offer(Example(example_id, tuple(labels), **outputs), observe=observe)
         agrees = (decision.stored, decision.evicted) == (stored, evicted)
     elif kind == "resize":
         capacity, evicted = values

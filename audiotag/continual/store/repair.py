@@ -176,8 +176,14 @@ def _policy(
             return policy, policy.offers
     except (AudiotagError, sqlite3.Error):
         pass  # it is made anew, and that is said
-    report.append("the state of the policy does not fit; it begins anew with the stored clips and the counts")
     policy = journal.fresh_policy(settings, len(observed))
+    if policy.needs:
+        raise StoreError(
+            f"the state of the policy {policy.name!r} is damaged, and it decides by what a model gave for each clip",
+            where=folder,
+            fix="Export the clips (audiotag store export) and learn from them on-line, into a new store.",
+        )
+    report.append("the state of the policy does not fit; it begins anew with the stored clips and the counts")
     policy.resize(max(policy.capacity, len(clips)))
     for clip_id, labels in stored.items():
         policy.offer(Example(clip_id, labels))

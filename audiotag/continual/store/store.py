@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from audiotag.continual.policy import Example, StoragePolicy
 from audiotag.continual.store import journal
 from audiotag.continual.store.database import (
@@ -171,6 +174,8 @@ class ClipStore(StoreView):
         observe: bool = True,
         source: str = "",
         notes: Mapping[str, Any] | None = None,
+        embedding: NDArray[np.float32] | None = None,
+        scores: NDArray[np.float32] | None = None,
     ) -> Addition:
         """Offer a clip to the policy, and store it if the policy says so.
 
@@ -182,11 +187,13 @@ class ClipStore(StoreView):
             source: Where it comes from, for lists.
             notes: Key → JSON value, kept with this change or not at all: a program that works through a stream can
                 note its position here, and goes on at the right place after a crash.
+            embedding: What a model gave for the clip, where the policy `needs` it: float32 (dim,).
+            scores: Likewise, float32 (classes of the store,).
 
         Raises:
             LabelError: A class is unknown.
-            OptionError: There is no label, the id is empty or stored already, or the clip alone exceeds the capacity
-                in bytes.
+            OptionError: There is no label, the id is empty or stored already, the clip alone exceeds the capacity
+                in bytes, or the policy needs what a model hears and it is not given.
             StoreError: The clip cannot be written (a full disk), or the store is damaged or locked by another process.
         """
         try:
@@ -203,19 +210,15 @@ class ClipStore(StoreView):
                     where=clip_id,
                     fix="Leave it out, or resize the store.",
                 )
-            example = Example(clip_id, tuple(self._positions(labels)))
+            example = Example(clip_id, tuple(self._positions(labels)), embedding, scores)
             if not example.labels:
                 raise OptionError("there is no label", where=clip_id, fix="Give at least one class.")
-            if clip_id in policy:
-                raise OptionError(
-                    "a clip of this id is stored already", where=clip_id, fix="Give each clip an id of its own."
-                )
+            policy.check(example)
             self._changing = True
             if bound is not None:
                 self._make_place(policy, payload.size, bound)
             decision = policy.offer(example, observe=observe)
-            entry = ["offer", clip_id, list(example.labels), observe, decision.stored, decision.evicted]
-            operation = journal.append(self._database, entry)
+            operation = journal.append(self._database, journal.offer_entry(example, policy.needs, observe, decision))
             evicted = [] if decision.evicted is None else [decision.evicted]
             reason = decision.reason
             if bound is not None:
@@ -234,6 +237,12 @@ class ClipStore(StoreView):
         if kept is not None:
             self._files.settle(kept)
         return Addition(stored, tuple(evicted), reason, decision.probability, operation)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What of a model the policy decides by (``"embedding"``, ``"scores"``), to be given to `add`."""
+        with self._writing() as policy:
+            return policy.needs
 
     def observe(self, labels: Sequence[str], times: int = 1, *, notes: Mapping[str, Any] | None = None) -> None:
         """Count labels that were seen (a model's tags, say) without offering a clip.

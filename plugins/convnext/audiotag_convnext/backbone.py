@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, require_option, slaney_log_mel
-from audiotag_convnext.blocks import NORM_EPSILON, Block, downsampler, stem
+from audiotag.plugin import Backbone, LabelSet, LogMelFrontEnd, require_option, slaney_log_mel
+from audiotag_convnext.blocks import NORM_EPSILON, Block, downsampler, initialise, stem
 
 SAMPLE_RATE = 32_000
 BANDS = 224
@@ -40,6 +39,9 @@ class ConvNeXt(Backbone):
 
     sample_rate = SAMPLE_RATE
     embedding_dim = WIDTHS[-1]
+    head_name = "head_audioset"
+    gives_frame_logits = True
+    intermediate_names = tuple(f"stages.{index}" for index in range(len(DEPTHS)))
     ignored_keys = ("spectrogram_extractor.", "logmel_extractor.")
     front_end: LogMelFrontEnd
 
@@ -79,11 +81,7 @@ class ConvNeXt(Backbone):
         )
         self.norm = nn.LayerNorm(WIDTHS[-1], eps=NORM_EPSILON)
         self.head_audioset = nn.Linear(WIDTHS[-1], num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        initialise(self)
 
     @property
     def frame_rate(self) -> float:
@@ -109,29 +107,15 @@ class ConvNeXt(Backbone):
         """Frame embeddings (batch, frames, 768): the mean over frequency."""
         return features.mean(3).transpose(1, 2)
 
-    def forward_head(self, head_input: Tensor) -> Tensor:
-        """Logits (batch, classes) of clip embeddings."""
-        logits: Tensor = self.head_audioset(head_input)
-        return logits
+    def frame_logits(self, features: Tensor) -> Tensor:
+        """Logits (batch, frames, classes): a map of one frame has that frame as maximum and as mean."""
+        return self.forward_head(self.norm(2 * self.frames(features)))
 
-    def reset_head(self, num_classes: int) -> None:
-        """Replace the last linear layer."""
-        fresh = nn.Linear(self.embedding_dim, num_classes, device=self.head_audioset.weight.device)
-        nn.init.trunc_normal_(fresh.weight, std=0.02)
-        nn.init.zeros_(fresh.bias)
-        self.head_audioset = fresh
-        self.num_classes = num_classes
-
-    def head_modules(self) -> Mapping[str, nn.Module]:
-        """The last linear layer."""
-        return {"head_audioset": self.head_audioset}
-
-    def class_rows(self) -> Mapping[str, ClassRows]:
-        """Rows of the last layer."""
-        return {
-            "head_audioset.weight": ClassRows((-1, self.embedding_dim), 0),
-            "head_audioset.bias": ClassRows((-1,), 0),
-        }
+    def make_head(self, num_classes: int, labels: LabelSet | None = None) -> nn.Linear:
+        """A linear layer over clip embeddings."""
+        head = nn.Linear(self.embedding_dim, num_classes)
+        initialise(head)
+        return head
 
     def accelerated(self) -> Self:
         """A copy whose feature maps stay channels-last, so that the norms and linear layers need no copies."""

@@ -59,3 +59,12 @@ def downsampler(in_channels: int, out_channels: int) -> nn.Sequential:
 def stem(channels: int) -> nn.Sequential:
     """A 4×4 convolution with stride 4 on one channel, four zeros before and after the time axis, then layer norm."""
     return nn.Sequential(nn.Conv2d(1, channels, 4, stride=4, padding=(4, 0)), ChannelNorm(channels))
+
+
+def initialise(module: nn.Module) -> None:
+    """Fresh parameters of convolutions and linear layers: small truncated normal numbers, no bias."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            assert part.bias is not None
+            nn.init.zeros_(part.bias)

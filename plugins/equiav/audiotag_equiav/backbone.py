@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, OptionError, kaldi_log_mel
+from audiotag.plugin import Backbone, LabelSet, LogMelFrontEnd, OptionError, kaldi_log_mel
 from audiotag_equiav.branches import PATCH, PICTURE, SOUND, BranchConfig, Branches
 from audiotag_equiav.projections import HEADS, Projection, make_head
 from audiotag_equiav.published import fresh_keys, published_entries
@@ -87,6 +87,7 @@ class EquiAV(Branches, Backbone):
     """
 
     sample_rate = SAMPLE_RATE
+    head_name = "mlp_head"
 
     def __init__(
         self,
@@ -158,7 +159,12 @@ class EquiAV(Branches, Backbone):
                 nn.init.zeros_(projection.bias)
             self.add_module(f"pred_{modality}_inter", projection)
         self.embedding_dim = projection_dim * len(self.projected) if self.projected else width
-        self.mlp_head = make_head(head, self.embedding_dim, projection_dim, num_classes)
+        self.mlp_head = self.make_head(num_classes)
+        # Then the mean over frames may as well follow the projection and the head.
+        self.gives_frame_logits = mode == "audio_only" and inter_linear and head == "linear"
+        self.intermediate_names = tuple(
+            f"blocks_{modality}.{block}" for modality in self.modalities for block in range(depth)
+        )
 
     @property
     def frame_rate(self) -> float:
@@ -216,27 +222,9 @@ class EquiAV(Branches, Backbone):
         picture = self._project(PICTURE, parts[PICTURE].mean(dim=1))
         return torch.cat([over_time, picture[:, None].expand(-1, columns, -1)], dim=2)
 
-    def forward_head(self, head_input: Tensor) -> Tensor:
-        """Logits (batch, classes) of clip embeddings."""
-        logits: Tensor = self.mlp_head(head_input)
-        return logits
-
-    def reset_head(self, num_classes: int) -> None:
-        """Replace the head by a fresh one of the same kind."""
-        device = next(self.mlp_head.parameters()).device
-        self.mlp_head = make_head(self.head_kind, self.embedding_dim, self.projection_dim, num_classes).to(device)
-        self.mlp_head.train(self.training)
-        self.num_classes = num_classes
-
-    def head_modules(self) -> Mapping[str, nn.Module]:
+    def make_head(self, num_classes: int, labels: LabelSet | None = None) -> nn.Sequential:
         """The head over classes; projections belong to the body, as in the published recipe."""
-        return {"mlp_head": self.mlp_head}
-
-    def class_rows(self) -> Mapping[str, ClassRows]:
-        """Rows of the last layer."""
-        last = "mlp_head.0" if self.head_kind == "linear" else "mlp_head.3"
-        width = self.embedding_dim if self.head_kind == "linear" else self.projection_dim
-        return {f"{last}.weight": ClassRows((-1, width), 0), f"{last}.bias": ClassRows((-1,), 0)}
+        return make_head(self.head_kind, self.embedding_dim, self.projection_dim, num_classes)
 
     def convert_published(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Entries of a fine-tuned, pre-trained or MAE file under this network's names, fitted where they can be."""

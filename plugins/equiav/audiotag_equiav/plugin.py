@@ -28,6 +28,7 @@ def _spec(name: str, summary: str, **fields: object) -> BackboneSpec:
             "max_seconds": 10.24,
             "licence": "MIT",
             "citation": CITATION,
+            "recipe": "equiav-finetune",
             **fields,
         }  # type: ignore[arg-type]
     )
@@ -100,6 +101,12 @@ def register_losses() -> list[LossSpec]:
 def register_recipes() -> list[RecipeSpec]:
     """The authors' settings for fine-tuning."""
     return [
+        RecipeSpec(
+            name="equiav-finetune",
+            path="audiotag_equiav:recipes/equiav-finetune.toml",
+            summary="What fine-tuning EquiAV does by itself: rates and variation",
+            citation=CITATION,
+        ),
         RecipeSpec(
             name="equiav",
             path="audiotag_equiav:recipes/equiav.toml",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ import torch
 
 import audiotag
 from audiotag.errors import AudiotagError, TrainingError
+from audiotag.host import get_host
+from audiotag.models.checkpoint import save_checkpoint
+from audiotag.models.create import create_backbone
+from audiotag.models.loading import numbered_labels
+from audiotag.models.model import Model
 from audiotag.training.finetune import finetune
 from audiotag.training.recipes import load_recipe
 from audiotag.training.schedules import make_schedule
@@ -47,6 +53,31 @@ def test_recipes_train_in_every_mode(labelled, tiny, tmp_path, mode, recipe) -> 
     assert np.isfinite(result.history["train_loss"]).all()
     tagger = audiotag.load(tmp_path / "run" / "last")
     assert tagger.single_label == single
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ratio", "mask"),
+    [
+        ({}, 50.0, 48),
+        ({"head_lr_ratio": 3.0, "frequency_mask": 0}, 3.0, 0),
+        ({"freeze_backbone": True}, 1.0, 0),
+        ({"backbone": "equiav"}, 1.0, 16),  # fresh parameters
+    ],
+)
+def test_trained_weights_are_fine_tuned_by_the_familys_own_recipe(
+    labelled, tiny, tmp_path, arguments, ratio, mask
+) -> None:
+    save_checkpoint(
+        tmp_path / "trained",
+        Model(create_backbone("equiav", 2, **tiny), get_host().backbone("equiav"), tiny, numbered_labels(2), "trained"),
+    )
+    arguments = {"backbone": str(tmp_path / "trained"), **arguments}
+    if arguments["backbone"] == "equiav":
+        arguments["options"] = tiny
+    settings = finetune(train=labelled, output=tmp_path / "run", **arguments, **QUICK).settings
+    assert (settings.head_lr_ratio, settings.frequency_mask) == (ratio, mask)
+    written = tomllib.loads((tmp_path / "run" / "settings.toml").read_text())
+    assert written["head_lr_ratio"] == ratio
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
-from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, efficientat_log_mel, require_choice, require_option
+from audiotag.plugin import (
+    Backbone,
+    ClassRows,
+    LabelSet,
+    LogMelFrontEnd,
+    efficientat_log_mel,
+    require_choice,
+    require_option,
+)
+from audiotag_mobilenet_baseline.blocks import initialise
 from audiotag_mobilenet_baseline.heads import AttentionHead, FullyConvolutionalHead, Head, MlpHead
 from audiotag_mobilenet_baseline.table import HIDDEN_CHANNELS, STEM_STRIDE, embedding_size, make_divisible
 
@@ -69,21 +77,29 @@ class MobileNetTagger(Backbone):
         self.front_end: LogMelFrontEnd = LogMelFrontEnd(
             efficientat_log_mel(n_mels, hop_size, sample_rate=self.sample_rate)
         )
-        self._head_settings = {
-            "head_type": head_type,
-            "hidden": make_divisible(HIDDEN_CHANNELS * width_mult),
-            "heads": attention_heads,
-            "dropout": dropout,
-        }
+        self._dropout = dropout
+        self._hidden = make_divisible(HIDDEN_CHANNELS * width_mult) if head_type == "mlp" else None
+        self._attention_heads = attention_heads if head_type == "multihead_attention_pooling" else None
+        self.head_name = "classifier" if self._hidden is None else "classifier.5"
+        self.gives_frame_logits = self._hidden is None
 
-    def _make_head(self) -> Head:
-        """A fresh head, to be made after the layers so that entries of the state dict keep their published order."""
-        settings: dict[str, Any] = self._head_settings
-        if settings["head_type"] == "mlp":
-            return MlpHead(self.embedding_dim, settings["hidden"], self.num_classes, settings["dropout"])
-        if settings["head_type"] == "fully_convolutional":
-            return FullyConvolutionalHead(self.embedding_dim, self.num_classes)
-        return AttentionHead(self.embedding_dim, self.num_classes, settings["heads"])
+    def make_classifier(self) -> Head:
+        """All that follows the last feature map, made after the layers: the state dict keeps its published order."""
+        if self._hidden is not None:
+            return MlpHead(self.embedding_dim, self._hidden, self.num_classes, self._dropout)
+        head = self.make_head(self.num_classes)
+        assert isinstance(head, Head)
+        return head
+
+    def make_head(self, num_classes: int, labels: LabelSet | None = None) -> nn.Module:
+        """What depends on the classes; the hidden layer of an ``mlp`` head stays."""
+        if self._hidden is not None:
+            last = nn.Linear(self._hidden, num_classes)
+            initialise([last])
+            return last
+        if self._attention_heads is not None:
+            return AttentionHead(self.embedding_dim, num_classes, self._attention_heads)
+        return FullyConvolutionalHead(self.embedding_dim, num_classes)
 
     @property
     def frame_rate(self) -> float:
@@ -107,15 +123,8 @@ class MobileNetTagger(Backbone):
         logits: Tensor = self.classifier(head_input)
         return logits
 
-    def reset_head(self, num_classes: int) -> None:
-        """Replace what depends on the classes; the hidden layer of an ``mlp`` head stays."""
-        self.classifier.reset(num_classes)
-        self.num_classes = num_classes
-
-    def head_modules(self) -> Mapping[str, nn.Module]:
-        """What `reset_head` replaces."""
-        return {f"classifier.{name}".rstrip("."): module for name, module in self.classifier.class_modules().items()}
-
     def class_rows(self) -> Mapping[str, ClassRows]:
         """Where each class stands in the head's entries."""
-        return {f"classifier.{key}": rows for key, rows in self.classifier.class_rows().items()}
+        if isinstance(self.classifier, AttentionHead):  # its one layer has several rows a class
+            return {f"classifier.{key}": rows for key, rows in self.classifier.class_rows().items()}
+        return super().class_rows()

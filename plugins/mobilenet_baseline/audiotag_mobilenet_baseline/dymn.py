@@ -118,7 +118,8 @@ class DyMN(MobileNetTagger):
         last = self.embedding_dim // LAST_EXPANSION
         self.out_c = conv_norm(last, self.embedding_dim, 1, act="HS", momentum=norm_momentum)
         initialise(list(self.modules()))
-        self.classifier = self._make_head()
+        self.intermediate_names = ("in_c", *(f"layers.{index}" for index in range(len(self.layers))))
+        self.classifier = self.make_classifier()
 
     def forward_spectrogram(self, spectrogram: Tensor | None, video: Tensor | None = None) -> Tensor:
         """Feature map (batch, `embedding_dim`, f, t) of a spectrogram (batch, bands, frames); *video* is not used."""

@@ -24,18 +24,6 @@ class Head(nn.Module, ABC):
     def forward(self, prepared: Tensor) -> Tensor:
         """Logits (batch, classes)."""
 
-    @abstractmethod
-    def reset(self, num_classes: int) -> None:
-        """Replace what depends on the classes by fresh modules for *num_classes* of them, on the same device."""
-
-    @abstractmethod
-    def class_modules(self) -> dict[str, nn.Module]:
-        """What `reset` replaces: name relative to the head (empty for the whole head) → module."""
-
-    @abstractmethod
-    def class_rows(self) -> dict[str, ClassRows]:
-        """For each entry with one row per class, by its key relative to the head, where the rows are."""
-
 
 class MlpHead(Head):
     """Global average, a hidden layer, and a linear layer to the classes.
@@ -69,24 +57,6 @@ class MlpHead(Head):
         logits: Tensor = self.get_submodule("5")(self.dropout(hidden))
         return logits
 
-    def reset(self, num_classes: int) -> None:
-        """See `Head.reset`."""
-        old = self.get_submodule("5")
-        assert isinstance(old, nn.Linear)
-        fresh = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
-        initialise([fresh])
-        self.add_module("5", fresh)
-
-    def class_modules(self) -> dict[str, nn.Module]:
-        """The last linear layer."""
-        return {"5": self.get_submodule("5")}
-
-    def class_rows(self) -> dict[str, ClassRows]:
-        """See `Head.class_rows`."""
-        last = self.get_submodule("5")
-        assert isinstance(last, nn.Linear)
-        return {"5.weight": ClassRows((-1, last.in_features), 0), "5.bias": ClassRows((-1,), 0)}
-
 
 class FullyConvolutionalHead(Head):
     """A score map per class, averaged over the whole plane: 1×1 convolution without bias, batch norm, global average.
@@ -98,8 +68,10 @@ class FullyConvolutionalHead(Head):
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
-        self.channels = channels
-        self.reset(num_classes)
+        self.add_module("0", nn.Conv2d(channels, num_classes, 1, bias=False))
+        # Unlike those of the layers before, this norm has the usual epsilon and momentum.
+        self.add_module("1", nn.BatchNorm2d(num_classes))
+        initialise([self.get_submodule("0")])
 
     def prepare(self, features: Tensor) -> Tensor:
         """The feature map itself (batch, channels, f, t): the batch norm is over its positions."""
@@ -115,28 +87,6 @@ class FullyConvolutionalHead(Head):
         scores: Tensor = self.get_submodule("1")(self.get_submodule("0")(prepared))
         return scores.mean((2, 3))
 
-    def reset(self, num_classes: int) -> None:
-        """See `Head.reset`."""
-        old = next(self.parameters(), torch.empty(0))
-        convolution = nn.Conv2d(self.channels, num_classes, 1, bias=False)
-        initialise([convolution])
-        self.add_module("0", convolution.to(old))
-        # Unlike those of the layers before, this norm has the usual epsilon and momentum.
-        self.add_module("1", nn.BatchNorm2d(num_classes).to(old))
-        self.train(self.training)
-
-    def class_modules(self) -> dict[str, nn.Module]:
-        """The whole head."""
-        return {"": self}
-
-    def class_rows(self) -> dict[str, ClassRows]:
-        """See `Head.class_rows`."""
-        of_norm = ("weight", "bias", "running_mean", "running_var")
-        return {
-            "0.weight": ClassRows((-1, self.channels, 1, 1), 0),
-            **{f"1.{name}": ClassRows((-1,), 0) for name in of_norm},
-        }
-
 
 class AttentionHead(Head):
     """Multi-head attention pooling over time (Gong, Chung, Glass, PSLA, TASLP 2021, arXiv 2102.01243, section III-E).
@@ -150,14 +100,13 @@ class AttentionHead(Head):
         heads: Number of attention heads.
     """
 
-    subspace_proj: nn.Linear
-    head_weight: nn.Parameter
-
     def __init__(self, channels: int, num_classes: int, heads: int) -> None:
         super().__init__()
         self.channels = channels
         self.heads = heads
-        self.reset(num_classes)
+        self.subspace_proj = nn.Linear(channels, num_classes * 2 * heads)
+        self.head_weight = nn.Parameter(torch.full((1, heads, 1), 1.0 / heads))
+        initialise([self.subspace_proj])
 
     def prepare(self, features: Tensor) -> Tensor:
         """Frames (batch, t, channels): the feature map averaged over frequency."""
@@ -176,20 +125,8 @@ class AttentionHead(Head):
         logits: Tensor = (per_head * self.head_weight).sum(1)
         return logits
 
-    def reset(self, num_classes: int) -> None:
-        """See `Head.reset`."""
-        old = next(self.parameters(), torch.empty(0))
-        projection = nn.Linear(self.channels, num_classes * 2 * self.heads)
-        initialise([projection])
-        self.subspace_proj = projection.to(old)
-        self.head_weight = nn.Parameter(torch.full((1, self.heads, 1), 1.0 / self.heads).to(old))
-
-    def class_modules(self) -> dict[str, nn.Module]:
-        """The whole head."""
-        return {"": self}
-
     def class_rows(self) -> dict[str, ClassRows]:
-        """See `Head.class_rows`."""
+        """Where each class stands in the entries: maps of attention and scores, head by head, classes innermost."""
         return {
             "subspace_proj.weight": ClassRows((2, self.heads, -1, self.channels), 2),
             "subspace_proj.bias": ClassRows((2, self.heads, -1), 2),

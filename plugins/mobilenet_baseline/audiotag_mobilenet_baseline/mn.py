@@ -107,8 +107,9 @@ class MN(MobileNetTagger):
         last = self.embedding_dim // LAST_EXPANSION
         layers.append(conv_norm(last, self.embedding_dim, 1, act="HS", momentum=norm_momentum))
         self.features = nn.Sequential(*layers)
+        self.intermediate_names = tuple(f"features.{index}" for index in range(len(layers) - 1))
         initialise(list(self.features.modules()))
-        self.classifier = self._make_head()
+        self.classifier = self.make_classifier()
 
     def forward_spectrogram(self, spectrogram: Tensor | None, video: Tensor | None = None) -> Tensor:
         """Feature map (batch, `embedding_dim`, f, t) of a spectrogram (batch, bands, frames); *video* is not used."""

@@ -255,3 +255,17 @@ def test_options_that_cannot_work_are_refused(family, options):
     with pytest.raises(OptionError) as error:
         create_backbone(family, **{**SMALL, **options})
     assert error.value.fix
+
+
+def test_frames_are_scored_by_the_heads_that_score_frames(backbone, variant):
+    backbone.eval()
+    with torch.inference_mode():
+        features = backbone.forward_features(noise())
+        if backbone.head_name == "classifier.5":  # an MLP over the mean
+            with pytest.raises(OptionError, match="scores whole clips"):
+                backbone.frame_logits(features)
+            return
+        found = backbone.frame_logits(features)
+        if variant[1].get("head_type") == "fully_convolutional":
+            torch.testing.assert_close(found.mean(1), backbone(noise()))
+    assert found.shape == (3, features.shape[3], 7)

@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from audiotag.plugin import Backbone, ClassRows, LogMelFrontEnd, kaldi_log_mel, require_choice, require_option
+from audiotag.plugin import Backbone, LabelSet, LogMelFrontEnd, kaldi_log_mel, require_choice, require_option
 from audiotag_psla.efficientnet import VARIANTS, EfficientNet
 from audiotag_psla.imagenet import from_timm, is_timm
-from audiotag_psla.pooling import make_pooling, to_logits
+from audiotag_psla.pooling import Pooling, make_pooling, to_logits
 
 SAMPLE_RATE = 16_000
 BANDS = 128
@@ -41,6 +41,8 @@ class PSLA(Backbone):
     """
 
     sample_rate = SAMPLE_RATE
+    head_name = "attention"
+    gives_frame_logits = True
     ignored_keys = ("effnet._fc.",)
     front_end: LogMelFrontEnd
 
@@ -75,7 +77,8 @@ class PSLA(Backbone):
         )
         self.max_seconds = target_length / self.front_end.frame_rate
         self.effnet = EfficientNet(VARIANTS[variant], momentum=norm_momentum, drop_connect=drop_connect)
-        self.attention = make_pooling(attention_heads, self.embedding_dim, num_classes)
+        self.attention = self.make_head(num_classes)
+        self.intermediate_names = tuple(f"effnet._blocks.{index}" for index in range(self.effnet.depth))
 
     @property
     def frame_rate(self) -> float:
@@ -109,20 +112,9 @@ class PSLA(Backbone):
             head_input = head_input.unsqueeze(-1)
         return to_logits(self.attention(head_input))
 
-    def reset_head(self, num_classes: int) -> None:
-        """Replace the pooling over time, attention and scores of every head."""
-        device = next(self.attention.parameters()).device
-        self.attention = make_pooling(self.attention_heads, self.embedding_dim, num_classes).to(device)
-        self.attention.train(self.training)
-        self.num_classes = num_classes
-
-    def head_modules(self) -> Mapping[str, nn.Module]:
-        """The pooling over time."""
-        return {"attention": self.attention}
-
-    def class_rows(self) -> Mapping[str, ClassRows]:
-        """Attention and scores of every head have a row per class; the weights of the heads have none."""
-        return {f"attention.{key}": rows for key, rows in self.attention.class_rows().items()}
+    def make_head(self, num_classes: int, labels: LabelSet | None = None) -> Pooling:
+        """The pooling over time, attention and scores of every head."""
+        return make_pooling(self.attention_heads, self.embedding_dim, num_classes)
 
     def convert_published(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Entries of timm's EfficientNet (ImageNet) under this network's names; PSLA's own are left as they are."""

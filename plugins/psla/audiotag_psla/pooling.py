@@ -11,8 +11,6 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from audiotag.plugin import ClassRows
-
 EPSILON = 1e-7
 """Attention and probabilities are kept this far from 0 and 1."""
 
@@ -48,15 +46,6 @@ class Pooling(nn.Module, ABC):
     @abstractmethod
     def forward(self, frames: Tensor) -> Tensor:
         """Probabilities (batch, classes), float32."""
-
-    def class_rows(self) -> dict[str, ClassRows]:
-        """For each layer of class scores, by its key relative to this module, where the rows are."""
-        rows = {}
-        for name, layer in self.named_modules():
-            if isinstance(layer, nn.Conv2d):
-                rows[f"{name}.weight"] = ClassRows((-1, layer.in_channels, 1, 1), 0)
-                rows[f"{name}.bias"] = ClassRows((-1,), 0)
-        return rows
 
 
 class MeanPooling(Pooling):

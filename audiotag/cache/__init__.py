@@ -1,0 +1,1 @@
+"""What is kept on this machine to save work: decoded clips, embeddings, weights. It may be deleted at any time."""
