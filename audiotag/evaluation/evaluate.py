@@ -27,13 +27,8 @@ from audiotag.inference.combine import EnsembleMode
 from audiotag.inference.compute import Compute
 from audiotag.inference.ensemble import is_ensemble, keep_ensemble_thresholds
 from audiotag.inference.tagger import Tagger, load
-from audiotag.models.checkpoint import (
-    TRAINING_FILE,
-    find_checkpoint,
-    load_checkpoint,
-    load_training_state,
-    save_checkpoint,
-)
+from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
+from audiotag.models.facts import TRAINING_FILE, find_checkpoint
 from audiotag.models.model import Model
 from audiotag.places import exists
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +29,11 @@ from audiotag.host import get_host
 from audiotag.inference.combine import EnsembleMode, check_ensemble
 from audiotag.inside import path_inside
 from audiotag.labels import Label, LabelSet, read_labels
-from audiotag.models.checkpoint import (
-    ENSEMBLE_FORMAT,
-    FACTS_FILE,
-    check_classes,
-    find_checkpoint,
-    plain_json,
-    save_checkpoint,
-)
-from audiotag.models.loading import Labels, load_model
-from audiotag.models.model import Model
+from audiotag.models.facts import ENSEMBLE_FORMAT, FACTS_FILE, check_classes, find_checkpoint, plain_json
+
+if TYPE_CHECKING:
+    from audiotag.models.loading import Labels
+    from audiotag.models.model import Model
 
 FORMAT_VERSION = 1
 MEMBERS = "members"
@@ -133,6 +128,8 @@ def save_ensemble(
         LabelError: The members do not have the same classes.
         AudiotagError: A member cannot be loaded.
     """
+    from audiotag.models.loading import load_model
+
     output = Path(output)
     if len(members) < 2:
         raise OptionError(f"an ensemble of {len(members)} is none", fix="Name two models or more.")
@@ -172,6 +169,8 @@ def refuse_nesting(members: Sequence[object]) -> None:
 def _entry(member: str | Path, model: Model, number: int, partial: Path, copy: bool) -> dict[str, str]:
     if isinstance(member, str) and member in get_host().backbones:
         return {"model": member}
+    from audiotag.models.checkpoint import save_checkpoint
+
     folder = find_checkpoint(member)
     if not copy:
         return {"path": str(folder.resolve())}
