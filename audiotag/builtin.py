@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from audiotag.data.sets.descriptors import PUBLISHED
 from audiotag.models.timm_names import timm_backbones
-from audiotag.specs import BackboneSpec, DatasetSpec, LossSpec, SamplingPolicySpec, WriterSpec, hookimpl
+from audiotag.specs import BackboneSpec, DatasetSpec, LossSpec, MetricSpec, SamplingPolicySpec, WriterSpec, hookimpl
 
 
 @hookimpl
@@ -143,6 +143,22 @@ def register_sampling_policies() -> list[SamplingPolicySpec]:
             factory="audiotag.continual.policies.baselines:Nothing",
             role="storage",
             summary="Nothing is stored",
+        ),
+    ]
+
+
+@hookimpl
+def register_metrics() -> list[MetricSpec]:
+    """Metrics by which the best epoch is chosen."""
+    metrics = "audiotag.evaluation.metrics:"
+    return [
+        MetricSpec(name="mAP", factory=f"{metrics}mean_average_precision", summary="Mean average precision"),
+        MetricSpec(name="mAUC", factory=f"{metrics}mean_roc_auc", summary="Mean area under the ROC curve"),
+        MetricSpec(
+            name="accuracy",
+            factory=f"{metrics}accuracy",
+            summary="Share of clips whose highest score is on their class",
+            task="singlelabel",
         ),
     ]
 

@@ -10,7 +10,16 @@ from collections.abc import Iterable
 
 import pluggy
 
-from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec, WriterSpec
+from audiotag.specs import (
+    BackboneSpec,
+    CommandSpec,
+    DatasetSpec,
+    LossSpec,
+    MetricSpec,
+    RecipeSpec,
+    SamplingPolicySpec,
+    WriterSpec,
+)
 
 hookspec = pluggy.HookspecMarker("audiotag")
 
@@ -63,6 +72,16 @@ def register_writers() -> Iterable[WriterSpec]:
     The factory is called as ``factory(settings)`` with an `audiotag.plugin.WriterSettings` and returns an
     `audiotag.plugin.Writer`; where the descriptor has *magic*, as ``factory(settings, file)``, and returns an
     `audiotag.plugin.FileWriter`.
+    """
+    return ()
+
+
+@hookspec
+def register_metrics() -> Iterable[MetricSpec]:
+    """Metrics of ``audiotag evaluate --metric`` and ``finetune --metric``. More is better.
+
+    The factory is the metric: called as ``metric(targets, scores, known)`` with arrays (clips, classes) of zeros and
+    ones, of scores, and of which labels are known (None where all are), it returns a number, NaN where it has none.
     """
     return ()
 

@@ -122,7 +122,7 @@ class Setting:
             return value
         if not fits(value, self.hint):
             raise self._refused(value, description(self.hint).removesuffix(" or none"), where)
-        if self.words and value not in self.words:
+        if self.words and value not in (self.choices() if callable(self.choices) else self.words):
             raise self._refused(value, f"one of: {', '.join(self.words)}", where)
         if isinstance(value, tuple) and len(value) != len(get_args(self.hint)):
             raise self._refused(value, f"{len(get_args(self.hint))} numbers", where)

@@ -388,6 +388,25 @@ class WriterSpec(MadeSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetricSpec(MadeSpec):
+    """A number that says how well scores fit the labels. The factory is the metric itself.
+
+    Attributes:
+        title: What reports call it; empty for its name.
+        task: The data that it is for: ``"multilabel"``, ``"singlelabel"`` or ``"any"``.
+        citation: Paper and equation.
+    """
+
+    title: str = ""
+    task: Literal["multilabel", "singlelabel", "any"] = "any"
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.task in ("multilabel", "singlelabel", "any"), self, f"task {self.task!r} is not known")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommandSpec(MadeSpec):
     """A click command of a plugin, reached as ``audiotag x GROUP NAME``.
 

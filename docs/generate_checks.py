@@ -23,6 +23,8 @@ TITLES = {
     "sampler": "Sampling policies for training",
     "store": "Sampling policies of a bounded store",
     "dataset": "Dataset formats and published data sets",
+    "metric": "Metrics",
+    "writer": "Output formats",
     "command": "Commands",
     "recipe": "Recipes",
 }

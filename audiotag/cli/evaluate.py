@@ -95,6 +95,13 @@ _MAX_NAMED = 8
 @click.option(
     "--top-k", type=click.IntRange(min=1), multiple=True, help="k of top-k accuracy.  [default: 3, 5 for single-label]"
 )
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Another metric, of a plugin for one, beside the usual ones (see `audiotag plugins list`); may be repeated.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Clips at a time.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that read.")
 @click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
@@ -134,7 +141,7 @@ def evaluate(model: str | None, ensemble: str | None, folds: bool, as_json: bool
     shared = {name: settings[name] for name in ("labels", "root", "unknown_labels", "split", "single_label")}
     shared |= {name: settings[name] for name in ("device", "precision", "batch_size", "workers", "strict", "output")}
     shared["frames"] = settings["frames"]
-    shared |= {"format": settings["format_"], "top_k": settings["top_k"] or None}
+    shared |= {"format": settings["format_"], "top_k": settings["top_k"] or None, "metrics": settings["metrics"]}
     result: Evaluation | CrossValidation
     with tagging_progress() as progress:
         if folds:

@@ -28,6 +28,7 @@ from audiotag.specs import (
     DatasetSpec,
     LossSpec,
     MadeSpec,
+    MetricSpec,
     RecipeSpec,
     SamplingPolicySpec,
     Spec,
@@ -77,6 +78,7 @@ class Host:
     datasets, dataset = _All(DatasetSpec), _Named(DatasetSpec)
     losses, loss = _All(LossSpec), _Named(LossSpec)
     sampling_policies, sampling_policy = _All(SamplingPolicySpec), _Named(SamplingPolicySpec)
+    metrics, metric = _All(MetricSpec), _Named(MetricSpec)
     writers, writer = _All(WriterSpec), _Named(WriterSpec)
     commands = _All(CommandSpec)
     recipes, recipe = _All(RecipeSpec), _Named(RecipeSpec)

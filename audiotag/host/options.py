@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, get_type_hints
 
 from audiotag.annotations import description, fits
@@ -76,7 +76,7 @@ def require_option(condition: bool, option: str, value: object, fix: str) -> Non
         raise OptionError(f"the value {value!r} cannot work", where=option, fix=fix)
 
 
-def require_choice(option: str, value: str, choices: Sequence[str]) -> None:
+def require_choice(option: str, value: str, choices: Collection[str]) -> None:
     """Refuse a *value* of an *option* that is not among *choices*.
 
     Raises:

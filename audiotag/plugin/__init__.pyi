@@ -8,6 +8,7 @@ from audiotag.specs import DatasetSpec as DatasetSpec
 from audiotag.specs import ENTRY_POINT_GROUP as ENTRY_POINT_GROUP
 from audiotag.specs import INTERFACE_VERSION as INTERFACE_VERSION
 from audiotag.specs import LossSpec as LossSpec
+from audiotag.specs import MetricSpec as MetricSpec
 from audiotag.specs import RecipeSpec as RecipeSpec
 from audiotag.specs import Remote as Remote
 from audiotag.specs import SamplingPolicySpec as SamplingPolicySpec

@@ -19,6 +19,8 @@ _MODULES = (
     "stores",
     "datasets",
     "published_datasets",
+    "metrics",
+    "writers",
     "commands",
 )
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from audiotag.audio.augmentation import Augmentation
 from audiotag.errors import OptionError
+from audiotag.host import get_host
 from audiotag.settings import (
     ABOVE_ZERO,
     BELOW_ONE,
@@ -307,7 +308,7 @@ class Measuring(SettingsGroup):
     metric: str = setting(
         by=lambda s, run: "accuracy" if run.single_label else "mAP",
         usual="accuracy for single-label data, else mAP",
-        choices=("mAP", "accuracy"),
+        choices=lambda: get_host().metrics,
         help="What best means.",
     )
     early_stopping: int | None = setting(

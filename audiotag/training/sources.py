@@ -16,6 +16,8 @@ from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.errors import TrainingError
 from audiotag.evaluation.metrics import accuracy, mean_average_precision
+from audiotag.evaluation.registered import measure
+from audiotag.inference.combine import probabilities
 from audiotag.models.model import Model
 from audiotag.training.clip_keys import embedding_keys
 from audiotag.training.data import Batches, ClipReader, Draw
@@ -28,13 +30,14 @@ AGAINST_DIVERGENCE = "Use a lower --learning-rate, --clip-grad-norm 1, or --prec
 """What to do where numbers stop being finite."""
 
 
-def validation_metrics(logits: NDArray[np.float32], clips: ClipSet, loss: Loss) -> dict[str, float]:
-    """Loss, mAP and, for single-label data, accuracy of a validation set.
+def validation_metrics(logits: NDArray[np.float32], clips: ClipSet, loss: Loss, metric: str) -> dict[str, float]:
+    """Loss, mAP and, for single-label data, accuracy of a validation set, and what says which epoch is best.
 
     Args:
         logits: (clips, classes).
         clips: The clips.
         loss: The training loss.
+        metric: The metric by which the best epoch is chosen.
 
     Raises:
         TrainingError: A logit is not finite.
@@ -49,14 +52,18 @@ def validation_metrics(logits: NDArray[np.float32], clips: ClipSet, loss: Loss) 
     with torch.no_grad():
         mask = None if known is None else torch.from_numpy(known)
         value = float(loss(torch.from_numpy(logits), torch.from_numpy(targets), mask).mean())
-    if loss.task != "singlelabel":
-        return {"loss": value, "mAP": mean_average_precision(targets, logits, known)}
-    probabilities = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
-    return {
-        "loss": value,
-        "mAP": mean_average_precision(targets, probabilities),
-        "accuracy": accuracy(targets, probabilities),
-    }
+    single_label = loss.task == "singlelabel"
+    measured = {"loss": value}
+    if single_label:
+        scores = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+        measured |= {"mAP": mean_average_precision(targets, scores), "accuracy": accuracy(targets, scores)}
+    else:
+        measured["mAP"] = mean_average_precision(targets, logits, known)
+    if metric not in measured:
+        measured[metric] = measure(
+            metric, targets, probabilities(logits, single_label), known, single_label=single_label
+        )
+    return measured
 
 
 def _whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> list[list[Draw]]:
@@ -123,7 +130,7 @@ class NetworkSource:
                     mine[batch["index"].to(fabric.device)] = backbone(**inputs).float()
         # Every process has filled in the rows of its own clips.
         logits = cast(Tensor, fabric.all_gather(mine)).amax(0) if fabric.world_size > 1 else mine
-        return validation_metrics(logits.cpu().numpy(), val, run.loss.cpu())
+        return validation_metrics(logits.cpu().numpy(), val, run.loss.cpu(), run.settings.metric)
 
 
 class HeadSource:
@@ -159,7 +166,7 @@ class HeadSource:
         with torch.inference_mode():
             for inputs in torch.split(self._val_inputs, 1024):
                 parts.append(run.model.backbone.forward_head(run.fabric.to_device(inputs)).float().cpu())
-        return validation_metrics(torch.cat(parts).numpy(), val, run.loss.cpu())
+        return validation_metrics(torch.cat(parts).numpy(), val, run.loss.cpu(), run.settings.metric)
 
 
 class FrozenEmbedder:
