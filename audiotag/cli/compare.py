@@ -12,7 +12,7 @@ import click
 from audiotag.cli.clip_source import clip_source
 from audiotag.cli.finetune import stoppable
 from audiotag.cli.options import json_option, parse_options
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.places import exists
@@ -146,7 +146,7 @@ def compare(
             options={name: parse_options(pairs) for name, pairs in options.items()},
             reporter=RichReporter(),
             **of_comparison,
-            **given(settings),
+            **given_settings(settings),
         )
     )
     if as_json:

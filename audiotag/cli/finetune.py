@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from audiotag.cli.clip_source import clip_source
 from audiotag.cli.options import name_list, option_option, weights_option
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.training.settings import FREE_TO_CHANGE, Settings
 
@@ -103,7 +103,7 @@ def finetune(
     """  # noqa: D301
     of_request = {name: value for name in _OF_REQUEST if (value := settings.pop(name)) is not None}
     mode = settings.pop("mode")
-    asked = given(settings)
+    asked = given_settings(settings)
     if resume is not None:
         _resume(resume, asked)
         return
@@ -113,22 +113,19 @@ def finetune(
     if missing:
         raise click.UsageError(f"Missing {', '.join(missing)} (or --resume FOLDER).")
     from audiotag.cli.training_display import RichReporter
-    from audiotag.settings import layered, read_settings
     from audiotag.training.finetune import run
     from audiotag.training.folds import finetune_folds
-    from audiotag.training.recipes import load_recipe
+    from audiotag.training.recipes import asked_for
     from audiotag.training.request import Request
 
     warn_failed_plugins()
     assert backbone is not None and train is not None and output is not None
-    chosen = load_recipe(recipe) if recipe else None
     reporter = RichReporter()
-    of_recipe = chosen.options_for(backbone, reporter) if chosen else {}
+    merged, of_recipe = asked_for(backbone, recipe, config, asked, reporter)
     options = {**of_recipe, **({"mode": mode} if mode else {}), **options}
     if "teacher" in of_request:
         of_request["teacher"] = name_list(of_request["teacher"])
     request = Request(backbone=backbone, train=train, options=options, **of_request)
-    merged = layered(Settings, chosen.settings if chosen else {}, read_settings(config) if config else {}, asked)
     if cross_validate:
         if request.fold is not None or request.val is not None:
             raise click.UsageError("--cross-validate takes neither --fold nor --val nor --val-split.")

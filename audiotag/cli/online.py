@@ -15,7 +15,7 @@ from audiotag.cli.clip_source import clip_source
 from audiotag.cli.labels import print_change
 from audiotag.cli.online_benchmark import benchmark
 from audiotag.cli.options import device_option, labels_option, option_option, weights_option
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.cli.warnings import plain_warnings, warn_failed_plugins
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.errors import LabelError, ManifestError
@@ -102,7 +102,7 @@ def online(
     warn_failed_plugins()
     start = {name: settings.pop(name) for name in _OF_MODEL}
     teacher, device = settings.pop("teacher"), settings.pop("device")
-    asked = given(settings)
+    asked = given_settings(settings)
     if teacher is not None and "pseudo_label" not in asked:
         raise click.UsageError("--teacher needs --pseudo-label, the confidence from which it is believed.")
     live = stream.clips == "-"

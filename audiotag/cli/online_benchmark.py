@@ -11,7 +11,7 @@ from audiotag.cli.clip_source import clip_source
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import device_option, echo_json, option_option, weights_option
 from audiotag.cli.outputs import check_folder, overwrite_option
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.cli.store_simulate import contender_of, repeated_runs_options
 from audiotag.cli.warnings import print_doubts, warn_failed_plugins
 from audiotag.continual.online_settings import OnlineSettings
@@ -131,7 +131,7 @@ def benchmark(
         contenders=contenders or bench.CONTENDERS,
         capacity=capacity,
         seeds=range(seed, seed + seeds),
-        settings=OnlineSettings(**given(settings)),
+        settings=OnlineSettings(**given_settings(settings)),
         progress=say,
     )
     if output is not None:

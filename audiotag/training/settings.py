@@ -17,8 +17,8 @@ from audiotag.settings import (
     NOT_NEGATIVE,
     POSITIVE,
     SHARE,
-    Group,
     Range,
+    SettingsGroup,
     declared,
     setting,
     varied,
@@ -45,7 +45,7 @@ class Situation:
     taught: bool = False
 
 
-class Length(Group):
+class RunLength(SettingsGroup):
     """How long a run is."""
 
     epochs: int = setting(
@@ -57,13 +57,13 @@ class Length(Group):
     batch_size: int = setting(32, range=FROM_ONE, help="Clips a step, over all processes.")
 
 
-class Part(Group):
+class Learner(SettingsGroup):
     """What learns."""
 
     freeze_backbone: bool = setting(False, help="Train the head alone, on what the frozen backbone makes of each clip.")
 
 
-class Objective(Group):
+class Objective(SettingsGroup):
     """What is minimised."""
 
     loss: str = setting(
@@ -74,7 +74,7 @@ class Objective(Group):
     loss_options: Mapping[str, Any] = setting({}, of="loss", option="--loss-option", help="Option of the loss.")
 
 
-class AdamW(Group):
+class AdamW(SettingsGroup):
     """The least that an optimiser takes."""
 
     learning_rate: float = setting(
@@ -111,7 +111,7 @@ class Optimiser(AdamW):
     )
 
 
-class Seeded(Group):
+class Seeded(SettingsGroup):
     """Randomness."""
 
     seed: int = setting(0, range=Range(-(2**63), 2**63 - 1), help="Seed of everything random.")
@@ -122,7 +122,7 @@ def _shape(schedule: str) -> Mapping[str, float | None]:
     return get_host().schedule(schedule).shape
 
 
-class Schedule(Group):
+class RateSchedule(SettingsGroup):
     """How the rate changes. What belongs to another schedule is refused."""
 
     schedule: str = setting(
@@ -196,7 +196,7 @@ class Schedule(Group):
                 )
 
 
-class Mixing(Group):
+class Mixing(SettingsGroup):
     """How clips are mixed with one another."""
 
     mixup_alpha: float = setting(
@@ -261,7 +261,7 @@ class Variation(Augmentation):
     time_mask: int = varied(Augmentation, "time_mask", **_while_it_learns("spectrogram", 64))
 
 
-class Sampling(Group):
+class Sampling(SettingsGroup):
     """Which clips a pass takes, and how much of them."""
 
     sampler: str = setting("shuffle", help="How clips are chosen (shuffle, balanced, a plugin's).")
@@ -276,7 +276,7 @@ class Sampling(Group):
     )
 
 
-class Teaching(Group):
+class Teaching(SettingsGroup):
     """What a teacher says."""
 
     distill_weight: float = setting(
@@ -297,7 +297,7 @@ class Teaching(Group):
             )
 
 
-class Averaging(Group):
+class Averaging(SettingsGroup):
     """Averages of the weights."""
 
     average_from: int = setting(
@@ -310,7 +310,7 @@ class Averaging(Group):
     keep_epochs: bool = setting(False, help="Keep every epoch's checkpoint, as epochs/epoch_001.")
 
 
-class Measuring(Group):
+class Measuring(SettingsGroup):
     """What "best" means, and when it is enough."""
 
     metric: str = setting(
@@ -327,7 +327,7 @@ class Measuring(Group):
     )
 
 
-class Processes(Group):
+class Processes(SettingsGroup):
     """What computes."""
 
     precision: Literal["32", "16-mixed", "bf16-mixed"] = setting("32", help="Numbers to compute with.")
@@ -350,11 +350,11 @@ class Hardware(Processes):
 
 
 class Settings(
-    Length,
-    Part,
+    RunLength,
+    Learner,
     Objective,
     Optimiser,
-    Schedule,
+    RateSchedule,
     Mixing,
     Variation,
     Sampling,
