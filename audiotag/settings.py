@@ -23,8 +23,6 @@ from typing import (
     get_type_hints,
 )
 
-import tomli_w
-
 from audiotag import documents
 from audiotag.annotations import description, fits
 from audiotag.errors import OptionError, suggest
@@ -345,4 +343,6 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 def write_settings(settings: SettingsGroup, path: str | Path) -> None:
     """Write settings as TOML."""
+    import tomli_w
+
     write_text(path, tomli_w.dumps(settings.to_dict()))

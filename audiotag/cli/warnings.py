@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
-from audiotag.host import Host, PluginRecord, get_host
+if TYPE_CHECKING:
+    from audiotag.host import Host, PluginRecord
 
 _warned_for: Host | None = None
 
@@ -16,6 +18,8 @@ _warned_for: Host | None = None
 def warn_failed_plugins() -> None:
     """Say on stderr which plugins fail to load, now and later, once each; the work goes on without them."""
     global _warned_for
+    from audiotag.host import get_host  # here: --help needs no plugins
+
     host = get_host()
     if host is _warned_for:
         return

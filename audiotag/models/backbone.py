@@ -16,6 +16,7 @@ from audiotag.errors import OptionError
 from audiotag.labels import LabelSet
 from audiotag.models.acceleration import accelerated_copy
 from audiotag.models.parameter_groups import ParameterGroup, group_parameters
+from audiotag.seeding import scoped_torch_rng
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,8 @@ class Backbone(nn.Module, ABC):
         Raises:
             OptionError: An entry grows otherwise (two rows a class, say): the family must state `class_rows` itself.
         """
-        with torch.device("meta"):
+        # Not on the device "meta", whose initialisation imports torch's compiler: a second at each start.
+        with scoped_torch_rng("one more class"):
             wider = self.make_head(self.num_classes + 1).state_dict()
         rows = {}
         for key, entry in self.head_module().state_dict().items():

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from audiotag.audio.augmentation import Augmentation
 from audiotag.errors import OptionError
-from audiotag.host import get_host
 from audiotag.settings import (
     ABOVE_ZERO,
     BELOW_ONE,
@@ -24,8 +23,17 @@ from audiotag.settings import (
     varied,
 )
 
+if TYPE_CHECKING:
+    from audiotag.host import Host
+
 FREE_TO_CHANGE = frozenset({"workers", "device", "logger"})
 """What a run that goes on may have otherwise than it began: it changes no number."""
+
+
+def _host() -> Host:
+    from audiotag.host import get_host  # here, because options are made from the declarations for every --help
+
+    return get_host()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +103,7 @@ class AdamW(SettingsGroup):
 class Optimiser(AdamW):
     """How parameters follow the gradient."""
 
-    optimiser: str = setting("adamw", choices=lambda: get_host().optimisers, help="Optimiser.")
+    optimiser: str = setting("adamw", choices=lambda: _host().optimisers, help="Optimiser.")
     optimiser_options: Mapping[str, Any] = setting(
         {}, of="optimiser", option="--optimiser-option", help="Option of the optimiser, of a plugin's for one."
     )
@@ -119,7 +127,7 @@ class Seeded(SettingsGroup):
 
 def _shape(schedule: str) -> Mapping[str, float | None]:
     """The settings that shape a schedule, and their defaults."""
-    return get_host().schedule(schedule).shape
+    return _host().schedule(schedule).shape
 
 
 class RateSchedule(SettingsGroup):
@@ -127,7 +135,7 @@ class RateSchedule(SettingsGroup):
 
     schedule: str = setting(
         "cosine",
-        choices=lambda: get_host().schedules,
+        choices=lambda: _host().schedules,
         help="How the rate changes: half a cosine down, or up and down, linear, in steps, or not at all.",
     )
     warmup: float = setting(
@@ -185,7 +193,7 @@ class RateSchedule(SettingsGroup):
 
     def check(self, situation: Any) -> None:
         """Refuse what would change nothing."""
-        shapes = {name: spec.shape for name, spec in get_host().schedules.items()}
+        shapes = {name: spec.shape for name, spec in _host().schedules.items()}
         for name in dict.fromkeys(name for names in shapes.values() for name in names):
             if getattr(self, name) is not None and name not in _shape(self.schedule):
                 owners = [schedule for schedule, names in shapes.items() if name in names]
@@ -316,7 +324,7 @@ class Measuring(SettingsGroup):
     metric: str = setting(
         by=lambda s, run: "accuracy" if run.single_label else "mAP",
         usual="accuracy for single-label data, else mAP",
-        choices=lambda: get_host().metrics,
+        choices=lambda: _host().metrics,
         help="What best means.",
     )
     early_stopping: int | None = setting(

@@ -220,3 +220,14 @@ def test_python_says_so_too(run_light) -> None:
 def test_the_package_is_the_command_too() -> None:
     done = subprocess.run([sys.executable, "-m", "audiotag", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("audiotag, version ")
+
+
+@pytest.mark.parametrize("verb", ["infer", "finetune", "evaluate", "online"])
+def test_help_looks_for_no_plugins(verb: str) -> None:
+    program = (
+        "import atexit, sys; from audiotag.cli.main import main\n"
+        "atexit.register(lambda: print('heavy', {'audiotag.host', 'numpy', 'torch'} & {*sys.modules}))\n"
+        f"main([{verb!r}, '--help'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("Usage: ") and done.stdout.endswith("heavy set()\n")

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -277,3 +279,12 @@ def test_a_reader_of_something_else_is_named(in_parts):
     in_parts[1](reader="np.load")
     with pytest.raises(PluginError, match="returned something else than tensors by name"):
         load_model("in_parts")
+
+
+def test_loading_a_model_does_not_import_the_compiler_of_torch() -> None:
+    program = (
+        "import sys; from audiotag.models.loading import load_model; load_model('home10')\n"
+        "print([name for name in ('torch._dynamo', 'sympy', 'torchaudio') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n", "a second at each start of `audiotag infer`"
