@@ -11,11 +11,17 @@ import time
 from pathlib import Path
 
 SCRIPT = str(Path(sys.executable).parent / "audiotag")
-BASE = [sys.executable, "-c", "import click, pluggy, rich.console"]
+BASES = {
+    "import click, pluggy, rich.console": [sys.executable, "-c", "import click, pluggy, rich.console"],
+    "import torch": [sys.executable, "-c", "import torch"],
+}
+LIGHT, HEAVY = BASES
 COMMANDS = {
-    "audiotag --help": [SCRIPT, "--help"],
-    "audiotag plugins list": [SCRIPT, "plugins", "list"],
-    "audiotag models list": [SCRIPT, "models", "list"],
+    "audiotag --help": (LIGHT, [SCRIPT, "--help"]),
+    "audiotag finetune --help": (LIGHT, [SCRIPT, "finetune", "--help"]),
+    "audiotag plugins list": (LIGHT, [SCRIPT, "plugins", "list"]),
+    "audiotag models list": (LIGHT, [SCRIPT, "models", "list"]),
+    "audiotag.load('home10')": (HEAVY, [sys.executable, "-c", "import audiotag; audiotag.load('home10')"]),
 }
 
 
@@ -29,16 +35,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
-    measured: dict[str, list[float]] = {name: [] for name in ("base", *COMMANDS)}
+    commands = BASES | {name: command for name, (_, command) in COMMANDS.items()}
+    measured: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds):  # side by side, so that a busy moment hits all of them
-        measured["base"].append(seconds(BASE))
-        for name, command in COMMANDS.items():
+        for name, command in commands.items():
             measured[name].append(seconds(command))
-    base = statistics.median(measured["base"])
-    print(f"{'import click, pluggy, rich.console':<40}{base * 1000:8.0f} ms")
-    for name in COMMANDS:
-        median = statistics.median(measured[name])
-        print(f"{name:<40}{median * 1000:8.0f} ms   {median / base:.2f} x")
+    for name, times in measured.items():
+        base = COMMANDS[name][0] if name in COMMANDS else name
+        ratio = statistics.median(mine / theirs for mine, theirs in zip(times, measured[base], strict=True))
+        print(f"{name:<40}{statistics.median(times) * 1000:8.0f} ms   {ratio:.2f} x {base}")
 
 
 if __name__ == "__main__":
