@@ -101,8 +101,9 @@ def test_a_worker_that_outlives_its_killed_run_does_not_keep_the_folder(tmp_path
         "import os, pathlib, sys, time\n"
         "from audiotag.training.run_folder import held\n"
         "with held(pathlib.Path(sys.argv[1])):\n"
-        "    if os.fork() == 0:\n        time.sleep(30)\n        os._exit(0)\n"
-        "    print('held', flush=True)\n    time.sleep(30)\n"
+        "    if os.fork() == 0:\n"
+        "        print('held', flush=True)\n        time.sleep(30)\n        os._exit(0)\n"  # it has let go by now
+        "    time.sleep(30)\n"
     )
     command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "run")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
