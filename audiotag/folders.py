@@ -43,13 +43,13 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             partial.mkdir()
             yield partial
             for file in partial.rglob("*"):
-                _sync(file)
-            _sync(partial)
+                sync(file)
+            sync(partial)
             partial.replace(work / "new")
             if path.exists():
                 path.replace(work / "old")
             (work / "new").replace(path)
-            _sync(path.parent)
+            sync(path.parent)
         finally:
             _finish(path, work, handle)
 
@@ -193,7 +193,8 @@ def _work(path: Path) -> Path:
     return path.with_name(f".{path.name}.audiotag")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, outlive a power cut."""
     if os.name == "nt" and path.is_dir():  # folders cannot be opened there
         return
     handle = os.open(path, os.O_RDONLY)

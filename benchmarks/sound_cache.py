@@ -8,7 +8,7 @@ import time
 
 from audiotag.data.reading import read_clips
 from audiotag.data.sound_cache import SoundCache
-from audiotag.training.data import ClipReader
+from audiotag.training.data import ClipReader, Intake
 
 
 def main() -> None:
@@ -23,7 +23,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cache = SoundCache(folder, 10**12)
         for name, used in (("decoded", None), ("decoded and kept", cache), ("from the cache", cache)):
-            reader = ClipReader(clips, options.sample_rate, options.seconds, options.seconds, seed=0, cache=used)
+            intake = Intake(options.sample_rate, options.seconds, options.seconds)
+            reader = ClipReader(clips, intake, seed=0, cache=used)
             begin = time.perf_counter()
             for index in range(len(clips)):
                 reader[(index, index)]

@@ -133,7 +133,7 @@ def compare(
     """  # noqa: D301 # click takes the control character, not the two signs
     from audiotag.cli.training_display import RichReporter
     from audiotag.training.comparison import compare as run
-    from audiotag.training.comparison_plot import plot_comparison
+    from audiotag.training.comparison_table import plot_comparison
 
     warn_failed_plugins()
     candidates = _candidates(**{name: settings.pop(name) for name in ("backbones", "finished", "no_train", "weights")})

@@ -112,14 +112,7 @@ def summary(
     """
     from audiotag.training.summary import summarise_run, summary_text
 
-    table = summarise_run(
-        run,
-        val=val,
-        evaluation=evaluation,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        workers=workers,
-    )
+    compute = {"device": device, "precision": precision, "batch_size": batch_size, "workers": workers}
+    table = summarise_run(run, val=val, evaluation=evaluation, **compute)
     click.echo(summary_text(table))
     click.echo(f"Page: {run / 'summary.html'}")

@@ -137,7 +137,7 @@ def benchmark(
     if output is not None:
         result.write(output)
         if plots is not None:
-            from audiotag.continual.benchmark_plots import plot_benchmark
+            from audiotag.continual.plots import plot_benchmark
 
             plot_benchmark(result, output / f"benchmark.{plots}")
     _show(result, doubts, as_json)

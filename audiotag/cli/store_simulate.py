@@ -197,7 +197,7 @@ def _write(simulation: Simulation, output: Path, plots: str | None) -> None:
     simulation.write_counts(output / "counts.csv")
     written = ["measures.csv", "counts.csv"]
     if plots is not None:
-        from audiotag.continual.simulation_plots import plot_distributions, plot_measures
+        from audiotag.continual.plots import plot_distributions, plot_measures
 
         plot_measures(simulation, output / f"measures.{plots}")
         plot_distributions(simulation, output / f"distributions.{plots}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from audiotag.continual.policy import StoragePolicy
 from audiotag.errors import PluginError, UnknownNameError, suggest
 from audiotag.host import get_host
@@ -17,7 +19,9 @@ def storage_policies() -> list[str]:
     return [name for name, spec in get_host().sampling_policies.items() if spec.role == "storage"]
 
 
-def create_policy(name: str, capacity: int, num_classes: int, *, seed: int = 0, **options: Any) -> StoragePolicy:
+def create_policy(
+    name: str, capacity: int, num_classes: int, *, seed: int | np.random.Generator = 0, **options: Any
+) -> StoragePolicy:
     """A fresh policy by the name it is registered under.
 
     Args:
@@ -36,7 +40,7 @@ def create_policy(name: str, capacity: int, num_classes: int, *, seed: int = 0, 
 
 
 def build_policy(
-    name: str, capacity: int, num_classes: int, options: Mapping[str, Any], *, seed: int = 0
+    name: str, capacity: int, num_classes: int, options: Mapping[str, Any], *, seed: int | np.random.Generator = 0
 ) -> StoragePolicy:
     """`create_policy` with the options that somebody has typed or a file holds, which may have any name."""
     spec = _storage_policy(name)

@@ -56,9 +56,9 @@ def read_stream(source: ClipSource | str | Path, labels: LabelSet) -> tuple[list
     wanted = ClipSource.of(source)
     if not isinstance(wanted.clips, ClipSet):
         path = Path(wanted.clips)
-        if is_folder(path) and wanted.format is None and not _has_class_folders(path):
+        if is_folder(path) and wanted.format is None and not load_dataset("folder").recognises(path):
             found_clips = find_clips([path], wanted.root)
-            return [StreamClip(readable(_relative(clip.path, path)), clip) for clip in found_clips], {}
+            return [StreamClip(readable(one.path.relative_to(path).as_posix()), one) for one in found_clips], {}
         if wanted.format_name() in ("json", "csv"):
             wanted = replace(wanted, format_options={"labels_required": False, **wanted.format_options})
     found = wanted.read(labels, check_files=False)
@@ -67,14 +67,6 @@ def read_stream(source: ClipSource | str | Path, labels: LabelSet) -> tuple[list
         for clip in found
     ]
     return clips, dict(found.skipped)
-
-
-def _has_class_folders(path: Path) -> bool:
-    return load_dataset("folder").recognises(path)
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
 
 
 _KEYS = ("wav", "labels", "id", "start", "stop")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -124,13 +124,30 @@ class OnlineLearner:
         device: str = "cpu",
         teacher: Tagger | None = None,
     ) -> None:
-        self._start(model, store, settings or OnlineSettings(), folder, device, teacher)
+        self.model, self._store, self._teacher = model, store, teacher
+        situation = Situation(single_label=model.single_label, pretrained=True)
+        self._settings = (settings or OnlineSettings()).resolve(situation)
+        self._needs = store.needs
+        self._hearing = Hearing(model, device, frozen=self._settings.freeze_backbone, embeds="embedding" in self._needs)
+        self._training = OnlineTraining(model, self._settings)
+        self._notes: dict[str, Any] = {}
+        self._check_embeddings(backbone_fingerprint(model) if self._settings.freeze_backbone else None)
+        self._learned = self._learned_before()
+        if teacher is not None:
+            self._teacher_columns = model.labels.positions_in(teacher.labels)
+            if not any(column is not None for column in self._teacher_columns):
+                raise OptionError("the teacher knows no class of the model", where=teacher.name, fix="Take another.")
+        tuned = DEFAULT_THRESHOLD if model.thresholds is None else model.thresholds
+        threshold = tuned if self._settings.threshold is None else self._settings.threshold
+        self._thresholds = per_class_thresholds(threshold, len(model.labels))
+        store.extend_labels(model.labels)
+        self._memory = ReplayMemory(store, model.labels, self._recall, keep=self._settings.freeze_backbone)
         if self._settings.replay and any(clip.kind == "embedding" for clip in store):
             self._learned |= Heard(unnamed=True)  # they do not say of what recordings they are
         self._run = uuid.uuid4().hex
-        self.position = 0
-        self._offered = 0
+        self.position = self._offered = 0
         self._last_id: str | None = None
+        self._folder = None if folder is None else Path(folder)
         if self._folder is not None:
             if has_checkpoint(self._folder):
                 raise CheckpointError(
@@ -187,52 +204,27 @@ class OnlineLearner:
         if (loss := state.texts("loss", None)) is not None:  # runs of earlier versions have none
             if len(loss) != 3:
                 raise state.refuse("loss", "must be a name, a distribution and its version")
-            name, distribution, release = loss
-            brought = {"distribution": distribution, "release": release}
-            needed("the run", "loss", name, **brought, error=TrainingError, where=folder)
-        learner = cls.__new__(cls)
-        learner._start(model, store, chosen, folder, device, teacher)
+            brought = {"distribution": loss[1], "release": loss[2]}
+            needed("the run", "loss", loss[0], **brought, error=TrainingError, where=folder)
+        learner = cls(model, store, chosen, device=device, teacher=teacher)
+        learner._folder = Path(folder)
+        learner._learned = learner._learned_before()  # the run itself has said so of embeddings that it found
         try:
             learner._training.load_state_dict(state["training"])
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
             raise CheckpointError(f"the state of the training is damaged: {error!r}", where=place) from error
         learner._run, learner.position = run, position
-        noted = Fields(
-            store.note(learner._note_key) or {}, where=store.folder, error=StoreError, name=learner._note_key
-        )
+        key = learner._note_key
+        noted = Fields(store.note(key) or {}, where=store.folder, error=StoreError, name=key)
         learner._offered, learner._last_id = noted.integer("position", 0, least=0), noted.text("id", None)
         if not rewinds:
             learner.position = max(learner.position, learner._offered)
         return learner
 
-    def _start(
-        self,
-        model: Model,
-        store: ClipStore,
-        settings: OnlineSettings,
-        folder: str | Path | None,
-        device: str,
-        teacher: Tagger | None,
-    ) -> None:
-        self.model, self._store, self._teacher = model, store, teacher
-        self._settings = settings.resolve(Situation(single_label=model.single_label, pretrained=True))
-        self._folder = None if folder is None else Path(folder)
-        self._needs = store.needs
-        self._hearing = Hearing(model, device, frozen=self._settings.freeze_backbone, embeds="embedding" in self._needs)
-        self._training = OnlineTraining(model, self._settings)
-        self._learned = Heard.of_models([model.metadata])
-        self._notes: dict[str, Any] = {}
-        self._check_embeddings(backbone_fingerprint(model) if self._settings.freeze_backbone else None)
-        if teacher is not None:
-            self._learned |= Heard.of_models(one.metadata for one in teacher.facts)
-            self._teacher_columns = model.labels.positions_in(teacher.labels)
-            if not any(column is not None for column in self._teacher_columns):
-                raise OptionError("the teacher knows no class of the model", where=teacher.name, fix="Take another.")
-        tuned = DEFAULT_THRESHOLD if model.thresholds is None else model.thresholds
-        threshold = tuned if self._settings.threshold is None else self._settings.threshold
-        self._thresholds = per_class_thresholds(threshold, len(model.labels))
-        store.extend_labels(model.labels)
-        self._memory = ReplayMemory(store, model.labels, self._recall, keep=self._settings.freeze_backbone)
+    def _learned_before(self) -> Heard:
+        """What the model has learned from already, and the teacher."""
+        teacher = () if self._teacher is None else self._teacher.facts
+        return Heard.of_models([self.model.metadata, *(one.metadata for one in teacher)])
 
     def _check_embeddings(self, fingerprint: str | None) -> None:
         """Refuse a store with embeddings that another backbone made, or any where the whole network learns."""
@@ -355,17 +347,11 @@ class OnlineLearner:
             result.unwrap()
             assert result.scores is not None  # unwrap would have raised
             scores = result.scores
-        mapped = np.zeros(len(self.model.labels), dtype=np.float32)
-        for column, source in enumerate(self._teacher_columns):
-            if source is not None:
-                mapped[column] = scores[source]
-        return heard, mapped
+        return heard, _by_columns(scores, self._teacher_columns)
 
     def _confident(self, scores: NDArray[np.float32], confidence: float) -> list[int]:
-        if self.model.single_label:
-            best = int(scores.argmax())
-            return [best] if scores[best] >= confidence else []
-        return [int(column) for column in np.flatnonzero(scores >= confidence)]
+        sure = [int(column) for column in np.flatnonzero(scores >= confidence)]
+        return [int(scores.argmax())] if sure and self.model.single_label else sure
 
     def _place(self, clip_id: str, position: int) -> dict[str, Any]:
         """What is kept in the store with a change: after a kill, it tells that this clip has had its effect."""
@@ -394,6 +380,8 @@ class OnlineLearner:
             payload = Payload.from_waveform(sound.samples, sound.sample_rate)
         else:
             payload = Payload.from_clip(sound)
+        # Among the store's classes are the model's; those that it does not know have the score 0.
+        by_store = self._store.labels.positions_in(self.model.labels) if "scores" in self._needs else []
         addition = self._store.add(
             clip.id,
             payload,
@@ -401,19 +389,13 @@ class OnlineLearner:
             source=str(sound.path) if isinstance(sound, Clip) else "",
             notes=self._place(clip.id, position),
             embedding=heard.embedding,
-            scores=self._scores_by_store(heard) if "scores" in self._needs else None,
+            scores=_by_columns(heard.scores, by_store) if by_store else None,
         )
         self._memory.added(clip.id, addition, target, heard.sample if exact else None)
         if addition.stored and payload.kind == "audio" and isinstance(payload.content, bytes):
             # An export of the store is a list that somebody may measure on, and this is the recording in it.
             self._learned |= Heard.of_recording(EncodedAudio(clip.id, payload.content))
         return addition
-
-    def _scores_by_store(self, heard: HeardClip) -> NDArray[np.float32]:
-        """The scores by the store's classes, among which are the model's; 0 for those that the model does not know."""
-        columns = self._store.labels.positions_in(self.model.labels)
-        scores = [0.0 if column is None else heard.scores[column] for column in columns]
-        return np.array(scores, dtype=np.float32)
 
     def _learn(self, sample: Sample, target: Target, clip_id: str) -> tuple[float | None, int]:
         loss, replayed = None, 0
@@ -453,6 +435,11 @@ class OnlineLearner:
             "training": self._training.state_dict(),
         }
         save_checkpoint(self._folder / "last", self.model, training_state={"online": state})
+
+
+def _by_columns(scores: NDArray[np.float32], columns: Sequence[int | None]) -> NDArray[np.float32]:
+    """The *scores* at *columns*, 0 where there is no column."""
+    return np.array([0.0 if column is None else scores[column] for column in columns], dtype=np.float32)
 
 
 def has_checkpoint(folder: str | Path) -> bool:

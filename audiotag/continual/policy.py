@@ -82,8 +82,7 @@ class StoragePolicy(ABC):
     Args:
         capacity: Most examples that may be stored, ≥ 0.
         num_classes: Number of classes, ≥ 1; labels are 0 … num_classes − 1.
-        seed: Seed of the random generator.
-        generator: A generator to use instead of a fresh one from *seed*; it must not be used elsewhere.
+        seed: Seed of the random generator, or a generator, which must not be used elsewhere.
 
     Attributes:
         name: Name that the policy is registered under.
@@ -100,19 +99,12 @@ class StoragePolicy(ABC):
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(
-        self,
-        capacity: int,
-        num_classes: int,
-        *,
-        seed: int = 0,
-        generator: np.random.Generator | None = None,
-    ) -> None:
+    def __init__(self, capacity: int, num_classes: int, *, seed: int | np.random.Generator = 0) -> None:
         if num_classes < 1:
             raise OptionError(f"a policy needs at least one class, not {num_classes}", where=self.name)
         self._capacity = self._checked(capacity)
         self.index = ExampleIndex(num_classes)
-        self.draws = Draws(np.random.default_rng(seed) if generator is None else generator)
+        self.draws = Draws(np.random.default_rng(seed))
         self.offered: NDArray[np.int64] = np.zeros(num_classes, dtype=np.int64)
         self.offers = 0
         self._observed: NDArray[np.int64] = np.zeros(num_classes, dtype=np.int64)
@@ -199,8 +191,7 @@ class StoragePolicy(ABC):
     @property
     def observed_shares(self) -> NDArray[np.float64]:
         """float64 (classes,): `observed` divided by its sum, zeros where nothing was observed."""
-        shares: NDArray[np.float64] = self._observed / max(self._observed_total, 1)
-        return shares
+        return np.asarray(self._observed / max(self._observed_total, 1))
 
     @property
     def ids(self) -> list[str]:

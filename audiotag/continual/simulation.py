@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -141,24 +141,24 @@ class Simulation:
         measures = self.measures()
 
         def lines() -> Iterator[list[Any]]:
-            for place, policy in enumerate(self.policies):
-                for run, seed in enumerate(self.seeds):
-                    for point, step in enumerate(self.steps):
-                        values = (values[place, run, point] for values in measures.values())
-                        yield [policy, seed, step, *("" if np.isnan(value) else f"{value:.6g}" for value in values)]
+            for at, key in self._points():
+                values = (values[at] for values in measures.values())
+                yield [*key, *("" if np.isnan(value) else f"{value:.6g}" for value in values)]
 
         _write_csv(Path(path), ["policy", "seed", "step", *MEASURES], lines())
+
+    def _points(self) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...]]]:
+        """The place of each point in the arrays, and its policy, seed and step."""
+        keys = product(self.policies, self.seeds, self.steps)
+        return zip(np.ndindex(self.clips.shape), keys, strict=True)
 
     def write_counts(self, path: str | Path) -> None:
         """A CSV with a line for each policy, seed, point in time and class: the counts observed and stored."""
 
         def lines() -> Iterator[list[Any]]:
-            for place, policy in enumerate(self.policies):
-                for run, seed in enumerate(self.seeds):
-                    for point, step in enumerate(self.steps):
-                        observed, stored = self.observed[run, point], self.stored[place, run, point]
-                        for name, seen, kept in zip(self.names, observed, stored, strict=True):
-                            yield [policy, seed, step, name, seen, kept]
+            for at, key in self._points():
+                for name, seen, kept in zip(self.names, self.observed[at[1:]], self.stored[at], strict=True):
+                    yield [*key, name, seen, kept]
 
         _write_csv(Path(path), ["policy", "seed", "step", "class", "observed", "stored"], lines())
 

@@ -18,6 +18,6 @@ from audiotag.evaluation.metrics import precision_recall_curve as precision_reca
 from audiotag.evaluation.metrics import precision_recall_f1 as precision_recall_f1
 from audiotag.evaluation.metrics import roc_auc as roc_auc
 from audiotag.evaluation.metrics import top_k_accuracy as top_k_accuracy
-from audiotag.evaluation.threshold_files import read_thresholds as read_thresholds
 from audiotag.evaluation.thresholds import TunedThresholds as TunedThresholds
+from audiotag.evaluation.thresholds import read_thresholds as read_thresholds
 from audiotag.evaluation.thresholds import tune_thresholds as tune_thresholds

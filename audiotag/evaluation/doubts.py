@@ -72,35 +72,36 @@ def doubts_about(
     warnings = []
     if ids:
         warnings.append(
-            f"{_count(ids, clips, learned)} clips measured on are clips that the model has learned from "
-            f"({_named(ids)}): these numbers say what it remembers, not how it does on new sounds. Measure on clips "
+            f"{counted(ids, clips, learned)} clips measured on are clips that the model has learned from "
+            f"({listed(ids)}): these numbers say what it remembers, not how it does on new sounds. Measure on clips "
             "that it has not heard (another fold, split or list)."
         )
     if others:
         warnings.append(
-            f"The epoch of this model was chosen on {_count(others, clips, chosen)} clips measured on "
-            f"({_named(others)}), which flatters it a little. The run's last epoch was not chosen on them."
+            f"The epoch of this model was chosen on {counted(others, clips, chosen)} clips measured on "
+            f"({listed(others)}), which flatters it a little. The run's last epoch was not chosen on them."
         )
     if shared := tuned.among(measured):
         warnings.append(
-            f"The thresholds were tuned on {_count(shared, clips, tuned)} clips measured on ({_named(shared)}), "
+            f"The thresholds were tuned on {counted(shared, clips, tuned)} clips measured on ({listed(shared)}), "
             "which flatters whatever depends on thresholds. Tune them on other clips."
         )
     if shared := learned.among(validation):
         warnings.append(
-            f"{_count(shared, tuning, learned)} clips that the thresholds are tuned on are clips that the model has "
-            f"learned from ({_named(shared)}); its scores there are surer than on new sounds, and so are the "
+            f"{counted(shared, tuning, learned)} clips that the thresholds are tuned on are clips that the model has "
+            f"learned from ({listed(shared)}); its scores there are surer than on new sounds, and so are the "
             "thresholds. Tune them on clips that it has not heard."
         )
     if unknown := [model.name for model in models if Heard.of_models([model.metadata]).unnamed]:
         warnings.append(
-            f"{_named(unknown)} does not say all that it has learned from; whether some of these clips are among that "
+            f"{listed(unknown)} does not say all that it has learned from; whether some of these clips are among that "
             "is not known."
         )
     return Doubts(tuple(ids), tuple(warnings))
 
 
-def _count(ids: Sequence[str], clips: Sequence[Clip], heard: Heard) -> str:
+def counted(ids: Sequence[str], clips: Sequence[Clip], heard: Heard) -> str:
+    """How many of the *clips* were *heard*, those called *ids*, as people read it."""
     return f"{'' if heard.whole else 'at least '}{len(ids)} of the {len(clips)}"
 
 
@@ -122,5 +123,6 @@ def nothing_to_tell_apart(
     return None
 
 
-def _named(items: Sequence[str]) -> str:
+def listed(items: Sequence[str]) -> str:
+    """The first few, as people read them."""
     return ", ".join(items[:_MAX_NAMED]) + (", …" if len(items) > _MAX_NAMED else "")

@@ -17,11 +17,10 @@ from audiotag.data.source import READING, ClipSource
 from audiotag.errors import OptionError
 from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores
+from audiotag.evaluation.measurement import require_metrics, with_metrics
 from audiotag.evaluation.metrics import Floats
-from audiotag.evaluation.registered import require_metrics, with_metrics
-from audiotag.evaluation.scoring import Scored, clips_for, score
-from audiotag.evaluation.threshold_files import read_thresholds
-from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD, TunedThresholds, tune_thresholds
+from audiotag.evaluation.scoring import clips_for, score
+from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD, TunedThresholds, read_thresholds, tune_thresholds
 from audiotag.host import get_host
 from audiotag.inference.clip_scores import Progress
 from audiotag.inference.combine import EnsembleMode
@@ -121,7 +120,9 @@ def evaluate(
             )
     elif (held_out := source.other(measuring.tune_thresholds_on)) is not None:
         validation = held_out.read(tagger.labels, check_files=False)
-        tuned = _tuned(score(tagger, validation, compute, progress), measuring)
+        held = score(tagger, validation, compute, progress)
+        how: dict[str, Any] = {"beta": measuring.beta, "per_class": measuring.per_class_thresholds}
+        tuned = tune_thresholds(held.targets, held.scores, **how, known=held.known)
         cuts = tuned.thresholds
         if measuring.store_thresholds and (folder := checkpoint_folder(model)) is not None:
             keep_thresholds(folder, tuned, validation, measuring.beta)
@@ -153,11 +154,6 @@ def _tagger(model: ModelSource, compute: Compute, **loading: Any) -> Tagger:
     if isinstance(model, Model):
         return Tagger(model, device=compute.device, precision=compute.precision)
     return load(model, device=compute.device, precision=compute.precision, **loading)
-
-
-def _tuned(scored: Scored, measuring: Measuring) -> TunedThresholds:
-    per_class = measuring.per_class_thresholds
-    return tune_thresholds(scored.targets, scored.scores, beta=measuring.beta, per_class=per_class, known=scored.known)
 
 
 def choose_thresholds(thresholds: str | Path | ArrayLike | None, tagger: Tagger) -> Floats:

@@ -18,9 +18,8 @@ from audiotag.data.source import READING, ClipSource
 from audiotag.errors import CheckpointError, LabelError
 from audiotag.evaluation.doubts import Doubts, doubts_about
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores, save_results
-from audiotag.evaluation.measurement import FoldMeasurements, Provenance
+from audiotag.evaluation.measurement import FoldMeasurements, Provenance, require_metrics, with_metrics
 from audiotag.evaluation.metrics import mean_defined
-from audiotag.evaluation.registered import require_metrics, with_metrics
 from audiotag.evaluation.report import render_report
 from audiotag.evaluation.scoring import Scored, clips_for, score
 from audiotag.inference.clip_scores import Progress

@@ -1,24 +1,27 @@
-"""What came out of measuring a model: numbers and tables, and the text they are kept as."""
+"""What came out of measuring a model: numbers and tables, the text they are kept as, and metrics by their names."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from audiotag.csv_text import frame_csv
-from audiotag.errors import AudiotagError
+from audiotag.errors import AudiotagError, OptionError
 from audiotag.evaluation import metrics
+from audiotag.host import get_host
 from audiotag.labels import LabelSet
 
 FORMAT_VERSION = 1
 """Version of ``metrics.json``."""
+
+M = TypeVar("M", bound="Measurement")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,8 +127,7 @@ class Measurement(Provenance):
             content["thresholds"] = dict(zip(self.labels.mids, self.thresholds.tolist(), strict=True))
         if self.confusion is not None:
             content["confusion"] = self.confusion.tolist()
-        plain: dict[str, Any] = as_json(content)
-        return plain
+        return dict(as_json(content))
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
@@ -172,19 +174,17 @@ class FoldMeasurements:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but targets and scores, as values that JSON knows (see `Measurement.to_dict`)."""
-        content: dict[str, Any] = as_json(
-            {
-                "format": "audiotag-cross-validation",
-                "format_version": FORMAT_VERSION,
-                "model": self.pooled.model,
-                "data": self.pooled.data,
-                "mean": self.mean,
-                "std": self.std,
-                "folds": {fold: result.summary for fold, result in self.folds.items()},
-                "pooled": self.pooled.to_dict(),
-            }
-        )
-        return content
+        content = {
+            "format": "audiotag-cross-validation",
+            "format_version": FORMAT_VERSION,
+            "model": self.pooled.model,
+            "data": self.pooled.data,
+            "mean": self.mean,
+            "std": self.std,
+            "folds": {fold: result.summary for fold, result in self.folds.items()},
+            "pooled": self.pooled.to_dict(),
+        }
+        return dict(as_json(content))
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
@@ -202,3 +202,48 @@ def as_json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     return value
+
+
+def require_metrics(names: Sequence[str]) -> None:
+    """Refuse names of metrics that nobody registers, before anything is computed.
+
+    Raises:
+        UnknownNameError: With close matches.
+    """
+    for name in names:
+        get_host().metric(name)
+
+
+def measure(
+    name: str, targets: ArrayLike, scores: ArrayLike, known: ArrayLike | None = None, *, single_label: bool
+) -> float:
+    """The metric called *name* of scores against targets; more is better.
+
+    Args:
+        name: Its registered name.
+        targets: (clips, classes) of zeros and ones.
+        scores: (clips, classes).
+        known: bool (clips, classes), which labels are known; None where all are.
+        single_label: Whether each clip has exactly one class.
+
+    Raises:
+        UnknownNameError: Nobody registers it.
+        OptionError: It is for the other kind of data.
+        PluginError: It fails.
+    """
+    host = get_host()
+    spec = host.metric(name)
+    task = "singlelabel" if single_label else "multilabel"
+    if spec.task not in ("any", task):
+        kind = "one class" if spec.task == "singlelabel" else "several labels"
+        raise OptionError(f"the metric {name!r} is for clips with {kind} each", fix="Choose another, mAP for one.")
+    function = host.resolve(spec)
+    with host.running(spec, f"computing {name!r}"):
+        return float(function(targets, scores, known))
+
+
+def with_metrics(result: M, names: Sequence[str]) -> M:
+    """*result* with more numbers in its summary: the registered metrics *names*; see `measure` for errors."""
+    parts = result.targets, result.scores, result.known
+    more = {name: measure(name, *parts, single_label=result.single_label) for name in names}
+    return replace(result, summary={**result.summary, **more})

@@ -116,7 +116,7 @@ def the_seed_decides(subject: Subject) -> None:
     """One seed makes the same decisions; a generator may be given in its place."""
     one, two = _made(subject, seed=5), _made(subject, seed=5)
     require(_offer(one, _stream()) == _offer(two, _stream()), "two policies of one seed decide differently")
-    three = _made(subject, generator=np.random.default_rng(5))
+    three = _made(subject, seed=np.random.default_rng(5))
     _offer(three, _stream())
     require(three.ids == one.ids, "a generator of a seed decides otherwise than the seed")
 

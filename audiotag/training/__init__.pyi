@@ -1,6 +1,6 @@
 from audiotag.training.comparison import Trial as Trial
-from audiotag.training.comparison_plot import plot_comparison as plot_comparison
 from audiotag.training.comparison_table import Comparison as Comparison
+from audiotag.training.comparison_table import plot_comparison as plot_comparison
 from audiotag.training.finetune import FinetuneResult as FinetuneResult
 from audiotag.training.finetune import resume_run as resume_run
 from audiotag.training.recipes import Recipe as Recipe

@@ -72,6 +72,8 @@ class Averages:
         self._epochs = settings.averaged
         self._mean = WeightMean() if self._epochs else None
         self._running = RunningAverage(settings.ema_decay) if settings.ema_decay else None
+        parts = {"mean": self._mean, "running": self._running}
+        self._parts = {name: part for name, part in parts.items() if part is not None}
 
     def after_step(self) -> None:
         """Take in the weights that a step has left."""
@@ -96,14 +98,9 @@ class Averages:
 
     def state_dict(self) -> dict[str, Any]:
         """The state for a checkpoint that training goes on from."""
-        return {
-            name: part.state_dict()
-            for name, part in (("mean", self._mean), ("running", self._running))
-            if part is not None
-        }
+        return {name: part.state_dict() for name, part in self._parts.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        for name, part in (("mean", self._mean), ("running", self._running)):
-            if part is not None:
-                part.load_state_dict(state[name])
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])

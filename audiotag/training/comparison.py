@@ -26,7 +26,7 @@ from audiotag.labels import LabelSet
 from audiotag.places import exists
 from audiotag.settings import layered, read_settings
 from audiotag.training.comparison_candidate import Candidate, Plan, Record, carry_out, time_candidate
-from audiotag.training.comparison_table import Comparison
+from audiotag.training.comparison_table import Comparison, ranked
 from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import ARGUMENTS, Request
@@ -97,7 +97,7 @@ def compare(
             fold=1``), and fields of `Settings` (``epochs=10, freeze_backbone=True``).
 
     Returns:
-        One row a candidate, also written to *output*. `audiotag.training.comparison_plot.plot_comparison` draws it.
+        One row a candidate, also written to *output*. `audiotag.training.comparison_table.plot_comparison` draws it.
 
     Raises:
         AudiotagError: What concerns every candidate: a misspelt name or option, unreadable data, a folder that holds
@@ -119,10 +119,10 @@ def compare(
     records = {candidate.name: Record(candidate, plan) for candidate in candidates}
     _require_same(records, plan)
     rows = _rows(candidates, plan, records, trial.threads, reporter)
-    metric = next((row.pop("metric") for row in rows if "metric" in row), settings.get("metric") or "score")
-    comparison = Comparison.from_rows(
-        [{name: value for name, value in row.items() if name != "metric"} for row in rows],
-        metric=metric,
+    metrics = [row.pop("metric") for row in rows if "metric" in row]
+    comparison = Comparison(
+        ranked(rows),
+        metric=metrics[0] if metrics else settings.get("metric") or "score",
         measured_on=_measured_on(plan),
         clip_seconds=plan.clip_seconds,
         threads=trial.threads or torch.get_num_threads(),
@@ -157,7 +157,6 @@ def _candidates(
     for name in names:
         if not _NAME.fullmatch(name):
             raise OptionError(f"a candidate cannot be called {name!r}", fix="Use letters, digits and _.()+- only.")
-    for name in {*names}:
         if names.count(name) > 1:
             raise OptionError(
                 f"{names.count(name)} candidates are called {name!r}", fix=f"Name them: {name}1=…, {name}2=…"
@@ -298,13 +297,10 @@ def _rows(
             rows[candidate.name] = _failure(candidate, plan, error, reporter)
     # Speed comes last and for all in a row, so that the figures of a table are from the same minutes.
     reporter.message("Timing them.")
-    for candidate in candidates:
-        row = rows[candidate.name]
-        if "error" in row:
-            continue
+    for candidate in (one for one in candidates if "error" not in rows[one.name]):
         try:
             speed = time_candidate(candidate, plan, records[candidate.name], threads)
-            row |= {"ms_per_clip": speed.ms_per_clip, "real_time_factor": speed.real_time_factor}
+            rows[candidate.name] |= {"ms_per_clip": speed.ms_per_clip, "real_time_factor": speed.real_time_factor}
         except Exception as error:
             rows[candidate.name] = _failure(candidate, plan, error, reporter)
     return list(rows.values())
@@ -312,11 +308,10 @@ def _rows(
 
 def _failure(candidate: Candidate, plan: Plan, error: Exception, reporter: Reporter) -> dict[str, Any]:
     """The row of a candidate that failed; what was not foreseen leaves its traceback beside the record."""
-    reason = str(error) if isinstance(error, AudiotagError) else f"{type(error).__name__}: {error}"
+    reason = str(error)
     if not isinstance(error, AudiotagError):
-        text = "".join(traceback.format_exception(error))
         path = plan.output / "records" / f"{candidate.name}.traceback.txt"
-        write_text(path, text)
-        reason += f" (see {path})"
+        write_text(path, "".join(traceback.format_exception(error)))
+        reason = f"{type(error).__name__}: {error} (see {path})"
     reporter.message(f"{candidate.name} failed; its reason is in the table.")
     return {"name": candidate.name, "backbone": candidate.backbone, "error": reason}

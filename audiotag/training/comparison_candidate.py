@@ -19,6 +19,7 @@ from audiotag.documents import Fields, read_json
 from audiotag.errors import TrainingError
 from audiotag.evaluation.evaluate import evaluate
 from audiotag.evaluation.folds import evaluate_folds
+from audiotag.evaluation.measurement import Measurement
 from audiotag.files import write_text
 from audiotag.folders import current_folder
 from audiotag.host import get_host
@@ -146,7 +147,8 @@ class Record:
     def __init__(self, candidate: Candidate, plan: Plan) -> None:
         self.path = plan.output / "records" / f"{candidate.name}.json"
         self.run = plan.output / "runs" / candidate.name
-        self._asked = _plain({"training": _training_marks(candidate, plan), "measuring": plan.measuring_marks})
+        marks = {"training": _training_marks(candidate, plan), "measuring": plan.measuring_marks}
+        self._asked = json.loads(json.dumps(marks, default=str))
         fix = "Remove it to measure again."
         content = read_json(self.path, error=TrainingError, fix=fix) if self.path.exists() else {}
         kept = Fields(content, where=self.path, error=TrainingError, fix=fix)
@@ -163,13 +165,8 @@ class Record:
 
     def save(self) -> None:
         """Write what is known."""
-        content = {
-            "asked": self._asked,
-            "training_seconds": self.training_seconds,
-            "epochs": self.epochs,
-            "row": self.row,
-        }
-        write_text(self.path, json.dumps(content, indent=1))
+        done = {"training_seconds": self.training_seconds, "epochs": self.epochs, "row": self.row}
+        write_text(self.path, json.dumps({"asked": self._asked, **done}, indent=1))
 
 
 def _kept_row(kept: Fields, candidate: Candidate) -> dict[str, Any] | None:
@@ -188,18 +185,15 @@ def _kept_row(kept: Fields, candidate: Candidate) -> dict[str, Any] | None:
     return dict(row)
 
 
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
-
-
 def _training_marks(candidate: Candidate, plan: Plan) -> dict[str, Any]:
     """Whatever has a say in what a candidate learns, under the names that messages use."""
-    marks: dict[str, Any] = {"backbone": candidate.backbone, "options": dict(candidate.options)}
-    if candidate.folder is not None:
-        marks["backbone"] = _mark(candidate.folder)
-    marks["weights"] = _mark(candidate.weights)
-    marks["train"] = candidate.train
-    return {**marks, **(plan.training_marks if candidate.train else {})}
+    return {
+        "backbone": candidate.backbone if candidate.folder is None else _mark(candidate.folder),
+        "options": dict(candidate.options),
+        "weights": _mark(candidate.weights),
+        "train": candidate.train,
+        **(plan.training_marks if candidate.train else {}),
+    }
 
 
 def _marks(source: ClipSource) -> dict[str, Any]:
@@ -221,20 +215,16 @@ def _mark(source: object) -> Any:
         return _digest(json.dumps([source.labels.mids, [asdict(clip) for clip in source]], default=str))
     path = Path(str(source))
     if path.is_dir():
-        if candidates := _weights_in(path):
-            return [_mark(file) for file in candidates]
+        # A checkpoint or run folder, or the folders of folds.
+        places = [path, *(path / name for name in ("best", "last")), *sorted(path.glob("fold_*/last"))]
+        if weights := [file for place in places if (file := current_folder(place) / WEIGHTS_FILE).is_file()]:
+            return [_mark(file) for file in weights]
         files = sorted(file for file in path.rglob("*") if file.is_file())
         return _digest("\n".join(f"{file.relative_to(path)} {file.stat().st_size}" for file in files))
     if path.is_file():
         with path.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     return str(source)
-
-
-def _weights_in(folder: Path) -> list[Path]:
-    """Files of weights in a checkpoint or run folder, or in the folders of folds."""
-    places = [folder, *(folder / name for name in ("best", "last")), *sorted(folder.glob("fold_*/last"))]
-    return [file for place in places if (file := current_folder(place) / WEIGHTS_FILE).is_file()]
 
 
 def _digest(text: str) -> str:
@@ -281,17 +271,14 @@ def _train(candidate: Candidate, plan: Plan, record: Record, reporter: Reporter)
     try:
         if plan.cross_validate:
             finetune_folds(request, plan.settings, record.run, reporter=reporter)
-            record.epochs = _epochs_of_folds(record.run)
+            logs = [inside / "log.csv" for inside in record.run.glob("fold_*")]
+            record.epochs = max(len(log.read_text().splitlines()) - 1 for log in logs)
         else:
             result = run(request, plan.settings, record.run, resume=begun(record.run), reporter=reporter)
             record.epochs = len(result.history)
     finally:
         record.training_seconds += time.monotonic() - started
         record.save()
-
-
-def _epochs_of_folds(folder: Path) -> int:
-    return max(len((inside / "log.csv").read_text().splitlines()) - 1 for inside in folder.glob("fold_*"))
 
 
 def load_candidate(candidate: Candidate, plan: Plan, record: Record) -> tuple[Model, Path]:
@@ -342,29 +329,23 @@ def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model, repo
         "workers": max(1, int(plan.settings.get("workers", 1))),
         "output": plan.output / "reports" / candidate.name,
     }
-    if plan.settings.get("metric"):
-        shared["metrics"] = (plan.settings["metric"],)
-    spread: float | None = None
+    asked = plan.settings.get("metric")
+    if asked:
+        shared["metrics"] = (asked,)
+    spread: dict[str, float] = {}
     if plan.cross_validate:
         folder = record.run if candidate.train else Path(candidate.backbone)
         folds = evaluate_folds(folder, plan.measured, **shared)
-        summary: dict[str, Any] = {**folds.pooled.summary, **folds.mean}
-        metric = _metric(plan, folds.pooled.single_label)
-        spread = folds.std[metric]
-        warnings = folds.pooled.warnings
+        result: Measurement = folds.pooled
+        spread = folds.std
+        summary: dict[str, Any] = {**result.summary, **folds.mean}
     else:
-        tagger = Tagger(model, device=plan.device, precision=plan.precision)
-        result = evaluate(tagger, plan.measured, **shared)
+        result = evaluate(Tagger(model, device=plan.device, precision=plan.precision), plan.measured, **shared)
         summary = dict(result.summary)
-        metric = _metric(plan, result.single_label)
-        warnings = result.warnings
-    for warning in warnings:
+    for warning in result.warnings:
         reporter.message(f"Warning: {candidate.name}: {warning}")
-    return {"metric": metric, "score": summary[metric], "score_std": spread, **summary}
-
-
-def _metric(plan: Plan, single_label: bool) -> str:
-    return str(plan.settings.get("metric") or ("accuracy" if single_label else "mAP"))
+    metric = asked or ("accuracy" if result.single_label else "mAP")
+    return {"metric": metric, "score": summary[metric], "score_std": spread.get(metric), **summary}
 
 
 def time_candidate(candidate: Candidate, plan: Plan, record: Record, threads: int | None) -> Speed:

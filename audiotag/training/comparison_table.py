@@ -1,4 +1,4 @@
-"""The result of a comparison: one row a candidate, and which of them no other beats at both score and cost."""
+"""The result of a comparison: a row a candidate, which of them no other beats at both score and cost, and a picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.csv_text import frame_csv
+from audiotag.drawing import drawing, plain
 from audiotag.errors import OptionError
+from audiotag.evaluation.definitions import title
 from audiotag.evaluation.measurement import as_json
 from audiotag.files import write_text
 
@@ -65,6 +67,22 @@ def pareto_front(costs: ArrayLike, scores: ArrayLike) -> NDArray[np.bool_]:
     return front
 
 
+def ranked(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The table of a comparison: the *rows* of the candidates, sorted, with the front of ``score`` against ``macs``."""
+    names = [*COLUMNS, *dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)]
+    table = pd.DataFrame(rows).reindex(columns=names)
+    for name in ("score", "score_std", "macs", "ms_per_clip", "training_seconds"):
+        table[name] = table[name].astype(float)
+    table = table.sort_values(["score", "macs"], ascending=[False, True], na_position="last", kind="stable")
+    table["pareto"] = pareto_front(table["macs"], table["score"])
+    for name in names:
+        values = [row[name] for row in rows if row.get(name) is not None]
+        if values and all(type(value) is int for value in values):
+            table[name] = table[name].astype("Int64")  # whole numbers stay so beside empty cells
+    table["error"] = table["error"].where(table["error"].notna(), "")
+    return table.reset_index(drop=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """What came out of a comparison.
@@ -86,31 +104,6 @@ class Comparison:
     threads: int
     device: str
 
-    @classmethod
-    def from_rows(
-        cls,
-        rows: Sequence[dict[str, Any]],
-        *,
-        metric: str,
-        measured_on: str,
-        clip_seconds: float,
-        threads: int,
-        device: str,
-    ) -> Comparison:
-        """Sort the *rows* of the candidates and mark the front of ``score`` against ``macs``."""
-        names = [*COLUMNS, *dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)]
-        table = pd.DataFrame(rows).reindex(columns=names)
-        for name in ("score", "score_std", "macs", "ms_per_clip", "training_seconds"):
-            table[name] = table[name].astype(float)
-        table = table.sort_values(["score", "macs"], ascending=[False, True], na_position="last", kind="stable")
-        table["pareto"] = pareto_front(table["macs"], table["score"])
-        for name in names:
-            values = [row[name] for row in rows if row.get(name) is not None]
-            if values and all(type(value) is int for value in values):
-                table[name] = table[name].astype("Int64")  # whole numbers stay so beside empty cells
-        table["error"] = table["error"].where(table["error"].notna(), "")
-        return cls(table.reset_index(drop=True), metric, measured_on, clip_seconds, threads, device)
-
     @property
     def failed(self) -> dict[str, str]:
         """Name → why, of the candidates that failed."""
@@ -125,19 +118,9 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Everything, as values that JSON knows."""
         rows = self.table.astype(object).where(self.table.notna(), None).to_dict(orient="records")
-        content: dict[str, Any] = as_json(
-            {
-                "format": "audiotag-comparison",
-                "format_version": FORMAT_VERSION,
-                "score": self.metric,
-                "measured_on": self.measured_on,
-                "clip_seconds": self.clip_seconds,
-                "threads": self.threads,
-                "device": self.device,
-                "candidates": rows,
-            }
-        )
-        return content
+        plain = {name: getattr(self, name) for name in ("measured_on", "clip_seconds", "threads", "device")}
+        head = {"format": "audiotag-comparison", "format_version": FORMAT_VERSION, "score": self.metric}
+        return dict(as_json({**head, **plain, "candidates": rows}))
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
@@ -157,3 +140,53 @@ class Comparison:
         write_text(folder / "comparison.csv", self.to_csv())
         write_text(folder / "comparison.json", self.to_json())
         return folder
+
+
+def plot_comparison(comparison: Comparison, path: str | Path) -> Path:
+    """Draw the score of each candidate against its multiply-accumulates, with its name; the Pareto front is a line.
+
+    Failed candidates are left out. Where scores are means over folds, bars show their standard deviation.
+
+    Args:
+        comparison: What to draw.
+        path: A ``.png``, ``.svg`` or ``.pdf``.
+
+    Returns:
+        *path*.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OptionError: The ending is another one, or every candidate failed.
+    """
+    if comparison.measured.empty:
+        raise OptionError("every candidate failed, so there is nothing to draw", where=path)
+    with drawing(path, 6.4, 4.4, dpi=150) as figure:
+        _draw(comparison, figure.add_subplot())
+    return Path(path)
+
+
+def _draw(comparison: Comparison, axes: Any) -> None:
+    from matplotlib.ticker import EngFormatter, LogLocator
+
+    table, front_colour = comparison.measured, "#b3541e"
+    macs = table["macs"].astype(float).clip(lower=1.0)  # a logarithmic axis has no zero
+    scores, front = table["score"].astype(float), table["pareto"].astype(bool)
+    spread = table["score_std"].astype(float)
+    if spread.notna().any():
+        axes.errorbar(macs, scores, yerr=spread.fillna(0.0), fmt="none", ecolor="#9aa5ad", capsize=3, zorder=1)
+    on_front = table[front].assign(macs=macs[front]).sort_values("macs")
+    axes.plot(on_front["macs"], on_front["score"], color=front_colour, linewidth=1, drawstyle="steps-post", zorder=2)
+    axes.scatter(macs[front], scores[front], color=front_colour, label="nobody better at this cost or less", zorder=3)
+    if not front.all():
+        axes.scatter(macs[~front], scores[~front], color="#1f6f8b", marker="s", label="others", zorder=3)
+    for name, x, y in zip(table["name"], macs, scores, strict=True):
+        axes.annotate(plain(str(name)), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        set_formatter(EngFormatter())
+    axes.margins(x=0.15, y=0.12)
+    axes.set_xlabel(f"Multiply-accumulates for a clip of {comparison.clip_seconds:g} s")
+    axes.set_ylabel(title(comparison.metric))
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(frameon=False, fontsize=8)

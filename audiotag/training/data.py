@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,9 +20,10 @@ from audiotag.data import recording
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import AudiotagError, OptionError, TrainingError
+from audiotag.models.backbone import Backbone
 from audiotag.seeding import numpy_generator
 from audiotag.training.ahead import ReadAhead
-from audiotag.training.partners import PARTNER, SetPartners
+from audiotag.training.mixing import PARTNER, SetPartners
 
 Draw = tuple[int, int]
 """(index of the clip, place in the epoch): the place seeds what is random about this reading of the clip."""
@@ -64,42 +66,47 @@ def clip_seconds(clips: ClipSet) -> NDArray[np.float64]:
     return np.array(lengths, dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class Intake:
+    """How a network takes clips.
+
+    Attributes:
+        sample_rate: Hz of the waveform.
+        shortest: Seconds up to which shorter clips are repeated.
+        longest: Seconds to which longer clips are cut; the same as *shortest* for clips of one length.
+        inputs: As `Backbone.inputs`.
+        video_shape: As `Backbone.video_shape`.
+    """
+
+    sample_rate: int
+    shortest: float
+    longest: float
+    inputs: Sequence[str] = ("waveform",)
+    video_shape: tuple[int, int, int] | None = None
+
+    @classmethod
+    def of(cls, backbone: Backbone, bounds: tuple[float, float]) -> Intake:
+        """How *backbone* takes clips, of lengths within *bounds* (seconds)."""
+        return cls(backbone.sample_rate, *bounds, backbone.inputs, backbone.video_shape)
+
+
+@dataclass(frozen=True, eq=False)
 class ClipReader:
     """Reads one clip at a time as a waveform.
 
-    Args:
+    Attributes:
         clips: What to read.
-        sample_rate: Hz of the result.
-        shortest: Seconds up to which shorter clips are repeated.
-        longest: Seconds to which longer clips are cut; the same as *shortest* for clips of one length.
-        inputs: What the network takes, as `Backbone.inputs`.
-        video_shape: As `Backbone.video_shape`.
+        intake: How the network takes them.
         seed: Seed of the cuts, together with the place in the epoch. None cuts from the clip's beginning.
         cache: Where decoded clips are kept; None decodes each time.
         partners: How clips are mixed with others of the whole set; None mixes none.
     """
 
-    def __init__(
-        self,
-        clips: ClipSet,
-        sample_rate: int,
-        shortest: float,
-        longest: float,
-        inputs: Sequence[str] = ("waveform",),
-        video_shape: tuple[int, int, int] | None = None,
-        seed: int | None = None,
-        cache: SoundCache | None = None,
-        partners: SetPartners | None = None,
-    ) -> None:
-        self.clips = clips
-        self.sample_rate = sample_rate
-        self.shortest = shortest
-        self.longest = longest
-        self.inputs = tuple(inputs)
-        self.video_shape = video_shape
-        self.seed = seed
-        self.cache = cache
-        self.partners = partners
+    clips: ClipSet
+    intake: Intake
+    seed: int | None = None
+    cache: SoundCache | None = None
+    partners: SetPartners | None = None
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         """Read a clip: ``waveform`` (samples,) and ``video`` where the network takes them, ``index``, and partners.
@@ -140,40 +147,32 @@ class ClipReader:
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """The sound of a clip as it is (empty where none is taken), and what the network takes.
 
-        Args:
-            index: Which clip.
-            generator: Draws the cut and the picture.
-            length: Samples that the sound takes on before it is fitted, see `_followed`.
+        *generator* draws the cut and the picture; *length* samples are what the sound takes on before it is fitted.
         """
-        clip = self.clips.clips[index]
-        try:
-            return self._read_clip(clip, generator, length)
-        except AudiotagError as error:
-            raise TrainingError(f"a clip cannot be read: {error}", where=f"clip {clip.id}") from error
-
-    def _read_clip(
-        self, clip: Clip, generator: np.random.Generator | None, length: int | None
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        clip, intake = self.clips.clips[index], self.intake
         sound = np.zeros(0, dtype=np.float32)
         inputs: dict[str, NDArray[np.float32]] = {}
-        if "waveform" in self.inputs:
-            least, most = math.ceil(self.shortest * self.sample_rate), round(self.longest * self.sample_rate)
-            sound = self._sound(clip, most, generator)
-            if length is not None:
-                sound = _followed(sound, length)
-            fitted = fit_length(sound, min(max(len(sound), least), max(least, most)))
-            inputs["waveform"] = fitted
-        if "video" in self.inputs:
-            from audiotag.data.video import read_frame
+        try:
+            if "waveform" in intake.inputs:
+                least = math.ceil(intake.shortest * intake.sample_rate)
+                most = round(intake.longest * intake.sample_rate)
+                sound = self._sound(clip, most, generator)
+                if length is not None:
+                    sound = _followed(sound, length)
+                inputs["waveform"] = fit_length(sound, min(max(len(sound), least), max(least, most)))
+            if "video" in intake.inputs:
+                from audiotag.data.video import read_frame
 
-            if self.video_shape is None:
-                raise TrainingError("the network takes pictures and states no video_shape")
-            inputs["video"] = read_frame(clip, self.video_shape, generator=generator)
+                if intake.video_shape is None:
+                    raise TrainingError("the network takes pictures and states no video_shape")
+                inputs["video"] = read_frame(clip, intake.video_shape, generator=generator)
+        except AudiotagError as error:
+            raise TrainingError(f"a clip cannot be read: {error}", where=f"clip {clip.id}") from error
         return sound, inputs
 
     def _sound(self, clip: Clip, most: int, generator: np.random.Generator | None) -> NDArray[np.float32]:
         """A clip of *most* samples at most."""
-        rate = self.sample_rate
+        rate = self.intake.sample_rate
         if self.cache is not None:
             return self.cache.read(clip, rate, lambda samples: _cut(samples, most, generator))
         # Cuts are drawn on the grid of the rate, so that they are the same where clips come from the cache.
@@ -240,9 +239,7 @@ def _read_part(readers: Mapping[str, ClipReader], part: tuple[str, Sequence[Draw
 
 def _stack(items: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
     stacked = {name: np.stack([item[name] for item in items]) for name in items[0]}
-    return {
-        name: values.astype(np.float32) if values.dtype == np.float64 else values for name, values in stacked.items()
-    }
+    return {name: one.astype(np.float32) if one.dtype == np.float64 else one for name, one in stacked.items()}
 
 
 def require_enough(clips: int, batch_size: int, world: int) -> None:

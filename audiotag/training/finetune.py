@@ -15,6 +15,7 @@ from audiotag.arguments import take
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
 from audiotag.errors import OptionError
+from audiotag.inference.compute import Compute
 from audiotag.labels import LabelChange
 from audiotag.training.optimisation import freeze_all_but_head, quicken_batch_norm
 from audiotag.training.processes import is_first_process
@@ -153,7 +154,7 @@ def _summarise(run: TrainingRun) -> None:
     from audiotag.training.summary import summarise, summary_text
 
     run.reporter.message(f"The models of the run, kept in {run.folder / 'summary.html'}:")
-    table = summarise(run.folder, val=clips.val, evaluation=clips.eval, device=settings.device)
+    table = summarise(run.folder, val=clips.val, evaluation=clips.eval, compute=Compute(device=settings.device))
     run.reporter.message(summary_text(table))
 
 

@@ -8,6 +8,7 @@ from typing import Self
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard, Recordings
+from audiotag.evaluation.doubts import counted, listed
 from audiotag.models.model import Model
 from audiotag.training.ahead import ReadAhead
 from audiotag.training.processes import is_first_process
@@ -20,7 +21,6 @@ VALIDATION, EVALUATION = "validate on", "measure the finished models on"
 """What clips are measured on for."""
 
 _PART = 1000
-_MAX_NAMED = 5
 
 
 class LearnedFrom:
@@ -79,11 +79,10 @@ class LearnedFrom:
             if what == VALIDATION:
                 self._model.metadata[CHOSEN_ON] = str(Heard.of(recordings))
             if shared := learned.among(recordings):
-                named = ", ".join(shared[:_MAX_NAMED]) + (", …" if len(shared) > _MAX_NAMED else "")
                 self._reporter.message(
-                    f"Warning: {'' if learned.whole else 'at least '}{len(shared)} of the {len(clips)} clips to {what} "
+                    f"Warning: {counted(shared, clips, learned)} clips to {what} "
                     "are learned from as well, by this model, the one that it starts from, or its teacher "
-                    f"({named}): the numbers will say what it remembers, not how it does on new sounds."
+                    f"({listed(shared)}): the numbers will say what it remembers, not how it does on new sounds."
                 )
         self._done = True
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from audiotag.csv_text import csv_text
 from audiotag.errors import needed_for
@@ -36,14 +37,17 @@ class Reporter:
         """Training is over, for whatever reason."""
 
 
-class EpochLogger(Protocol):
-    """Takes the row of each epoch somewhere."""
+@dataclass(frozen=True)
+class EpochLogger:
+    """Takes the rows of a run somewhere.
 
-    def log(self, row: Row) -> None:
-        """Take the row of an epoch."""
+    Attributes:
+        log: Takes the row of an epoch.
+        close: Finishes.
+    """
 
-    def close(self) -> None:
-        """Finish."""
+    log: Callable[[Row], object]
+    close: Callable[[], object]
 
 
 class CsvLog:
@@ -59,62 +63,28 @@ class CsvLog:
         write_text(self.path, text)
 
 
-class TensorboardLog:
-    """TensorBoard scalars in the run folder.
+def make_loggers(kind: str, folder: Path, settings: Mapping[str, Any]) -> list[EpochLogger]:
+    """The loggers beside ``log.csv`` that *kind* asks for: none for ``"csv"``.
 
     Raises:
-        MissingExtraError: tensorboard is not installed.
+        MissingExtraError: What *kind* needs is not installed.
     """
-
-    def __init__(self, folder: Path) -> None:
+    if kind == "tensorboard":
         with needed_for("--logger tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
-        self._writer = SummaryWriter(log_dir=str(folder))
+        writer = SummaryWriter(log_dir=str(folder / "tensorboard"))
 
-    def log(self, row: Row) -> None:
-        """Take the row of an epoch."""
-        for name, value in row.items():
-            if name != "epoch" and isinstance(value, int | float):
-                self._writer.add_scalar(name, value, global_step=int(row["epoch"]))
+        def log(row: Row) -> None:
+            for name, value in row.items():
+                if name != "epoch" and isinstance(value, int | float):
+                    writer.add_scalar(name, value, global_step=int(row["epoch"]))
 
-    def close(self) -> None:
-        """Write what is left."""
-        self._writer.close()
-
-
-class WandbLog:
-    """A Weights & Biases run.
-
-    Raises:
-        MissingExtraError: wandb is not installed.
-    """
-
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        return [EpochLogger(log, writer.close)]
+    if kind == "wandb":
         with needed_for("--logger wandb"):
             import wandb
         # The same id continues the same run after --resume.
-        self._run = wandb.init(
-            project="audiotag",
-            name=folder.name,
-            dir=str(folder),
-            config=dict(settings),
-            id=folder.name,
-            resume="allow",
-        )
-
-    def log(self, row: Row) -> None:
-        """Take the row of an epoch."""
-        self._run.log(dict(row), step=int(row["epoch"]))
-
-    def close(self) -> None:
-        """Finish the run."""
-        self._run.finish()
-
-
-def make_loggers(kind: str, folder: Path, settings: Mapping[str, Any]) -> list[EpochLogger]:
-    """The loggers beside ``log.csv`` that *kind* asks for: none for ``"csv"``."""
-    if kind == "tensorboard":
-        return [TensorboardLog(folder / "tensorboard")]
-    if kind == "wandb":
-        return [WandbLog(folder, settings)]
+        names = {"project": "audiotag", "name": folder.name, "id": folder.name}
+        run = wandb.init(**names, dir=str(folder), config=dict(settings), resume="allow")
+        return [EpochLogger(lambda row: run.log(dict(row), step=int(row["epoch"])), run.finish)]
     return []

@@ -12,23 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import lightning_fabric as fabric_package
+import numpy as np
 
 from audiotag.cache.place import cache_folder
+from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard
 from audiotag.data.sound_cache import SoundCache
 from audiotag.engines.torch_engine import choose_device
-from audiotag.errors import TrainingError
+from audiotag.errors import OptionError, TrainingError
 from audiotag.files import write_text
 from audiotag.host import get_host
 from audiotag.host.needs import KINDS, needed
 from audiotag.host.options import check_options
-from audiotag.labels import LabelChange
+from audiotag.labels import LabelChange, LabelSet
+from audiotag.models.create import build_backbone
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.places import exists
 from audiotag.settings import layered, read_settings, write_settings
-from audiotag.training.data import require_enough
+from audiotag.training.data import clip_seconds, require_enough, sample_of
 from audiotag.training.interfaces import BatchSampler, Loss
 from audiotag.training.learned import LearnedFrom
 from audiotag.training.optimisation import make_loss
@@ -38,8 +41,7 @@ from audiotag.training.request import Request
 from audiotag.training.run_clips import RunClips
 from audiotag.training.run_folder import DATA_FILE, SETTINGS_FILE, read_run_record
 from audiotag.training.schedules import Schedule, make_schedule
-from audiotag.training.settings import FREE_TO_CHANGE, Settings, Situation
-from audiotag.training.starting import report_classes, starting_model, training_seconds
+from audiotag.training.settings import FREE_TO_CHANGE, Sampling, Settings, Situation
 from audiotag.training.supervision import Supervision
 from audiotag.training.teaching import supervise
 
@@ -100,7 +102,7 @@ class TrainingRun:
         change = change_classes(model, train.labels, seed=chosen.seed)
         model.single_label = train.single_label
         model.name = folder.name
-        report_classes(reporter, model, change, pretrained)
+        _report_classes(reporter, model, change, pretrained)
         if pretrained:
             chosen = _with_own_recipe(model, chosen, asked, reporter)
         situation = Situation(
@@ -117,7 +119,7 @@ class TrainingRun:
         # What is wrong with these is known before the teacher hears the clips.
         loss, sampler = make_loss(settings, train.single_label, where=train.source), _make_sampler(settings, clips)
         schedule = make_schedule(settings.schedule, epochs=settings.epochs, warmup=settings.warmup, **settings.shape)
-        seconds = training_seconds(model, train, settings, reporter)
+        seconds = _training_seconds(model, train, settings, reporter)
         supervision = supervise(request, train, settings, reporter)
         before = Heard.of_models([model.metadata]) | supervision.teacher_heard
         return cls(
@@ -231,6 +233,62 @@ class TrainingRun:
                 where=self.folder,
                 fix="Use the same data and settings.",
             )
+
+
+def starting_model(request: Request, labels: LabelSet, seed: int, reporter: Reporter) -> tuple[Model, bool]:
+    """The model to start from, and whether its backbone is trained; tells what was taken of published weights."""
+    host = get_host()
+    name = request.backbone
+    if request.weights is None and host.knows_backbone(name) and host.backbone(name).weights is None:
+        spec = host.backbone(name)
+        if request.previous_labels is not None:
+            raise OptionError(
+                "a fresh network has no previous classes", where=name, fix="Give weights, or leave them out."
+            )
+        fresh = build_backbone(spec, len(labels), request.options, seed=seed)
+        return Model(fresh, spec, {**spec.options, **request.options}, labels, name), False
+    model = load_model(
+        name,
+        weights=request.weights,
+        labels=request.previous_labels,
+        options=dict(request.options) or None,
+        untrained_head=True,
+        report=lambda report: reporter.message(str(report)),
+    )
+    return model, True
+
+
+def _report_classes(reporter: Reporter, model: Model, change: LabelChange, pretrained: bool) -> None:
+    """Tell what became of each class of the model's head."""
+    if not pretrained:
+        reporter.message(f"A fresh network for {len(model.labels)} classes.")
+        return
+    names = {label.mid: label.name for label in model.labels}
+    reporter.message(f"The head is replaced: {change}.")
+    for mid in change.kept:
+        reporter.message(f"  {names[mid]}: carried over from the model")
+    for mid in change.added:
+        reporter.message(f"  {names[mid]}: new")
+
+
+def _training_seconds(model: Model, clips: ClipSet, settings: Sampling, reporter: Reporter) -> float:
+    """Length of clips in training: as long as the data is, within what the network is made for."""
+    if "waveform" not in model.backbone.inputs:
+        return model.spec.clip_seconds
+    sample = sample_of(clips)
+    if len(sample) < len(clips):
+        reporter.message(
+            f"{len(sample)} of the {len(clips)} clips to learn from are looked into before training; another that "
+            "cannot be read ends the run at its turn (audiotag data validate reads them all)."
+        )
+    lengths = clip_seconds(sample)
+    if settings.seconds is not None:
+        return settings.seconds
+    # One overlong file in a hundred should not make the network hear every other clip twice.
+    usual = float(np.quantile(lengths, 0.95))
+    # A hundredth of a second more or less in a file's length should not change what the network sees.
+    longest = min(model.spec.clip_seconds, model.backbone.max_seconds or model.spec.clip_seconds)
+    return round(min(max(usual, model.spec.min_seconds), longest), 2)
 
 
 def _with_own_recipe(model: Model, chosen: Settings, asked: Mapping[str, Any], reporter: Reporter) -> Settings:

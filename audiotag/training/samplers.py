@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ class Shuffle(BatchSampler):
         return generator.permutation(len(targets))
 
 
+@dataclass(eq=False)
 class Balanced(BatchSampler):
     """Clips drawn with probability proportional to the rarity of their labels.
 
@@ -37,21 +39,17 @@ class Balanced(BatchSampler):
         OptionError: *offset* is not positive, or *clips_per_epoch* cannot be drawn.
     """
 
-    def __init__(
-        self,
-        offset: float = 100.0,
-        replacement: bool = True,
-        clips_per_epoch: int | None = None,
-        weights: str | Path | Sequence[float] | None = None,
-    ) -> None:
-        if offset <= 0:
-            raise OptionError(f"offset is {offset}", where="sampler balanced", fix="Give a number above 0.")
-        if clips_per_epoch is not None and clips_per_epoch < 1:
-            raise OptionError(f"clips_per_epoch is {clips_per_epoch}", where="sampler balanced", fix="Give at least 1.")
-        self.offset = offset
-        self.replacement = replacement
-        self.clips_per_epoch = clips_per_epoch
-        self.weights = weights
+    offset: float = 100.0
+    replacement: bool = True
+    clips_per_epoch: int | None = None
+    weights: str | Path | Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        clips, where = self.clips_per_epoch, "sampler balanced"
+        if self.offset <= 0:
+            raise OptionError(f"offset is {self.offset}", where=where, fix="Give a number above 0.")
+        if clips is not None and clips < 1:
+            raise OptionError(f"clips_per_epoch is {clips}", where=where, fix="Give at least 1.")
 
     def epoch(self, targets: Targets, generator: np.random.Generator, context: SamplingContext) -> NDArray[np.int64]:
         """See `BatchSampler.epoch`."""

@@ -15,14 +15,14 @@ from audiotag.cache.arrays import ArrayCache
 from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.errors import TrainingError
+from audiotag.evaluation.measurement import measure
 from audiotag.evaluation.metrics import accuracy, mean_average_precision
-from audiotag.evaluation.registered import measure
 from audiotag.inference.combine import probabilities
 from audiotag.models.model import Model
 from audiotag.training.clip_keys import embedding_keys
-from audiotag.training.data import Batches, ClipReader, Draw
+from audiotag.training.data import Batches, ClipReader, Draw, Intake
 from audiotag.training.interfaces import Loss
-from audiotag.training.partners import SetPartners
+from audiotag.training.mixing import SetPartners
 from audiotag.training.run import TrainingRun
 
 _EMBEDDING_BATCH = 32
@@ -74,32 +74,18 @@ def _whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> l
     return [draws[start : start + batch_size] for start in range(0, share, batch_size)]
 
 
-def _reader(
-    run: TrainingRun,
-    clips: ClipSet,
-    bounds: tuple[float, float],
-    seed: int | None = None,
-    partners: SetPartners | None = None,
-) -> ClipReader:
-    """What reads *clips*, of lengths within *bounds* (seconds), as the network of the run takes them."""
-    backbone = run.model.backbone
-    return ClipReader(
-        clips, backbone.sample_rate, *bounds, backbone.inputs, backbone.video_shape, seed, run.cache, partners
-    )
-
-
 class NetworkSource:
     """The clips of a run through the whole network."""
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
-        settings = run.settings
-        readers = {
-            "train": _reader(run, run.clips.train, (run.seconds, run.seconds), settings.seed, SetPartners.of(settings))
-        }
-        if run.clips.val is not None:
+        settings, backbone, clips = run.settings, run.model.backbone, run.clips
+        intake = Intake.of(backbone, (run.seconds, run.seconds))
+        readers = {"train": ClipReader(clips.train, intake, settings.seed, run.cache, SetPartners.of(settings))}
+        if clips.val is not None:
             # Validation hears what the tagger would: each clip at its own length.
-            readers["val"] = _reader(run, run.clips.val, run.model.lengths.bounds)
+            own = Intake.of(backbone, run.model.lengths.bounds)
+            readers["val"] = ClipReader(clips.val, own, cache=run.cache)
         self._batches = Batches(readers, settings.workers, run.fabric.device.type == "cuda")
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
@@ -203,7 +189,7 @@ class FrozenEmbedder:
     def _compute(self, clips: ClipSet, indices: list[int]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         run, backbone = self._run, self._run.model.backbone
         network: Any = backbone.accelerated().to(run.fabric.device)
-        reader = _reader(run, clips, self._bounds)
+        reader = ClipReader(clips, Intake.of(backbone, self._bounds), cache=run.cache)
         plan = [
             [(index, index) for index in indices[start : start + _EMBEDDING_BATCH]]
             for start in range(0, len(indices), _EMBEDDING_BATCH)

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from audiotag.audio.variation import vary_spectrogram, vary_waveform
 from audiotag.models.backbone import Backbone
 from audiotag.seeding import numpy_generator, torch_generator
-from audiotag.training.mixing import Mixture, blend, blend_waveforms, mix_style
-from audiotag.training.partners import PARTNER
+from audiotag.training.mixing import PARTNER, Mixture, blend, blend_waveforms, mix_style
 from audiotag.training.settings import Settings
 from audiotag.training.supervision import Labels, SupervisedLoss, mixed_labels
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audiotag.arguments import refuse_others, take
 from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
 from audiotag.errors import OptionError, TrainingError
@@ -27,6 +28,7 @@ from audiotag.evaluation.measurement import Provenance
 from audiotag.evaluation.scoring import clips_for
 from audiotag.files import write_text
 from audiotag.inference.combine import EnsembleMode, combine_logits, probabilities
+from audiotag.inference.compute import Compute
 from audiotag.inference.tagger import Tagger, load
 from audiotag.models.epochs import kept_epochs
 from audiotag.models.facts import FACTS_FILE, read_facts
@@ -40,6 +42,7 @@ from audiotag.training.settings import Settings
 
 SINGLE = ("best", "last", "averaged", "ema")
 METRICS = ("accuracy", "mAP", "mAUC", "d_prime_of_mean_auc")
+_COMPUTE = ("device", "precision", "batch_size", "workers")
 _RULES: tuple[EnsembleMode, ...] = ("logits", "probabilities")
 
 
@@ -48,10 +51,7 @@ def summarise_run(
     *,
     val: str | Path | ClipSet | None = None,
     evaluation: str | Path | ClipSet | None = None,
-    device: str = "cpu",
-    precision: str = "32",
-    batch_size: int = 16,
-    workers: int = 2,
+    **arguments: Any,
 ) -> pd.DataFrame:
     """`summarise` a run from its folder alone, on the validation and evaluation sets that it keeps.
 
@@ -59,15 +59,14 @@ def summarise_run(
         run: The run folder.
         val: Another validation set.
         evaluation: Another evaluation set.
-        device: As for `audiotag.load`, as for the three that follow.
-        precision: Numbers to compute with.
-        batch_size: Clips at a time.
-        workers: Threads that read.
+        arguments: Fields of `Compute` but ``strict`` (``device="cuda", workers=4``).
 
     Raises:
         TrainingError: The folder holds no run, or its data has changed.
         OptionError: There is neither a validation nor an evaluation set.
     """
+    compute = Compute(**take(arguments, _COMPUTE))
+    refuse_others("summarise_run", arguments, _COMPUTE)
     run = Path(run)
     tagger = load(run / "last")
     request, _, _ = Request.load(run)
@@ -86,26 +85,11 @@ def summarise_run(
         if val_clips is not None and [clip.id for clip in val_clips] != known:
             raise TrainingError("the run's validation set has changed", where=run, fix="Give --val.")
     eval_clips = evaluation_clips(request, tagger.labels, quiet) if evaluation is None else read(evaluation)
-    return summarise(
-        run,
-        val=val_clips,
-        evaluation=eval_clips,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        workers=workers,
-    )
+    return summarise(run, val=val_clips, evaluation=eval_clips, compute=compute)
 
 
 def summarise(
-    run: str | Path,
-    *,
-    val: ClipSet | None,
-    evaluation: ClipSet | None,
-    device: str = "cpu",
-    precision: str = "32",
-    batch_size: int = 16,
-    workers: int = 2,
+    run: str | Path, *, val: ClipSet | None, evaluation: ClipSet | None, compute: Compute | None = None
 ) -> pd.DataFrame:
     """Measure the models of a run, and write ``summary.csv`` and ``summary.html`` into its folder.
 
@@ -113,10 +97,7 @@ def summarise(
         run: The run folder.
         val: Validation set over the run's classes, or None.
         evaluation: Evaluation set over the run's classes, or None.
-        device: As for `audiotag.load`.
-        precision: As for `audiotag.load`.
-        batch_size: Clips at a time.
-        workers: Threads that read.
+        compute: How; clips that cannot be read are left out.
 
     Returns:
         One row a model that there is: ``model`` (best, last, averaged, ema, ensemble_logits,
@@ -127,17 +108,15 @@ def summarise(
         OptionError: There is neither set.
         AudiotagError: A model cannot be loaded, or no clip can be read.
     """
-    run = Path(run)
+    run, how = Path(run), compute or Compute()
     sets = {name: clips for name, clips in (("val", val), ("eval", evaluation)) if clips is not None}
     if not sets:
         raise OptionError("there is nothing to measure the models on", where=run, fix="Give --val or --eval.")
 
     def logits_of(folder: Path) -> dict[str, tuple[NDArray[np.float32], Tagger]]:
-        tagger = load(folder, device=device, precision=precision)
-        return {
-            name: (tagger.score_clips(clips, batch_size=batch_size, workers=workers)[0], tagger)
-            for name, clips in sets.items()
-        }
+        tagger = load(folder, device=how.device, precision=how.precision)
+        taken = {"batch_size": how.batch_size, "workers": how.workers}
+        return {name: (tagger.score_clips(clips, **taken)[0], tagger) for name, clips in sets.items()}
 
     rows: list[dict[str, Any]] = []
     for name in SINGLE:

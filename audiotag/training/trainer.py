@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from audiotag.data.heard import CHOSEN_ON
 from audiotag.errors import OptionError, PluginError, TrainingError
 from audiotag.host import get_host
-from audiotag.models.backbone import Backbone
 from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
 from audiotag.seeding import numpy_generator, scoped_torch_rng
@@ -102,7 +101,7 @@ class Trainer:
     """
 
     def __init__(self, run: TrainingRun, step: nn.Module, source: Source) -> None:
-        self.fabric, self.model, self.settings = run.fabric, run.model, run.settings
+        self.fabric, self.model, self.backbone, self.settings = run.fabric, run.model, run.model.backbone, run.settings
         self.folder, self.reporter, self.learned = run.folder, run.reporter, run.learned
         self.source, self.supervision, self.sampler, self.schedule = source, run.supervision, run.sampler, run.schedule
         settings, fabric = run.settings, run.fabric
@@ -113,26 +112,16 @@ class Trainer:
         self.averages = Averages(settings, run.model.backbone)
         self.log = CsvLog(run.folder / "log.csv")
         self.losses = LossRecord(fabric, len(run.supervision.targets)) if run.sampler.wants_losses else None
-        world = fabric.world_size
         self._first_order = self._order(0)
-        self._steps = len(cut_batches(self._first_order, settings.batch_size, 0, world=world))
-        self._require_rates()
-        self._saved_at = time.monotonic()
-        self._stops = StopRequests(fabric, self._stop)
-
-    def _require_rates(self) -> None:
-        steps = self._steps * self.settings.epochs
-        if self.settings.warmup_steps >= steps:
+        self._steps = len(cut_batches(self._first_order, settings.batch_size, 0, world=fabric.world_size))
+        if settings.warmup_steps >= (steps := self._steps * settings.epochs):
             raise OptionError(
-                f"a warm-up of {self.settings.warmup_steps} steps does not fit a run of {steps}",
+                f"a warm-up of {settings.warmup_steps} steps does not fit a run of {steps}",
                 where="warmup_steps",
                 fix="Make it shorter, or 0 for none.",
             )
-
-    @property
-    def backbone(self) -> Backbone:
-        """The network that learns."""
-        return self.model.backbone
+        self._saved_at = time.monotonic()
+        self._stops = StopRequests(fabric, self._stop)
 
     def resume(self, folder: Path) -> None:
         """Take up the state that a checkpoint folder keeps; the model itself has been loaded from it already.
@@ -317,8 +306,7 @@ class Trainer:
         losses = self.losses.state_dict() if resume and self.losses is not None else None
         if self.fabric.is_global_zero:
             metrics = self.progress.history[-1] if self.progress.history else {}
-            metadata = {key: value for key, value in self.model.metadata.items() if key != CHOSEN_ON or name in _CHOSEN}
-            metadata["metrics"] = {key: value for key, value in metrics.items() if key != "seconds"}
+            metadata = {"metrics": {key: value for key, value in metrics.items() if key != "seconds"}}
             state = None
             if resume:
                 state = {
@@ -328,10 +316,15 @@ class Trainer:
                     "averages": self.averages.state_dict(),
                 }
                 state |= {} if losses is None else {"losses": losses}
-            save_checkpoint(self.folder / name, replace(self.model, metadata=metadata), training_state=state)
+            self._write(name, metadata, state)
         self.fabric.barrier()
         if resume:
             self._saved_at = time.monotonic()
+
+    def _write(self, name: str, metadata: dict[str, Any], state: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint; only those that the validation clips have chosen say so."""
+        kept = {key: value for key, value in self.model.metadata.items() if key != CHOSEN_ON or name in _CHOSEN}
+        save_checkpoint(self.folder / name, replace(self.model, metadata=kept | metadata), training_state=state)
 
     def _finish_averages(self) -> None:
         """Validate each average of the weights, and keep it as a checkpoint."""
@@ -341,9 +334,7 @@ class Trainer:
             self.backbone.load_state_dict(weights)
             metrics = {f"val_{key}": value for key, value in self.source.validate().items()}
             if self.fabric.is_global_zero:
-                metadata = {key: value for key, value in self.model.metadata.items() if key != CHOSEN_ON}
-                metadata |= {"metrics": metrics, "averaged": over}
-                save_checkpoint(self.folder / name, replace(self.model, metadata=metadata))
+                self._write(name, {"metrics": metrics, "averaged": over})
             shown = "".join(f", {key.removeprefix('val_')} {value:.4f}" for key, value in metrics.items())
             self.reporter.message(f"Averaged weights are kept as {name}{shown}.")
         self.backbone.load_state_dict(live)

@@ -88,7 +88,7 @@ def test_finetune_takes_previous_labels(model, tmp_path):
     from audiotag.models.heads import change_classes
     from audiotag.training.reporting import Reporter
     from audiotag.training.request import Request
-    from audiotag.training.starting import starting_model
+    from audiotag.training.run import starting_model
 
     old = class_list(tmp_path / "old.csv", "a", "b", "c")
     labels = read_labels(class_list(tmp_path / "new.csv", "c", "z"))

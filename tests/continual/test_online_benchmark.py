@@ -15,8 +15,8 @@ from audiotag.continual.benchmark import (
     named_tasks,
     run_benchmark,
 )
-from audiotag.continual.benchmark_plots import plot_benchmark
 from audiotag.continual.online_settings import OnlineSettings
+from audiotag.continual.plots import plot_benchmark
 from audiotag.continual.simulation import Contender
 from audiotag.errors import LabelError, OptionError
 from audiotag.host import get_host

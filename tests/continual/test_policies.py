@@ -135,7 +135,7 @@ def test_states_across_blocks_of_random_numbers(name: str) -> None:
 def test_every_numpy_generator_can_be_saved(kind: str) -> None:
     from audiotag.continual.policies.reservoir import Reservoir
 
-    policy = Reservoir(5, 2, generator=np.random.Generator(getattr(np.random, kind)(11)))
+    policy = Reservoir(5, 2, seed=np.random.Generator(getattr(np.random, kind)(11)))
     for number in range(1500):
         policy.offer(Example(str(number), (0,)))
     twin = Reservoir(5, 2)

@@ -88,7 +88,7 @@ def test_nothing_is_kept_whatever_the_capacity() -> None:
     "name", ["reservoir", "class_balanced", "partitioning", "distribution_matching", "fifo", "none"]
 )
 def test_every_policy_takes_a_seed_or_a_generator(name: str) -> None:
-    seeded, given = create_policy(name, 2, 3, seed=8), create_policy(name, 2, 3, generator=np.random.default_rng(8))
+    seeded, given = create_policy(name, 2, 3, seed=8), create_policy(name, 2, 3, seed=np.random.default_rng(8))
     assert seeded.num_classes == given.num_classes == 3
     assert seeded.state_dict() == given.state_dict() != create_policy(name, 2, 3).state_dict()
     policy = type(seeded)

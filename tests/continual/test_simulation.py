@@ -188,7 +188,7 @@ def test_numbers_are_written(tmp_path: Path) -> None:
 
 def test_plots_are_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from audiotag.continual.simulation_plots import plot_distributions, plot_measures
+    from audiotag.continual.plots import plot_distributions, plot_measures
 
     made = simulate(
         lambda generator: zipf_stream(15, 60, generator),

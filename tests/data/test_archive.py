@@ -27,7 +27,7 @@ from audiotag.data.sniffing import sniff_format
 from audiotag.errors import AudioError, ManifestError, MissingExtraError
 from audiotag.inference.sound import SoundReader
 from audiotag.labels import LabelSet, known_labels
-from audiotag.training.data import Batches, ClipReader
+from audiotag.training.data import Batches, ClipReader, Intake
 from audiotag.training.data import clip_seconds as clip_lengths
 
 RATE = 32_000
@@ -102,7 +102,7 @@ def test_it_sounds_like_the_file(archive, tmp_path):
 def test_worker_processes_open_it_for_themselves(archive, workers):
     clips = read_clips(archive)
     read_clip(clips[0], RATE)  # a handle is open in this process when the workers are forked
-    reader = ClipReader(clips, RATE, 0.5, 0.5)
+    reader = ClipReader(clips, Intake(RATE, 0.5, 0.5))
     plan = [[(0, 0), (1, 1), (2, 2)], [(3, 3), (4, 4), (5, 5)]]
     with closing(Batches({"clips": reader}, workers)) as ahead:
         batches = list(ahead.read("clips", plan))

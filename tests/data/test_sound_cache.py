@@ -16,7 +16,7 @@ from audiotag.data.sets.tiny import tiny_sound
 from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import AudioError, OptionError, StoreError
 from audiotag.labels import LabelSet
-from audiotag.training.data import Batches, ClipReader
+from audiotag.training.data import Batches, ClipReader, Intake
 
 RATE = 8000
 STEP = 2.0**-23
@@ -197,7 +197,7 @@ def test_batches_are_the_same_with_and_without_it(clips, cache, workers):
     plan = [[(index, index) for index in range(8)]]
 
     def waveforms(cache, longest):
-        reader = ClipReader(clips, RATE, 0.5, longest, seed=1, cache=cache)
+        reader = ClipReader(clips, Intake(RATE, 0.5, longest), seed=1, cache=cache)
         with closing(Batches({"clips": pickle.loads(pickle.dumps(reader))}, workers)) as batches:
             parts = list(batches.read("clips", plan))
         return {

@@ -9,7 +9,7 @@ from audiotag.errors import OptionError, PluginError, UnknownNameError
 from audiotag.evaluation import definitions, metrics
 from audiotag.evaluation.evaluate import Measuring
 from audiotag.evaluation.evaluation import evaluate_scores
-from audiotag.evaluation.registered import measure, with_metrics
+from audiotag.evaluation.measurement import measure, with_metrics
 from audiotag.evaluation.report import render_report
 from audiotag.labels import LabelSet
 from audiotag.training.settings import Settings

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from audiotag.errors import OptionError
-from audiotag.evaluation.threshold_files import read_thresholds
+from audiotag.evaluation.thresholds import read_thresholds
 from audiotag.labels import LabelSet
 
 LABELS = LabelSet.from_names(["Café", "dog"])

@@ -170,7 +170,7 @@ def _label_files(folder: Path) -> list[Path]:
 
 def _use_label_file(path: Path) -> None:
     from audiotag.data.weights import read_sampling_weights
-    from audiotag.evaluation.threshold_files import read_thresholds
+    from audiotag.evaluation.thresholds import read_thresholds
     from audiotag.labels import read_labels
     from audiotag.ontology import read_ontology
 

@@ -21,8 +21,7 @@ from audiotag.folders import claim_folder
 from audiotag.models.checkpoint import load_checkpoint
 from audiotag.training.comparison import candidate_of
 from audiotag.training.comparison_candidate import Candidate, Plan, Record
-from audiotag.training.comparison_plot import plot_comparison
-from audiotag.training.comparison_table import Comparison, pareto_front
+from audiotag.training.comparison_table import Comparison, pareto_front, plot_comparison, ranked
 from audiotag.training.finetune import finetune
 from audiotag.training.request import Request
 from audiotag.training.stopping import Stopped
@@ -333,8 +332,8 @@ def _made_up():
         {"name": "big", "backbone": "x", "score": 0.4, "score_std": None, "macs": 10**9, "parameters": 5},
         {"name": "lost", "backbone": "x", "error": "no connection"},
     ]
-    comparison = Comparison.from_rows(
-        rows, metric="accuracy", measured_on="sounds", clip_seconds=10.0, threads=1, device="cpu"
+    comparison = Comparison(
+        ranked(rows), metric="accuracy", measured_on="sounds", clip_seconds=10.0, threads=1, device="cpu"
     )
     assert list(comparison.table["pareto"]) == [True, False, False]
     assert comparison.failed == {"lost": "no connection"}

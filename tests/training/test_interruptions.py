@@ -18,7 +18,7 @@ from audiotag.data.reading import read_clips
 from audiotag.errors import OptionError, OutputError, PluginError, TrainingError, UnknownNameError
 from audiotag.host import get_host
 from audiotag.training import data
-from audiotag.training.data import ClipReader, cut_batches
+from audiotag.training.data import ClipReader, Intake, cut_batches
 from audiotag.training.finetune import finetune, resume_run
 from audiotag.training.folds import finetune_folds
 from audiotag.training.reporting import Reporter
@@ -243,7 +243,7 @@ def test_workers_live_for_the_whole_run(tones, tmp_path, monkeypatch):
 
 def test_workers_send_arrays_not_tensors(tones):
     """Tensors would travel in shared memory, of which a container has 64 MB."""
-    item = ClipReader(read_clips(tones), 8000, 0.5, 0.5)[0, 0]
+    item = ClipReader(read_clips(tones), Intake(8000, 0.5, 0.5))[0, 0]
     assert item["waveform"].shape == (4000,)
     assert not any(isinstance(value, torch.Tensor) for value in item.values())
 

@@ -12,11 +12,10 @@ from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.targets import Targets
 from audiotag.errors import OptionError, TrainingError
 from audiotag.labels import LabelSet
-from audiotag.training.data import Batches, ClipReader
+from audiotag.training.data import Batches, ClipReader, Intake
 from audiotag.training.finetune import finetune
 from audiotag.training.losses import BinaryCrossEntropy
-from audiotag.training.mixing import Mixture, blend, blend_waveforms, mix_style, smooth_targets
-from audiotag.training.partners import SetPartners
+from audiotag.training.mixing import Mixture, SetPartners, blend, blend_waveforms, mix_style, smooth_targets
 from audiotag.training.settings import Settings, Situation
 from audiotag.training.steps import NetworkStep
 from audiotag.training.supervision import SupervisedLoss, Supervision
@@ -142,7 +141,7 @@ def _wave(clips, index):
 
 
 def test_a_partner_may_be_any_clip_of_the_set(noises):
-    reader = ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(10.0, 0.5))
+    reader = ClipReader(noises, Intake(RATE, 0.5, 0.5), seed=1, partners=SetPartners(10.0, 0.5))
     items = [reader[0, place] for place in range(300)]
     mixed = [item for item in items if item["share"] < 1.0]
     assert 110 < len(mixed) < 190  # a half of them
@@ -156,13 +155,15 @@ def test_a_partner_may_be_any_clip_of_the_set(noises):
 
 
 def test_the_same_place_draws_the_same_partner(noises):
-    one, two = (ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(2.0, 1.0))[0, 7] for _ in range(2))
+    one, two = (
+        ClipReader(noises, Intake(RATE, 0.5, 0.5), seed=1, partners=SetPartners(2.0, 1.0))[0, 7] for _ in range(2)
+    )
     assert one["partner"] == two["partner"] and one["share"] == two["share"]
     assert np.array_equal(one["partner_waveform"], two["partner_waveform"])
 
 
 def test_a_following_partner_takes_the_length_of_the_clip(noises):
-    reader = ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(10.0, 1.0, follows=True))
+    reader = ClipReader(noises, Intake(RATE, 0.5, 0.5), seed=1, partners=SetPartners(10.0, 1.0, follows=True))
     for index in range(3):
         for item in (reader[index, place] for place in range(20)):
             own, other = _wave(noises, index), _wave(noises, item["partner"])
@@ -172,7 +173,7 @@ def test_a_following_partner_takes_the_length_of_the_clip(noises):
 
 
 def test_a_partner_of_its_own_length_is_fitted_as_any_clip(noises):
-    reader = ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(2.0, 1.0, dominant=True))
+    reader = ClipReader(noises, Intake(RATE, 0.5, 0.5), seed=1, partners=SetPartners(2.0, 1.0, dominant=True))
     for item in (reader[2, place] for place in range(20)):
         assert item["share"] >= 0.5
         expected = tile_to(_wave(noises, item["partner"]), RATE // 2)
@@ -181,7 +182,7 @@ def test_a_partner_of_its_own_length_is_fitted_as_any_clip(noises):
 
 def test_a_partner_that_cannot_be_read_is_named(noises):
     noises.clips[1].path.write_bytes(b"nothing")
-    reader = ClipReader(noises, RATE, 0.5, 0.5, seed=1, partners=SetPartners(2.0, 1.0))
+    reader = ClipReader(noises, Intake(RATE, 0.5, 0.5), seed=1, partners=SetPartners(2.0, 1.0))
     with pytest.raises(TrainingError, match="clip 1"):
         list(Batches({"clips": reader}, 0).read("clips", [[(0, place) for place in range(20)]]))
 

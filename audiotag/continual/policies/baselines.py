@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,9 @@ class Fifo(StoragePolicy):
 
     name = "fifo"
 
-    def __init__(
-        self, capacity: int, num_classes: int, *, seed: int = 0, generator: np.random.Generator | None = None
-    ) -> None:
-        super().__init__(capacity, num_classes, seed=seed, generator=generator)
-        self._arrived: OrderedDict[str, None] = OrderedDict()
+    def __init__(self, capacity: int, num_classes: int, *, seed: int | np.random.Generator = 0) -> None:
+        super().__init__(capacity, num_classes, seed=seed)
+        self._arrived: dict[str, None] = {}  # in this order
 
     def decide(self, example: Example) -> Decision:
         """See `StoragePolicy.decide`."""
@@ -57,7 +54,7 @@ class Fifo(StoragePolicy):
         arrived: list[str] = state["arrived"]
         if sorted(arrived) != sorted(self.index.ids):
             raise ValueError("the order of arrival is not that of the stored examples")
-        self._arrived = OrderedDict.fromkeys(arrived)
+        self._arrived = dict.fromkeys(arrived)
 
 
 class Nothing(StoragePolicy):
@@ -65,10 +62,8 @@ class Nothing(StoragePolicy):
 
     name = "none"
 
-    def __init__(
-        self, capacity: int, num_classes: int, *, seed: int = 0, generator: np.random.Generator | None = None
-    ) -> None:
-        super().__init__(0, num_classes, seed=seed, generator=generator)
+    def __init__(self, capacity: int, num_classes: int, *, seed: int | np.random.Generator = 0) -> None:
+        super().__init__(0, num_classes, seed=seed)
 
     def resize(self, capacity: int) -> list[str]:
         """Nothing changes."""

@@ -27,23 +27,21 @@ class ClassBalanced(StoragePolicy):
 
     name = "class_balanced"
 
-    def __init__(
-        self, capacity: int, num_classes: int, *, seed: int = 0, generator: np.random.Generator | None = None
-    ) -> None:
-        super().__init__(capacity, num_classes, seed=seed, generator=generator)
+    def __init__(self, capacity: int, num_classes: int, *, seed: int | np.random.Generator = 0) -> None:
+        super().__init__(capacity, num_classes, seed=seed)
         self._full: NDArray[np.bool_] = np.zeros(num_classes, dtype=np.bool_)
         # The largest classes change only with the store, so they are found again only then.
         self._largest: NDArray[np.intp] | None = None
 
     def decide(self, example: Example) -> Decision:
         """See `StoragePolicy.decide`."""
-        largest = self._find_largest() if self._largest is None else self._largest
-        label = example.labels[0] if len(example.labels) == 1 else self._governing(example.labels)
-        stored = int(self.index.counts[label])
-        if not self._full[label] or stored < max(1, int(self.index.counts[largest[0]]) - 1):
+        largest, counts, offered = self._find_largest(), self.index.counts, self.offered
+        label = min(example.labels, key=lambda label: (counts[label], offered[label], label))
+        stored = int(counts[label])
+        if not self._full[label] or stored < max(1, int(counts[largest[0]]) - 1):
             slot, reduced = self._from_largest()
             return self.replace(slot, example, "its class is not full", 1.0, reduced)
-        probability = stored / int(self.offered[label])
+        probability = stored / int(offered[label])
         if self.draws.uniform() < probability:
             return self.replace(self.any_member(label), example, "drawn within its class", probability, label)
         return self.skip("not drawn within its class", probability)
@@ -52,19 +50,15 @@ class ClassBalanced(StoragePolicy):
         """The slot of an example of a largest class."""
         return self._from_largest()[0]
 
-    def _governing(self, labels: tuple[int, ...]) -> int:
-        counts, offered = self.index.counts, self.offered
-        return min(labels, key=lambda label: (counts[label], offered[label], label))
-
     def _find_largest(self) -> NDArray[np.intp]:
-        counts = self.index.counts
-        largest = np.flatnonzero(counts == counts.max())
-        self._largest = largest
-        self._full[largest] = True  # asked for only while the store is full
-        return largest
+        if self._largest is None:
+            counts = self.index.counts
+            self._largest = np.flatnonzero(counts == counts.max())
+            self._full[self._largest] = True  # asked for only while the store is full
+        return self._largest
 
     def _from_largest(self) -> tuple[int, int]:
-        largest = self._find_largest() if self._largest is None else self._largest
+        largest = self._find_largest()
         label = int(largest[self.draws.below(len(largest)) if len(largest) > 1 else 0])
         return self.any_member(label), label
 

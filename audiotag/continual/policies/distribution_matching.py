@@ -26,7 +26,6 @@ class DistributionMatching(StoragePolicy):
         num_classes: See `StoragePolicy`.
         replace_prob: Factor on the probability of storing, in [0, 1].
         seed: See `StoragePolicy`.
-        generator: See `StoragePolicy`.
 
     Raises:
         OptionError: *replace_prob* is out of range, or as `StoragePolicy`.
@@ -35,15 +34,9 @@ class DistributionMatching(StoragePolicy):
     name = "distribution_matching"
 
     def __init__(
-        self,
-        capacity: int,
-        num_classes: int,
-        *,
-        replace_prob: float = 0.7,
-        seed: int = 0,
-        generator: np.random.Generator | None = None,
+        self, capacity: int, num_classes: int, *, replace_prob: float = 0.7, seed: int | np.random.Generator = 0
     ) -> None:
-        super().__init__(capacity, num_classes, seed=seed, generator=generator)
+        super().__init__(capacity, num_classes, seed=seed)
         self.replace_prob = _checked_probability(replace_prob)
 
     def decide(self, example: Example) -> Decision:

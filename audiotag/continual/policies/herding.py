@@ -31,10 +31,8 @@ class Herding(StoragePolicy):
     name = "herding"
     needs = frozenset({"embedding"})
 
-    def __init__(
-        self, capacity: int, num_classes: int, *, seed: int = 0, generator: np.random.Generator | None = None
-    ) -> None:
-        super().__init__(capacity, num_classes, seed=seed, generator=generator)
+    def __init__(self, capacity: int, num_classes: int, *, seed: int | np.random.Generator = 0) -> None:
+        super().__init__(capacity, num_classes, seed=seed)
         self._vectors: list[Vectors] = []  # by slot
         self._sums: Vectors = np.zeros((num_classes, 0))
         self._seen: NDArray[np.int64] = np.zeros(num_classes, dtype=np.int64)

@@ -41,7 +41,6 @@ class Partitioning(StoragePolicy):
             favour rare classes.
         candidates: Most examples compared when one must go; 0 compares all, as published.
         seed: See `StoragePolicy`.
-        generator: See `StoragePolicy`.
 
     Raises:
         OptionError: *rho* is not in [−20, 20] or *candidates* is negative, or as `StoragePolicy`.
@@ -56,10 +55,9 @@ class Partitioning(StoragePolicy):
         *,
         rho: float = 0.0,
         candidates: int = CANDIDATES,
-        seed: int = 0,
-        generator: np.random.Generator | None = None,
+        seed: int | np.random.Generator = 0,
     ) -> None:
-        super().__init__(capacity, num_classes, seed=seed, generator=generator)
+        super().__init__(capacity, num_classes, seed=seed)
         self._set_options(rho, candidates)
 
     def _set_options(self, rho: float, candidates: int) -> None:

@@ -79,18 +79,17 @@ def _clip_problems(
     """Problems of single clips; those that the index describes well are appended to *clips*."""
     labels, classes = read_clip_classes(database), len(read_classes(database, folder))
     for row in database.execute(f"{SELECT_CLIPS} ORDER BY number"):
-        number, clip_id, name, kind, size, sha256, source, added = row
+        number, clip_id, name = row[:3]
         positions = labels.get(number, [])
-        problem = clip_problem(row) or class_problem(positions, classes)
+        problem: object = clip_problem(row) or class_problem(positions, classes)
+        if problem is None:
+            try:
+                clip = StoredClip(clip_id, tuple(positions), files.path(name), *row[3:])
+            except AudiotagError as error:
+                problem = error
         if problem is not None:
             yield f"the clip {clip_id!r:.80} is damaged: {problem}"
             continue
-        try:
-            path = files.path(name)
-        except AudiotagError as error:
-            yield f"the clip {clip_id!r:.80} is damaged: {error}"
-            continue
-        clip = StoredClip(clip_id, tuple(positions), path, kind, size, sha256, source, added)
         clips.append(clip)
         if (problem := file_problem(clip, deep)) is not None:
             yield f"the clip {clip_id!r} {problem}"

@@ -17,10 +17,10 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from audiotag.continual.store.payload import Payload
 from audiotag.errors import StoreError
+from audiotag.folders import sync
 
 FILES, QUARANTINE = "files", "quarantine"
 
@@ -123,14 +123,17 @@ class PayloadFiles:
         try:
             if not path.parent.is_dir():
                 path.parent.mkdir(parents=True)
-                sync_folder(self.root)
-                sync_folder(self.root.parent)
+                sync(self.root)
+                sync(self.root.parent)
             if path.exists():
                 self._quarantine([name])
             claim = self.claim(name)
             try:
-                digest = _copy(payload, path)
-                sync_folder(path.parent)
+                size, digest = copy_to_disk(payload.content, path)
+                if size != payload.size:
+                    what, where = f"{payload.size} bytes were announced and {size} came", payload.content
+                    raise StoreError(what, where=where if isinstance(where, Path) else path, fix="Add it again.")
+                sync(path.parent)
             except BaseException:
                 path.unlink(missing_ok=True)
                 claim.unlink(missing_ok=True)
@@ -261,47 +264,16 @@ def _entries(folder: str | Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
         return []
 
 
-def _copy(payload: Payload, target: Path) -> str:
-    digest = hashlib.sha256()
-    written = 0
-    with _source(payload) as source, target.open("xb") as file:
+def copy_to_disk(content: bytes | Path, target: Path) -> tuple[int, str]:
+    """Make a file of bytes or of another file, bring it to disk, and return its size and its SHA-256 digest."""
+    digest, written = hashlib.sha256(), 0
+    with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as source, target.open("xb") as file:
         while chunk := source.read(_CHUNK):
             digest.update(chunk)
             written += file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
-    if written != payload.size:
-        where = payload.content if isinstance(payload.content, Path) else target
-        raise StoreError(f"{payload.size} bytes were announced and {written} came", where=where, fix="Add it again.")
-    return digest.hexdigest()
-
-
-def _source(payload: Payload) -> BinaryIO:
-    return payload.content.open("rb") if isinstance(payload.content, Path) else io.BytesIO(payload.content)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlive a power cut."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def copy_file(source: Path, target: Path) -> str:
-    """Copy a file, bring it to disk, and return its SHA-256 digest."""
-    digest = hashlib.sha256()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with source.open("rb") as reader, target.open("xb") as writer:
-        while chunk := reader.read(_CHUNK):
-            digest.update(chunk)
-            writer.write(chunk)
-        writer.flush()
-        os.fsync(writer.fileno())
-    return digest.hexdigest()
+    return written, digest.hexdigest()
 
 
 @contextmanager
@@ -323,9 +295,9 @@ def new_folder(folder: Path) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         try:
             yield temporary
-            sync_folder(temporary)
+            sync(temporary)
             temporary.rename(folder)
-            sync_folder(folder.parent)
+            sync(folder.parent)
         finally:
             if temporary.exists():
                 shutil.rmtree(temporary)

@@ -135,14 +135,9 @@ class Statistics:
         def number(value: NDArray[np.float64]) -> float | None:
             return float(value) if np.isfinite(value) else None
 
+        plain = ("policy", "options", "clips", "bytes", "capacity", "capacity_bytes", "offers")
         return {
-            "policy": self.policy,
-            "options": self.options,
-            "clips": self.clips,
-            "bytes": self.bytes,
-            "capacity": self.capacity,
-            "capacity_bytes": self.capacity_bytes,
-            "offers": self.offers,
+            **{name: getattr(self, name) for name in plain},
             "classes_observed": int(np.count_nonzero(self.observed)),
             "classes_retained": int(classes_retained(self.stored)),
             "total_variation_from_observed": number(total_variation(self.stored, self.observed)),

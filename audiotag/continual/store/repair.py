@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from audiotag.continual.store import journal
 from audiotag.continual.store.checks import file_problem
 from audiotag.continual.store.database import (
     BACKUP,
-    CLIP_COLUMNS,
     FILENAME,
+    SELECT_CLIPS,
     Head,
     checked_settings,
     class_problem,
@@ -55,15 +55,12 @@ def rebuild_index(database: sqlite3.Connection, files: PayloadFiles, folder: Pat
         newest = max(newest, read_head(database, folder).files)
     head = Head(0, offers, newest, sum(clip.bytes for _, clip in clips))
     rows = [(number, f"{clip.path.parent.name}/{clip.path.name}", clip) for number, clip in clips]
-    fresh = sqlite3.connect(":memory:", isolation_level=None)
-    try:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
         fill_database(fresh, settings, labels, head, policy, rows, notes)
         with suppress(sqlite3.Error):
             database.execute("ROLLBACK")
         _keep_old(folder)
         fresh.backup(database)
-    finally:
-        fresh.close()
     return report
 
 
@@ -105,15 +102,15 @@ def _clips(
         report.append(f"the classes of the clips cannot be read: {error}")
     clips: list[tuple[int, StoredClip]] = []
     ids: set[str] = set()
-    for row in _rows(database, f"SELECT {', '.join(CLIP_COLUMNS)} FROM clips ORDER BY number", report):
-        number, clip_id, name, kind, size, sha256, source, added = row
+    for row in _rows(database, f"{SELECT_CLIPS} ORDER BY number", report):
+        number, clip_id, name = row[:3]
         own = sorted({position for position in positions.get(number, []) if class_problem([position], classes) is None})
         problem = clip_problem(row) or class_problem(own, classes)
         if problem is None and clip_id in ids:
             problem = "another clip has its id"
         if problem is None:
             try:
-                clip = StoredClip(clip_id, tuple(own), files.path(name), kind, size, sha256, source, added)
+                clip = StoredClip(clip_id, tuple(own), files.path(name), *row[3:])
             except AudiotagError as error:
                 problem = str(error)
             else:

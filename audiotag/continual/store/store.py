@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -101,21 +101,16 @@ class ClipStore(StoreView):
         if capacity_bytes is not None and capacity_bytes < 1:
             raise OptionError(f"the capacity is {capacity_bytes} bytes", where=folder, fix="Give 1 or more.")
         classes = read_labels(labels)
-        settings = {
-            "policy": policy,
-            "options": dict(options or {}),
-            "seed": seed,
-            "capacity": capacity,
-            "capacity_bytes": capacity_bytes,
-        }
+        settings = {"policy": policy, "options": dict(options or {}), "seed": seed}
+        settings |= {"capacity": capacity, "capacity_bytes": capacity_bytes}
         fresh = journal.fresh_policy(settings, len(classes))
         settings["plugin"] = journal.plugin_of(policy)
-        with new_folder(folder) as temporary, explained(folder):
-            database = create_database(temporary / FILENAME)
-            try:
-                fill_database(database, settings, classes, Head(0, 0, 0, 0), fresh, [], {})
-            finally:
-                database.close()
+        with (
+            new_folder(folder) as temporary,
+            explained(folder),
+            closing(create_database(temporary / FILENAME)) as database,
+        ):
+            fill_database(database, settings, classes, Head(0, 0, 0, 0), fresh, [], {})
         return cls(folder)
 
     @classmethod
@@ -415,8 +410,7 @@ class ClipStore(StoreView):
         row = self._database.execute("SELECT number, file, bytes FROM clips WHERE id = ?", (clip_id,)).fetchone()
         if row is None or tuple(map(type, row)) != (int, str, int):
             raise StoreError(f"the index does not know the clip {clip_id!r}", where=self.folder, fix=REPAIR)
-        number, name, size = row
-        return number, name, size
+        return row[0], row[1], row[2]
 
     def _keep(self, example: Example, payload: Payload, source: str) -> str:
         """Store a clip and return the name of its file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from audiotag.continual.store.database import (
     read_notes,
     read_settings,
 )
-from audiotag.continual.store.files import EXPORT_NAME, PayloadFiles, copy_file, own_file
+from audiotag.continual.store.files import EXPORT_NAME, PayloadFiles, copy_to_disk, own_file
 from audiotag.continual.store.payload import Payload
 from audiotag.continual.store.records import StoredClip
 from audiotag.documents import Fields, read_json
@@ -51,37 +52,23 @@ def write_export(
     entries: list[dict[str, Any]] = []
     for clip in clips:
         name = f"{_SUBFOLDERS[clip.kind]}/{clip.path.name}"
+        (target / name).parent.mkdir(exist_ok=True)
         try:
-            digest = copy_file(clip.path, target / name)
+            _, digest = copy_to_disk(clip.path, target / name)
         except FileNotFoundError as error:
             raise StoreError("the file of a clip is gone", where=clip.path, fix="Run: audiotag store verify") from error
         if digest != clip.sha256:
             raise StoreError("the file is not what was stored", where=clip.path, fix="Run: audiotag store verify")
-        entries.append(
-            {
-                "id": clip.id,
-                "file": name,
-                "kind": clip.kind,
-                "labels": [labels[position].mid for position in clip.labels],
-                "bytes": clip.bytes,
-                "sha256": clip.sha256,
-                "source": clip.source,
-                "added": clip.added,
-            }
-        )
+        mids = [labels[position].mid for position in clip.labels]
+        rest = {key: getattr(clip, key) for key in ("bytes", "sha256", "source", "added")}
+        entries.append({"id": clip.id, "file": name, "kind": clip.kind, "labels": mids, **rest})
     manifest = [
         {"video_id": entry["id"], "wav": entry["file"], "labels": _joined(entry["labels"])}
         for entry in entries
         if entry["kind"] == "audio"
     ]
-    whole = {
-        "format": _FORMAT,
-        **settings,
-        "state": dict(state),
-        "journal": operations,
-        "notes": notes,
-        "clips": entries,
-    }
+    done = {"state": dict(state), "journal": operations, "notes": notes, "clips": entries}
+    whole = {"format": _FORMAT, **settings, **done}
     for name, content in (("manifest.json", {"data": manifest}), (_WHOLE, whole)):
         (target / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -95,17 +82,13 @@ def read_export(export: Path, folder: Path) -> None:
     """Fill an empty folder with a store; see `ClipStore.from_export`."""
     try:
         own_file(export, _LABELS)
-        whole = Fields(
-            read_json(own_file(export, _WHOLE), error=StoreError, fix=_AGAIN),
-            where=export / _WHOLE,
-            error=StoreError,
-            fix=_AGAIN,
-        )
+        path = own_file(export, _WHOLE)
+        whole = Fields(read_json(path, error=StoreError, fix=_AGAIN), where=path, error=StoreError, fix=_AGAIN)
         found = whole.integer("format", least=1)
         if found > _FORMAT:
             raise StoreError(f"the export is of format {found}", where=export, fix="Upgrade audiotag.")
         labels = LabelSet.from_csv(export / _LABELS)
-        settings = checked_settings(whole, export / _WHOLE, fix=_AGAIN)
+        settings = checked_settings(whole, path, fix=_AGAIN)
         operations = whole.get("journal", [])
         policy = journal.policy_from(settings, whole.fields("state"), operations, export)
         clips = [_exported(entry, labels, export) for entry in whole.records("clips")]
@@ -130,8 +113,7 @@ def _exported(entry: Fields, labels: LabelSet, export: Path) -> StoredClip:
     if EXPORT_NAME.fullmatch(name) is None:
         raise entry.refuse("file", f"is {name!r:.80}, and an export has its files in audio and embeddings")
     positions = tuple(sorted({labels.index(mid) for mid in entry.texts("labels")}))
-    _, clip_id, _, kind, size, sha256, source, added = row
-    return StoredClip(clip_id, positions, own_file(export, name), kind, size, sha256, source, added)
+    return StoredClip(row[1], positions, own_file(export, name), *row[3:])
 
 
 def _fill(
@@ -151,11 +133,8 @@ def _fill(
         files.settle(name)
         rows.append((number, name, clip))
     head = Head(0, policy.offers, len(clips), sum(clip.bytes for clip in clips))
-    database = create_database(folder / FILENAME)
-    try:
+    with closing(create_database(folder / FILENAME)) as database:
         fill_database(database, settings, labels, head, policy, rows, notes)
-    finally:
-        database.close()
 
 
 def fill_database(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -57,9 +56,7 @@ class StoreView:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -152,20 +149,17 @@ class StoreView:
         with self._reading():
             settings = read_settings(self._database, self.folder)
             head = read_head(self._database, self.folder)
-            rows = read_classes(self._database, self.folder)
+            mids, names, observed, stored = zip(*read_classes(self._database, self.folder), strict=True)
             clips = len(self)
         return Statistics(
-            policy=settings["policy"],
-            options=settings["options"],
+            **{key: settings[key] for key in ("policy", "options", "capacity", "capacity_bytes")},
             clips=clips,
             bytes=head.bytes,
-            capacity=settings["capacity"],
-            capacity_bytes=settings["capacity_bytes"],
             offers=head.offers,
-            mids=tuple(row[0] for row in rows),
-            names=tuple(row[1] for row in rows),
-            observed=np.array([row[2] for row in rows], dtype=np.int64),
-            stored=np.array([row[3] for row in rows], dtype=np.int64),
+            mids=mids,
+            names=names,
+            observed=np.array(observed, dtype=np.int64),
+            stored=np.array(stored, dtype=np.int64),
         )
 
     def note(self, key: str) -> Any:
@@ -221,21 +215,18 @@ class StoreView:
         if self._database.in_transaction:  # SQLite ends some failed ones itself
             self._database.execute("ROLLBACK")
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        with explained(self.folder / FILENAME):
-            yield
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self.folder / FILENAME)
 
     def _select(self, condition: str, values: tuple[Any, ...]) -> list[StoredClip]:
         with self._reading():
             rows = self._database.execute(f"{SELECT_CLIPS} {condition} ORDER BY number", values).fetchall()
             labels = read_clip_classes(self._database, rows[0][0] if len(rows) == 1 else None)
             classes = len(self.labels)
-        return [self._stored(row, labels.get(row[0], []), classes) for row in rows]
-
-    def _stored(self, row: tuple[Any, ...], labels: list[int], classes: int) -> StoredClip:
-        problem = clip_problem(row) or class_problem(labels, classes)
-        if problem is not None:
-            raise StoreError(f"the clip {row[1]!r:.80} is damaged: {problem}", where=self.folder, fix=REPAIR)
-        _, clip_id, name, kind, size, sha256, source, added = row
-        return StoredClip(clip_id, tuple(labels), self._files.path(name), kind, size, sha256, source, added)
+        clips = []
+        for row in rows:
+            positions = labels.get(row[0], [])
+            if (problem := clip_problem(row) or class_problem(positions, classes)) is not None:
+                raise StoreError(f"the clip {row[1]!r:.80} is damaged: {problem}", where=self.folder, fix=REPAIR)
+            clips.append(StoredClip(row[1], tuple(positions), self._files.path(row[2]), *row[3:]))
+        return clips

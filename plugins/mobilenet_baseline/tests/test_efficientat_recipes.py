@@ -7,7 +7,7 @@ import soundfile
 from click.testing import CliRunner
 
 from audiotag.cli.main import main
-from audiotag.training.partners import SetPartners
+from audiotag.training.mixing import SetPartners
 from audiotag.training.recipes import load_recipe
 from audiotag.training.settings import Settings, Situation
 
