@@ -13,7 +13,7 @@ from audiotag.host.options import check_options
 from audiotag.labels import known_labels
 from audiotag.models.create import create_backbone
 from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, MetricSpec, RecipeSpec, WriterSpec
-from audiotag.testing.check import CheckFailedError, check, require
+from audiotag.testing.check import CheckFailedError, check, refused, require
 from audiotag.testing.subjects import Subject
 from audiotag.training.recipes import load_recipe
 
@@ -39,12 +39,9 @@ def the_summary_is_one_line(subject: Subject) -> None:
 def the_descriptor_is_frozen(subject: Subject) -> None:
     """It cannot be changed after it is made, the mappings in it neither."""
     spec = subject.spec
-    try:
+    settable = "its attributes can be set; derive from nothing, use the classes of audiotag.plugin"
+    with refused(dataclasses.FrozenInstanceError, settable):
         spec.name = spec.name
-    except dataclasses.FrozenInstanceError:
-        pass
-    else:
-        raise CheckFailedError("its attributes can be set; derive from nothing, use the classes of audiotag.plugin")
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
         require(not isinstance(value, dict | list | set), f"{field.name} is a {type(value).__name__}; give a tuple")
