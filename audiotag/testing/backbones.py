@@ -63,10 +63,8 @@ def the_factory_makes_what_the_descriptor_says(subject: Subject) -> None:
         )
     if network.front_end is not None:
         require(isinstance(network.front_end, FrontEnd), "front_end is no FrontEnd")
-        require(
-            network.front_end.sample_rate == network.sample_rate,
-            f"the front end is for {network.front_end.sample_rate} Hz, the network for {network.sample_rate} Hz",
-        )
+        rate, own = network.front_end.sample_rate, network.sample_rate
+        require(rate == own, f"the front end is for {rate} Hz, the network for {own} Hz")
 
 
 @check("backbone")
@@ -330,7 +328,7 @@ def the_fast_copy_agrees(subject: Subject) -> None:
         expected, embedded = network(**given), network.embed(**given)
         frames = network.frames(network.forward_features(**given))
         training_copy = copy.deepcopy(network).train()
-        fast = training_copy.accelerated()
+        training_copy.accelerated()
         require(training_copy.training, "accelerated changes the mode of the network itself")
         fast = network.accelerated()
         require(not fast.training, "the fast copy is in training mode")
