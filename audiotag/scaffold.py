@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 
@@ -21,6 +19,7 @@ from audiotag.specs import INTERFACE_VERSION
 KINDS = ("backbone", "dataset", "published", "loss", "policy", "metric", "writer", "command", "recipe")
 ROLES = ("training", "storage")
 
+_ROOT = Path(__file__).parent / "templates" / "plugin"
 _ENDING = ".template"
 _SPEC = f"spec{_ENDING}"
 """The descriptor of a kind, an entry of what its hook returns."""
@@ -147,14 +146,14 @@ def write_plugin(name: str, kinds: Sequence[str], output: Path, *, role: str | N
     about = [_BY_FOLDER[part] for part in parts]
     for kind in about:
         _check_name(name, kind.host)
-    distribution = f"audiotag-{name.replace('_', '-').lower()}"
+    distribution = _distribution(name)
     titles = [kind.title if not number else kind.title.lower() for number, kind in enumerate(about)]
     words = {
         "name": name,
         "entry": name,
         "distribution": distribution,
         "package": distribution.replace("-", "_"),
-        "class_name": "".join(word[:1].upper() + word[1:] for word in name.split("_")),
+        "class_name": _class_name(name),
         "title": _enumerated(titles),
         "extra": max(kind.extra for kind in about),
         "audiotag_versions": _compatible(version("audiotag")),
@@ -194,6 +193,14 @@ def _parts(kinds: Sequence[str], role: str | None) -> list[str]:
     return [str(role) if kind == "policy" else kind for kind in dict.fromkeys(kinds)]
 
 
+def _distribution(name: str) -> str:
+    return f"audiotag-{name.replace('_', '-').lower()}"
+
+
+def _class_name(name: str) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+
+
 def _enumerated(words: list[str]) -> str:
     return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
@@ -203,7 +210,7 @@ def _descriptors(parts: list[str], words: Mapping[str, str]) -> dict[str, str]:
     imports, hooks = ["hookimpl"], ""
     for part in parts:
         kind, about = host_kinds.KINDS[_BY_FOLDER[part].host], _BY_FOLDER[part]
-        entry = Template(_root().joinpath(part, _SPEC).read_text(encoding="utf-8")).substitute(words)
+        entry = Template((_ROOT / part / _SPEC).read_text(encoding="utf-8")).substitute(words)
         imports.append(kind.spec.__name__)
         hooks += f'\n\n@hookimpl\ndef {kind.hook}():\n    """{about.title}."""\n    return [\n{entry}    ]\n'
     return {"imports": "\n".join(f"    {name}," for name in sorted(imports)), "hooks": hooks.rstrip()}
@@ -226,33 +233,21 @@ def _check_name(name: str, host_kind: str) -> None:
         raise OptionError(
             f"{name!r} begins with audiotag, and the distribution's name will anyway", fix="Leave that part out."
         )
-    capitals = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
-    if keyword.iskeyword(name) or keyword.iskeyword(capitals):
+    if keyword.iskeyword(name) or keyword.iskeyword(_class_name(name)):
         raise OptionError(f"{name!r} is a word of Python", fix="Choose another name.")
     plugins = get_host().plugins
-    distribution = f"audiotag-{name.replace('_', '-').lower()}"
-    taken = [record.label for record in plugins if record.distribution.lower() == distribution]
+    taken = [record.label for record in plugins if record.distribution.lower() == _distribution(name)]
     taken += [record.label for record in plugins if name in record.provides.get(host_kind, ())]
     if taken:
         raise OptionError(f"the name {name!r} is taken by {taken[0]}", fix="Choose another name.")
 
 
-def _root() -> Traversable:
-    return files("audiotag").joinpath("templates", "plugin")
-
-
 def _templates(parts: list[str]) -> Iterator[tuple[str, str]]:
     """(path with placeholders, text with placeholders) of every file of a plugin that brings *parts*."""
-    yield from _walk(_root().joinpath("common"), "")
-    for part in parts:
-        for place, text in _walk(_root().joinpath(part), ""):
-            yield f"$package/{place}", text
-
-
-def _walk(folder: Traversable, place: str) -> Iterator[tuple[str, str]]:
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.is_dir():
-            name = "$package" if entry.name == "package" else entry.name
-            yield from _walk(entry, f"{place}{name}/")
-        elif entry.name.endswith(_ENDING) and entry.name != _SPEC:
-            yield f"{place}{entry.name.removesuffix(_ENDING)}", entry.read_text(encoding="utf-8")
+    for part in ("common", *parts):
+        for path in sorted((_ROOT / part).rglob(f"*{_ENDING}")):
+            place = path.relative_to(_ROOT / part).as_posix().removesuffix(_ENDING)
+            if path.name != _SPEC:
+                # What is common to all has the distribution's own files as well.
+                place = place.replace("package/", "$package/") if part == "common" else f"$package/{place}"
+                yield place, path.read_text(encoding="utf-8")

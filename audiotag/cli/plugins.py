@@ -132,7 +132,7 @@ def check_plugins(
     NAME is a plugin (its entry point or distribution, with all that it brings) or a registered name. A backbone is
     checked as a fresh network with its options: no weights are needed.
     """
-    from audiotag.testing.running import Report, iterate_checks, plan_checks
+    from audiotag.testing.running import Report, plan_checks, run_case
 
     if bool(names) == every:
         raise OptionError("name what to check", fix="Give a name (see `audiotag plugins list`), or --all.")
@@ -151,7 +151,7 @@ def check_plugins(
         )
         results: list[CheckResult] = []
         subject: list[CheckResult] = []
-        for result in iterate_checks(cases, expectations):
+        for result in (run_case(case, expectations) for case in cases):
             if subject and subject[0].subject != result.subject:
                 _print_subject(subject, verbose, as_json)
                 subject = []

@@ -60,16 +60,16 @@ class LoadReport:
 
     source: str
     loaded: tuple[str, ...]
-    converted: tuple[str, ...]
-    replaced: tuple[str, ...]
-    fresh: tuple[str, ...]
-    missing: tuple[str, ...]
-    ignored: tuple[str, ...]
-    unused: tuple[str, ...]
-    not_tensors: tuple[str, ...]
-    prefixes: tuple[str, ...]
-    file_classes: int | None
-    classes: int
+    converted: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    not_tensors: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    file_classes: int | None = None
+    classes: int = 0
 
     def __str__(self) -> str:
         lines = [f"{self.source}: {len(self.loaded)} entries loaded"]

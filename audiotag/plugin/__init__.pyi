@@ -103,6 +103,7 @@ from audiotag.data.heard import LEARNED as LEARNED
 from audiotag.data.published import Progress as Progress
 from audiotag.data.published import Validation as Validation
 from audiotag.data.reading import read_clips as read_clips
+from audiotag.data.source import ClipSource as ClipSource
 from audiotag.data.rows import Row as Row
 from audiotag.data.rows import clips_from_rows as clips_from_rows
 from audiotag.data.rows import read_number as read_number
@@ -171,11 +172,12 @@ from audiotag.files import write_text as write_text
 from audiotag.folders import check_new_folder as check_new_folder
 from audiotag.places import is_file as is_file
 from audiotag.places import is_folder as is_folder
+from audiotag.exports import exports as exports
 
 # Commands, and what they compute with
+from audiotag.cli.clip_source import clip_source as clip_source
 from audiotag.cli.finetune import stoppable as stoppable
 from audiotag.cli.options import device_option as device_option
-from audiotag.cli.options import frames_option as frames_option
 from audiotag.cli.options import option_option as option_option
 from audiotag.cli.settings_options import given_settings as given_settings
 from audiotag.cli.settings_options import settings_options as settings_options

@@ -12,22 +12,14 @@ from audiotag.models.checkpoint import load_checkpoint, save_checkpoint
 from audiotag.models.heads import change_classes
 from audiotag.seeding import scoped_torch_rng
 from audiotag.testing.check import check, require
-from audiotag.testing.networks import (
-    CLASSES,
-    inputs,
-    model_of,
-    require_close,
-    require_shape,
-    settled,
-)
+from audiotag.testing.networks import CLASSES, inputs, model_of, ready, require_close, require_shape, settled
 from audiotag.testing.subjects import Subject
 
 
 @check("backbone")
 def the_head_can_be_made_anew(subject: Subject) -> None:
     """`reset_head` to 1, 2 and 11 classes: logits of that size, a trainable head, and nothing else touched."""
-    network = settled(subject)
-    given = inputs(subject, network, 2)
+    network, given = ready(subject, 2)
     for classes in (1, 2, 11):
         head = set(network.head_keys())
         body = {name: tensor.clone() for name, tensor in network.state_dict().items() if name not in head}
@@ -59,8 +51,7 @@ def the_seed_decides_a_new_head(subject: Subject) -> None:
 @check("backbone")
 def the_head_is_what_head_name_names(subject: Subject) -> None:
     """Changing its parameters changes logits and no embedding; training it alone is possible."""
-    network = settled(subject)
-    given = inputs(subject, network, 2)
+    network, given = ready(subject, 2)
     parameters = list(network.head_parameters())
     require(bool(parameters), f"the module {network.head_name!r} has no parameters")
     inside = {id(parameter) for parameter in parameters}
@@ -79,8 +70,7 @@ def the_head_is_what_head_name_names(subject: Subject) -> None:
 @check("backbone")
 def classes_keep_their_rows(subject: Subject) -> None:
     """With `class_rows`, found out or stated, classes keep their logits in another order and among new ones."""
-    network = settled(subject)
-    given = inputs(subject, network, 2)
+    network, given = ready(subject, 2)
     rows = network.class_rows()
     state = network.state_dict()
     head = set(network.head_keys())

@@ -16,13 +16,15 @@ from audiotag.testing.networks import (
     BATCH,
     CLASSES,
     fresh,
-    hears,
+    front_end_of,
     inputs,
     longest_of,
+    ready,
     require_close,
     require_shape,
     seconds_of,
     settled,
+    spectrogram_of,
     waveforms,
 )
 from audiotag.testing.subjects import Subject
@@ -61,10 +63,8 @@ def the_factory_makes_what_the_descriptor_says(subject: Subject) -> None:
         )
     if network.front_end is not None:
         require(isinstance(network.front_end, FrontEnd), "front_end is no FrontEnd")
-        require(
-            network.front_end.sample_rate == network.sample_rate,
-            f"the front end is for {network.front_end.sample_rate} Hz, the network for {network.sample_rate} Hz",
-        )
+        rate, own = network.front_end.sample_rate, network.sample_rate
+        require(rate == own, f"the front end is for {rate} Hz, the network for {own} Hz")
 
 
 @check("backbone")
@@ -86,9 +86,7 @@ def the_seed_decides_the_parameters(subject: Subject) -> None:
 def the_front_end_gives_the_declared_spectrogram(subject: Subject) -> None:
     """(batch, bands, frames) in float32, with frames at the declared rate, and the input left as it was."""
     network = settled(subject)
-    hears(network)
-    front_end = network.front_end
-    assert front_end is not None
+    front_end = front_end_of(network)
     counts = {}
     for seconds in (seconds_of(subject, network), seconds_of(subject, network, 2.5)):
         waveform = waveforms(network, 2, seconds)
@@ -105,9 +103,7 @@ def the_front_end_gives_the_declared_spectrogram(subject: Subject) -> None:
 def the_front_end_varies_by_its_generator_only(subject: Subject) -> None:
     """Without a generator training and eval mode give the same features; with one, its state decides."""
     network = settled(subject)
-    hears(network)
-    front_end = network.front_end
-    assert front_end is not None
+    front_end = front_end_of(network)
     waveform = waveforms(network, 2, seconds_of(subject, network))
     with torch.inference_mode():
         plain = front_end.eval()(waveform)
@@ -139,8 +135,7 @@ def outputs_have_the_declared_shapes(subject: Subject) -> None:
 @check("backbone")
 def different_clips_score_differently(subject: Subject) -> None:
     """Logits, clip embeddings and frame embeddings depend on the input."""
-    network = settled(subject)
-    given = inputs(subject, network)
+    network, given = ready(subject)
     with torch.inference_mode():
         features = network.forward_features(**given)
         outputs = {"logits": network(**given), "clip embeddings": network.pool(features)}
@@ -153,12 +148,9 @@ def different_clips_score_differently(subject: Subject) -> None:
 @check("backbone")
 def the_four_steps_make_the_forward_pass(subject: Subject) -> None:
     """`forward` is front end, spectrogram, head input and head one after the other; `embed` is `pool` of the map."""
-    network = settled(subject)
-    given = inputs(subject, network)
+    network, given = ready(subject)
     with torch.inference_mode():
-        spectrogram = None
-        if "waveform" in given and network.front_end is not None:
-            spectrogram = network.front_end(given["waveform"])
+        spectrogram = spectrogram_of(network, given)
         features = network.forward_spectrogram(spectrogram, given.get("video"))
         logits = network.forward_head(network.head_input(features))
         require_close(network(**given), logits, "forward, and its steps one by one")
@@ -168,8 +160,7 @@ def the_four_steps_make_the_forward_pass(subject: Subject) -> None:
 @check("backbone")
 def the_head_takes_what_was_kept(subject: Subject) -> None:
     """`head_input` can be kept clip by clip and put together again; a clip embedding alone gives logits too."""
-    network = settled(subject)
-    given = inputs(subject, network)
+    network, given = ready(subject)
     with torch.inference_mode():
         features = network.forward_features(**given)
         expected = network.forward_head(network.head_input(features))
@@ -184,7 +175,7 @@ def the_head_takes_what_was_kept(subject: Subject) -> None:
 def frames_come_at_the_declared_rate(subject: Subject) -> None:
     """As many frames as `frame_rate` and the length of the sound say, or those of the fixed length."""
     network = settled(subject)
-    hears(network)
+    front_end_of(network)
     rate = float(network.frame_rate)
     require(rate > 0, f"frame_rate is {rate}")
     counts = {}
@@ -199,8 +190,7 @@ def frames_come_at_the_declared_rate(subject: Subject) -> None:
 @check("backbone")
 def frames_are_scored_where_the_head_can(subject: Subject) -> None:
     """`frame_logits` is (batch, frames, classes), frame by frame those of `frames`; without it, an OptionError."""
-    network = settled(subject)
-    given = inputs(subject, network)
+    network, given = ready(subject)
     with torch.inference_mode():
         features = network.forward_features(**given)
         try:
@@ -218,8 +208,7 @@ def frames_are_scored_where_the_head_can(subject: Subject) -> None:
 @check("backbone")
 def maps_on_the_way_have_names(subject: Subject) -> None:
     """`intermediates` gives each map of `intermediate_names`, batch first and as it was made, then ``"features"``."""
-    network = settled(subject)
-    given = inputs(subject, network, 2)
+    network, given = ready(subject, 2)
     made: dict[str, Tensor] = {}
     for name in network.intermediate_names:
         module = network.get_submodule(name)
@@ -280,8 +269,7 @@ def _require_rate(counts: dict[float, int], rate: float, longest: float, what: s
 @check("backbone")
 def one_clip_scores_as_in_a_batch(subject: Subject) -> None:
     """In eval mode a clip's logits and embedding do not depend on the other clips of the batch."""
-    network = settled(subject)
-    given = inputs(subject, network)
+    network, given = ready(subject)
     with torch.inference_mode():
         together, embedded = network(**given), network.embed(**given)
         for index in range(BATCH):
@@ -295,8 +283,7 @@ def one_clip_scores_as_in_a_batch(subject: Subject) -> None:
 @check("backbone")
 def eval_mode_is_deterministic(subject: Subject) -> None:
     """The same input gives the same numbers twice, and leaves parameters, statistics and input as they were."""
-    network = settled(subject)
-    given = inputs(subject, network)
+    network, given = ready(subject)
     kept = {name: tensor.clone() for name, tensor in given.items()}
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with torch.inference_mode():
@@ -336,13 +323,12 @@ def gradients_reach_every_parameter(subject: Subject) -> None:
 @check("backbone")
 def the_fast_copy_agrees(subject: Subject) -> None:
     """`accelerated` gives a copy in eval mode with the same numbers up to rounding, and leaves the network alone."""
-    network = settled(subject)
-    given = inputs(subject, network)
+    network, given = ready(subject)
     with torch.inference_mode():
         expected, embedded = network(**given), network.embed(**given)
         frames = network.frames(network.forward_features(**given))
         training_copy = copy.deepcopy(network).train()
-        fast = training_copy.accelerated()
+        training_copy.accelerated()
         require(training_copy.training, "accelerated changes the mode of the network itself")
         fast = network.accelerated()
         require(not fast.training, "the fast copy is in training mode")
@@ -357,8 +343,7 @@ def the_fast_copy_agrees(subject: Subject) -> None:
 def it_leaves_no_trace(subject: Subject) -> None:
     """Making and running it prints nothing, seeds nothing and changes no setting of the process."""
     check_no_traces(lambda: subject.factory(**_settings(subject)), draws_from_torch=True)
-    network = settled(subject)
-    given = inputs(subject, network, 2)
+    network, given = ready(subject, 2)
 
     def tag() -> Tensor:
         with torch.inference_mode():
@@ -393,8 +378,7 @@ def it_computes_on_an_accelerator(subject: Subject) -> None:
     """Moved to a CUDA device it gives the numbers of the CPU up to rounding, on that device."""
     if not torch.cuda.is_available():
         skip("this machine has no CUDA device")
-    network = settled(subject)
-    given = inputs(subject, network)
+    network, given = ready(subject)
     with torch.inference_mode():
         expected = network(**given)
         found = network.to("cuda")(**{name: tensor.to("cuda") for name, tensor in given.items()})
@@ -405,13 +389,10 @@ def it_computes_on_an_accelerator(subject: Subject) -> None:
 @check("backbone")
 def it_computes_in_mixed_precision(subject: Subject) -> None:
     """Under bfloat16 autocast the network (behind its front end) has finite logits, and much the same embedding."""
-    network = settled(subject)
-    given = inputs(subject, network, 1)
+    network, given = ready(subject, 1)
     with torch.inference_mode():
         expected = network.embed(**given)
-        spectrogram = None
-        if "waveform" in given and network.front_end is not None:
-            spectrogram = network.front_end(given["waveform"])
+        spectrogram = spectrogram_of(network, given)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             features = network.forward_spectrogram(spectrogram, given.get("video"))
             logits = network.forward_head(network.head_input(features)).float()

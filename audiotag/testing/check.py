@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -81,6 +82,16 @@ def require(condition: bool, message: str) -> None:
     """Fail the check with *message* unless *condition*."""
     if not condition:
         raise CheckFailedError(message)
+
+
+@contextmanager
+def refused(error: type[Exception], otherwise: str) -> Iterator[None]:
+    """Fail the check with *otherwise* unless what is done inside raises *error*; any other error passes."""
+    try:
+        yield
+    except error:
+        return
+    raise CheckFailedError(otherwise)
 
 
 def skip(reason: str) -> NoReturn:

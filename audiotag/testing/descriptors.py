@@ -13,7 +13,7 @@ from audiotag.host.options import check_options
 from audiotag.labels import known_labels
 from audiotag.models.create import create_backbone
 from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, MetricSpec, RecipeSpec, WriterSpec
-from audiotag.testing.check import CheckFailedError, check, require
+from audiotag.testing.check import CheckFailedError, check, refused, require
 from audiotag.testing.subjects import Subject
 from audiotag.training.recipes import load_recipe
 
@@ -39,12 +39,9 @@ def the_summary_is_one_line(subject: Subject) -> None:
 def the_descriptor_is_frozen(subject: Subject) -> None:
     """It cannot be changed after it is made, the mappings in it neither."""
     spec = subject.spec
-    try:
+    settable = "its attributes can be set; derive from nothing, use the classes of audiotag.plugin"
+    with refused(dataclasses.FrozenInstanceError, settable):
         spec.name = spec.name
-    except dataclasses.FrozenInstanceError:
-        pass
-    else:
-        raise CheckFailedError("its attributes can be set; derive from nothing, use the classes of audiotag.plugin")
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
         require(not isinstance(value, dict | list | set), f"{field.name} is a {type(value).__name__}; give a tuple")
@@ -130,44 +127,32 @@ def the_labels_fit(subject: Subject) -> None:
 def the_published_network_can_be_made(subject: Subject) -> None:
     """A network with the options of a published model has the stated sizes (no weights are loaded)."""
     spec = subject.spec
-    options = repr(sorted(spec.options.items()))
-    facts = _facts(subject.factory, options, spec.num_classes or 2, subject)
-    require(
-        spec.embedding_dim in (None, facts.embedding_dim),
-        f"embedding_dim is {facts.embedding_dim}, and the descriptor says {spec.embedding_dim}",
-    )
-    require(facts.sample_rate == spec.sample_rate, f"sample_rate is {facts.sample_rate} Hz")
-    for name, classes in facts.classes.items():
+    wanted = spec.num_classes or 2
+    dim, rate, held = _facts(subject, wanted)
+    stated = spec.embedding_dim
+    require(stated in (None, dim), f"embedding_dim is {dim}, and the descriptor says {stated}")
+    require(rate == spec.sample_rate, f"sample_rate is {rate} Hz")
+    for name, classes in held.items():
         require(classes is not None, f"class_rows names {name!r}, which is not in the state dict")
-        require(classes == facts.num_classes, f"{name} holds {classes} classes, not {facts.num_classes}")
+        require(classes == wanted, f"{name} holds {classes} classes, not {wanted}")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Facts:
-    """What a network says of itself, and the number of classes that each entry of its head holds."""
-
-    embedding_dim: int
-    sample_rate: int
-    num_classes: int
-    classes: dict[str, int | None]
-
-
+_Facts = tuple[int, int, dict[str, int | None]]
 _known: dict[tuple[Any, str, int], _Facts] = {}
 
 
-def _facts(factory: Any, options: str, classes: int, subject: Subject) -> _Facts:
-    """The facts of the published network; several files of one network cost as much as one."""
-    key = (factory, options, classes)
+def _facts(subject: Subject, classes: int) -> _Facts:
+    """Of the published network: size of embeddings, rate, and entry of its head → how many classes that holds.
+
+    Several files of one network cost as much as one.
+    """
+    key = (subject.factory, repr(sorted(subject.spec.options.items())), classes)
     if key not in _known:
         network = create_backbone(subject.spec, classes)
         state = network.state_dict()
-        _known[key] = _Facts(
-            network.embedding_dim,
-            network.sample_rate,
-            network.num_classes,
-            {
-                name: state[name].numel() // -math.prod(rows.shape) if name in state else None
-                for name, rows in network.class_rows().items()
-            },
-        )
+        held = {
+            name: state[name].numel() // -math.prod(rows.shape) if name in state else None
+            for name, rows in network.class_rows().items()
+        }
+        _known[key] = network.embedding_dim, network.sample_rate, held
     return _known[key]

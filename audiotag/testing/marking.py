@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 
 from audiotag.testing.check import CheckFailedError, CheckSkippedError
 from audiotag.testing.running import Case, plan_checks, reason_for
+from audiotag.testing.subjects import Wanted
 
 
 class PytestCase:
@@ -38,28 +38,16 @@ class PytestCase:
 
 
 def parametrize_with_checks(
-    name: str,
-    *,
-    kind: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    source: str | Path | None = None,
-    thorough: bool = False,
-    expected_failures: Mapping[str, str] | None = None,
+    name: str, *, expected_failures: Mapping[str, str] | None = None, **wanted: Unpack[Wanted]
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a test function one test for each check of a plugin; the function calls its argument ``check``.
 
     Arguments and errors are those of `audiotag.testing.run_checks`. An expected failure that passes fails the test. A
     test that does not call ``check`` fails.
     """
-    expected_failures = dict(expected_failures or {})
-    cases = plan_checks(
-        name, kind=kind, options=options, source=source, thorough=thorough, expected_failures=expected_failures
-    )
     parameters = []
-    for case in cases:
-        reason = reason_for(case, expected_failures)
-        marks = []
-        if reason is not None:
-            marks.append(pytest.mark.xfail(reason=reason, strict=True, raises=CheckFailedError))
+    for case in plan_checks(name, expected_failures=expected_failures, **wanted):
+        reason = reason_for(case, expected_failures or {})
+        marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True, raises=CheckFailedError)]
         parameters.append(pytest.param(PytestCase(case), id=case.id, marks=marks))
     return pytest.mark.parametrize("check", parameters)

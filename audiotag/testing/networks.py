@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from audiotag.audio.frontends.torch_executor import FrontEnd
 from audiotag.labels import LabelSet
 from audiotag.models.backbone import Backbone
 from audiotag.models.create import create_backbone
@@ -91,10 +92,25 @@ def inputs(
     return given
 
 
-def hears(network: Backbone) -> None:
-    """Skip the check for a network that takes pictures only."""
+def ready(subject: Subject, batch: int = BATCH) -> tuple[Backbone, dict[str, Tensor]]:
+    """A `settled` network, and `inputs` for it."""
+    network = settled(subject)
+    return network, inputs(subject, network, batch)
+
+
+def front_end_of(network: Backbone) -> FrontEnd:
+    """Its front end; the check is skipped for a network that takes pictures only."""
     if "waveform" not in network.inputs or network.front_end is None:
         skip("it takes no sound")
+    return network.front_end
+
+
+def spectrogram_of(network: Backbone, given: dict[str, Tensor]) -> Tensor | None:
+    """What the front end makes of the sound in *given*, where there is any."""
+    if "waveform" not in given or network.front_end is None:
+        return None
+    spectrogram: Tensor = network.front_end(given["waveform"])
+    return spectrogram
 
 
 def model_of(subject: Subject, network: Backbone, labels: LabelSet | None = None) -> Model:

@@ -12,7 +12,7 @@ from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.published import PublishedDataset, Validation
 from audiotag.errors import AudiotagError
 from audiotag.testing.check import check, require, skip
-from audiotag.testing.datasets import decoded, made, read, source_of
+from audiotag.testing.datasets import changed_at, decoded, made, read, source_of
 from audiotag.testing.subjects import Subject
 
 _OTHER_RATE = 8000
@@ -134,8 +134,6 @@ def an_interrupted_preparation_goes_on(subject: Subject) -> None:
         whole = dataset.prepare(source, output)
         require(_content(read(subject, whole)) == _content(read(subject, source)), "clips are missing or twice there")
         recordings = {clip.path for clip in read(subject, whole)}
-        before = {path: path.stat().st_mtime_ns for path in recordings}
+        before = changed_at(recordings)
         dataset.prepare(source, output)
-        require(
-            {path: path.stat().st_mtime_ns for path in recordings} == before, "a second call writes recordings anew"
-        )
+        require(changed_at(recordings) == before, "a second call writes recordings anew")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Unpack, get_args
 
 from audiotag.errors import OptionError, PluginError, suggest
 from audiotag.testing.catalogue import all_checks
 from audiotag.testing.check import Check, CheckFailedError, CheckSkippedError
-from audiotag.testing.subjects import Subject, find_subjects
+from audiotag.testing.subjects import Subject, Wanted, find_subjects
 
 Status = Literal["passed", "failed", "skipped", "expected_failure", "unexpected_pass"]
 
@@ -43,13 +42,7 @@ class CheckResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON types."""
-        return {
-            "subject": self.subject,
-            "check": self.check,
-            "status": self.status,
-            "message": self.message,
-            "seconds": round(self.seconds, 4),
-        }
+        return {**asdict(self), "seconds": round(self.seconds, 4)}
 
 
 @dataclass(frozen=True)
@@ -97,13 +90,9 @@ class Report:
 def summary_line(counts: Mapping[str, int]) -> str:
     """``audiotag checks: 57 run, 56 passed, 1 failed; 3 skipped``."""
     run = sum(count for status, count in counts.items() if status != "skipped")
-    words = {
-        "passed": "passed",
-        "failed": "failed",
-        "expected_failure": "failed as expected",
-        "unexpected_pass": "passed unexpectedly",
-    }
-    parts = [f"{run} run", *(f"{counts[status]} {word}" for status, word in words.items() if counts.get(status))]
+    words = {"expected_failure": "failed as expected", "unexpected_pass": "passed unexpectedly"}
+    said = [status for status in get_args(Status) if status != "skipped" and counts.get(status)]
+    parts = [f"{run} run", *(f"{counts[status]} {words.get(status, status)}" for status in said)]
     skipped = f"; {counts['skipped']} skipped" if counts.get("skipped") else ""
     return f"audiotag checks: {', '.join(parts)}{skipped}"
 
@@ -137,13 +126,14 @@ class Case:
 
 def cases_of(subjects: list[Subject]) -> list[Case]:
     """Every check that applies to each of *subjects*."""
-    cases = []
-    for subject in subjects:
-        kinds = ("plugin",) if subject.kind == "plugin" else ("descriptor", subject.kind)
-        for check in all_checks():
-            if check.kind in kinds and (subject.full or check.cheap) and check.applies(subject.spec):
-                cases.append(Case(subject, check))
-    return cases
+    return [
+        Case(subject, check)
+        for subject in subjects
+        for check in all_checks()
+        if check.kind in (subject.kind, "plugin" if subject.kind == "plugin" else "descriptor")
+        and (subject.full or check.cheap)
+        and check.applies(subject.spec)
+    ]
 
 
 def reason_for(case: Case, expected_failures: Mapping[str, str]) -> str | None:
@@ -185,20 +175,8 @@ def run_case(case: Case, expected_failures: Mapping[str, str]) -> CheckResult:
     return CheckResult(case.subject.label, case.check.name, status, message, time.perf_counter() - started)
 
 
-def iterate_checks(cases: list[Case], expected_failures: Mapping[str, str]) -> Iterator[CheckResult]:
-    """Run *cases* one after the other."""
-    for case in cases:
-        yield run_case(case, expected_failures)
-
-
 def plan_checks(
-    name: str,
-    *,
-    kind: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    source: str | Path | None = None,
-    thorough: bool = False,
-    expected_failures: Mapping[str, str] | None = None,
+    name: str, *, expected_failures: Mapping[str, str] | None = None, **wanted: Unpack[Wanted]
 ) -> list[Case]:
     """The checks that `run_checks` would run.
 
@@ -207,43 +185,30 @@ def plan_checks(
         OptionError: An expected failure names no check of it.
         PluginError: There is nothing to check.
     """
-    subjects = find_subjects(
-        name, kind=kind, options=options, source=None if source is None else Path(source), thorough=thorough
-    )
-    cases = cases_of(subjects)
+    cases = cases_of(find_subjects(name, **wanted))
     if not cases:
         raise PluginError("there is nothing to check", where=name)
     check_expectations(cases, expected_failures or {})
     return cases
 
 
-def run_checks(
-    name: str,
-    *,
-    kind: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    source: str | Path | None = None,
-    thorough: bool = False,
-    expected_failures: Mapping[str, str] | None = None,
-) -> Report:
+def run_checks(name: str, *, expected_failures: Mapping[str, str] | None = None, **wanted: Unpack[Wanted]) -> Report:
     """Check a plugin with all it brings, or one registered thing.
 
     Args:
         name: An entry point or distribution, or a registered name.
-        kind: ``"backbone"``, ``"loss"``, ``"sampler"``, ``"store"``, ``"dataset"``, ``"command"`` or ``"recipe"``,
-            where *name* is a registered name that something else has too.
-        options: Settings for the factory, such as a small width that makes the checks quick; of a plugin, for each
-            family of backbones that it brings.
-        source: A file or folder for a dataset format to read, where it cannot write a tiny one itself.
-        thorough: Whether every variant of a family gets every check, rather than the cheap ones.
         expected_failures: Name of a check (or ``"registered name: check"``) → why it fails. Strict: a pass is an error.
+        **wanted: What more says what is checked, all of it optional:
+            ``kind``: ``"backbone"``, ``"loss"``, ``"sampler"``, ``"store"``, ``"dataset"``, ``"command"`` or
+            ``"recipe"``, where *name* is a registered name that something else has too;
+            ``options``: settings for the factory, such as a small width that makes the checks quick; of a plugin, for
+            each family of backbones that it brings;
+            ``source``: a file or folder for a dataset format to read, where it cannot write a tiny one itself;
+            ``thorough``: whether every variant of a family gets every check, rather than the cheap ones.
 
     Raises:
         UnknownNameError: Nothing is called *name*.
         OptionError: An expected failure names no check that is run, or has no reason.
     """
-    expected_failures = dict(expected_failures or {})
-    cases = plan_checks(
-        name, kind=kind, options=options, source=source, thorough=thorough, expected_failures=expected_failures
-    )
-    return Report(name, tuple(iterate_checks(cases, expected_failures)))
+    cases = plan_checks(name, expected_failures=expected_failures, **wanted)
+    return Report(name, tuple(run_case(case, expected_failures or {}) for case in cases))

@@ -17,7 +17,7 @@ from audiotag.continual.store import ClipStore, Payload
 from audiotag.errors import OptionError, StoreError
 from audiotag.labels import Label, LabelSet
 from audiotag.seeding import numpy_generator
-from audiotag.testing.check import CheckFailedError, check, require
+from audiotag.testing.check import CheckFailedError, check, refused, require
 from audiotag.testing.subjects import Subject
 from audiotag.testing.traces import check_no_traces
 
@@ -38,11 +38,9 @@ def _seen(policy: StoragePolicy, example: Example) -> Example:
     generator = numpy_generator("seen", example.id)
     classes = max(policy.num_classes, *example.labels) + 1 if example.labels else 1
     marks = np.isin(np.arange(classes), example.labels)
-    heard: dict[str, Any] = {
-        "embedding": (np.resize(marks, DIM) + generator.normal(size=DIM) / 4).astype(np.float32),
-        "scores": np.clip(0.1 + 0.7 * marks + generator.normal(size=classes) / 10, 0, 1).astype(np.float32),
-    }
-    heard["scores"] = heard["scores"][: policy.num_classes]
+    embedding = np.resize(marks, DIM) + generator.normal(size=DIM) / 4
+    scores = np.clip(0.1 + 0.7 * marks + generator.normal(size=classes) / 10, 0, 1)[: policy.num_classes]
+    heard: dict[str, Any] = {"embedding": embedding.astype(np.float32), "scores": scores.astype(np.float32)}
     return replace(example, **{part: heard[part] for part in policy.needs if part in heard})
 
 
@@ -159,18 +157,11 @@ def other_states_are_refused(subject: Subject) -> None:
     policy = _made(subject)
     _offer(policy, _stream(20))
     state = policy.state_dict()
-    damaged: list[dict[str, Any]] = [
-        {**state, "policy": "another"},
-        {key: value for key, value in state.items() if key != "examples"},
-        {**state, "offered": [0]},
-    ]
-    for number, broken in enumerate(damaged):
-        try:
+    incomplete = {key: value for key, value in state.items() if key != "examples"}
+    for number, broken in enumerate(({**state, "policy": "another"}, incomplete, {**state, "offered": [0]})):
+        with refused(StoreError, f"a state that does not fit (case {number}) is taken"):
             policy.load_state_dict(broken)
-        except StoreError:
-            require(policy.state_dict() == state, f"a refused state (case {number}) changes the policy")
-            continue
-        raise CheckFailedError(f"a state that does not fit (case {number}) is taken")
+        require(policy.state_dict() == state, f"a refused state (case {number}) changes the policy")
 
 
 @check("store")
@@ -206,12 +197,8 @@ def stored_examples_can_be_taken_out(subject: Subject) -> None:
             policy.remove(name)
             del kept[name]
             _require_sound(policy, kept)
-    try:
+    with refused(StoreError, "removing an example that is not stored is no StoreError"):
         policy.remove("never offered")
-    except StoreError:
-        pass
-    else:
-        raise CheckFailedError("removing an example that is not stored is no StoreError")
     _offer(policy, _stream(name="later"))
 
 
@@ -263,12 +250,9 @@ def impossible_examples_are_refused(subject: Subject) -> None:
     examples = [Example("none", ()), Example("beyond", (CLASSES,))]
     examples += [Example(policy.ids[0], (1,))] if policy.ids else []
     for example in examples:
-        try:
+        with refused(OptionError, f"the example {example} is taken"):
             policy.offer(_seen(policy, example))
-        except OptionError:
-            require(policy.state_dict() == state, f"refusing the example {example.id!r} changes the policy")
-            continue
-        raise CheckFailedError(f"the example {example} is taken")
+        require(policy.state_dict() == state, f"refusing the example {example.id!r} changes the policy")
 
 
 @check("store")
@@ -284,13 +268,10 @@ def what_it_needs_of_a_model_is_known(subject: Subject) -> None:
         broken = np.full_like(getattr(seen, part), np.nan)
         wrong: dict[str, dict[str, Any]] = {"missing": {part: None}, "NaN": {part: broken}}
         for what, value in wrong.items():
-            example = replace(seen, **value)
-            try:
-                policy.offer(example)
-            except OptionError:
-                require(policy.state_dict() == state, f"refusing an example whose {part} is {what} changes the policy")
-                continue
-            raise CheckFailedError(f"an example whose {part} is {what} is taken")
+            example = f"an example whose {part} is {what}"
+            with refused(OptionError, f"{example} is taken"):
+                policy.offer(replace(seen, **value))
+            require(policy.state_dict() == state, f"refusing {example} changes the policy")
 
 
 @check("store")

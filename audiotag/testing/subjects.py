@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypedDict, Unpack, get_args
 
 from audiotag.errors import OptionError, UnknownNameError, suggest
 from audiotag.host import PluginRecord, get_host
@@ -17,6 +17,15 @@ from audiotag.testing.check import Kind, require
 
 SPEC_KINDS = tuple(kind for kind in get_args(Kind) if kind not in ("plugin", "descriptor"))
 """Kinds of things that have a name of their own."""
+
+
+class Wanted(TypedDict, total=False):
+    """Which subjects are meant, beside a name, and how they are made: see `find_subjects`."""
+
+    kind: str | None
+    options: Mapping[str, Any] | None
+    source: str | Path | None
+    thorough: bool
 
 
 @dataclass(frozen=True)
@@ -69,34 +78,23 @@ def _kind_of(spec: Spec) -> str:
     return type(spec).__name__.removesuffix("Spec").lower()
 
 
-def find_subjects(
-    name: str,
-    *,
-    kind: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    source: Path | None = None,
-    thorough: bool = False,
-) -> list[Subject]:
+def find_subjects(name: str, **wanted: Unpack[Wanted]) -> list[Subject]:
     """What *name* means: a plugin (entry point or distribution) with all it brings, or one registered thing.
 
     Where it means both, the plugin is meant, unless *kind* says otherwise. Of a family with many variants the family
     gets every check and its variants the cheap ones; a single registered name gets every check, and so does everything
     where *thorough*.
 
-    Args:
-        name: Entry point, distribution or registered name.
-        kind: One of `SPEC_KINDS`: a registered name of that kind.
-        options: Settings for the factory; of a plugin, for each family of backbones that it brings.
-        source: What a dataset format reads.
-        thorough: Whether variants get every check.
-
     Raises:
         UnknownNameError: Nothing is called so.
         OptionError: *kind* is unknown, or options are given for a plugin without backbones.
     """
+    kind, thorough = wanted.get("kind"), wanted.get("thorough", False)
+    options = dict(wanted.get("options") or {})
+    given = wanted.get("source")
+    source = None if given is None else Path(given)
     if kind is not None and kind not in SPEC_KINDS:
         raise OptionError(f"there is no kind {kind!r}", fix=f"The kinds are: {', '.join(SPEC_KINDS)}.")
-    options = dict(options or {})
     host = get_host()
     if kind is None:
         records = [record for record in host.plugins if normal(name) == normal(record.name)]
@@ -129,20 +127,10 @@ def _of_plugin(record: PluginRecord, options: Mapping[str, Any], source: Path | 
     host = get_host()
     subjects = [Subject("plugin", record.name, record)]
     for kind, name, spec in registered_things():
-        if host.owner(spec) is not record:
-            continue
-        is_family = isinstance(spec, BackboneSpec) and spec.family == spec.name
-        subjects.append(
-            Subject(
-                kind,
-                name,
-                record,
-                spec,
-                options if is_family else {},
-                source,
-                full=thorough or kind != "backbone" or is_family,
-            )
-        )
+        if host.owner(spec) is record:
+            is_family = isinstance(spec, BackboneSpec) and spec.family == spec.name
+            full = thorough or kind != "backbone" or is_family
+            subjects.append(Subject(kind, name, record, spec, options if is_family else {}, source, full))
     return subjects
 
 

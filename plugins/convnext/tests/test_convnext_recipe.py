@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from audiotag.audio.augmentation import Augmentation
 from audiotag.cli.main import main
-from audiotag.host import get_host
+from audiotag.plugin import get_host
 from audiotag.training.recipes import load_recipe
 from audiotag.training.settings import Settings, Situation
 

@@ -5,14 +5,8 @@ import pytest
 import torch
 
 from audiotag import create_backbone, finetune
-from audiotag.errors import OptionError
-from audiotag.host import get_host
-from audiotag.inference.tagger import Tagger
 from audiotag.models.checkpoint import load_checkpoint, save_checkpoint
-from audiotag.models.heads import change_classes
-from audiotag.models.loading import numbered_labels
-from audiotag.models.model import Model
-from audiotag.seeding import torch_generator
+from audiotag.plugin import Model, OptionError, Tagger, change_classes, get_host, numbered_labels, torch_generator
 
 OPTIONS = {"pad_seconds": 0.0}
 

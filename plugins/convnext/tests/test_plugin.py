@@ -6,10 +6,7 @@ import pytest
 from audiotag_convnext.hub import fetch
 from audiotag_convnext.plugin import register_backbones
 
-from audiotag.errors import MissingExtraError, WeightsError
-from audiotag.host import get_host
-from audiotag.labels import known_labels
-from audiotag.models.loading import load_model
+from audiotag.plugin import MissingExtraError, WeightsError, get_host, known_labels, load_model
 
 SPECS = {spec.name: spec for spec in register_backbones()}
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from audiotag.plugin import Backbone, LabelSet, LogMelFrontEnd, OptionError, kaldi_log_mel
-from audiotag_equiav.branches import PATCH, PICTURE, SOUND, BranchConfig, Branches
+from audiotag_equiav.branches import PATCH, PICTURE, SOUND, BranchConfig, Branches, initialise, require
 from audiotag_equiav.projections import HEADS, Projection, make_head
 from audiotag_equiav.published import fresh_keys, published_entries
 
@@ -36,8 +36,7 @@ def make_front_end(
     Raises:
         OptionError: *statistics* is not in `STATISTICS`, or a value cannot work.
     """
-    if statistics not in STATISTICS:
-        raise OptionError(f"statistics is {statistics!r}", where="equiav", fix=f"Give one of: {', '.join(STATISTICS)}.")
+    require(statistics in STATISTICS, "statistics", repr(statistics), f"Give one of: {', '.join(STATISTICS)}.")
     default_mean, default_std = STATISTICS[statistics]
     return LogMelFrontEnd(
         kaldi_log_mel(
@@ -110,10 +109,8 @@ class EquiAV(Branches, Backbone):
         projection_dim: int = 512,
         projection_width: int = 2048,
     ) -> None:
-        if mode not in MODES:
-            raise OptionError(f"mode is {mode!r}", where="equiav", fix=f"Give one of: {', '.join(MODES)}.")
-        if head not in HEADS:
-            raise OptionError(f"head is {head!r}", where="equiav", fix=f"Give one of: {', '.join(HEADS)}.")
+        for name, value, known in (("mode", mode, MODES), ("head", head, HEADS)):
+            require(value in known, name, repr(value), f"Give one of: {', '.join(known)}.")
         if num_classes < 1 or projection_dim < 1 or projection_width < 1:
             raise OptionError(
                 f"num_classes, projection_dim, projection_width are {num_classes}, {projection_dim}, "
@@ -125,7 +122,7 @@ class EquiAV(Branches, Backbone):
             depth=depth,
             width=width,
             heads=heads,
-            bands=num_mel_bins,
+            num_mel_bins=num_mel_bins,
             target_length=target_length,
             picture_size=picture_size,
             dropout=dropout,
@@ -149,14 +146,11 @@ class EquiAV(Branches, Backbone):
         # The published video network takes the mean token as it is.
         self.projected = () if mode == "video_only" else self.modalities
         for modality in self.projected:
-            projection = (
-                nn.Linear(width, projection_dim)
-                if inter_linear
-                else Projection(width, projection_width, projection_dim)
-            )
-            if isinstance(projection, nn.Linear):
-                nn.init.xavier_uniform_(projection.weight)
-                nn.init.zeros_(projection.bias)
+            if inter_linear:
+                projection: nn.Module = nn.Linear(width, projection_dim)
+                initialise(projection)
+            else:
+                projection = Projection(width, projection_width, projection_dim)
             self.add_module(f"pred_{modality}_inter", projection)
         self.embedding_dim = projection_dim * len(self.projected) if self.projected else width
         self.mlp_head = self.make_head(num_classes)

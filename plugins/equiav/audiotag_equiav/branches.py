@@ -35,7 +35,7 @@ class BranchConfig:
         depth: Blocks of each branch.
         width: Size of a token, a multiple of 4 and of `heads`.
         heads: Attention heads.
-        bands: Mel bands, a multiple of 16.
+        num_mel_bins: Mel bands, a multiple of 16.
         target_length: Frames of a spectrogram, a multiple of 16.
         picture_size: Pixels of a picture's side, a multiple of 16.
         dropout: Rate of dropout in attention and MLP outputs.
@@ -46,7 +46,7 @@ class BranchConfig:
     depth: int = 12
     width: int = 768
     heads: int = 12
-    bands: int = 128
+    num_mel_bins: int = 128
     target_length: int = 1024
     picture_size: int = 224
     dropout: float = 0.0
@@ -55,24 +55,25 @@ class BranchConfig:
 
     def __post_init__(self) -> None:
         for name in ("depth", "width", "heads"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "Give at least 1.")
-        for name in ("bands", "target_length", "picture_size"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "Give at least 1.")
+        for name in ("num_mel_bins", "target_length", "picture_size"):
             value = getattr(self, name)
-            _require(value >= PATCH and value % PATCH == 0, name, value, f"Give a multiple of {PATCH}.")
-        _require(self.width % 4 == 0, "width", self.width, "Give a multiple of 4.")
-        _require(self.width % self.heads == 0, "heads", self.heads, f"Give a divisor of {self.width}.")
+            require(value >= PATCH and value % PATCH == 0, name, value, f"Give a multiple of {PATCH}.")
+        require(self.width % 4 == 0, "width", self.width, "Give a multiple of 4.")
+        require(self.width % self.heads == 0, "heads", self.heads, f"Give a divisor of {self.width}.")
         for name in ("dropout", "drop_path"):
             value = getattr(self, name)
-            _require(0 <= value < 1, name, value, "Give a rate from 0, below 1.")
+            require(0 <= value < 1, name, value, "Give a rate from 0, below 1.")
 
     def grid(self, modality: str) -> tuple[int, int]:
         """(rows, columns) of the tokens of *modality*."""
         if modality == SOUND:
-            return self.bands // PATCH, self.target_length // PATCH
+            return self.num_mel_bins // PATCH, self.target_length // PATCH
         return self.picture_size // PATCH, self.picture_size // PATCH
 
 
-def _require(condition: bool, name: str, value: object, fix: str) -> None:
+def require(condition: bool, name: str, value: object, fix: str) -> None:
+    """Refuse the *value* of the option *name* unless *condition*."""
     if not condition:
         raise OptionError(f"{name} is {value}", where="equiav", fix=fix)
 
@@ -159,7 +160,7 @@ class Branches(nn.Module):
         """
         config = self.config
         if modality == SOUND:
-            expected: tuple[int, ...] = (config.bands, config.target_length)
+            expected: tuple[int, ...] = (config.num_mel_bins, config.target_length)
         else:
             expected = (3, config.picture_size, config.picture_size)
         if tuple(picture.shape[1:]) != expected:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audiotag.plugin import (
     check_files,
     check_folder,
+    clip_source,
     device_option,
-    frames_option,
     given_settings,
     option_option,
     overwrite_option,
@@ -19,24 +19,16 @@ from audiotag.plugin import (
 )
 from audiotag_equiav.settings import PretrainingSettings
 
+if TYPE_CHECKING:
+    from audiotag.plugin import ClipSource
+
 _PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
-_DATA = (
-    click.option("--format", "format_", metavar="NAME", help="Format of the list (see `audiotag plugins list`)."),
-    click.option("--root", metavar="FOLDER", help="Folder that relative paths start from."),
-    frames_option,
-)
-
-
-def _data_options(function: Any) -> Any:
-    for option in reversed(_DATA):
-        function = option(function)
-    return function
+_READING = ("format", "root", "frames")
 
 
 @click.command(short_help="Learn from clips with sound and pictures, without labels.")
-@click.option("--train", metavar="PATH", help="Clips with wav and video_path: a JSON manifest, or another list.")
-@_data_options
+@clip_source("--train", *_READING, help="Clips with wav and video_path: a JSON manifest, or another list.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder, new or empty.")
 @click.option(
     "--resume",
@@ -53,10 +45,7 @@ def _data_options(function: Any) -> Any:
 @settings_options(PretrainingSettings)
 @option_option
 def pretrain(
-    train: str | None,
-    format_: str | None,
-    root: str | None,
-    frames: int | None,
+    train: ClipSource | None,
     output: Path | None,
     resume: Path | None,
     init: Path | None,
@@ -70,11 +59,7 @@ def pretrain(
     """
     from audiotag.plugin import OptionError, stoppable
     from audiotag_equiav.pairs import read_pairs
-    from audiotag_equiav.pretraining import (
-        pretrain,
-        read_run,
-        resume_pretraining,
-    )
+    from audiotag_equiav.pretraining import pretrain, read_run, resume_pretraining
     from audiotag_equiav.pretraining_network import PretrainingOptions
 
     if resume is not None:
@@ -95,8 +80,9 @@ def pretrain(
     else:
         if train is None or output is None:
             raise OptionError("--train and --output are needed", fix="Or --resume FOLDER to go on with a run.")
-        root = None if root is None else str(Path(root).resolve())
-        data = {"path": str(Path(train).resolve()), "format": format_, "root": root, "frames": frames}
+        root = None if train.root is None else str(Path(train.root).resolve())
+        data = {"path": str(Path(str(train.clips)).resolve()), "format": train.format, "root": root}
+        data["frames"] = train.frames
         how, network = PretrainingSettings(**given_settings(settings)), PretrainingOptions.from_dict(options)
         stoppable(
             lambda: pretrain(
@@ -115,8 +101,7 @@ def pretrain(
     metavar="PATH",
     help="A run folder of pretrain, its pretrained.safetensors, or a published file.",
 )
-@click.option("--data", required=True, metavar="PATH", help="Clips with sound and pictures.")
-@_data_options
+@clip_source("--data", *_READING, required=True, help="Clips with sound and pictures.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Where the results are written.")
 @overwrite_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sampled transformations.")
@@ -133,20 +118,13 @@ def pretrain(
 @option_option
 def retrieve(
     weights: Path,
-    data: str,
-    format_: str | None,
-    root: str | None,
-    frames: int | None,
+    data: ClipSource,
     output: Path | None,
     overwrite: bool,
-    seed: int,
-    centroid_count: int,
-    batch_size: int,
-    chunk: int,
-    workers: int,
     device: str,
     precision: str,
     options: dict[str, Any],
+    **settings: int,
 ) -> None:
     """Find the picture of each sound and the sound of each picture: R@1, R@5, R@10 and the median rank."""
     from audiotag.plugin import choose_device, choose_precision, print_doubts
@@ -155,17 +133,8 @@ def retrieve(
 
     check_folder(output, "retrieval.json", "retrieval.csv", "ranks.csv", overwrite=overwrite)
     network = load_pretrained(weights, options).to(choose_device(device))
-    clips = read_pairs(data, format=format_, root=root, frames=frames)
-    result = retrieve(
-        network,
-        clips,
-        seed=seed,
-        centroid_count=centroid_count,
-        batch_size=batch_size,
-        workers=workers,
-        precision=choose_precision(precision),
-        chunk=chunk,
-    )
+    clips = read_pairs(data)
+    result = retrieve(network, clips, precision=choose_precision(precision), **settings)
     _print(result)
     learned = learned_from(weights).among(clips)
     if learned:
@@ -176,8 +145,8 @@ def retrieve(
             ]
         )
     if output is not None:
-        settings = {"seed": seed, "centroid_count": centroid_count, "learned_clips": learned}
-        result.write(output, weights=str(weights), data=data, **settings)
+        how = {name: settings[name] for name in ("seed", "centroid_count")}
+        result.write(output, weights=str(weights), data=str(data.clips), **how, learned_clips=learned)
         click.echo(f"Results: {output}")
 
 

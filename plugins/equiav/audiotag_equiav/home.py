@@ -19,7 +19,6 @@ from audiotag.plugin import (
     Model,
     OptionError,
     Tagger,
-    atomic_path,
     choose_device,
     csv_text,
     get_host,
@@ -27,6 +26,7 @@ from audiotag.plugin import (
     read_audio,
     real_number,
     store_audio_decision,
+    write_text,
 )
 from audiotag_equiav.backbone import SAMPLE_RATE, EquiAV, make_front_end
 from audiotag_equiav.home_training import (
@@ -135,7 +135,7 @@ def audio_event_classification(
         OptionError: The network has other frames or bands, takes pictures, or *threshold* is no probability.
     """
     real_number("threshold", threshold, most=1.0)
-    has = (model.config.target_length, model.config.bands)
+    has = (model.config.target_length, model.config.num_mel_bins)
     wanted = (has[0] if target_length is None else target_length, has[1] if num_mel_bins is None else num_mel_bins)
     if model.mode != "audio_only" or wanted != has:
         raise OptionError(
@@ -178,6 +178,5 @@ def _tagger(model: EquiAV, labels: pandas.DataFrame) -> Tagger:
 
 def write_predictions(predictions: Mapping[str, list[str]], path: str | Path) -> None:
     """Write the home system's CSV: ``video_id,predicted_label``, display names joined by commas."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        rows = [("video_id", "predicted_label"), *((name, ",".join(names)) for name, names in predictions.items())]
-        file.write(csv_text(rows, verbatim=True))
+    rows = [("video_id", "predicted_label"), *((name, ",".join(names)) for name, names in predictions.items())]
+    write_text(path, csv_text(rows, verbatim=True))

@@ -128,10 +128,10 @@ class WrappedModel(nn.Module):
     def embed(self, features: Tensor) -> Tensor:
         """What the head takes, (batch, dim)."""
         network = self.__M__
-        if features.ndim != 4 or features.shape[2:] != (network.config.target_length, network.config.bands):
+        if features.ndim != 4 or features.shape[2:] != (network.config.target_length, network.config.num_mel_bins):
             raise OptionError(
                 f"features of shape {tuple(features.shape)} do not fit the network, which takes (batch, 3, "
-                f"{network.config.target_length}, {network.config.bands})",
+                f"{network.config.target_length}, {network.config.num_mel_bins})",
                 where="EquiAV_ft",
                 fix="Make them with format_model_input and the target_length and num_mel_bins of the network.",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiotag.plugin import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     AudiotagError,
     Clip,
     ClipSet,
+    ClipSource,
     FrontEnd,
     ReadAhead,
     TrainingError,
     clip_seconds,
     numpy_generator,
     read_clip,
-    read_clips,
     read_picture,
     require_video,
-    sniff_format,
 )
 from audiotag_equiav.backbone import SAMPLE_RATE
 from audiotag_equiav.pretraining_network import PretrainingOptions
@@ -58,34 +59,27 @@ class PairBatch:
 
     def to(self, device: torch.device) -> PairBatch:
         """The batch on *device*."""
-        return PairBatch(
-            waveforms=tuple(waveform.to(device) for waveform in self.waveforms),
-            pictures=self.pictures.to(device),
-            sound_vectors=self.sound_vectors.to(device),
-            picture_vectors=self.picture_vectors.to(device),
-            sound_centroids=self.sound_centroids.to(device),
-            picture_centroids=self.picture_centroids.to(device),
-        )
+        rest = {name: one.to(device) for name, one in vars(self).items() if name != "waveforms"}
+        return PairBatch(tuple(waveform.to(device) for waveform in self.waveforms), **rest)
 
 
-def read_pairs(
-    path: str | Path, *, format: str | None = None, root: str | Path | None = None, frames: int | None = None
-) -> ClipSet:
+def read_pairs(path: ClipSource | str | Path, **reading: Any) -> ClipSet:
     """Clips with sound and pictures from a list; it needs no labels, and those it has are passed over.
 
     Args:
         path: A JSON manifest or CSV with ``video_path``, or what a plugin's format reads.
-        format: Name of the format, None to find it out.
-        root: Folder that relative paths start from.
-        frames: Pictures of a clip there are to choose from (see `audiotag.data.reading.read_clips`).
+        **reading: Fields of a `ClipSource`: ``format``, ``root``, and ``frames``, the pictures of a clip there are to
+            choose from.
 
     Raises:
         ManifestError: The list is wrong, or clips in it have no pictures; the message names the first.
     """
-    format = sniff_format(Path(path)) if format is None else format
+    source = ClipSource.of(path, **reading)
+    format = source.format_name()
     options: dict[str, Any] = {"labels_required": False} if format in ("json", "csv") else {}
     # A class that no list has: labels are unknown, and skipped.
-    clips = read_clips(path, format=format, root=root, labels=["pair"], unknown_labels="skip", frames=frames, **options)
+    pairs = replace(source, format=format, labels=["pair"], unknown_labels="skip", format_options=options)
+    clips = pairs.read()
     require_video(clips)
     return clips
 
@@ -132,10 +126,8 @@ class PairReader:
     def batch(self, draws: Sequence[Draw]) -> dict[str, Any]:
         """Read clips: the fields of a `PairBatch`; what has one shape is stacked."""
         items = [self[draw] for draw in draws]
-        stacked: dict[str, Any] = {
-            name: np.stack([item[name] for item in items]) for name in items[0] if name != "waveforms"
-        }
-        return {"waveforms": [item["waveforms"] for item in items], **stacked}
+        columns: dict[str, Any] = {name: [item[name] for item in items] for name in items[0]}
+        return {name: one if name == "waveforms" else np.stack(one) for name, one in columns.items()}
 
     def _read(self, clip: Clip, generator: np.random.Generator) -> dict[str, NDArray[np.float32]]:
         options = self.options
@@ -182,6 +174,12 @@ class PairBatches:
     def close(self) -> None:
         """End the processes."""
         self._ahead.close()
+
+
+def normalised(pictures: Tensor) -> Tensor:
+    """Pictures (batch, 3, size, size) in [0, 1] as the networks take them: with ImageNet's mean and deviation."""
+    mean, std = (pictures.new_tensor(numbers).view(1, 3, 1, 1) for numbers in (IMAGENET_MEAN, IMAGENET_STD))
+    return (pictures - mean) / std
 
 
 def spectrograms(front_end: FrontEnd, waveforms: Sequence[Tensor]) -> Tensor:

@@ -97,57 +97,35 @@ def register_losses() -> list[LossSpec]:
     ]
 
 
+_RECIPES = {
+    "equiav-finetune": "What fine-tuning EquiAV does by itself: rates and variation",
+    "equiav": "EquiAV on multi-label clips: AudioSet's statistics, binary cross-entropy",
+    "equiav-vggsound": "EquiAV on single-label clips: VGGSound's statistics, cross-entropy",
+}
+"""Name, which is the file's too → what it is for."""
+
+
 @hookimpl
 def register_recipes() -> list[RecipeSpec]:
     """The authors' settings for fine-tuning."""
     return [
-        RecipeSpec(
-            name="equiav-finetune",
-            path="audiotag_equiav:recipes/equiav-finetune.toml",
-            summary="What fine-tuning EquiAV does by itself: rates and variation",
-            citation=CITATION,
-        ),
-        RecipeSpec(
-            name="equiav",
-            path="audiotag_equiav:recipes/equiav.toml",
-            summary="EquiAV on multi-label clips: AudioSet's statistics, binary cross-entropy",
-            citation=CITATION,
-        ),
-        RecipeSpec(
-            name="equiav-vggsound",
-            path="audiotag_equiav:recipes/equiav-vggsound.toml",
-            summary="EquiAV on single-label clips: VGGSound's statistics, cross-entropy",
-            citation=CITATION,
-        ),
+        RecipeSpec(name=name, path=f"audiotag_equiav:recipes/{name}.toml", summary=summary, citation=CITATION)
+        for name, summary in _RECIPES.items()
     ]
+
+
+_COMMANDS = {
+    "pretrain": "Learn from clips with sound and pictures, without labels.",
+    "retrieve": "Find the picture of each sound and the sound of each picture.",
+    "demo": "Pre-train and retrieve on a small made-up set: tones paired with colours.",
+    "create": "Write an untrained checkpoint in the published format, to try things with.",
+}
 
 
 @hookimpl
 def register_commands() -> list[CommandSpec]:
     """``audiotag x equiav …``."""
     return [
-        CommandSpec(
-            group="equiav",
-            name="pretrain",
-            factory="audiotag_equiav.cli:pretrain",
-            summary="Learn from clips with sound and pictures, without labels.",
-        ),
-        CommandSpec(
-            group="equiav",
-            name="retrieve",
-            factory="audiotag_equiav.cli:retrieve",
-            summary="Find the picture of each sound and the sound of each picture.",
-        ),
-        CommandSpec(
-            group="equiav",
-            name="demo",
-            factory="audiotag_equiav.cli:demo",
-            summary="Pre-train and retrieve on a small made-up set: tones paired with colours.",
-        ),
-        CommandSpec(
-            group="equiav",
-            name="create",
-            factory="audiotag_equiav.cli:create",
-            summary="Write an untrained checkpoint in the published format, to try things with.",
-        ),
+        CommandSpec(group="equiav", name=name, factory=f"audiotag_equiav.cli:{name}", summary=summary)
+        for name, summary in _COMMANDS.items()
     ]

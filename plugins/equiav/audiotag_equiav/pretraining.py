@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,8 +23,6 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException
 
 from audiotag.plugin import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     LEARNED,
     CheckpointError,
     ClipSet,
@@ -46,7 +44,7 @@ from audiotag.plugin import (
     warmup_cosine,
 )
 from audiotag_equiav.losses import total_loss
-from audiotag_equiav.pairs import Draw, PairBatch, PairBatches, PairReader, spectrograms
+from audiotag_equiav.pairs import Draw, PairBatch, PairBatches, PairReader, normalised, spectrograms
 from audiotag_equiav.pretraining_network import Embeddings, PretrainingNetwork, PretrainingOptions
 from audiotag_equiav.settings import PretrainingSettings
 from audiotag_equiav.transformations import apply_picture, apply_sound
@@ -54,6 +52,7 @@ from audiotag_equiav.warmstart import warm_start
 
 FORMAT, FORMAT_VERSION = "equiav-pretraining", 1
 STATE_FILE, WEIGHTS_FILE, LOG_FILE = "last.pt", "pretrained.safetensors", "log.csv"
+_COPY = "Copy the run again, or start a new one."
 
 Report = Callable[[str], None]
 
@@ -93,15 +92,9 @@ def pretrain(
         Stopped: The process was asked to stop; the run can be resumed.
     """
     folder = Path(output)
-    run = _Run(
-        clips=train,
-        folder=folder,
-        options=options or PretrainingOptions(),
-        settings=settings or PretrainingSettings(),
-        init=None if init is None else str(init),
-        data=data or {},
-        report=report or _ignore,
-    )
+    options, settings = options or PretrainingOptions(), settings or PretrainingSettings()
+    start = None if init is None else str(init)
+    run = _Run(train, folder, options, settings, start, data or {}, report or _ignore)
     with held(folder):
         remove_abandoned(folder)
         if any(folder.iterdir()):
@@ -127,35 +120,23 @@ def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | N
     """
     folder = Path(folder)
     with held(folder):
-        return _resume(folder, train, report)
-
-
-def _resume(folder: Path, train: ClipSet, report: Report | None) -> list[dict[str, float]]:
-    state = read_run(folder)
-    if state["clips"] != [clip.id for clip in train.clips]:
-        raise TrainingError(
-            f"the run was on {len(state['clips'])} clips, and these are {len(train)}, or others",
-            where=folder,
-            fix="Give the clips it began with.",
-        )
-    try:
-        settings = PretrainingSettings.from_dict(state["settings"])
-    except OptionError as error:
-        raise CheckpointError(
-            f"the run cannot go on with the settings that it was begun with: {error.what}",
-            where=folder,
-            fix=f"Begin a new one from its weights: --init {folder / WEIGHTS_FILE}.",
-        ) from error
-    run = _Run(
-        clips=train,
-        folder=folder,
-        options=PretrainingOptions.from_dict(state["options"]),
-        settings=settings,
-        init=None,
-        data=state["data"],
-        report=report or _ignore,
-    )
-    return run.launch()
+        state = read_run(folder)
+        if state["clips"] != [clip.id for clip in train.clips]:
+            raise TrainingError(
+                f"the run was on {len(state['clips'])} clips, and these are {len(train)}, or others",
+                where=folder,
+                fix="Give the clips it began with.",
+            )
+        try:
+            settings = PretrainingSettings.from_dict(state["settings"])
+        except OptionError as error:
+            raise CheckpointError(
+                f"the run cannot go on with the settings that it was begun with: {error.what}",
+                where=folder,
+                fix=f"Begin a new one from its weights: --init {folder / WEIGHTS_FILE}.",
+            ) from error
+        options = PretrainingOptions.from_dict(state["options"])
+        return _Run(train, folder, options, settings, None, state["data"], report or _ignore).launch()
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
@@ -171,13 +152,9 @@ def read_run(folder: str | Path) -> dict[str, Any]:
             where=path,
             fix="Check the folder; a run that had saved nothing yet is begun again by its own command.",
         )
-    fix = "Copy the run again, or start a new one."
-    try:
+    with _damaged("the state of the run cannot be read", path):
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler meets damaged bytes with errors of every kind
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise CheckpointError(f"the state of the run cannot be read ({reason})", where=path, fix=fix) from error
-    state = Fields(content, where=path, error=CheckpointError, fix=fix)
+    state = Fields(content, where=path, error=CheckpointError, fix=_COPY)
     if state.get("format") != FORMAT or state.get("version") != FORMAT_VERSION:
         raise CheckpointError("it is no state of EquiAV's pre-training, or of another version", where=path)
     for name in ("model", "optimizer", "precision", "options", "settings"):
@@ -202,6 +179,16 @@ def read_run(folder: str | Path) -> dict[str, Any]:
             else:
                 data.text(name, None)
     return dict(state)
+
+
+@contextmanager
+def _damaged(what: str, path: Path) -> Iterator[None]:
+    """Make any error inside a `CheckpointError`: damaged bytes, and what does not fit, are met with every kind."""
+    try:
+        yield
+    except Exception as error:  # the unpickler and the loaders of states raise their own
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise CheckpointError(f"{what} ({reason})", where=path, fix=_COPY) from error
 
 
 def _ignore(_: str) -> None:
@@ -269,17 +256,10 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
     progress: dict[str, Any] = {"epoch": 0, "step": 0, "sums": [0.0] * 4, "history": []}
     if (run.folder / STATE_FILE).is_file():
         state = read_run(run.folder)
-        try:
+        with _damaged("the state does not fit the network", run.folder / STATE_FILE):
             network.load_state_dict(state["model"])
             optimiser.load_state_dict(state["optimizer"])
             fabric.strategy.precision.load_state_dict(state["precision"])
-        except Exception as error:  # each of them meets what does not fit in its own way
-            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            raise CheckpointError(
-                f"the state does not fit the network ({reason})",
-                where=run.folder / STATE_FILE,
-                fix="Copy the run again, or start a new one.",
-            ) from error
         progress = state["progress"]
         if fabric.is_global_zero:  # a killed process may have written the state alone
             _write_results(run, network, progress)
@@ -350,13 +330,8 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
 
 def _rate(settings: PretrainingSettings, epochs: float) -> float:
     """The learning rate after so many epochs."""
-    return settings.learning_rate * warmup_cosine(
-        epochs,
-        total=settings.epochs,
-        warmup=settings.warmup,
-        start=settings.start_factor,
-        final=settings.final_factor,
-    )
+    ends = {"start": settings.start_factor, "final": settings.final_factor}
+    return settings.learning_rate * warmup_cosine(epochs, total=settings.epochs, warmup=settings.warmup, **ends)
 
 
 class PretrainingStep:
@@ -374,9 +349,6 @@ class PretrainingStep:
         self._front_end = cast(FrontEnd, network.front_end)
         self._inter = _loss(settings.inter_loss, settings.temperature)
         self._intra = _loss(settings.intra_loss, settings.temperature)
-        shape = (1, 3, 1, 1)
-        self._mean = torch.tensor(IMAGENET_MEAN, device=fabric.device).view(shape)
-        self._std = torch.tensor(IMAGENET_STD, device=fabric.device).view(shape)
 
     def __call__(self, batch: PairBatch) -> Tensor:
         """Losses of a batch on the network's device: float32 (4,), total, inter, intra of sounds and of pictures.
@@ -387,9 +359,9 @@ class PretrainingStep:
         sound = spectrograms(self._front_end, batch.waveforms)
         embeddings = self._network(
             sound,
-            (batch.pictures - self._mean) / self._std,
+            normalised(batch.pictures),
             apply_sound(sound, batch.sound_vectors),
-            (apply_picture(batch.pictures, batch.picture_vectors) - self._mean) / self._std,
+            normalised(apply_picture(batch.pictures, batch.picture_vectors)),
             batch.sound_vectors,
             batch.picture_vectors,
             batch.sound_centroids,
@@ -419,9 +391,10 @@ def _loss(name: str, temperature: float) -> PairLoss:
 
 def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
     """Biases, norms and the like are not decayed."""
-    matrices = [one for one in network.parameters() if one.ndim > 1 and one.shape[:2] != (1, 1)]
-    rest = [one for one in network.parameters() if not (one.ndim > 1 and one.shape[:2] != (1, 1))]
-    return [{"params": matrices, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
+    parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for one in network.parameters():
+        parts[one.ndim > 1 and one.shape[:2] != (1, 1)].append(one)
+    return [{"params": part, "weight_decay": decay * decayed} for decayed, part in parts.items()]
 
 
 def _plan(clips: int, settings: PretrainingSettings, epoch: int, rank: int) -> list[list[Draw]]:
@@ -461,10 +434,7 @@ def _write_results(run: _Run, network: PretrainingNetwork, progress: dict[str, A
     """What others take from the run: it follows from the state."""
     metadata = {"options": json.dumps(run.options.to_dict(), allow_nan=False), LEARNED: run.learned_from}
     with atomic_path(run.folder / WEIGHTS_FILE) as path:
-        save_file(_plain(network.state_dict()), path, metadata=metadata)
+        weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+        save_file(weights, path, metadata=metadata)
     if progress["history"]:
         CsvLog(run.folder / LOG_FILE).write(progress["history"])
-
-
-def _plain(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value.detach().cpu().contiguous() for key, value in weights.items()}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from audiotag.plugin import LogMelFrontEnd, OptionError, suggest, wrongly_typed
 from audiotag_equiav.backbone import make_front_end
-from audiotag_equiav.branches import PICTURE, SOUND, BranchConfig, Branches, initialise
+from audiotag_equiav.branches import PICTURE, SOUND, BranchConfig, Branches, initialise, require
 from audiotag_equiav.projections import Projection
 from audiotag_equiav.published import is_mae_entries, published_entries
 from audiotag_equiav.transformations import PICTURE_SIZES, SOUND_SIZES
@@ -22,8 +22,8 @@ ATTENTION_HEADS, ATTENTION_DIM = 8, 64
 
 
 @dataclass(frozen=True)
-class PretrainingOptions:
-    """What a pre-training network is made of.
+class PretrainingOptions(BranchConfig):
+    """What a pre-training network is made of: its branches, and what follows.
 
     Attributes:
         aug_size_a: Numbers in a transformation of sound: 7, 12, 21, 23 or 24.
@@ -33,15 +33,6 @@ class PretrainingOptions:
         projection_dim: Size of the embeddings.
         projection_width: Inner size of the projections.
         statistics: ``audioset`` or ``vggsound``: mean and deviation of the log-mel energies.
-        num_mel_bins: Mel bands.
-        target_length: Frames of a spectrogram.
-        picture_size: Pixels of a picture's side.
-        depth: Blocks of a branch.
-        width: Size of a token.
-        heads: Attention heads of a block.
-        dropout: Rate of dropout.
-        drop_path: Rate of stochastic depth.
-        gradient_checkpointing: Compute blocks again in the backward pass, to save memory.
     """
 
     aug_size_a: int = 24
@@ -51,30 +42,14 @@ class PretrainingOptions:
     projection_dim: int = 512
     projection_width: int = 2048
     statistics: str = "audioset"
-    num_mel_bins: int = 128
-    target_length: int = 1024
-    picture_size: int = 224
-    depth: int = 12
-    width: int = 768
-    heads: int = 12
-    dropout: float = 0.0
-    drop_path: float = 0.0
-    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, sizes in (("aug_size_a", SOUND_SIZES), ("aug_size_v", PICTURE_SIZES)):
-            if getattr(self, name) not in sizes:
-                raise OptionError(
-                    f"{name} is {getattr(self, name)}",
-                    where="equiav pre-training",
-                    fix=f"Give one of: {', '.join(map(str, sizes))}.",
-                )
-
+            value = getattr(self, name)
+            require(value in sizes, name, value, f"Give one of: {', '.join(map(str, sizes))}.")
         for name in ("augmentation_dim", "projection_dim", "projection_width"):
-            if getattr(self, name) < 1:
-                raise OptionError(
-                    f"{name} is {getattr(self, name)}", where="equiav pre-training", fix="Give at least 1."
-                )
+            require(getattr(self, name) >= 1, name, getattr(self, name), "Give at least 1.")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PretrainingOptions:
@@ -91,8 +66,7 @@ class PretrainingOptions:
                     where="equiav pre-training",
                     fix=f"{suggest(name, known) or ''} The options are: {', '.join(known)}.".strip(),
                 )
-        wrong = wrongly_typed(cls, dict(values))
-        if wrong is not None:
+        if wrong := wrongly_typed(cls, dict(values)):
             name, wanted = wrong
             raise OptionError(
                 f"the option {name!r} is {values[name]!r}", where="equiav pre-training", fix=f"Give {wanted}."
@@ -176,18 +150,7 @@ class PretrainingNetwork(Branches):
     """Both branches, transformation encoders and predictors, projections into a common and two own spaces."""
 
     def __init__(self, options: PretrainingOptions) -> None:
-        config = BranchConfig(
-            depth=options.depth,
-            width=options.width,
-            heads=options.heads,
-            bands=options.num_mel_bins,
-            target_length=options.target_length,
-            picture_size=options.picture_size,
-            dropout=options.dropout,
-            drop_path=options.drop_path,
-            gradient_checkpointing=options.gradient_checkpointing,
-        )
-        super().__init__(config, (SOUND, PICTURE))
+        super().__init__(options, (SOUND, PICTURE))
         self.options = options
         self.front_end: LogMelFrontEnd = make_front_end(options.num_mel_bins, options.target_length, options.statistics)
         self.vector_sizes = {SOUND: options.aug_size_a, PICTURE: options.aug_size_v}

@@ -14,14 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 
 from audiotag.plugin import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     CheckpointError,
     ClipSet,
     Fields,
     Heard,
     OptionError,
-    atomic_path,
     csv_text,
     is_file,
     is_folder,
@@ -30,7 +27,7 @@ from audiotag.plugin import (
     write_text,
 )
 from audiotag_equiav.branches import PICTURE, SOUND
-from audiotag_equiav.pairs import PairBatches, PairReader, spectrograms
+from audiotag_equiav.pairs import PairBatches, PairReader, normalised, spectrograms
 from audiotag_equiav.pretraining import WEIGHTS_FILE
 from audiotag_equiav.pretraining_network import PretrainingNetwork, PretrainingOptions
 from audiotag_equiav.warmstart import warm_start
@@ -56,12 +53,8 @@ class Direction:
 
     def figures(self) -> dict[str, float]:
         """The figures under their usual names: ``R@1``, ``R@5``, ``R@10``, ``median_rank``."""
-        return {
-            "R@1": self.recall_at_1,
-            "R@5": self.recall_at_5,
-            "R@10": self.recall_at_10,
-            "median_rank": self.median_rank,
-        }
+        recalls = {f"R@{k}": getattr(self, f"recall_at_{k}") for k in (1, 5, 10)}
+        return {**recalls, "median_rank": self.median_rank}
 
 
 @dataclass(frozen=True)
@@ -90,14 +83,9 @@ class Retrieval:
         write_text(folder / "retrieval.json", json_text(content, indent=2) + "\n")
         names = list(self.audio_to_video.figures())
         rows = [[name, *values.values(), len(self.ids)] for name, values in figures.items()]
-        _write_csv(folder / "retrieval.csv", ["direction", *names, "clips"], rows)
+        write_text(folder / "retrieval.csv", csv_text([["direction", *names, "clips"], *rows]))
         pairs = zip(self.ids, self.audio_to_video.ranks, self.video_to_audio.ranks, strict=True)
-        _write_csv(folder / "ranks.csv", ["id", "audio_to_video", "video_to_audio"], [list(row) for row in pairs])
-
-
-def _write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        file.write(csv_text([header, *rows]))
+        write_text(folder / "ranks.csv", csv_text([["id", *figures], *pairs]))
 
 
 def partner_ranks(queries: ArrayLike, candidates: ArrayLike, chunk: int = 1024) -> NDArray[np.int64]:
@@ -262,44 +250,22 @@ def embed_pairs(
     reader = PairReader(clips, network.options, centroid_count=centroid_count, seed=seed, training=False)
     places = [(index, index) for index in range(len(clips))]
     plan = [places[start : start + batch_size] for start in range(0, len(places), batch_size)]
-    mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
     parts: dict[str, list[NDArray[np.float32]]] = {SOUND: [], PICTURE: []}
     with closing(PairBatches(reader, workers)) as batches:
         for read in batches.read(plan):
             batch = read.to(device)
             sound = spectrograms(network.front_end, batch.waveforms)
-            picture = (batch.pictures - mean) / std
+            picture = normalised(batch.pictures)
+            given = ((SOUND, sound, batch.sound_centroids), (PICTURE, picture, batch.picture_centroids))
             with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
-                for modality, given, centroid in (
-                    (SOUND, sound, batch.sound_centroids),
-                    (PICTURE, picture, batch.picture_centroids),
-                ):
-                    parts[modality].append(network.embed(modality, given, centroid).float().cpu().numpy())
+                for modality, one, centroid in given:
+                    parts[modality].append(network.embed(modality, one, centroid).float().cpu().numpy())
     return np.concatenate(parts[SOUND]), np.concatenate(parts[PICTURE])
 
 
-def retrieve(
-    network: PretrainingNetwork,
-    clips: ClipSet,
-    *,
-    seed: int = 0,
-    centroid_count: int = 16,
-    batch_size: int = 16,
-    workers: int = 1,
-    precision: torch.dtype | None = None,
-    chunk: int = 1024,
-) -> Retrieval:
-    """Figures of both directions for *clips*; arguments and errors as for `embed_pairs` and `partner_ranks`."""
+def retrieve(network: PretrainingNetwork, clips: ClipSet, *, chunk: int = 1024, **embedding: Any) -> Retrieval:
+    """Figures of both directions for *clips*; further arguments and errors as for `embed_pairs` and `partner_ranks`."""
     if chunk < 1:  # before the work
         raise OptionError(f"chunk is {chunk}", where="retrieval", fix="Give at least 1.")
-    sounds, pictures = embed_pairs(
-        network,
-        clips,
-        seed=seed,
-        centroid_count=centroid_count,
-        batch_size=batch_size,
-        workers=workers,
-        precision=precision,
-    )
+    sounds, pictures = embed_pairs(network, clips, **embedding)
     return score_retrieval(sounds, pictures, [clip.id for clip in clips.clips], chunk)

@@ -58,6 +58,7 @@ PICTURE_SIZES = (18, 21)
 LONGEST_TIME_MASK = 192 / 1024
 LONGEST_BAND_MASK = 48 / 128
 
+_JITTER = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 _ATTEMPTS = 10
 _Vectors = NDArray[np.float32]
 
@@ -263,15 +264,9 @@ def _crop(picture: Tensor, top: float, left: float, height: float, width: float)
 
 def _jitter(picture: Tensor, numbers: list[float]) -> Tensor:
     """The four steps in their order; (channels, rows, columns) in [0, 1]."""
-    for step in numbers[:4]:
-        if step == 0:
-            picture = adjust_brightness(picture, 1 + numbers[4])
-        elif step == 1:
-            picture = adjust_contrast(picture, 1 + numbers[5])
-        elif step == 2:
-            picture = adjust_saturation(picture, 1 + numbers[6])
-        else:
-            picture = adjust_hue(picture, numbers[7])
+    factors = (1 + numbers[4], 1 + numbers[5], 1 + numbers[6], numbers[7])
+    for step in map(int, numbers[:4]):
+        picture = _JITTER[step](picture, factors[step])
     return picture
 
 

@@ -72,13 +72,8 @@ def _fill(network: PretrainingNetwork, source: Mapping[str, Tensor] | str | Path
         source=name,
         loaded=tuple(chosen),
         converted=tuple(key for key in chosen if state.get(key) is not entries[key]),
-        replaced=(),
         fresh=tuple(key for key in own if key in fresh),
-        missing=(),
         ignored=ignored,
         unused=tuple(key for key in spare if key not in ignored),
-        not_tensors=(),
         prefixes=tuple(prefixes),
-        file_classes=None,
-        classes=0,
     )

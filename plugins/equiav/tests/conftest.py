@@ -34,6 +34,15 @@ def tiny_pretraining() -> PretrainingOptions:
 
 
 @pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Half a second of noise on two channels, at 44.1 kHz."""
+    path = tmp_path / "sound.wav"
+    noise = np.random.default_rng(0).normal(0, 0.1, (22_050, 2)).astype(np.float32)
+    soundfile.write(path, noise, 44_100)
+    return path
+
+
+@pytest.fixture
 def write_pairs(tmp_path: Path) -> Callable[..., Path]:
     """Writes tones with coloured pictures and a manifest of them."""
 

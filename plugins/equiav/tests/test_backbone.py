@@ -6,12 +6,7 @@ import pytest
 import torch
 from audiotag_equiav.backbone import EquiAV
 
-from audiotag.errors import OptionError
-from audiotag.host import get_host
-from audiotag.inference.tagger import Tagger
-from audiotag.labels import LabelSet
-from audiotag.models.create import create_backbone
-from audiotag.models.model import Model
+from audiotag.plugin import LabelSet, Model, OptionError, Tagger, create_backbone, get_host
 
 MODES = ("audio_only", "video_only", "multimodal")
 

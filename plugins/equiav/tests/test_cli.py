@@ -12,8 +12,7 @@ from audiotag_equiav.retrieval import learned_from
 from click.testing import CliRunner, Result
 
 from audiotag.cli.main import main
-from audiotag.errors import AudiotagError, CheckpointError, OptionError
-from audiotag.models.create import create_backbone
+from audiotag.plugin import AudiotagError, CheckpointError, OptionError, create_backbone
 
 SMALL = [
     "--option=depth=1",

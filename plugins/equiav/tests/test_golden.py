@@ -14,9 +14,7 @@ from audiotag_equiav.losses import InfoNCE, NTXent, total_loss
 from audiotag_equiav.pretraining_network import PretrainingNetwork, PretrainingOptions
 from audiotag_equiav.warmstart import warm_start
 
-from audiotag.audio.decoding import read_audio
-from audiotag.models.create import create_backbone
-from audiotag.models.published import load_published
+from audiotag.plugin import create_backbone, load_published, read_audio
 
 
 class Golden:

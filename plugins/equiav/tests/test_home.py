@@ -5,15 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 import torch
 from audiotag_equiav import audio_event_classification, load_audio_model, write_predictions
 from audiotag_equiav.backbone import EquiAV
 
-from audiotag.errors import AudioError, CheckpointError, LabelError, OptionError
-from audiotag.models.create import create_backbone
+from audiotag.plugin import AudioError, CheckpointError, LabelError, OptionError, create_backbone
 
 CLASSES = 'index,mid,display_name\n1,/m/b,"Dishes, pots, and pans"\n0,/m/a,Dog\n2,/m/c,Door\n'
 
@@ -23,14 +21,6 @@ def classes(tmp_path: Path) -> Path:
     """Rows out of index order."""
     path = tmp_path / "class_labels_indices.csv"
     path.write_text(CLASSES)
-    return path
-
-
-@pytest.fixture
-def recording(tmp_path: Path) -> Path:
-    path = tmp_path / "sound.wav"
-    noise = np.random.default_rng(0).normal(0, 0.1, (22_050, 2)).astype(np.float32)
-    soundfile.write(path, noise, 44_100)
     return path
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import audiotag_equiav
 import numpy as np
 import pytest
-import soundfile
 import torch
 from audiotag_equiav import (
     EquiAV_ft,
@@ -26,11 +25,18 @@ from audiotag_equiav import (
 from click.testing import CliRunner
 
 from audiotag.cli.main import main
-from audiotag.errors import AudioError, AudiotagError, CheckpointError, LabelError, OptionError, TrainingError
-from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import save_checkpoint
-from audiotag.models.create import create_backbone
-from audiotag.models.loading import load_model
+from audiotag.plugin import (
+    AudioError,
+    AudiotagError,
+    CheckpointError,
+    LabelError,
+    LabelSet,
+    OptionError,
+    TrainingError,
+    create_backbone,
+    load_model,
+)
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 OLD = 3
@@ -54,14 +60,6 @@ def namespace() -> dict[str, Any]:
         depth=1, width=32, heads=2,
     ))
     # fmt: on
-
-
-@pytest.fixture
-def recording(tmp_path: Path) -> Path:
-    path = tmp_path / "sound.wav"
-    noise = np.random.default_rng(0).normal(0, 0.1, (22_050, 2)).astype(np.float32)
-    soundfile.write(path, noise, 44_100)
-    return path
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import pytest
 import torch
 from audiotag_equiav.losses import InfoNCE, NTXent
 
-from audiotag.errors import OptionError
-from audiotag.host import get_host
+from audiotag.plugin import OptionError, get_host
 
 
 def views(count: int = 5) -> tuple[torch.Tensor, torch.Tensor]:

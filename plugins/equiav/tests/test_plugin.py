@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import pytest
 from audiotag_equiav.drive import fetch
 
-from audiotag.errors import MissingExtraError, WeightsError
-from audiotag.host import get_host
+from audiotag.plugin import MissingExtraError, WeightsError, get_host
 
 
 def test_descriptors_import_no_implementation() -> None:

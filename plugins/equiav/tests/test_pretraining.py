@@ -26,24 +26,48 @@ from audiotag_equiav.retrieval import load_pretrained
 from audiotag_equiav.settings import PretrainingSettings
 from safetensors import safe_open
 
-from audiotag.data.recording import read_clip
-from audiotag.errors import CheckpointError, ManifestError, OptionError, TrainingError
-from audiotag.models.create import create_backbone
-from audiotag.training.run_folder import held
-from audiotag.training.stopping import Stopped, StopRequests
+from audiotag.plugin import (
+    CheckpointError,
+    ClipSet,
+    ManifestError,
+    OptionError,
+    Stopped,
+    StopRequests,
+    TrainingError,
+    create_backbone,
+    held,
+    read_clip,
+)
 
 SETTINGS = PretrainingSettings(
     epochs=3, batch_size=4, learning_rate=1e-3, warmup=1.0, centroid_count=2, accelerator="cpu", workers=0
 )
 
 
+QUICK = replace(SETTINGS, epochs=1, warmup=0.0)
+
+
 class Killed(Exception):
     """The power went off."""
+
+
+Write = Callable[..., Path]
+Learn = Callable[..., list[dict[str, float]]]
 
 
 @pytest.fixture
 def options(tiny_pretraining: PretrainingOptions) -> PretrainingOptions:
     return replace(tiny_pretraining, dropout=0.1, drop_path=0.1)
+
+
+@pytest.fixture
+def learn(options: PretrainingOptions, tmp_path: Path) -> Learn:
+    """Pre-trains a small network in a folder of the test, in three short epochs unless told otherwise."""
+
+    def learn(clips: ClipSet, name: str = "run", *, settings: Any = SETTINGS, **more: Any) -> list[dict[str, float]]:
+        return pretrain(clips, tmp_path / name, **{"options": options, **more}, settings=settings)
+
+    return learn
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -59,11 +83,11 @@ def same(first: Any, second: Any) -> bool:
 
 
 def test_a_run_leaves_weights_log_and_state(
-    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path, tiny: dict[str, Any]
+    write_pairs: Write, learn: Learn, options: PretrainingOptions, tmp_path: Path, tiny: dict[str, Any]
 ) -> None:
     clips = read_pairs(write_pairs(9))
     said: list[str] = []
-    history = pretrain(clips, tmp_path / "run", options=options, settings=SETTINGS, report=said.append)
+    history = learn(clips, report=said.append)
     assert [row["epoch"] for row in history] == [1, 2, 3] and len(said) == 3
     for row in history:
         assert row["loss"] == pytest.approx((row["inter"] + row["intra_sound"] + row["intra_picture"]) / 3)
@@ -77,40 +101,31 @@ def test_a_run_leaves_weights_log_and_state(
     assert set(report.fresh) == {"mlp_head.0.weight", "mlp_head.0.bias", "pred_a_inter.weight", "pred_a_inter.bias"}
 
 
-def test_every_parameter_learns(
-    write_pairs: Callable[..., Path], tiny_pretraining: PretrainingOptions, tmp_path: Path
-) -> None:
+def test_every_parameter_learns(write_pairs: Write, tiny_pretraining: PretrainingOptions, tmp_path: Path) -> None:
     clips = read_pairs(write_pairs(4))
-    settings = replace(SETTINGS, epochs=1, warmup=0.0)
-    pretrain(clips, tmp_path / "run", options=tiny_pretraining, settings=settings)
+    pretrain(clips, tmp_path / "run", options=tiny_pretraining, settings=QUICK)
     state = read_run(tmp_path / "run")
     moments = state["optimizer"]["state"]
     assert len(moments) == sum(1 for key in state["model"] if not key.startswith("pos_embed"))
     assert all(bool(one["exp_avg"].any()) for one in moments.values())
 
 
-def test_the_same_seed_gives_the_same_run(
-    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_run(write_pairs: Write, learn: Learn, tmp_path: Path) -> None:
     clips = read_pairs(write_pairs(8))
     settings = replace(SETTINGS, epochs=2)
     for name, seed in (("one", 0), ("two", 0), ("other", 1)):
-        pretrain(clips, tmp_path / name, options=options, settings=replace(settings, seed=seed))
+        learn(clips, name, settings=replace(settings, seed=seed))
     assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
     assert not same(weights(tmp_path / "one"), weights(tmp_path / "other"))
 
 
 @pytest.mark.parametrize("kill_at", ["epoch 1", "step 2 of epoch 2"])
 def test_a_run_goes_on_exactly_where_it_stopped(
-    write_pairs: Callable[..., Path],
-    options: PretrainingOptions,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    kill_at: str,
+    write_pairs: Write, learn: Learn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: str
 ) -> None:
     clips = read_pairs(write_pairs(12))
     settings = replace(SETTINGS, save_steps=1)
-    whole = pretrain(clips, tmp_path / "whole", options=options, settings=settings)
+    whole = learn(clips, "whole", settings=settings)
 
     original = PairReader.__getitem__
     reads = 0
@@ -125,7 +140,7 @@ def test_a_run_goes_on_exactly_where_it_stopped(
     with monkeypatch.context() as patched:
         patched.setattr(PairReader, "__getitem__", dying)
         with pytest.raises(Killed):
-            pretrain(clips, tmp_path / "run", options=options, settings=settings)
+            learn(clips, settings=settings)
     progress = read_run(tmp_path / "run")["progress"]
     assert (progress["epoch"], progress["step"]) == ((1, 0) if kill_at == "epoch 1" else (1, 2))
     history = resume_pretraining(tmp_path / "run", clips)
@@ -136,17 +151,12 @@ def test_a_run_goes_on_exactly_where_it_stopped(
 
 @pytest.mark.slow
 def test_two_processes_compute_what_one_does(
-    write_pairs: Callable[..., Path], tiny_pretraining: PretrainingOptions, tmp_path: Path
+    write_pairs: Write, learn: Learn, tiny_pretraining: PretrainingOptions, tmp_path: Path
 ) -> None:
     clips = read_pairs(write_pairs(6))
     settings = replace(SETTINGS, epochs=1, warmup=0.0, batch_size=6)
     histories = {
-        devices: pretrain(
-            clips,
-            tmp_path / str(devices),
-            options=tiny_pretraining,
-            settings=replace(settings, devices=devices),
-        )
+        devices: learn(clips, str(devices), options=tiny_pretraining, settings=replace(settings, devices=devices))
         for devices in (1, 2)
     }
     for name in ("loss", "inter", "intra_sound", "intra_picture"):
@@ -157,24 +167,21 @@ def test_two_processes_compute_what_one_does(
         torch.testing.assert_close(two[key]["exp_avg"], moments["exp_avg"], atol=1e-7, rtol=1e-4)
 
 
-def test_mixed_precision_runs(write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path) -> None:
+def test_mixed_precision_runs(write_pairs: Write, learn: Learn) -> None:
     settings = replace(SETTINGS, epochs=1, warmup=0.0, precision="bf16-mixed")
-    history = pretrain(read_pairs(write_pairs(4)), tmp_path / "run", options=options, settings=settings)
+    history = learn(read_pairs(write_pairs(4)), settings=settings)
     assert history[0]["loss"] > 0
 
 
 def test_a_network_without_centroid_runs(
-    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
+    write_pairs: Write, learn: Learn, options: PretrainingOptions, tmp_path: Path
 ) -> None:
     other = replace(options, centroid=False, aug_size_a=12, aug_size_v=21)
-    settings = replace(SETTINGS, epochs=1, warmup=0.0)
-    pretrain(read_pairs(write_pairs(4)), tmp_path / "run", options=other, settings=settings)
+    learn(read_pairs(write_pairs(4)), options=other, settings=QUICK)
     assert load_pretrained(tmp_path / "run").options == other
 
 
-def test_mae_weights_start_it(
-    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path, tiny: dict[str, Any]
-) -> None:
+def test_mae_weights_start_it(write_pairs: Write, learn: Learn, tmp_path: Path, tiny: dict[str, Any]) -> None:
     donor = create_backbone("equiav", 2, mode="audio_only", seed=5, **tiny).state_dict()
     mae = {
         key.replace("_a.", ".", 1): value
@@ -184,32 +191,23 @@ def test_mae_weights_start_it(
     torch.save({"model": {**mae, "cls_token": torch.zeros(1, 1, 32)}}, tmp_path / "mae.pth")
     settings = replace(SETTINGS, epochs=1, warmup=0.5, learning_rate=1e-12, weight_decay=0.0)
     said: list[str] = []
-    pretrain(
-        read_pairs(write_pairs(4)),
-        tmp_path / "run",
-        options=options,
-        settings=settings,
-        init=tmp_path / "mae.pth",
-        report=said.append,
-    )
+    learn(read_pairs(write_pairs(4)), settings=settings, init=tmp_path / "mae.pth", report=said.append)
     assert "start anew" in said[0]
     for modality in ("a", "v"):
         trained = weights(tmp_path / "run")[f"blocks_{modality}.1.mlp.fc1.weight"]
         torch.testing.assert_close(trained, donor["blocks_a.1.mlp.fc1.weight"], atol=1e-9, rtol=0)
 
 
-def test_what_cannot_be_read_names_the_clip(
-    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
-) -> None:
+def test_what_cannot_be_read_names_the_clip(write_pairs: Write, learn: Learn) -> None:
     path = write_pairs(4)
     clips = read_pairs(path)
     for frame in range(10):
         (path.parent / f"frame_{frame}" / "clip 2.jpg").unlink()
     with pytest.raises(TrainingError, match="clip 2"):
-        pretrain(clips, tmp_path / "run", options=options, settings=SETTINGS)
+        learn(clips)
 
 
-def test_a_list_that_mixes_clips_with_and_without_pictures_is_refused(write_pairs: Callable[..., Path]) -> None:
+def test_a_list_that_mixes_clips_with_and_without_pictures_is_refused(write_pairs: Write) -> None:
     path = write_pairs(3)
     content = json.loads(path.read_text())
     del content["data"][1]["video_path"]
@@ -218,21 +216,19 @@ def test_a_list_that_mixes_clips_with_and_without_pictures_is_refused(write_pair
         read_pairs(path)
 
 
-def test_runs_that_cannot_be_are_refused(
-    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
-) -> None:
+def test_runs_that_cannot_be_are_refused(write_pairs: Write, learn: Learn, tmp_path: Path) -> None:
     clips = read_pairs(write_pairs(4))
     with pytest.raises(TrainingError, match="do not fill a batch of 8"):
-        pretrain(clips, tmp_path / "few", options=options, settings=replace(SETTINGS, batch_size=8))
+        learn(clips, "few", settings=replace(SETTINGS, batch_size=8))
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "notes.txt").write_text("mine")
     with pytest.raises(TrainingError, match="not empty"):
-        pretrain(clips, tmp_path / "used", options=options, settings=SETTINGS)
+        learn(clips, "used")
     with pytest.raises(CheckpointError, match="no run"):
         resume_pretraining(tmp_path / "used", clips)
     with pytest.raises(OptionError, match="class scores"):
-        pretrain(clips, tmp_path / "loss", options=options, settings=replace(SETTINGS, inter_loss="bce"))
-    pretrain(clips, tmp_path / "run", options=options, settings=SETTINGS)
+        learn(clips, "loss", settings=replace(SETTINGS, inter_loss="bce"))
+    learn(clips)
     with pytest.raises(TrainingError, match="or others"):
         resume_pretraining(tmp_path / "run", clips.subset([0, 1, 2]))
     shutil.rmtree(tmp_path / "run")
@@ -267,7 +263,7 @@ def test_impossible_settings_are_refused(name: str, value: Any) -> None:
 
 
 def test_a_run_killed_before_it_had_saved_anything_is_begun_again(
-    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
+    write_pairs: Write, options: PretrainingOptions, tmp_path: Path
 ) -> None:
     clips = read_pairs(write_pairs(4))
     folder = tmp_path / "run"
@@ -275,16 +271,16 @@ def test_a_run_killed_before_it_had_saved_anything_is_begun_again(
     (folder / ".last.pt.0.audiotag-part").write_bytes(b"half of it")
     with pytest.raises(CheckpointError, match=r"no run.*begun again"):
         resume_pretraining(folder, clips)
-    pretrain(clips, folder, options=options, settings=replace(SETTINGS, epochs=1, warmup=0.0))
+    pretrain(clips, folder, options=options, settings=QUICK)
     assert sorted(one.name for one in folder.iterdir()) == ["last.pt", "log.csv", "pretrained.safetensors"]
 
 
 def test_a_run_killed_while_it_wrote_its_results_writes_them_when_it_goes_on(
-    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
+    write_pairs: Write, options: PretrainingOptions, tmp_path: Path
 ) -> None:
     clips = read_pairs(write_pairs(4))
     folder = tmp_path / "run"
-    pretrain(clips, folder, options=options, settings=replace(SETTINGS, epochs=1, warmup=0.0))
+    pretrain(clips, folder, options=options, settings=QUICK)
     results = _results(folder)
     for name in ("log.csv", "pretrained.safetensors"):
         (folder / name).unlink()
@@ -301,15 +297,11 @@ def _results(folder: Path) -> tuple[str, dict[str, str], dict[str, bytes]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_a_run_that_waits_for_a_batch(
-    write_pairs: Callable[..., Path],
-    options: PretrainingOptions,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    number: int,
+    write_pairs: Write, learn: Learn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     clips = read_pairs(write_pairs(8))
     settings = replace(SETTINGS, epochs=2)
-    pretrain(clips, tmp_path / "whole", options=options, settings=settings)
+    learn(clips, "whole", settings=settings)
 
     def stuck(clip: Any, *given: Any, **named: Any) -> Any:
         if clip.id == "clip 3":
@@ -319,7 +311,7 @@ def test_a_signal_stops_a_run_that_waits_for_a_batch(
     with monkeypatch.context() as patched, pytest.raises(Stopped, match=r"equiav pretrain --resume") as stopped:
         patched.setattr("audiotag_equiav.pairs.read_clip", stuck)
         threading.Timer(1.0, os.kill, (os.getpid(), number)).start()
-        pretrain(clips, tmp_path / "run", options=options, settings=replace(settings, workers=1))
+        learn(clips, settings=replace(settings, workers=1))
     assert stopped.value.signal == number
     assert not multiprocessing.active_children()
     resume_pretraining(tmp_path / "run", clips)
@@ -328,16 +320,12 @@ def test_a_signal_stops_a_run_that_waits_for_a_batch(
 
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_a_stopped_run_goes_on_exactly(
-    write_pairs: Callable[..., Path],
-    options: PretrainingOptions,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    step: int,
+    write_pairs: Write, learn: Learn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """Also where it stopped after the last step of an epoch."""
     clips = read_pairs(write_pairs(8))
     settings = replace(SETTINGS, epochs=2)
-    whole = pretrain(clips, tmp_path / "whole", options=options, settings=settings)
+    whole = learn(clips, "whole", settings=settings)
     steps = 0
 
     def counted(self: PretrainingStep, batch: Any) -> torch.Tensor:
@@ -349,27 +337,22 @@ def test_a_stopped_run_goes_on_exactly(
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         patched.setattr(PretrainingStep, "__call__", counted)
         patched.setattr(StopRequests, "asked", lambda _: steps == step)
-        pretrain(clips, tmp_path / "run", options=options, settings=settings)
+        learn(clips, settings=settings)
     history = resume_pretraining(tmp_path / "run", clips)
     assert [{**row, "seconds": 0} for row in history] == [{**row, "seconds": 0} for row in whole]
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
 
 
-def test_two_runs_in_one_folder_exclude_each_other(
-    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
-) -> None:
+def test_two_runs_in_one_folder_exclude_each_other(write_pairs: Write, learn: Learn, tmp_path: Path) -> None:
     clips = read_pairs(write_pairs(4))
-    settings = replace(SETTINGS, epochs=1, warmup=0.0)
     with held(tmp_path / "run"), pytest.raises(TrainingError, match="another process"):
-        pretrain(clips, tmp_path / "run", options=options, settings=settings)
-    pretrain(clips, tmp_path / "run", options=options, settings=settings)
+        learn(clips, settings=QUICK)
+    learn(clips, settings=QUICK)
     with held(tmp_path / "run"), pytest.raises(TrainingError, match="another process"):
         resume_pretraining(tmp_path / "run", clips)
 
 
-def test_a_refused_start_leaves_nothing_behind(
-    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
-) -> None:
+def test_a_refused_start_leaves_nothing_behind(write_pairs: Write, options: PretrainingOptions, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="do not fill"):
         pretrain(read_pairs(write_pairs(2)), tmp_path / "a" / "run", options=options, settings=SETTINGS)
     assert not (tmp_path / "a").exists()
@@ -379,15 +362,13 @@ def test_a_refused_start_leaves_nothing_behind(
 
 
 @pytest.fixture
-def state(write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path) -> dict[str, Any]:
+def state(write_pairs: Write, learn: Learn, tmp_path: Path) -> dict[str, Any]:
     clips = read_pairs(write_pairs(4))
-    pretrain(clips, tmp_path / "run", options=options, settings=replace(SETTINGS, epochs=1, warmup=0.0))
+    learn(clips, settings=QUICK)
     return read_run(tmp_path / "run")
 
 
-def test_a_damaged_state_of_a_run_is_one_error(
-    state: dict[str, Any], write_pairs: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_damaged_state_of_a_run_is_one_error(state: dict[str, Any], write_pairs: Write, tmp_path: Path) -> None:
     clips = read_pairs(write_pairs(4))
     path = tmp_path / "run" / "last.pt"
     for place, value in (
@@ -421,26 +402,22 @@ def test_a_damaged_state_of_a_run_is_one_error(
             resume_pretraining(tmp_path / "run", clips)
 
 
-def test_a_diverged_run_is_said_to_have_diverged(
-    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path
-) -> None:
+def test_a_diverged_run_is_said_to_have_diverged(write_pairs: Write, learn: Learn) -> None:
     settings = replace(SETTINGS, learning_rate=1e30, warmup=0.0)
     with pytest.raises(TrainingError, match=r"loss became nan in epoch \d, step 1\..*Lower"):
-        pretrain(read_pairs(write_pairs(4)), tmp_path / "run", options=options, settings=settings)
+        learn(read_pairs(write_pairs(4)), settings=settings)
 
 
 def test_a_reader_that_is_killed_ends_the_run_with_a_word(
-    write_pairs: Callable[..., Path], options: PretrainingOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_pairs: Write, learn: Learn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("audiotag_equiav.pairs.read_clip", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(TrainingError, match=r"ended from outside.*--workers"):
-        pretrain(read_pairs(write_pairs(4)), tmp_path / "run", options=options, settings=replace(SETTINGS, workers=1))
+        learn(read_pairs(write_pairs(4)), settings=replace(SETTINGS, workers=1))
     assert not multiprocessing.active_children()
 
 
-def test_pairs_travel_as_arrays_not_as_tensors(
-    write_pairs: Callable[..., Path], tiny_pretraining: PretrainingOptions
-) -> None:
+def test_pairs_travel_as_arrays_not_as_tensors(write_pairs: Write, tiny_pretraining: PretrainingOptions) -> None:
     """Tensors would travel in shared memory, of which a container has 64 MB."""
     clips = read_pairs(write_pairs(2))
     reader = PairReader(clips, tiny_pretraining, centroid_count=2, seed=0, training=True)

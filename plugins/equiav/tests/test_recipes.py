@@ -12,12 +12,8 @@ import pytest
 import torch
 
 import audiotag
-from audiotag.errors import AudiotagError, TrainingError
-from audiotag.host import get_host
 from audiotag.models.checkpoint import save_checkpoint
-from audiotag.models.create import create_backbone
-from audiotag.models.loading import numbered_labels
-from audiotag.models.model import Model
+from audiotag.plugin import AudiotagError, Model, TrainingError, create_backbone, get_host, numbered_labels
 from audiotag.training.finetune import finetune
 from audiotag.training.recipes import load_recipe
 from audiotag.training.schedules import make_schedule

@@ -14,9 +14,7 @@ from audiotag_equiav.pretraining_network import PretrainingNetwork, PretrainingO
 from audiotag_equiav.retrieval import embed_pairs, load_pretrained, partner_ranks, retrieve, score_retrieval
 from safetensors.torch import save_file
 
-from audiotag.data.reading import read_clips
-from audiotag.errors import CheckpointError, OptionError
-from audiotag.seeding import numpy_generator
+from audiotag.plugin import CheckpointError, OptionError, numpy_generator, read_clips
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1024])

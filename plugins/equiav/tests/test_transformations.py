@@ -14,8 +14,7 @@ from audiotag_equiav.transformations import (
     draw_sound,
 )
 
-from audiotag.errors import OptionError
-from audiotag.seeding import numpy_generator
+from audiotag.plugin import OptionError, numpy_generator
 
 BANDS, FRAMES, PIXELS = 16, 40, 32
 

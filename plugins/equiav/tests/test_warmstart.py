@@ -9,10 +9,7 @@ import torch
 from audiotag_equiav import warm_start
 from audiotag_equiav.pretraining_network import PretrainingNetwork, PretrainingOptions
 
-from audiotag.errors import CheckpointError
-from audiotag.models.create import create_backbone
-from audiotag.models.loading import load_model
-from audiotag.models.published import LoadReport, load_published
+from audiotag.plugin import CheckpointError, LoadReport, create_backbone, load_model, load_published
 from audiotag.training.finetune import finetune
 from audiotag.training.reporting import Reporter
 

@@ -61,6 +61,7 @@ _KNOWN_FILES: Mapping[str, tuple[str, int]] = {
 _Options = Mapping[str, Any]
 _NO_OPTIONS: _Options = {}
 _REPLACE_SE: _Options = {"use_dy_blocks": "replace_se"}
+_FC: _Options = {"head_type": "fully_convolutional"}
 
 # Name · file without ".pt" · AudioSet mAP where it is published · options beyond the width.
 # Of several files for one name the authors' names are kept: the plain one, then "(2)", "(3)" (and "(1)" for dymn20).
@@ -88,19 +89,9 @@ _AUDIOSET: tuple[tuple[str, str, float | None, _Options], ...] = (
     ("mn10_as_mels_40", "mn10_as_mels_40_mAP_453", 0.453, {"n_mels": 40}),
     ("mn10_as_mels_64", "mn10_as_mels_64_mAP_461", 0.461, {"n_mels": 64}),
     ("mn10_as_mels_256", "mn10_as_mels_256_mAP_474", 0.474, {"n_mels": 256}),
-    ("mn10_as_fc", "mn10_as_fc_mAP_465", 0.465, {"head_type": "fully_convolutional"}),
-    (
-        "mn10_as_fc_s2221",
-        "mn10_as_fc_s2221_mAP_466",
-        0.466,
-        {"head_type": "fully_convolutional", "strides": (2, 2, 2, 1)},
-    ),
-    (
-        "mn10_as_fc_s2211",
-        "mn10_as_fc_s2211_mAP_466",
-        0.466,
-        {"head_type": "fully_convolutional", "strides": (2, 2, 1, 1)},
-    ),
+    ("mn10_as_fc", "mn10_as_fc_mAP_465", 0.465, _FC),
+    ("mn10_as_fc_s2221", "mn10_as_fc_s2221_mAP_466", 0.466, {**_FC, "strides": (2, 2, 2, 1)}),
+    ("mn10_as_fc_s2211", "mn10_as_fc_s2211_mAP_466", 0.466, {**_FC, "strides": (2, 2, 1, 1)}),
     ("dymn04_as", "dymn04_as", 0.450, _NO_OPTIONS),
     ("dymn10_as", "dymn10_as", 0.477, _NO_OPTIONS),
     ("dymn20_as", "dymn20_as_mAP_493", 0.493, _NO_OPTIONS),
@@ -111,22 +102,13 @@ _AUDIOSET: tuple[tuple[str, str, float | None, _Options], ...] = (
     ("dymn10_replace_se_as", "dymn10_replace_se_as", None, _REPLACE_SE),
 )
 
-# Name, which is the file without ".pt" too · classes of its head.
-# The head of mn10_im_pytorch, which goes back to torchvision's weights, is random and has AudioSet's size.
-_IMAGENET: tuple[tuple[str, int], ...] = (
-    ("mn01_im", 1000),
-    ("mn02_im", 1000),
-    ("mn04_im", 1000),
-    ("mn05_im", 1000),
-    ("mn10_im", 1000),
-    ("mn20_im", 1000),
-    ("mn30_im", 1000),
-    ("mn40_im", 1000),
-    ("mn10_im_pytorch", 527),
-    ("dymn04_im", 1000),
-    ("dymn10_im", 1000),
-    ("dymn20_im", 1000),
-)
+_IMAGENET: Mapping[str, int] = {
+    **{f"mn{width}_im": 1000 for width in ("01", "02", "04", "05", "10", "20", "30", "40")},
+    # Its head, which goes back to torchvision's weights, is random and has AudioSet's size.
+    "mn10_im_pytorch": 527,
+    **{f"dymn{width}_im": 1000 for width in ("04", "10", "20")},
+}
+"""Name, which is the file without ".pt" too → classes of its head."""
 
 _HOME10_OPTIONS: _Options = {"width_mult": 0.2, "n_mels": 64, "hop_size": 640, "strides": (1, 2, 2, 2)}
 _HOME10_SHA256 = "55d021d4b141a71c08dc341a126ab75f4d2e1a0a94f73235cc6ab2398c5cc706"
@@ -149,13 +131,8 @@ def _family_and_width(name: str) -> tuple[str, str]:
 
 def _weights(file: str) -> Weights:
     sha256, size = _KNOWN_FILES.get(f"{file}.pt", (None, None))
-    return Weights(
-        urls=(f"{_ADDRESS}{quote(file)}.pt",),
-        filename=f"{file}.pt",
-        sha256=sha256,
-        bytes=size,
-        licence="MIT",
-    )
+    url = f"{_ADDRESS}{quote(file)}.pt"
+    return Weights(urls=(url,), filename=f"{file}.pt", sha256=sha256, bytes=size, licence="MIT")
 
 
 def _summary(name: str, options: _Options) -> str:
@@ -166,30 +143,18 @@ def _summary(name: str, options: _Options) -> str:
     return summary
 
 
-def _spec(
-    name: str,
-    *,
-    summary: str,
-    num_classes: int,
-    labels: str | None,
-    file: str,
-    options: _Options,
-    figures: Mapping[str, float],
-) -> BackboneSpec:
+def _spec(name: str, file: str, options: _Options = _NO_OPTIONS, **fields: Any) -> BackboneSpec:
     family, width = _family_and_width(name)
     width_mult = int(width) / 10
     return BackboneSpec(
         name=name,
         factory=_FACTORIES[family],
-        summary=summary,
         family=family,
         embedding_dim=embedding_size(width_mult),
-        labels=labels,
-        num_classes=num_classes,
         options={"width_mult": width_mult, **options},
         weights=_weights(file),
         citation=_CITATIONS[family],
-        figures=figures,
+        **fields,
         **_COMMON,
     )
 
@@ -200,37 +165,19 @@ def _audioset(name: str, file: str, mean_ap: float | None, options: _Options) ->
     if size is not None and not options:
         figures |= {"parameters (M)": size[0], "GMAC for 10 s": size[1]}
     temperature = {"temperature": 1.0} if name.startswith("dymn") else {}
+    summary = _summary(name, options)
     return _spec(
-        name,
-        summary=_summary(name, options),
-        num_classes=527,
-        labels="audioset",
-        file=file,
-        options={**options, **temperature},
-        figures=figures,
+        name, file, {**options, **temperature}, summary=summary, num_classes=527, labels="audioset", figures=figures
     )
 
 
 def _imagenet(name: str, num_classes: int) -> BackboneSpec:
-    return _spec(
-        name,
-        summary="ImageNet, to start training from",
-        num_classes=num_classes,
-        labels=None,
-        file=name,
-        options=_NO_OPTIONS,
-        figures={},
-    )
+    return _spec(name, name, summary="ImageNet, to start training from", num_classes=num_classes)
 
 
 def _family(name: str, summary: str) -> BackboneSpec:
     return BackboneSpec(
-        name=name,
-        factory=_FACTORIES[name],
-        summary=summary,
-        family=name,
-        citation=_CITATIONS[name],
-        **_COMMON,
+        name=name, factory=_FACTORIES[name], summary=summary, family=name, citation=_CITATIONS[name], **_COMMON
     )
 
 
@@ -266,22 +213,22 @@ def register_backbones() -> list[BackboneSpec]:
     return [
         _family("mn", "MobileNetV3-Large over a log-mel spectrogram, in any width"),
         *(_audioset(*row) for row in _AUDIOSET if row[0].startswith("mn")),
-        *(_imagenet(*row) for row in _IMAGENET if row[0].startswith("mn")),
+        *(_imagenet(*row) for row in _IMAGENET.items() if row[0].startswith("mn")),
         _family("dymn", "MobileNet with dynamic convolutions, activations and attention, in any width"),
         *(_audioset(*row) for row in _AUDIOSET if row[0].startswith("dymn")),
-        *(_imagenet(*row) for row in _IMAGENET if row[0].startswith("dymn")),
+        *(_imagenet(*row) for row in _IMAGENET.items() if row[0].startswith("dymn")),
         _home10(),
     ]
 
 
-_RECIPES: tuple[tuple[str, str], ...] = (
-    ("efficientat-audioset", "MobileNets on AudioSet, from ImageNet weights"),
-    ("efficientat-esc50", "Fine-tuning on ESC-50, one class a clip"),
-    ("efficientat-fsd50k", "Fine-tuning on FSD50K"),
-    ("efficientat-dcase20", "Fine-tuning on the scenes of DCASE 2020, one class a clip"),
-    ("efficientat-openmic", "Fine-tuning on OpenMIC"),
-)
-"""Name, which is the file's too · what it is for."""
+_RECIPES = {
+    "efficientat-audioset": "MobileNets on AudioSet, from ImageNet weights",
+    "efficientat-esc50": "Fine-tuning on ESC-50, one class a clip",
+    "efficientat-fsd50k": "Fine-tuning on FSD50K",
+    "efficientat-dcase20": "Fine-tuning on the scenes of DCASE 2020, one class a clip",
+    "efficientat-openmic": "Fine-tuning on OpenMIC",
+}
+"""Name, which is the file's too → what it is for."""
 
 
 @hookimpl
@@ -294,5 +241,5 @@ def register_recipes() -> list[RecipeSpec]:
             summary=summary,
             citation=_CITATIONS["mn"],
         )
-        for name, summary in _RECIPES
+        for name, summary in _RECIPES.items()
     ]

@@ -3,8 +3,8 @@
 import pytest
 
 from audiotag import create_backbone
-from audiotag.host import get_host
 from audiotag.models.complexity import measure_complexity
+from audiotag.plugin import get_host
 
 
 def places(figure):

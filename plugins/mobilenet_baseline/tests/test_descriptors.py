@@ -5,8 +5,7 @@ import pytest
 from audiotag_mobilenet_baseline.plugin import register_backbones
 
 from audiotag import create_backbone
-from audiotag.host import get_host
-from audiotag.labels import known_labels
+from audiotag.plugin import get_host, known_labels
 
 BASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
 SPECS = {spec.name: spec for spec in register_backbones()}

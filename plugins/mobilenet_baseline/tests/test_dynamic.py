@@ -5,7 +5,7 @@ from audiotag_mobilenet_baseline.dynamic import DynamicConv2d, DynamicRelu
 from torch import nn
 
 from audiotag import create_backbone
-from audiotag.seeding import scoped_torch_rng, torch_generator
+from audiotag.plugin import scoped_torch_rng, torch_generator
 
 SMALL = {"num_classes": 3, "width_mult": 0.1}
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from audiotag import create_backbone, load_published
-from audiotag.labels import known_labels
-from audiotag.models.loading import load_model
+from audiotag.plugin import known_labels, load_model
 
 MANIFESTS = ["mn10_as", "mn04_as_mels_40", "mn10_as_fc_s2211", "mn01_fc", "dymn04_as"]
 

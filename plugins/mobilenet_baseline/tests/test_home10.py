@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from audiotag import evaluate, load
-from audiotag.host import get_host
+from audiotag.plugin import get_host
 
 FOLDER = files("audiotag_mobilenet_baseline") / "home10"
 CLASSES = (

@@ -7,12 +7,8 @@ import torch
 from audiotag_mobilenet_baseline.plugin import register_backbones
 
 from audiotag import create_backbone
-from audiotag.errors import OptionError
 from audiotag.models.checkpoint import load_checkpoint, save_checkpoint
-from audiotag.models.heads import change_classes
-from audiotag.models.loading import numbered_labels
-from audiotag.models.model import Model
-from audiotag.seeding import torch_generator
+from audiotag.plugin import Model, OptionError, change_classes, numbered_labels, torch_generator
 
 SMALL = {"num_classes": 7, "width_mult": 0.1}
 VARIANTS = {

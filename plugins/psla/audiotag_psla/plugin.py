@@ -85,36 +85,23 @@ def _weights(file: str, single: str | None, folders: tuple[str, ...]) -> Weights
     )
 
 
-def _audioset(file: str, single: str | None, folders: tuple[str, ...], mean_ap: float) -> BackboneSpec:
-    averaged = ", weights averaged over the last epochs" if file.endswith("_wa") else ""
+def _tagger(
+    data: str, what: str, file: str, single: str | None, folders: tuple[str, ...], mean_ap: float
+) -> BackboneSpec:
+    audioset = data == "AudioSet"
+    options: dict[str, Any] = {"variant": "b2", "attention_heads": 4}
+    averaged = ", weights averaged over the last epochs" if file.endswith("_wa") else what
     return BackboneSpec(
         name=f"psla.{file}",
-        summary=f"PSLA, EfficientNet-B2 with four attention heads, AudioSet{averaged}",
-        max_seconds=_AUDIOSET_SECONDS,
+        summary=f"PSLA, EfficientNet-B2 with four attention heads, {data}{averaged}",
+        max_seconds=_AUDIOSET_SECONDS if audioset else _FSD50K_SECONDS,
         embedding_dim=1408,
-        labels="audioset",
-        num_classes=527,
-        options={"variant": "b2", "attention_heads": 4},
+        labels=data.lower(),
+        num_classes=527 if audioset else 200,
+        options=options if audioset else {**options, "target_length": 3000},
         weights=_weights(file, single, folders),
         citation=CITATION,
-        figures={"AudioSet mAP": mean_ap, "parameters (M)": 13.6},
-        **_COMMON,
-    )
-
-
-def _fsd50k(file: str, single: str | None, folders: tuple[str, ...], mean_ap: float) -> BackboneSpec:
-    averaged = "weights averaged over the last epochs" if file.endswith("_wa") else "the best epoch"
-    return BackboneSpec(
-        name=f"psla.{file}",
-        summary=f"PSLA, EfficientNet-B2 with four attention heads, FSD50K, {averaged}",
-        max_seconds=_FSD50K_SECONDS,
-        embedding_dim=1408,
-        labels="fsd50k",
-        num_classes=200,
-        options={"variant": "b2", "attention_heads": 4, "target_length": 3000},
-        weights=_weights(file, single, folders),
-        citation=CITATION,
-        figures={"FSD50K mAP": mean_ap},
+        figures={f"{data} mAP": mean_ap, **({"parameters (M)": 13.6} if audioset else {})},
         **_COMMON,
     )
 
@@ -143,8 +130,8 @@ def register_backbones() -> list[BackboneSpec]:
             citation=CITATION,
             **_COMMON,
         ),
-        *(_audioset(*row) for row in _AUDIOSET),
-        *(_fsd50k(*row) for row in _FSD50K),
+        *(_tagger("AudioSet", "", *row) for row in _AUDIOSET),
+        *(_tagger("FSD50K", ", the best epoch", *row) for row in _FSD50K),
         *(_imagenet(*row) for row in _IMAGENET),
     ]
 

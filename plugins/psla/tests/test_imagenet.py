@@ -6,9 +6,7 @@ import torch
 from audiotag_psla import warm_start
 
 from audiotag import create_backbone, load_published
-from audiotag.errors import CheckpointError
-from audiotag.models.loading import load_model
-from audiotag.seeding import scoped_torch_rng, torch_generator
+from audiotag.plugin import CheckpointError, load_model, scoped_torch_rng, torch_generator
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,9 @@ from audiotag_psla.efficientnet import VARIANTS, EfficientNet, StaticSameConv2d
 from audiotag_psla.pooling import make_pooling
 
 from audiotag import create_backbone, finetune
-from audiotag.errors import OptionError
-from audiotag.host import get_host
 from audiotag.models.checkpoint import load_checkpoint, save_checkpoint
 from audiotag.models.complexity import measure_complexity
-from audiotag.models.heads import change_classes
-from audiotag.models.loading import numbered_labels
-from audiotag.models.model import Model
-from audiotag.seeding import torch_generator
+from audiotag.plugin import Model, OptionError, change_classes, get_host, numbered_labels, torch_generator
 
 SHORT = {"variant": "b0", "target_length": 160}
 

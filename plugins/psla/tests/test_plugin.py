@@ -8,13 +8,16 @@ from audiotag_psla.archives import fetch
 from audiotag_psla.plugin import register_backbones
 
 from audiotag import create_backbone
-from audiotag.errors import WeightsError
-from audiotag.host import get_host
-from audiotag.inference.tagger import Tagger
-from audiotag.labels import known_labels
-from audiotag.models.loading import load_model, numbered_labels
-from audiotag.models.model import Model
-from audiotag.seeding import torch_generator
+from audiotag.plugin import (
+    Model,
+    Tagger,
+    WeightsError,
+    get_host,
+    known_labels,
+    load_model,
+    numbered_labels,
+    torch_generator,
+)
 
 SPECS = {spec.name: spec for spec in register_backbones()}
 FIGURES = [0.440, 0.440, 0.439, 0.441, 0.440, 0.439, 0.394, 0.371, 0.427, 0.372]

@@ -1,0 +1,11 @@
+from audiotag.plugin import store_audio_decision as store_audio_decision
+from audiotag.plugin import train_on_audio_only as train_on_audio_only
+from audiotag_equiav.home import audio_event_classification as audio_event_classification
+from audiotag_equiav.home import load_audio_model as load_audio_model
+from audiotag_equiav.home import write_predictions as write_predictions
+from audiotag_equiav.home_training import EquiAV_ft as EquiAV_ft
+from audiotag_equiav.home_training import ModelTrainer as ModelTrainer
+from audiotag_equiav.home_training import WrappedModel as WrappedModel
+from audiotag_equiav.home_training import format_label_data as format_label_data
+from audiotag_equiav.home_training import format_model_input as format_model_input
+from audiotag_equiav.warmstart import warm_start as warm_start
