@@ -28,16 +28,7 @@ class Hdf5Archive(Dataset):
     its name without ``.mp3``.
     """
 
-    def read(
-        self,
-        source: Path,
-        *,
-        labels: LabelSet | None = None,
-        root: Path | None = None,
-        unknown_labels: str = "error",
-        single_label: bool = False,
-        **options: Any,
-    ) -> ClipSet:
+    def read(self, source: Path, *, root: Path | None = None, single_label: bool = False, **reading: Any) -> ClipSet:
         """See `audiotag.data.clips.Dataset.read`; *root* must be None, the recordings are in the file.
 
         Raises:
@@ -63,14 +54,7 @@ class Hdf5Archive(Dataset):
             )
             for row, name in enumerate(index.names)
         )
-        return clips_from_rows(
-            rows,
-            source=source,
-            labels=labels,
-            own_labels=own,
-            unknown_labels=unknown_labels,
-            single_label=single_label,
-        )
+        return clips_from_rows(rows, source=source, own_labels=own, single_label=single_label, **reading)
 
     def recognises(self, source: Path) -> bool:
         """Whether it begins as an HDF5 file does."""

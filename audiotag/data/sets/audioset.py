@@ -5,6 +5,7 @@ Gemmeke et al., Audio Set: an ontology and human-labeled dataset for audio event
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +24,9 @@ from audiotag.data.recording import clip_info, read_clip, recording_of
 from audiotag.data.rows import read_number
 from audiotag.data.sets.base import CLASSES, Listing, RecordedSet
 from audiotag.data.sets.segments import Segment, segment_rows
-from audiotag.data.sets.tiny import write_tiny_sound
+from audiotag.data.sets.tiny import write_lines, write_tiny_sound
 from audiotag.errors import AudioError, ManifestError, MissingExtraError, OptionError
-from audiotag.labels import LabelSet, known_labels
+from audiotag.labels import known_labels
 
 SPLITS = ("balanced_train", "unbalanced_train", "eval")
 _HEADER = ["YTID", "start_seconds", "end_seconds", "positive_labels"]
@@ -71,34 +72,19 @@ class AudioSet(RecordedSet):
             return any((source / f"{split}_segments.csv").is_file() for split in SPLITS) or bool(_archives(source))
         return _is_segment_list(source)
 
-    def read(
-        self,
-        source: Path,
-        *,
-        labels: LabelSet | None = None,
-        root: Path | None = None,
-        unknown_labels: str = "error",
-        **options: Any,
-    ) -> ClipSet:
+    def read(self, source: Path, *, root: Path | None = None, **reading: Any) -> ClipSet:
         """See `audiotag.data.clips.Dataset.read`."""
-        if not (self.is_prepared(source) or _archives(source)):
-            return super().read(source, labels=labels, root=root, unknown_labels=unknown_labels)
-        parts = []
-        for split, path in _archives(source).items():
-            clips = Hdf5Archive().read(path, labels=labels, root=root, unknown_labels=unknown_labels)
-            parts.append((split, clips))
+        preparation, archives = self._prepared(source), _archives(source)
+        if preparation is None and not archives:
+            return super().read(source, root=root, **reading)
+        parts = {split: Hdf5Archive().read(path, root=root, **reading) for split, path in archives.items()}
         if not parts:
             raise ManifestError("there is no archive in it", where=source, fix="Prepare it again.")
-        preparation = read_preparation(source)
-        skipped: dict[str, int] = {}
-        for _, part in parts:
-            for label, count in part.skipped.items():
-                skipped[label] = skipped.get(label, 0) + count
         return replace(
-            parts[0][1],
-            clips=tuple(replace(clip, extra=(("split", split),)) for split, part in parts for clip in part),
+            next(iter(parts.values())),
+            clips=tuple(replace(clip, extra=(("split", split),)) for split, part in parts.items() for clip in part),
             source=str(source),
-            skipped=skipped,
+            skipped=dict(sum((Counter(part.skipped) for part in parts.values()), Counter[str]())),
             absent={} if preparation is None else preparation.absent,
         )
 
@@ -188,7 +174,7 @@ class AudioSet(RecordedSet):
                 mids = ",".join(labels.mids[index] for index in classes)
                 lines.append(f'{video}, {30 * number}.000, {30 * number + 10}.000, "{mids}"')
                 write_tiny_sound(folder / "audio" / split / f"Y{video}.flac", classes, seed)
-            (folder / f"{split}_segments.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write_lines(folder / f"{split}_segments.csv", lines)
         return folder
 
 

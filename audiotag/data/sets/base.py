@@ -45,6 +45,7 @@ class Listing:
         single_label: Whether each clip has exactly one class.
         absent: Recordings that are listed and not there, where that is the usual state, with their official split
             (empty where there is none); they are not among the rows.
+        table: The list, where messages name it rather than the folder.
     """
 
     rows: tuple[Row, ...]
@@ -53,6 +54,7 @@ class Listing:
     folders: tuple[Path, ...] = ()
     single_label: bool = False
     absent: tuple[tuple[Path, str], ...] = ()
+    table: Path | None = None
 
 
 class RecordedSet(PublishedDataset):
@@ -90,28 +92,14 @@ class RecordedSet(PublishedDataset):
             return False
         return self.is_published(source) if found is None else found.dataset == self.name
 
-    def read(
-        self,
-        source: Path,
-        *,
-        labels: LabelSet | None = None,
-        root: Path | None = None,
-        unknown_labels: str = "error",
-        **options: Any,
-    ) -> ClipSet:
+    def read(self, source: Path, *, root: Path | None = None, **reading: Any) -> ClipSet:
         """See `audiotag.data.clips.Dataset.read`."""
-        if self.is_prepared(source):
-            return self.read_prepared(source, labels=labels, root=root, unknown_labels=unknown_labels)
+        if (prepared := self._prepared(source)) is not None:
+            return self._read_prepared(source, prepared, root=root, **reading)
         listing = self.listing(source, root)
+        required = {"single_label": listing.single_label, "labels_required": False, **reading}
         clips = clips_from_rows(
-            listing.rows,
-            source=source,
-            root=listing.root,
-            labels=labels,
-            own_labels=listing.labels,
-            unknown_labels=unknown_labels,
-            single_label=listing.single_label,
-            labels_required=False,
+            listing.rows, source=listing.table or source, root=listing.root, own_labels=listing.labels, **required
         )
         return replace(clips, absent=dict(Counter(split for _, split in listing.absent)))
 
@@ -137,21 +125,12 @@ class RecordedSet(PublishedDataset):
             )
         return found
 
-    def read_prepared(
-        self, source: Path, *, labels: LabelSet | None, root: Path | None, unknown_labels: str
+    def _read_prepared(
+        self, source: Path, prepared: Preparation, *, labels: LabelSet | None = None, **reading: Any
     ) -> ClipSet:
-        """The clips of a folder that `prepare` wrote."""
-        found = self._prepared(source)
-        assert found is not None  # whoever calls this has asked is_prepared
-        clips = JsonManifest().read(
-            source / MANIFEST,
-            labels=LabelSet.from_csv(source / CLASSES) if labels is None else labels,
-            root=root,
-            unknown_labels=unknown_labels,
-            single_label=found.single_label,
-            labels_required=False,
-        )
-        return replace(clips, absent=found.absent)
+        required = {**reading, "single_label": prepared.single_label, "labels_required": False}
+        labels = LabelSet.from_csv(source / CLASSES) if labels is None else labels
+        return replace(JsonManifest().read(source / MANIFEST, labels=labels, **required), absent=prepared.absent)
 
     def prepare(
         self, source: Path, output: Path, *, sample_rate: int | None = None, progress: Progress | None = None

@@ -11,7 +11,7 @@ from audiotag.data.formats.tables import columns_of, read_rows
 from audiotag.data.rows import read_number
 from audiotag.data.sets.base import Listing, RecordedSet
 from audiotag.data.sets.segments import Segment, segment_rows
-from audiotag.data.sets.tiny import write_tiny_sound
+from audiotag.data.sets.tiny import write_lines, write_tiny_sound
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet, composed
 
@@ -60,7 +60,7 @@ class VggSound(RecordedSet):
             video, split = f"tiny{number:04d}-_a", "train" if number < 9 else "test"
             lines.append(f"{video},{10 * number},{_TINY[number % 3]},{split}")
             write_tiny_sound(folder / "audio" / f"{video}_{10 * number:06d}.wav", (number % 3,), seed)
-        (folder / _TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_lines(folder / _TABLE, lines)
         return folder
 
 
