@@ -95,15 +95,9 @@ def is_called_so(source: Path, spec: DatasetSpec) -> bool:
 
 def _registered(prepared: Preparation, source: Path) -> str:
     """The name of the data set that was prepared into *source*; its folders would look like classes otherwise."""
-    spec: DatasetSpec = needed(
-        "the prepared folder",
-        "dataset",
-        prepared.dataset,
-        distribution=prepared.plugin,
-        error=ManifestError,
-        where=source,
-    )
-    return spec.name
+    name, brought = prepared.dataset, prepared.plugin
+    spec = needed("the prepared folder", "dataset", name, distribution=brought, error=ManifestError, where=source)
+    return str(spec.name)
 
 
 def _recognises(name: str, dataset: Dataset, source: Path) -> bool:

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from audiotag.errors import AudiotagWarning, CheckpointError, LabelError, OptionError, UnknownNameError
 from audiotag.host import get_host
@@ -82,14 +82,39 @@ def load_model(
             )
         return model
     if weights is not None:
-        return _from_file(spec, Path(weights), chosen, options, untrained_head, report)
-    if spec.weights is None:
+        found = _of_file(spec, Path(weights), chosen, options, untrained_head)
+    elif spec.weights is not None:
+        found = _of_registry(spec, chosen, options, untrained_head, progress)
+    else:
         raise OptionError(
             "it is a family of networks and has no weights of its own",
             where=spec.name,
             fix=f"Give weights=FILE, or load one of: {', '.join(_published(spec.family)) or 'none'}.",
         )
-    return _from_registry(spec, chosen, options, untrained_head, progress, report)
+    told = load_published(found.backbone, found.source, head=found.head, where=found.path)
+    _require_head(found.backbone, told, untrained_head)
+    if report is not None:
+        report(told)
+    found.backbone.eval()
+    return Model(
+        backbone=found.backbone,
+        spec=spec,
+        options={**spec.options, **options},
+        labels=found.labels,
+        name=found.path.stem if spec.weights is None else spec.name,
+        single_label=spec.single_label,
+        metadata={"weights": _origin(told)},
+    )
+
+
+class _Found(NamedTuple):
+    """Published weights, the network to load them into and its classes."""
+
+    backbone: Backbone
+    labels: LabelSet
+    source: Mapping[str, Any] | Path
+    path: Path
+    head: Literal["strict", "replace"] = "strict"
 
 
 def _folder(name: str | Path) -> Path | None:
@@ -196,14 +221,9 @@ def _warn_of_order(given: LabelSet, family: str) -> None:
             )
 
 
-def _from_registry(
-    spec: BackboneSpec,
-    labels: LabelSet | None,
-    options: dict[str, Any],
-    untrained_head: bool,
-    progress: bool,
-    tell: Callable[[LoadReport], object] | None,
-) -> Model:
+def _of_registry(
+    spec: BackboneSpec, labels: LabelSet | None, options: dict[str, Any], untrained_head: bool, progress: bool
+) -> _Found:
     assert spec.weights is not None  # the caller has looked
     if spec.num_classes is None and not untrained_head:
         raise _no_head(spec.name)
@@ -222,30 +242,12 @@ def _from_registry(
     backbone = build_backbone(spec, classes, options)
     store = WeightsStore()
     paths = [store.fetch(one, name=spec.name, progress=progress) for one in spec.weights.files]
-    report = load_published(backbone, read_weights(spec, paths), where=paths[0])
-    _require_head(backbone, report, untrained_head)
-    if tell is not None:
-        tell(report)
-    backbone.eval()
-    return Model(
-        backbone=backbone,
-        spec=spec,
-        options={**spec.options, **options},
-        labels=labels or known or numbered_labels(classes),
-        name=spec.name,
-        single_label=spec.single_label,
-        metadata={"weights": _origin(report)},
-    )
+    return _Found(backbone, labels or known or numbered_labels(classes), read_weights(spec, paths), paths[0])
 
 
-def _from_file(
-    spec: BackboneSpec,
-    path: Path,
-    labels: LabelSet | None,
-    options: dict[str, Any],
-    untrained_head: bool,
-    tell: Callable[[LoadReport], object] | None,
-) -> Model:
+def _of_file(
+    spec: BackboneSpec, path: Path, labels: LabelSet | None, options: dict[str, Any], untrained_head: bool
+) -> _Found:
     backbone = build_backbone(spec, 2 if labels is None else len(labels), options)
     source = read_weights(spec, [path])
     in_file = published_classes(backbone, source, where=path)
@@ -281,20 +283,7 @@ def _from_file(
         labels = numbered_labels(in_file)
     if backbone.num_classes != len(labels):
         backbone = build_backbone(spec, len(labels), options)
-    report = load_published(backbone, source, head=head, where=path)
-    _require_head(backbone, report, untrained_head)
-    if tell is not None:
-        tell(report)
-    backbone.eval()
-    return Model(
-        backbone=backbone,
-        spec=spec,
-        options={**spec.options, **options},
-        labels=labels,
-        name=path.stem if spec.weights is None else spec.name,
-        single_label=spec.single_label,
-        metadata={"weights": _origin(report)},
-    )
+    return _Found(backbone, labels, source, path, head)
 
 
 def _require_head(backbone: Backbone, report: LoadReport, untrained_head: bool) -> None:
