@@ -252,15 +252,6 @@ def read_index(path: Path) -> Archived:
     return Archived(tuple(names), np.unpackbits(packed, axis=1).astype(np.bool_))
 
 
-def holds_recordings(path: Path) -> bool:
-    """Whether *path* begins as an HDF5 file does; what is in it is seen when it is read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(8) == b"\x89HDF\r\n\x1a\n"
-    except OSError:
-        return False
-
-
 @contextmanager
 def writing(path: Path) -> Iterator[ArchiveWriter]:
     """Write an archive; it takes its place when the block ends well.

@@ -86,10 +86,11 @@ def load_model(
     elif spec.weights is not None:
         found = _of_registry(spec, chosen, options, untrained_head, progress)
     else:
+        published = [one.name for one in get_host().backbones.values() if one.family == spec.family and one.weights]
         raise OptionError(
             "it is a family of networks and has no weights of its own",
             where=spec.name,
-            fix=f"Give weights=FILE, or load one of: {', '.join(_published(spec.family)) or 'none'}.",
+            fix=f"Give weights=FILE, or load one of: {', '.join(published) or 'none'}.",
         )
     told = load_published(found.backbone, found.source, head=found.head, where=found.path)
     _require_head(found.backbone, told, untrained_head)
@@ -103,7 +104,7 @@ def load_model(
         labels=found.labels,
         name=found.path.stem if spec.weights is None else spec.name,
         single_label=spec.single_label,
-        metadata={"weights": _origin(told)},
+        metadata={"weights": {"file": Path(told.source).name, "loaded": len(told.loaded), "unused": list(told.unused)}},
     )
 
 
@@ -137,12 +138,7 @@ def _folder(name: str | Path) -> Path | None:
 
 
 def _looks_like_path(name: str) -> bool:
-    separators = {os.sep, os.altsep, "/"} - {None}
-    return name.startswith((".", "~")) or any(separator in name for separator in separators if separator)
-
-
-def _published(family: str) -> list[str]:
-    return [spec.name for spec in get_host().backbones.values() if spec.family == family and spec.weights]
+    return name.startswith((".", "~")) or any(mark in name for mark in (os.sep, os.altsep, "/") if mark)
 
 
 def _from_checkpoint(folder: Path, labels: LabelSet | None, options: Mapping[str, Any]) -> Model:
@@ -305,11 +301,6 @@ def _require_count(labels: LabelSet, classes: int, whose: str) -> None:
             f"{labels.source} has {len(labels)} classes, and {whose} has {classes}",
             fix="Give the class list the weights were trained on; for other classes, fine-tune the model.",
         )
-
-
-def _origin(report: LoadReport) -> dict[str, Any]:
-    """Where weights came from, for the metadata of checkpoints made from them."""
-    return {"file": Path(report.source).name, "loaded": len(report.loaded), "unused": list(report.unused)}
 
 
 def numbered_labels(count: int) -> LabelSet:

@@ -73,7 +73,8 @@ class JsonManifest(Dataset):
         video_path = entry.get("video_path")
         if video_path is not None and not isinstance(video_path, str):
             raise ManifestError(f"video_path is {video_path!r}", where=place, fix="Give a path as text.")
-        extra = tuple((key, str(value)) for key, value in entry.items() if key not in _KNOWN and _is_plain(value))
+        others = {key: value for key, value in entry.items() if key not in _KNOWN}
+        extra = tuple((key, str(value)) for key, value in others.items() if isinstance(value, str | int | float | bool))
         return Row(
             where=where,
             path=wav,
@@ -147,7 +148,3 @@ def _entry(clip: Clip, clips: ClipSet, folder: Path) -> dict[str, Any]:
 def _from(folder: Path, path: Path) -> str:
     full = path.absolute()
     return (full.relative_to(folder) if full.is_relative_to(folder) else full).as_posix()
-
-
-def _is_plain(value: object) -> bool:
-    return isinstance(value, str | int | float | bool)

@@ -94,7 +94,7 @@ class RecordedSet(PublishedDataset):
 
     def read(self, source: Path, *, root: Path | None = None, **reading: Any) -> ClipSet:
         """See `audiotag.data.clips.Dataset.read`."""
-        if (prepared := self._prepared(source)) is not None:
+        if (prepared := self.preparation(source)) is not None:
             return self._read_prepared(source, prepared, root=root, **reading)
         listing = self.listing(source, root)
         required = {"single_label": listing.single_label, "labels_required": False, **reading}
@@ -103,21 +103,16 @@ class RecordedSet(PublishedDataset):
         )
         return replace(clips, absent=dict(Counter(split for _, split in listing.absent)))
 
-    def is_prepared(self, source: Path) -> bool:
-        """Whether `prepare` wrote *source*.
+    def preparation(self, source: Path) -> Preparation | None:
+        """What `prepare` wrote about *source*; None where it did not write it.
 
         Raises:
             ManifestError: It did not finish, or prepared another data set there.
         """
-        return self._prepared(source) is not None
-
-    def _prepared(self, source: Path) -> Preparation | None:
         found = read_preparation(source)
-        if found is None:
-            return None
-        if found.dataset != self.name:
+        if found is not None and found.dataset != self.name:
             raise ManifestError(f"the data set {found.dataset!r} was prepared into it, not {self.name!r}", where=source)
-        if not found.complete:
+        if found is not None and not found.complete:
             raise ManifestError(
                 "its preparation did not finish",
                 where=source,
@@ -139,10 +134,7 @@ class RecordedSet(PublishedDataset):
 
         A clip that resampling drives beyond [−1, 1] is written as a WAV of floats.
         """
-        rate = self.sample_rate if sample_rate is None else sample_rate
-        if rate < 1:
-            raise OptionError(f"{rate} Hz is no sample rate", where=f"prepare {self.name}")
-        clips = self.read(source)
+        rate, clips = self.rate(sample_rate), self.read(source)
         places = _places(clips, output)
         begun = self.begin(output, sample_rate=rate, single_label=clips.single_label)
 
@@ -160,6 +152,12 @@ class RecordedSet(PublishedDataset):
 
         self.finish(output, begun, clips, in_parallel(write, clips, progress))
         return output
+
+    def rate(self, wanted: int | None) -> int:
+        """Hz of the recordings that `prepare` writes; raises OptionError where *wanted* is no rate."""
+        if wanted is not None and wanted < 1:
+            raise OptionError(f"{wanted} Hz is no sample rate", where=f"prepare {self.name}")
+        return wanted or self.sample_rate
 
     def begin(self, output: Path, *, single_label: bool, **facts: Any) -> Preparation:
         """Mark *output* as a preparation under way.
@@ -186,13 +184,7 @@ class RecordedSet(PublishedDataset):
         except UnknownNameError:
             return ""
 
-    def finish(
-        self,
-        output: Path,
-        begun: Preparation,
-        clips: ClipSet,
-        written: Sequence[Path | AudioError | MissingExtraError],
-    ) -> None:
+    def finish(self, output: Path, begun: Preparation, clips: ClipSet, written: Sequence[Path | Exception]) -> None:
         """Write the lists of the recordings that were *written*, and mark the preparation as done."""
         # What was cut out of a longer recording is a recording of its own now.
         prepared = replace(
@@ -242,7 +234,7 @@ class RecordedSet(PublishedDataset):
 
     def validate(self, source: Path, *, progress: Progress | None = None) -> Validation:
         """See `PublishedDataset.validate`; every recording is decoded to its end."""
-        if self.is_prepared(source):
+        if self.preparation(source) is not None:
             listing = Listing((), LabelSet.from_csv(source / CLASSES), source, folders=(source / "audio",))
         else:
             listing = self.listing(source, None)
