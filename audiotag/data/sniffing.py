@@ -137,8 +137,5 @@ def load_dataset(name: str) -> Dataset:
     spec = host.dataset(name)
     dataset = host.make(spec)
     if not isinstance(dataset, Dataset):
-        raise PluginError(
-            f"the factory {spec.factory!r} returned {type(dataset).__name__}, not a Dataset",
-            where=host.owner(spec).place,
-        )
+        raise host.not_a("Dataset", spec, dataset)
     return dataset

@@ -270,6 +270,11 @@ class Host:
         with self.running(spec, f"making {spec.name!r}"):
             return factory(*arguments, **options)
 
+    def not_a(self, wanted: str, spec: MadeSpec, made: object) -> PluginError:
+        """What is told of a factory that made something else than a *wanted*."""
+        what = f"the factory {spec.factory!r} returned {type(made).__name__}, not a {wanted}"
+        return PluginError(what, where=self.owner(spec).place)
+
     def running(self, spec: Spec, doing: str) -> AbstractContextManager[None]:
         """A context for code of the implementation of *spec*; see `audiotag.host.guard.plugin_code`."""
         return plugin_code(self.owner(spec).place, doing)
