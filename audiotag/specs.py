@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pluggy
 
@@ -24,27 +24,13 @@ ENTRY_POINT_GROUP = "audiotag"
 hookimpl = pluggy.HookimplMarker("audiotag")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.()+-]*")
+_FILENAME = re.compile(r"[^/\\]+")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-
-
-def _require(condition: bool, spec: Any, what: str) -> None:
-    if not condition:
-        raise PluginError(what, where=f"{type(spec).__name__} {getattr(spec, 'name', '?')!r}")
 
 
 @lru_cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
-
-
-def _require_types(descriptor: Any, place: str | None = None) -> None:
-    """Refuse fields of another type than their annotation's: a plugin's author may run no type checker."""
-    kind = type(descriptor).__name__
-    place = place or f"{kind} {getattr(descriptor, 'name', '?')!r}"
-    for name, hint in _hints(type(descriptor)).items():  # type: ignore[arg-type] # mypy takes no class for hashable
-        value = getattr(descriptor, name)
-        if not fits(value, hint):
-            raise PluginError(f"{name} must be {description(hint)}, not {value!r:.60}", where=place)
 
 
 _unknown_fields: ContextVar[list[PluginError] | None] = ContextVar("unknown_fields", default=None)
@@ -81,8 +67,40 @@ class _Checked(type):
         return super().__call__(*arguments, **values)
 
 
+class _Descriptor(metaclass=_Checked):
+    """What `Spec`, `Weights` and `Remote` share: fields are checked when one is made, and mappings are read-only."""
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)).items():
+            value = getattr(self, name)
+            # A plugin's author may run no type checker.
+            self._require(fits(value, hint), f"{name} must be {description(hint)}, not {value!r:.60}")
+            if get_origin(hint) is Literal:
+                self._require(value in get_args(hint), f"{name} {value!r} is not known")
+            if isinstance(value, Mapping):
+                object.__setattr__(self, name, MappingProxyType(dict(value)))
+
+    def _require(self, condition: object, what: str) -> None:
+        if not condition:
+            called = getattr(self, "name", None) or getattr(self, "filename", "?")
+            raise PluginError(what, where=f"{type(self).__name__} {called!r}")
+
+    def _require_reference(self, field: str) -> None:
+        reference = getattr(self, field)
+        right = reference is None or _FACTORY.fullmatch(reference)
+        self._require(right, f"{field} {reference!r} is not of the form 'package.module:callable'")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Read-only views cannot be pickled, and a tagger is handed to other processes with its descriptor.
+        return {name: dict(one) if isinstance(one, Mapping) else one for name, one in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        views = {name: MappingProxyType(one) for name, one in state.items() if isinstance(one, dict)}
+        self.__dict__.update(state, **views)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Spec(metaclass=_Checked):
+class Spec(_Descriptor):
     """What every descriptor carries.
 
     Attributes:
@@ -94,17 +112,13 @@ class Spec(metaclass=_Checked):
     summary: str = ""
 
     def __post_init__(self) -> None:
-        _require_types(self)
-        _require(bool(_NAME.fullmatch(self.name)), self, "the name may hold letters, digits and _.()+- only")
+        super().__post_init__()
+        self._require(_NAME.fullmatch(self.name), "the name may hold letters, digits and _.()+- only")
 
     @property
     def key(self) -> str:
         """What it is found by."""
         return self.name
-
-    def _require_reference(self, what: str, reference: str) -> None:
-        right = bool(_FACTORY.fullmatch(reference))
-        _require(right, self, f"{what} {reference!r} is not of the form 'package.module:callable'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +133,11 @@ class MadeSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_reference("factory", self.factory)
+        self._require_reference("factory")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights(metaclass=_Checked):
+class Weights(_Descriptor):
     """A published file of weights.
 
     Attributes:
@@ -150,21 +164,19 @@ class Weights(metaclass=_Checked):
     parts: tuple[Weights, ...] = ()
 
     def __post_init__(self) -> None:
-        _require_types(self, f"Weights {self.filename!r}")
-        if not self.urls or not all(":" in url for url in self.urls):
-            raise PluginError("urls must be a tuple of at least one address", where=f"Weights {self.filename!r}")
-        if self.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise PluginError(
-                f"sha256 {self.sha256!r} is not 64 lower-case hex digits", where=f"Weights {self.filename!r}"
-            )
-        if "/" in self.filename or "\\" in self.filename or not self.filename:
-            raise PluginError("filename must be a plain file name", where=f"Weights {self.filename!r}")
-        if any(url.startswith("package:") for url in self.urls) and (len(self.urls) > 1 or self.sha256 is None):
-            raise PluginError(
-                "a file in a package has no other address, and states its sha256", where=f"Weights {self.filename!r}"
-            )
-        if len({one.filename for one in self.files}) <= len(self.parts) or any(part.parts for part in self.parts):
-            raise PluginError("parts must be files of other names, without parts", where=f"Weights {self.filename!r}")
+        super().__post_init__()
+        self._require(
+            self.urls and all(":" in url for url in self.urls), "urls must be a tuple of at least one address"
+        )
+        right = self.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", self.sha256)
+        self._require(right, f"sha256 {self.sha256!r} is not 64 lower-case hex digits")
+        self._require(_FILENAME.fullmatch(self.filename), "filename must be a plain file name")
+        shipped = any(url.startswith("package:") for url in self.urls)
+        alone = len(self.urls) == 1 and self.sha256 is not None
+        self._require(alone or not shipped, "a file in a package has no other address, and states its sha256")
+        others = len({one.filename for one in self.files}) > len(self.parts)
+        whole = others and not any(part.parts for part in self.parts)
+        self._require(whole, "parts must be files of other names, without parts")
 
     @property
     def files(self) -> tuple[Weights, ...]:
@@ -234,40 +246,20 @@ class BackboneSpec(MadeSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for what, reference in (("resolver", self.resolver), ("reader", self.reader)):
-            if reference is not None:
-                self._require_reference(what, reference)
-        _require(1000 <= self.sample_rate <= 384_000, self, f"sample_rate {self.sample_rate} Hz is out of range")
-        _require(0 < self.min_seconds <= self.clip_seconds, self, "min_seconds must lie between 0 and clip_seconds")
-        _require(
-            self.max_seconds is None or self.max_seconds >= self.clip_seconds,
-            self,
-            "max_seconds must be at least clip_seconds",
-        )
-        _require(
-            bool(self.inputs) and set(self.inputs) <= {"waveform", "video"},
-            self,
-            "inputs may name 'waveform' and 'video' only",
-        )
-        _require(
-            self.labels is None or self.num_classes is not None,
-            self,
-            "a spec with labels must state num_classes",
-        )
-        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
-        object.__setattr__(self, "figures", MappingProxyType(dict(self.figures)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Read-only views cannot be pickled, and a tagger is handed to other processes with its descriptor.
-        return {**self.__dict__, "options": dict(self.options), "figures": dict(self.figures)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        views = {name: MappingProxyType(state[name]) for name in ("options", "figures")}
-        self.__dict__.update(state, **views)
+        self._require_reference("resolver")
+        self._require_reference("reader")
+        self._require(1000 <= self.sample_rate <= 384_000, f"sample_rate {self.sample_rate} Hz is out of range")
+        self._require(0 < self.min_seconds <= self.clip_seconds, "min_seconds must lie between 0 and clip_seconds")
+        bounded = self.max_seconds is None or self.max_seconds >= self.clip_seconds
+        self._require(bounded, "max_seconds must be at least clip_seconds")
+        known = self.inputs and set(self.inputs) <= {"waveform", "video"}
+        self._require(known, "inputs may name 'waveform' and 'video' only")
+        counted = self.labels is None or self.num_classes is not None
+        self._require(counted, "a spec with labels must state num_classes")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remote(metaclass=_Checked):
+class Remote(_Descriptor):
     """A file that a data set is published in.
 
     Attributes:
@@ -285,14 +277,11 @@ class Remote(metaclass=_Checked):
     note: str = ""
 
     def __post_init__(self) -> None:
-        place = f"Remote {self.filename!r}"
-        _require_types(self, place)
-        if ":" not in self.url:
-            raise PluginError(f"the address {self.url!r} has no scheme", where=place)
-        if "/" in self.filename or "\\" in self.filename or not self.filename:
-            raise PluginError("filename must be a plain file name", where=place)
-        if self.checksum is not None and not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
-            raise PluginError(f"checksum {self.checksum!r} is not md5:… or sha256:… in lower-case hex", where=place)
+        super().__post_init__()
+        self._require(":" in self.url, f"the address {self.url!r} has no scheme")
+        self._require(_FILENAME.fullmatch(self.filename), "filename must be a plain file name")
+        right = self.checksum is None or re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum)
+        self._require(right, f"checksum {self.checksum!r} is not md5:… or sha256:… in lower-case hex")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,7 +309,7 @@ class DatasetSpec(MadeSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(bool(self.licence) == bool(self.citation), self, "licence and citation go together")
+        self._require(bool(self.licence) == bool(self.citation), "licence and citation go together")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,10 +324,6 @@ class LossSpec(MadeSpec):
     task: Literal["multilabel", "singlelabel", "embedding"] = "multilabel"
     citation: str = ""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.task in ("multilabel", "singlelabel", "embedding"), self, f"task {self.task!r} is not known")
-
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingPolicySpec(MadeSpec):
@@ -352,10 +337,6 @@ class SamplingPolicySpec(MadeSpec):
 
     role: Literal["training", "storage"]
     citation: str = ""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.role in ("training", "storage"), self, f"role {self.role!r} is not known")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -380,11 +361,8 @@ class WriterSpec(MadeSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(
-            all(ending.startswith(".") and ending == ending.lower() for ending in self.endings),
-            self,
-            "endings begin with a dot, in small letters",
-        )
+        right = all(ending.startswith(".") and ending == ending.lower() for ending in self.endings)
+        self._require(right, "endings begin with a dot, in small letters")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -415,8 +393,7 @@ class ScheduleSpec(MadeSpec):
         super().__post_init__()
         known = ("initial_lr", "final_lr", "ramp_start", "ramp_length", "step_every")
         for name in self.shape:
-            _require(name in known, self, f"there is no setting {name!r} of schedules; there are {', '.join(known)}")
-        object.__setattr__(self, "shape", MappingProxyType(dict(self.shape)))
+            self._require(name in known, f"there is no setting {name!r} of schedules; there are {', '.join(known)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -433,10 +410,6 @@ class MetricSpec(MadeSpec):
     task: Literal["multilabel", "singlelabel", "any"] = "any"
     citation: str = ""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.task in ("multilabel", "singlelabel", "any"), self, f"task {self.task!r} is not known")
-
 
 @dataclass(frozen=True, kw_only=True)
 class CommandSpec(MadeSpec):
@@ -450,7 +423,7 @@ class CommandSpec(MadeSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(bool(_NAME.fullmatch(self.group)), self, f"group {self.group!r} is not a plain name")
+        self._require(_NAME.fullmatch(self.group), f"group {self.group!r} is not a plain name")
 
     @property
     def key(self) -> str:
@@ -474,8 +447,5 @@ class RecipeSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(
-            bool(re.fullmatch(r"[A-Za-z_][\w.]*:[\w./-]+\.toml", self.path)),
-            self,
-            f"path {self.path!r} is not of the form 'package:file.toml'",
-        )
+        right = re.fullmatch(r"[A-Za-z_][\w.]*:[\w./-]+\.toml", self.path)
+        self._require(right, f"path {self.path!r} is not of the form 'package:file.toml'")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from audiotag.annotation.enhancement import relations
+from audiotag.annotation.enhancement import named_pair, relations
 from audiotag.data.clips import ClipSet
 from audiotag.ontology import Ontology, read_ontology
 
@@ -59,14 +59,10 @@ class LabelCheck:
 
     def report(self) -> list[dict[str, Any]]:
         """One row for each of *errors*: type, parent and child (mid and name), clips carrying, wrong, and the share."""
-        labels = self.clips.labels
         return [
             {
                 "type": error.type,
-                "parent_mid": labels[error.parent].mid,
-                "parent": labels[error.parent].name,
-                "child_mid": None if error.child is None else labels[error.child].mid,
-                "child": None if error.child is None else labels[error.child].name,
+                **named_pair(self.clips.labels, error.parent, error.child),
                 "clips": error.carrying,
                 "wrong": error.wrong,
                 "share": error.wrong / error.carrying,

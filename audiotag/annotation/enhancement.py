@@ -8,7 +8,7 @@ kinds start from the labels as given, and their results are united.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -30,6 +30,7 @@ Threshold = Literal["mean", "median", "25", "10", "5"]
 Types = Literal["1", "2", "both"]
 """Which errors are mended."""
 
+_LEFT_ALONE = ("without_threshold", "without_scores", "unscored_classes", "outside_ontology")
 _PERCENTILES = {"median": 50.0, "25": 25.0, "10": 10.0, "5": 5.0}
 
 
@@ -111,7 +112,8 @@ class Enhancement:
         """One row for each of *pairs*: type, parent and child (mid and name), threshold, lacking, added."""
         return [
             {
-                **_named(pair.relation, self.clips.labels),
+                "type": pair.relation.type,
+                **named_pair(self.clips.labels, pair.relation.parent, pair.relation.child),
                 "threshold": pair.threshold,
                 "lacking": pair.lacking,
                 "added": pair.added,
@@ -129,10 +131,7 @@ class Enhancement:
             "added_type_1": int(self.added_by_type[1].sum()),
             "added_type_2": int(self.added_by_type[2].sum()),
             "pairs": self.report(),
-            "without_threshold": list(self.without_threshold),
-            "without_scores": list(self.without_scores),
-            "unscored_classes": list(self.unscored_classes),
-            "outside_ontology": list(self.outside_ontology),
+            **{name: list(getattr(self, name)) for name in _LEFT_ALONE},
         }
 
 
@@ -179,22 +178,14 @@ def relations(labels: LabelSet, ontology: Ontology, types: str = "both") -> list
             fix="Classes are matched by mid: give the class list that has them, or an ontology of your own.",
         )
     ordered = [mid for mid in ontology if mid in column]
-    found = []
-    if types != "2":
-        found += [
-            Relation(1, column[mid], column[child])
-            for mid in ordered
-            for child in ontology.children(mid)
-            if child in column
-        ]
-    if types != "1":
-        found += [
-            Relation(2, column[above], column[mid])
-            for mid in ordered
-            for above in ontology.ancestors(mid)
-            if above in column
-        ]
-    return found
+    below = [(mid, child) for mid in ordered for child in ontology.children(mid)] if types != "2" else []
+    above = [(parent, mid) for mid in ordered for parent in ontology.ancestors(mid)] if types != "1" else []
+    return [
+        Relation(kind, column[parent], column[child])
+        for kind, pairs in ((1, below), (2, above))
+        for parent, child in pairs
+        if parent in column and child in column
+    ]
 
 
 def missing_labels(
@@ -270,7 +261,7 @@ def enhance_labels(
         added_by_type=by_type,
         thresholds=thresholds,
         pairs=tuple(counts),
-        without_threshold=_chosen(mids, np.isnan(thresholds) & [mid in scored for mid in mids]),
+        without_threshold=tuple(mids[index] for index in np.flatnonzero(np.isnan(thresholds)) if mids[index] in scored),
         without_scores=without_scores,
         unscored_classes=tuple(mid for mid in mids if mid not in scored),
         outside_ontology=tuple(mid for mid in mids if mid not in tree),
@@ -290,16 +281,8 @@ def _with_labels(clips: ClipSet, added: Bools) -> ClipSet:
     return replace(clips, clips=tuple(changed), single_label=False)
 
 
-def _chosen(mids: Sequence[str], which: Bools) -> tuple[str, ...]:
-    return tuple(mid for mid, chosen in zip(mids, which, strict=True) if chosen)
-
-
-def _named(pair: Relation, labels: LabelSet) -> dict[str, Any]:
-    parent, child = labels[pair.parent], labels[pair.child]
-    return {
-        "type": pair.type,
-        "parent_mid": parent.mid,
-        "parent": parent.name,
-        "child_mid": child.mid,
-        "child": child.name,
-    }
+def named_pair(labels: LabelSet, parent: int, child: int | None) -> dict[str, str | None]:
+    """Mids and names of a pair of classes of *labels*, as reports name it; None for a child that may be any."""
+    above, below = labels[parent], None if child is None else labels[child]
+    names = {"parent_mid": above.mid, "parent": above.name}
+    return {**names, "child_mid": below and below.mid, "child": below and below.name}

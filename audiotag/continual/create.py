@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from audiotag.continual.policy import StoragePolicy
-from audiotag.errors import PluginError, UnknownNameError, suggest
+from audiotag.errors import UnknownNameError, suggest
 from audiotag.host import get_host
 from audiotag.host.options import check_options
 from audiotag.specs import SamplingPolicySpec
@@ -48,10 +48,7 @@ def build_policy(
     host = get_host()
     policy = host.make(spec, capacity, num_classes, seed=seed, **options)
     if not isinstance(policy, StoragePolicy):
-        raise PluginError(
-            f"the factory {spec.factory!r} returned {type(policy).__name__}, not a StoragePolicy",
-            where=host.owner(spec).place,
-        )
+        raise host.not_a("StoragePolicy", spec, policy)
     return policy
 
 

@@ -83,9 +83,7 @@ class _Reader:
         """
         with self._lock:
             if self._failures >= _MOST_FAILURES:
-                raise AudioError(
-                    "the archive is damaged: reading it has failed too often", where=self._path, fix=_COPY_AGAIN
-                )
+                raise self._damaged("reading it has failed too often")
             if self._process is None:
                 self._process = _start(self._path)
             process = self._process
@@ -93,21 +91,19 @@ class _Reader:
             timer.daemon = True
             timer.start()
             try:
-                answer = _exchange(process, request)
+                return _exchange(process, request)
             except (OSError, ValueError) as error:  # it was ended, or the library has crashed
                 self.close()
                 self._failures += 1
-                raise AudioError(
-                    "the archive is damaged: the HDF5 library crashed on it, or found no end",
-                    where=self._path,
-                    fix=_COPY_AGAIN,
-                ) from error
+                raise self._damaged("the HDF5 library crashed on it, or found no end") from error
             except BaseException:  # a half-read answer would be taken for the next one's
                 self.close()
                 raise
             finally:
                 timer.cancel()
-            return answer
+
+    def _damaged(self, why: str) -> AudioError:
+        return AudioError(f"the archive is damaged: {why}", where=self._path, fix=_COPY_AGAIN)
 
     def end(self) -> None:
         """End the process once nobody waits for its answer; the next question starts another."""
@@ -254,15 +250,6 @@ def read_index(path: Path) -> Archived:
         )
     names, packed = json.loads(parts[0]), np.frombuffer(parts[1], dtype=np.uint8).reshape(header["shape"])
     return Archived(tuple(names), np.unpackbits(packed, axis=1).astype(np.bool_))
-
-
-def holds_recordings(path: Path) -> bool:
-    """Whether *path* begins as an HDF5 file does; what is in it is seen when it is read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(8) == b"\x89HDF\r\n\x1a\n"
-    except OSError:
-        return False
 
 
 @contextmanager

@@ -57,20 +57,15 @@ class Scores:
 
     def __post_init__(self) -> None:
         if self.scores.shape != (len(self.ids), len(self.mids)):
-            raise ManifestError(
-                f"the scores are {self.scores.shape}, for {len(self.ids)} clips and {len(self.mids)} classes",
-                where=self.source,
-                fix=_SHAPE,
-            )
+            sizes = f"{len(self.ids)} clips and {len(self.mids)} classes"
+            raise _misshapen(self.source, f"the scores are {self.scores.shape}, for {sizes}")
         for kind, names in (("clip", self.ids), ("class", self.mids)):
             if not names:
-                raise ManifestError(f"there is no {kind} in the scores", where=self.source, fix=_SHAPE)
+                raise _misshapen(self.source, f"there is no {kind} in the scores")
             if twice := [name for name, count in Counter(names).items() if count > 1]:
-                raise ManifestError(
-                    f"the {kind} {twice[0]!r} stands twice{_and_others(twice)}",
-                    where=self.source,
-                    fix=f"Give each {kind} once.",
-                )
+                others = f", and so do {len(twice) - 1} others" if len(twice) > 1 else ""
+                what = f"the {kind} {twice[0]!r} stands twice{others}"
+                raise ManifestError(what, where=self.source, fix=f"Give each {kind} once.")
         wrong = ~((self.scores >= 0) & (self.scores <= 1))
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
@@ -113,29 +108,27 @@ class Scores:
         if missing_classes not in ("error", "nan"):
             raise OptionError(f"missing_classes is {missing_classes!r}", fix="It may be 'error' or 'nan'.")
         column_of = {mid: column for column, mid in enumerate(self.mids)}
-        columns = [column_of.get(mid) for mid in clips.labels.mids]
-        lacking = [label.mid for label, column in zip(clips.labels, columns, strict=True) if column is None]
-        if lacking and (missing_classes == "error" or len(lacking) == len(columns)):
+        mids = clips.labels.mids
+        lacking = [mid for mid in mids if mid not in column_of]
+        if lacking and (missing_classes == "error" or len(lacking) == len(mids)):
             raise ManifestError(
-                f"{len(lacking)} of the {len(columns)} classes have no scores: {_named(lacking)}",
+                f"{len(lacking)} of the {len(mids)} classes have no scores: {_named(lacking)}",
                 where=self.source,
                 fix=f"Classes are matched by mid; those wanted are of {clips.labels.source}.",
             )
         row_of = {name: row for row, name in enumerate(self.ids)}
-        rows = [row_of.get(clip.id) for clip in clips]
-        missing = tuple(clip.id for clip, row in zip(clips, rows, strict=True) if row is None)
+        missing = tuple(clip.id for clip in clips if clip.id not in row_of)
         if len(missing) == len(clips):
             raise ManifestError(
                 f"none of the {len(clips)} clips of {clips.source} has scores",
                 where=self.source,
                 fix=f"Clips are matched by id: {_named(missing[:2])} there, {_named(self.ids[:2])} here.",
             )
-        aligned = np.full((len(clips), len(columns)), np.nan, dtype=np.float32)
-        at = [index for index, row in enumerate(rows) if row is not None]
-        to = [index for index, column in enumerate(columns) if column is not None]
-        found_rows = [row for row in rows if row is not None]
-        found_columns = [column for column in columns if column is not None]
-        aligned[np.ix_(at, to)] = self.scores[np.ix_(found_rows, found_columns)]
+        aligned = np.full((len(clips), len(mids)), np.nan, dtype=np.float32)
+        rows = {at: row_of[clip.id] for at, clip in enumerate(clips) if clip.id in row_of}
+        columns = {to: column_of[mid] for to, mid in enumerate(mids) if mid in column_of}
+        found = self.scores[np.ix_([*rows.values()], [*columns.values()])]
+        aligned[np.ix_([*rows], [*columns])] = found
         return aligned, missing
 
 
@@ -169,7 +162,7 @@ class ScoresFile:
         path = Path(path)
         ending = path.suffix.lower()
         if ending not in (".npz", ".npy"):
-            raise ManifestError("the file of scores is neither .npz nor .npy", where=path, fix=_SHAPE)
+            raise _misshapen(path, "the file of scores is neither .npz nor .npy")
         if not is_file(path):
             raise ManifestError("the file of scores does not exist", where=path, fix="Check the path.")
         if ending == ".npy":
@@ -193,24 +186,22 @@ def _read_npz(
 ) -> tuple[NDArray[np.float32], tuple[str, ...], tuple[str, ...], Heard]:
     with _reading(path), path.open("rb") as file:
         if file.read(6) == np.lib.format.MAGIC_PREFIX:
-            raise ManifestError("it is one array, not an archive of arrays", where=path, fix=_SHAPE)
+            raise _misshapen(path, "it is one array, not an archive of arrays")
     with _reading(path), zipfile.ZipFile(path) as archive:
         there = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if missing := [name for name in ("scores", "ids", "mids") if name not in there]:
-            raise ManifestError(f"there is no array {', '.join(missing)} in it", where=path, fix=_SHAPE)
+            raise _misshapen(path, f"there is no array {', '.join(missing)} in it")
         values, ids, mids = (_read_array(archive, there[name], path) for name in ("scores", "ids", "mids"))
         for name, array in (("ids", ids), ("mids", mids)):
             if array.ndim != 1 or array.dtype.kind != "U":
-                raise ManifestError(
-                    f"{name} is {array.dtype} {array.shape}, not a list of texts", where=path, fix=_SHAPE
-                )
+                raise _misshapen(path, f"{name} is {array.dtype} {array.shape}, not a list of texts")
         names, classes = [_text(name) for name in ids], tuple(composed(_text(mid)) for mid in mids)
         heard = Heard()
         if "learned_from" in there:
             heard = Heard.parse(_read_array(archive, there["learned_from"], path).tobytes().decode("ascii"))
     _check_numbers(path, values)
     if len(values) != len(names):
-        raise ManifestError(f"there are {len(values)} rows of scores and {len(names)} ids", where=path, fix=_SHAPE)
+        raise _misshapen(path, f"there are {len(values)} rows of scores and {len(names)} ids")
     if only is not None:
         wanted = frozenset(only)
         rows = [row for row, name in enumerate(names) if name in wanted]
@@ -223,20 +214,14 @@ def _read_npz(
 def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArray[Any]:
     """An array of an ``.npz``, whose header is believed only where it fits what the archive holds."""
     if info.file_size > _MOST_SQUEEZED * (info.compress_size + 1):
-        raise ManifestError(f"{info.filename} claims {info.file_size} bytes, more than can be", where=path, fix=_SHAPE)
+        raise _misshapen(path, f"{info.filename} claims {info.file_size} bytes, more than can be")
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
         shape, _, dtype = _HEADERS[version](file)
         if dtype.hasobject:
-            raise ManifestError(
-                f"the scores cannot be read: {info.filename} holds a pickle, which is never opened",
-                where=path,
-                fix=_SHAPE,
-            )
+            raise _misshapen(path, f"the scores cannot be read: {info.filename} holds a pickle, which is never opened")
         if math.prod(shape) * dtype.itemsize != info.file_size - file.tell():
-            raise ManifestError(
-                f"the array {info.filename} is {dtype} {shape}, which does not fit its size", where=path, fix=_SHAPE
-            )
+            raise _misshapen(path, f"the array {info.filename} is {dtype} {shape}, which does not fit its size")
     with archive.open(info) as file:
         array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
         return array
@@ -286,15 +271,13 @@ def _reading(path: Path) -> Iterator[None]:
     except AudiotagError:
         raise
     except Exception as error:  # numpy and zipfile fail on damage in a dozen ways, and each is this one
-        raise ManifestError(
-            f"the scores cannot be read: {error or type(error).__name__}", where=path, fix=_SHAPE
-        ) from error
+        raise _misshapen(path, f"the scores cannot be read: {error or type(error).__name__}") from error
 
 
 def _check_numbers(path: Path, values: Any) -> None:
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind != "f":
         found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
-        raise ManifestError(f"the scores are {found}, not floating-point (clips, classes)", where=path, fix=_SHAPE)
+        raise _misshapen(path, f"the scores are {found}, not floating-point (clips, classes)")
 
 
 def _check_any(path: Path, found: list[str], wanted: Collection[str], there: Iterable[str]) -> None:
@@ -312,5 +295,5 @@ def _named(names: Collection[str]) -> str:
     return ", ".join(map(repr, first)) + (", …" if len(names) > len(first) else "")
 
 
-def _and_others(names: Collection[str]) -> str:
-    return f", and so do {len(names) - 1} others" if len(names) > 1 else ""
+def _misshapen(where: str | Path, what: str) -> ManifestError:
+    return ManifestError(what, where=where, fix=_SHAPE)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from audiotag.data.clips import Dataset
 from audiotag.data.formats.tables import columns_of
-from audiotag.data.prepared import Preparation, read_preparation
+from audiotag.data.prepared import read_preparation
 from audiotag.errors import AudiotagWarning, ManifestError, PluginError
 from audiotag.host import get_host
 from audiotag.host.needs import needed
@@ -30,7 +30,10 @@ def sniff_format(source: Path) -> str:
     if is_file(source) and source.stat().st_size == 0:
         raise ManifestError("the file is empty", where=source, fix="Copy or write it again.")
     if (prepared := read_preparation(source)) is not None:
-        return _registered(prepared, source)
+        # Its folders would look like classes otherwise.
+        name, brought = prepared.dataset, prepared.plugin
+        spec = needed("the prepared folder", "dataset", name, distribution=brought, error=ManifestError, where=source)
+        return str(spec.name)
     fitting = [name for name, spec in get_host().datasets.items() if is_called_so(source, spec)]
     datasets: dict[str, Dataset] = {}
     recognising: list[str] = []
@@ -93,19 +96,6 @@ def is_called_so(source: Path, spec: DatasetSpec) -> bool:
     return source.name.lower().endswith(tuple(ending.lower() for ending in spec.extensions if ending != "/"))
 
 
-def _registered(prepared: Preparation, source: Path) -> str:
-    """The name of the data set that was prepared into *source*; its folders would look like classes otherwise."""
-    spec: DatasetSpec = needed(
-        "the prepared folder",
-        "dataset",
-        prepared.dataset,
-        distribution=prepared.plugin,
-        error=ManifestError,
-        where=source,
-    )
-    return spec.name
-
-
 def _recognises(name: str, dataset: Dataset, source: Path) -> bool:
     host = get_host()
     with host.running(host.dataset(name), f"asking whether {source} is {name}"):
@@ -147,8 +137,5 @@ def load_dataset(name: str) -> Dataset:
     spec = host.dataset(name)
     dataset = host.make(spec)
     if not isinstance(dataset, Dataset):
-        raise PluginError(
-            f"the factory {spec.factory!r} returned {type(dataset).__name__}, not a Dataset",
-            where=host.owner(spec).place,
-        )
+        raise host.not_a("Dataset", spec, dataset)
     return dataset

@@ -15,8 +15,9 @@ from audiotag.data.clips import ClipSet
 from audiotag.data.selection import align_labels, require_files, select_folds, select_split, with_frames
 from audiotag.data.sniffing import load_dataset, sniff_format
 from audiotag.documents import Fields
-from audiotag.errors import ManifestError, OptionError, PluginError, suggest
+from audiotag.errors import ManifestError, OptionError, PluginError
 from audiotag.host import get_host
+from audiotag.host.options import unknown_option
 from audiotag.labels import LabelSet, read_labels
 from audiotag.places import exists
 
@@ -150,12 +151,7 @@ class ClipSource:
         ]
         for option in options:
             if option not in known:
-                advice = suggest(option, [*known, *READING]) or ""
-                raise OptionError(
-                    f"there is no option {option!r}",
-                    where=f"format {name}",
-                    fix=f"{advice} The options are: {', '.join(known) or 'none'}.".strip(),
-                )
+                raise unknown_option(option, known, f"format {name}", READING)
         if self.single_label is not None and any(one.name == "single_label" for one in parameters):
             options["single_label"] = self.single_label
         root = None if self.root is None else Path(self.root)

@@ -42,10 +42,7 @@ def require_video(clips: ClipSet) -> None:
 
 
 def read_frame(
-    clip: Clip,
-    shape: tuple[int, int, int] = (3, 224, 224),
-    *,
-    generator: np.random.Generator | None = None,
+    clip: Clip, shape: tuple[int, int, int] = (3, 224, 224), *, generator: np.random.Generator | None = None
 ) -> NDArray[np.float32]:
     """One picture of *clip*, ready for a network trained on ImageNet statistics.
 
@@ -75,10 +72,7 @@ def normalise_picture(picture: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def read_picture(
-    clip: Clip,
-    shape: tuple[int, int, int] = (3, 224, 224),
-    *,
-    generator: np.random.Generator | None = None,
+    clip: Clip, shape: tuple[int, int, int] = (3, 224, 224), *, generator: np.random.Generator | None = None
 ) -> NDArray[np.float32]:
     """As `read_frame`, before normalising: float32 of *shape* in [0, 1]."""
     channels, height, width = shape
@@ -93,16 +87,13 @@ def read_picture(
         elif is_file(clip.video_path):
             image = _from_video(clip, clip.video_path, index)
         else:
-            raise ManifestError(
-                "there is no such folder of frames or video file",
-                where=_place(clip, clip.video_path),
-                fix="Check video_path in the manifest, or give the folder it starts from (--root).",
-            )
-        return _fit(image, height, _place(clip, clip.video_path))
+            fix = "Check video_path in the manifest, or give the folder it starts from (--root)."
+            raise _wrong(clip, clip.video_path, "there is no such folder of frames or video file", fix)
+        return _fit(image, height, clip)
 
 
-def _place(clip: Clip, path: Path) -> str:
-    return f"clip {clip.id} ({path})"
+def _wrong(clip: Clip, path: Path | None, what: str, fix: str | None) -> ManifestError:
+    return ManifestError(what, where=f"clip {clip.id} ({path})", fix=fix)
 
 
 def _from_folder(clip: Clip, folder: Path, index: int) -> Image:
@@ -114,19 +105,14 @@ def _from_folder(clip: Clip, folder: Path, index: int) -> Image:
             image.load()
             return image
     except FileNotFoundError as error:
-        raise ManifestError(
-            "the picture does not exist",
-            where=_place(clip, path),
-            fix=f"Each clip needs frame_0 to frame_{clip.frames - 1}, each with its picture as {{video_id}}.jpg; "
-            "where there are fewer, give their number (--frames).",
-        ) from error
+        fix = (
+            f"Each clip needs frame_0 to frame_{clip.frames - 1}, each with its picture as {{video_id}}.jpg; "
+            "where there are fewer, give their number (--frames)."
+        )
+        raise _wrong(clip, path, "the picture does not exist", fix) from error
     # Pillow answers damaged files with any of these.
     except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
-        raise ManifestError(
-            f"the picture cannot be read: {error}",
-            where=_place(clip, path),
-            fix="Make it again as a JPEG file.",
-        ) from error
+        raise _wrong(clip, path, f"the picture cannot be read: {error}", "Make it again as a JPEG file.") from error
 
 
 def _from_video(clip: Clip, path: Path, index: int) -> Image:
@@ -141,12 +127,9 @@ def _from_video(clip: Clip, path: Path, index: int) -> Image:
     except MissingExtraError:
         raise
     except AudioError as error:
-        raise ManifestError(error.what, where=_place(clip, path), fix=error.fix) from error
-    raise ManifestError(
-        f"the video holds no frame at place {index} of {clip.frames}",
-        where=_place(clip, path),
-        fix="Check the clip's start and stop.",
-    )
+        raise _wrong(clip, path, error.what, error.fix) from error
+    what = f"the video holds no frame at place {index} of {clip.frames}"
+    raise _wrong(clip, path, what, "Check the clip's start and stop.")
 
 
 def _time(container: Any, clip: Clip, index: int) -> float:
@@ -173,21 +156,15 @@ def _seek(container: Any, second: float) -> Any:
     return chosen
 
 
-def _fit(image: Image, size: int, place: str) -> NDArray[np.float32]:
+def _fit(image: Image, size: int, clip: Clip) -> NDArray[np.float32]:
     from PIL import Image as pillow
 
     if image.mode not in _EIGHT_BIT_MODES:
-        raise ManifestError(
-            f"the picture has the mode {image.mode!r}, and 8 bits per channel are needed",
-            where=place,
-            fix="Convert it to RGB.",
-        )
+        what = f"the picture has the mode {image.mode!r}, and 8 bits per channel are needed"
+        raise _wrong(clip, clip.video_path, what, "Convert it to RGB.")
     if min(image.size) < MIN_SIDE:
-        raise ManifestError(
-            f"the picture has {image.width} × {image.height} pixels, and each side needs {MIN_SIDE}",
-            where=place,
-            fix="Extract the frame again at its full size.",
-        )
+        what = f"the picture has {image.width} × {image.height} pixels, and each side needs {MIN_SIDE}"
+        raise _wrong(clip, clip.video_path, what, "Extract the frame again at its full size.")
     image = image.convert("RGB")
     scale = size / min(image.size)
     width, height = max(size, int(image.width * scale)), max(size, int(image.height * scale))

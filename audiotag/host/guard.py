@@ -77,11 +77,8 @@ def is_interrupt(error: BaseException) -> bool:
     return dis.opname[place.tb_frame.f_code.co_code[place.tb_lasti]] != "RAISE_VARARGS"
 
 
-@contextmanager
-def importing() -> Iterator[None]:
-    """A context for importing code of a plugin: it may silence all warnings, or make them errors, for itself only."""
-    with warnings.catch_warnings():
-        yield
+importing = warnings.catch_warnings
+"""A context for importing code of a plugin: it may silence all warnings, or make them errors, for itself only."""
 
 
 _running = threading.local()

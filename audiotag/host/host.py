@@ -16,26 +16,14 @@ from importlib.metadata import packages_distributions
 from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
+from audiotag import specs
 from audiotag.errors import AudiotagWarning, PluginError, UnknownNameError, suggest
 from audiotag.host.guard import guarded, importing, plugin_code
 from audiotag.host.kinds import KINDS, Kind, kind_of
 from audiotag.host.loading import Plugin, discover, strict
 from audiotag.host.records import CORE_DISTRIBUTION, PluginRecord
 from audiotag.host.registry import Registry
-from audiotag.specs import (
-    BackboneSpec,
-    CommandSpec,
-    DatasetSpec,
-    LossSpec,
-    MadeSpec,
-    MetricSpec,
-    OptimiserSpec,
-    RecipeSpec,
-    SamplingPolicySpec,
-    ScheduleSpec,
-    Spec,
-    WriterSpec,
-)
+from audiotag.specs import BackboneSpec, MadeSpec, Spec
 
 _KNOWN_ELSEWHERE = {
     "audiotag-convnext": ("convnext", "ConvNeXt"),
@@ -80,15 +68,15 @@ class Host:
     """
 
     backbones, backbone = _All(BackboneSpec), _Named(BackboneSpec)
-    datasets, dataset = _All(DatasetSpec), _Named(DatasetSpec)
-    losses, loss = _All(LossSpec), _Named(LossSpec)
-    sampling_policies, sampling_policy = _All(SamplingPolicySpec), _Named(SamplingPolicySpec)
-    optimisers, optimiser = _All(OptimiserSpec), _Named(OptimiserSpec)
-    schedules, schedule = _All(ScheduleSpec), _Named(ScheduleSpec)
-    metrics, metric = _All(MetricSpec), _Named(MetricSpec)
-    writers, writer = _All(WriterSpec), _Named(WriterSpec)
-    commands = _All(CommandSpec)
-    recipes, recipe = _All(RecipeSpec), _Named(RecipeSpec)
+    datasets, dataset = _All(specs.DatasetSpec), _Named(specs.DatasetSpec)
+    losses, loss = _All(specs.LossSpec), _Named(specs.LossSpec)
+    sampling_policies, sampling_policy = _All(specs.SamplingPolicySpec), _Named(specs.SamplingPolicySpec)
+    optimisers, optimiser = _All(specs.OptimiserSpec), _Named(specs.OptimiserSpec)
+    schedules, schedule = _All(specs.ScheduleSpec), _Named(specs.ScheduleSpec)
+    metrics, metric = _All(specs.MetricSpec), _Named(specs.MetricSpec)
+    writers, writer = _All(specs.WriterSpec), _Named(specs.WriterSpec)
+    commands = _All(specs.CommandSpec)
+    recipes, recipe = _All(specs.RecipeSpec), _Named(specs.RecipeSpec)
 
     def __init__(self) -> None:
         self._plugins = discover()
@@ -212,10 +200,10 @@ class Host:
         except UnknownNameError:
             return False
 
-    def command(self, group: str, name: str) -> CommandSpec:
+    def command(self, group: str, name: str) -> specs.CommandSpec:
         """The command called *name* of the group *group*; raises as `get` does."""
         distribution, colon, plain = name.rpartition(":")
-        return self.get(CommandSpec, f"{distribution}{colon}{group} {plain}")
+        return self.get(specs.CommandSpec, f"{distribution}{colon}{group} {plain}")
 
     def owner(self, spec: Spec) -> PluginRecord:
         """The plugin that registered *spec*, or one equal to it (kept by somebody while plugins were loaded anew)."""
@@ -287,11 +275,16 @@ class Host:
         with self.running(spec, f"making {spec.name!r}"):
             return factory(*arguments, **options)
 
+    def not_a(self, wanted: str, spec: MadeSpec, made: object) -> PluginError:
+        """What is told of a factory that made something else than a *wanted*."""
+        what = f"the factory {spec.factory!r} returned {type(made).__name__}, not a {wanted}"
+        return PluginError(what, where=self.owner(spec).place)
+
     def running(self, spec: Spec, doing: str) -> AbstractContextManager[None]:
         """A context for code of the implementation of *spec*; see `audiotag.host.guard.plugin_code`."""
         return plugin_code(self.owner(spec).place, doing)
 
-    def read_file(self, spec: RecipeSpec) -> str:
+    def read_file(self, spec: specs.RecipeSpec) -> str:
         """The text of a recipe.
 
         Raises:

@@ -5,19 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from audiotag.specs import (
-    BackboneSpec,
-    CommandSpec,
-    DatasetSpec,
-    LossSpec,
-    MetricSpec,
-    OptimiserSpec,
-    RecipeSpec,
-    SamplingPolicySpec,
-    ScheduleSpec,
-    Spec,
-    WriterSpec,
-)
+from audiotag import specs
 
 
 @dataclass(frozen=True)
@@ -33,7 +21,7 @@ class Kind:
     """
 
     name: str
-    spec: type[Spec]
+    spec: type[specs.Spec]
     one: str
     several: str
     listing: str = "audiotag plugins list"
@@ -47,16 +35,16 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("backbones", BackboneSpec, "model", "models", "audiotag models list"),
-        Kind("datasets", DatasetSpec, "dataset format", "dataset formats", "audiotag data list"),
-        Kind("losses", LossSpec, "loss", "losses"),
-        Kind("sampling_policies", SamplingPolicySpec, "sampling policy", "sampling policies"),
-        Kind("optimisers", OptimiserSpec, "optimiser", "optimisers"),
-        Kind("schedules", ScheduleSpec, "schedule", "schedules"),
-        Kind("metrics", MetricSpec, "metric", "metrics"),
-        Kind("writers", WriterSpec, "output format", "output formats"),
-        Kind("commands", CommandSpec, "command", "commands"),
-        Kind("recipes", RecipeSpec, "recipe", "recipes", "audiotag recipes list"),
+        Kind("backbones", specs.BackboneSpec, "model", "models", "audiotag models list"),
+        Kind("datasets", specs.DatasetSpec, "dataset format", "dataset formats", "audiotag data list"),
+        Kind("losses", specs.LossSpec, "loss", "losses"),
+        Kind("sampling_policies", specs.SamplingPolicySpec, "sampling policy", "sampling policies"),
+        Kind("optimisers", specs.OptimiserSpec, "optimiser", "optimisers"),
+        Kind("schedules", specs.ScheduleSpec, "schedule", "schedules"),
+        Kind("metrics", specs.MetricSpec, "metric", "metrics"),
+        Kind("writers", specs.WriterSpec, "output format", "output formats"),
+        Kind("commands", specs.CommandSpec, "command", "commands"),
+        Kind("recipes", specs.RecipeSpec, "recipe", "recipes", "audiotag recipes list"),
     )
 }
 """Name → kind, in the order in which plugins are listed."""
@@ -65,7 +53,7 @@ HOOKS: Mapping[str, Kind] = {kind.hook: kind for kind in KINDS.values()}
 """Hook → kind."""
 
 
-def kind_of(spec: Spec | type[Spec]) -> Kind:
+def kind_of(spec: specs.Spec | type[specs.Spec]) -> Kind:
     """The kind of a descriptor, or of its class."""
     kind = spec if isinstance(spec, type) else type(spec)
     return next(one for one in KINDS.values() if issubclass(kind, one.spec))

@@ -54,16 +54,18 @@ def check_options(
     known = [name for name, one in parameters.items() if one.kind in named and name not in given]
     for option in options:
         if option in given or (option not in known and not anything):
-            advice = suggest(option, known) or ""
-            raise OptionError(
-                f"there is no option {option!r}",
-                where=spec.name,
-                fix=f"{advice} The options are: {', '.join(known) or 'none'}.".strip(),
-            )
+            raise unknown_option(option, known, spec.name)
     wrong = wrongly_typed(factory, options)
     if wrong is not None:
         option, description = wrong
         raise OptionError(f"the option {option!r} is {options[option]!r}", where=spec.name, fix=f"Give {description}.")
+
+
+def unknown_option(option: str, known: Sequence[str], where: str, others: Sequence[str] = ()) -> OptionError:
+    """What is told of an *option* that there is not, with what is close among *known* and *others*."""
+    advice = suggest(option, [*known, *others]) or ""
+    fix = f"{advice} The options are: {', '.join(known) or 'none'}.".strip()
+    return OptionError(f"there is no option {option!r}", where=where, fix=fix)
 
 
 def require_option(condition: bool, option: str, value: object, fix: str) -> None:

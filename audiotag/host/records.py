@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from audiotag.errors import AudiotagError
@@ -58,14 +58,5 @@ class PluginRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON types."""
-        return {
-            "name": self.name,
-            "distribution": self.distribution,
-            "version": self.version,
-            "module": self.module,
-            "status": self.status,
-            "problems": list(self.problems),
-            "hooks": list(self.hooks),
-            "provides": {kind: list(names) for kind, names in self.provides.items()},
-            "import_seconds": round(self.seconds, 4),
-        }
+        facts = {name: value for name, value in asdict(self).items() if name not in ("reason", "seconds")}
+        return {**facts, "import_seconds": round(self.seconds, 4)}

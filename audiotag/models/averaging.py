@@ -142,8 +142,7 @@ def _require_same(first: Model, other: Model, where: str | Path) -> None:
             fix="Average checkpoints of one model; different ones make an ensemble (audiotag models ensemble).",
         )
     mine, theirs = (resolved_options(model.spec, model.options) for model in (other, first))
-    differing = sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
-    if differing:
+    if differing := sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key)):
         raise CheckpointError(
             f"its options differ from those of the first: {', '.join(differing)}",
             where=where,

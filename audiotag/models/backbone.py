@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from audiotag.audio.frontends.torch_executor import FrontEnd
 from audiotag.errors import OptionError
@@ -207,20 +208,12 @@ class Backbone(nn.Module, ABC):
 
         For probes, distillation and looking inside; gradients go through them.
         """
-        kept: dict[str, list[Tensor]] = {}
-
-        def keep(name: str) -> RemovableHandle:
-            def append(module: nn.Module, inputs: Any, output: Tensor) -> None:
-                kept.setdefault(name, []).append(output)
-
-            return self.get_submodule(name).register_forward_hook(append)
-
-        hooks = [keep(name) for name in self.intermediate_names]
-        try:
+        kept: dict[str, list[Tensor]] = {name: [] for name in self.intermediate_names}
+        with ExitStack() as hooks:
+            for name, outputs in kept.items():
+                keep = partial(_append, outputs)
+                hooks.enter_context(self.get_submodule(name).register_forward_hook(keep))
             features = self.forward_features(waveform, video)
-        finally:
-            for hook in hooks:
-                hook.remove()
         # A fast copy may take one clip after the other.
         maps = {name: outputs[0] if len(outputs) == 1 else torch.cat(outputs) for name, outputs in kept.items()}
         return {**maps, "features": features}
@@ -278,3 +271,7 @@ class Backbone(nn.Module, ABC):
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `extra_state` gave."""
+
+
+def _append(outputs: list[Tensor], module: nn.Module, inputs: Any, output: Tensor) -> None:
+    outputs.append(output)

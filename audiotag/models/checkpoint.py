@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from audiotag.errors import AudiotagWarning, CheckpointError, OptionError, OutputError
@@ -42,7 +42,7 @@ from audiotag.models.facts import (
     plain_json,
 )
 from audiotag.models.model import Model
-from audiotag.models.published import require_weights
+from audiotag.models.published import read_safetensors, require_weights
 from audiotag.places import exists, is_file
 
 
@@ -117,7 +117,6 @@ def _detached_state(model: Model) -> dict[str, Tensor]:
 
 def _facts(model: Model) -> dict[str, Any]:
     owner = get_host().owner(model.spec)
-    thresholds = None if model.thresholds is None else [float(value) for value in model.thresholds]
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -133,7 +132,7 @@ def _facts(model: Model) -> dict[str, Any]:
         "sample_rate": model.backbone.sample_rate,
         "labels": [{"mid": label.mid, "name": label.name} for label in model.labels],
         "single_label": model.single_label,
-        "thresholds": thresholds,
+        "thresholds": None if model.thresholds is None else model.thresholds.tolist(),
         "metadata": plain_json(model.metadata, "metadata"),
     }
 
@@ -172,7 +171,7 @@ def load_checkpoint(folder: str | Path) -> Model:
         identity = _identity(actual)
         try:
             facts = facts_in(actual)
-            state = _read_weights(actual / WEIGHTS_FILE)
+            state = read_safetensors(actual / WEIGHTS_FILE, "the weights cannot be read", COPY_AGAIN)
         except CheckpointError:
             if _identity(current_folder(proper)) == identity:
                 raise
@@ -189,33 +188,14 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        state: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"the weights cannot be read ({error})",
-            where=path,
-            fix=COPY_AGAIN,
-        ) from error
-    return state
-
-
 def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> Model:
     made_by = facts["backbone"]
     distribution, plugin_version = made_by["plugin"]["distribution"], made_by["plugin"]["version"]
     labels = LabelSet([Label(label["mid"], label["name"]) for label in facts["labels"]], str(folder))
     options = {key: _as_tuples(value) for key, value in made_by["options"].items()}
     thresholds, spec_name = facts["thresholds"], made_by["spec"]
-    spec = needed(
-        "the checkpoint",
-        "model",
-        spec_name,
-        distribution=distribution,
-        release=plugin_version,
-        error=CheckpointError,
-        where=folder,
-    )
+    brought = {"distribution": distribution, "release": plugin_version}
+    spec = needed("the checkpoint", "model", spec_name, **brought, error=CheckpointError, where=folder)
     made_with, now = f"{distribution} {plugin_version}", get_host().owner(spec).label
     fix = f"Install that version: pip install {requirement(distribution, plugin_version)}"
     try:

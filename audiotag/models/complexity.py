@@ -13,7 +13,7 @@ optional attributes of a block (any module that takes a feature map and returns 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from audiotag.models.backbone import Backbone
 ELEMENT_BYTES = 2
 """Activations are taken to have 16 bits each."""
 
+_RUNNING = ("running_mean", "running_var")
 SLICES = 8
 """Slices in which the memory-efficient inverted residual works off its inner feature maps."""
 
@@ -74,7 +75,6 @@ def measure_complexity(backbone: Backbone, seconds: float = 10.0) -> Complexity:
     """
     if not seconds > 0:
         raise OptionError(f"a clip of {seconds} seconds cannot be measured", fix="Give a length above 0.")
-    head = {id(parameter): parameter.numel() for parameter in backbone.head_parameters()}
     count = _Count()
     modes = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
@@ -86,12 +86,8 @@ def measure_complexity(backbone: Backbone, seconds: float = 10.0) -> Complexity:
     return Complexity(
         seconds=seconds,
         parameters=sum(parameter.numel() for parameter in backbone.parameters()),
-        head_parameters=sum(head.values()),
-        running_statistics=sum(
-            buffer.numel()
-            for name, buffer in backbone.named_buffers()
-            if name.endswith(("running_mean", "running_var"))
-        ),
+        head_parameters=sum({id(one): one.numel() for one in backbone.head_parameters()}.values()),
+        running_statistics=sum(buffer.numel() for name, buffer in backbone.named_buffers() if name.endswith(_RUNNING)),
         macs=count.macs,
         peak_memory=count.peak * ELEMENT_BYTES,
         sliced_peak_memory=count.sliced_peak * ELEMENT_BYTES,
@@ -123,19 +119,14 @@ def _without_fused_transformers() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-@contextmanager
-def _watched(backbone: Backbone, count: _Count) -> Iterator[None]:
+def _watched(backbone: Backbone, count: _Count) -> ExitStack:
     """Tell *count* when a block that says something about its memory begins and ends."""
-    hooks = []
+    hooks = ExitStack()
     for module in backbone.modules():
         if getattr(module, "keeps_input", False) or getattr(module, "sliceable", False):
-            hooks.append(module.register_forward_pre_hook(count.enter))
-            hooks.append(module.register_forward_hook(count.leave))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+            hooks.enter_context(module.register_forward_pre_hook(count.enter))
+            hooks.enter_context(module.register_forward_hook(count.leave))
+    return hooks
 
 
 class _Block:
@@ -186,11 +177,7 @@ class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leaves
         return sum(waiting.values())
 
     def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Carry out one operation, and count it where it multiplies matrices."""
         kwargs = kwargs or {}
@@ -215,12 +202,7 @@ class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leaves
 def _activations(operation: Any, args: tuple[Any, ...]) -> list[Tensor]:
     """The activations among the operands; stored parameters are none, nor is a kernel, computed or not."""
     operands = args[_OPERANDS.get(operation, slice(0, 2))]
-    return [operand for operand in operands if not _is_parameter(operand)]
-
-
-def _is_parameter(tensor: Tensor) -> bool:
-    base = tensor if tensor._base is None else tensor._base
-    return isinstance(base, nn.Parameter)
+    return [one for one in operands if not isinstance(one if one._base is None else one._base, nn.Parameter)]
 
 
 _OPERANDS = {

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from audiotag.errors import OptionError, PluginError, UnknownNameError
+from audiotag.errors import OptionError, UnknownNameError
 from audiotag.host import get_host
 from audiotag.host.options import check_options
 from audiotag.models.backbone import Backbone
@@ -53,10 +53,7 @@ def build_backbone(
     with scoped_torch_rng(seed, "parameters"):
         backbone = host.make(spec, num_classes=num_classes, **options)
     if not isinstance(backbone, Backbone):
-        raise PluginError(
-            f"the factory {spec.factory!r} returned {type(backbone).__name__}, not a Backbone",
-            where=host.owner(spec).place,
-        )
+        raise host.not_a("Backbone", spec, backbone)
     return backbone
 
 

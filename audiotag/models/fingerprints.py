@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from audiotag.errors import UnknownNameError
@@ -14,15 +15,11 @@ from audiotag.models.model import Model
 
 def backbone_fingerprint(model: Model) -> str:
     """A hash of what the head is given by: options, parameters and statistics, without the head."""
-    return _fingerprint(model, leaving_out=set(model.backbone.head_keys()))
+    return model_fingerprint(model, leaving_out=model.backbone.head_keys())
 
 
-def model_fingerprint(model: Model) -> str:
-    """A hash of the options, parameters and statistics that decide a clip's logits."""
-    return _fingerprint(model, leaving_out=set())
-
-
-def _fingerprint(model: Model, leaving_out: set[str]) -> str:
+def model_fingerprint(model: Model, *, leaving_out: Collection[str] = ()) -> str:
+    """A hash of the options, parameters and statistics that decide a clip's logits, but for some entries."""
     digest = hashlib.blake2b(digest_size=16)
     options = sorted(map(repr, resolved_options(model.spec, model.options).items()))
     digest.update(repr((model.spec.factory, options, model.backbone.extra_state())).encode())

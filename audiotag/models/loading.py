@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from audiotag.errors import AudiotagWarning, CheckpointError, LabelError, OptionError, UnknownNameError
 from audiotag.host import get_host
@@ -82,14 +82,40 @@ def load_model(
             )
         return model
     if weights is not None:
-        return _from_file(spec, Path(weights), chosen, options, untrained_head, report)
-    if spec.weights is None:
+        found = _of_file(spec, Path(weights), chosen, options, untrained_head)
+    elif spec.weights is not None:
+        found = _of_registry(spec, chosen, options, untrained_head, progress)
+    else:
+        published = [one.name for one in get_host().backbones.values() if one.family == spec.family and one.weights]
         raise OptionError(
             "it is a family of networks and has no weights of its own",
             where=spec.name,
-            fix=f"Give weights=FILE, or load one of: {', '.join(_published(spec.family)) or 'none'}.",
+            fix=f"Give weights=FILE, or load one of: {', '.join(published) or 'none'}.",
         )
-    return _from_registry(spec, chosen, options, untrained_head, progress, report)
+    told = load_published(found.backbone, found.source, head=found.head, where=found.path)
+    _require_head(found.backbone, told, untrained_head)
+    if report is not None:
+        report(told)
+    found.backbone.eval()
+    return Model(
+        backbone=found.backbone,
+        spec=spec,
+        options={**spec.options, **options},
+        labels=found.labels,
+        name=found.path.stem if spec.weights is None else spec.name,
+        single_label=spec.single_label,
+        metadata={"weights": {"file": Path(told.source).name, "loaded": len(told.loaded), "unused": list(told.unused)}},
+    )
+
+
+class _Found(NamedTuple):
+    """Published weights, the network to load them into and its classes."""
+
+    backbone: Backbone
+    labels: LabelSet
+    source: Mapping[str, Any] | Path
+    path: Path
+    head: Literal["strict", "replace"] = "strict"
 
 
 def _folder(name: str | Path) -> Path | None:
@@ -112,12 +138,7 @@ def _folder(name: str | Path) -> Path | None:
 
 
 def _looks_like_path(name: str) -> bool:
-    separators = {os.sep, os.altsep, "/"} - {None}
-    return name.startswith((".", "~")) or any(separator in name for separator in separators if separator)
-
-
-def _published(family: str) -> list[str]:
-    return [spec.name for spec in get_host().backbones.values() if spec.family == family and spec.weights]
+    return name.startswith((".", "~")) or any(mark in name for mark in (os.sep, os.altsep, "/") if mark)
 
 
 def _from_checkpoint(folder: Path, labels: LabelSet | None, options: Mapping[str, Any]) -> Model:
@@ -196,14 +217,9 @@ def _warn_of_order(given: LabelSet, family: str) -> None:
             )
 
 
-def _from_registry(
-    spec: BackboneSpec,
-    labels: LabelSet | None,
-    options: dict[str, Any],
-    untrained_head: bool,
-    progress: bool,
-    tell: Callable[[LoadReport], object] | None,
-) -> Model:
+def _of_registry(
+    spec: BackboneSpec, labels: LabelSet | None, options: dict[str, Any], untrained_head: bool, progress: bool
+) -> _Found:
     assert spec.weights is not None  # the caller has looked
     if spec.num_classes is None and not untrained_head:
         raise _no_head(spec.name)
@@ -222,30 +238,12 @@ def _from_registry(
     backbone = build_backbone(spec, classes, options)
     store = WeightsStore()
     paths = [store.fetch(one, name=spec.name, progress=progress) for one in spec.weights.files]
-    report = load_published(backbone, read_weights(spec, paths), where=paths[0])
-    _require_head(backbone, report, untrained_head)
-    if tell is not None:
-        tell(report)
-    backbone.eval()
-    return Model(
-        backbone=backbone,
-        spec=spec,
-        options={**spec.options, **options},
-        labels=labels or known or numbered_labels(classes),
-        name=spec.name,
-        single_label=spec.single_label,
-        metadata={"weights": _origin(report)},
-    )
+    return _Found(backbone, labels or known or numbered_labels(classes), read_weights(spec, paths), paths[0])
 
 
-def _from_file(
-    spec: BackboneSpec,
-    path: Path,
-    labels: LabelSet | None,
-    options: dict[str, Any],
-    untrained_head: bool,
-    tell: Callable[[LoadReport], object] | None,
-) -> Model:
+def _of_file(
+    spec: BackboneSpec, path: Path, labels: LabelSet | None, options: dict[str, Any], untrained_head: bool
+) -> _Found:
     backbone = build_backbone(spec, 2 if labels is None else len(labels), options)
     source = read_weights(spec, [path])
     in_file = published_classes(backbone, source, where=path)
@@ -281,20 +279,7 @@ def _from_file(
         labels = numbered_labels(in_file)
     if backbone.num_classes != len(labels):
         backbone = build_backbone(spec, len(labels), options)
-    report = load_published(backbone, source, head=head, where=path)
-    _require_head(backbone, report, untrained_head)
-    if tell is not None:
-        tell(report)
-    backbone.eval()
-    return Model(
-        backbone=backbone,
-        spec=spec,
-        options={**spec.options, **options},
-        labels=labels,
-        name=path.stem if spec.weights is None else spec.name,
-        single_label=spec.single_label,
-        metadata={"weights": _origin(report)},
-    )
+    return _Found(backbone, labels, source, path, head)
 
 
 def _require_head(backbone: Backbone, report: LoadReport, untrained_head: bool) -> None:
@@ -316,11 +301,6 @@ def _require_count(labels: LabelSet, classes: int, whose: str) -> None:
             f"{labels.source} has {len(labels)} classes, and {whose} has {classes}",
             fix="Give the class list the weights were trained on; for other classes, fine-tune the model.",
         )
-
-
-def _origin(report: LoadReport) -> dict[str, Any]:
-    """Where weights came from, for the metadata of checkpoints made from them."""
-    return {"file": Path(report.source).name, "loaded": len(report.loaded), "unused": list(report.unused)}
 
 
 def numbered_labels(count: int) -> LabelSet:

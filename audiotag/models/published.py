@@ -100,23 +100,31 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: The file is missing or damaged, holds pickled code, or has no tensors.
     """
-    return _read(as_path("the file of weights", path))[0]
+    return _read(path)[0]
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _read(source: str | Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    path = as_path("the file of weights", source)
     if not is_file(path):
         what = "is a folder, not a file of weights" if is_folder(path) else "does not exist"
         raise CheckpointError(f"the file {what}", where=path, fix="Check the path.")
     if path.suffix == ".safetensors":
-        try:
-            content: Any = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"the safetensors file cannot be read ({error})", where=path, fix="Download or copy it again."
-            ) from error
+        content = read_safetensors(path, "the safetensors file cannot be read", "Download or copy it again.")
     else:
         content = _torch_load(path)
     return _unwrap(content, str(path))
+
+
+def read_safetensors(path: Path, what: str, fix: str) -> Any:
+    """The tensors of a safetensors file, by name.
+
+    Raises:
+        CheckpointError: It cannot be read, in the words of *what* and *fix*.
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{what} ({error})", where=path, fix=fix) from error
 
 
 def _torch_load(path: Path) -> Any:
@@ -254,7 +262,7 @@ def _open(backbone: Backbone, source: Mapping[str, Any] | str | Path, where: str
         tensors, beside = _unwrap(source, name)
     else:
         name = str(source)
-        tensors, beside = _read(as_path("the file of weights", source))
+        tensors, beside = _read(source)
     try:
         plain, prefixes = _without_prefixes(tensors, backbone.state_dict())
         state = backbone.convert_published(dict(plain))

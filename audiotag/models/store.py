@@ -151,12 +151,10 @@ class WeightsStore:
         expected = weights.sha256 or self.recorded_sha256(weights)
         if expected is not None and digest != expected:
             origin = "published" if weights.sha256 else "recorded when the file was first seen"
-            fix = (
-                None if weights.sha256 else f"Delete {self.record_path(weights)} if the publisher has changed the file."
-            )
-            raise WeightsError(
-                f"its sha256 is {digest[:16]}…, not {expected[:16]}… ({origin})" + ("" if fix is None else f". {fix}")
-            )
+            what = f"its sha256 is {digest[:16]}…, not {expected[:16]}… ({origin})"
+            if not weights.sha256:
+                what += f". Delete {self.record_path(weights)} if the publisher has changed the file."
+            raise WeightsError(what)
         if expected is None:
             record = {"sha256": digest, "bytes": size, "source": source}
             write_text(self.record_path(weights), json.dumps(record, indent=2) + "\n")

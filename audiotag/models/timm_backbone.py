@@ -28,6 +28,9 @@ SAMPLE_RATE = 32_000
 _FRAMES_STEP = 32
 """Spectrograms are padded to a multiple of this, the stride of most architectures; some take nothing else."""
 
+_REFUSALS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""Whatever an architecture does with a picture that it cannot take."""
+
 _TRIAL_FRAMES = 512
 """Width of the picture on which an architecture is tried when it is made."""
 
@@ -101,16 +104,7 @@ class TimmBackbone(Backbone):
         try:
             self.network = timm.create_model(architecture, in_chans=1, num_classes=0, **settings)
             self.embedding_dim, frames = self._try()
-        except (
-            ArithmeticError,
-            AssertionError,
-            AttributeError,
-            LookupError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            # Whatever an architecture does with a picture that it cannot take.
+        except _REFUSALS as error:
             raise OptionError(
                 f"the architecture {architecture!r} does not work on spectrograms of {n_mels} bands "
                 f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'})",
@@ -146,9 +140,8 @@ class TimmBackbone(Backbone):
         if embedding.ndim != 2 or frames.ndim != 3:
             raise ValueError(f"it gives embeddings of {embedding.ndim} axes")
         mean = frames.mean(1)  # the linear layer over it is the mean of that over each frame
-        self.gives_frame_logits = mean.shape == embedding.shape and torch.allclose(
-            mean, embedding, atol=1e-5, rtol=1e-3
-        )
+        is_mean = mean.shape == embedding.shape and torch.allclose(mean, embedding, atol=1e-5, rtol=1e-3)
+        self.gives_frame_logits = is_mean
         return embedding.shape[1], frames.shape[1]
 
     @property

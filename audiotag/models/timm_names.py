@@ -6,6 +6,8 @@ Listing imports neither timm nor torch; a name outside the list does.
 
 from __future__ import annotations
 
+from typing import Any
+
 from audiotag.errors import UnknownNameError, suggest
 from audiotag.specs import BackboneSpec, Weights
 
@@ -64,13 +66,7 @@ def resolve(name: str) -> BackboneSpec:
     return _pretrained(architecture, tag, None if config is None else config.license)
 
 
-def _spec(
-    name: str,
-    summary: str,
-    architecture: str | None = None,
-    weights: Weights | None = None,
-    resolver: str | None = None,
-) -> BackboneSpec:
+def _spec(name: str, summary: str, architecture: str | None = None, **others: Any) -> BackboneSpec:
     return BackboneSpec(
         name=name,
         factory="audiotag.models.timm_backbone:TimmBackbone",
@@ -81,10 +77,9 @@ def _spec(
         min_seconds=1.0,
         max_seconds=30.0,
         options={} if architecture is None else {"architecture": architecture},
-        weights=weights,
         licence="Apache-2.0",
         citation="Wightman, PyTorch Image Models, 2019 (doi:10.5281/zenodo.4414861)",
-        resolver=resolver,
+        **others,
     )
 
 
@@ -100,4 +95,4 @@ def _pretrained(architecture: str, tag: str, licence: str | None = None) -> Back
         fetcher="audiotag.models.timm_backbone:fetch_weights",
     )
     summary = "Image model of timm with its own weights; the head starts anew"
-    return _spec(f"{FAMILY}.{architecture}.{tag}", summary, architecture, weights)
+    return _spec(f"{FAMILY}.{architecture}.{tag}", summary, architecture, weights=weights)

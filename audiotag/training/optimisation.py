@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from audiotag.errors import OptionError, PluginError, TrainingError
+from audiotag.errors import OptionError, TrainingError
 from audiotag.host import get_host
 from audiotag.host.options import check_options
 from audiotag.models.backbone import Backbone
@@ -82,10 +82,7 @@ def make_optimiser(backbone: Backbone, settings: Optimiser) -> torch.optim.Optim
     check_options(spec, factory, options, given=("params", "groups"))
     optimiser = host.make(spec, described, **options)
     if not isinstance(optimiser, torch.optim.Optimizer):
-        raise PluginError(
-            f"the factory {spec.factory!r} returned {type(optimiser).__name__}, not a torch.optim.Optimizer",
-            where=host.owner(spec).place,
-        )
+        raise host.not_a("torch.optim.Optimizer", spec, optimiser)
     return optimiser
 
 

@@ -1,3 +1,4 @@
+import pickle
 import textwrap
 
 import pytest
@@ -9,7 +10,7 @@ from audiotag.host import loading as host_loading
 from audiotag.host.kinds import KINDS
 from audiotag.host.needs import KINDS as NEEDS
 from audiotag.host.needs import needed
-from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, Weights
+from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, ScheduleSpec, Weights
 
 GOOD = """
 from audiotag.plugin import LossSpec, hookimpl
@@ -156,6 +157,17 @@ WEIGHTS = {"urls": ("https://x",), "filename": "x.pt"}
 def test_a_field_of_another_type_is_named(kind, fields, told):
     with pytest.raises(PluginError, match=told):
         kind(**fields)
+
+
+def test_a_descriptor_is_read_only_and_can_be_handed_to_other_processes():
+    shape = {"final_lr": 0.5}
+    spec = ScheduleSpec(name="a", factory="a:b", shape=shape)
+    shape["final_lr"] = 0.1
+    back = pickle.loads(pickle.dumps(spec))
+    assert back == spec and dict(back.shape) == {"final_lr": 0.5}
+    for one in (spec, back):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            one.shape["final_lr"] = 0.1
 
 
 @pytest.mark.parametrize("case", BROKEN)

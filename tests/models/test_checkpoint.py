@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from audiotag.errors import AudiotagError, AudiotagWarning, CheckpointError, OutputError, PluginError
 from audiotag.host import get_host, reset_host
 from audiotag.labels import Label, LabelSet
-from audiotag.models import checkpoint as module
+from audiotag.models import published
 from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from audiotag.models.create import create_backbone
 from audiotag.models.facts import find_checkpoint, read_facts
@@ -244,7 +244,7 @@ def test_a_reader_whom_a_writer_comes_between_reads_again(make_model, tmp_path, 
     """The description is read, a writer swaps the folder, the weights are read: they must not be mixed."""
     models = [make_model(seed) for seed in range(2)]
     save_checkpoint(tmp_path / "model", models[0])
-    original, calls = module.load_file, []
+    original, calls = published.load_file, []
 
     def load_file(path):
         calls.append(path)
@@ -252,7 +252,7 @@ def test_a_reader_whom_a_writer_comes_between_reads_again(make_model, tmp_path, 
             save_checkpoint(tmp_path / "model", models[1])
         return original(path)
 
-    monkeypatch.setattr(module, "load_file", load_file)
+    monkeypatch.setattr(published, "load_file", load_file)
     back = load_checkpoint(tmp_path / "model")
     assert back.name == "mine 1" and len(calls) == 2
     assert torch.equal(back.backbone.conv.weight, models[1].backbone.conv.weight)

@@ -8,10 +8,9 @@ from typing import Any
 
 from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.formats.tables import columns_of, read_table
-from audiotag.data.formats.tiny import write_tiny_recordings
 from audiotag.data.rows import Row, clips_from_rows, exact, read_number, split_labels
+from audiotag.data.sets.tiny import write_lines, write_tiny_recordings
 from audiotag.errors import ManifestError, OptionError
-from audiotag.labels import LabelSet
 
 _STRONG = ("filename", "onset", "offset", "event_label")
 _WEAK = ("filename", "event_labels")
@@ -36,23 +35,15 @@ class EventTable(Dataset):
         self,
         source: Path,
         *,
-        labels: LabelSet | None = None,
         root: Path | None = None,
-        unknown_labels: str = "error",
         single_label: bool = False,
         events: bool = False,
-        **options: Any,
+        **reading: Any,
     ) -> ClipSet:
         """See `audiotag.data.clips.Dataset.read`; for *events* see the class."""
-        return clips_from_rows(
-            event_rows(source, events=events),
-            source=source,
-            root=audio_folder(source) if root is None else root,
-            labels=labels,
-            unknown_labels=unknown_labels,
-            single_label=single_label,
-            labels_required=False,
-        )
+        rows, root = event_rows(source, events=events), root or audio_folder(source)
+        reading |= {"single_label": single_label, "labels_required": False}
+        return clips_from_rows(rows, source=source, root=root, **reading)
 
     def recognises(self, source: Path) -> bool:
         """Whether the first line names the columns of strong or of weak labels."""
@@ -63,8 +54,7 @@ class EventTable(Dataset):
         """Write a table of the events in a few made-up recordings to a new *folder*, and return its path."""
         lines = ["\t".join(_STRONG)]
         lines += [f"{name}\t0.1\t0.4\t{label}" for name, label in write_tiny_recordings(folder, seed)]
-        (folder / "events.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return folder / "events.tsv"
+        return write_lines(folder / "events.tsv", lines)
 
 
 def audio_folder(table: Path) -> Path:

@@ -7,8 +7,8 @@ from typing import Any
 
 from audiotag.data.checking import is_recording_name, recordings_below
 from audiotag.data.clips import ClipSet, Dataset
-from audiotag.data.formats.tiny import write_tiny_recordings
 from audiotag.data.rows import Row, clips_from_rows
+from audiotag.data.sets.tiny import write_tiny_recordings
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
 
@@ -29,9 +29,8 @@ class ClassFolders(Dataset):
         *,
         labels: LabelSet | None = None,
         root: Path | None = None,
-        unknown_labels: str = "error",
         single_label: bool = True,
-        **options: Any,
+        **reading: Any,
     ) -> ClipSet:
         """See `audiotag.data.clips.Dataset.read`; *root* must be None, the recordings are where they are."""
         if not source.is_dir():
@@ -62,14 +61,7 @@ class ClassFolders(Dataset):
             for path in clips:
                 relative = path.relative_to(source).as_posix()
                 rows.append(Row(where=f"folder {folder.name}", path=relative, labels=(folder.name,)))
-        return clips_from_rows(
-            rows,
-            source=source,
-            root=source,
-            labels=labels,
-            unknown_labels=unknown_labels,
-            single_label=single_label,
-        )
+        return clips_from_rows(rows, source=source, root=source, labels=labels, single_label=single_label, **reading)
 
     def recognises(self, source: Path) -> bool:
         """Whether it is a folder with folders in it."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from audiotag.audio.encoding import encode_mp3
-from audiotag.data.archive import holds_recordings, read_index, writing
+from audiotag.data.archive import read_index, writing
 from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.rows import Row, clips_from_rows
 from audiotag.data.sets.tiny import tiny_sound
@@ -28,16 +28,7 @@ class Hdf5Archive(Dataset):
     its name without ``.mp3``.
     """
 
-    def read(
-        self,
-        source: Path,
-        *,
-        labels: LabelSet | None = None,
-        root: Path | None = None,
-        unknown_labels: str = "error",
-        single_label: bool = False,
-        **options: Any,
-    ) -> ClipSet:
+    def read(self, source: Path, *, root: Path | None = None, single_label: bool = False, **reading: Any) -> ClipSet:
         """See `audiotag.data.clips.Dataset.read`; *root* must be None, the recordings are in the file.
 
         Raises:
@@ -63,18 +54,15 @@ class Hdf5Archive(Dataset):
             )
             for row, name in enumerate(index.names)
         )
-        return clips_from_rows(
-            rows,
-            source=source,
-            labels=labels,
-            own_labels=own,
-            unknown_labels=unknown_labels,
-            single_label=single_label,
-        )
+        return clips_from_rows(rows, source=source, own_labels=own, single_label=single_label, **reading)
 
     def recognises(self, source: Path) -> bool:
         """Whether it begins as an HDF5 file does."""
-        return holds_recordings(source)
+        try:
+            with source.open("rb") as file:
+                return file.read(8) == b"\x89HDF\r\n\x1a\n"
+        except OSError:
+            return False
 
     def write_tiny(self, folder: Path, *, seed: int = 0) -> Path:
         """Write an archive of a few made-up clips, with its class list, to a new *folder*, and return its path.

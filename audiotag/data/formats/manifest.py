@@ -9,12 +9,11 @@ from typing import Any
 
 from audiotag.data.clips import Clip, ClipSet, Dataset
 from audiotag.data.formats.tables import beginning
-from audiotag.data.formats.tiny import write_tiny_recordings
 from audiotag.data.rows import Row, clips_from_rows, read_fold, read_number
+from audiotag.data.sets.tiny import write_tiny_recordings
 from audiotag.documents import read_json
 from audiotag.errors import ManifestError
 from audiotag.files import write_text
-from audiotag.labels import LabelSet
 
 _SHAPE = '{"data": [{"wav": "a.wav", "labels": "/m/09x0r,/m/05zppz"}, …]}'
 _KNOWN = {"video_id", "wav", "video_path", "labels", "start", "stop", "fold", "unknown"}
@@ -29,26 +28,11 @@ class JsonManifest(Dataset):
     """
 
     def read(
-        self,
-        source: Path,
-        *,
-        labels: LabelSet | None = None,
-        root: Path | None = None,
-        unknown_labels: str = "error",
-        single_label: bool = False,
-        labels_required: bool = True,
-        **options: Any,
+        self, source: Path, *, labels_required: bool = True, single_label: bool = False, **reading: Any
     ) -> ClipSet:
         """See `Dataset.read`; *single_label* and *labels_required* are those of `clips_from_rows`."""
-        return clips_from_rows(
-            self._rows(source),
-            source=source,
-            root=root,
-            labels=labels,
-            unknown_labels=unknown_labels,
-            single_label=single_label,
-            labels_required=labels_required,
-        )
+        reading |= {"single_label": single_label, "labels_required": labels_required}
+        return clips_from_rows(self._rows(source), source=source, **reading)
 
     def recognises(self, source: Path) -> bool:
         """Whether the file begins as a JSON object and soon names ``data``."""
@@ -89,7 +73,8 @@ class JsonManifest(Dataset):
         video_path = entry.get("video_path")
         if video_path is not None and not isinstance(video_path, str):
             raise ManifestError(f"video_path is {video_path!r}", where=place, fix="Give a path as text.")
-        extra = tuple((key, str(value)) for key, value in entry.items() if key not in _KNOWN and _is_plain(value))
+        others = {key: value for key, value in entry.items() if key not in _KNOWN}
+        extra = tuple((key, str(value)) for key, value in others.items() if isinstance(value, str | int | float | bool))
         return Row(
             where=where,
             path=wav,
@@ -163,7 +148,3 @@ def _entry(clip: Clip, clips: ClipSet, folder: Path) -> dict[str, Any]:
 def _from(folder: Path, path: Path) -> str:
     full = path.absolute()
     return (full.relative_to(folder) if full.is_relative_to(folder) else full).as_posix()
-
-
-def _is_plain(value: object) -> bool:
-    return isinstance(value, str | int | float | bool)

@@ -9,8 +9,8 @@ from typing import Any
 
 from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.formats.tables import columns_of, read_table
-from audiotag.data.formats.tiny import write_tiny_recordings
 from audiotag.data.rows import Row, clips_from_rows, read_fold, read_number
+from audiotag.data.sets.tiny import write_tiny_recordings
 from audiotag.labels import LabelSet
 
 _COLUMNS = ("path", "labels")
@@ -37,27 +37,12 @@ class CsvTable(Dataset):
     columns = (_COLUMNS,)
 
     def read(
-        self,
-        source: Path,
-        *,
-        labels: LabelSet | None = None,
-        root: Path | None = None,
-        unknown_labels: str = "error",
-        single_label: bool = False,
-        labels_required: bool = True,
-        **options: Any,
+        self, source: Path, *, labels_required: bool = True, single_label: bool = False, **reading: Any
     ) -> ClipSet:
         """See `Dataset.read`; *single_label* and *labels_required* are those of `clips_from_rows`."""
-        return clips_from_rows(
-            self._rows(source, labels, _COLUMNS if labels_required else _COLUMNS[:1]),
-            source=source,
-            root=root,
-            labels=labels,
-            unknown_labels=unknown_labels,
-            single_label=single_label,
-            labels_required=labels_required,
-            separators=SEPARATORS,
-        )
+        rows = self._rows(source, reading.get("labels"), _COLUMNS if labels_required else _COLUMNS[:1])
+        reading |= {"single_label": single_label, "labels_required": labels_required, "separators": SEPARATORS}
+        return clips_from_rows(rows, source=source, **reading)
 
     def recognises(self, source: Path) -> bool:
         """Whether the first line names the two columns."""

@@ -5,6 +5,7 @@ Gemmeke et al., Audio Set: an ontology and human-labeled dataset for audio event
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +23,10 @@ from audiotag.data.published import Progress, Validation
 from audiotag.data.recording import clip_info, read_clip, recording_of
 from audiotag.data.rows import read_number
 from audiotag.data.sets.base import CLASSES, Listing, RecordedSet
-from audiotag.data.sets.segments import Segment, segment_rows
-from audiotag.data.sets.tiny import write_tiny_sound
-from audiotag.errors import AudioError, ManifestError, MissingExtraError, OptionError
-from audiotag.labels import LabelSet, known_labels
+from audiotag.data.sets.segments import Segment, segment_listing
+from audiotag.data.sets.tiny import write_lines, write_tiny_sound
+from audiotag.errors import AudioError, ManifestError, MissingExtraError
+from audiotag.labels import known_labels
 
 SPLITS = ("balanced_train", "unbalanced_train", "eval")
 _HEADER = ["YTID", "start_seconds", "end_seconds", "positive_labels"]
@@ -56,14 +57,8 @@ class AudioSet(RecordedSet):
             raise ManifestError("there is no list of segments in it", where=source, fix="Put eval_segments.csv there.")
         folder = root or (source if source.is_dir() else source.parent)
         segments = [segment for path in lists for segment in read_segments(path)]
-        rows, absent = segment_rows(segments, folder, {segment: segment.video for segment in segments})
-        if not rows:
-            raise ManifestError(
-                f"none of the {len(segments)} segments has a recording",
-                where=folder,
-                fix="Recordings are found by the video's id, as in Y--4gqARaEJE.wav; name their folder with --root.",
-            )
-        return Listing(rows, known_labels("audioset"), folder, folders=(folder,), absent=absent)
+        example = "the video's id, as in Y--4gqARaEJE.wav"
+        return segment_listing(segments, known_labels("audioset"), folder, example=example)
 
     def is_published(self, source: Path) -> bool:
         """Whether it is a list of segments, or a folder with one or with archives."""
@@ -71,34 +66,19 @@ class AudioSet(RecordedSet):
             return any((source / f"{split}_segments.csv").is_file() for split in SPLITS) or bool(_archives(source))
         return _is_segment_list(source)
 
-    def read(
-        self,
-        source: Path,
-        *,
-        labels: LabelSet | None = None,
-        root: Path | None = None,
-        unknown_labels: str = "error",
-        **options: Any,
-    ) -> ClipSet:
+    def read(self, source: Path, *, root: Path | None = None, **reading: Any) -> ClipSet:
         """See `audiotag.data.clips.Dataset.read`."""
-        if not (self.is_prepared(source) or _archives(source)):
-            return super().read(source, labels=labels, root=root, unknown_labels=unknown_labels)
-        parts = []
-        for split, path in _archives(source).items():
-            clips = Hdf5Archive().read(path, labels=labels, root=root, unknown_labels=unknown_labels)
-            parts.append((split, clips))
+        preparation, archives = self.preparation(source), _archives(source)
+        if preparation is None and not archives:
+            return super().read(source, root=root, **reading)
+        parts = {split: Hdf5Archive().read(path, root=root, **reading) for split, path in archives.items()}
         if not parts:
             raise ManifestError("there is no archive in it", where=source, fix="Prepare it again.")
-        preparation = read_preparation(source)
-        skipped: dict[str, int] = {}
-        for _, part in parts:
-            for label, count in part.skipped.items():
-                skipped[label] = skipped.get(label, 0) + count
         return replace(
-            parts[0][1],
-            clips=tuple(replace(clip, extra=(("split", split),)) for split, part in parts for clip in part),
+            next(iter(parts.values())),
+            clips=tuple(replace(clip, extra=(("split", split),)) for split, part in parts.items() for clip in part),
             source=str(source),
-            skipped=skipped,
+            skipped=dict(sum((Counter(part.skipped) for part in parts.values()), Counter[str]())),
             absent={} if preparation is None else preparation.absent,
         )
 
@@ -113,10 +93,7 @@ class AudioSet(RecordedSet):
         Raises:
             MissingExtraError: h5py is not installed.
         """
-        rate = self.sample_rate if sample_rate is None else sample_rate
-        if rate < 1:
-            raise OptionError(f"{rate} Hz is no sample rate", where=f"prepare {self.name}")
-        clips = self.read(source)
+        rate, clips = self.rate(sample_rate), self.read(source)
         before = read_preparation(output)
         begun = self.begin(output, sample_rate=rate, single_label=False, keeps_mp3=sample_rate is None)
         clips.labels.to_csv(output / CLASSES)
@@ -173,7 +150,7 @@ class AudioSet(RecordedSet):
 
     def validate(self, source: Path, *, progress: Progress | None = None) -> Validation:
         """See `PublishedDataset.validate`; every recording is decoded to its end."""
-        if self.is_prepared(source) or _archives(source):
+        if self.preparation(source) or _archives(source):
             return check_recordings(self.read(source), (), progress)
         return super().validate(source, progress=progress)
 
@@ -188,7 +165,7 @@ class AudioSet(RecordedSet):
                 mids = ",".join(labels.mids[index] for index in classes)
                 lines.append(f'{video}, {30 * number}.000, {30 * number + 10}.000, "{mids}"')
                 write_tiny_sound(folder / "audio" / split / f"Y{video}.flac", classes, seed)
-            (folder / f"{split}_segments.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write_lines(folder / f"{split}_segments.csv", lines)
         return folder
 
 

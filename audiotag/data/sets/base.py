@@ -45,6 +45,7 @@ class Listing:
         single_label: Whether each clip has exactly one class.
         absent: Recordings that are listed and not there, where that is the usual state, with their official split
             (empty where there is none); they are not among the rows.
+        table: The list, where messages name it rather than the folder.
     """
 
     rows: tuple[Row, ...]
@@ -53,6 +54,7 @@ class Listing:
     folders: tuple[Path, ...] = ()
     single_label: bool = False
     absent: tuple[tuple[Path, str], ...] = ()
+    table: Path | None = None
 
 
 class RecordedSet(PublishedDataset):
@@ -90,46 +92,27 @@ class RecordedSet(PublishedDataset):
             return False
         return self.is_published(source) if found is None else found.dataset == self.name
 
-    def read(
-        self,
-        source: Path,
-        *,
-        labels: LabelSet | None = None,
-        root: Path | None = None,
-        unknown_labels: str = "error",
-        **options: Any,
-    ) -> ClipSet:
+    def read(self, source: Path, *, root: Path | None = None, **reading: Any) -> ClipSet:
         """See `audiotag.data.clips.Dataset.read`."""
-        if self.is_prepared(source):
-            return self.read_prepared(source, labels=labels, root=root, unknown_labels=unknown_labels)
+        if (prepared := self.preparation(source)) is not None:
+            return self._read_prepared(source, prepared, root=root, **reading)
         listing = self.listing(source, root)
+        required = {"single_label": listing.single_label, "labels_required": False, **reading}
         clips = clips_from_rows(
-            listing.rows,
-            source=source,
-            root=listing.root,
-            labels=labels,
-            own_labels=listing.labels,
-            unknown_labels=unknown_labels,
-            single_label=listing.single_label,
-            labels_required=False,
+            listing.rows, source=listing.table or source, root=listing.root, own_labels=listing.labels, **required
         )
         return replace(clips, absent=dict(Counter(split for _, split in listing.absent)))
 
-    def is_prepared(self, source: Path) -> bool:
-        """Whether `prepare` wrote *source*.
+    def preparation(self, source: Path) -> Preparation | None:
+        """What `prepare` wrote about *source*; None where it did not write it.
 
         Raises:
             ManifestError: It did not finish, or prepared another data set there.
         """
-        return self._prepared(source) is not None
-
-    def _prepared(self, source: Path) -> Preparation | None:
         found = read_preparation(source)
-        if found is None:
-            return None
-        if found.dataset != self.name:
+        if found is not None and found.dataset != self.name:
             raise ManifestError(f"the data set {found.dataset!r} was prepared into it, not {self.name!r}", where=source)
-        if not found.complete:
+        if found is not None and not found.complete:
             raise ManifestError(
                 "its preparation did not finish",
                 where=source,
@@ -137,21 +120,12 @@ class RecordedSet(PublishedDataset):
             )
         return found
 
-    def read_prepared(
-        self, source: Path, *, labels: LabelSet | None, root: Path | None, unknown_labels: str
+    def _read_prepared(
+        self, source: Path, prepared: Preparation, *, labels: LabelSet | None = None, **reading: Any
     ) -> ClipSet:
-        """The clips of a folder that `prepare` wrote."""
-        found = self._prepared(source)
-        assert found is not None  # whoever calls this has asked is_prepared
-        clips = JsonManifest().read(
-            source / MANIFEST,
-            labels=LabelSet.from_csv(source / CLASSES) if labels is None else labels,
-            root=root,
-            unknown_labels=unknown_labels,
-            single_label=found.single_label,
-            labels_required=False,
-        )
-        return replace(clips, absent=found.absent)
+        required = {**reading, "single_label": prepared.single_label, "labels_required": False}
+        labels = LabelSet.from_csv(source / CLASSES) if labels is None else labels
+        return replace(JsonManifest().read(source / MANIFEST, labels=labels, **required), absent=prepared.absent)
 
     def prepare(
         self, source: Path, output: Path, *, sample_rate: int | None = None, progress: Progress | None = None
@@ -160,10 +134,7 @@ class RecordedSet(PublishedDataset):
 
         A clip that resampling drives beyond [−1, 1] is written as a WAV of floats.
         """
-        rate = self.sample_rate if sample_rate is None else sample_rate
-        if rate < 1:
-            raise OptionError(f"{rate} Hz is no sample rate", where=f"prepare {self.name}")
-        clips = self.read(source)
+        rate, clips = self.rate(sample_rate), self.read(source)
         places = _places(clips, output)
         begun = self.begin(output, sample_rate=rate, single_label=clips.single_label)
 
@@ -181,6 +152,12 @@ class RecordedSet(PublishedDataset):
 
         self.finish(output, begun, clips, in_parallel(write, clips, progress))
         return output
+
+    def rate(self, wanted: int | None) -> int:
+        """Hz of the recordings that `prepare` writes; raises OptionError where *wanted* is no rate."""
+        if wanted is not None and wanted < 1:
+            raise OptionError(f"{wanted} Hz is no sample rate", where=f"prepare {self.name}")
+        return wanted or self.sample_rate
 
     def begin(self, output: Path, *, single_label: bool, **facts: Any) -> Preparation:
         """Mark *output* as a preparation under way.
@@ -207,13 +184,7 @@ class RecordedSet(PublishedDataset):
         except UnknownNameError:
             return ""
 
-    def finish(
-        self,
-        output: Path,
-        begun: Preparation,
-        clips: ClipSet,
-        written: Sequence[Path | AudioError | MissingExtraError],
-    ) -> None:
+    def finish(self, output: Path, begun: Preparation, clips: ClipSet, written: Sequence[Path | Exception]) -> None:
         """Write the lists of the recordings that were *written*, and mark the preparation as done."""
         # What was cut out of a longer recording is a recording of its own now.
         prepared = replace(
@@ -263,7 +234,7 @@ class RecordedSet(PublishedDataset):
 
     def validate(self, source: Path, *, progress: Progress | None = None) -> Validation:
         """See `PublishedDataset.validate`; every recording is decoded to its end."""
-        if self.is_prepared(source):
+        if self.preparation(source) is not None:
             listing = Listing((), LabelSet.from_csv(source / CLASSES), source, folders=(source / "audio",))
         else:
             listing = self.listing(source, None)

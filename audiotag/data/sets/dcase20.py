@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from audiotag.data.formats.tables import columns_of, read_table
 from audiotag.data.rows import Row
 from audiotag.data.sets.base import Listing, RecordedSet
-from audiotag.data.sets.tiny import write_tiny_sound
+from audiotag.data.sets.tiny import write_lines, write_tiny_sound
 from audiotag.labels import LabelSet
 
 SCENES = (
@@ -88,9 +88,7 @@ class Dcase20(RecordedSet):
             write_tiny_sound(folder / name, (number % 3,), seed)
             meta.append(f"{name}\t{scene}\tlyon-{1000 + number}\t{device}")
             setup["train" if number < 9 else "test" if number < 15 else "unused"].append(f"{name}\t{scene}")
-        (folder / "evaluation_setup").mkdir()
-        (folder / "meta.csv").write_text("\n".join(meta) + "\n", encoding="utf-8")
+        write_lines(folder / "meta.csv", meta)
         for split, file in _SETUP.items():
-            text = "\n".join(["filename\tscene_label", *setup[split]]) + "\n"
-            (folder / "evaluation_setup" / file).write_text(text, encoding="utf-8")
+            write_lines(folder / "evaluation_setup" / file, ["filename\tscene_label", *setup[split]])
         return folder

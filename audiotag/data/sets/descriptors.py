@@ -5,8 +5,11 @@ Cheap to import: what reads the sets is named, not imported.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from audiotag.specs import DatasetSpec, Remote
 
+_AUDIOSET = ("balanced_train", "unbalanced_train", "eval")
 _ZENODO = "https://zenodo.org/records"
 
 _FSD50K = {
@@ -23,7 +26,7 @@ _FSD50K = {
     "FSD50K.doc.zip": "3516162b82dc2945d3e7feba0904e800",
 }
 
-_TAU_2020 = "TAU-urban-acoustic-scenes-2020-mobile-development"
+_TAU_2020 = "TAU-urban-acoustic-scenes-2020-mobile-development.{}.zip"
 _DCASE20 = {
     "audio.1": "b1e85b8a908d3d6a6ab73268f385d5c8",
     "audio.2": "4310a13cc2943d6ce3f70eba7ba4c784",
@@ -45,18 +48,25 @@ _DCASE20 = {
     "meta": "6eae9db553ce48e4ea246e34e50a3cf5",
 }
 
+_ESC_PAPER = (
+    "Piczak, ESC: dataset for environmental sound classification, ACM Multimedia 2015 (doi:10.1145/2733373.2806390)"
+)
+_ESC_HOME = "https://github.com/karolpiczak/ESC-50"
 _ESC50_ARCHIVE = Remote(
-    url="https://github.com/karolpiczak/ESC-50/archive/master.zip",
+    url=f"{_ESC_HOME}/archive/master.zip",
     filename="ESC-50-master.zip",
     note="An archive of the repository as it stands, for which no checksum is stated",
 )
 
 
-def _audioset_list(name: str) -> Remote:
-    return Remote(
-        url=f"http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/{name}",
-        filename=name,
-        note="The list only: the recordings have to be fetched from YouTube, or had from somebody who did",
+def _zenodo(record: int, checksums: Mapping[str, str], name: str = "{}") -> tuple[Remote, ...]:
+    return tuple(
+        Remote(
+            url=f"{_ZENODO}/{record}/files/{name.format(part)}?download=1",
+            filename=name.format(part),
+            checksum=f"md5:{digest}",
+        )
+        for part, digest in checksums.items()
     )
 
 
@@ -70,17 +80,14 @@ PUBLISHED = (
         citation="Gemmeke et al., Audio Set: an ontology and human-labeled dataset for audio events, ICASSP 2017",
         homepage="https://research.google.com/audioset/",
         remotes=tuple(
-            map(
-                _audioset_list,
-                (
-                    "balanced_train_segments.csv",
-                    "unbalanced_train_segments.csv",
-                    "eval_segments.csv",
-                    "class_labels_indices.csv",
-                ),
+            Remote(
+                url=f"http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/{name}.csv",
+                filename=f"{name}.csv",
+                note="The list only: the recordings have to be fetched from YouTube, or had from somebody who did",
             )
+            for name in (*(f"{split}_segments" for split in _AUDIOSET), "class_labels_indices")
         ),
-        splits=("balanced_train", "unbalanced_train", "eval"),
+        splits=_AUDIOSET,
     ),
     DatasetSpec(
         name="fsd50k",
@@ -90,10 +97,7 @@ PUBLISHED = (
         licence="CC BY 4.0 (as a whole; each clip is CC0, CC BY, CC BY-NC or CC Sampling+)",
         citation="Fonseca et al., FSD50K: an open dataset of human-labeled sound events, TASLP 2022 (arXiv 2010.00475)",
         homepage=f"{_ZENODO}/4060432",
-        remotes=tuple(
-            Remote(url=f"{_ZENODO}/4060432/files/{name}?download=1", filename=name, checksum=f"md5:{digest}")
-            for name, digest in _FSD50K.items()
-        ),
+        remotes=_zenodo(4060432, _FSD50K),
         splits=("train", "val", "eval"),
     ),
     DatasetSpec(
@@ -102,9 +106,8 @@ PUBLISHED = (
         summary="ESC-50 and sets like it: CSV (filename, fold, target, category) with a folder of audio",
         extensions=(".csv", "/"),
         licence="CC BY-NC 3.0",
-        citation="Piczak, ESC: dataset for environmental sound classification, ACM Multimedia 2015 "
-        "(doi:10.1145/2733373.2806390)",
-        homepage="https://github.com/karolpiczak/ESC-50",
+        citation=_ESC_PAPER,
+        homepage=_ESC_HOME,
         remotes=(_ESC50_ARCHIVE,),
     ),
     DatasetSpec(
@@ -113,9 +116,8 @@ PUBLISHED = (
         summary="ESC-10: the ten classes of ESC-50 under a freer licence (--format esc10 on ESC-50)",
         extensions=("/",),
         licence="CC BY 3.0",
-        citation="Piczak, ESC: dataset for environmental sound classification, ACM Multimedia 2015 "
-        "(doi:10.1145/2733373.2806390)",
-        homepage="https://github.com/karolpiczak/ESC-50",
+        citation=_ESC_PAPER,
+        homepage=_ESC_HOME,
         remotes=(_ESC50_ARCHIVE,),
     ),
     DatasetSpec(
@@ -127,14 +129,7 @@ PUBLISHED = (
         citation="Heittola, Mesaros, Virtanen, Acoustic scene classification in DCASE 2020 challenge, DCASE workshop "
         "2020 (arXiv 2005.14623)",
         homepage=f"{_ZENODO}/3819968",
-        remotes=tuple(
-            Remote(
-                url=f"{_ZENODO}/3819968/files/{_TAU_2020}.{part}.zip?download=1",
-                filename=f"{_TAU_2020}.{part}.zip",
-                checksum=f"md5:{digest}",
-            )
-            for part, digest in _DCASE20.items()
-        ),
+        remotes=_zenodo(3819968, _DCASE20, _TAU_2020),
         splits=("train", "test", "unused"),
     ),
     DatasetSpec(

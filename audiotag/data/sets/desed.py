@@ -11,7 +11,7 @@ from pathlib import Path
 from audiotag.data.formats.events import event_rows
 from audiotag.data.rows import Row
 from audiotag.data.sets.base import Listing, RecordedSet
-from audiotag.data.sets.tiny import SECONDS, write_tiny_sound
+from audiotag.data.sets.tiny import SECONDS, write_lines, write_tiny_sound
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
 
@@ -88,7 +88,5 @@ class Desed(RecordedSet):
                     lines.append(f"{name}\t" if weak else f"{name}\t\t\t")
                 else:
                     lines += [f"{name}\t0.000\t{SECONDS:.3f}\t{CLASSES[index]}" for index in classes]
-            table = folder / "metadata" / f"{place}.tsv"
-            table.parent.mkdir(parents=True, exist_ok=True)
-            table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write_lines(folder / "metadata" / f"{place}.tsv", lines)
         return folder

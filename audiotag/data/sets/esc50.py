@@ -11,9 +11,9 @@ from typing import Any
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.formats.tables import columns_of, read_table
-from audiotag.data.rows import Row, clips_from_rows, read_fold
+from audiotag.data.rows import Row, read_fold
 from audiotag.data.sets.base import Listing, RecordedSet
-from audiotag.data.sets.tiny import write_tiny_sound
+from audiotag.data.sets.tiny import write_lines, write_tiny_sound
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet, composed
 
@@ -46,29 +46,9 @@ class Esc50(RecordedSet):
     sample_rate = 32_000
     only_esc10 = False
 
-    def read(
-        self,
-        source: Path,
-        *,
-        labels: LabelSet | None = None,
-        root: Path | None = None,
-        unknown_labels: str = "error",
-        single_label: bool = True,
-        **options: Any,
-    ) -> ClipSet:
+    def read(self, source: Path, *, single_label: bool = True, **reading: Any) -> ClipSet:
         """See `audiotag.data.clips.Dataset.read`; *single_label* False allows for clips without a class."""
-        if self.is_prepared(source):
-            return self.read_prepared(source, labels=labels, root=root, unknown_labels=unknown_labels)
-        listing = self.listing(source, root)
-        return clips_from_rows(
-            listing.rows,
-            source=_table_of(source),
-            root=listing.root,
-            labels=labels,
-            own_labels=listing.labels,
-            unknown_labels=unknown_labels,
-            single_label=single_label,
-        )
+        return super().read(source, single_label=single_label, labels_required=True, **reading)
 
     def listing(self, source: Path, root: Path | None) -> Listing:
         """See `RecordedSet.listing`."""
@@ -116,6 +96,7 @@ class Esc50(RecordedSet):
             root=root or folder,
             folders=(folder,) if folder.name == "audio" and not self.only_esc10 else (),
             single_label=True,
+            table=table,
         )
 
     def is_published(self, source: Path) -> bool:
@@ -132,8 +113,7 @@ class Esc50(RecordedSet):
                 name = f"{fold}-{source}-A-{target}.wav"
                 write_tiny_sound(folder / "audio" / name, (target,), seed)
                 lines.append(f"{name},{fold},{target},{category},{esc10},{source},A")
-        (folder / "meta").mkdir()
-        (folder / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_lines(folder / "meta" / "esc50.csv", lines)
         return folder
 
 

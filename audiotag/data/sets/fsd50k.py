@@ -10,7 +10,7 @@ from pathlib import Path
 from audiotag.data.formats.tables import columns_of, read_table
 from audiotag.data.rows import Row, split_labels
 from audiotag.data.sets.base import Listing, RecordedSet
-from audiotag.data.sets.tiny import write_tiny_sound
+from audiotag.data.sets.tiny import write_lines, write_tiny_sound
 from audiotag.errors import ManifestError
 from audiotag.labels import known_labels
 
@@ -58,9 +58,8 @@ class Fsd50k(RecordedSet):
             names, mids = (",".join(column[index] for index in classes) for column in (labels.names, labels.mids))
             lines[part].append(f'{1000 + number},"{names}","{mids}"{split}')
             write_tiny_sound(folder / f"FSD50K.{part}_audio" / f"{1000 + number}.wav", classes, seed)
-        (folder / _LISTS).mkdir()
         for part, text in lines.items():
-            (folder / _LISTS / f"{part}.csv").write_text("\n".join(text) + "\n", encoding="utf-8")
+            write_lines(folder / _LISTS / f"{part}.csv", text)
         return folder
 
 

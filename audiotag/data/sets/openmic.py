@@ -11,7 +11,7 @@ from pathlib import Path
 from audiotag.data.formats.tables import columns_of, read_table
 from audiotag.data.rows import Row, read_number
 from audiotag.data.sets.base import Listing, RecordedSet
-from audiotag.data.sets.tiny import write_tiny_sound
+from audiotag.data.sets.tiny import write_lines, write_tiny_sound
 from audiotag.documents import Fields, read_json, read_text
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
@@ -80,13 +80,10 @@ class OpenMic(RecordedSet):
             write_tiny_sound(folder / "audio" / key[:3] / f"{key}.ogg", (heard,), seed)
             lines += [f"{key},{_TINY[heard]},0.97,3", f"{key},{_TINY[asked]},0.08,3"]
             parts["train" if number < 8 else "test"].append(key)
-        (folder / "partitions").mkdir()
-        (folder / _TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        (folder / "class-map.json").write_text(
-            json.dumps({name: index for index, name in enumerate(_TINY)}), encoding="utf-8"
-        )
+        write_lines(folder / _TABLE, lines)
+        write_lines(folder / "class-map.json", [json.dumps({name: index for index, name in enumerate(_TINY)})])
         for split, file in _PARTITIONS.items():
-            (folder / "partitions" / file).write_text("\n".join(parts[split]) + "\n", encoding="utf-8")
+            write_lines(folder / "partitions" / file, parts[split])
         return folder
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from audiotag.data.checking import recordings_below
 from audiotag.data.rows import Row
+from audiotag.data.sets.base import Listing
+from audiotag.errors import ManifestError
+from audiotag.labels import LabelSet
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mkv", ".mov", ".avi"})
 """Endings of files that hold pictures too."""
@@ -24,6 +27,7 @@ class Segment:
         labels: Mids or names.
         where: How messages call the line.
         split: Official split, empty where there is none.
+        id: Name of the clip; empty takes *video*.
     """
 
     video: str
@@ -32,6 +36,7 @@ class Segment:
     labels: tuple[str, ...]
     where: str
     split: str = ""
+    id: str = ""
 
 
 def file_stems(segment: Segment) -> Iterator[str]:
@@ -48,18 +53,23 @@ def file_stems(segment: Segment) -> Iterator[str]:
         yield stem
 
 
-def segment_rows(
-    segments: Iterable[Segment], root: Path, ids: dict[Segment, str]
-) -> tuple[tuple[Row, ...], tuple[tuple[Path, str], ...]]:
-    """The clips whose recordings lie below *root*, and (a name for, split of) those that do not.
+def segment_listing(
+    segments: Sequence[Segment], labels: LabelSet, root: Path, *, example: str, single_label: bool = False
+) -> Listing:
+    """The clips whose recordings lie below *root*; those that do not are absent.
 
     Of several files of one segment the first in alphabetical order counts, sound before video; a video beside the sound
     gives the pictures.
 
     Args:
         segments: What is listed.
+        labels: The classes.
         root: Folder to search.
-        ids: The id of each.
+        example: By what recordings are found, for messages.
+        single_label: Whether each segment has exactly one class.
+
+    Raises:
+        ManifestError: None of them is there.
     """
     sounds: dict[str, Path] = {}
     videos: dict[str, Path] = {}
@@ -67,20 +77,26 @@ def segment_rows(
         (videos if path.suffix.lower() in VIDEO_SUFFIXES else sounds).setdefault(path.stem, path)
     rows, absent = [], []
     for segment in segments:
-        stems = list(file_stems(segment))
+        name, stems = segment.id or segment.video, list(file_stems(segment))
         video = next((videos[stem] for stem in stems if stem in videos), None)
         sound = next((sounds[stem] for stem in stems if stem in sounds), video)
         if sound is None:
-            absent.append((Path(ids[segment]), segment.split))
+            absent.append((Path(name), segment.split))
             continue
         rows.append(
             Row(
                 where=segment.where,
                 path=str(sound.relative_to(root)),
                 labels=segment.labels,
-                id=ids[segment],
+                id=name,
                 video_path=None if video is None else str(video.relative_to(root)),
                 extra=(("split", segment.split),) if segment.split else (),
             )
         )
-    return tuple(rows), tuple(absent)
+    if not rows:
+        raise ManifestError(
+            f"none of the {len(segments)} segments has a recording",
+            where=root,
+            fix=f"Recordings are found by {example}; name their folder with --root.",
+        )
+    return Listing(tuple(rows), labels, root, folders=(root,), single_label=single_label, absent=tuple(absent))

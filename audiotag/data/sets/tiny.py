@@ -1,7 +1,8 @@
-"""Made-up recordings for tiny versions of data sets: classes can be told apart, and learnt."""
+"""Made-up recordings for tiny sources of every format and data set: classes can be told apart, and learnt."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ SECONDS = 0.5
 RATE = 16_000
 
 _MIDS = tuple(CLASSES)
+_CLIPS = (("low hum", 7), ("bell", 0), ("low hum", 7), ("knock, knock", 4), ("bell", 0), ("knock, knock", 4))
+"""Class of each clip, and the number of the made-up sound that stands for it. One name holds a comma, as many do."""
 
 
 def tiny_sound(classes: tuple[int, ...], *seed: int | str, rate: int = RATE) -> NDArray[np.float32]:
@@ -36,3 +39,17 @@ def write_tiny_sound(path: Path, classes: tuple[int, ...], seed: int, *, rate: i
     """Write `tiny_sound` to *path*, in the format of its ending."""
     sound = tiny_sound(classes, seed, path.stem, rate=rate)
     write_sound(path, sound, rate, "VORBIS" if path.suffix == ".ogg" else "PCM_16")
+
+
+def write_tiny_recordings(folder: Path, seed: int) -> list[tuple[str, str]]:
+    """Write a few recordings to *folder*, which is made where it does not exist; gives (file name, class) of each."""
+    for number, (_, sound) in enumerate(_CLIPS):
+        write_tiny_sound(folder / f"{number}.wav", (sound,), seed)
+    return [(f"{number}.wav", label) for number, (label, _) in enumerate(_CLIPS)]
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> Path:
+    """Write the list of a tiny source, and return *path*; its folder is made where it does not exist."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path

@@ -10,8 +10,8 @@ from pathlib import Path
 from audiotag.data.formats.tables import columns_of, read_rows
 from audiotag.data.rows import read_number
 from audiotag.data.sets.base import Listing, RecordedSet
-from audiotag.data.sets.segments import Segment, segment_rows
-from audiotag.data.sets.tiny import write_tiny_sound
+from audiotag.data.sets.segments import Segment, segment_listing
+from audiotag.data.sets.tiny import write_lines, write_tiny_sound
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet, composed
 
@@ -37,16 +37,9 @@ class VggSound(RecordedSet):
         table = source / _TABLE if source.is_dir() else source
         folder = root or table.parent
         segments = _segments(table)
-        ids = {segment: f"{segment.video}_{segment.start:06.0f}" for segment in segments}
-        rows, absent = segment_rows(segments, folder, ids)
-        if not rows:
-            raise ManifestError(
-                f"none of the {len(segments)} segments has a recording",
-                where=folder,
-                fix="Recordings are found by names such as --0PQM4-hqg_000030.mp4; name their folder with --root.",
-            )
         labels = LabelSet.from_names(sorted({segment.labels[0] for segment in segments}), str(table))
-        return Listing(rows, labels, folder, folders=(folder,), single_label=True, absent=absent)
+        example = "names such as --0PQM4-hqg_000030.mp4"
+        return segment_listing(segments, labels, folder, example=example, single_label=True)
 
     def is_published(self, source: Path) -> bool:
         """Whether the first line of the list has a video, whole seconds, a class and one of the two splits."""
@@ -60,7 +53,7 @@ class VggSound(RecordedSet):
             video, split = f"tiny{number:04d}-_a", "train" if number < 9 else "test"
             lines.append(f"{video},{10 * number},{_TINY[number % 3]},{split}")
             write_tiny_sound(folder / "audio" / f"{video}_{10 * number:06d}.wav", (number % 3,), seed)
-        (folder / _TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_lines(folder / _TABLE, lines)
         return folder
 
 
@@ -72,8 +65,7 @@ def _segments(table: Path) -> list[Segment]:
             raise ManifestError(
                 f"{','.join(cells)!r} is not a segment", where=place, fix="Each line is: video,start,class,split"
             )
-        start = read_number(cells[1], "start", place)
-        segments.append(
-            Segment(cells[0], start, start + SECONDS, (composed(cells[2].strip()),), f"line {line}", cells[3])
-        )
+        start, classes = read_number(cells[1], "start", place), (composed(cells[2].strip()),)
+        name = f"{cells[0]}_{start:06.0f}"
+        segments.append(Segment(cells[0], start, start + SECONDS, classes, f"line {line}", cells[3], name))
     return segments
