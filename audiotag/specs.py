@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pluggy
 
@@ -27,9 +27,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.()+-]*")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
+def _place(descriptor: Any) -> str:
+    called = getattr(descriptor, "name", None) or getattr(descriptor, "filename", "?")
+    return f"{type(descriptor).__name__} {called!r}"
+
+
 def _require(condition: bool, spec: Any, what: str) -> None:
     if not condition:
-        raise PluginError(what, where=f"{type(spec).__name__} {getattr(spec, 'name', '?')!r}")
+        raise PluginError(what, where=_place(spec))
 
 
 @lru_cache
@@ -37,14 +42,14 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _require_types(descriptor: Any, place: str | None = None) -> None:
+def _require_types(descriptor: Any) -> None:
     """Refuse fields of another type than their annotation's: a plugin's author may run no type checker."""
-    kind = type(descriptor).__name__
-    place = place or f"{kind} {getattr(descriptor, 'name', '?')!r}"
     for name, hint in _hints(type(descriptor)).items():  # type: ignore[arg-type] # mypy takes no class for hashable
         value = getattr(descriptor, name)
         if not fits(value, hint):
-            raise PluginError(f"{name} must be {description(hint)}, not {value!r:.60}", where=place)
+            raise PluginError(f"{name} must be {description(hint)}, not {value!r:.60}", where=_place(descriptor))
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            raise PluginError(f"{name} {value!r} is not known", where=_place(descriptor))
 
 
 _unknown_fields: ContextVar[list[PluginError] | None] = ContextVar("unknown_fields", default=None)
@@ -150,21 +155,22 @@ class Weights(metaclass=_Checked):
     parts: tuple[Weights, ...] = ()
 
     def __post_init__(self) -> None:
-        _require_types(self, f"Weights {self.filename!r}")
-        if not self.urls or not all(":" in url for url in self.urls):
-            raise PluginError("urls must be a tuple of at least one address", where=f"Weights {self.filename!r}")
-        if self.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise PluginError(
-                f"sha256 {self.sha256!r} is not 64 lower-case hex digits", where=f"Weights {self.filename!r}"
-            )
-        if "/" in self.filename or "\\" in self.filename or not self.filename:
-            raise PluginError("filename must be a plain file name", where=f"Weights {self.filename!r}")
-        if any(url.startswith("package:") for url in self.urls) and (len(self.urls) > 1 or self.sha256 is None):
-            raise PluginError(
-                "a file in a package has no other address, and states its sha256", where=f"Weights {self.filename!r}"
-            )
-        if len({one.filename for one in self.files}) <= len(self.parts) or any(part.parts for part in self.parts):
-            raise PluginError("parts must be files of other names, without parts", where=f"Weights {self.filename!r}")
+        _require_types(self)
+        plain = bool(self.filename) and not {*"/\\"} & {*self.filename}
+        digest = self.sha256 is None or bool(re.fullmatch(r"[0-9a-f]{64}", self.sha256))
+        shipped = any(url.startswith("package:") for url in self.urls)
+        others = len({one.filename for one in self.files}) > len(self.parts)
+        for holds, what in (
+            (self.urls and all(":" in url for url in self.urls), "urls must be a tuple of at least one address"),
+            (digest, f"sha256 {self.sha256!r} is not 64 lower-case hex digits"),
+            (plain, "filename must be a plain file name"),
+            (
+                not shipped or (len(self.urls) == 1 and self.sha256),
+                "a file in a package has no other address, and states its sha256",
+            ),
+            (others and not any(one.parts for one in self.parts), "parts must be files of other names, without parts"),
+        ):
+            _require(bool(holds), self, what)
 
     @property
     def files(self) -> tuple[Weights, ...]:
@@ -239,21 +245,12 @@ class BackboneSpec(MadeSpec):
                 self._require_reference(what, reference)
         _require(1000 <= self.sample_rate <= 384_000, self, f"sample_rate {self.sample_rate} Hz is out of range")
         _require(0 < self.min_seconds <= self.clip_seconds, self, "min_seconds must lie between 0 and clip_seconds")
-        _require(
-            self.max_seconds is None or self.max_seconds >= self.clip_seconds,
-            self,
-            "max_seconds must be at least clip_seconds",
-        )
-        _require(
-            bool(self.inputs) and set(self.inputs) <= {"waveform", "video"},
-            self,
-            "inputs may name 'waveform' and 'video' only",
-        )
-        _require(
-            self.labels is None or self.num_classes is not None,
-            self,
-            "a spec with labels must state num_classes",
-        )
+        longest = self.clip_seconds if self.max_seconds is None else self.max_seconds
+        _require(longest >= self.clip_seconds, self, "max_seconds must be at least clip_seconds")
+        known = bool(self.inputs) and {*self.inputs} <= {"waveform", "video"}
+        _require(known, self, "inputs may name 'waveform' and 'video' only")
+        counted = self.labels is None or self.num_classes is not None
+        _require(counted, self, "a spec with labels must state num_classes")
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
         object.__setattr__(self, "figures", MappingProxyType(dict(self.figures)))
 
@@ -285,14 +282,12 @@ class Remote(metaclass=_Checked):
     note: str = ""
 
     def __post_init__(self) -> None:
-        place = f"Remote {self.filename!r}"
-        _require_types(self, place)
-        if ":" not in self.url:
-            raise PluginError(f"the address {self.url!r} has no scheme", where=place)
-        if "/" in self.filename or "\\" in self.filename or not self.filename:
-            raise PluginError("filename must be a plain file name", where=place)
-        if self.checksum is not None and not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
-            raise PluginError(f"checksum {self.checksum!r} is not md5:… or sha256:… in lower-case hex", where=place)
+        _require_types(self)
+        _require(":" in self.url, self, f"the address {self.url!r} has no scheme")
+        plain = bool(self.filename) and not {*"/\\"} & {*self.filename}
+        _require(plain, self, "filename must be a plain file name")
+        digest = self.checksum is None or re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum)
+        _require(bool(digest), self, f"checksum {self.checksum!r} is not md5:… or sha256:… in lower-case hex")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,10 +330,6 @@ class LossSpec(MadeSpec):
     task: Literal["multilabel", "singlelabel", "embedding"] = "multilabel"
     citation: str = ""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.task in ("multilabel", "singlelabel", "embedding"), self, f"task {self.task!r} is not known")
-
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingPolicySpec(MadeSpec):
@@ -352,10 +343,6 @@ class SamplingPolicySpec(MadeSpec):
 
     role: Literal["training", "storage"]
     citation: str = ""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.role in ("training", "storage"), self, f"role {self.role!r} is not known")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -380,11 +367,8 @@ class WriterSpec(MadeSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(
-            all(ending.startswith(".") and ending == ending.lower() for ending in self.endings),
-            self,
-            "endings begin with a dot, in small letters",
-        )
+        right = all(ending.startswith(".") and ending == ending.lower() for ending in self.endings)
+        _require(right, self, "endings begin with a dot, in small letters")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -433,10 +417,6 @@ class MetricSpec(MadeSpec):
     task: Literal["multilabel", "singlelabel", "any"] = "any"
     citation: str = ""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.task in ("multilabel", "singlelabel", "any"), self, f"task {self.task!r} is not known")
-
 
 @dataclass(frozen=True, kw_only=True)
 class CommandSpec(MadeSpec):
@@ -474,8 +454,5 @@ class RecipeSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(
-            bool(re.fullmatch(r"[A-Za-z_][\w.]*:[\w./-]+\.toml", self.path)),
-            self,
-            f"path {self.path!r} is not of the form 'package:file.toml'",
-        )
+        right = bool(re.fullmatch(r"[A-Za-z_][\w.]*:[\w./-]+\.toml", self.path))
+        _require(right, self, f"path {self.path!r} is not of the form 'package:file.toml'")
