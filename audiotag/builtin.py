@@ -5,12 +5,16 @@ All of it is registered through the hooks that every plugin uses.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from audiotag.data.sets.descriptors import PUBLISHED
 from audiotag.models.timm_names import timm_backbones
 from audiotag.specs import (
     BackboneSpec,
     DatasetSpec,
     LossSpec,
+    MadeSpec,
     MetricSpec,
     OptimiserSpec,
     SamplingPolicySpec,
@@ -18,6 +22,17 @@ from audiotag.specs import (
     WriterSpec,
     hookimpl,
 )
+
+_Spec = TypeVar("_Spec", bound=MadeSpec)
+
+
+def _maker(kind: type[_Spec], place: str) -> Callable[..., _Spec]:
+    """Descriptors of *kind* from name, factory (in *place*), summary, and more by name."""
+
+    def make(name: str, factory: str, summary: str, **more: Any) -> _Spec:
+        return kind(name=name, factory=f"{place}{factory}", summary=summary, **more)
+
+    return make
 
 
 @hookimpl
@@ -29,35 +44,31 @@ def register_backbones() -> list[BackboneSpec]:
 @hookimpl
 def register_datasets() -> list[DatasetSpec]:
     """Formats of labelled clips that users already have, and published data sets."""
+    make = _maker(DatasetSpec, "audiotag.data.formats.")
     return [
-        DatasetSpec(
-            name="json",
-            factory="audiotag.data.formats.manifest:JsonManifest",
-            summary='{"data": [{"wav": …, "labels": …}]}, as AudioSet trainers use it',
+        make(
+            "json",
+            "manifest:JsonManifest",
+            '{"data": [{"wav": …, "labels": …}]}, as AudioSet trainers use it',
             extensions=(".json",),
         ),
-        DatasetSpec(
-            name="csv",
-            factory="audiotag.data.formats.table:CsvTable",
-            summary="CSV with the columns path and labels (and fold, start, stop, video_path)",
+        make(
+            "csv",
+            "table:CsvTable",
+            "CSV with the columns path and labels (and fold, start, stop, video_path)",
             extensions=(".csv", ".tsv"),
         ),
-        DatasetSpec(
-            name="folder",
-            factory="audiotag.data.formats.folder:ClassFolders",
-            summary="One folder per class",
-            extensions=("/",),
-        ),
-        DatasetSpec(
-            name="events",
-            factory="audiotag.data.formats.events:EventTable",
-            summary="TSV of sound events or weak labels, as DCASE, DESED and sed_eval have it",
+        make("folder", "folder:ClassFolders", "One folder per class", extensions=("/",)),
+        make(
+            "events",
+            "events:EventTable",
+            "TSV of sound events or weak labels, as DCASE, DESED and sed_eval have it",
             extensions=(".tsv",),
         ),
-        DatasetSpec(
-            name="hdf5",
-            factory="audiotag.data.formats.hdf5:Hdf5Archive",
-            summary="HDF5 file of MP3s (arrays audio_name, mp3, target)",
+        make(
+            "hdf5",
+            "hdf5:Hdf5Archive",
+            "HDF5 file of MP3s (arrays audio_name, mp3, target)",
             extensions=(".hdf", ".hdf5", ".h5"),
         ),
         *PUBLISHED,
@@ -67,23 +78,14 @@ def register_datasets() -> list[DatasetSpec]:
 @hookimpl
 def register_losses() -> list[LossSpec]:
     """Losses over class scores."""
+    make = _maker(LossSpec, "audiotag.training.losses:")
     return [
-        LossSpec(
-            name="bce",
-            factory="audiotag.training.losses:BinaryCrossEntropy",
-            summary="Binary cross-entropy of each class (multi-label)",
-            task="multilabel",
-        ),
-        LossSpec(
-            name="ce",
-            factory="audiotag.training.losses:CrossEntropy",
-            summary="Cross-entropy over classes (single-label)",
-            task="singlelabel",
-        ),
-        LossSpec(
-            name="focal",
-            factory="audiotag.training.losses:FocalLoss",
-            summary="Binary focal loss, for rare classes",
+        make("bce", "BinaryCrossEntropy", "Binary cross-entropy of each class (multi-label)", task="multilabel"),
+        make("ce", "CrossEntropy", "Cross-entropy over classes (single-label)", task="singlelabel"),
+        make(
+            "focal",
+            "FocalLoss",
+            "Binary focal loss, for rare classes",
             task="multilabel",
             citation="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017 (arXiv 1708.02002), eq. 4",
         ),
@@ -93,180 +95,135 @@ def register_losses() -> list[LossSpec]:
 @hookimpl
 def register_sampling_policies() -> list[SamplingPolicySpec]:
     """How the clips of a training epoch are chosen, and what a bounded store keeps."""
+    make = _maker(SamplingPolicySpec, "audiotag.")
     return [
-        SamplingPolicySpec(
-            name="shuffle",
-            factory="audiotag.training.samplers:Shuffle",
+        make("shuffle", "training.samplers:Shuffle", "Every clip once, in random order", role="training"),
+        make(
+            "balanced",
+            "training.samplers:Balanced",
+            "Clips drawn by the rarity of their labels: weight = sum of 1000 / (count + offset)",
             role="training",
-            summary="Every clip once, in random order",
-        ),
-        SamplingPolicySpec(
-            name="balanced",
-            factory="audiotag.training.samplers:Balanced",
-            role="training",
-            summary="Clips drawn by the rarity of their labels: weight = sum of 1000 / (count + offset)",
             citation="Gong, Chung, Glass, PSLA, TASLP 2021 (arXiv 2102.01243), section III-B",
         ),
-        SamplingPolicySpec(
-            name="reservoir",
-            factory="audiotag.continual.policies.reservoir:Reservoir",
+        make(
+            "reservoir",
+            "continual.policies.reservoir:Reservoir",
+            "Every clip ever offered is equally likely to be stored",
             role="storage",
-            summary="Every clip ever offered is equally likely to be stored",
             citation="Vitter, Random sampling with a reservoir, ACM TOMS 11(1), 1985, algorithm R",
         ),
-        SamplingPolicySpec(
-            name="class_balanced",
-            factory="audiotag.continual.policies.class_balanced:ClassBalanced",
+        make(
+            "class_balanced",
+            "continual.policies.class_balanced:ClassBalanced",
+            "Rare classes kept whole, the others in equal parts (CBRS)",
             role="storage",
-            summary="Rare classes kept whole, the others in equal parts (CBRS)",
             citation="Chrysakis and Moens, Online continual learning from imbalanced data, ICML 2020, algorithm 1",
         ),
-        SamplingPolicySpec(
-            name="partitioning",
-            factory="audiotag.continual.policies.partitioning:Partitioning",
+        make(
+            "partitioning",
+            "continual.policies.partitioning:Partitioning",
+            "The store divided among the classes of multi-label clips (PRS)",
             role="storage",
-            summary="The store divided among the classes of multi-label clips (PRS)",
             citation="Kim, Jeong, Kim, Imbalanced continual learning with "
             "partitioning reservoir sampling, ECCV 2020 (arXiv 2009.03632)",
         ),
-        SamplingPolicySpec(
-            name="distribution_matching",
-            factory="audiotag.continual.policies.distribution_matching:DistributionMatching",
+        make(
+            "distribution_matching",
+            "continual.policies.distribution_matching:DistributionMatching",
+            "The store's classes in proportion to what was observed (the home system's rule)",
             role="storage",
-            summary="The store's classes in proportion to what was observed (the home system's rule)",
         ),
-        SamplingPolicySpec(
-            name="herding",
-            factory="audiotag.continual.policies.herding:Herding",
+        make(
+            "herding",
+            "continual.policies.herding:Herding",
+            "Of each class the clips that keep its mean embedding; for on-line learning with a frozen backbone",
             role="storage",
-            summary="Of each class the clips that keep its mean embedding; for on-line learning with a frozen backbone",
             citation="Rebuffi, Kolesnikov, Sperl, Lampert, iCaRL, CVPR 2017 (arXiv 1611.07725), algorithm 4",
         ),
-        SamplingPolicySpec(
-            name="fifo",
-            factory="audiotag.continual.policies.baselines:Fifo",
-            role="storage",
-            summary="The newest clips",
-        ),
-        SamplingPolicySpec(
-            name="none",
-            factory="audiotag.continual.policies.baselines:Nothing",
-            role="storage",
-            summary="Nothing is stored",
-        ),
+        make("fifo", "continual.policies.baselines:Fifo", "The newest clips", role="storage"),
+        make("none", "continual.policies.baselines:Nothing", "Nothing is stored", role="storage"),
     ]
 
 
 @hookimpl
 def register_optimisers() -> list[OptimiserSpec]:
     """PyTorch's."""
+    make = _maker(OptimiserSpec, "torch.optim:")
     return [
-        OptimiserSpec(name="adamw", factory="torch.optim:AdamW", summary="Adam with decoupled decay of weights"),
-        OptimiserSpec(name="adam", factory="torch.optim:Adam", summary="Adam"),
-        OptimiserSpec(name="sgd", factory="torch.optim:SGD", summary="Gradient descent with momentum"),
+        make("adamw", "AdamW", "Adam with decoupled decay of weights"),
+        make("adam", "Adam", "Adam"),
+        make("sgd", "SGD", "Gradient descent with momentum"),
     ]
 
 
 @hookimpl
 def register_schedules() -> list[ScheduleSpec]:
     """How the rate changes over a run."""
-    schedules = "audiotag.training.schedules:"
+    make = _maker(ScheduleSpec, "audiotag.training.schedules:")
     return [
-        ScheduleSpec(
-            name="cosine",
-            factory=f"{schedules}make_cosine",
-            summary="Half a cosine down",
-            shape={"initial_lr": 0.0, "final_lr": 0.01},
-        ),
-        ScheduleSpec(
-            name="onecycle",
-            factory=f"{schedules}make_one_cycle",
-            summary="Half a cosine up, then down",
+        make("cosine", "make_cosine", "Half a cosine down", shape={"initial_lr": 0.0, "final_lr": 0.01}),
+        make(
+            "onecycle",
+            "make_one_cycle",
+            "Half a cosine up, then down",
             shape={"initial_lr": 0.04, "final_lr": 4e-6},
             citation="Smith and Topin, Super-convergence, 2018 (arXiv 1708.07120)",
         ),
-        ScheduleSpec(
-            name="linear",
-            factory=f"{schedules}make_linear",
-            summary="Exponential warm-up, flat, linear down, as EfficientAT trains",
+        make(
+            "linear",
+            "make_linear",
+            "Exponential warm-up, flat, linear down, as EfficientAT trains",
             shape={"ramp_start": None, "ramp_length": None, "final_lr": 0.01},
         ),
-        ScheduleSpec(
-            name="step",
-            factory=f"{schedules}make_step",
-            summary="Halved every few epochs, as PSLA trains",
+        make(
+            "step",
+            "make_step",
+            "Halved every few epochs, as PSLA trains",
             shape={"initial_lr": 0.0, "ramp_start": None, "step_every": 5.0},
         ),
-        ScheduleSpec(
-            name="constant",
-            factory=f"{schedules}make_constant",
-            summary="The same rate throughout",
-            shape={"initial_lr": 0.0},
-        ),
+        make("constant", "make_constant", "The same rate throughout", shape={"initial_lr": 0.0}),
     ]
 
 
 @hookimpl
 def register_metrics() -> list[MetricSpec]:
     """Metrics by which the best epoch is chosen."""
-    metrics = "audiotag.evaluation.metrics:"
+    make = _maker(MetricSpec, "audiotag.evaluation.metrics:")
     return [
-        MetricSpec(name="mAP", factory=f"{metrics}mean_average_precision", summary="Mean average precision"),
-        MetricSpec(name="mAUC", factory=f"{metrics}mean_roc_auc", summary="Mean area under the ROC curve"),
-        MetricSpec(
-            name="accuracy",
-            factory=f"{metrics}accuracy",
-            summary="Share of clips whose highest score is on their class",
-            task="singlelabel",
-        ),
+        make("mAP", "mean_average_precision", "Mean average precision"),
+        make("mAUC", "mean_roc_auc", "Mean area under the ROC curve"),
+        make("accuracy", "accuracy", "Share of clips whose highest score is on their class", task="singlelabel"),
     ]
 
 
 @hookimpl
 def register_writers() -> list[WriterSpec]:
     """Formats that users of audio taggers know."""
-    text = "audiotag.inference.writers.text:"
+    make = _maker(WriterSpec, "audiotag.inference.writers.")
     return [
-        WriterSpec(
-            name="table", factory="audiotag.inference.writers.table:TableWriter", summary="A small table for people"
-        ),
-        WriterSpec(
-            name="csv",
-            factory=f"{text}CsvWriter",
-            summary="A line for each class heard, for spreadsheets and pandas",
-            endings=(".csv",),
-        ),
-        WriterSpec(
-            name="json",
-            factory=f"{text}JsonWriter",
-            summary="One document: what made it, and every recording with what is heard in it",
+        make("table", "table:TableWriter", "A small table for people"),
+        make("csv", "text:CsvWriter", "A line for each class heard, for spreadsheets and pandas", endings=(".csv",)),
+        make(
+            "json",
+            "text:JsonWriter",
+            "One document: what made it, and every recording with what is heard in it",
             endings=(".json",),
         ),
-        WriterSpec(
-            name="jsonl",
-            factory=f"{text}JsonLinesWriter",
-            summary="A JSON object for each class heard",
-            endings=(".jsonl", ".ndjson"),
-        ),
-        WriterSpec(
-            name="tsv",
-            factory=f"{text}SedEvalWriter",
-            summary="Event lists, as sed_eval and DCASE read them",
-            endings=(".tsv",),
-        ),
-        WriterSpec(name="audacity", factory=f"{text}AudacityWriter", summary="Labels of Audacity", end_to_end=True),
-        WriterSpec(name="raven", factory=f"{text}RavenWriter", summary="A selection table of Raven", end_to_end=True),
-        WriterSpec(
-            name="parquet",
-            factory="audiotag.inference.writers.parquet:ParquetWriter",
-            summary="The columns of the CSV, for databases and large outputs",
+        make("jsonl", "text:JsonLinesWriter", "A JSON object for each class heard", endings=(".jsonl", ".ndjson")),
+        make("tsv", "text:SedEvalWriter", "Event lists, as sed_eval and DCASE read them", endings=(".tsv",)),
+        make("audacity", "text:AudacityWriter", "Labels of Audacity", end_to_end=True),
+        make("raven", "text:RavenWriter", "A selection table of Raven", end_to_end=True),
+        make(
+            "parquet",
+            "parquet:ParquetWriter",
+            "The columns of the CSV, for databases and large outputs",
             endings=(".parquet",),
             magic=b"PAR1",
         ),
-        WriterSpec(
-            name="home",
-            factory=f"{text}HomeWriter",
-            summary="The predictions of the home system, a line for each recording",
+        make(
+            "home",
+            "text:HomeWriter",
+            "The predictions of the home system, a line for each recording",
             times=False,
             least_score=0.5,
         ),

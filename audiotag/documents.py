@@ -11,11 +11,12 @@ import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from audiotag.errors import AudiotagError
 
 _REQUIRED: Any = object()
+_Value = TypeVar("_Value")
 
 
 def read_json(
@@ -145,59 +146,44 @@ class Fields(Mapping[str, Any]):
 
     def text(self, key: str, default: Any = _REQUIRED) -> str:
         """A text."""
-        value: str = self._value(key, default, "a text", lambda value: isinstance(value, str))
-        return value
+        return self._value(str, key, default, "a text", lambda value: isinstance(value, str))
 
     def flag(self, key: str, default: Any = _REQUIRED) -> bool:
         """True or false."""
-        value: bool = self._value(key, default, "true or false", lambda value: isinstance(value, bool))
-        return value
+        return self._value(bool, key, default, "true or false", lambda value: isinstance(value, bool))
 
     def integer(self, key: str, default: Any = _REQUIRED, *, least: int | None = None) -> int:
         """A whole number, at least *least*; true and 1.0 are none."""
         kind = "a whole number" + ("" if least is None else f" of at least {least}")
-        value: int = self._value(
-            key, default, kind, lambda value: _is_integer(value) and (least is None or value >= least)
-        )
-        return value
+        return self._value(int, key, default, kind, lambda value: _is_integer(value) and value >= _least(least))
 
     def number(self, key: str, default: Any = _REQUIRED, *, least: float | None = None) -> float:
         """A finite number, at least *least*; true is none."""
         kind = "a finite number" + ("" if least is None else f" of at least {least:g}")
-        value: float = self._value(
-            key, default, kind, lambda value: _is_number(value) and (least is None or value >= least)
-        )
+        value = self._value(float, key, default, kind, lambda value: _is_number(value) and value >= _least(least))
         return value if value is default else float(value)
 
     def numbers(self, key: str, default: Any = _REQUIRED) -> list[float]:
         """A list of finite numbers."""
-        kind = "a list of finite numbers"
-        value: list[float] = self._value(
-            key, default, kind, lambda value: isinstance(value, list) and all(map(_is_number, value))
-        )
-        return value
+        return self._value(list[float], key, default, "a list of finite numbers", _list_of(_is_number))
 
     def integers(self, key: str, default: Any = _REQUIRED) -> list[int]:
         """A list of whole numbers."""
-        kind = "a list of whole numbers"
-        value: list[int] = self._value(
-            key, default, kind, lambda value: isinstance(value, list) and all(map(_is_integer, value))
-        )
-        return value
+        return self._value(list[int], key, default, "a list of whole numbers", _list_of(_is_integer))
 
     def texts(self, key: str, default: Any = _REQUIRED) -> list[str]:
         """A list of texts."""
-        value: list[str] = self._value(key, default, "a list of texts", lambda value: _is_list(value, str))
-        return value
+        return self._value(list[str], key, default, "a list of texts", _list_of(lambda one: isinstance(one, str)))
 
     def fields(self, key: str, default: Any = _REQUIRED) -> Fields:
         """An object in the object."""
-        value: Fields = self._value(key, default, "an object", lambda value: isinstance(value, Mapping))
+        value = self._value(Fields, key, default, "an object", lambda value: isinstance(value, Mapping))
         return value if value is default else self._inner(value, self._path(key))
 
     def records(self, key: str, default: Any = _REQUIRED) -> list[Fields]:
         """A list of objects."""
-        values: list[Fields] = self._value(key, default, "a list of objects", lambda value: _is_list(value, Mapping))
+        objects = _list_of(lambda one: isinstance(one, Mapping))
+        values = self._value(list[Fields], key, default, "a list of objects", objects)
         if values is not default:
             values = [self._inner(value, f"{self._path(key)}[{number}]") for number, value in enumerate(values)]
         return values
@@ -206,17 +192,16 @@ class Fields(Mapping[str, Any]):
         """The error for a value of *key* that has the right type and is wrong all the same."""
         return self._error(f"{self._path(key)} {what}", where=self._where, fix=self._fix)
 
-    def _value(self, key: str, default: Any, kind: str, fits: Callable[[Any], bool]) -> Any:
+    def _value(self, shape: type[_Value], key: str, default: Any, kind: str, fits: Callable[[Any], bool]) -> _Value:
+        """The value of *key*, which is of the *shape* once it *fits*, or the default, which may be anything."""
         if key not in self._content:
             if default is _REQUIRED:
                 raise self._error(f"{self._path(key)} is missing", where=self._where, fix=self._fix)
-            return default
+            return cast(_Value, default)
         value = self._content[key]
-        if value is None and default is None:
-            return None
-        if not fits(value):
+        if not (value is None and default is None) and not fits(value):
             raise self._wrong(kind, value, self._path(key))
-        return value
+        return cast(_Value, value)
 
     def _inner(self, content: Any, name: str) -> Fields:
         return Fields(content, where=self._where, error=self._error, name=name, fix=self._fix)
@@ -241,5 +226,9 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def _is_list(value: Any, kind: type) -> bool:
-    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
+def _least(bound: float | None) -> float:
+    return -math.inf if bound is None else bound
+
+
+def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))

@@ -92,18 +92,12 @@ class LabelSet(Sequence[Label]):
         if not self._labels:
             raise LabelError("the class list is empty", where=source, fix="Give at least one class.")
         self._index: dict[str, int] = {}
+        self._names: dict[str, list[int]] = {}
         for index, label in enumerate(self._labels):
-            if label.mid in self._index:
-                raise LabelError(
-                    f"the mid {label.mid!r} stands at index {self._index[label.mid]} and again at {index}",
-                    where=source,
-                    fix="Give each class a mid of its own.",
-                )
-            self._index[label.mid] = index
-        names: dict[str, list[int]] = {}
-        for index, label in enumerate(self._labels):
-            names.setdefault(label.name, []).append(index)
-        self._names = names
+            if (first := self._index.setdefault(label.mid, index)) != index:
+                twice = f"the mid {label.mid!r} stands at index {first} and again at {index}"
+                raise LabelError(twice, where=source, fix="Give each class a mid of its own.")
+            self._names.setdefault(label.name, []).append(index)
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -147,18 +141,11 @@ class LabelSet(Sequence[Label]):
         indices = self._names.get(text, [])
         if len(indices) == 1:
             return indices[0]
+        what, fix = f"there is no class {text!r}", suggest(text, [*self.names, *self.mids])
         if indices:
             mids = ", ".join(self._labels[index].mid for index in indices)
-            raise LabelError(
-                f"the name {text!r} stands for several classes ({mids})",
-                where=self.source,
-                fix="Use the mid.",
-            )
-        raise LabelError(
-            f"there is no class {text!r}",
-            where=self.source,
-            fix=suggest(text, [*self.names, *self.mids]) or "Use a mid or a display name of the list.",
-        )
+            what, fix = f"the name {text!r} stands for several classes ({mids})", "Use the mid."
+        raise LabelError(what, where=self.source, fix=fix or "Use a mid or a display name of the list.")
 
     def __contains__(self, label: object) -> bool:
         if isinstance(label, Label):
@@ -204,54 +191,36 @@ class LabelSet(Sequence[Label]):
 
     @classmethod
     def _from_lines(cls, lines: Iterable[str], source: str) -> LabelSet:
+        def wrong(what: str, fix: str | None = None) -> LabelError:
+            return LabelError(what, where=source, fix=fix)
+
         reader = csv.DictReader(lines, skipinitialspace=True)
         columns = reader.fieldnames or []
-        missing = [column for column in _COLUMNS if column not in columns]
-        if missing:
+        if missing := [column for column in _COLUMNS if column not in columns]:
             found = ", ".join(columns) or "nothing"
-            raise LabelError(
-                f"the first line has {found}, and lacks {', '.join(missing)}",
-                where=source,
-                fix="It must read: index,mid,display_name",
-            )
+            lacks = f"the first line has {found}, and lacks {', '.join(missing)}"
+            raise wrong(lacks, "It must read: index,mid,display_name")
         rows: dict[int, tuple[int, Label]] = {}
         for row in reader:
             line = reader.line_num
             text, mid, name = (row[column] for column in _COLUMNS)
             if text is None or mid is None or name is None or not mid.strip():
-                raise LabelError(
-                    f"line {line} has too few values",
-                    where=source,
-                    fix="Each line is: index,mid,display_name",
-                )
+                raise wrong(f"line {line} has too few values", "Each line is: index,mid,display_name")
             if row.get(None):  # DictReader keeps surplus values under None
-                raise LabelError(
-                    f"line {line} has too many values",
-                    where=source,
-                    fix="Put quotes around names with commas.",
-                )
+                raise wrong(f"line {line} has too many values", "Put quotes around names with commas.")
             try:
                 index = int(text)
             except ValueError as error:
-                raise LabelError(f"the index {text!r} in line {line} is not a whole number", where=source) from error
+                raise wrong(f"the index {text!r} in line {line} is not a whole number") from error
             if index in rows:
-                raise LabelError(
-                    f"the index {index} stands in line {rows[index][0]} and again in line {line}",
-                    where=source,
-                    fix="Give each class an index of its own.",
-                )
+                twice = f"the index {index} stands in line {rows[index][0]} and again in line {line}"
+                raise wrong(twice, "Give each class an index of its own.")
             rows[index] = (line, Label(read_cell(mid.strip()), read_cell(name.strip())))
-        if not rows:
-            raise LabelError("the class list is empty", where=source, fix="Give at least one class.")
-        gaps = [index for index in range(len(rows)) if index not in rows]
-        if gaps:
-            raise LabelError(
-                f"{len(rows)} classes need the indices 0 to {len(rows) - 1}, and {', '.join(map(str, gaps[:5]))} "
-                f"{'is' if len(gaps) == 1 else 'are'} missing",
-                where=source,
-                fix="Number the classes from 0 without gaps.",
-            )
-        return cls([rows[index][1] for index in range(len(rows))], source)
+        if gaps := [index for index in range(len(rows)) if index not in rows]:
+            shown = f"{', '.join(map(str, gaps[:5]))} {'is' if len(gaps) == 1 else 'are'} missing"
+            needed = f"{len(rows)} classes need the indices 0 to {len(rows) - 1}, and {shown}"
+            raise wrong(needed, "Number the classes from 0 without gaps.")
+        return cls([rows[index][1] for index in range(len(rows))], source)  # which refuses an empty list
 
     def to_csv(self, path: str | Path) -> None:
         """Write the classes as a ``class_labels_indices.csv``."""

@@ -34,78 +34,68 @@ class _Kind:
         title: What the thing is called.
         module: The file to begin with.
         host: The host's name for its kind.
-        usage: Commands that use it.
+        usage: Commands that use it, one a line.
         extra: The extra of audiotag that it imports.
     """
 
     title: str
     module: str
     host: str
-    usage: tuple[str, ...]
+    usage: str
     extra: str = ""
 
 
+_FINETUNE = "audiotag finetune --backbone mn04_as --train"
 _BY_FOLDER = {
     "backbone": _Kind(
         "A network",
         "network.py",
         "backbones",
-        (
-            "audiotag finetune --backbone $name --train clips/ --output runs/$name",
-            "audiotag infer --model runs/$name recording.wav",
-        ),
+        "audiotag finetune --backbone $name --train clips/ --output runs/$name\n"
+        "audiotag infer --model runs/$name recording.wav",
         extra="[torch]",
     ),
     "dataset": _Kind(
-        "A dataset format",
-        "dataset.py",
-        "datasets",
-        ("audiotag finetune --backbone mn04_as --train clips.tsv --format $name --output runs/$name",),
+        "A dataset format", "dataset.py", "datasets", f"{_FINETUNE} clips.tsv --format $name --output runs/$name"
     ),
     "loss": _Kind(
         "A training loss",
         "loss.py",
         "losses",
-        ("audiotag finetune --backbone mn04_as --train clips/ --loss $name --multi-label --output runs/$name",),
+        f"{_FINETUNE} clips/ --loss $name --multi-label --output runs/$name",
         extra="[torch]",
     ),
     "training": _Kind(
         "A sampling policy for training",
         "policy.py",
         "sampling_policies",
-        ("audiotag finetune --backbone mn04_as --train clips/ --sampler $name --output runs/$name",),
+        f"{_FINETUNE} clips/ --sampler $name --output runs/$name",
         extra="[torch]",
     ),
     "storage": _Kind(
         "A policy of a bounded store",
         "policy.py",
         "sampling_policies",
-        ("audiotag store init memory --policy $name --labels home --capacity 500",),
+        "audiotag store init memory --policy $name --labels home --capacity 500",
     ),
     "published": _Kind(
-        "A published data set",
-        "published.py",
-        "datasets",
-        ("audiotag data validate downloads/$name --format $name",),
+        "A published data set", "published.py", "datasets", "audiotag data validate downloads/$name --format $name"
     ),
     "metric": _Kind(
-        "A metric",
-        "metric.py",
-        "metrics",
-        ("audiotag evaluate --model runs/home --data clips/ --metric $name",),
+        "A metric", "metric.py", "metrics", "audiotag evaluate --model runs/home --data clips/ --metric $name"
     ),
     "writer": _Kind(
         "An output format",
         "writer.py",
         "writers",
-        ("audiotag infer --events --format $name --output events.srt recording.wav",),
+        "audiotag infer --events --format $name --output events.srt recording.wav",
     ),
-    "command": _Kind("A command", "command.py", "commands", ("audiotag x $name count clips/",)),
+    "command": _Kind("A command", "command.py", "commands", "audiotag x $name count clips/"),
     "recipe": _Kind(
         "A recipe",
         "recipes/$name.toml",
         "recipes",
-        ("audiotag finetune --recipe $name --backbone mn04_as --train clips/ --output runs/$name",),
+        "audiotag finetune --recipe $name --backbone mn04_as --train clips/ --output runs/$name",
     ),
 }
 """Folder of templates → the kind."""
@@ -161,7 +151,7 @@ def write_plugin(name: str, kinds: Sequence[str], output: Path, *, role: str | N
     }
     words["modules"] = Template(_enumerated([f"`{kind.module}`" for kind in about])).substitute(words)
     words |= _descriptors(parts, words)
-    usage = tuple(Template(line).substitute(words) for kind in about for line in kind.usage)
+    usage = tuple(Template(line).substitute(words) for kind in about for line in kind.usage.splitlines())
     words["usage"] = "\n".join(usage)
     folder = output / distribution
     if folder.exists():

@@ -138,24 +138,14 @@ def _meter(name: str, progress: bool) -> Iterator[_Meter]:
     if not progress:
         yield _Meter(lambda **changes: None)
         return
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        *(bars.TextColumn("{task.description}"), bars.BarColumn(), bars.DownloadColumn()),
+        *(bars.TransferSpeedColumn(), bars.TimeRemainingColumn()),
     )
-    with Progress(*columns, console=Console(file=unfiltered(sys.stderr))) as bar:
+    with bars.Progress(*columns, console=Console(file=unfiltered(sys.stderr))) as bar:
         task = bar.add_task(name, total=None)
         try:
             yield _Meter(partial(bar.update, task))

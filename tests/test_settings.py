@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from audiotag.cli.settings_options import given_settings, settings_options
+from audiotag.cli.options import given_settings, settings_options
 from audiotag.errors import OptionError
 from audiotag.settings import Range, SettingsGroup, declared, layered, read_settings, setting, varied, write_settings
 

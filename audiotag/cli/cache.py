@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audiotag.cli.columns import print_columns
-from audiotag.cli.options import echo_json, json_option
-from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.cli.options import echo_json, json_option, option
+from audiotag.cli.printing import print_columns, warn_failed_plugins
 from audiotag.errors import OptionError
 
 if TYPE_CHECKING:
@@ -63,9 +62,7 @@ def list_cache(as_json: bool) -> None:
 
 @cache.command()
 @click.argument("kinds", nargs=-1, type=click.Choice(list(_PLACES)), metavar="[KIND]...")
-@click.option(
-    "--older-than", metavar="AGE", help="Only what was not used for so long (12h, 30d, 4w); weights: not new."
-)
+@option("--older-than", metavar="AGE", help="Only what was not used for so long (12h, 30d, 4w); weights: not new.")
 @json_option
 def clear(kinds: tuple[str, ...], older_than: str | None, as_json: bool) -> None:
     """Remove what is kept, and say how much that was.

@@ -9,17 +9,16 @@ from typing import Any, TypeVar
 
 import click
 
-from audiotag.cli.options import frames_option, labels_option
+from audiotag.cli.options import frames_option, labels_option, option
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-format_option = click.option("--format", metavar="NAME", help="Format of the clips (see `audiotag data list`).")
-root_option = click.option("--root", metavar="FOLDER", help="Folder that relative paths of a list start from.")
-unknown_labels_option = click.option(
+format_option = option("--format", metavar="NAME", help="Format of the clips (see `audiotag data list`).")
+root_option = option("--root", metavar="FOLDER", help="Folder that relative paths of a list start from.")
+unknown_labels_option = option(
     "--unknown-labels",
-    type=click.Choice(["error", "skip"]),
+    type=["error", "skip"],
     default="error",
-    show_default=True,
     help="What to do with labels that the class list, the model or the store lacks.",
 )
 _SPLIT = "NAME[,NAME...]"
@@ -28,7 +27,7 @@ _OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     "format": format_option,
     "root": root_option,
     "unknown_labels": unknown_labels_option,
-    "single_label": click.option(
+    "single_label": option(
         "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: asks the data]"
     ),
     "frames": frames_option,
@@ -58,19 +57,19 @@ def clip_source(
     main = name.removeprefix("--").lower()
     options: list[Callable[[Any], Any]] = []
     if name.startswith("--"):
-        options.append(click.option(name, required=required, metavar="PATH", help=help))
+        options.append(option(name, required=required, metavar="PATH", help=help))
     else:
         options.append(click.argument(main, type=click.Path(exists=True, path_type=Path), metavar=name))
-    options += [click.option(f"--{other}", metavar="PATH", help=text) for other, text in others.items()]
+    options += [option(f"--{other}", metavar="PATH", help=text) for other, text in others.items()]
     chosen = {
-        "split": click.option("--split", metavar=_SPLIT, help=f"Only the clips of this official split of {name}."),
-        "folds": click.option("--fold", "folds", type=int, multiple=True, help="Only this fold; may be repeated."),
+        "split": option("--split", metavar=_SPLIT, help=f"Only the clips of this official split of {name}."),
+        "folds": option("--fold", "folds", type=int, multiple=True, help="Only this fold; may be repeated."),
     }
-    options += [option for field, option in chosen.items() if field in fields]
+    options += [one for field, one in chosen.items() if field in fields]
     for part in parts:
         text = f"Only those of this split of --{part}; without --{part}, of {name}, whose --split leaves it out."
-        options.append(click.option(f"--{part}-split", metavar=_SPLIT, help=text))
-    options += [option for field, option in _OPTIONS.items() if field in fields]
+        options.append(option(f"--{part}-split", metavar=_SPLIT, help=text))
+    options += [one for field, one in _OPTIONS.items() if field in fields]
 
     def decorate(function: _Function) -> _Function:
         @wraps(function)
@@ -90,8 +89,8 @@ def clip_source(
             return function(*args, **given)
 
         decorated: Any = command
-        for option in reversed(options):
-            decorated = option(decorated)
+        for one in reversed(options):
+            decorated = one(decorated)
         return decorated  # type: ignore[no-any-return]
 
     return decorate

@@ -11,9 +11,8 @@ import click
 
 from audiotag.cli.clip_source import clip_source
 from audiotag.cli.finetune import stoppable
-from audiotag.cli.options import json_option, parse_options
-from audiotag.cli.settings_options import given_settings, settings_options
-from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.cli.options import given_settings, json_option, option, parse_options, settings_options
+from audiotag.cli.printing import warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.places import exists
 from audiotag.training.settings import Settings
@@ -41,7 +40,7 @@ _OF_COMPARISON = (
 
 
 @click.command(short_help="Fine-tune and measure several models in the same way.")
-@click.option(
+@option(
     "--backbone",
     "backbones",
     multiple=True,
@@ -49,13 +48,13 @@ _OF_COMPARISON = (
     help="Model to fine-tune from (mn04_as), a family for a fresh network (mn), or a checkpoint folder; repeat it."
     " NAME= is what the table calls it.",
 )
-@click.option(
+@option(
     "--finished",
     multiple=True,
     metavar="[NAME=]MODEL|FOLDER",
     help="Run folder or published model to measure as it is, beside the others; may be repeated.",
 )
-@click.option("--no-train", is_flag=True, help="Measure every --backbone as it is.")
+@option("--no-train", is_flag=True, help="Measure every --backbone as it is.")
 @clip_source(
     "--train",
     "split",
@@ -71,17 +70,18 @@ _OF_COMPARISON = (
     },
     parts=("val",),
 )
-@click.option("--fold", type=int, help="Hold out this fold of --train; without --test, it is measured on.")
-@click.option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
-@click.option("--cross-validate", is_flag=True, help="Train once for each fold; the score is the mean over folds.")
-@click.option(
+@option("--fold", type=int, help="Hold out this fold of --train; without --test, it is measured on.")
+@option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
+@option("--cross-validate", is_flag=True, help="Train once for each fold; the score is the mean over folds.")
+@option(
     "--output",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Path,
+    folder=True,
     metavar="FOLDER",
     help="Tables, plot, runs and reports; the same command goes on with what is there.",
 )
-@click.option(
+@option(
     "--option",
     "options",
     multiple=True,
@@ -89,23 +89,21 @@ _OF_COMPARISON = (
     callback=_by_name,
     help="Setting of one model's family (mn:width_mult=0.1); may be repeated.",
 )
-@click.option(
+@option(
     "--weights",
     multiple=True,
     metavar="NAME:PATH",
     callback=_by_name,
     help="Local weights of one model: a published file or a checkpoint folder.",
 )
-@click.option(
+@option(
     "--clip-seconds", type=float, help="Clip that costs and speed are for.  [default: median of the clips measured on]"
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads while speed is measured.  [default: torch's]")
-@click.option("--recipe", metavar="NAME", help="Named settings (see `audiotag recipes list`), without their options.")
-@click.option(
-    "--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it."
-)
+@option("--threads", least=1, help="CPU threads while speed is measured.  [default: torch's]")
+@option("--recipe", metavar="NAME", help="Named settings (see `audiotag recipes list`), without their options.")
+@option("--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it.")
 @settings_options(Settings)
-@click.option("--no-plot", is_flag=True, help="Draw no comparison.png, which needs matplotlib.")
+@option("--no-plot", is_flag=True, help="Draw no comparison.png, which needs matplotlib.")
 @json_option
 def compare(
     train: ClipSource | None,

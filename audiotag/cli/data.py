@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
-from audiotag.cli.columns import print_columns
-from audiotag.cli.options import OutputFile, echo_json, json_option
-from audiotag.cli.outputs import check_files, files_of, overwrite_option
-from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.cli.options import OutputFile, echo_json, json_option, option, overwrite_option
+from audiotag.cli.outputs import check_files, files_of
+from audiotag.cli.printing import print_columns, progress_bar, warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.files import check_place
 from audiotag.folders import check_new_folder
 from audiotag.host import get_host
-from audiotag.printing import unfiltered
 
 if TYPE_CHECKING:
     from audiotag.data.published import PublishedDataset
@@ -39,7 +36,7 @@ def data() -> None:
 
 
 @data.command("list")
-@click.option("--published", is_flag=True, help="Only published data sets, no generic formats.")
+@option("--published", is_flag=True, help="Only published data sets, no generic formats.")
 @json_option
 def list_data(published: bool, as_json: bool) -> None:
     """List the data sets and formats that are read.
@@ -111,10 +108,8 @@ def _facts(spec: DatasetSpec) -> dict[str, Any]:
 
 @data.command()
 @click.argument("name")
-@click.option(
-    "--output", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Where to."
-)
-@click.option("--file", "files", multiple=True, metavar="NAME", help="Only this file; may be repeated.")
+@option("--output", required=True, type=Path, folder=True, metavar="FOLDER", help="Where to.")
+@option("--file", "files", multiple=True, metavar="NAME", help="Only this file; may be repeated.")
 def download(name: str, output: Path, files: tuple[str, ...]) -> None:
     """Fetch the files that a data set is published in, and check them.
 
@@ -150,15 +145,8 @@ def download(name: str, output: Path, files: tuple[str, ...]) -> None:
 @data.command()
 @click.argument("name")
 @_source_argument
-@click.option(
-    "--output", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="A new folder."
-)
-@click.option(
-    "--sample-rate",
-    type=click.IntRange(min=1),
-    metavar="HZ",
-    help="Rate to write.  [default: the data set's usual one]",
-)
+@option("--output", required=True, type=Path, folder=True, metavar="FOLDER", help="A new folder.")
+@option("--sample-rate", least=1, metavar="HZ", help="Rate to write.  [default: the data set's usual one]")
 def prepare(name: str, source: Path, output: Path, sample_rate: int | None) -> None:
     """Resample a published data set once, for fast training.
 
@@ -171,7 +159,7 @@ def prepare(name: str, source: Path, output: Path, sample_rate: int | None) -> N
     """  # noqa: D301
     dataset = _published(name)
     check_place(output)
-    with _progress("preparing") as progress:
+    with progress_bar("preparing") as progress:
         where = dataset.prepare(source, output, sample_rate=sample_rate, progress=progress)
     click.echo(f"{name}: prepared in {where}")
 
@@ -187,7 +175,7 @@ def validate(source: ClipSource, as_json: bool) -> None:
     """
     from audiotag.data.checking import validate_source
 
-    with _progress("checking") as progress:
+    with progress_bar("checking") as progress:
         found = validate_source(source, progress=progress)
     if as_json:
         echo_json(
@@ -226,7 +214,7 @@ def stats(source: ClipSource, as_json: bool) -> None:
     from audiotag.data.statistics import describe
 
     clips = source.read(check_files=False)
-    with _progress("reading") as progress:
+    with progress_bar("reading") as progress:
         found = describe(clips, progress)
     if as_json:
         echo_json(found.to_dict())
@@ -277,14 +265,10 @@ def _some(names: Collection[str]) -> str:
 
 @data.command()
 @clip_source("SOURCE", "split", "labels", "format", "root")
-@click.option("--output", required=True, type=OutputFile(".csv", ".txt"), metavar="FILE", help="weights.csv")
+@option("--output", required=True, type=OutputFile(".csv", ".txt"), metavar="FILE", help="weights.csv")
 @overwrite_option
-@click.option(
-    "--rule",
-    type=click.Choice(["psla", "efficientat"]),
-    help="PSLA adds 0.01 to each count, EfficientAT 100.  [default: psla]",
-)
-@click.option("--offset", type=float, help="Add this to each count instead.")
+@option("--rule", type=["psla", "efficientat"], help="PSLA adds 0.01 to each count, EfficientAT 100.  [default: psla]")
+@option("--offset", type=float, help="Add this to each count instead.")
 def weights(source: ClipSource, output: Path, overwrite: bool, rule: str | None, offset: float | None) -> None:
     """Write sampling weights: the sum over a clip's labels of 1000 / (count of the label + offset).
 
@@ -312,7 +296,7 @@ def weights(source: ClipSource, output: Path, overwrite: bool, rule: str | None,
 @data.command()
 @click.argument("name")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sounds.")
+@option("--seed", type=int, default=0, help="Seed of the sounds.")
 def tiny(name: str, folder: Path, seed: int) -> None:
     """Write a tiny made-up version of a published data set, laid out like the real one.
 
@@ -334,17 +318,3 @@ def _published(name: str) -> PublishedDataset:
         known = ", ".join(spec.name for spec in get_host().datasets.values() if spec.licence)
         raise OptionError(f"{name!r} is a format, not a published data set", fix=f"The data sets are: {known}.")
     return dataset
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr where somebody looks at it."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(file=unfiltered(sys.stderr)), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

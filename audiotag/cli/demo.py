@@ -6,21 +6,21 @@ from pathlib import Path
 
 import click
 
-from audiotag.cli.options import device_option
+from audiotag.cli.options import device_option, option
 
 
 @click.command(short_help="Synthesise sounds, learn them, measure and tag: the whole job on made-up data.")
-@click.option(
+@option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Path,
+    folder=True,
     default=Path("demo-output"),
-    show_default=True,
     metavar="FOLDER",
     help="Where everything is written: a new folder, or an empty one.",
 )
-@click.option("--clips", type=click.IntRange(min=64), default=320, show_default=True, help="Number of made-up clips.")
-@click.option("--epochs", type=click.IntRange(min=1), default=30, show_default=True, help="Passes over the clips.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@option("--clips", type=click.IntRange(min=64), default=320, help="Number of made-up clips.")
+@option("--epochs", least=1, default=30, help="Passes over the clips.")
+@option("--seed", type=int, default=0, help="Seed of everything random.")
 @device_option
 def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
     """Synthesise household-like sounds, teach a small network to tag them, measure it, and tag a recording.

@@ -10,17 +10,21 @@ import click
 
 from audiotag.cli.clip_source import clip_source
 from audiotag.cli.options import (
+    batch_size_option,
+    combine_option,
     device_option,
     json_option,
     model_option,
     name_list,
+    option,
     option_option,
+    overwrite_option,
     precision_option,
     weights_option,
+    workers_option,
 )
-from audiotag.cli.outputs import check_folder, overwrite_option
-from audiotag.cli.tagging_progress import tagging_progress
-from audiotag.cli.warnings import print_doubts, warn_failed_plugins
+from audiotag.cli.outputs import check_folder
+from audiotag.cli.printing import print_doubts, progress_bar, warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.places import exists
 
@@ -33,72 +37,62 @@ _MAX_NAMED = 8
 
 
 @click.command(short_help="Measure a model on labelled clips.")
-@model_option(required=False)
-@click.option("--ensemble", metavar="NAME,NAME,...", help="Several models whose outputs are averaged, for --model.")
-@click.option(
-    "--combine",
-    type=click.Choice(["logits", "probabilities"]),
-    help="What is averaged over several models; the folder of an ensemble has its own rule.  [default: logits]",
-)
+@model_option()
+@option("--ensemble", metavar="NAME,NAME,...", help="Several models whose outputs are averaged, for --model.")
+@combine_option
 @weights_option
 @option_option
 @clip_source(
     "--data", "split", "folds", "labels", "format", "root", "unknown_labels", "single_label", "frames", required=True
 )
-@click.option(
+@option(
     "--folds",
     "by_fold",
     is_flag=True,
     help="Cross-validation: --model is a folder with fold_1, fold_2, ..., each measured on the fold it has not seen.",
 )
-@click.option(
+@option(
     "--checkpoint",
-    type=click.Choice(["last", "best"]),
+    type=["last", "best"],
     default="last",
-    show_default=True,
     help="With --folds: best was chosen by looking at the fold, so it flatters.",
 )
-@click.option(
+@option(
     "--thresholds",
     metavar="SCORE|tuned|FILE",
     help="Score from which a class counts as heard: a number, the model's tuned ones, or a file mid -> threshold."
     "  [default: tuned where there are any, else 0.5]",
 )
-@click.option(
+@option(
     "--tune-thresholds",
     "tune_thresholds_on",
     metavar="PATH",
     help="Labelled clips on which to find the thresholds that maximise F-beta; they are kept in the checkpoint.",
 )
-@click.option("--beta", type=float, default=1.0, show_default=True, help="Weight of recall in that tuning.")
-@click.option("--one-threshold", is_flag=True, help="Tune one threshold for all classes, for micro F-beta.")
-@click.option(
-    "--top-k", type=click.IntRange(min=1), multiple=True, help="k of top-k accuracy.  [default: 3, 5 for single-label]"
-)
-@click.option(
+@option("--beta", type=float, default=1.0, help="Weight of recall in that tuning.")
+@option("--one-threshold", is_flag=True, help="Tune one threshold for all classes, for micro F-beta.")
+@option("--top-k", least=1, multiple=True, help="k of top-k accuracy.  [default: 3, 5 for single-label]")
+@option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="NAME",
     help="Another metric, of a plugin for one, beside the usual ones (see `audiotag plugins list`); may be repeated.",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Clips at a time.")
-@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that read.")
-@click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
+@batch_size_option
+@workers_option
+@option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
 @device_option
 @precision_option
-@click.option(
+@option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Path,
+    folder=True,
     metavar="FOLDER",
     help="Write metrics.json, per_class.csv and report.html there.",
 )
 @overwrite_option
-@click.option(
-    "--figures",
-    type=click.Choice(["pdf", "png", "svg"]),
-    help="Also draw figures for papers into --output, with matplotlib.",
-)
+@option("--figures", type=["pdf", "png", "svg"], help="Also draw figures for papers into --output, with matplotlib.")
 @json_option
 def evaluate(
     model: str | None, ensemble: str | None, data: ClipSource, by_fold: bool, as_json: bool, **settings: Any
@@ -123,7 +117,7 @@ def evaluate(
     shared = {name: settings[name] for name in ("device", "precision", "batch_size", "workers", "strict", "output")}
     shared |= {"top_k": settings["top_k"] or None, "metrics": settings["metrics"]}
     result: Evaluation | CrossValidation
-    with tagging_progress() as progress:
+    with progress_bar("Tagging") as progress:
         if by_fold:
             result = _cross_validate(models, data, settings, {**shared, "progress": progress})
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.cli.printing import warn_failed_plugins
 from audiotag.errors import PluginError, UnknownNameError, suggest
 from audiotag.host import get_host
 from audiotag.specs import CommandSpec

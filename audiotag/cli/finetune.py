@@ -10,9 +10,16 @@ import click
 from click.core import ParameterSource
 
 from audiotag.cli.clip_source import clip_source
-from audiotag.cli.options import name_list, option_option, weights_option
-from audiotag.cli.settings_options import given_settings, settings_options
-from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.cli.options import (
+    given_settings,
+    name_list,
+    option,
+    option_option,
+    previous_labels_option,
+    settings_options,
+    weights_option,
+)
+from audiotag.cli.printing import warn_failed_plugins
 from audiotag.training.settings import FREE_TO_CHANGE, Settings
 
 if TYPE_CHECKING:
@@ -23,7 +30,7 @@ _OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fractio
 
 
 @click.command(short_help="Teach a model the sounds of a labelled set.")
-@click.option(
+@option(
     "--backbone",
     metavar="NAME|FOLDER",
     help="Model to start from (mn04_as), a family for a fresh network (mn), or a checkpoint folder.",
@@ -43,25 +50,25 @@ _OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fractio
     },
     parts=("val", "eval"),
 )
-@click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder, new or empty.")
-@click.option(
+@option("--output", type=Path, metavar="FOLDER", help="The run folder, new or empty.")
+@option(
     "--resume",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=Path,
+    exists=True,
+    folder=True,
     metavar="FOLDER",
     help="Go on with the run in FOLDER, exactly; nothing else is needed.",
 )
-@click.option(
-    "--previous-labels", metavar="CSV|NAME", help="Classes of the model that is started from, where it does not say."
-)
-@click.option("--fold", type=int, help="Validate on this fold, learn from the others.")
-@click.option("--cross-validate", is_flag=True, help="Train once for each fold; sums up in folds.csv.")
-@click.option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
-@click.option(
+@previous_labels_option
+@option("--fold", type=int, help="Validate on this fold, learn from the others.")
+@option("--cross-validate", is_flag=True, help="Train once for each fold; sums up in folds.csv.")
+@option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
+@option(
     "--teacher",
     metavar="MODEL[,MODEL...]",
     help="Learn also from what these models say of the training clips; it is computed once and kept.",
 )
-@click.option(
+@option(
     "--teacher-scores",
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE",
@@ -69,15 +76,9 @@ _OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fractio
 )
 @weights_option
 @option_option
-@click.option(
-    "--recipe", metavar="NAME", help="Named settings (see `audiotag recipes list`); --config and options win."
-)
-@click.option(
-    "--mode", metavar="NAME", help="Short for --option mode=NAME (equiav: audio_only, video_only, multimodal)."
-)
-@click.option(
-    "--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it."
-)
+@option("--recipe", metavar="NAME", help="Named settings (see `audiotag recipes list`); --config and options win.")
+@option("--mode", metavar="NAME", help="Short for --option mode=NAME (equiav: audio_only, video_only, multimodal).")
+@option("--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it.")
 @settings_options(Settings)
 def finetune(
     backbone: str | None,

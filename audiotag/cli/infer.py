@@ -11,17 +11,20 @@ import click
 from audiotag.cli.clip_source import root_option
 from audiotag.cli.options import (
     OutputFile,
+    combine_option,
     device_option,
     frames_option,
     labels_option,
     model_option,
     name_list,
+    option,
     option_option,
+    overwrite_option,
     precision_option,
     weights_option,
 )
-from audiotag.cli.outputs import check_files, files_of, overwrite_option
-from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.cli.outputs import check_files, files_of
+from audiotag.cli.printing import warn_failed_plugins
 from audiotag.errors import AudiotagError, OptionError
 
 if TYPE_CHECKING:
@@ -51,36 +54,32 @@ class _Threshold(click.ParamType[float | str]):
 @weights_option
 @labels_option
 @option_option
-@click.option(
+@option(
     "--ensemble",
     multiple=True,
     metavar="NAME,NAME,...",
     help="Several models whose outputs are averaged, instead of --model; may be repeated.",
 )
-@click.option(
-    "--combine",
-    type=click.Choice(["logits", "probabilities"]),
-    help="What is averaged over several models; the folder of an ensemble has its own rule.  [default: logits]",
-)
-@click.option("--window", type=float, metavar="SECONDS", help="Report events, from windows of this length.")
-@click.option("--hop", type=float, metavar="SECONDS", help="Time between windows.  [default: half a window]")
-@click.option("--events", is_flag=True, help="Report events, from windows as long as the model was trained on.")
-@click.option("--per-window", is_flag=True, help="Report the tags of each window instead of events.")
-@click.option(
+@combine_option
+@option("--window", type=float, metavar="SECONDS", help="Report events, from windows of this length.")
+@option("--hop", type=float, metavar="SECONDS", help="Time between windows.  [default: half a window]")
+@option("--events", is_flag=True, help="Report events, from windows as long as the model was trained on.")
+@option("--per-window", is_flag=True, help="Report the tags of each window instead of events.")
+@option(
     "--threshold",
     type=_Threshold(),
     metavar="SCORE|tuned",
     help="Least score to report; 'tuned' takes the model's own thresholds."
     "  [default: for events the tuned ones or 0.5, for home 0.5, otherwise none]",
 )
-@click.option("--merge", type=float, metavar="SECONDS", help="Join events of a class this far apart.  [default: 0]")
-@click.option("--min-duration", type=float, metavar="SECONDS", help="Leave out shorter events.  [default: 0]")
-@click.option(
+@option("--merge", type=float, metavar="SECONDS", help="Join events of a class this far apart.  [default: 0]")
+@option("--min-duration", type=float, metavar="SECONDS", help="Leave out shorter events.  [default: 0]")
+@option(
     "--top",
-    type=click.IntRange(min=1),
+    least=1,
     help="Most classes of a recording (or window) to report.  [default: 10 without a threshold, otherwise all]",
 )
-@click.option(
+@option(
     "--format",
     "format_",
     metavar="NAME",
@@ -88,29 +87,25 @@ class _Threshold(click.ParamType[float | str]):
     "  [default: what the ending of --output tells (.csv .json .jsonl .ndjson .tsv .parquet);"
     " without --output, or without an ending, table]",
 )
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write; without it, print.")
+@option("--output", type=Path, metavar="FILE", help="Where to write; without it, print.")
 @overwrite_option
-@click.option(
+@option(
     "--resume",
     is_flag=True,
     help="Go on with what an earlier run with the same settings has left in --output, finished or stopped"
     " (any format but parquet).",
 )
-@click.option(
+@option(
     "--verbatim",
     is_flag=True,
     help="Write names into CSV as they are, also those that a spreadsheet would take for formulas (= + - @).",
 )
-@click.option(
-    "--embeddings", type=OutputFile(".npz"), metavar="FILE.npz", help="Also write the embeddings into this file."
-)
+@option("--embeddings", type=OutputFile(".npz"), metavar="FILE.npz", help="Also write the embeddings into this file.")
 @root_option
 @frames_option
-@click.option(
-    "--batch-size", type=click.IntRange(1, MOST), help="Clips at a time.  [default: 4 on the CPU, 32 elsewhere]"
-)
-@click.option("--workers", type=click.IntRange(1, MOST), default=2, show_default=True, help="Threads that read.")
-@click.option("--strict", is_flag=True, help="Stop at the first recording that cannot be read.")
+@option("--batch-size", type=click.IntRange(1, MOST), help="Clips at a time.  [default: 4 on the CPU, 32 elsewhere]")
+@option("--workers", type=click.IntRange(1, MOST), default=2, help="Threads that read.")
+@option("--strict", is_flag=True, help="Stop at the first recording that cannot be read.")
 @device_option
 @precision_option
 def infer(paths: tuple[str, ...], **settings: Any) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.labels_enhance import check, enhance
-from audiotag.cli.options import echo_json, json_option, option_option, weights_option
-from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.cli.options import echo_json, json_option, option, option_option, weights_option
+from audiotag.cli.printing import warn_failed_plugins
 
 if TYPE_CHECKING:
     from audiotag.labels import LabelChange, LabelSet
@@ -27,20 +27,18 @@ labels.add_command(check)
 
 @labels.command()
 @click.argument("model", metavar="MODEL")
-@click.option(
+@option(
     "--labels",
     "new_labels",
     required=True,
     metavar="CSV|NAME",
     help="The new classes, all of them, in the new order: a class_labels_indices.csv or a known list.",
 )
-@click.option(
-    "--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="The new checkpoint folder."
-)
-@click.option("--previous-labels", metavar="CSV|NAME", help="Classes of MODEL, where it does not say.")
+@option("--output", required=True, type=Path, metavar="FOLDER", help="The new checkpoint folder.")
+@option("--previous-labels", metavar="CSV|NAME", help="Classes of MODEL, where it does not say.")
 @weights_option
 @option_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the rows of new classes.")
+@option("--seed", type=int, default=0, help="Seed of the rows of new classes.")
 @json_option
 def extend(
     model: str,

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
-from audiotag.cli.columns import print_columns
 from audiotag.cli.options import (
     OutputFile,
     device_option,
     echo_json,
     json_option,
     model_option,
+    option,
     option_option,
+    overwrite_option,
     weights_option,
+    workers_option,
 )
-from audiotag.cli.outputs import check_files, files_of, overwrite_option
+from audiotag.cli.outputs import check_files, files_of
+from audiotag.cli.printing import print_columns, progress_bar
 from audiotag.csv_text import csv_text
 from audiotag.errors import OptionError
 
@@ -34,11 +37,12 @@ if TYPE_CHECKING:
 _MAX_ROWS = 20
 _MAX_NAMED = 8
 _COLUMNS = ("type", "parent_mid", "parent", "child_mid", "child", "threshold", "lacking", "added")
+_COUNTED = ("lacking", "added", "parent", "child")
 
 _data_option = clip_source("--data", "labels", "format", "root", required=True)
-_ontology_option = click.option(
+_ontology_option = option(
     "--ontology",
-    type=click.Path(path_type=Path),
+    type=Path,
     metavar="FILE",
     help="An ontology of your own, as JSON in the shape of AudioSet's.  [default: AudioSet's]",
 )
@@ -46,53 +50,40 @@ _ontology_option = click.option(
 
 @click.command()
 @_data_option
-@click.option(
+@option(
     "--scores",
     "scores_file",
-    type=click.Path(path_type=Path),
+    type=Path,
     metavar="FILE",
     help="Scores of the clips: .npz (scores, ids, mids), or .npy with a .json of rows beside it and --labels for its"
     " columns.",
 )
-@click.option("--logits", is_flag=True, help="--scores holds logits, not probabilities.")
-@model_option(required=False)
+@option("--logits", is_flag=True, help="--scores holds logits, not probabilities.")
+@model_option()
 @weights_option
 @option_option
 @device_option
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), metavar="N", help="Clips at a time.  [default: by the device]"
-)
-@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that read.")
-@click.option("--save-scores", type=OutputFile(".npz"), metavar="FILE.npz", help="Keep the scores of --model.")
-@click.option(
+@option("--batch-size", least=1, metavar="N", help="Clips at a time.  [default: by the device]")
+@workers_option
+@option("--save-scores", type=OutputFile(".npz"), metavar="FILE.npz", help="Keep the scores of --model.")
+@option(
     "--threshold",
-    type=click.Choice(["mean", "median", "25", "10", "5"]),
+    type=["mean", "median", "25", "10", "5"],
     default="mean",
-    show_default=True,
     help="A class is added above this statistic (mean, median, percentile) of the scores of the clips that carry it.",
 )
-@click.option(
+@option(
     "--type",
     "types",
-    type=click.Choice(["1", "2", "both"]),
+    type=["1", "2", "both"],
     default="both",
-    show_default=True,
     help="Add children of a clip's classes (1), classes above them (2), or both.",
 )
 @_ontology_option
-@click.option(
-    "--output",
-    required=True,
-    type=OutputFile(".json"),
-    metavar="FILE.json",
-    help="The manifest with the labels added.",
+@option(
+    "--output", required=True, type=OutputFile(".json"), metavar="FILE.json", help="The manifest with the labels added."
 )
-@click.option(
-    "--report",
-    type=OutputFile(".csv"),
-    metavar="FILE.csv",
-    help="What was added, by parent and child.",
-)
+@option("--report", type=OutputFile(".csv"), metavar="FILE.csv", help="What was added, by parent and child.")
 @overwrite_option
 @json_option
 def enhance(data: ClipSource, types: str, threshold: str, output: Path, as_json: bool, **settings: Any) -> None:
@@ -168,14 +159,13 @@ def _scores(
         columns = read_labels(data.labels) if is_npy and data.labels is not None else None
         wanted = [clip.id for clip in clips]
         return ScoresFile.read(path, labels=columns, logits=settings["logits"], only=wanted), ()
-    from audiotag.cli.tagging_progress import tagging_progress
     from audiotag.inference.clip_scores import score_clip_set
     from audiotag.inference.tagger import load
 
     tagger = load(
         settings["model"], weights=settings["weights"], options=settings["options"] or None, device=settings["device"]
     )
-    with tagging_progress() as progress:
+    with progress_bar("Tagging") as progress:
         scores, failures = score_clip_set(
             tagger, clips, batch_size=settings["batch_size"], workers=settings["workers"], progress=progress
         )
@@ -187,21 +177,12 @@ def _scores(
 def _print_enhancement(facts: Mapping[str, Any], clips: ClipSet, output: Path) -> None:
     rows = sorted((pair for pair in facts["pairs"] if pair["added"]), key=lambda pair: -pair["added"])
     if rows:
-        print_columns(
-            ("TYPE", "THRESHOLD", "LACKING", "ADDED", "PARENT", "CHILD"),
-            [
-                (
-                    str(pair["type"]),
-                    f"{pair['threshold']:.4f}",
-                    str(pair["lacking"]),
-                    str(pair["added"]),
-                    pair["parent"],
-                    pair["child"],
-                )
-                for pair in rows[:_MAX_ROWS]
-            ],
-            right=("THRESHOLD", "LACKING", "ADDED"),
-        )
+        shown = [
+            (f"{pair['type']}", f"{pair['threshold']:.4f}", *(str(pair[name]) for name in _COUNTED))
+            for pair in rows[:_MAX_ROWS]
+        ]
+        right = ("THRESHOLD", "LACKING", "ADDED")
+        print_columns(("TYPE", "THRESHOLD", *map(str.upper, _COUNTED)), shown, right=right)
         _more(len(rows), "--report FILE.csv has all")
     names = {label.mid: label.name for label in clips.labels}
     for what, mids in (
@@ -245,20 +226,13 @@ def check(data: ClipSource, ontology: Path | None, as_json: bool) -> None:
         if not rows:
             continue
         click.echo(title)
-        print_columns(
-            ("CLIPS", "WRONG", "SHARE", "PARENT", *(["CHILD"] if kind == 2 else [])),
-            [
-                (
-                    str(row["clips"]),
-                    str(row["wrong"]),
-                    f"{row['share']:.1%}",
-                    row["parent"],
-                    *([row["child"]] if kind == 2 else []),
-                )
-                for row in rows[:_MAX_ROWS]
-            ],
-            right=("CLIPS", "WRONG", "SHARE"),
-        )
+        last = ("child",) if kind == 2 else ()
+        shown = [
+            (str(row["clips"]), str(row["wrong"]), f"{row['share']:.1%}", *(row[name] for name in ("parent", *last)))
+            for row in rows[:_MAX_ROWS]
+        ]
+        header = ("CLIPS", "WRONG", "SHARE", "PARENT", *map(str.upper, last))
+        print_columns(header, shown, right=header[:3])
         _more(len(rows), "--json has all")
         click.echo()
     names = {label.mid: label.name for label in clips.labels}

@@ -131,9 +131,7 @@ def _name_plugin(error: BaseException, ctx: click.Context) -> None:
 
 
 @click.group(
-    cls=LazyGroup,
-    verbs=VERBS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    cls=LazyGroup, verbs=VERBS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(package_name="audiotag", prog_name="audiotag")
 def main() -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiotag.cli.columns import print_columns
 from audiotag.cli.models_combine import average, ensemble, summary
-from audiotag.cli.options import echo_json, json_option, option_option
-from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.cli.options import echo_json, json_option, option, option_option
+from audiotag.cli.printing import print_columns, warn_failed_plugins
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.host import get_host
 
@@ -31,8 +31,8 @@ for _command in (average, ensemble, summary):
 
 @models.command("list")
 @json_option
-@click.option("--family", metavar="NAME", help="Only the models of one family.")
-@click.option("--published", is_flag=True, help="Only models with published weights, no bare families.")
+@option("--family", metavar="NAME", help="Only the models of one family.")
+@option("--published", is_flag=True, help="Only models with published weights, no bare families.")
 def list_models(as_json: bool, family: str | None, published: bool) -> None:
     """List models and families.
 
@@ -75,20 +75,12 @@ def _here(store: WeightsStore, weights: Weights) -> str:
 def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
     """What is known of *spec*, as plain JSON types."""
     owner = get_host().owner(spec)
+    lengths = ("sample_rate", "clip_seconds", "min_seconds", "max_seconds", "embedding_dim")
     found: dict[str, Any] = {
-        "name": spec.name,
-        "family": spec.family,
-        "summary": spec.summary,
+        **_fields(spec, "name", "family", "summary"),
         "plugin": owner.distribution,
         "plugin_version": owner.version,
-        "sample_rate": spec.sample_rate,
-        "clip_seconds": spec.clip_seconds,
-        "min_seconds": spec.min_seconds,
-        "max_seconds": spec.max_seconds,
-        "embedding_dim": spec.embedding_dim,
-        "num_classes": spec.num_classes,
-        "labels": spec.labels,
-        "single_label": spec.single_label,
+        **_fields(spec, *lengths, "num_classes", "labels", "single_label"),
         "inputs": list(spec.inputs),
         "options": {key: list(value) if isinstance(value, tuple) else value for key, value in spec.options.items()},
         "figures": dict(spec.figures),
@@ -103,13 +95,14 @@ def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
             "urls": list(weights.urls),
             "path": str(store.path(weights)),
             "downloaded": _here(store, weights) == "yes",
-            "sha256": weights.sha256,
-            "bytes": weights.bytes,
-            "licence": weights.licence,
-            "note": weights.note,
+            **_fields(weights, "sha256", "bytes", "licence", "note"),
             "parts": [str(store.path(part)) for part in weights.parts],
         }
     return found
+
+
+def _fields(spec: BackboneSpec | Weights, *names: str) -> dict[str, Any]:
+    return {name: getattr(spec, name) for name in names}
 
 
 @models.command("info")
@@ -160,27 +153,22 @@ def _files(name: str) -> list[tuple[BackboneSpec, Weights]]:
 
 @models.command("download")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--refresh", is_flag=True, help="Download again what is there already.")
+@option("--refresh", is_flag=True, help="Download again what is there already.")
 def download(names: tuple[str, ...], refresh: bool) -> None:
     """Download published weights, check them, and print where they are."""
     from audiotag.models.store import WeightsStore
 
     store = WeightsStore()
-    chosen = [row for name in names for row in _files(name)]
-    failed = 0
-    for spec, weights in chosen:
-        try:
-            path = store.fetch(weights, name=spec.name, progress=True, refresh=refresh)
-            click.echo(f"{spec.name}\t{path}")
-        except AudiotagError as error:
-            failed += 1
-            click.echo(f"Error: {error}", err=True)
-    _exit_with_count(failed, len(chosen))
+
+    def fetched(spec: BackboneSpec, weights: Weights) -> str:
+        return f"{spec.name}\t{store.fetch(weights, name=spec.name, progress=True, refresh=refresh)}"
+
+    _each_file([row for name in names for row in _files(name)], fetched)
 
 
 @models.command("verify")
 @click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("--all", "everything", is_flag=True, help="Every model whose weights have been downloaded.")
+@option("--all", "everything", is_flag=True, help="Every model whose weights have been downloaded.")
 def verify(names: tuple[str, ...], everything: bool) -> None:
     """Check downloaded weights: size, and SHA-256 as published or as recorded at the first download."""
     from audiotag.models.store import WeightsStore
@@ -196,21 +184,26 @@ def verify(names: tuple[str, ...], everything: bool) -> None:
             click.echo(f"No weights are in {store.root}.")
     else:
         chosen = [row for name in names for row in _files(name)]
+
+    def verified(spec: BackboneSpec, weights: Weights) -> str:
+        checked = store.verify(weights, name=spec.name)
+        against = "as published" if checked.published else "as first seen here"
+        return f"{spec.name}\tok\t{checked.bytes:,} bytes\tsha256 {checked.sha256} {against}"
+
+    _each_file(chosen, verified)
+
+
+def _each_file(chosen: list[tuple[BackboneSpec, Weights]], work: Callable[[BackboneSpec, Weights], str]) -> None:
+    """Print what *work* says of each file, or what is wrong with it; exit code 1 where something is."""
     failed = 0
     for spec, weights in chosen:
         try:
-            checked = store.verify(weights, name=spec.name)
-            against = "as published" if checked.published else "as first seen here"
-            click.echo(f"{spec.name}\tok\t{checked.bytes:,} bytes\tsha256 {checked.sha256} {against}")
+            click.echo(work(spec, weights))
         except AudiotagError as error:
             failed += 1
             click.echo(f"Error: {error}", err=True)
-    _exit_with_count(failed, len(chosen))
-
-
-def _exit_with_count(failed: int, total: int) -> None:
     if failed:
-        click.echo(f"{failed} of {total} failed.", err=True)
+        click.echo(f"{failed} of {len(chosen)} failed.", err=True)
         sys.exit(1)
 
 
@@ -229,8 +222,8 @@ def path_of(name: str) -> None:
 
 @models.command("complexity")
 @click.argument("name")
-@click.option("--seconds", type=click.FloatRange(min=0.0, min_open=True), default=10.0, show_default=True)
-@click.option("--num-classes", type=click.IntRange(min=1), help="Size of the head, where the name states none.")
+@option("--seconds", type=click.FloatRange(min=0.0, min_open=True), default=10.0)
+@option("--num-classes", least=1, help="Size of the head, where the name states none.")
 @option_option
 @json_option
 def complexity(name: str, seconds: float, num_classes: int | None, options: dict[str, Any], as_json: bool) -> None:

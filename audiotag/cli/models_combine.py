@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from audiotag.cli.options import device_option, precision_option
+from audiotag.cli.options import batch_size_option, device_option, option, precision_option, workers_option
 
 _EPOCHS_HELP = "Of run folders, these kept epochs (16-30, 1,3,5-8, all) instead of the best one."
 
@@ -35,8 +35,8 @@ def _expand(sources: tuple[str, ...], epochs: str | None) -> list[str | Path]:
 
 @click.command("average")
 @click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT...")
-@click.option("--epochs", metavar="RANGE", help=_EPOCHS_HELP)
-@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="The new checkpoint.")
+@option("--epochs", metavar="RANGE", help=_EPOCHS_HELP)
+@option("--output", required=True, type=Path, metavar="FOLDER", help="The new checkpoint.")
 def average(checkpoints: tuple[str, ...], epochs: str | None, output: Path) -> None:
     """Average the weights of checkpoints into a new one.
 
@@ -56,21 +56,10 @@ def average(checkpoints: tuple[str, ...], epochs: str | None, output: Path) -> N
 
 @click.command("ensemble")
 @click.argument("members", nargs=-1, required=True, metavar="MEMBER...")
-@click.option("--epochs", metavar="RANGE", help=_EPOCHS_HELP)
-@click.option(
-    "--combine",
-    type=click.Choice(["logits", "probabilities"]),
-    default="logits",
-    show_default=True,
-    help="What is averaged.",
-)
-@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="The ensemble.")
-@click.option(
-    "--copy/--link",
-    default=True,
-    show_default=True,
-    help="Copy the members' checkpoints, or refer to where they are now.",
-)
+@option("--epochs", metavar="RANGE", help=_EPOCHS_HELP)
+@option("--combine", type=["logits", "probabilities"], default="logits", help="What is averaged.")
+@option("--output", required=True, type=Path, metavar="FOLDER", help="The ensemble.")
+@option("--copy/--link", default=True, help="Copy the members' checkpoints, or refer to where they are now.")
 def ensemble(members: tuple[str, ...], epochs: str | None, combine: str, output: Path, copy: bool) -> None:
     """Keep several models as one that tags and is evaluated like any other.
 
@@ -94,12 +83,10 @@ def ensemble(members: tuple[str, ...], epochs: str | None, combine: str, output:
 
 @click.command("summary")
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--val", metavar="PATH", help="Validation set.  [default: the run's own]")
-@click.option(
-    "--eval", "evaluation", metavar="PATH", help="Evaluation set.  [default: the run's own, where it has one]"
-)
-@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Clips at a time.")
-@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that read.")
+@option("--val", metavar="PATH", help="Validation set.  [default: the run's own]")
+@option("--eval", "evaluation", metavar="PATH", help="Evaluation set.  [default: the run's own, where it has one]")
+@batch_size_option
+@workers_option
 @device_option
 @precision_option
 def summary(

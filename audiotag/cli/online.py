@@ -14,17 +14,24 @@ import click
 from audiotag.cli.clip_source import clip_source
 from audiotag.cli.labels import print_change
 from audiotag.cli.online_benchmark import benchmark
-from audiotag.cli.options import device_option, labels_option, option_option, weights_option
-from audiotag.cli.settings_options import given_settings, settings_options
-from audiotag.cli.warnings import plain_warnings, warn_failed_plugins
+from audiotag.cli.options import (
+    device_option,
+    given_settings,
+    labels_option,
+    option,
+    option_option,
+    previous_labels_option,
+    settings_options,
+    weights_option,
+)
+from audiotag.cli.printing import plain_warnings, warn_failed_plugins
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.errors import LabelError, ManifestError
 from audiotag.signals import on_stop
 
 if TYPE_CHECKING:
     from audiotag.continual.listening import StreamClip
-    from audiotag.continual.online import OnlineEvent, OnlineLearner
-    from audiotag.continual.store import ClipStore
+    from audiotag.continual.online import OnlineEvent
     from audiotag.data.source import ClipSource
     from audiotag.models.model import Model
 
@@ -33,19 +40,13 @@ _OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single
 
 
 @click.group(invoke_without_command=True, short_help="Learn from a stream of clips, one by one, with a bounded store.")
-@click.option("--model", metavar="NAME|FOLDER", help="Model to start from: a name, or a run or checkpoint folder.")
+@option("--model", metavar="NAME|FOLDER", help="Model to start from: a name, or a run or checkpoint folder.")
 @weights_option
 @option_option
-@click.option(
-    "--previous-labels", metavar="CSV|NAME", help="Classes of the model that is started from, where it does not say."
-)
+@previous_labels_option
 @labels_option
-@click.option(
-    "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: as the model]"
-)
-@click.option(
-    "--store", "store_folder", type=click.Path(path_type=Path), metavar="STORE", help="Made by `audiotag store init`."
-)
+@option("--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: as the model]")
+@option("--store", "store_folder", type=Path, metavar="STORE", help="Made by `audiotag store init`.")
 @clip_source(
     "--stream",
     "format",
@@ -53,15 +54,13 @@ _OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single
     "unknown_labels",
     help="Labelled list (JSON, CSV), folder of class folders or of recordings; - takes lines from the standard input.",
 )
-@click.option(
-    "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder: checkpoints go to FOLDER/last."
-)
-@click.option("--resume", is_flag=True, help="Go on with the run in --output; where there is none, begin it.")
-@click.option("--teacher", metavar="NAME|FOLDER", help="Model that gives pseudo-labels, with --pseudo-label.")
+@option("--output", type=Path, metavar="FOLDER", help="The run folder: checkpoints go to FOLDER/last.")
+@option("--resume", is_flag=True, help="Go on with the run in --output; where there is none, begin it.")
+@option("--teacher", metavar="NAME|FOLDER", help="Model that gives pseudo-labels, with --pseudo-label.")
 @settings_options(OnlineSettings)
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each clip.")
-@click.option("--quiet", is_flag=True, help="Print problems and totals only.")
+@option("--json", "as_json", is_flag=True, help="Print a JSON object for each clip.")
+@option("--quiet", is_flag=True, help="Print problems and totals only.")
 @click.pass_context
 def online(
     context: click.Context,
@@ -93,7 +92,7 @@ def online(
         raise click.UsageError(f"Missing {', '.join(missing)}.")
     assert store_folder is not None and stream is not None and output is not None
     from audiotag.continual.listening import read_stream, stream_of_lines
-    from audiotag.continual.online import has_checkpoint
+    from audiotag.continual.online import OnlineLearner, has_checkpoint
     from audiotag.continual.store import ClipStore
     from audiotag.engines.torch_engine import choose_device
     from audiotag.inference.tagger import load
@@ -108,12 +107,13 @@ def online(
     live = stream.clips == "-"
     signals = _StopSignals()
     with plain_warnings(), ClipStore(store_folder) as store, on_stop(signals.note):
-        common = {
+        common: dict[str, Any] = {
             "device": str(choose_device(device)),
             "teacher": None if teacher is None else load(teacher, device=device),
         }
         if resume and has_checkpoint(output):
-            learner = _resumed(output, store, asked, not live, common)
+            wanted = OnlineSettings(**asked) if asked else None
+            learner = OnlineLearner.resume(output, store, wanted, rewinds=not live, **common)
             if start["labels"] is not None and read_labels(start["labels"]).mids != learner.model.labels.mids:
                 raise LabelError(
                     "--labels differs from the classes of the run",
@@ -124,7 +124,8 @@ def online(
         else:
             if start["model"] is None:
                 raise click.UsageError("Missing --model.")
-            learner = _begun(_starting_model(start, asked.get("seed", 0)), store, asked, output, common)
+            model = _starting_model(start, asked.get("seed", 0))
+            learner = OnlineLearner(model, store, OnlineSettings(**asked), folder=output, **common)
         classes = learner.model.labels
         clips: Iterator[StreamClip]
         if live:
@@ -181,23 +182,6 @@ def _starting_model(start: dict[str, Any], seed: int) -> Model:
         if not change.kept:
             click.echo("Warning: no class of the model is kept; the head starts anew", err=True)
     return model
-
-
-def _begun(
-    model: Model, store: ClipStore, asked: dict[str, Any], output: Path, common: dict[str, Any]
-) -> OnlineLearner:
-    from audiotag.continual.online import OnlineLearner
-
-    return OnlineLearner(model, store, OnlineSettings(**asked), folder=output, **common)
-
-
-def _resumed(
-    output: Path, store: ClipStore, asked: dict[str, Any], rewinds: bool, common: dict[str, Any]
-) -> OnlineLearner:
-    from audiotag.continual.online import OnlineLearner
-
-    settings = OnlineSettings(**asked) if asked else None
-    return OnlineLearner.resume(output, store, settings, rewinds=rewinds, **common)
 
 
 def _print(event: OnlineEvent, as_json: bool, quiet: bool) -> None:

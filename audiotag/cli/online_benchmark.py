@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
-from audiotag.cli.columns import print_columns
-from audiotag.cli.options import device_option, echo_json, option_option, weights_option
-from audiotag.cli.outputs import check_folder, overwrite_option
-from audiotag.cli.settings_options import given_settings, settings_options
+from audiotag.cli.options import (
+    device_option,
+    echo_json,
+    given_settings,
+    json_option,
+    option,
+    option_option,
+    overwrite_option,
+    settings_options,
+    weights_option,
+)
+from audiotag.cli.outputs import check_folder
+from audiotag.cli.printing import print_columns, print_doubts, warn_failed_plugins
 from audiotag.cli.store_simulate import contender_of, repeated_runs_options
-from audiotag.cli.warnings import print_doubts, warn_failed_plugins
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.errors import OptionError
 
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--model", required=True, metavar="NAME|FOLDER", help="Model whose frozen backbone hears the clips.")
+@option("--model", required=True, metavar="NAME|FOLDER", help="Model whose frozen backbone hears the clips.")
 @weights_option
 @option_option
 @clip_source(
@@ -35,24 +43,20 @@ if TYPE_CHECKING:
     help="Labelled clips with folds (or give --test).",
     others={"test": "Clips to measure on."},
 )
-@click.option("--test-fold", type=int, help="Fold to measure on; the others are the stream.")
-@click.option(
+@option("--test-fold", type=int, help="Fold to measure on; the others are the stream.")
+@option(
     "--task", "tasks", multiple=True, metavar="CLASS,CLASS,...", help="Classes of a task; repeat for each, in order."
 )
-@click.option(
-    "--classes-per-task", type=int, default=2, show_default=True, help="Without --task: dealt anew for each seed."
-)
-@click.option("--mixtures", is_flag=True, help="Multi-label: the stream and the test are mixtures of two clips.")
-@click.option("--capacity", type=click.IntRange(0), default=40, show_default=True, help="Places in the store.")
+@option("--classes-per-task", type=int, default=2, help="Without --task: dealt anew for each seed.")
+@option("--mixtures", is_flag=True, help="Multi-label: the stream and the test are mixtures of two clips.")
+@option("--capacity", least=0, default=40, help="Places in the store.")
 @repeated_runs_options("all six")
 @settings_options(OnlineSettings, "replay", "steps", "learning_rate", "loss", "optimiser")
-@click.option(
-    "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Write runs.csv, summary.csv and scores.csv."
-)
+@option("--output", type=Path, metavar="FOLDER", help="Write runs.csv, summary.csv and scores.csv.")
 @overwrite_option
-@click.option("--plots", type=click.Choice(["png", "svg"]), help="Draw scores and forgetting, into --output.")
+@option("--plots", type=["png", "svg"], help="Draw scores and forgetting, into --output.")
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 def benchmark(
     data: ClipSource,
     test: ClipSource | None,

@@ -1,23 +1,22 @@
-"""Options that several verbs share."""
+"""Options that several verbs share, and those that the declarations of settings make."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import click
 
 from audiotag.errors import OptionError
 from audiotag.places import exists
+from audiotag.settings import Setting, SettingsGroup, declared
 
 _Function = TypeVar("_Function", bound="Callable[..., Any] | click.Command")
 
+_KINDS = {int: click.INT, float: click.FLOAT, bool: click.BOOL}
 _WORDS = {"true": True, "yes": True, "false": False, "no": False, "none": None, "null": None}
-
-PRECISIONS = ("32", "16-mixed", "bf16-mixed")
-"""Numeric precisions of a forward pass, by lightning-fabric's names."""
 
 
 class OutputFile(click.Path):
@@ -83,9 +82,29 @@ def name_list(text: str) -> list[str]:
     return [text] if exists(text) else [name.strip() for name in text.split(",") if name.strip()]
 
 
+def option(
+    *names: str, type: Any = None, least: int | None = None, exists: bool = False, folder: bool = False, **told: Any
+) -> Callable[[_Function], _Function]:
+    """`click.option`, which shows defaults.
+
+    Args:
+        names: As click takes them.
+        type: As click takes it; `Path` for a path, a list for the words to choose from.
+        least: Of a whole number.
+        exists: Whether the path must be there.
+        folder: Whether the path is one of a folder.
+        told: More for click.
+    """
+    if type is Path:
+        type = click.Path(exists=exists, file_okay=not folder, path_type=Path)
+    elif isinstance(type, list) or least is not None:
+        type = click.IntRange(min=least) if least is not None else click.Choice(type)
+    return click.option(*names, type=type, **{"show_default": True, **told})
+
+
 def option_option(function: _Function) -> _Function:
     """``--option KEY=VALUE``, any number of times; the parameter ``options`` is a dict."""
-    return click.option(
+    return option(
         "--option",
         "options",
         multiple=True,
@@ -95,30 +114,29 @@ def option_option(function: _Function) -> _Function:
     )(function)
 
 
-def weights_option(function: _Function) -> _Function:
-    """``--weights PATH``: parameter ``weights``, a `Path` or None."""
-    return click.option(
-        "--weights",
-        type=click.Path(exists=True, path_type=Path),
-        metavar="PATH",
-        help="Local weights: a published file (.pt, .pth, .safetensors) or a checkpoint folder of audiotag.",
-    )(function)
-
-
-def labels_option(function: _Function) -> _Function:
-    """``--labels CSV|NAME``: parameter ``labels``, text for `audiotag.labels.read_labels`, or None."""
-    return click.option(
-        "--labels",
-        metavar="CSV|NAME",
-        help="Classes: a class_labels_indices.csv, or the name of a known list (audioset, fsd50k, home).",
-    )(function)
+weights_option = option(
+    "--weights",
+    type=Path,
+    exists=True,
+    metavar="PATH",
+    help="Local weights: a published file (.pt, .pth, .safetensors) or a checkpoint folder of audiotag.",
+)
+"""``--weights PATH``: parameter ``weights``, a `Path` or None."""
+labels_option = option(
+    "--labels",
+    metavar="CSV|NAME",
+    help="Classes: a class_labels_indices.csv, or the name of a known list (audioset, fsd50k, home).",
+)
+previous_labels_option = option(
+    "--previous-labels", metavar="CSV|NAME", help="Classes of the model that is started from, where it does not say."
+)
 
 
 def frames_option(function: _Function) -> _Function:
     """``--frames N``: parameter ``frames``, the number of pictures of a clip to choose from, or None."""
-    return click.option(
+    return option(
         "--frames",
-        type=click.IntRange(min=1),
+        least=1,
         metavar="N",
         help="For models that see: take pictures from N evenly spaced frames of a video file, or from frame_0 to"
         " frame_N-1 of a folder; training draws one, testing takes the middle one.  [default: 10]",
@@ -127,40 +145,41 @@ def frames_option(function: _Function) -> _Function:
 
 def device_option(function: _Function) -> _Function:
     """``--device``: parameter ``device``, text such as ``cpu``, ``cuda:1`` or ``auto``."""
-    return click.option(
+    return option(
         "--device",
         default="auto",
-        show_default=True,
         metavar="auto|cpu|cuda[:N]|mps",
         help="Where to compute; auto takes an accelerator where there is one.",
     )(function)
 
 
-def precision_option(function: _Function) -> _Function:
-    """``--precision``: parameter ``precision``, one of `PRECISIONS`."""
-    return click.option(
-        "--precision",
-        type=click.Choice(PRECISIONS),
-        default="32",
-        show_default=True,
-        help="Numbers to compute with; the mixed ones are for GPUs.",
-    )(function)
+precision_option = option(
+    "--precision",
+    type=["32", "16-mixed", "bf16-mixed"],
+    default="32",
+    help="Numbers to compute with; the mixed ones are for GPUs.",
+)
+combine_option = option(
+    "--combine",
+    type=["logits", "probabilities"],
+    help="What is averaged over several models; the folder of an ensemble has its own rule.  [default: logits]",
+)
+batch_size_option = option("--batch-size", least=1, default=16, help="Clips at a time.")
+workers_option = option("--workers", least=1, default=2, help="Threads that read.")
 
 
-def model_option(
-    *, required: bool = True, multiple: bool = False, default: str | None = None
-) -> Callable[[_Function], _Function]:
-    """``--model NAME|FOLDER``: parameter ``model`` (text, or a tuple of them where *multiple*)."""
-    return click.option(
-        "--model",
-        required=required and default is None,
-        multiple=multiple,
-        default=[default] if multiple and default is not None else default,
-        show_default=default is not None,
-        metavar="NAME|FOLDER",
-        help="Model name (see `audiotag models list`), or a folder: run, checkpoint or ensemble"
-        + ("; may be repeated." if multiple else "."),
-    )
+def overwrite_option(function: _Function) -> _Function:
+    """``--overwrite``: parameter ``overwrite``, a flag."""
+    return option("--overwrite", is_flag=True, help="Replace results that exist already.")(function)
+
+
+json_option = option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+def model_option(default: str | None = None) -> Callable[[_Function], _Function]:
+    """``--model NAME|FOLDER``: parameter ``model``, a text, or None."""
+    text = "Model name (see `audiotag models list`), or a folder: run, checkpoint or ensemble."
+    return option("--model", default=default, metavar="NAME|FOLDER", help=text)
 
 
 def echo_json(value: Any) -> None:
@@ -170,6 +189,37 @@ def echo_json(value: Any) -> None:
     click.echo(json_text(value, indent=2))
 
 
-def json_option(function: _Function) -> _Function:
-    """``--json``: parameter ``as_json``, a flag."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(function)
+def settings_options(group: type[SettingsGroup], *names: str) -> Callable[[_Function], _Function]:
+    """An option for each setting of *group*, or for those of *names*; what is not given is None, or an empty dict."""
+
+    def decorate(function: _Function) -> _Function:
+        for name, one in reversed(declared(group).items()):
+            if not names or name in names:
+                function = _option(one)(function)
+        return function
+
+    return decorate
+
+
+def given_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among the parameters of a command that somebody gave."""
+    return {name: value for name, value in values.items() if value not in (None, {})}
+
+
+def _option(one: Setting) -> Callable[[_Function], _Function]:
+    spelled = one.option or f"--{one.name.replace('_', '-')}"
+    told: dict[str, Any] = {"default": None, "help": one.help}
+    if one.default_text:
+        told["help"] += f"  [default: {one.default_text}]"
+    kind = next((kind for kind in (one.hint, *get_args(one.hint)) if kind in _KINDS), str)
+    if isinstance(one.default, Mapping):
+        told |= {"multiple": True, "metavar": "KEY=VALUE", "callback": pairs_callback}
+    elif get_origin(one.hint) is tuple:
+        told |= {"type": kind, "nargs": len(get_args(one.hint))}
+    elif kind is bool:
+        spelled = one.option or f"{spelled}/--no-{spelled.removeprefix('--')}"
+    else:
+        # Names that plugins may add to are looked up when the settings are made: `--help` loads no plugin.
+        few = one.words if not callable(one.choices) else ()
+        told["type"] = click.Choice(few) if few else _KINDS.get(kind, click.STRING)
+    return option(spelled, one.name, **told)

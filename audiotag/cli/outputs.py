@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,13 +15,6 @@ from audiotag.folders import check_results_folder
 
 if TYPE_CHECKING:
     from audiotag.data.clips import Clip
-
-_Function = TypeVar("_Function", bound="click.Command | Any")
-
-
-def overwrite_option(function: _Function) -> _Function:
-    """``--overwrite``: parameter ``overwrite``, a flag."""
-    return click.option("--overwrite", is_flag=True, help="Replace results that exist already.")(function)
 
 
 def check_files(*outputs: Path | None, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:

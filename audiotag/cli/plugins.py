@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag import scaffold
-from audiotag.cli.columns import print_columns
-from audiotag.cli.options import echo_json, json_option, parse_options
+from audiotag.cli.options import echo_json, json_option, option, parse_options
+from audiotag.cli.printing import print_columns
 from audiotag.errors import OptionError
 from audiotag.host import PluginRecord, get_host
 from audiotag.host.kinds import KINDS
@@ -88,33 +88,32 @@ _CHECKED_KINDS = (
 
 @plugins.command("check")
 @click.argument("names", metavar="NAME...", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Check every installed plugin.")
-@click.option(
-    "--kind",
-    type=click.Choice(_CHECKED_KINDS),
-    help="NAME is a registered name of this kind, rather than a plugin.",
+@option("--all", "every", is_flag=True, help="Check every installed plugin.")
+@option(
+    "--kind", type=click.Choice(_CHECKED_KINDS), help="NAME is a registered name of this kind, rather than a plugin."
 )
-@click.option(
+@option(
     "--option",
     "options",
     multiple=True,
     metavar="KEY=VALUE",
     help="Setting for the factory (width_mult=0.1), of a plugin for its families of backbones; may be repeated.",
 )
-@click.option(
+@option(
     "--source",
-    type=click.Path(exists=True, path_type=Path),
+    type=Path,
+    exists=True,
     help="What a dataset format is to read, where it cannot write a tiny source itself.",
 )
-@click.option(
+@option(
     "--expect-failure",
     "expected",
     multiple=True,
     metavar="CHECK=REASON",
     help="A check that fails for a known reason; it is an error where it passes. May be repeated.",
 )
-@click.option("--thorough", is_flag=True, help="Every check for every variant of a family, not the cheap ones only.")
-@click.option("--verbose", "-v", is_flag=True, help="List every check, not only those that fail.")
+@option("--thorough", is_flag=True, help="Every check for every variant of a family, not the cheap ones only.")
+@option("--verbose", "-v", is_flag=True, help="List every check, not only those that fail.")
 @json_option
 def check_plugins(
     names: tuple[str, ...],
@@ -193,7 +192,7 @@ def _print_subject(results: list[CheckResult], verbose: bool, as_json: bool) -> 
 
 @plugins.command("new")
 @click.argument("name")
-@click.option(
+@option(
     "--kind",
     "kinds",
     type=click.Choice(scaffold.KINDS),
@@ -201,15 +200,17 @@ def _print_subject(results: list[CheckResult], verbose: bool, as_json: bool) -> 
     required=True,
     help="What the plugin brings; may be repeated.",
 )
-@click.option(
+@option(
     "--role",
     type=click.Choice(scaffold.ROLES),
     help="Of a policy: `training` chooses the clips of an epoch, `storage` what a bounded store keeps.",
 )
-@click.option(
+@option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Path,
+    folder=True,
     default=Path(),
+    show_default=False,
     help="Folder that the new folder is made in.  [default: here]",
 )
 def new_plugin(name: str, kinds: tuple[str, ...], role: str | None, output: Path) -> None:

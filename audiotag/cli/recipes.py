@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from audiotag.cli.columns import print_columns
-from audiotag.cli.warnings import warn_failed_plugins
+from audiotag.cli.printing import print_columns, warn_failed_plugins
 
 
 @click.group(short_help="Named settings for fine-tuning.")

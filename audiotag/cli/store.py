@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import format_option, root_option, unknown_labels_option
-from audiotag.cli.columns import print_columns
-from audiotag.cli.options import echo_json, json_option, labels_option, parse_options
+from audiotag.cli.options import echo_json, json_option, labels_option, option, parse_options
+from audiotag.cli.printing import plain_warnings, print_columns, warn_failed_plugins
 from audiotag.cli.store_simulate import simulate
-from audiotag.cli.warnings import plain_warnings, warn_failed_plugins
 from audiotag.errors import AudiotagError, OptionError, StoreError
 
 if TYPE_CHECKING:
@@ -38,19 +37,15 @@ _store_argument = click.argument("store_folder", metavar="STORE", type=click.Pat
 @store.command()
 @_store_argument
 @labels_option
-@click.option("--policy", default="class_balanced", show_default=True, metavar="NAME", help="Who decides what is kept.")
-@click.option(
-    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Setting of the policy (replace_prob=0.7)."
-)
-@click.option("--capacity", type=int, metavar="N", help="Most clips.")
-@click.option("--capacity-bytes", metavar="SIZE", help="Most bytes of all clips together: 500M, 2G.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the policy's random choices."
-)
-@click.option(
+@option("--policy", default="class_balanced", metavar="NAME", help="Who decides what is kept.")
+@option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Setting of the policy (replace_prob=0.7).")
+@option("--capacity", type=int, metavar="N", help="Most clips.")
+@option("--capacity-bytes", metavar="SIZE", help="Most bytes of all clips together: 500M, 2G.")
+@option("--seed", least=0, default=0, help="Seed of the policy's random choices.")
+@option(
     "--from",
     "export",
-    type=click.Path(path_type=Path),
+    type=Path,
     metavar="EXPORT",
     help="Go on from a folder that `store export` wrote; nothing else is needed then.",
 )
@@ -97,7 +92,7 @@ def init(
 @store.command()
 @_store_argument
 @click.argument("sources", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
-@click.option(
+@option(
     "--label",
     "names",
     multiple=True,
@@ -106,12 +101,10 @@ def init(
 )
 @format_option
 @root_option
-@click.option("--labels", metavar="CSV|NAME", help="Classes to add to those of the store first, matched by mid.")
+@option("--labels", metavar="CSV|NAME", help="Classes to add to those of the store first, matched by mid.")
 @unknown_labels_option
-@click.option(
-    "--resume", is_flag=True, help="Go on after the last clip that an interrupted run of the same list added."
-)
-@click.option("--quiet", is_flag=True, help="Print the totals only.")
+@option("--resume", is_flag=True, help="Go on after the last clip that an interrupted run of the same list added.")
+@option("--quiet", is_flag=True, help="Print the totals only.")
 def add(
     store_folder: Path,
     sources: tuple[Path, ...],
@@ -195,7 +188,7 @@ def _line(clip_id: str, done: Addition) -> str:
 
 @store.command("list")
 @_store_argument
-@click.option("--label", metavar="CLASS", help="Only clips of this class.")
+@option("--label", metavar="CLASS", help="Only clips of this class.")
 @json_option
 def list_clips(store_folder: Path, label: str | None, as_json: bool) -> None:
     """List the stored clips, oldest first."""
@@ -282,8 +275,8 @@ def export(store_folder: Path, folder: Path) -> None:
 
 @store.command()
 @_store_argument
-@click.option("--quick", is_flag=True, help="Compare the sizes of the files only, not their contents.")
-@click.option(
+@option("--quick", is_flag=True, help="Compare the sizes of the files only, not their contents.")
+@option(
     "--repair",
     is_flag=True,
     help="Make a damaged store whole again with what is left; the old index goes to STORE/quarantine.",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiotag.cli.columns import print_columns
-from audiotag.cli.options import echo_json, labels_option, parse_options
-from audiotag.cli.outputs import check_folder, overwrite_option
+from audiotag.cli.options import echo_json, json_option, labels_option, option, overwrite_option, parse_options
+from audiotag.cli.outputs import check_folder
+from audiotag.cli.printing import print_columns
 from audiotag.errors import OptionError
 from audiotag.places import exists
 
@@ -32,57 +32,42 @@ def repeated_runs_options(which: str) -> Callable[[Callable[..., Any]], Callable
     """``--policy``, ``--seeds`` and ``--seed``: which policies are compared, by default *which*, and how often."""
     chosen = f"Policy to compare; may be repeated.  [default: {which}]"
     first = "Seed of the first run; the next have the next."
-    policy = click.option("--policy", "policies", multiple=True, metavar="NAME[:KEY=VALUE,...]", help=chosen)
-    seeds = click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Number of runs.")
-    seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help=first)
+    policy = option("--policy", "policies", multiple=True, metavar="NAME[:KEY=VALUE,...]", help=chosen)
+    seeds = option("--seeds", least=1, default=5, help="Number of runs.")
+    seed = option("--seed", least=0, default=0, help=first)
     return lambda function: policy(seeds(seed(function)))
 
 
 @click.command()
-@click.option(
+@option(
     "--preset",
     type=click.Choice(_PRESETS),
     help="published: the home system's example (5 classes, 50 places, 100 steps); rare: 21 classes by Zipf 1.5, 5000 "
     "steps, 50 places; drift: 10 classes whose ranking turns round, 100 places.",
 )
-@click.option("--counts", metavar="FILE|NAME=N,...", help="Stream: so many clips of each class (CSV: label,count).")
-@click.option("--log", type=click.Path(path_type=Path), metavar="CSV", help="Stream: the labels of a log, row by row.")
-@click.option("--stream", type=click.Choice(_STREAMS), default="zipf", show_default=True, help="Stream: made up.")
+@option("--counts", metavar="FILE|NAME=N,...", help="Stream: so many clips of each class (CSV: label,count).")
+@option("--log", type=Path, metavar="CSV", help="Stream: the labels of a log, row by row.")
+@option("--stream", type=click.Choice(_STREAMS), default="zipf", help="Stream: made up.")
 @labels_option
-@click.option("--classes", type=click.IntRange(1), default=20, show_default=True, help="Made-up stream: classes.")
-@click.option("--steps", type=click.IntRange(1), default=5000, show_default=True, help="Made-up stream: clips.")
-@click.option(
-    "--exponent", type=float, default=1.0, show_default=True, help="Made-up stream: how uneven; 0 is even (Zipf)."
-)
-@click.option(
-    "--most-labels", type=click.IntRange(1), default=1, show_default=True, help="Made-up stream: labels of a clip."
-)
-@click.option(
-    "--burst-length", type=float, default=20.0, show_default=True, help="Made-up stream of bursts: their mean length."
-)
-@click.option("--capacity", type=click.IntRange(0), help="Places in the store.  [default: 50, or the preset's]")
+@option("--classes", least=1, default=20, help="Made-up stream: classes.")
+@option("--steps", least=1, default=5000, help="Made-up stream: clips.")
+@option("--exponent", type=float, default=1.0, help="Made-up stream: how uneven; 0 is even (Zipf).")
+@option("--most-labels", least=1, default=1, help="Made-up stream: labels of a clip.")
+@option("--burst-length", type=float, default=20.0, help="Made-up stream of bursts: their mean length.")
+@option("--capacity", least=0, help="Places in the store.  [default: 50, or the preset's]")
 @repeated_runs_options("all")
-@click.option("--points", type=click.IntRange(1), default=50, show_default=True, help="Points in time recorded.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Write measures.csv and counts.csv here (and plots, with --plots).",
+@option("--points", least=1, default=50, help="Points in time recorded.")
+@option(
+    "--output", type=Path, metavar="FOLDER", help="Write measures.csv and counts.csv here (and plots, with --plots)."
 )
 @overwrite_option
-@click.option("--plots", type=click.Choice(["png", "svg"]), help="Draw distributions and measures over time.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@option("--plots", type=["png", "svg"], help="Draw distributions and measures over time.")
+@json_option
 def simulate(
     preset: str | None,
     counts: str | None,
     log: Path | None,
-    stream: str,
     labels: str | None,
-    classes: int,
-    steps: int,
-    exponent: float,
-    most_labels: int,
-    burst_length: float,
     capacity: int | None,
     policies: tuple[str, ...],
     seeds: int,
@@ -92,6 +77,7 @@ def simulate(
     overwrite: bool,
     plots: str | None,
     as_json: bool,
+    **made_up: Any,
 ) -> None:
     """Compare policies on streams of labels, without any sound.
 
@@ -114,37 +100,21 @@ def simulate(
         maker, places = ready.stream, ready.capacity
         contenders = contenders or list(ready.contenders)
     else:
-        maker = (
-            _from_counts(counts)
-            if counts is not None
-            else _from_log(log, labels)
-            if log is not None
-            else _made_up(stream, classes, steps, exponent, most_labels, burst_length)
-        )
+        maker = _from_log(log, labels) if log is not None else _made_up(**made_up)
+        maker = maker if counts is None else _from_counts(counts)
         places, contenders = 50, contenders or list(ALL_CONTENDERS)
-    simulation = run(
-        maker,
-        contenders,
-        places if capacity is None else capacity,
-        seeds=range(seed, seed + seeds),
-        points=points,
-    )
+    capacity = places if capacity is None else capacity
+    simulation = run(maker, contenders, capacity, seeds=range(seed, seed + seeds), points=points)
     if output is not None:
         _write(simulation, output, plots)
     if as_json:
         echo_json(simulation.summary())
         return
-    print_columns(
-        ("POLICY", *_COLUMNS.values()),
-        [
-            (
-                row["policy"],
-                *("-" if row[key] is None else f"{row[key]:.3g} ± {row[f'{key}_std']:.2g}" for key in _COLUMNS),
-            )
-            for row in simulation.summary()
-        ],
-        right=tuple(_COLUMNS.values()),
-    )
+    rows = []
+    for row in simulation.summary():
+        cells = ["-" if row[key] is None else f"{row[key]:.3g} ± {row[f'{key}_std']:.2g}" for key in _COLUMNS]
+        rows.append((row["policy"], *cells))
+    print_columns(("POLICY", *_COLUMNS.values()), rows, right=tuple(_COLUMNS.values()))
 
 
 def contender_of(text: str) -> Contender:
@@ -160,12 +130,11 @@ def _made_up(
 ) -> StreamMaker:
     from audiotag.continual import streams
 
+    shared: dict[str, Any] = {"exponent": exponent, "most_labels": most_labels}
     if stream == "bursts":
-        return lambda generator: streams.burst_stream(
-            classes, steps, generator, exponent=exponent, most_labels=most_labels, mean_length=burst_length
-        )
+        return lambda generator: streams.burst_stream(classes, steps, generator, mean_length=burst_length, **shared)
     make = streams.zipf_stream if stream == "zipf" else streams.drifting_stream
-    return lambda generator: make(classes, steps, generator, exponent=exponent, most_labels=most_labels)
+    return lambda generator: make(classes, steps, generator, **shared)
 
 
 def _from_counts(text: str) -> StreamMaker:
@@ -199,7 +168,7 @@ def _write(simulation: Simulation, output: Path, plots: str | None) -> None:
     if plots is not None:
         from audiotag.continual.plots import plot_distributions, plot_measures
 
-        plot_measures(simulation, output / f"measures.{plots}")
-        plot_distributions(simulation, output / f"distributions.{plots}")
-        written += [f"measures.{plots}", f"distributions.{plots}"]
+        for name, plot in (("measures", plot_measures), ("distributions", plot_distributions)):
+            plot(simulation, output / f"{name}.{plots}")
+            written.append(f"{name}.{plots}")
     click.echo(f"Written to {output}: {', '.join(written)}", err=True)

@@ -22,9 +22,8 @@ from audiotag.evaluation.metrics import Floats
 from audiotag.evaluation.scoring import clips_for, score
 from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD, TunedThresholds, read_thresholds, tune_thresholds
 from audiotag.host import get_host
-from audiotag.inference.clip_scores import Progress
+from audiotag.inference.clip_scores import Compute, Progress
 from audiotag.inference.combine import EnsembleMode
-from audiotag.inference.compute import Compute
 from audiotag.inference.ensemble import is_ensemble, keep_ensemble_thresholds
 from audiotag.inference.tagger import Tagger, load
 from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint

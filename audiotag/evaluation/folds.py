@@ -22,8 +22,7 @@ from audiotag.evaluation.measurement import FoldMeasurements, Provenance, requir
 from audiotag.evaluation.metrics import mean_defined
 from audiotag.evaluation.report import render_report
 from audiotag.evaluation.scoring import Scored, clips_for, score
-from audiotag.inference.clip_scores import Progress
-from audiotag.inference.compute import Compute
+from audiotag.inference.clip_scores import Compute, Progress
 from audiotag.inference.tagger import Tagger, load
 from audiotag.labels import LabelSet
 from audiotag.models.facts import find_checkpoint

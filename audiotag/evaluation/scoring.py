@@ -9,9 +9,8 @@ from audiotag.data.source import ClipSource
 from audiotag.evaluation.doubts import Doubts
 from audiotag.evaluation.measurement import Provenance
 from audiotag.evaluation.metrics import Bools, Floats
-from audiotag.inference.clip_scores import Progress, clip_logits
+from audiotag.inference.clip_scores import Compute, Progress, clip_logits
 from audiotag.inference.combine import probabilities
-from audiotag.inference.compute import Compute
 from audiotag.inference.tagger import Tagger
 
 

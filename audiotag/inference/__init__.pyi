@@ -1,5 +1,5 @@
+from audiotag.inference.clip_scores import Compute as Compute
 from audiotag.inference.clip_scores import score_clip_set as score_clip_set
-from audiotag.inference.compute import Compute as Compute
 from audiotag.inference.events import Event as Event
 from audiotag.inference.tags import TaggedFile as TaggedFile
 from audiotag.inference.tags import Tags as Tags

@@ -20,6 +20,25 @@ Progress = Callable[[int, int], None]
 """Called with (clips done, clips in all)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """How clips are computed.
+
+    Attributes:
+        device: As for `audiotag.load`.
+        precision: As for `audiotag.load`.
+        batch_size: Clips computed at a time.
+        workers: Threads that read.
+        strict: Raise at the first clip that cannot be read.
+    """
+
+    device: str = "cpu"
+    precision: str = "32"
+    batch_size: int = 16
+    workers: int = 2
+    strict: bool = False
+
+
 @dataclass(frozen=True)
 class ClipLogits:
     """What a tagger made of the clips that could be read.

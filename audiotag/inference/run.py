@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,6 +36,9 @@ from audiotag.inference.writers import (
 from audiotag.inference.writers.rows import Key
 
 _DEFAULT_TOP = 10
+
+_DECIDING = ("mode", "window", "hop", "threshold", "merge", "min_duration", "top", "frames", "format", "verbatim")
+"""Settings that decide what the results are."""
 
 
 class Listener(Protocol):
@@ -118,28 +121,15 @@ class InferRun:
             threshold = spec.least_score
         if threshold is None and top is None and mode != "events":
             top = _DEFAULT_TOP
-        same = (
-            "window",
-            "hop",
-            "batch_size",
-            "workers",
-            "strict",
-            "resume",
-            "overwrite",
-            "embeddings",
-            "frames",
-            "verbatim",
-        )
-        return cls(
-            mode=mode,
-            format=format,
-            output=output,
-            threshold=threshold,
-            top=top,
-            merge=settings["merge"] or 0.0,
-            min_duration=settings["min_duration"] or 0.0,
-            **{name: settings[name] for name in same},
-        )
+        decided: dict[str, Any] = {
+            "mode": mode,
+            "format": format,
+            "threshold": threshold,
+            "top": top,
+            "merge": settings["merge"] or 0.0,
+            "min_duration": settings["min_duration"] or 0.0,
+        }
+        return cls(**{one.name: {**settings, **decided}[one.name] for one in fields(cls)})
 
     def run(
         self, tagger: Tagger, clips: Sequence[Clip], progress: Listener, *, not_found: Sequence[AudiotagError] = ()
@@ -211,17 +201,8 @@ class InferRun:
             "classes": content_digest(classes.encode()),
             "combine": tagger.combine if len(tagger.engines) > 1 else None,
             "precision": tagger.precision,
-            "mode": self.mode,
-            "window": self.window,
-            "hop": self.hop,
-            "threshold": self.threshold,
             "tuned thresholds": thresholds if self.threshold in (None, "tuned") else None,
-            "merge": self.merge,
-            "min_duration": self.min_duration,
-            "top": self.top,
-            "frames": self.frames,
-            "format": self.format,
-            "verbatim": self.verbatim,
+            **{name: getattr(self, name) for name in _DECIDING},
         }
 
     def thresholds(self, tagger: Tagger) -> ArrayLike | None:

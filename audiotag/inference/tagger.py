@@ -72,9 +72,7 @@ def load(
                 raise OptionError(f"{what} are given for an ensemble, whose members have their own", where=names[0])
         return _load_ensemble(names[0], labels, ensemble, computing)
     refuse_nesting(names)
-    files: list[Any] = [None] * len(names)
-    if weights is not None:
-        files = _each("weights", weights)
+    files: list[Any] = [None] * len(names) if weights is None else _each("weights", weights)
     if len(files) != len(names):
         raise OptionError(
             f"{len(names)} models and {len(files)} files of weights were given", fix="Give one file for each model."

@@ -179,12 +179,12 @@ from audiotag.cli.clip_source import clip_source as clip_source
 from audiotag.cli.finetune import stoppable as stoppable
 from audiotag.cli.options import device_option as device_option
 from audiotag.cli.options import option_option as option_option
-from audiotag.cli.settings_options import given_settings as given_settings
-from audiotag.cli.settings_options import settings_options as settings_options
+from audiotag.cli.options import overwrite_option as overwrite_option
+from audiotag.cli.options import given_settings as given_settings
+from audiotag.cli.options import settings_options as settings_options
 from audiotag.cli.outputs import check_files as check_files
 from audiotag.cli.outputs import check_folder as check_folder
-from audiotag.cli.outputs import overwrite_option as overwrite_option
-from audiotag.cli.warnings import print_doubts as print_doubts
+from audiotag.cli.printing import print_doubts as print_doubts
 from audiotag.engines.torch_engine import choose_device as choose_device
 from audiotag.engines.torch_engine import choose_precision as choose_precision
 from audiotag.host.host import get_host as get_host

@@ -49,7 +49,7 @@ import os, sys, time, warnings
 import click
 from rich.console import Console
 from audiotag.cli import main as program
-from audiotag.cli.columns import print_columns
+from audiotag.cli.printing import print_columns
 from audiotag.errors import AudioError
 from audiotag.printing import escape
 sys.modules["verb"] = sys.modules[__name__]

@@ -112,9 +112,8 @@ def _output(spec: WriterSpec, path: Path | None, settings: WriterSettings, resum
         return FileOutput(path, lambda file: _Guarded(spec, host.make(spec, settings, file)), spec.magic)
     writer = _Guarded(spec, host.make(spec, settings))
     if path is None:
-        stdout = (
-            sys.stdout if sys.stdout.isatty() else unfiltered(sys.stdout)
-        )  # people are shown names, programs get them
+        # People are shown names, programs get them.
+        stdout = sys.stdout if sys.stdout.isatty() else unfiltered(sys.stdout)
         return StreamOutput(writer, stdout, "standard output")
     if stream:
         if resume:
@@ -152,21 +151,20 @@ class _Guarded(Writer, FileWriter):
             self.head, self.tail = self._writer.head, self._writer.tail
 
     def text(self, result: Result) -> str:
-        with self._running():
-            text: str = self._writer.text(result)
-            return text
+        return str(self._call("text", result))
 
     def follow(self, place: Place) -> None:
-        with self._running():
-            self._writer.follow(place)
+        self._call("follow", place)
 
     def write(self, result: Result) -> None:
-        with self._running():
-            self._writer.write(result)
+        self._call("write", result)
 
     def close(self) -> None:
+        self._call("close")
+
+    def _call(self, method: str, *about: Result | Place) -> Any:
         with self._running():
-            self._writer.close()
+            return getattr(self._writer, method)(*about)
 
 
 __all__ = [

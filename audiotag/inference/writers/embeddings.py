@@ -53,23 +53,20 @@ class EmbeddingCollector:
         Raises:
             AudiotagError: It cannot be written.
         """
-        try:
-            self._save()
-        except OSError as error:
-            raise AudiotagError(
-                f"the embeddings cannot be written: {error.strerror or error}", where=self._path, fix="Make room there."
-            ) from error
-
-    def _save(self) -> None:
         names = np.array(self._names, dtype=np.str_).reshape(-1, 2)
         times = np.array(self._times, dtype=np.float64).reshape(-1, 2)
-        with atomic_path(self._path) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                ids=names[:, 0],
-                filenames=names[:, 1],
-                onsets=times[:, 0],
-                offsets=times[:, 1],
-                embeddings=np.array(self._embeddings, dtype=np.float32).reshape(len(times), -1 if len(times) else 0),
-                model=np.array(self._model),
-            )
+        embeddings = np.array(self._embeddings, dtype=np.float32).reshape(len(times), -1 if len(times) else 0)
+        try:
+            with atomic_path(self._path) as temporary, temporary.open("wb") as file:
+                np.savez(
+                    file,
+                    ids=names[:, 0],
+                    filenames=names[:, 1],
+                    onsets=times[:, 0],
+                    offsets=times[:, 1],
+                    embeddings=embeddings,
+                    model=np.array(self._model),
+                )
+        except OSError as error:
+            what = f"the embeddings cannot be written: {error.strerror or error}"
+            raise AudiotagError(what, where=self._path, fix="Make room there.") from error

@@ -16,8 +16,8 @@ import sys
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -145,12 +145,24 @@ class _PartOutput(Output):
         self._part.unlink(missing_ok=True)
         self._file.close()
 
-    def _failed(self, error: OSError) -> AudiotagError:
-        return AudiotagError(
-            f"the results cannot be written: {error.strerror or error}",
-            where=self._path,
-            fix="Make room, then go on with --resume: what was done is kept.",
-        )
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            what, fix = "the results cannot be written", "Make room, then go on with --resume: what was done is kept."
+            raise AudiotagError(f"{what}: {error.strerror or error}", where=self._path, fix=fix) from error
+
+    @contextmanager
+    def _beginning(self) -> Iterator[None]:
+        """Where the block raises, the part goes if nothing is in it."""
+        try:
+            yield
+        except BaseException:
+            if self._file.seek(0, os.SEEK_END) == 0:
+                self._part.unlink(missing_ok=True)
+            self._file.close()
+            raise
 
 
 class FileOutput(_PartOutput):
@@ -169,35 +181,26 @@ class FileOutput(_PartOutput):
     def __init__(self, path: Path, make: Callable[[IO[bytes]], FileWriter], magic: bytes) -> None:
         super().__init__(path)
         self._empty = True
-        try:
+        with self._beginning():
             self._refuse_others(magic)
             self._file.truncate(0)
             self._file.seek(0)
             self._writer = make(self._file)
-        except BaseException:
-            if self._file.seek(0, os.SEEK_END) == 0:
-                self._part.unlink(missing_ok=True)
-            self._file.close()
-            raise
 
     def write(self, result: Result) -> None:
         """Add one clip."""
-        try:
+        with self._writing():
             self._writer.write(result)
-        except OSError as error:
-            raise self._failed(error) from error
         self._empty = False
 
     def close(self, complete: bool) -> None:
         """Write the end of the file."""
-        try:
+        with self._writing():
             self._writer.close()
             if self._empty and not complete:
                 self._remove()
             else:
                 self._put_in_place(complete)
-        except OSError as error:
-            raise self._failed(error) from error
 
 
 @dataclass(frozen=True)
@@ -233,28 +236,21 @@ class ResumableOutput(_PartOutput):
         self._record_path = path.with_name(f".{path.name}.resume")
         self._record: FileIO | None = None
         self._end = self._checksum = self._noted = 0
-        try:
+        with self._beginning():
             self._go_on_or_refuse(resume, overwrite)
-        except BaseException:
-            if self._file.seek(0, os.SEEK_END) == 0:
-                self._part.unlink(missing_ok=True)
-            self._file.close()
-            raise
 
     def write(self, result: Result) -> None:
         """Add one clip; it is kept from then on, whatever happens."""
-        try:
+        with self._writing():
             if self._record is None:
                 self._begin()
             self._append(self._writer.text(result))
             self._note(result.place)
-        except OSError as error:
-            raise self._failed(error) from error
         self._writer.follow(result.place)
 
     def close(self, complete: bool) -> None:
         """Put the file in its place; where nothing is done, only if the run is complete."""
-        try:
+        with self._writing():
             if self._record is None:
                 if not complete:
                     self._remove()
@@ -267,8 +263,6 @@ class ResumableOutput(_PartOutput):
                 _write(self._file, self._writer.tail.encode())
             self._put_in_place(complete)
             self._record.close()
-        except OSError as error:
-            raise self._failed(error) from error
 
     def _begin(self) -> None:
         self._file.truncate(0)

@@ -10,21 +10,6 @@ from audiotag.csv_text import csv_text
 from audiotag.inference.writers.base import EndToEnd, Writer, WriterSettings, seconds_text
 from audiotag.inference.writers.rows import COLUMNS, Place, Result
 
-RAVEN_COLUMNS = (
-    "Selection",
-    "View",
-    "Channel",
-    "Begin Time (s)",
-    "End Time (s)",
-    "Low Freq (Hz)",
-    "High Freq (Hz)",
-    "Begin File",
-    "Begin Path",
-    "File Offset (s)",
-    "Label",
-    "Score",
-)
-
 
 class CsvWriter(Writer):
     """CSV with a header; one line for each class heard: filename, onset, offset, event_label, mid, score."""
@@ -109,7 +94,10 @@ class AudacityWriter(Writer):
 class RavenWriter(Writer):
     """A Raven selection table. Times run on over all recordings; File Offset counts within Begin File."""
 
-    head = csv_text([RAVEN_COLUMNS], delimiter="\t")
+    head = (
+        "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"
+        "Begin File\tBegin Path\tFile Offset (s)\tLabel\tScore\n"
+    )
 
     def __init__(self, settings: WriterSettings) -> None:
         super().__init__(settings)
