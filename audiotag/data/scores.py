@@ -122,8 +122,9 @@ class Scores:
                 fix=f"Classes are matched by mid; those wanted are of {clips.labels.source}.",
             )
         row_of = {name: row for row, name in enumerate(self.ids)}
-        rows = [row_of.get(clip.id) for clip in clips]
-        missing = tuple(clip.id for clip, row in zip(clips, rows, strict=True) if row is None)
+        names = clips.columns.ids
+        rows = [row_of.get(name) for name in names]
+        missing = tuple(name for name, row in zip(names, rows, strict=True) if row is None)
         if len(missing) == len(clips):
             raise ManifestError(
                 f"none of the {len(clips)} clips of {clips.source} has scores",

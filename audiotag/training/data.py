@@ -145,7 +145,7 @@ class ClipReader:
             generator: Draws the cut and the picture.
             length: Samples that the sound takes on before it is fitted, see `_followed`.
         """
-        clip = self.clips.clips[index]
+        clip = self.clips[index]
         try:
             return self._read_clip(clip, generator, length)
         except AudiotagError as error:

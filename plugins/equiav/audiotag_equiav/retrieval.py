@@ -302,4 +302,4 @@ def retrieve(
         workers=workers,
         precision=precision,
     )
-    return score_retrieval(sounds, pictures, [clip.id for clip in clips.clips], chunk)
+    return score_retrieval(sounds, pictures, list(clips.columns.ids), chunk)
