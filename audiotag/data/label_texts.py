@@ -7,6 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,8 @@ class _Codes(dict[str, int]):
 
 class LabelTexts:
     """The labels of rows as numbers of pieces of text: a list of AudioSet's size has a few hundred.
+
+    All rows are added before anything is asked.
 
     Args:
         separators: The characters that separate labels in a text. The earliest of them that the text holds is used.
@@ -69,12 +72,12 @@ class LabelTexts:
     def __len__(self) -> int:
         return len(self._counts)
 
-    @property
+    @cached_property
     def pieces(self) -> list[str]:
         """The different pieces, as they are written."""
         return list(self._codes)
 
-    @property
+    @cached_property
     def codes(self) -> Targets:
         """The pieces of each row, as indices of `pieces`; one can stand several times in a row."""
         counts = np.frombuffer(self._counts, dtype=np.int32) if self._counts else np.zeros(0, dtype=np.int32)
@@ -97,8 +100,7 @@ class LabelTexts:
 
     def pieces_of(self, row: int) -> list[str]:
         """The pieces of a row, as they are written."""
-        pieces = self.pieces
-        return [pieces[code] for code in self.codes[row]]
+        return [self.pieces[code] for code in self.codes[row]]
 
     def first_without(self) -> int | None:
         """The first row without labels: it has None, or a text of nothing but blanks."""
@@ -200,9 +202,11 @@ class Finder:
         if (indices < 0).any():
             pairs = pairs[indices >= 0]
         del rows, numbers
+        longest = {mark: 1 + max(name.count(mark) for name in self._known) for mark in texts.separators}
         more: list[int] = []
         for row in np.flatnonzero(apart).tolist():
-            for text in self._runs(texts.pieces_of(row), texts.separators[texts.kinds[row]]):
+            mark = texts.separators[texts.kinds[row]]
+            for text in self._runs(texts.pieces_of(row), mark, longest[mark]):
                 index = self._index(text)
                 if index == _AMBIGUOUS:
                     self._require_one(row, text)
@@ -262,8 +266,7 @@ class Finder:
             apart[rows[text & begins[texts.kinds[rows], codes.indices]]] = True
         return apart
 
-    def _runs(self, pieces: list[str], mark: str) -> Iterator[str]:
-        longest = 1 + max(name.count(mark) for name in self._known)
+    def _runs(self, pieces: list[str], mark: str, longest: int) -> Iterator[str]:
         begin = 0
         while begin < len(pieces):
             for end in range(min(len(pieces), begin + longest), begin, -1):
