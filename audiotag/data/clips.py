@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.data.targets import Targets
+from audiotag.data.texts import Texts
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
 
@@ -53,12 +57,146 @@ class Clip:
     member: str | None = None
 
 
+def _number_or_none(value: Any) -> Any:
+    return None if math.isnan(value) else value.item()
+
+
+def _fold(value: Any) -> int | None:
+    return None if math.isnan(value) else int(value)
+
+
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "start": float,
+    "stop": _number_or_none,
+    "fold": _fold,
+    "frames": int,
+    "video_path": lambda value: value,
+    "extra": lambda value: value,
+    "member": lambda value: value,
+}
+"""What most clips leave at its default → how the value of a clip is read from its column."""
+
+_TYPES: Final[Mapping[str, Any]] = {"start": np.float64, "stop": np.float64, "fold": np.float64, "frames": np.int64}
+_DEFAULTS: Final = {name: Clip.__dataclass_fields__[name].default for name in _READ}
+
+
+@dataclass(frozen=True, eq=False)
+class ClipColumns(Sequence[Clip]):
+    """Clips as columns, for lists of millions: a `Clip` is made when it is asked for.
+
+    Attributes:
+        ids: Their names.
+        paths: Their recordings, from *folder*.
+        folder: What relative paths start from.
+        labels: Their classes.
+        unknown: The classes that are not known; None where all are.
+        others: Name of another attribute of `Clip` → its values, as `values_of` makes them; left out where all clips
+            have the default.
+    """
+
+    ids: Texts
+    paths: Texts
+    folder: Path
+    labels: Targets
+    unknown: Targets | None = None
+    others: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip], classes: int) -> ClipColumns:
+        """*clips* as columns."""
+        unknown = Targets.of([clip.unknown for clip in clips], classes)
+        columns = {name: values_of(name, [getattr(clip, name) for clip in clips]) for name in _READ}
+        return cls(
+            ids=Texts.of([clip.id for clip in clips]),
+            paths=Texts.of([str(clip.path) for clip in clips]),
+            folder=Path(),
+            labels=Targets.of([clip.labels for clip in clips], classes),
+            unknown=unknown if len(unknown.indices) else None,
+            others={name: values for name, values in columns.items() if values is not None},
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Any) -> Any:  # int → Clip, slice → tuple of them
+        if isinstance(index, slice):
+            return tuple(map(self._clip, range(*index.indices(len(self)))))
+        return self._clip(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[Clip]:
+        return map(self._clip, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment] # arrays have none
+
+    def _clip(self, place: int) -> Clip:
+        return Clip(
+            id=self.ids[place],
+            path=self.folder / self.paths[place],
+            labels=tuple(self.labels[place].tolist()),
+            unknown=() if self.unknown is None else tuple(self.unknown[place].tolist()),
+            **{name: _READ[name](values[place]) for name, values in self.others.items()},
+        )
+
+    def subset(self, places: Iterable[int]) -> ClipColumns:
+        """The clips at *places*, in that order."""
+        chosen = np.asarray(places if isinstance(places, np.ndarray) else list(places), dtype=np.int64)
+        ids = self.ids.take(chosen)
+        return replace(
+            self,
+            ids=ids,
+            paths=ids if self.paths is self.ids else self.paths.take(chosen),
+            labels=self.labels.subset(chosen),
+            unknown=None if self.unknown is None else self.unknown.subset(chosen),
+            others={name: values[chosen] for name, values in self.others.items()},
+        )
+
+    def full_paths(self) -> Sequence[str]:
+        """The paths from where we are, as text; `pathlib` would take longer than looking for the recordings."""
+        return _Below(os.path.join(self.folder, ""), self.paths)  # noqa: PTH118
+
+
+@dataclass(frozen=True)
+class _Below(Sequence[str]):
+    folder: str
+    paths: Texts
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._joined(self.paths[index])
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._joined, self.paths)
+
+    def _joined(self, path: str) -> str:
+        if path[:1].isalnum() and path[1:2] != ":":  # surely relative, on Windows too
+            return self.folder + path
+        return os.path.join(self.folder, path)  # noqa: PTH118
+
+
+def values_of(name: str, values: Sequence[Any]) -> NDArray[Any] | None:
+    """The values of an attribute of `Clip` that has a default as an array; None where all are the default."""
+    default = _DEFAULTS[name]
+    if all(value == default for value in values):
+        return None
+    kind = _TYPES.get(name, object)
+    if kind is np.float64:
+        values = [math.nan if value is None else value for value in values]
+    return np.fromiter(values, dtype=kind, count=len(values))
+
+
 @dataclass(frozen=True)
 class ClipSet(Sequence[Clip]):
     """Clips with the classes their labels refer to.
 
     Attributes:
-        clips: The clips.
+        clips: The clips: a tuple, or what reads like one.
         labels: The classes.
         single_label: True where each clip has exactly one class.
         source: Where the set comes from, for messages.
@@ -68,7 +206,7 @@ class ClipSet(Sequence[Clip]):
             disappear from YouTube), official split (empty where there is none) → number; they are not among `clips`.
     """
 
-    clips: tuple[Clip, ...]
+    clips: Sequence[Clip]
     labels: LabelSet
     single_label: bool = False
     source: str = "clips"
@@ -82,14 +220,19 @@ class ClipSet(Sequence[Clip]):
     def __getitem__(self, index):  # type: ignore[no-untyped-def] # int → Clip, slice → tuple of them
         return self.clips[index]
 
+    @cached_property
+    def columns(self) -> ClipColumns:
+        """The clips as columns: what is asked of all of them is asked here, whatever their number."""
+        return self.clips if isinstance(self.clips, ClipColumns) else ClipColumns.of(self.clips, len(self.labels))
+
     def sparse_targets(self) -> Targets:
         """The labels as index lists, for sets of any size."""
-        return Targets.of([clip.labels for clip in self.clips], len(self.labels))
+        return replace(self.columns.labels, classes=len(self.labels))
 
     def sparse_unknown(self) -> Targets | None:
         """The labels that are not known as index lists; None where all are."""
-        unknown = Targets.of([clip.unknown for clip in self.clips], len(self.labels))
-        return unknown if len(unknown.indices) else None
+        unknown = self.columns.unknown
+        return None if unknown is None or not len(unknown.indices) else replace(unknown, classes=len(self.labels))
 
     def targets(self) -> NDArray[np.float32]:
         """Multi-hot targets, float32 (clips, classes): 4 bytes for each class of each clip."""
@@ -102,11 +245,12 @@ class ClipSet(Sequence[Clip]):
 
     def subset(self, indices: Iterable[int]) -> ClipSet:
         """The clips at *indices*, in that order."""
-        return replace(self, clips=tuple(self.clips[index] for index in indices))
+        return replace(self, clips=self.columns.subset(indices))
 
     def folds(self) -> tuple[int, ...]:
         """The folds there are, ascending."""
-        return tuple(sorted({clip.fold for clip in self.clips if clip.fold is not None}))
+        folds = self._fold_of_each()
+        return tuple(int(fold) for fold in np.unique(folds[~np.isnan(folds)]))
 
     def split_fold(self, fold: int) -> tuple[ClipSet, ClipSet]:
         """(clips of every other fold, clips of *fold*).
@@ -114,15 +258,20 @@ class ClipSet(Sequence[Clip]):
         Raises:
             ManifestError: No clip is in *fold*, or none is outside it.
         """
-        inside = [index for index, clip in enumerate(self.clips) if clip.fold == fold]
-        outside = [index for index, clip in enumerate(self.clips) if clip.fold is not None and clip.fold != fold]
-        if not inside or not outside:
+        folds = self._fold_of_each()
+        inside = np.flatnonzero(folds == fold)
+        outside = np.flatnonzero((folds != fold) & ~np.isnan(folds))
+        if not len(inside) or not len(outside):
             raise ManifestError(
                 f"fold {fold} cannot be held out: {len(inside)} clips are in it and {len(outside)} in other folds",
                 where=self.source,
                 fix=f"The folds are: {', '.join(map(str, self.folds())) or 'none'}.",
             )
         return self.subset(outside), self.subset(inside)
+
+    def _fold_of_each(self) -> NDArray[np.float64]:
+        folds = self.columns.others.get("fold")
+        return np.full(len(self), np.nan) if folds is None else folds
 
 
 class Dataset(ABC):

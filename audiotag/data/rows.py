@@ -8,19 +8,26 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from audiotag.data.clips import Clip, ClipSet
-from audiotag.errors import LabelError, ManifestError, OptionError, suggest
-from audiotag.labels import Label, LabelSet, composed, known_labels
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.data.clips import ClipColumns, ClipSet, values_of
+from audiotag.data.label_texts import AmbiguousError, Classes, Finder, LabelTexts, separator_in
+from audiotag.data.targets import Targets
+from audiotag.data.texts import Texts
+from audiotag.errors import ManifestError, OptionError, suggest
+from audiotag.labels import Label, LabelSet, known_labels
 from audiotag.places import exists
 
 _MAX_NAMED = 5
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_TOGETHER = 8191
 
 
 @dataclass(slots=True)  # not frozen, which would take three times as long to make, for each of two million
@@ -57,7 +64,7 @@ class Row:
 
 
 def clips_from_rows(
-    rows: Iterable[Row],
+    rows: Iterable[Row] | Iterable[Rows],
     *,
     source: Path,
     root: Path | None = None,
@@ -71,7 +78,7 @@ def clips_from_rows(
     """Resolve and check *rows*.
 
     Args:
-        rows: The clips.
+        rows: The clips, one by one or many at a time.
         source: The list, for messages; its folder is the default *root*.
         root: Folder that relative paths start from.
         labels: The classes to use. None takes *own_labels*, or the sorted labels of the rows.
@@ -92,75 +99,70 @@ def clips_from_rows(
     """
     if unknown_labels not in ("error", "skip"):
         raise OptionError(f"unknown_labels is {unknown_labels!r}", where=source, fix="It may be 'error' or 'skip'.")
-    found = [_composed(row) for row in rows]
-    if not found:
-        raise ManifestError("there are no clips in it", where=source, fix="List at least one clip.")
-    ids = _ids(found, source)
-    folder = source.parent if root is None else root
-    for row, name in zip(found, ids, strict=True):
-        _check(row, name, source, labels_required)
+    listed = _Listed.of(rows, source, separators)
+    listed.check(labels_required)
     if labels is None:
-        labels = own_labels if own_labels is not None else _labels_of(found, source, separators)
-    finder = _Finder(labels, separators)
-    clips = []
-    skipped: Counter[str] = Counter()
-    repeated: Counter[str] = Counter()
-    first: tuple[str, str] | None = None
-    for row, name in zip(found, ids, strict=True):
-        try:
-            indices, again, unknown = finder.find(row.labels)
-            masked = finder.find(row.unknown).indices if row.unknown else ()
-        except LabelError as error:
-            raise ManifestError(error.what, where=_place(source, name, row), fix=error.fix) from error
-        if masked and (both := {*indices} & {*masked}):
+        labels = own_labels if own_labels is not None else _labels_of(listed.labels, source)
+    classes, unknown = _classes(listed, labels)
+    if single_label:
+        named = classes.targets.labels_per_clip
+        kept = (named > 0) | ~classes.lacking
+        if (wrong := np.flatnonzero(kept & (named != 1))).size:
             raise ManifestError(
-                f"the label {labels[min(both)].name!r} is given, and said to be unknown",
-                where=_place(source, name, row),
-                fix="List it in one place.",
-            )
-        if again:
-            repeated.update(labels[index].mid for index in again)
-        if unknown:
-            skipped.update({*unknown})
-            first = first or (_place(source, name, row), unknown[0])
-        if single_label and not indices and unknown:
-            continue
-        if single_label and len(indices) != 1:
-            raise ManifestError(
-                f"the clip {name!r} has {len(indices)} labels, in a set where each clip has exactly one",
-                where=_place(source, name, row),
+                f"the clip {listed.ids[wrong[0]]!r} has {named[wrong[0]]} labels, in a set where each clip has exactly "
+                "one",
+                where=listed.place(wrong[0]),
                 fix="Give it one label, or take the set as multi-label (single_label=False, --multi-label).",
             )
-        clips.append(
-            Clip(
-                id=name,
-                path=resolve_path(row.path, folder),
-                labels=indices,
-                start=row.start,
-                stop=row.stop,
-                fold=row.fold,
-                video_path=None if row.video_path is None else resolve_path(row.video_path, folder),
-                extra=row.extra,
-                unknown=masked,
-                member=row.member,
-            )
-        )
-    if first is not None and unknown_labels == "error":
-        raise _unknown(first, skipped, labels)
-    if not clips:
+    if classes.first is not None and unknown_labels == "error":
+        row, text = classes.first
+        raise _unknown((listed.place(row), text), classes.skipped, labels)
+    clips = listed.columns(source.parent if root is None else root, classes.targets, unknown)
+    if single_label and not kept.all():
+        clips = clips.subset(np.flatnonzero(kept))
+    if not len(clips):
         raise ManifestError(
             "no clip is left: every label is unknown to the class list",
             where=source,
             fix=f"The classes come from {labels.source}; give the list that fits the clips.",
         )
     return ClipSet(
-        tuple(clips),
+        clips,
         labels,
         single_label=single_label,
         source=str(source),
-        skipped=dict(sorted(skipped.items())),
-        repeated=dict(sorted(repeated.items())),
+        skipped=dict(sorted(classes.skipped.items())),
+        repeated=dict(sorted(classes.repeated.items())),
     )
+
+
+def _classes(listed: _Listed, labels: LabelSet) -> tuple[Classes, Targets | None]:
+    """The classes of each row, and those that are said to be unknown.
+
+    Raises:
+        ManifestError: A name stands for several classes, or a class is in both.
+    """
+    finder = Finder(labels)
+
+    def found(texts: LabelTexts) -> Classes:
+        try:
+            return finder.find(texts)
+        except AmbiguousError as error:
+            raise ManifestError(error.error.what, where=listed.place(error.row), fix=error.error.fix) from error
+
+    classes = found(listed.labels)
+    if not listed.unknown:
+        return classes, None
+    unknown = found(listed.unknown).targets
+    both = np.intersect1d(classes.targets.pairs(), unknown.pairs())
+    if both.size:
+        row, index = divmod(int(both[0]), len(labels))
+        raise ManifestError(
+            f"the label {labels[index].name!r} is given, and said to be unknown",
+            where=listed.place(row),
+            fix="List it in one place.",
+        )
+    return classes, unknown
 
 
 def resolve_path(text: str, folder: Path) -> Path:
@@ -168,17 +170,12 @@ def resolve_path(text: str, folder: Path) -> Path:
 
     Backslashes count as slashes unless a file is named so.
     """
-    path = folder / text
-    is_named_so = "\\" not in text or exists(path)
-    return path if is_named_so else folder / text.replace("\\", "/")
+    return folder / _as_named(text, folder)
 
 
 def split_labels(text: str, separators: str = ",") -> list[str]:
     """The labels in a text, cut at the first of *separators* that it holds; empty parts are left out."""
-    for separator in separators:
-        if separator in text:
-            return [part.strip() for part in text.split(separator) if part.strip()]
-    return [text.strip()] if text.strip() else []
+    return [part.strip() for part in text.split(separator_in(text, separators)) if part.strip()]
 
 
 def read_number(text: object, column: str, where: str) -> float:
@@ -212,155 +209,220 @@ def read_fold(text: object, where: str) -> int:
     raise ManifestError(f"fold is {text!r}, not a whole number", where=where, fix="Number the folds 1, 2, 3, …")
 
 
-def _composed(row: Row) -> Row:
-    """The row with its labels as class lists have them."""
+@dataclass(slots=True)
+class Rows:
+    """Some rows of a list as columns, which are read in a tenth of the time.
 
-    def of(labels: str | Sequence[str]) -> str | Sequence[str]:
-        return composed(labels) if isinstance(labels, str) else tuple(map(composed, labels))
+    Attributes:
+        where, path, labels: As in `Row`, one for each.
+        id: Likewise; None where no row has one.
+        others: Likewise the columns ``start``, ``stop``, ``fold``, ``video_path``, ``extra``, ``unknown`` and
+            ``member``, of which those may be left out that no row has.
+    """
 
-    if _is_ascii(row.labels) and _is_ascii(row.unknown):
-        return row
-    return replace(row, labels=None if row.labels is None else of(row.labels), unknown=of(row.unknown))
+    where: Sequence[str]
+    path: Sequence[str]
+    labels: Sequence[str | Sequence[str] | None]
+    id: Sequence[str | None] | None = None
+    others: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Rows:
+        """*rows* as columns."""
+        where, path, labels, ids = ([getattr(row, name) for row in rows] for name in ("where", "path", "labels", "id"))
+        return cls(where, path, labels, ids, {name: [getattr(row, name) for row in rows] for name in _OTHERS})
 
 
-def _is_ascii(labels: str | Sequence[str] | None) -> bool:
-    return not labels or (labels.isascii() if isinstance(labels, str) else all(map(str.isascii, labels)))
+_OTHERS: dict[str, Any] = {
+    name: one.default for name, one in Row.__dataclass_fields__.items() if name not in ("where", "path", "labels", "id")
+}
 
 
-def _place(source: Path, name: str, row: Row) -> str:
-    return f"{source}, clip {name!r} ({row.where})" if row.id is not None else f"{source}, {row.where} ({name})"
+@dataclass(frozen=True, eq=False)
+class _Listed:
+    """All rows of a list, as columns, with the names of the clips.
 
+    Attributes:
+        source: The list, for messages.
+        where, paths, ids: One for each row.
+        named: bool (rows,), whether the row has an id of its own.
+        labels, unknown: What the rows say of their labels; *unknown* is empty where no row says anything.
+        others: Values of the other columns, where any differs from the default, as `audiotag.data.clips.values_of`
+            makes them.
+    """
 
-def _ids(rows: list[Row], source: Path) -> list[str]:
-    parts = Counter(row.path for row in rows if row.id is None)
-    names = []
-    lines: dict[str, str] = {}
-    for row in rows:
-        if not row.path.strip():
-            raise ManifestError("the path of the recording is empty", where=f"{source}, {row.where}")
-        name = row.id
-        if name is None:
-            name = row.path.replace("\\", "/")
-            if parts[row.path] > 1 and (row.start > 0 or row.stop is not None):
-                name += f"@{exact(row.start)}-{'end' if row.stop is None else exact(row.stop)}"
-        if name in lines:
-            raise ManifestError(
-                f"the clip {name!r} stands twice ({lines[name]} and {row.where})",
-                where=source,
-                fix="Give each clip an id of its own."
-                if row.id is not None
-                else "List each recording once, or give ids.",
+    source: Path
+    where: Texts
+    paths: Texts
+    ids: Texts
+    named: NDArray[np.bool_]
+    labels: LabelTexts
+    unknown: LabelTexts
+    others: Mapping[str, NDArray[Any]]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row] | Iterable[Rows], source: Path, separators: str) -> _Listed:
+        """Gather *rows*; little of what they are made of is in memory at a time.
+
+        Raises:
+            ManifestError: There are none, or one has no path.
+        """
+        where, paths, ids, named = [], [], [], []
+        labels, unknown = LabelTexts(separators), LabelTexts(separators)
+        others: dict[str, list[Any]] = {}
+        count = 0
+        for block in _blocks(rows):
+            if not all(map(str.strip, block.path)):
+                row = next(row for row, path in enumerate(block.path) if not path.strip())
+                raise ManifestError("the path of the recording is empty", where=f"{source}, {block.where[row]}")
+            where.append(Texts.of(block.where))
+            paths.append(Texts.of(block.path))
+            own = block.id or [None] * len(block.path)
+            ids.append(
+                Texts.of(
+                    [
+                        path.replace("\\", "/") if name is None else name
+                        for path, name in zip(block.path, own, strict=True)
+                    ]
+                )
             )
-        lines[name] = row.where
-        names.append(name)
-    return names
-
-
-def _check(row: Row, name: str, source: Path, labels_required: bool) -> None:
-    def wrong(what: str, fix: str) -> ManifestError:
-        return ManifestError(what, where=_place(source, name, row), fix=fix)
-
-    if labels_required and (row.labels is None or (isinstance(row.labels, str) and not row.labels.strip())):
-        raise wrong(
-            "the clip has no labels",
-            "Give it at least one (a clip with none of the classes has the list [] in a JSON manifest, "
-            "the word none in a CSV).",
+            named.append(np.fromiter((name is not None for name in own), dtype=np.bool_, count=len(own)))
+            labels.add(block.labels)
+            for name, values in block.others.items():
+                if name not in others and all(value == _OTHERS[name] for value in values):
+                    continue
+                so_far = others.setdefault(name, [])
+                so_far.extend([_OTHERS[name]] * (count - len(so_far)))
+                so_far.extend(values)
+            count += len(block.path)
+        if not count:
+            raise ManifestError("there are no clips in it", where=source, fix="List at least one clip.")
+        for name, values in others.items():
+            values.extend([_OTHERS[name]] * (count - len(values)))
+        unknown.add(others.pop("unknown", ()))
+        found = cls(
+            source=source,
+            where=Texts.joined(where),
+            paths=Texts.joined(paths),
+            ids=Texts.joined(ids),
+            named=np.concatenate(named),
+            labels=labels,
+            unknown=unknown,
+            others={name: array for name, values in others.items() if (array := values_of(name, values)) is not None},
         )
-    if row.labels is not None and not isinstance(row.labels, str) and not all(map(str.strip, row.labels)):
-        raise wrong("one of the clip's labels is empty", "Name the class.")
-    for labels in (row.labels or (), row.unknown):
-        texts = [labels] if isinstance(labels, str) else labels
-        if odd := next((text for text in texts if _CONTROL.search(text.strip())), None):
-            raise wrong(f"the label {odd!r} holds control characters", "Mend the label.")
-    if row.start < 0 or (row.stop is not None and row.stop <= row.start):
-        end = "" if row.stop is None else f" and ends at {exact(row.stop)} s"
-        raise wrong(f"the clip begins at {exact(row.start)} s{end}", "0 ≤ start < stop must hold.")
+        return replace(found, ids=found._told_apart())
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def place(self, row: int) -> str:
+        """How messages call a row."""
+        name, where = self.ids[row], self.where[row]
+        return f"{self.source}, clip {name!r} ({where})" if self.named[row] else f"{self.source}, {where} ({name})"
+
+    def columns(self, folder: Path, labels: Targets, unknown: Targets | None) -> ClipColumns:
+        """The clips, with their classes."""
+        others = dict(self.others)
+        if (videos := others.get("video_path")) is not None:
+            found = (None if text is None else resolve_path(text, folder) for text in videos)
+            others["video_path"] = np.fromiter(found, dtype=object, count=len(self))
+        paths = self.paths
+        if paths.hold("\\"):
+            paths = Texts.of([_as_named(text, folder) for text in paths])
+        ids = paths if paths == self.ids else self.ids
+        return ClipColumns(ids, paths, folder, labels, unknown, others)
+
+    def _times(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where each clip starts and stops; NaN for the end of the recording."""
+        start, stop = self.others.get("start"), self.others.get("stop")
+        return (
+            np.zeros(len(self)) if start is None else start,
+            np.full(len(self), np.nan) if stop is None else stop,
+        )
+
+    def _told_apart(self) -> Texts:
+        """Names that say which part of a recording a clip is, where there are several of it and they have no names."""
+        start, stop = self._times()
+        timed = np.flatnonzero(~self.named & ((start > 0) | ~np.isnan(stop)))
+        if not timed.size:
+            return self.ids
+        parts = Counter(path for path, named in zip(self.paths, self.named, strict=True) if not named)
+        names = list(self.ids)
+        for row in timed:
+            if parts[self.paths[row]] > 1:
+                names[row] += f"@{exact(start[row])}-{'end' if np.isnan(stop[row]) else exact(stop[row])}"
+        return Texts.of(names)
+
+    def check(self, labels_required: bool) -> None:
+        """Check all that needs no classes.
+
+        Raises:
+            ManifestError: A row is wrong.
+        """
+        self._require_names_once()
+
+        def wrong(row: int, what: str, fix: str) -> ManifestError:
+            return ManifestError(what, where=self.place(row), fix=fix)
+
+        if labels_required and (row := self.labels.first_without()) is not None:
+            raise wrong(
+                row,
+                "the clip has no labels",
+                "Give it at least one (a clip with none of the classes has the list [] in a JSON manifest, "
+                "the word none in a CSV).",
+            )
+        if (row := self.labels.first_with_empty()) is not None:
+            raise wrong(row, "one of the clip's labels is empty", "Name the class.")
+        for texts in (self.labels, self.unknown):
+            if odd := texts.first_with_control():
+                raise wrong(odd[0], f"the label {odd[1]!r} holds control characters", "Mend the label.")
+        start, stop = self._times()
+        if (bad := np.flatnonzero((start < 0) | (stop <= start))).size:
+            row = bad[0]
+            end = "" if np.isnan(stop[row]) else f" and ends at {exact(stop[row])} s"
+            raise wrong(row, f"the clip begins at {exact(start[row])} s{end}", "0 ≤ start < stop must hold.")
+
+    def _require_names_once(self) -> None:
+        hashes = np.fromiter(map(hash, self.ids), dtype=np.int64, count=len(self))
+        hashes.sort()
+        if (hashes[1:] != hashes[:-1]).all():  # a set of all names would take 200 MB for two million
+            return
+        first: dict[str, int] = {}
+        for row, name in enumerate(self.ids):
+            if first.setdefault(name, row) != row:
+                raise ManifestError(
+                    f"the clip {name!r} stands twice ({self.where[first[name]]} and {self.where[row]})",
+                    where=self.source,
+                    fix="Give each clip an id of its own."
+                    if self.named[row]
+                    else "List each recording once, or give ids.",
+                )
 
 
-def _labels_of(rows: list[Row], source: Path, separators: str) -> LabelSet:
-    texts: set[str] = set()
-    for row in rows:
-        if row.labels is not None:
-            parts = split_labels(row.labels, separators) if isinstance(row.labels, str) else row.labels
-            texts.update(part.strip() for part in parts)
-    if not texts:
+def _blocks(rows: Iterable[Row] | Iterable[Rows]) -> Iterator[Rows]:
+    waiting: Iterator[Any] = iter(rows)
+    for first in waiting:
+        yield first if isinstance(first, Rows) else Rows.of([first, *islice(waiting, _TOGETHER)])
+
+
+def _as_named(text: str, folder: Path) -> str:
+    return text if "\\" not in text or exists(folder / text) else text.replace("\\", "/")
+
+
+def _labels_of(texts: LabelTexts, source: Path) -> LabelSet:
+    if not (names := texts.names()):
         raise ManifestError(
             "no clip has a label, so the classes are not known",
             where=source,
             fix="Label the clips, or give a class list.",
         )
-    return LabelSet([Label(text, _names_by_mid().get(text, text)) for text in sorted(texts)], str(source))
+    return LabelSet([Label(text, _names_by_mid().get(text, text)) for text in sorted(names)], str(source))
 
 
 @lru_cache(maxsize=1)
 def _names_by_mid() -> dict[str, str]:
     # A list that holds bare mids of AudioSet is shown by the names people know.
     return {label.mid: label.name for label in known_labels("audioset")}
-
-
-class _Found(NamedTuple):
-    """What the labels of a row stand for: class indices, ascending; those named more than once; texts of no class."""
-
-    indices: tuple[int, ...] = ()
-    again: tuple[int, ...] = ()
-    unknown: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, pairs: Sequence[tuple[str, int | None]]) -> _Found:
-        """What (text, its class) say."""
-        named = [index for _, index in pairs if index is not None]
-        once = sorted({*named})
-        again = tuple(index for index in once if named.count(index) > 1) if len(once) < len(named) else ()
-        return cls(tuple(once), again, tuple(text for text, index in pairs if index is None))
-
-
-class _Finder:
-    """Label texts → classes, remembering what was looked up: clips with the same labels share one tuple."""
-
-    def __init__(self, labels: LabelSet, separators: str) -> None:
-        self.labels = labels
-        self.separators = separators
-        self.known = {*labels.mids, *labels.names}
-        self._longest = {mark: 1 + max(name.count(mark) for name in self.known) for mark in {*separators, ","}}
-        self._one: dict[str, int | None] = {}
-        self._many: dict[str | tuple[str, ...], _Found] = {}
-
-    def find(self, labels: str | Sequence[str] | None) -> _Found:
-        """The classes of a row. Raises LabelError for a name that classes share."""
-        if labels is None:
-            return _Found()
-        key = labels if isinstance(labels, str) else tuple(labels)
-        if key not in self._many:
-            pairs = (
-                self._split(key)
-                if isinstance(key, str)
-                else ((text.strip(), self._index(text.strip())) for text in key)
-            )
-            self._many[key] = _Found.of(list(pairs))
-        return self._many[key]
-
-    def _index(self, text: str) -> int | None:
-        if text not in self._one:
-            # A name that classes share is known: index says which they are.
-            self._one[text] = self.labels.index(text) if text in self.known else None
-        return self._one[text]
-
-    def _split(self, text: str) -> Iterator[tuple[str, int | None]]:
-        # Names of classes hold commas ("Child speech, kid speaking"), so the longest run of parts that is a
-        # known class is taken, from left to right.
-        separator = next((mark for mark in self.separators if mark in text), ",")
-        parts = text.split(separator)
-        if self._longest[separator] == 1:
-            yield from ((part.strip(), self._index(part.strip())) for part in parts if part.strip())
-            return
-        begin = 0
-        while begin < len(parts):
-            for end in range(min(len(parts), begin + self._longest[separator]), begin, -1):
-                candidate = separator.join(parts[begin:end]).strip()
-                if candidate and (end == begin + 1 or candidate in self.known):
-                    yield candidate, self._index(candidate)
-                    break
-            begin = max(begin + 1, end)
 
 
 def _unknown(first: tuple[str, str], unknown: Counter[str], labels: LabelSet) -> ManifestError:

@@ -117,7 +117,8 @@ class Scores:
                 fix=f"Classes are matched by mid; those wanted are of {clips.labels.source}.",
             )
         row_of = {name: row for row, name in enumerate(self.ids)}
-        missing = tuple(clip.id for clip in clips if clip.id not in row_of)
+        names = clips.columns.ids
+        missing = tuple(name for name in names if name not in row_of)
         if len(missing) == len(clips):
             raise ManifestError(
                 f"none of the {len(clips)} clips of {clips.source} has scores",
@@ -125,7 +126,7 @@ class Scores:
                 fix=f"Clips are matched by id: {_named(missing[:2])} there, {_named(self.ids[:2])} here.",
             )
         aligned = np.full((len(clips), len(mids)), np.nan, dtype=np.float32)
-        rows = {at: row_of[clip.id] for at, clip in enumerate(clips) if clip.id in row_of}
+        rows = {at: row_of[name] for at, name in enumerate(names) if name in row_of}
         columns = {to: column_of[mid] for to, mid in enumerate(mids) if mid in column_of}
         found = self.scores[np.ix_([*rows.values()], [*columns.values()])]
         aligned[np.ix_([*rows], [*columns])] = found

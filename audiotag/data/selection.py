@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import ManifestError, OptionError
@@ -23,7 +26,6 @@ def select_split(clips: ClipSet, split: str) -> ClipSet:
     Raises:
         ManifestError: A split has no clip.
     """
-    splits = [dict(clip.extra).get("split") for clip in clips]
     known = splits_of(clips)
     wanted = {split} if split in known else split_names(split)
     if missing := sorted(wanted - set(known)):
@@ -32,7 +34,9 @@ def select_split(clips: ClipSet, split: str) -> ClipSet:
             where=clips.source,
             fix=f"The splits are: {', '.join(known) or 'none'}.",
         )
-    chosen = clips.subset(index for index, value in enumerate(splits) if value in wanted)
+    extras = clips.columns.others["extra"]
+    inside = {extra for extra in {*extras} if dict(extra).get("split") in wanted}
+    chosen = clips.subset(index for index, extra in enumerate(extras) if extra in inside)
     return replace(chosen, absent={name: count for name, count in clips.absent.items() if name in wanted})
 
 
@@ -43,7 +47,7 @@ def split_names(split: str) -> set[str]:
 
 def splits_of(clips: ClipSet) -> tuple[str, ...]:
     """The official splits that the clips are in, sorted."""
-    extras = {clip.extra for clip in clips.clips}
+    extras = {*clips.columns.others.get("extra", ())}
     return tuple(sorted({split for extra in extras if (split := dict(extra).get("split")) is not None}))
 
 
@@ -59,7 +63,7 @@ def select_folds(clips: ClipSet, folds: Sequence[int]) -> ClipSet:
             where=clips.source,
             fix=f"The folds are: {', '.join(map(str, clips.folds())) or 'none'}.",
         )
-    return clips.subset(index for index, clip in enumerate(clips) if clip.fold in folds)
+    return clips.subset(np.flatnonzero(np.isin(clips.columns.others["fold"], list(folds))))
 
 
 def with_frames(clips: Iterable[Clip], frames: int | None) -> tuple[Clip, ...]:
@@ -120,8 +124,7 @@ def require_files(clips: ClipSet) -> None:
     Raises:
         ManifestError: Some are missing; the message counts them and names the first.
     """
-    missing = missing_files(dict.fromkeys(str(clip.path) for clip in clips))
-    if missing:
+    if missing := [str(Path(path)) for path in dict.fromkeys(missing_files(clips.columns.full_paths()))]:
         names = ", ".join(missing[:_MAX_NAMED]) + (", …" if len(missing) > _MAX_NAMED else "")
         raise ManifestError(
             f"recordings are missing ({len(missing)}): {names}",

@@ -10,6 +10,8 @@ from dataclasses import KW_ONLY, MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from audiotag.arguments import as_path
 from audiotag.data.clips import ClipSet
 from audiotag.data.selection import align_labels, require_files, select_folds, select_split, with_frames
@@ -216,8 +218,9 @@ def as_single_label(clips: ClipSet, single_label: bool) -> ClipSet:
     Raises:
         ManifestError: A clip has none or several, where it must have one.
     """
-    wrong = next((clip for clip in clips if len(clip.labels) != 1), None) if single_label else None
-    if wrong is not None:
+    counts = clips.sparse_targets().labels_per_clip
+    if single_label and (counts != 1).any():
+        wrong = clips[int(np.flatnonzero(counts != 1)[0])]
         raise ManifestError(
             f"the clip {wrong.id!r} has {len(wrong.labels)} labels, in a set where each clip has exactly one",
             where=clips.source,

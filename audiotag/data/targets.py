@@ -13,6 +13,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.data.texts import offsets_of
+
 
 @dataclass(frozen=True, eq=False)
 class Targets:
@@ -34,14 +36,14 @@ class Targets:
         lists = lists if isinstance(lists, Sequence) else list(lists)
         counts = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
         indices = np.fromiter(chain.from_iterable(lists), dtype=np.int32, count=int(counts.sum()))
-        return cls(indices, _offsets(counts), classes)
+        return cls(indices, offsets_of(counts), classes)
 
     @classmethod
     def from_dense(cls, targets: NDArray[Any]) -> Self:
         """The targets of a table (clips, classes), in which whatever is not 0 is a label."""
         clips, indices = np.nonzero(targets)
         counts = np.bincount(clips, minlength=len(targets))
-        return cls(indices.astype(np.int32), _offsets(counts), targets.shape[1])
+        return cls(indices.astype(np.int32), offsets_of(counts), targets.shape[1])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -65,6 +67,10 @@ class Targets:
         """The clip of each label, int64 (labels,); with `indices` the pairs that there are."""
         return np.repeat(np.arange(len(self)), self.labels_per_clip)
 
+    def pairs(self) -> NDArray[np.int64]:
+        """One number for each label, int64 (labels,): its clip times the number of classes, plus its class."""
+        return self.clips * self.classes + self.indices
+
     def counts(self) -> NDArray[np.int64]:
         """Number of clips that have each class, int64 (classes,)."""
         return np.bincount(self.indices, minlength=self.classes)
@@ -73,7 +79,7 @@ class Targets:
         """The targets of the clips at *clips*, in that order, repeats allowed."""
         clips = np.asarray(clips, dtype=np.int64)
         counts = self.labels_per_clip[clips]
-        offsets = _offsets(counts)
+        offsets = offsets_of(counts)
         # Where each label is now: the beginning of its clip there, and its place within the clip.
         places = np.repeat(self.offsets[:-1][clips] - offsets[:-1], counts) + np.arange(offsets[-1])
         return Targets(self.indices[places], offsets, self.classes)
@@ -81,7 +87,7 @@ class Targets:
     def by_class(self) -> Targets:
         """The other way round: the clips that have each class, ascending."""
         order = np.argsort(self.indices, kind="stable")
-        return Targets(self.clips[order].astype(np.int32), _offsets(self.counts()), len(self))
+        return Targets(self.clips[order].astype(np.int32), offsets_of(self.counts()), len(self))
 
     def dense(self, clips: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[np.float32]:
         """Multi-hot targets, float32 (clips, classes), of all clips or those at *clips*."""
@@ -89,7 +95,3 @@ class Targets:
         targets = np.zeros(chosen.shape, dtype=np.float32)
         targets[chosen.clips, chosen.indices] = 1.0
         return targets
-
-
-def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])

@@ -16,14 +16,26 @@ from importlib.metadata import packages_distributions
 from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
-from audiotag import specs
 from audiotag.errors import AudiotagWarning, PluginError, UnknownNameError, suggest
 from audiotag.host.guard import guarded, importing, plugin_code
 from audiotag.host.kinds import KINDS, Kind, kind_of
 from audiotag.host.loading import Plugin, discover, strict
 from audiotag.host.records import CORE_DISTRIBUTION, PluginRecord
 from audiotag.host.registry import Registry
-from audiotag.specs import BackboneSpec, MadeSpec, Spec
+from audiotag.specs import (
+    BackboneSpec,
+    CommandSpec,
+    DatasetSpec,
+    LossSpec,
+    MadeSpec,
+    MetricSpec,
+    OptimiserSpec,
+    RecipeSpec,
+    SamplingPolicySpec,
+    ScheduleSpec,
+    Spec,
+    WriterSpec,
+)
 
 _KNOWN_ELSEWHERE = {
     "audiotag-convnext": ("convnext", "ConvNeXt"),
@@ -68,15 +80,15 @@ class Host:
     """
 
     backbones, backbone = _All(BackboneSpec), _Named(BackboneSpec)
-    datasets, dataset = _All(specs.DatasetSpec), _Named(specs.DatasetSpec)
-    losses, loss = _All(specs.LossSpec), _Named(specs.LossSpec)
-    sampling_policies, sampling_policy = _All(specs.SamplingPolicySpec), _Named(specs.SamplingPolicySpec)
-    optimisers, optimiser = _All(specs.OptimiserSpec), _Named(specs.OptimiserSpec)
-    schedules, schedule = _All(specs.ScheduleSpec), _Named(specs.ScheduleSpec)
-    metrics, metric = _All(specs.MetricSpec), _Named(specs.MetricSpec)
-    writers, writer = _All(specs.WriterSpec), _Named(specs.WriterSpec)
-    commands = _All(specs.CommandSpec)
-    recipes, recipe = _All(specs.RecipeSpec), _Named(specs.RecipeSpec)
+    datasets, dataset = _All(DatasetSpec), _Named(DatasetSpec)
+    losses, loss = _All(LossSpec), _Named(LossSpec)
+    sampling_policies, sampling_policy = _All(SamplingPolicySpec), _Named(SamplingPolicySpec)
+    optimisers, optimiser = _All(OptimiserSpec), _Named(OptimiserSpec)
+    schedules, schedule = _All(ScheduleSpec), _Named(ScheduleSpec)
+    metrics, metric = _All(MetricSpec), _Named(MetricSpec)
+    writers, writer = _All(WriterSpec), _Named(WriterSpec)
+    commands = _All(CommandSpec)
+    recipes, recipe = _All(RecipeSpec), _Named(RecipeSpec)
 
     def __init__(self) -> None:
         self._plugins = discover()
@@ -200,10 +212,10 @@ class Host:
         except UnknownNameError:
             return False
 
-    def command(self, group: str, name: str) -> specs.CommandSpec:
+    def command(self, group: str, name: str) -> CommandSpec:
         """The command called *name* of the group *group*; raises as `get` does."""
         distribution, colon, plain = name.rpartition(":")
-        return self.get(specs.CommandSpec, f"{distribution}{colon}{group} {plain}")
+        return self.get(CommandSpec, f"{distribution}{colon}{group} {plain}")
 
     def owner(self, spec: Spec) -> PluginRecord:
         """The plugin that registered *spec*, or one equal to it (kept by somebody while plugins were loaded anew)."""
@@ -284,7 +296,7 @@ class Host:
         """A context for code of the implementation of *spec*; see `audiotag.host.guard.plugin_code`."""
         return plugin_code(self.owner(spec).place, doing)
 
-    def read_file(self, spec: specs.RecipeSpec) -> str:
+    def read_file(self, spec: RecipeSpec) -> str:
         """The text of a recipe.
 
         Raises:

@@ -105,6 +105,7 @@ from audiotag.data.published import Validation as Validation
 from audiotag.data.reading import read_clips as read_clips
 from audiotag.data.source import ClipSource as ClipSource
 from audiotag.data.rows import Row as Row
+from audiotag.data.rows import Rows as Rows
 from audiotag.data.rows import clips_from_rows as clips_from_rows
 from audiotag.data.rows import read_number as read_number
 from audiotag.data.rows import split_labels as split_labels

@@ -149,7 +149,7 @@ class ClipReader:
 
         *generator* draws the cut and the picture; *length* samples are what the sound takes on before it is fitted.
         """
-        clip, intake = self.clips.clips[index], self.intake
+        clip, intake = self.clips[index], self.intake
         sound = np.zeros(0, dtype=np.float32)
         inputs: dict[str, NDArray[np.float32]] = {}
         try:

@@ -15,7 +15,7 @@ from audiotag.arguments import take
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
 from audiotag.errors import OptionError
-from audiotag.inference.compute import Compute
+from audiotag.inference.clip_scores import Compute
 from audiotag.labels import LabelChange
 from audiotag.training.optimisation import freeze_all_but_head, quicken_batch_norm
 from audiotag.training.processes import is_first_process

@@ -90,7 +90,8 @@ class LearnedFrom:
 def _heard(clips: ClipSet, part: slice) -> Heard:
     """What is heard of a part of *clips*; little of it is in memory at a time."""
     heard = Heard()
-    chosen = clips.clips[part]
+    chosen = range(len(clips))[part]
     for begin in range(0, len(chosen), _PART):
-        heard |= Heard.of(chosen[begin : begin + _PART])
+        some = chosen[begin : begin + _PART]
+        heard |= Heard.of(clips[some.start : some.stop])
     return heard

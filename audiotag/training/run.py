@@ -185,8 +185,8 @@ class TrainingRun:
             "classes": [asdict(label) for label in self.model.labels],
             "single_label": self.clips.train.single_label,
             "seconds": self.seconds,
-            "train": [clip.id for clip in self.clips.train],
-            "val": None if val is None else [clip.id for clip in val],
+            "train": list(self.clips.train.columns.ids),
+            "val": None if val is None else list(val.columns.ids),
             "teacher": None if teacher is None else hashlib.blake2b(teacher.tobytes(), digest_size=16).hexdigest(),
         }
 

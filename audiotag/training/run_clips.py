@@ -81,9 +81,8 @@ class RunClips:
         source = options.get("weights")
         if not isinstance(source, str | Path) or len(self.train) == len(self.every):
             return options
-        names = (clip.id for clip in self.every)
-        weights = dict(zip(names, read_sampling_weights(source, len(self.every)), strict=True))
-        options["weights"] = [float(weights[clip.id]) for clip in self.train]
+        weights = dict(zip(self.every.columns.ids, read_sampling_weights(source, len(self.every)), strict=True))
+        options["weights"] = [float(weights[name]) for name in self.train.columns.ids]
         return options
 
 

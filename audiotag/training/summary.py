@@ -27,8 +27,8 @@ from audiotag.evaluation.evaluation import evaluate_scores
 from audiotag.evaluation.measurement import Provenance
 from audiotag.evaluation.scoring import clips_for
 from audiotag.files import write_text
+from audiotag.inference.clip_scores import Compute
 from audiotag.inference.combine import EnsembleMode, combine_logits, probabilities
-from audiotag.inference.compute import Compute
 from audiotag.inference.tagger import Tagger, load
 from audiotag.models.epochs import kept_epochs
 from audiotag.models.facts import FACTS_FILE, read_facts

@@ -119,8 +119,8 @@ def supervise(request: Request, train: ClipSet, settings: Settings, reporter: Re
 def _read_scores(path: Path, train: ClipSet) -> Scores:
     """An ``.npz`` of probabilities that names its classes; or, as EfficientAT keeps them, an ``.npy`` of logits."""
     if path.suffix.lower() == ".npy":
-        return ScoresFile.read(path, labels=train.labels, logits=True, only=[clip.id for clip in train])
-    return ScoresFile.read(path, only=[clip.id for clip in train])
+        return ScoresFile.read(path, labels=train.labels, logits=True, only=list(train.columns.ids))
+    return ScoresFile.read(path, only=list(train.columns.ids))
 
 
 def _require_fitting(teacher: Tagger, clips: ClipSet) -> None:

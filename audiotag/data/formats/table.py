@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from audiotag.data.clips import ClipSet, Dataset
-from audiotag.data.formats.tables import columns_of, read_table
-from audiotag.data.rows import Row, clips_from_rows, read_fold, read_number
+from audiotag.data.formats.tables import columns_of, read_columns
+from audiotag.data.rows import Rows, clips_from_rows, read_fold, read_number
 from audiotag.data.sets.tiny import write_tiny_recordings
 from audiotag.labels import LabelSet
 
@@ -55,24 +55,42 @@ class CsvTable(Dataset):
             csv.writer(file).writerows([_COLUMNS, *((name, f"{label};") for name, label in clips)])
         return folder / "clips.csv"
 
-    def _rows(self, source: Path, known: LabelSet | None, required: tuple[str, ...]) -> Iterator[Row]:
+    def _rows(self, source: Path, known: LabelSet | None, required: tuple[str, ...]) -> Iterator[Rows]:
         has_class_none = known is not None and NO_CLASS in (*known.mids, *known.names)
-        others: list[str] | None = None
-        for line, cells in read_table(source, required):
-            if others is None:
-                others = [column for column in cells if column not in _KNOWN]
-            timed = "start" in cells or "stop" in cells or "fold" in cells
-            place = f"{source}, line {line}" if timed else ""
-            labels = cells.get("labels")
-            is_negative = labels == NO_CLASS and not has_class_none
-            yield Row(
-                where=f"line {line}",
+        for lines, cells in read_columns(source, required):
+            labels: Sequence[str | tuple[str, ...] | None] = cells.get("labels") or [None] * len(lines)
+            if not has_class_none:
+                labels = [() if cell == NO_CLASS else cell for cell in labels]
+            yield Rows(
+                where=[f"line {line}" for line in lines],
                 path=cells["path"],
-                labels=() if is_negative else labels,
-                id=cells.get("id") or None,
-                start=read_number(cells["start"], "start", place) if cells.get("start") else 0.0,
-                stop=read_number(cells["stop"], "stop", place) if cells.get("stop") else None,
-                fold=read_fold(cells["fold"], place) if cells.get("fold") else None,
-                video_path=cells.get("video_path") or None,
-                extra=tuple((column, cells[column]) for column in others if cells[column]) if others else (),
+                labels=labels,
+                id=[cell or None for cell in cells["id"]] if "id" in cells else None,
+                others=_others(cells, lines, source),
             )
+
+
+def _others(cells: dict[str, list[str]], lines: list[int], source: Path) -> dict[str, list[Any]]:
+    """The columns that may be there too."""
+
+    def numbers(column: str, read: Callable[[str, str], Any], empty: float | None) -> list[Any]:
+        return [
+            read(cell, f"{source}, line {line}") if cell else empty
+            for line, cell in zip(lines, cells[column], strict=True)
+        ]
+
+    found: dict[str, list[Any]] = {}
+    if "start" in cells:
+        found["start"] = numbers("start", lambda cell, place: read_number(cell, "start", place), 0.0)
+    if "stop" in cells:
+        found["stop"] = numbers("stop", lambda cell, place: read_number(cell, "stop", place), None)
+    if "fold" in cells:
+        found["fold"] = numbers("fold", read_fold, None)
+    if "video_path" in cells:
+        found["video_path"] = [cell or None for cell in cells["video_path"]]
+    if more := [column for column in cells if column not in _KNOWN]:
+        of_each = zip(*(cells[column] for column in more), strict=True)
+        found["extra"] = [
+            tuple((column, cell) for column, cell in zip(more, row, strict=True) if cell) for row in of_each
+        ]
+    return found

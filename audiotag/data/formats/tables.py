@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from audiotag.documents import decode_text, read_text
 from audiotag.errors import ManifestError
 
 _DELIMITERS = (",", "\t", ";")
 _SNIFFED_BYTES = 65_536
+_TOGETHER = 8192
 
 
 def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -25,6 +29,27 @@ def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dic
         ManifestError: The file cannot be read, a column of *required* is missing, a column stands twice, or a
             line has more or fewer cells than the header.
     """
+    header, rows = _table(source, required)
+    for line, cells in rows:
+        yield line, {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
+
+
+def read_columns(source: Path, required: Sequence[str]) -> Iterator[tuple[list[int], dict[str, list[str]]]]:
+    """The same some thousand rows at a time, as (lines, column → cells), for lists of millions."""
+    header, rows = _table(source, required)
+    while block := list(islice(rows, _TOGETHER)):
+        lines, cells = zip(*block, strict=True)
+        yield (
+            list(lines),
+            {
+                column: [cell.strip() for cell in of]
+                for column, of in zip(header, zip(*cells, strict=True), strict=True)
+            },
+        )
+
+
+def _table(source: Path, required: Sequence[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The columns, and the rows that have a cell for each of them."""
     text = read_text(source, error=ManifestError)
     _, delimiter = _first_line(text)
     rows = _rows(text, source, delimiter)
@@ -41,20 +66,29 @@ def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dic
         )
     if twice := next((column for column in header if header.count(column) > 1), None):
         raise ManifestError(f"the column {twice!r} stands twice in the first line", where=source)
+    return header, _filled(rows, len(header), source, delimiter)
+
+
+def _filled(
+    rows: Iterator[tuple[int, list[str]]], columns: int, source: Path, delimiter: str
+) -> Iterator[tuple[int, list[str]]]:
     for line, cells in rows:
+        if len(cells) == columns and cells[0] and not cells[0].isspace():  # as all rows of most lists are
+            yield line, cells
+            continue
         if not any(cell.strip() for cell in cells):
             continue
-        while len(cells) > len(header) and not cells[-1].strip():
+        while len(cells) > columns and not cells[-1].strip():
             cells.pop()
-        if len(cells) != len(header):
+        if len(cells) != columns:
             raise ManifestError(
-                f"{len(cells)} cells where the first line names {len(header)} columns",
+                f"{len(cells)} cells where the first line names {columns} columns",
                 where=f"{source}, line {line}",
                 fix=f"Put cells that hold {delimiter!r} into double quotes."
-                if len(cells) > len(header)
+                if len(cells) > columns
                 else "Give each line a cell for each column, an empty one where there is nothing.",
             )
-        yield line, {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
+        yield line, cells
 
 
 def read_rows(source: Path) -> Iterator[tuple[int, list[str]]]:
@@ -88,8 +122,15 @@ def beginning(source: Path) -> str:
 
 
 def _rows(text: str, source: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    # As bytes: a StringIO takes four of them for each character.
+    lines = io.TextIOWrapper(
+        io.BytesIO(text.encode("utf-8", "surrogatepass")), encoding="utf-8", errors="surrogatepass", newline=""
+    )
     # People put a space after the delimiter; a quote counts after it too.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    return _parsed(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), source)
+
+
+def _parsed(reader: Any, source: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         for cells in reader:
             yield reader.line_num, cells
@@ -101,7 +142,7 @@ def _rows(text: str, source: Path, delimiter: str) -> Iterator[tuple[int, list[s
 
 def _first_line(text: str) -> tuple[str, str]:
     """The line that names the columns, and the delimiter."""
-    lines = (line.rstrip("\r\n") for line in io.StringIO(text, newline="") if line.strip())
+    lines = (line[0] for line in re.finditer(r"[^\r\n]+", text) if line[0].strip())
     line = next(lines, "")
     if line[:4] == "sep=" and len(line) == 5:  # Excel's word for itself
         return next(lines, ""), line[4]

@@ -117,7 +117,7 @@ class PairReader:
             TrainingError: It cannot be read; the message names it.
         """
         index, place = draw
-        clip = self.clips.clips[index]
+        clip = self.clips[index]
         try:
             return self._read(clip, numpy_generator(self.seed, "pair", place if self.training else clip.id))
         except AudiotagError as error:

@@ -121,7 +121,7 @@ def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | N
     folder = Path(folder)
     with held(folder):
         state = read_run(folder)
-        if state["clips"] != [clip.id for clip in train.clips]:
+        if state["clips"] != list(train.columns.ids):
             raise TrainingError(
                 f"the run was on {len(state['clips'])} clips, and these are {len(train)}, or others",
                 where=folder,
@@ -423,7 +423,7 @@ def _save(
         "options": run.options.to_dict(),
         "settings": run.settings.to_dict(),
         "data": run.data,
-        "clips": [clip.id for clip in run.clips.clips],
+        "clips": list(run.clips.columns.ids),
     }
     with atomic_path(run.folder / STATE_FILE) as path:
         torch.save(state, path)

@@ -268,4 +268,4 @@ def retrieve(network: PretrainingNetwork, clips: ClipSet, *, chunk: int = 1024, 
     if chunk < 1:  # before the work
         raise OptionError(f"chunk is {chunk}", where="retrieval", fix="Give at least 1.")
     sounds, pictures = embed_pairs(network, clips, **embedding)
-    return score_retrieval(sounds, pictures, [clip.id for clip in clips.clips], chunk)
+    return score_retrieval(sounds, pictures, list(clips.columns.ids), chunk)
