@@ -18,7 +18,7 @@ from audiotag.host import get_host
 from audiotag.host import kinds as host_kinds
 from audiotag.specs import INTERFACE_VERSION
 
-KINDS = ("backbone", "dataset", "published", "loss", "policy", "metric", "writer", "command", "recipe")
+KINDS = ("backbone", "dataset", "published", "loss", "policy", "augmentation", "metric", "writer", "command", "recipe")
 ROLES = ("training", "storage")
 
 _ENDING = ".template"
@@ -88,6 +88,13 @@ _BY_FOLDER = {
         "published.py",
         "datasets",
         ("audiotag data validate downloads/$name --format $name",),
+    ),
+    "augmentation": _Kind(
+        "An augmentation",
+        "augmentation.py",
+        "augmentations",
+        ("audiotag finetune --backbone mn04_as --train clips/ --augment $name --output runs/$name",),
+        extra="[torch]",
     ),
     "metric": _Kind(
         "A metric",

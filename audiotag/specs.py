@@ -388,6 +388,23 @@ class WriterSpec(MadeSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AugmentationSpec(MadeSpec):
+    """How clips are varied in training. The factory returns a function of a batch; see `AugmentationContext`.
+
+    Attributes:
+        on: What it varies: ``"waveform"`` or ``"spectrogram"``. A network that does not bear it goes without.
+        citation: Paper and section.
+    """
+
+    on: Literal["waveform", "spectrogram"]
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.on in ("waveform", "spectrogram"), self, f"on is {self.on!r}, not 'waveform' or 'spectrogram'")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimiserSpec(MadeSpec):
     """How parameters follow the gradient. The factory returns a ``torch.optim.Optimizer``.
 

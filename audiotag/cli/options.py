@@ -78,6 +78,18 @@ def pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: Sequen
         raise click.BadParameter(str(error), ctx=ctx, param=parameter) from error
 
 
+def named_pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
+    """NAME.KEY=VALUE, any number of times, as a dict for each name."""
+    named: dict[str, list[str]] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        name, _, plain = key.rpartition(".")
+        if not name:
+            raise click.BadParameter(f"{pair!r} is not of the form NAME.KEY=VALUE", ctx=ctx, param=parameter)
+        named.setdefault(name.strip(), []).append(f"{plain}{equals}{text}")
+    return {name: pairs_callback(ctx, parameter, of_name) for name, of_name in named.items()}
+
+
 def name_list(text: str) -> list[str]:
     """The models in ``NAME,NAME``; a text that is an existing path is one name, whatever it holds."""
     return [text] if exists(text) else [name.strip() for name in text.split(",") if name.strip()]

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import click
 
-from audiotag.cli.options import pairs_callback
+from audiotag.cli.options import named_pairs_callback, pairs_callback
 from audiotag.settings import Setting, SettingsGroup, declared
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -29,7 +29,7 @@ def settings_options(group: type[SettingsGroup], *names: str) -> Callable[[_Func
 
 def given_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings among the parameters of a command that somebody gave."""
-    return {name: value for name, value in values.items() if value not in (None, {})}
+    return {name: value for name, value in values.items() if value not in (None, {}, ())}
 
 
 def _option(one: Setting) -> Callable[[_Function], _Function]:
@@ -40,6 +40,10 @@ def _option(one: Setting) -> Callable[[_Function], _Function]:
     kind = next((kind for kind in (one.hint, *get_args(one.hint)) if kind in _KINDS), str)
     if isinstance(one.default, Mapping):
         told |= {"multiple": True, "metavar": "KEY=VALUE", "callback": pairs_callback}
+        if get_origin(get_args(one.hint)[1]) is not None:  # options of several things
+            told |= {"metavar": "NAME.KEY=VALUE", "callback": named_pairs_callback}
+    elif ... in get_args(one.hint):
+        told |= {"multiple": True, "metavar": "NAME"}
     elif get_origin(one.hint) is tuple:
         told |= {"type": kind, "nargs": len(get_args(one.hint))}
     elif kind is bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from audiotag.specs import (
+    AugmentationSpec,
     BackboneSpec,
     CommandSpec,
     DatasetSpec,
@@ -51,6 +52,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("datasets", DatasetSpec, "dataset format", "dataset formats", "audiotag data list"),
         Kind("losses", LossSpec, "loss", "losses"),
         Kind("sampling_policies", SamplingPolicySpec, "sampling policy", "sampling policies"),
+        Kind("augmentations", AugmentationSpec, "augmentation", "augmentations"),
         Kind("optimisers", OptimiserSpec, "optimiser", "optimisers"),
         Kind("schedules", ScheduleSpec, "schedule", "schedules"),
         Kind("metrics", MetricSpec, "metric", "metrics"),

@@ -15,6 +15,7 @@ Kind = Literal[
     "sampler",
     "store",
     "dataset",
+    "augmentation",
     "optimiser",
     "schedule",
     "metric",

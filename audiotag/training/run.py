@@ -28,6 +28,7 @@ from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.places import exists
 from audiotag.settings import layered, read_settings, write_settings
+from audiotag.training.augmenting import Augmentations
 from audiotag.training.data import require_enough
 from audiotag.training.interfaces import BatchSampler, Loss
 from audiotag.training.learned import LearnedFrom
@@ -61,6 +62,7 @@ class TrainingRun:
         loss: The training loss.
         sampler: Chooses the clips of an epoch.
         schedule: Factor of the base rates.
+        augmentations: What plugins vary.
         seconds: Length of clips in training.
         supervision: What is known of the clips to learn from.
         learned: Notes in the model what it learns from; it is over with that before the first epoch ends.
@@ -78,6 +80,7 @@ class TrainingRun:
     loss: Loss
     sampler: BatchSampler
     schedule: Schedule
+    augmentations: Augmentations
     seconds: float
     supervision: Supervision
     learned: LearnedFrom
@@ -117,6 +120,7 @@ class TrainingRun:
         # What is wrong with these is known before the teacher hears the clips.
         loss, sampler = make_loss(settings, train.single_label, where=train.source), _make_sampler(settings, clips)
         schedule = make_schedule(settings.schedule, epochs=settings.epochs, warmup=settings.warmup, **settings.shape)
+        augmentations = Augmentations.of(settings)
         seconds = training_seconds(model, train, settings, reporter)
         supervision = supervise(request, train, settings, reporter)
         before = Heard.of_models([model.metadata]) | supervision.teacher_heard
@@ -133,6 +137,7 @@ class TrainingRun:
             loss=loss,
             sampler=sampler,
             schedule=schedule,
+            augmentations=augmentations,
             seconds=seconds,
             supervision=supervision,
             learned=LearnedFrom(model, before, train, clips.measured, reporter),
@@ -195,6 +200,10 @@ class TrainingRun:
             ("model", self.model.spec),
             ("loss", host.loss(self.settings.loss)),
             ("sampling policy", host.sampling_policy(self.settings.sampler)),
+            ("optimiser", host.optimiser(self.settings.optimiser)),
+            ("schedule", host.schedule(self.settings.schedule)),
+            ("metric", host.metric(self.settings.metric)),
+            *(("augmentation", spec) for spec, _ in self.augmentations.made),
         ]
         formats = [one.format for one in (request.train, request.val, request.eval) if one is not None]
         used += [("dataset", host.dataset(name)) for name in formats if name is not None]

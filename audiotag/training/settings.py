@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from audiotag.audio.augmentation import Augmentation
-from audiotag.errors import OptionError
+from audiotag.errors import OptionError, suggest
 from audiotag.host import get_host
 from audiotag.settings import (
     ABOVE_ZERO,
@@ -259,6 +259,24 @@ class Variation(Augmentation):
     time_shift: float = varied(Augmentation, "time_shift", **_while_it_learns("waveform", 0.5))
     frequency_mask: int = varied(Augmentation, "frequency_mask", **_while_it_learns("spectrogram", 16))
     time_mask: int = varied(Augmentation, "time_mask", **_while_it_learns("spectrogram", 64))
+    augmentations: tuple[str, ...] = setting(
+        (),
+        option="--augment",
+        help="Augmentation of a plugin, after those above; several are done in the order given.",
+    )
+    augmentation_options: Mapping[str, Mapping[str, Any]] = setting(
+        {}, of="augmentations", option="--augment-option", help="Option of an augmentation."
+    )
+
+    def check(self, situation: Any) -> None:
+        """Refuse options of what is not done."""
+        for name in self.augmentation_options:
+            if name not in self.augmentations:
+                raise OptionError(
+                    f"there are options for {name!r}, which is none of the augmentations",
+                    where="augmentation_options",
+                    fix=suggest(name, self.augmentations) or f"Name it too (--augment {name}).",
+                )
 
 
 class Sampling(SettingsGroup):
@@ -381,17 +399,21 @@ class Settings(
 
     def resolve(self, situation: Situation) -> Self:
         """The settings with every default filled in; variation of sound is off where the model bears none."""
-        heard = self if situation.bears else self.replaced(**dict.fromkeys(self.unborne(situation), 0))
-        return super(Settings, heard).resolve(situation)
+        if situation.bears:
+            return super().resolve(situation)
+        off = {name: 0 for name in self.unborne(situation) if name not in self.augmentations}
+        return super(Settings, self.replaced(**off, augmentations=(), augmentation_options={})).resolve(situation)
 
     def unborne(self, situation: Situation) -> list[str]:
-        """The settings, by name, that vary what the model does not bear to have varied."""
-        borne = (None, "clip", *situation.bears)
-        return [name for name, one in declared(type(self)).items() if one.varies not in borne and vars(self).get(name)]
+        """The settings and augmentations, by name, that vary what the model does not bear to have varied."""
+        borne, host = (None, "clip", *situation.bears), get_host()
+        ours = [name for name, one in declared(type(self)).items() if one.varies not in borne and vars(self).get(name)]
+        return ours + [name for name in self.augmentations if host.augmentation(name).on not in borne]
 
     def check(self, situation: Situation) -> None:
         """Refuse to vary what a frozen backbone hears once, or a network does not bear, and averages of no epochs."""
         changing = [name for name, one in declared(type(self)).items() if one.varies and getattr(self, name)]
+        changing += self.augmentations
         if self.freeze_backbone and changing:
             raise OptionError(
                 f"{', '.join(changing)} cannot be used with a frozen backbone, which hears each clip once",
