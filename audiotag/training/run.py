@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from audiotag.cache.place import cache_folder
 from audiotag.data.heard import Heard
 from audiotag.data.sound_cache import SoundCache
 from audiotag.engines.torch_engine import choose_device
-from audiotag.errors import TrainingError
+from audiotag.errors import AudiotagWarning, TrainingError
 from audiotag.files import write_text
 from audiotag.host import get_host
 from audiotag.host.needs import KINDS, needed
@@ -263,12 +264,24 @@ def _make_sampler(settings: Settings, clips: RunClips) -> BatchSampler:
 def require_plugins(plugins: Mapping[str, Sequence[str]], folder: Path) -> None:
     """Refuse to go on with a run whose plugins are gone (see `TrainingRun.plugins`), and say what to install.
 
+    Warns where another version is installed than the run began with.
+
     Raises:
         TrainingError: A name is not registered, or two distributions claim it.
     """
+    installed: dict[str, str] = {}
     for what, (distribution, release) in plugins.items():
         kind = next((kind for kind in KINDS if what.startswith(f"{kind} ")), None)
         if kind is not None:
             name = what.removeprefix(f"{kind} ")
             brought = {"distribution": distribution, "release": release}
-            needed("the run", kind, name, **brought, error=TrainingError, where=folder)
+            spec = needed("the run", kind, name, **brought, error=TrainingError, where=folder)
+            installed[f"{distribution} {release}"] = get_host().owner(spec).label
+    for began, now in installed.items():
+        if began != now:
+            warnings.warn(
+                f"{folder}: the run began with {began}, and {now} is installed: it may come out otherwise than one "
+                "without a break.",
+                AudiotagWarning,
+                stacklevel=2,
+            )

@@ -2,12 +2,14 @@
 
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 
-from audiotag.errors import OptionError, PluginError, UnknownNameError
+from audiotag.errors import AudiotagWarning, OptionError, PluginError, TrainingError, UnknownNameError
 from audiotag.settings import layered
 from audiotag.training.finetune import finetune
+from audiotag.training.run import require_plugins
 from audiotag.training.schedules import make_schedule
 from audiotag.training.settings import Settings, Situation
 
@@ -233,3 +235,12 @@ def test_the_partners_of_the_whole_set_are_varied_too(odd_augmentations, tones, 
     _run(tones, tmp_path / "run", augmentations=["shift"], **mixing)
     draws = [tuple(drawn) for _, _, _, drawn in sys.modules["odd_augmentations"].SEEN]
     assert len(draws) > 1 and len(set(draws)) == len(draws)
+
+
+def test_a_run_that_goes_on_with_another_version_says_so(odd_augmentations, tmp_path):
+    brought = {"augmentation shift": ["audiotag-vary", "1.0"], "metric mAP": ["audiotag", version("audiotag")]}
+    require_plugins(brought, tmp_path)  # warnings are errors here
+    with pytest.warns(AudiotagWarning, match=r"began with audiotag-vary 0\.9, and audiotag-vary 1\.0 is installed"):
+        require_plugins({**brought, "augmentation dim": ["audiotag-vary", "0.9"]}, tmp_path)
+    with pytest.raises(TrainingError, match=r"the run needs the augmentation 'gone' of audiotag-gone 1\.0"):
+        require_plugins({"augmentation gone": ["audiotag-gone", "1.0"]}, tmp_path)
