@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import pluggy
 
 from audiotag.specs import (
+    AugmentationSpec,
     BackboneSpec,
     CommandSpec,
     DatasetSpec,
@@ -74,6 +75,19 @@ def register_writers() -> Iterable[WriterSpec]:
     The factory is called as ``factory(settings)`` with an `audiotag.plugin.WriterSettings` and returns an
     `audiotag.plugin.Writer`; where the descriptor has *magic*, as ``factory(settings, file)``, and returns an
     `audiotag.plugin.FileWriter`.
+    """
+    return ()
+
+
+@hookspec
+def register_augmentations() -> Iterable[AugmentationSpec]:
+    """Augmentations of ``audiotag finetune --augment``.
+
+    The factory is called as ``factory(**options)`` and returns a function that is called with every batch of training,
+    as ``augment(batch, generator, context)``: float32 waveforms (batch, samples) or spectrograms (batch, bands,
+    frames), after the toolkit's own variation and before clips are mixed, on the device of the network; a CPU
+    ``torch.Generator``, the only source of randomness; and an `audiotag.plugin.AugmentationContext`. It returns a batch
+    of the same shape, and leaves the one that it is given as it is.
     """
     return ()
 

@@ -16,7 +16,7 @@ from audiotag.host import get_host
 from audiotag.host import kinds as host_kinds
 from audiotag.specs import INTERFACE_VERSION
 
-KINDS = ("backbone", "dataset", "published", "loss", "policy", "metric", "writer", "command", "recipe")
+KINDS = ("backbone", "dataset", "published", "loss", "policy", "augmentation", "metric", "writer", "command", "recipe")
 ROLES = ("training", "storage")
 
 _ROOT = Path(__file__).parent / "templates" / "plugin"
@@ -80,6 +80,13 @@ _BY_FOLDER = {
     ),
     "published": _Kind(
         "A published data set", "published.py", "datasets", "audiotag data validate downloads/$name --format $name"
+    ),
+    "augmentation": _Kind(
+        "An augmentation",
+        "augmentation.py",
+        "augmentations",
+        f"{_FINETUNE} clips/ --augment $name --output runs/$name",
+        extra="[torch]",
     ),
     "metric": _Kind(
         "A metric", "metric.py", "metrics", "audiotag evaluate --model runs/home --data clips/ --metric $name"

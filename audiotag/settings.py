@@ -122,8 +122,9 @@ class Setting:
             raise self._refused(value, description(self.hint).removesuffix(" or none"), where)
         if self.words and value not in (self.choices() if callable(self.choices) else self.words):
             raise self._refused(value, f"one of: {', '.join(self.words)}", where)
-        if isinstance(value, tuple) and len(value) != len(get_args(self.hint)):
-            raise self._refused(value, f"{len(get_args(self.hint))} numbers", where)
+        kinds = get_args(self.hint)
+        if isinstance(value, tuple) and ... not in kinds and len(value) != len(kinds):
+            raise self._refused(value, f"{len(kinds)} numbers", where)
         for number in value if isinstance(value, tuple) else (value,):
             if self.range is not None and not self.range.holds(number):
                 raise self._refused(value, str(self.range), where)
@@ -318,18 +319,25 @@ def _plain(value: Any) -> Any:
 def layered(group: type[SettingsGroup], *layers: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of *group* from several places (a recipe, a file, the command line), later ones winning.
 
-    Options of the sampler and the loss win one by one. Where a later place chooses another sampler, loss or schedule,
-    what belonged to the earlier one (`Setting.of`) goes with it.
+    Options of the sampler, the loss and the like win one by one. Where a later place chooses another sampler, loss or
+    schedule, what belonged to the earlier one (`Setting.of`) goes with it.
     """
     known = declared(group).values()
     tables = [one.name for one in known if isinstance(one.default, Mapping)]
     merged: dict[str, Any] = {}
     for layer in layers:
-        others = {name for name in layer if name in merged and layer[name] != merged[name]}
+        others = {name for name in layer if name in merged and _plain(layer[name]) != _plain(merged[name])}
         gone = {one.name for one in known if one.of in others}
         merged = {name: value for name, value in merged.items() if name not in gone}
-        merged |= {**layer, **{name: {**merged.get(name, {}), **layer[name]} for name in tables if name in layer}}
+        merged |= {**layer, **{name: _joined(merged.get(name, {}), layer[name]) for name in tables if name in layer}}
     return merged
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """*second* over *first*; tables within tables too."""
+    if not (isinstance(first, Mapping) and isinstance(second, Mapping)):
+        return second
+    return {**first, **{name: _joined(first.get(name), value) for name, value in second.items()}}
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:

@@ -366,6 +366,19 @@ class WriterSpec(MadeSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AugmentationSpec(MadeSpec):
+    """How clips are varied in training. The factory returns a function of a batch; see `AugmentationContext`.
+
+    Attributes:
+        on: What it varies: ``"waveform"`` or ``"spectrogram"``. A network that does not bear it goes without.
+        citation: Paper and section.
+    """
+
+    on: Literal["waveform", "spectrogram"]
+    citation: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimiserSpec(MadeSpec):
     """How parameters follow the gradient. The factory returns a ``torch.optim.Optimizer``.
 

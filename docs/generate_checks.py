@@ -23,6 +23,7 @@ TITLES = {
     "sampler": "Sampling policies for training",
     "store": "Sampling policies of a bounded store",
     "dataset": "Dataset formats and published data sets",
+    "augmentation": "Augmentations",
     "optimiser": "Optimisers",
     "schedule": "Schedules",
     "metric": "Metrics",

@@ -113,11 +113,16 @@ class LazyGroup(click.Group):
 def _name_plugin(error: BaseException, ctx: click.Context) -> None:
     """Say whose code was interrupted, or raise a `PluginError` where it is a plugin's code that has raised *error*."""
     from audiotag.host import get_host
-    from audiotag.host.guard import described, is_interrupt
+    from audiotag.host.guard import described, is_interrupt, is_out_of_memory
 
     # A plugin's command may choose its exit code, and a reader of our output may go away.
     if isinstance(error, BrokenPipeError) or (isinstance(error, SystemExit) and ctx.invoked_subcommand == "x"):
         return
+    if is_out_of_memory(error):
+        raise OptionError(
+            f"there is not enough memory ({described(error).partition(chr(10))[0]})",
+            fix="Use smaller batches (--batch-size), shorter clips or windows, or a smaller model.",
+        ) from error
     plugin = get_host().blame(error)
     if is_interrupt(error):
         notes = getattr(error, "__notes__", [] if plugin is None else [f"Interrupted in the {plugin.place}."])

@@ -42,30 +42,30 @@ def list_models(as_json: bool, family: str | None, published: bool) -> None:
 
     host = get_host()
     if family is not None:
-        host.backbone(family)  # an unknown family is an error with close matches
+        family = host.backbone(family).name  # an unknown family is an error with close matches
     store = WeightsStore()
-    specs = [
-        spec
-        for spec in host.backbones.values()
+    named = [
+        (name, spec)  # the name in full where several plugins have it
+        for name, spec in host.backbones.items()
         if (family is None or spec.family == family) and (not published or spec.weights is not None)
     ]
     if as_json:
-        echo_json([facts(spec, store) for spec in specs])
+        echo_json([{**facts(spec, store), "name": name} for name, spec in named])
         return
-    if not specs:
+    if not named:
         click.echo("No model is registered. Plugins bring them: pip install audiotag-mobilenet-baseline")
         return
     print_columns(
         ("NAME", "FAMILY", "RATE", "CLASSES", "HERE", "PUBLISHED RESULT"),
-        [_row(spec, store) for spec in specs],
+        [_row(name, spec, store) for name, spec in named],
         right=("RATE", "CLASSES"),
     )
 
 
-def _row(spec: BackboneSpec, store: WeightsStore) -> tuple[str, ...]:
+def _row(name: str, spec: BackboneSpec, store: WeightsStore) -> tuple[str, ...]:
     here = "family" if spec.weights is None else _here(store, spec.weights)
     result = next((f"{figure} {value:g}" for figure, value in spec.figures.items()), "")
-    return (spec.name, spec.family, f"{spec.sample_rate // 1000} kHz", str(spec.num_classes or ""), here, result)
+    return (name, spec.family, f"{spec.sample_rate // 1000} kHz", str(spec.num_classes or ""), here, result)
 
 
 def _here(store: WeightsStore, weights: Weights) -> str:

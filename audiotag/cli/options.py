@@ -48,7 +48,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         key = key.strip().replace("-", "_")
         if not equals or not key.isidentifier():
-            raise OptionError(f"{pair!r} is not of the form KEY=VALUE", fix="For example: --option width_mult=0.4")
+            raise OptionError(f"{pair!r} is not of the form KEY=VALUE", fix="For example: width_mult=0.4")
         if key in options:
             raise OptionError(f"the option {key!r} is given twice", fix="Give it once.")
         options[key] = _value(text.strip())
@@ -75,6 +75,18 @@ def pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: Sequen
         return parse_options(pairs)
     except OptionError as error:
         raise click.BadParameter(str(error), ctx=ctx, param=parameter) from error
+
+
+def named_pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
+    """NAME.KEY=VALUE, any number of times, as a dict for each name."""
+    named: dict[str, list[str]] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        name, _, plain = key.rpartition(".")
+        if not name:
+            raise click.BadParameter(f"{pair!r} is not of the form NAME.KEY=VALUE", ctx=ctx, param=parameter)
+        named.setdefault(name.strip(), []).append(f"{plain}{equals}{text}")
+    return {name: pairs_callback(ctx, parameter, of_name) for name, of_name in named.items()}
 
 
 def name_list(text: str) -> list[str]:
@@ -203,7 +215,7 @@ def settings_options(group: type[SettingsGroup], *names: str) -> Callable[[_Func
 
 def given_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings among the parameters of a command that somebody gave."""
-    return {name: value for name, value in values.items() if value not in (None, {})}
+    return {name: value for name, value in values.items() if value not in (None, {}, ())}
 
 
 def _option(one: Setting) -> Callable[[_Function], _Function]:
@@ -214,6 +226,10 @@ def _option(one: Setting) -> Callable[[_Function], _Function]:
     kind = next((kind for kind in (one.hint, *get_args(one.hint)) if kind in _KINDS), str)
     if isinstance(one.default, Mapping):
         told |= {"multiple": True, "metavar": "KEY=VALUE", "callback": pairs_callback}
+        if get_origin(get_args(one.hint)[1]) is not None:  # options of several things
+            told |= {"metavar": "NAME.KEY=VALUE", "callback": named_pairs_callback}
+    elif ... in get_args(one.hint):
+        told |= {"multiple": True, "metavar": "NAME"}
     elif get_origin(one.hint) is tuple:
         told |= {"type": kind, "nargs": len(get_args(one.hint))}
     elif kind is bool:

@@ -77,6 +77,7 @@ _CHECKED_KINDS = (
     "sampler",
     "store",
     "dataset",
+    "augmentation",
     "optimiser",
     "schedule",
     "metric",

@@ -19,7 +19,8 @@ _LONGEST = 2000
 def plugin_code(who: str, doing: str) -> Iterator[None]:
     """Run code of *who* (``"plugin 'psla' of audiotag-psla 0.1.0"``) that is *doing* something (``"reading a.csv"``).
 
-    Errors of ours pass, since a plugin may refuse what it is given. Ctrl-C passes with a note of who was running.
+    Errors of ours pass, since a plugin may refuse what it is given, and a lack of memory, which is nobody's fault.
+    Ctrl-C passes with a note of who was running.
 
     Raises:
         MissingExtraError: It imports a package that comes with an extra of ours, which is not installed.
@@ -33,13 +34,19 @@ def plugin_code(who: str, doing: str) -> Iterator[None]:
             fix="Report it to the plugin's authors; AUDIOTAG_TRACEBACK=1 shows where it comes from.",
         )
 
-    with guarded(who, doing, failed):
+    with guarded(who, doing, failed, passing=is_out_of_memory):
         yield
 
 
 @contextmanager
-def guarded(who: str, doing: str, failed: Callable[[str], PluginError]) -> Iterator[None]:
-    """As `plugin_code`, with the error that *failed* makes of ``"ValueError: what it said"``."""
+def guarded(
+    who: str,
+    doing: str,
+    failed: Callable[[str], PluginError],
+    *,
+    passing: Callable[[BaseException], bool] = lambda error: False,
+) -> Iterator[None]:
+    """As `plugin_code`, with the error that *failed* makes of ``"ValueError: what it said"`` unless it is *passing*."""
     try:
         with _printing_aside():
             yield
@@ -48,6 +55,8 @@ def guarded(who: str, doing: str, failed: Callable[[str], PluginError]) -> Itera
     except BaseException as error:  # a plugin may raise anything, KeyboardInterrupt too
         if is_interrupt(error):
             error.add_note(f"Interrupted in the {who} ({doing}).")
+            raise
+        if passing(error):
             raise
         raise MissingExtraError.of(error, doing, where=who) or failed(described(error)) from error
 
@@ -75,6 +84,14 @@ def is_interrupt(error: BaseException) -> bool:
     while place.tb_next is not None:
         place = place.tb_next
     return dis.opname[place.tb_frame.f_code.co_code[place.tb_lasti]] != "RAISE_VARARGS"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether *error* says that there is not enough memory, in Python or in torch, on any device."""
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 importing = warnings.catch_warnings

@@ -23,6 +23,7 @@ from audiotag.host.loading import Plugin, discover, strict
 from audiotag.host.records import CORE_DISTRIBUTION, PluginRecord
 from audiotag.host.registry import Registry
 from audiotag.specs import (
+    AugmentationSpec,
     BackboneSpec,
     CommandSpec,
     DatasetSpec,
@@ -83,6 +84,7 @@ class Host:
     datasets, dataset = _All(DatasetSpec), _Named(DatasetSpec)
     losses, loss = _All(LossSpec), _Named(LossSpec)
     sampling_policies, sampling_policy = _All(SamplingPolicySpec), _Named(SamplingPolicySpec)
+    augmentations, augmentation = _All(AugmentationSpec), _Named(AugmentationSpec)
     optimisers, optimiser = _All(OptimiserSpec), _Named(OptimiserSpec)
     schedules, schedule = _All(ScheduleSpec), _Named(ScheduleSpec)
     metrics, metric = _All(MetricSpec), _Named(MetricSpec)

@@ -39,6 +39,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("datasets", specs.DatasetSpec, "dataset format", "dataset formats", "audiotag data list"),
         Kind("losses", specs.LossSpec, "loss", "losses"),
         Kind("sampling_policies", specs.SamplingPolicySpec, "sampling policy", "sampling policies"),
+        Kind("augmentations", specs.AugmentationSpec, "augmentation", "augmentations"),
         Kind("optimisers", specs.OptimiserSpec, "optimiser", "optimisers"),
         Kind("schedules", specs.ScheduleSpec, "schedule", "schedules"),
         Kind("metrics", specs.MetricSpec, "metric", "metrics"),

@@ -7,13 +7,27 @@ from typing import Any
 
 from audiotag.errors import AudiotagError, NameTakenError, UnknownNameError
 from audiotag.host.host import Host, get_host
-from audiotag.specs import BackboneSpec, DatasetSpec, LossSpec, SamplingPolicySpec, Spec
+from audiotag.specs import (
+    AugmentationSpec,
+    BackboneSpec,
+    DatasetSpec,
+    LossSpec,
+    MetricSpec,
+    OptimiserSpec,
+    SamplingPolicySpec,
+    ScheduleSpec,
+    Spec,
+)
 
 KINDS: Mapping[str, type[Spec]] = {
     "model": BackboneSpec,
     "dataset": DatasetSpec,
     "loss": LossSpec,
     "sampling policy": SamplingPolicySpec,
+    "augmentation": AugmentationSpec,
+    "optimiser": OptimiserSpec,
+    "schedule": ScheduleSpec,
+    "metric": MetricSpec,
 }
 """Kinds of things that can be needed, as messages name them, and their descriptors."""
 

@@ -2,6 +2,7 @@
 # The headings are those of the page docs/plugin_parts.md.
 
 # Descriptors and hooks
+from audiotag.specs import AugmentationSpec as AugmentationSpec
 from audiotag.specs import BackboneSpec as BackboneSpec
 from audiotag.specs import CommandSpec as CommandSpec
 from audiotag.specs import DatasetSpec as DatasetSpec
@@ -120,6 +121,7 @@ from audiotag.labels import read_labels as read_labels
 
 # Training
 from audiotag.training.ahead import ReadAhead as ReadAhead
+from audiotag.training.interfaces import AugmentationContext as AugmentationContext
 from audiotag.training.interfaces import SamplingContext as SamplingContext
 from audiotag.training.losses import mean_over_known as mean_over_known
 from audiotag.training.optimisation import freeze_all_but_head as freeze_all_but_head

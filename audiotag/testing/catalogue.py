@@ -19,6 +19,7 @@ _MODULES = (
     "stores",
     "datasets",
     "published_datasets",
+    "augmentations",
     "optimisers",
     "metrics",
     "writers",

@@ -16,6 +16,7 @@ Kind = Literal[
     "sampler",
     "store",
     "dataset",
+    "augmentation",
     "optimiser",
     "schedule",
     "metric",

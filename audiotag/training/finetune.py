@@ -167,4 +167,4 @@ def _step_and_source(run: TrainingRun) -> tuple[nn.Module, NetworkSource | HeadS
     quicken_batch_norm(backbone, settings, len(run.clips.train))
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).
     backbone.to(memory_format=torch.channels_last)
-    return NetworkStep(backbone, supervised, settings), NetworkSource(run)
+    return NetworkStep(backbone, supervised, settings, run.augmentations), NetworkSource(run)

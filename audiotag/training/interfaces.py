@@ -1,12 +1,14 @@
-"""What a loss plugin and a training-sampler plugin are."""
+"""What plugins of losses, augmentations and training samplers implement."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -54,6 +56,25 @@ class PairLoss(nn.Module, ABC):
         Returns:
             float32 (batch,), finite for finite embeddings; its mean is the loss of the batch.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationContext:
+    """What an augmentation is told of the batch that it varies.
+
+    Attributes:
+        sample_rate: Hz of the sound.
+        frame_rate: Frames per second of a spectrogram; None for waveforms.
+        padding_value: What a band of a spectrogram holds in silence; None for waveforms.
+    """
+
+    sample_rate: int
+    frame_rate: float | None = None
+    padding_value: float | None = None
+
+
+Augment = Callable[[Tensor, torch.Generator, AugmentationContext], Tensor]
+"""What the factory of an augmentation returns; `audiotag.hookspecs.register_augmentations` says how it is called."""
 
 
 @dataclass(frozen=True, eq=False)

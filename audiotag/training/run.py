@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard
 from audiotag.data.sound_cache import SoundCache
 from audiotag.engines.torch_engine import choose_device
-from audiotag.errors import OptionError, TrainingError
+from audiotag.errors import AudiotagWarning, OptionError, TrainingError
 from audiotag.files import write_text
 from audiotag.host import get_host
 from audiotag.host.needs import KINDS, needed
@@ -31,6 +32,7 @@ from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.places import exists
 from audiotag.settings import layered, read_settings, write_settings
+from audiotag.training.augmenting import Augmentations
 from audiotag.training.data import clip_seconds, require_enough, sample_of
 from audiotag.training.interfaces import BatchSampler, Loss
 from audiotag.training.learned import LearnedFrom
@@ -63,6 +65,7 @@ class TrainingRun:
         loss: The training loss.
         sampler: Chooses the clips of an epoch.
         schedule: Factor of the base rates.
+        augmentations: What plugins vary.
         seconds: Length of clips in training.
         supervision: What is known of the clips to learn from.
         learned: Notes in the model what it learns from; it is over with that before the first epoch ends.
@@ -80,6 +83,7 @@ class TrainingRun:
     loss: Loss
     sampler: BatchSampler
     schedule: Schedule
+    augmentations: Augmentations
     seconds: float
     supervision: Supervision
     learned: LearnedFrom
@@ -119,6 +123,7 @@ class TrainingRun:
         # What is wrong with these is known before the teacher hears the clips.
         loss, sampler = make_loss(settings, train.single_label, where=train.source), _make_sampler(settings, clips)
         schedule = make_schedule(settings.schedule, epochs=settings.epochs, warmup=settings.warmup, **settings.shape)
+        augmentations = Augmentations.of(settings)
         seconds = _training_seconds(model, train, settings, reporter)
         supervision = supervise(request, train, settings, reporter)
         before = Heard.of_models([model.metadata]) | supervision.teacher_heard
@@ -135,6 +140,7 @@ class TrainingRun:
             loss=loss,
             sampler=sampler,
             schedule=schedule,
+            augmentations=augmentations,
             seconds=seconds,
             supervision=supervision,
             learned=LearnedFrom(model, before, train, clips.measured, reporter),
@@ -197,6 +203,10 @@ class TrainingRun:
             ("model", self.model.spec),
             ("loss", host.loss(self.settings.loss)),
             ("sampling policy", host.sampling_policy(self.settings.sampler)),
+            ("optimiser", host.optimiser(self.settings.optimiser)),
+            ("schedule", host.schedule(self.settings.schedule)),
+            ("metric", host.metric(self.settings.metric)),
+            *(("augmentation", spec) for spec, _ in self.augmentations.made),
         ]
         formats = [one.format for one in (request.train, request.val, request.eval) if one is not None]
         used += [("dataset", host.dataset(name)) for name in formats if name is not None]
@@ -312,12 +322,24 @@ def _make_sampler(settings: Settings, clips: RunClips) -> BatchSampler:
 def require_plugins(plugins: Mapping[str, Sequence[str]], folder: Path) -> None:
     """Refuse to go on with a run whose plugins are gone (see `TrainingRun.plugins`), and say what to install.
 
+    Warns where another version is installed than the run began with.
+
     Raises:
         TrainingError: A name is not registered, or two distributions claim it.
     """
+    installed: dict[str, str] = {}
     for what, (distribution, release) in plugins.items():
         kind = next((kind for kind in KINDS if what.startswith(f"{kind} ")), None)
         if kind is not None:
             name = what.removeprefix(f"{kind} ")
             brought = {"distribution": distribution, "release": release}
-            needed("the run", kind, name, **brought, error=TrainingError, where=folder)
+            spec = needed("the run", kind, name, **brought, error=TrainingError, where=folder)
+            installed[f"{distribution} {release}"] = get_host().owner(spec).label
+    for began, now in installed.items():
+        if began != now:
+            warnings.warn(
+                f"{folder}: the run began with {began}, and {now} is installed: it may come out otherwise than one "
+                "without a break.",
+                AudiotagWarning,
+                stacklevel=2,
+            )

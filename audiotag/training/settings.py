@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from audiotag.audio.augmentation import Augmentation
-from audiotag.errors import OptionError
+from audiotag.errors import OptionError, suggest
 from audiotag.settings import (
     ABOVE_ZERO,
     BELOW_ONE,
@@ -22,6 +22,7 @@ from audiotag.settings import (
     setting,
     varied,
 )
+from audiotag.specs import MetricSpec, OptimiserSpec, ScheduleSpec, Spec
 
 if TYPE_CHECKING:
     from audiotag.host import Host
@@ -34,6 +35,10 @@ def _host() -> Host:
     from audiotag.host import get_host  # here, because options are made from the declarations for every --help
 
     return get_host()
+
+
+def _registered(spec: type[Spec]) -> Callable[[], Collection[str]]:
+    return lambda: _host().registry(spec)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +108,7 @@ class AdamW(SettingsGroup):
 class Optimiser(AdamW):
     """How parameters follow the gradient."""
 
-    optimiser: str = setting("adamw", choices=lambda: _host().optimisers, help="Optimiser.")
+    optimiser: str = setting("adamw", choices=_registered(OptimiserSpec), help="Optimiser.")
     optimiser_options: Mapping[str, Any] = setting(
         {}, of="optimiser", option="--optimiser-option", help="Option of the optimiser, of a plugin's for one."
     )
@@ -135,7 +140,7 @@ class RateSchedule(SettingsGroup):
 
     schedule: str = setting(
         "cosine",
-        choices=lambda: _host().schedules,
+        choices=_registered(ScheduleSpec),
         help="How the rate changes: half a cosine down, or up and down, linear, in steps, or not at all.",
     )
     warmup: float = setting(
@@ -267,6 +272,24 @@ class Variation(Augmentation):
     time_shift: float = varied(Augmentation, "time_shift", **_while_it_learns("waveform", 0.5))
     frequency_mask: int = varied(Augmentation, "frequency_mask", **_while_it_learns("spectrogram", 16))
     time_mask: int = varied(Augmentation, "time_mask", **_while_it_learns("spectrogram", 64))
+    augmentations: tuple[str, ...] = setting(
+        (),
+        option="--augment",
+        help="Augmentation of a plugin, after those above; several are done in the order given.",
+    )
+    augmentation_options: Mapping[str, Mapping[str, Any]] = setting(
+        {}, of="augmentations", option="--augment-option", help="Option of an augmentation."
+    )
+
+    def check(self, situation: Any) -> None:
+        """Refuse options of what is not done."""
+        for name in self.augmentation_options:
+            if name not in self.augmentations:
+                raise OptionError(
+                    f"there are options for {name!r}, which is none of the augmentations",
+                    where="augmentation_options",
+                    fix=suggest(name, self.augmentations) or f"Name it too (--augment {name}).",
+                )
 
 
 class Sampling(SettingsGroup):
@@ -324,7 +347,7 @@ class Measuring(SettingsGroup):
     metric: str = setting(
         by=lambda s, run: "accuracy" if run.single_label else "mAP",
         usual="accuracy for single-label data, else mAP",
-        choices=lambda: _host().metrics,
+        choices=_registered(MetricSpec),
         help="What best means.",
     )
     early_stopping: int | None = setting(
@@ -389,17 +412,21 @@ class Settings(
 
     def resolve(self, situation: Situation) -> Self:
         """The settings with every default filled in; variation of sound is off where the model bears none."""
-        heard = self if situation.bears else self.replaced(**dict.fromkeys(self.unborne(situation), 0))
-        return super(Settings, heard).resolve(situation)
+        if situation.bears:
+            return super().resolve(situation)
+        off = {name: 0 for name in self.unborne(situation) if name not in self.augmentations}
+        return super(Settings, self.replaced(**off, augmentations=(), augmentation_options={})).resolve(situation)
 
     def unborne(self, situation: Situation) -> list[str]:
-        """The settings, by name, that vary what the model does not bear to have varied."""
-        borne = (None, "clip", *situation.bears)
-        return [name for name, one in declared(type(self)).items() if one.varies not in borne and vars(self).get(name)]
+        """The settings and augmentations, by name, that vary what the model does not bear to have varied."""
+        borne, host = (None, "clip", *situation.bears), _host()
+        ours = [name for name, one in declared(type(self)).items() if one.varies not in borne and vars(self).get(name)]
+        return ours + [name for name in self.augmentations if host.augmentation(name).on not in borne]
 
     def check(self, situation: Situation) -> None:
         """Refuse to vary what a frozen backbone hears once, or a network does not bear, and averages of no epochs."""
         changing = [name for name, one in declared(type(self)).items() if one.varies and getattr(self, name)]
+        changing += self.augmentations
         if self.freeze_backbone and changing:
             raise OptionError(
                 f"{', '.join(changing)} cannot be used with a frozen backbone, which hears each clip once",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from audiotag.audio.variation import vary_spectrogram, vary_waveform
 from audiotag.models.backbone import Backbone
 from audiotag.seeding import numpy_generator, torch_generator
+from audiotag.training.augmenting import Augmentations
 from audiotag.training.mixing import PARTNER, Mixture, blend, blend_waveforms, mix_style
 from audiotag.training.settings import Settings
 from audiotag.training.supervision import Labels, SupervisedLoss, mixed_labels
@@ -21,8 +22,11 @@ Place = tuple[int, ...]
 class NetworkStep(nn.Module):
     """A step through the whole network, with augmentation and mixup."""
 
-    def __init__(self, backbone: Backbone, loss: SupervisedLoss, settings: Settings) -> None:
+    def __init__(
+        self, backbone: Backbone, loss: SupervisedLoss, settings: Settings, augmentations: Augmentations | None = None
+    ) -> None:
         super().__init__()
+        self.augmentations = augmentations or Augmentations()
         self.backbone = backbone
         self.loss = loss
         self.settings = settings
@@ -43,7 +47,8 @@ class NetworkStep(nn.Module):
             labels = mixed_labels(labels, mixture)
         spectrogram = None
         if "waveform" in inputs and self.backbone.front_end is not None:
-            spectrogram = self._spectrogram(self._waveform(inputs, mixture, generator), mixture, generator, place)
+            waveform = self._waveform(inputs, mixture, generator, place)
+            spectrogram = self._spectrogram(waveform, mixture, generator, place)
         video = inputs.get("video")
         if video is not None:
             if "share" in inputs:
@@ -69,12 +74,16 @@ class NetworkStep(nn.Module):
             dominant=settings.mixup_on == "spectrogram",
         )
 
-    def _waveform(self, inputs: Mapping[str, Tensor], mixture: Mixture | None, generator: torch.Generator) -> Tensor:
+    def _waveform(
+        self, inputs: Mapping[str, Tensor], mixture: Mixture | None, generator: torch.Generator, place: Place
+    ) -> Tensor:
         rate, settings = self.backbone.sample_rate, self.settings
         waveform = vary_waveform(settings, inputs["waveform"], rate, generator)
+        waveform = self.augmentations.of_waveform(waveform, rate, *place)
         if "share" in inputs:
             # Each of the two is varied on its own, as in EfficientAT.
             partner = vary_waveform(settings, inputs[f"{PARTNER}waveform"], rate, generator)
+            partner = self.augmentations.of_waveform(partner, rate, PARTNER, *place)
             waveform = blend_waveforms(waveform, partner, inputs["share"])
         if mixture is not None and settings.mixup_on == "waveform":
             waveform = mixture.apply_waveform(waveform)
@@ -90,6 +99,7 @@ class NetworkStep(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             spectrogram: Tensor = front_end(waveform.float(), generator)
             spectrogram = vary_spectrogram(settings, spectrogram, front_end.padding_value, generator)
+            spectrogram = self.augmentations.of_spectrogram(spectrogram, front_end, *place)
             if settings.mixstyle_rate:
                 style = numpy_generator("mixstyle", *place)
                 spectrogram = mix_style(spectrogram, settings.mixstyle_alpha, settings.mixstyle_rate, style)

@@ -175,3 +175,17 @@ def test_the_console_script_turns_failures_into_one_message(audiotag, monkeypatc
     monkeypatch.setenv("AUDIOTAG_TRACEBACK", "1")
     with pytest.raises(AudiotagError):
         run()
+
+
+def test_names_that_two_plugins_have_are_listed_in_full(install_plugin):
+    source = (
+        "from audiotag.plugin import BackboneSpec, hookimpl\n@hookimpl\ndef register_backbones():\n"
+        '    return [BackboneSpec(name="twice", family="twice", factory="x:y", sample_rate=8000, clip_seconds=1.0,'
+        " min_seconds=1.0)]\n"
+    )
+    for name in ("one", "two"):
+        install_plugin(f"audiotag-{name}", source, entry=name)
+    text = CliRunner().invoke(main, ["models", "list", "--family", "audiotag-one:twice"]).output
+    assert "audiotag-one:twice" in text and "audiotag-two:twice" in text
+    listed = json.loads(CliRunner().invoke(main, ["models", "list", "--json"]).output)
+    assert {"audiotag-one:twice", "audiotag-two:twice"} <= {one["name"] for one in listed}

@@ -23,7 +23,8 @@ PLUGINS = {
     "my_sampler": ("policy", "training"),
     "my_store": ("policy", "storage"),
 }
-TOGETHER = ("published", "metric", "writer", "command", "recipe")
+TORCH = ("backbone", "loss", "augmentation")
+TOGETHER = ("published", "augmentation", "metric", "writer", "command", "recipe")
 """The kinds of one more plugin, ``my_set``, which brings several."""
 
 
@@ -183,9 +184,7 @@ def test_what_is_written_is_python_without_placeholders(tmp_path, kind, role):
         if path.suffix == ".py":
             compile(text, path, "exec")
     requirements = tomllib.loads((plugin.folder / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert requirements == [
-        f"audiotag{'[torch]' if kind in ('backbone', 'loss') or role == 'training' else ''}>=0.1,<0.2"
-    ]
+    assert requirements == [f"audiotag{'[torch]' if kind in TORCH or role == 'training' else ''}>=0.1,<0.2"]
 
 
 @pytest.mark.parametrize(

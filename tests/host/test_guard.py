@@ -9,7 +9,10 @@ import time
 import warnings
 
 import pytest
+import torch
+from click.testing import CliRunner
 
+from audiotag.cli.main import main
 from audiotag.errors import MissingExtraError, OptionError, PluginError
 from audiotag.host import get_host
 from audiotag.host.guard import is_interrupt, plugin_code
@@ -34,6 +37,23 @@ def test_whatever_is_raised_names_the_plugin(error, told):
     expected = rf"^plugin 'odd' of odd 1\.0: counting failed: {told}\. Report it"
     with pytest.raises(PluginError, match=expected), plugin_code("plugin 'odd' of odd 1.0", "counting"):
         raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("large"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_a_lack_of_memory_is_no_fault_of_a_plugin(error, monkeypatch):
+    with pytest.raises(type(error)) as caught, plugin_code("plugin 'odd' of odd 1.0", "counting"):
+        raise error
+    assert caught.value is error
+    monkeypatch.setattr("audiotag.host.host.Host.load_all", lambda host: (_ for _ in ()).throw(error))
+    with pytest.raises(OptionError, match=r"there is not enough memory \(.*--batch-size"):
+        CliRunner().invoke(main, ["plugins", "list"], catch_exceptions=False)
 
 
 class Unspeakable(Exception):
