@@ -16,8 +16,8 @@ def _expand(sources: tuple[str, ...], epochs: str | None) -> list[str | Path]:
     if epochs is None:
         return list(sources)
     from audiotag.errors import OptionError
-    from audiotag.models.checkpoint import FACTS_FILE
     from audiotag.models.epochs import choose_epochs
+    from audiotag.models.facts import FACTS_FILE
 
     found: list[str | Path] = []
     runs = 0

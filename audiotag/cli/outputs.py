@@ -81,7 +81,7 @@ def _has_parts(folder: Path) -> bool:
     from audiotag.continual.store.database import FILENAME
     from audiotag.data.prepared import MARKER
     from audiotag.data.sniffing import load_dataset, sniff_format
-    from audiotag.models.checkpoint import FACTS_FILE
+    from audiotag.models.facts import FACTS_FILE
     from audiotag.training.run_folder import RUN_FILE
 
     if any((folder / name).is_file() for name in (FACTS_FILE, RUN_FILE, FILENAME, MARKER)):

@@ -35,7 +35,8 @@ from audiotag.host import get_host
 from audiotag.host.needs import needed
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
-from audiotag.models.checkpoint import find_checkpoint, load_checkpoint, load_training_state, save_checkpoint
+from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
+from audiotag.models.facts import find_checkpoint
 from audiotag.models.fingerprints import backbone_fingerprint, code_fingerprint
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator

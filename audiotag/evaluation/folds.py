@@ -26,7 +26,7 @@ from audiotag.inference.clip_scores import Progress
 from audiotag.inference.compute import Compute
 from audiotag.inference.tagger import Tagger, load
 from audiotag.labels import LabelSet
-from audiotag.models.checkpoint import find_checkpoint
+from audiotag.models.facts import find_checkpoint
 
 
 class CrossValidation(FoldMeasurements):

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +29,18 @@ from audiotag.host import get_host
 from audiotag.inference.combine import EnsembleMode, check_ensemble
 from audiotag.inside import path_inside
 from audiotag.labels import Label, LabelSet, read_labels
-from audiotag.models.checkpoint import (
+from audiotag.models.facts import (
     ENSEMBLE_FORMAT,
     FACTS_FILE,
     check_classes,
     find_checkpoint,
+    folder_format,
+    model_folder,
     plain_json,
-    save_checkpoint,
 )
-from audiotag.models.loading import Labels, load_model
-from audiotag.models.model import Model
+
+if TYPE_CHECKING:
+    from audiotag.models.model import Model
 
 FORMAT_VERSION = 1
 MEMBERS = "members"
@@ -95,18 +97,7 @@ class Ensemble:
 
 def is_ensemble(source: object) -> bool:
     """Whether *source* is the folder of an ensemble (or a file in one). Registered names go first, as for models."""
-    if not isinstance(source, str | Path):
-        return False
-    if isinstance(source, str) and source in get_host().backbones:
-        return False
-    path = Path(source)
-    path = path.parent if path.name == FACTS_FILE else path
-    facts = current_folder(path) / FACTS_FILE
-    try:
-        content = read_json(facts, error=CheckpointError)
-    except CheckpointError:
-        return False  # whoever loads it as a checkpoint says what is wrong
-    return isinstance(content, dict) and content.get("format") == ENSEMBLE_FORMAT
+    return folder_format(source) == ENSEMBLE_FORMAT
 
 
 def save_ensemble(
@@ -133,6 +124,8 @@ def save_ensemble(
         LabelError: The members do not have the same classes.
         AudiotagError: A member cannot be loaded.
     """
+    from audiotag.models.loading import load_model
+
     output = Path(output)
     if len(members) < 2:
         raise OptionError(f"an ensemble of {len(members)} is none", fix="Name two models or more.")
@@ -175,6 +168,8 @@ def _entry(member: str | Path, model: Model, number: int, partial: Path, copy: b
     folder = find_checkpoint(member)
     if not copy:
         return {"path": str(folder.resolve())}
+    from audiotag.models.checkpoint import save_checkpoint
+
     inside = f"{MEMBERS}/{number:02d}"
     save_checkpoint(partial / inside, model)
     return {"folder": inside, "from": str(member)}
@@ -197,7 +192,7 @@ def _facts(ensemble: Ensemble, entries: Sequence[Mapping[str, str]]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read_ensemble(folder: str | Path, labels: Labels | None = None) -> Ensemble:
+def read_ensemble(folder: str | Path, labels: str | Path | LabelSet | Sequence[str] | None = None) -> Ensemble:
     """What the folder of an ensemble says, without loading its members.
 
     Args:
@@ -208,8 +203,7 @@ def read_ensemble(folder: str | Path, labels: Labels | None = None) -> Ensemble:
         CheckpointError: The file is damaged, or of a version that this audiotag cannot read.
         LabelError: *labels* are other classes.
     """
-    folder = Path(folder)
-    folder = folder.parent if folder.name == FACTS_FILE else folder
+    folder = model_folder(folder)
     content = _content(folder)
     check_classes(content)
     rows = [Label(label.text("mid"), label.text("name")) for label in content.records("labels")]

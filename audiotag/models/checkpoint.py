@@ -22,7 +22,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from audiotag.documents import Fields, read_json
 from audiotag.errors import AudiotagWarning, CheckpointError, OptionError, OutputError
 from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
@@ -30,22 +29,21 @@ from audiotag.host import get_host
 from audiotag.host.needs import needed, requirement
 from audiotag.labels import Label, LabelSet
 from audiotag.models.create import build_backbone, resolved_options
+from audiotag.models.facts import (
+    COPY_AGAIN,
+    FACTS_FILE,
+    FILES,
+    FORMAT,
+    FORMAT_VERSION,
+    TRAINING_FILE,
+    WEIGHTS_FILE,
+    find_checkpoint,
+    plain_json,
+    read_facts_of,
+)
 from audiotag.models.model import Model
 from audiotag.models.published import require_weights
 from audiotag.places import exists, is_file
-
-FORMAT = "audiotag-checkpoint"
-FORMAT_VERSION = 1
-
-ENSEMBLE_FORMAT = "audiotag-ensemble"
-"""What the facts of a folder say that holds several models (`audiotag.inference.ensemble`)."""
-
-WEIGHTS_FILE = "model.safetensors"
-FACTS_FILE = "audiotag.json"
-TRAINING_FILE = "optimizer.pt"
-
-_FILES = (WEIGHTS_FILE, FACTS_FILE, TRAINING_FILE)
-_RUN_CHECKPOINTS = ("best", "last")
 
 
 def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[str, Any] | None = None) -> Path:
@@ -96,7 +94,7 @@ def _require_replaceable(folder: Path) -> None:
     if not folder.is_dir():
         raise CheckpointError("a checkpoint is a folder, and this is a file", where=folder, fix="Name another place.")
     found = sorted(path.name for path in folder.iterdir())
-    foreign = [name for name in found if name not in _FILES]
+    foreign = [name for name in found if name not in FILES]
     if foreign or (found and FACTS_FILE not in found):  # other programs call their weights model.safetensors too
         raise CheckpointError(
             f"the folder holds what is no part of a checkpoint and would be lost: {', '.join((foreign or found)[:5])}",
@@ -140,25 +138,6 @@ def _facts(model: Model) -> dict[str, Any]:
     }
 
 
-def plain_json(value: Any, place: str) -> Any:
-    """*value* as JSON types; what has no number (NaN, an infinity) becomes null."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain_json(inner, f"{place}.{key}") for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(inner, f"{place}.{index}") for index, inner in enumerate(value)]
-    raise CheckpointError(f"{place} is a {type(value).__name__}, which cannot be written as JSON")
-
-
 def _plain_state(value: Any, place: str) -> Any:
     """*value* as types that ``torch.load(weights_only=True)`` takes back."""
     if isinstance(value, np.generic):
@@ -177,102 +156,6 @@ def _plain_state(value: Any, place: str) -> Any:
     )
 
 
-def find_checkpoint(path: str | Path) -> Path:
-    """The checkpoint folder that *path* means.
-
-    Args:
-        path: A checkpoint folder, a file in one, or a run folder (its ``best``, else its ``last``).
-
-    Returns:
-        The folder under its proper name, also where a killed writer has left it under a hidden one.
-
-    Raises:
-        CheckpointError: There is none.
-    """
-    path = Path(path)
-    if path.name in _FILES and is_file(path):
-        path = path.parent
-    candidates = [path, *(path / name for name in _RUN_CHECKPOINTS)]
-    for candidate in candidates:
-        if is_file(current_folder(candidate) / FACTS_FILE):
-            return candidate
-    if is_file(path):
-        raise CheckpointError(
-            "this is a file, and a model is a name or a folder",
-            where=path,
-            fix="A published file of weights goes with the name of its model: --model NAME --weights FILE.",
-        )
-    what = "is no checkpoint and has none" if exists(path) else "does not exist"
-    raise CheckpointError(
-        f"the folder {what} (looked for {FACTS_FILE} in it, and in its {' and '.join(_RUN_CHECKPOINTS)})",
-        where=path,
-        fix="Give the folder of a training run or of a checkpoint.",
-    )
-
-
-def read_facts(folder: str | Path) -> dict[str, Any]:
-    """What ``audiotag.json`` of a checkpoint or run folder says.
-
-    Raises:
-        CheckpointError: There is none, or the file is damaged or of a format that this version cannot read.
-    """
-    return _read_facts(current_folder(find_checkpoint(folder)))
-
-
-_COPY_AGAIN = "Copy the checkpoint again, or take another."
-
-
-def _read_facts(folder: Path) -> dict[str, Any]:
-    """What the file says, every entry of the kind that it must be."""
-    path = folder / FACTS_FILE
-    content = read_json(path, error=CheckpointError, fix=_COPY_AGAIN)
-    facts = Fields(content, where=path, error=CheckpointError, fix=_COPY_AGAIN)
-    kind = facts.get("format")
-    if kind == ENSEMBLE_FORMAT:
-        raise CheckpointError(
-            "the folder holds an ensemble, which tags and is evaluated as one model but is no single network",
-            where=folder,
-            fix="Name one of its members, for example one of the folders in members.",
-        )
-    if kind != FORMAT:
-        raise CheckpointError("the file does not describe a checkpoint of audiotag", where=path)
-    found = facts.get("format_version")
-    if found != FORMAT_VERSION:
-        newer = isinstance(found, int) and found > FORMAT_VERSION
-        raise CheckpointError(
-            f"the checkpoint has format version {found!r}, and this audiotag reads version {FORMAT_VERSION}",
-            where=path,
-            fix="Upgrade audiotag (pip install --upgrade audiotag)." if newer else "The file may be damaged.",
-        )
-    made_by = facts.fields("backbone")
-    plugin = made_by.fields("plugin")
-    for fields, key in ((facts, "name"), (made_by, "spec"), (plugin, "distribution"), (plugin, "version")):
-        fields.text(key)
-    for fields, key in ((facts, "metadata"), (made_by, "options"), (made_by, "extra_state")):
-        fields.fields(key)
-    facts.flag("single_label")
-    if "clip_seconds" in facts["metadata"] and facts.fields("metadata").number("clip_seconds") <= 0:
-        raise facts.fields("metadata").refuse("clip_seconds", "must be above 0")
-    check_classes(facts)
-    return dict(facts)
-
-
-def check_classes(facts: Fields) -> None:
-    """Refuse ``labels`` and ``thresholds`` of a facts file that are no classes, or not as many thresholds as classes.
-
-    Raises:
-        AudiotagError: As *facts* raises.
-    """
-    mids = [label.text("mid") for label in facts.records("labels") if label.text("name") is not None]
-    if not mids or len(set(mids)) < len(mids):
-        raise facts.refuse("labels", "must name at least one class, and none twice")
-    if "thresholds" not in facts:
-        raise facts.refuse("thresholds", "is missing")
-    thresholds = facts.numbers("thresholds", None)
-    if thresholds is not None and len(thresholds) != len(mids):
-        raise facts.refuse("thresholds", f"must be as many as the classes ({len(mids)}), not {len(thresholds)}")
-
-
 def load_checkpoint(folder: str | Path) -> Model:
     """Read a checkpoint of ours, on the CPU, in eval mode.
 
@@ -288,7 +171,7 @@ def load_checkpoint(folder: str | Path) -> Model:
         actual = current_folder(proper)
         identity = _identity(actual)
         try:
-            facts = _read_facts(actual)
+            facts = read_facts_of(actual)
             state = _read_weights(actual / WEIGHTS_FILE)
         except CheckpointError:
             if _identity(current_folder(proper)) == identity:
@@ -313,7 +196,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"the weights cannot be read ({error})",
             where=path,
-            fix=_COPY_AGAIN,
+            fix=COPY_AGAIN,
         ) from error
     return state
 

@@ -12,8 +12,9 @@ from audiotag.errors import AudiotagWarning, CheckpointError, LabelError, Option
 from audiotag.host import get_host
 from audiotag.labels import LabelSet, known_labels, read_labels
 from audiotag.models.backbone import Backbone
-from audiotag.models.checkpoint import FACTS_FILE, find_checkpoint, load_checkpoint
+from audiotag.models.checkpoint import load_checkpoint
 from audiotag.models.create import build_backbone
+from audiotag.models.facts import FACTS_FILE, find_checkpoint
 from audiotag.models.model import Model
 from audiotag.models.published import LoadReport, load_published, published_classes, read_weights
 from audiotag.models.store import WeightsStore

@@ -25,8 +25,8 @@ from audiotag.host import get_host
 from audiotag.inference.speed import Speed, measure_speed
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
-from audiotag.models.checkpoint import WEIGHTS_FILE, find_checkpoint
 from audiotag.models.complexity import measure_complexity
+from audiotag.models.facts import WEIGHTS_FILE, find_checkpoint
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.models.store import WeightsStore

@@ -12,7 +12,7 @@ from pathlib import Path
 from audiotag.errors import TrainingError
 from audiotag.files import check_place, lock, remove_abandoned
 from audiotag.folders import current_folder
-from audiotag.models.checkpoint import FACTS_FILE
+from audiotag.models.facts import FACTS_FILE
 
 RUN_FILE = "run.json"
 DATA_FILE = "data.json"

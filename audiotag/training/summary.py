@@ -28,8 +28,8 @@ from audiotag.evaluation.scoring import clips_for
 from audiotag.files import write_text
 from audiotag.inference.combine import EnsembleMode, combine_logits, probabilities
 from audiotag.inference.tagger import Tagger, load
-from audiotag.models.checkpoint import FACTS_FILE, read_facts
 from audiotag.models.epochs import kept_epochs
+from audiotag.models.facts import FACTS_FILE, read_facts
 from audiotag.pages import render
 from audiotag.settings import read_settings
 from audiotag.training.preparation import (

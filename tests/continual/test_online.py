@@ -24,8 +24,9 @@ from audiotag.folders import current_folder
 from audiotag.host import get_host, reset_host
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
-from audiotag.models.checkpoint import TRAINING_FILE, load_checkpoint
+from audiotag.models.checkpoint import load_checkpoint
 from audiotag.models.create import create_backbone
+from audiotag.models.facts import TRAINING_FILE
 from audiotag.models.model import Model
 from audiotag.training.settings import Situation
 

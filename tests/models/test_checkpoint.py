@@ -16,14 +16,9 @@ from audiotag.errors import AudiotagError, AudiotagWarning, CheckpointError, Out
 from audiotag.host import get_host, reset_host
 from audiotag.labels import Label, LabelSet
 from audiotag.models import checkpoint as module
-from audiotag.models.checkpoint import (
-    find_checkpoint,
-    load_checkpoint,
-    load_training_state,
-    read_facts,
-    save_checkpoint,
-)
+from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from audiotag.models.create import create_backbone
+from audiotag.models.facts import find_checkpoint, read_facts
 from audiotag.models.model import Model
 
 LABELS = LabelSet([Label("/m/1", "Dripping, slow"), Label("/m/2", 'A "bang"'), Label("/m/3", "Vogel — Wald")])

@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 import audiotag
 from audiotag.errors import OptionError
 from audiotag.models.averaging import average_checkpoints
-from audiotag.models.checkpoint import load_checkpoint, read_facts
+from audiotag.models.checkpoint import load_checkpoint
 from audiotag.models.epochs import choose_epochs, kept_epochs
+from audiotag.models.facts import read_facts
 from audiotag.training.finetune import finetune, resume_run
 from audiotag.training.reporting import Reporter
 from audiotag.training.stopping import Stopped, StopRequests
