@@ -7,6 +7,11 @@ not be looked into. Lists, records and command lines hold such names.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from collections.abc import Iterable
+
+_WORTH_LISTING = 16
+"""Files asked for in a folder from which on it is read as a whole: over a network each question costs a journey."""
 
 
 def exists(path: str | os.PathLike[str]) -> bool:
@@ -17,6 +22,28 @@ def exists(path: str | os.PathLike[str]) -> bool:
 def is_file(path: str | os.PathLike[str]) -> bool:
     """Whether there is a file."""
     return os.path.isfile(path)  # noqa: PTH113
+
+
+def missing_files(paths: Iterable[str]) -> list[str]:
+    """Those of *paths* at which there is no file, in their order; few questions also for millions."""
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    paths = list(paths)
+    for path in paths:
+        by_folder[os.path.dirname(path)].append(path)  # noqa: PTH120
+    missing: set[str] = set()
+    for folder, inside in by_folder.items():
+        there = _files_in(folder) if len(inside) >= _WORTH_LISTING else set()
+        # A file system may know a file by more names than it lists (in capitals, or composed otherwise).
+        missing.update(path for path in inside if path not in there and not is_file(path))
+    return [path for path in paths if path in missing] if missing else []
+
+
+def _files_in(folder: str) -> set[str]:
+    try:
+        with os.scandir(folder or os.curdir) as entries:
+            return {os.path.join(folder, entry.name) for entry in entries if entry.is_file()}  # noqa: PTH118
+    except (OSError, ValueError):
+        return set()
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:

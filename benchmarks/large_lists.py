@@ -4,7 +4,7 @@ python benchmarks/large_lists.py [--clips 2000000] [--kinds csv json audioset] [
 
 A list of 527 classes with 2.7 labels a clip is made up. Its recordings are there, but few: the folders of the list are
 links to one folder of a thousand short sounds, so each clip has a path of its own. Each measurement is a process of its
-own; memory is what it takes more at its peak (of "held": at the end) than before.
+own; memory is what it takes more at its peak, and holds at the end, than before.
 """
 
 import argparse
@@ -89,18 +89,20 @@ class Measured:
 
     def __enter__(self) -> "Measured":
         gc.collect()
-        self.before, self.began = resident(), time.perf_counter()
+        self.before, self.began, self.cpu = resident(), time.perf_counter(), time.process_time()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.seconds = time.perf_counter() - self.began
+        self.seconds, self.cpu = time.perf_counter() - self.began, time.process_time() - self.cpu
         self.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - self.before
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)  # what is free should not count as held
         self.held = resident() - self.before
 
     def __str__(self) -> str:
-        return f"{self.seconds:8.2f} s {self.peak:9.0f} MB at its peak {self.held:9.0f} MB held"
+        return (
+            f"{self.seconds:8.2f} s ({self.cpu:.2f} of a core) {self.peak:9.0f} MB at its peak {self.held:9.0f} MB held"
+        )
 
 
 def resident() -> float:

@@ -51,6 +51,8 @@ def _signature(name: str, value: object) -> str:
         return name
     # Annotations are text under `from __future__ import annotations`, and would be shown in quotes.
     text = str(inspect.signature(value)).replace("'", "").removesuffix(" -> None")
+    text = re.sub(r"<function <lambda> at 0x\w+>", "…", text)
+    text = re.sub(r"<function (\w+) at 0x\w+>", r"\1", text)
     return name + re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Z]\w+)", "", text).replace("|", r"\|")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audiotag.cli.columns import print_columns
+from audiotag.cli.options import echo_json, json_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 
@@ -34,7 +34,7 @@ def cache() -> None:
 
 
 @cache.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_cache(as_json: bool) -> None:
     """Say what there is, how much room it takes, and where it lies."""
     from audiotag.cache.place import cache_bound, cache_folder
@@ -52,7 +52,7 @@ def list_cache(as_json: bool) -> None:
             }
             for kind, place in _PLACES.items()
         ]
-        click.echo(json.dumps({"folder": str(cache_folder()), "kinds": kinds}, indent=2))
+        echo_json({"folder": str(cache_folder()), "kinds": kinds})
         return
     rows = [
         (kind, str(usages[kind].entries), _size(usages[kind].bytes), str(cache_folder() / place))
@@ -66,7 +66,7 @@ def list_cache(as_json: bool) -> None:
 @click.option(
     "--older-than", metavar="AGE", help="Only what was not used for so long (12h, 30d, 4w); weights: not new."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def clear(kinds: tuple[str, ...], older_than: str | None, as_json: bool) -> None:
     """Remove what is kept, and say how much that was.
 
@@ -79,7 +79,7 @@ def clear(kinds: tuple[str, ...], older_than: str | None, as_json: bool) -> None
     cleared = {kind: _room(kind).clear(before) for kind in dict.fromkeys(kinds or _COMPUTED)}
     if as_json:
         content = [{"kind": kind, "entries": one.entries, "bytes": one.bytes} for kind, one in cleared.items()]
-        click.echo(json.dumps({"cleared": content}, indent=2))
+        echo_json({"cleared": content})
         return
     for kind, one in cleared.items():
         click.echo(f"{kind}: {one.entries} removed, {_size(one.bytes)}")

@@ -11,7 +11,7 @@ from audiotag.cli.columns import print_columns
 from audiotag.cli.options import device_option, echo_json, labels_option, option_option, weights_option
 from audiotag.cli.outputs import check_folder, overwrite_option
 from audiotag.cli.settings_options import given, settings_options
-from audiotag.cli.store_simulate import contender_of
+from audiotag.cli.store_simulate import contender_of, repeated_runs_options
 from audiotag.cli.warnings import print_doubts, warn_failed_plugins
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.errors import OptionError
@@ -38,21 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--mixtures", is_flag=True, help="Multi-label: the stream and the test are mixtures of two clips.")
 @click.option("--capacity", type=click.IntRange(0), default=40, show_default=True, help="Places in the store.")
-@click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    metavar="NAME[:KEY=VALUE,...]",
-    help="Policy to compare; may be repeated.  [default: all six]",
-)
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Number of runs.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Seed of the first run; the next have the next.",
-)
+@repeated_runs_options("all six")
 @settings_options(OnlineSettings, "replay", "steps", "learning_rate", "loss", "optimiser")
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Write runs.csv, summary.csv and scores.csv."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +26,16 @@ _COLUMNS = {
     "kl_stored_from_observed": "KL OBSERVED",
     "total_variation_from_uniform": "TV UNIFORM",
 }
+
+
+def repeated_runs_options(which: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--policy``, ``--seeds`` and ``--seed``: which policies are compared, by default *which*, and how often."""
+    chosen = f"Policy to compare; may be repeated.  [default: {which}]"
+    first = "Seed of the first run; the next have the next."
+    policy = click.option("--policy", "policies", multiple=True, metavar="NAME[:KEY=VALUE,...]", help=chosen)
+    seeds = click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Number of runs.")
+    seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help=first)
+    return lambda function: policy(seeds(seed(function)))
 
 
 @click.command()
@@ -50,21 +61,7 @@ _COLUMNS = {
     "--burst-length", type=float, default=20.0, show_default=True, help="Made-up stream of bursts: their mean length."
 )
 @click.option("--capacity", type=click.IntRange(0), help="Places in the store.  [default: 50, or the preset's]")
-@click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    metavar="NAME[:KEY=VALUE,...]",
-    help="Policy to compare; may be repeated.  [default: all]",
-)
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Number of runs.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Seed of the first run; the next have the next.",
-)
+@repeated_runs_options("all")
 @click.option("--points", type=click.IntRange(1), default=50, show_default=True, help="Points in time recorded.")
 @click.option(
     "--output",

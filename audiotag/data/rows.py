@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import LabelError, ManifestError, OptionError, suggest
@@ -22,7 +23,7 @@ _MAX_NAMED = 5
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would take three times as long to make, for each of two million
 class Row:
     """One clip as a list gives it, before its path and labels are resolved.
 
@@ -97,7 +98,7 @@ def clips_from_rows(
     ids = _ids(found, source)
     folder = source.parent if root is None else root
     for row, name in zip(found, ids, strict=True):
-        _check(row, _place(source, name, row), labels_required)
+        _check(row, name, source, labels_required)
     if labels is None:
         labels = own_labels if own_labels is not None else _labels_of(found, source, separators)
     finder = _Finder(labels, separators)
@@ -107,22 +108,21 @@ def clips_from_rows(
     first: tuple[str, str] | None = None
     for row, name in zip(found, ids, strict=True):
         try:
-            found_indices, unknown = finder.find(row.labels)
-            masked, _ = finder.find(row.unknown)
+            indices, again, unknown = finder.find(row.labels)
+            masked = finder.find(row.unknown).indices if row.unknown else ()
         except LabelError as error:
             raise ManifestError(error.what, where=_place(source, name, row), fix=error.fix) from error
-        if both := set(found_indices) & set(masked):
+        if masked and (both := {*indices} & {*masked}):
             raise ManifestError(
                 f"the label {labels[min(both)].name!r} is given, and said to be unknown",
                 where=_place(source, name, row),
                 fix="List it in one place.",
             )
-        skipped.update(set(unknown))
-        indices = tuple(dict.fromkeys(found_indices))
-        if len(indices) < len(found_indices):
-            repeated.update(labels[index].mid for index, count in Counter(found_indices).items() if count > 1)
-        if unknown and first is None:
-            first = (_place(source, name, row), unknown[0])
+        if again:
+            repeated.update(labels[index].mid for index in again)
+        if unknown:
+            skipped.update({*unknown})
+            first = first or (_place(source, name, row), unknown[0])
         if single_label and not indices and unknown:
             continue
         if single_label and len(indices) != 1:
@@ -141,7 +141,7 @@ def clips_from_rows(
                 fold=row.fold,
                 video_path=None if row.video_path is None else resolve_path(row.video_path, folder),
                 extra=row.extra,
-                unknown=tuple(dict.fromkeys(masked)),
+                unknown=masked,
                 member=row.member,
             )
         )
@@ -218,10 +218,13 @@ def _composed(row: Row) -> Row:
     def of(labels: str | Sequence[str]) -> str | Sequence[str]:
         return composed(labels) if isinstance(labels, str) else tuple(map(composed, labels))
 
-    texts = [text for labels in (row.labels, row.unknown) if labels for text in labels]
-    if all(map(str.isascii, texts)):
+    if _is_ascii(row.labels) and _is_ascii(row.unknown):
         return row
     return replace(row, labels=None if row.labels is None else of(row.labels), unknown=of(row.unknown))
+
+
+def _is_ascii(labels: str | Sequence[str] | None) -> bool:
+    return not labels or (labels.isascii() if isinstance(labels, str) else all(map(str.isascii, labels)))
 
 
 def _place(source: Path, name: str, row: Row) -> str:
@@ -253,27 +256,25 @@ def _ids(rows: list[Row], source: Path) -> list[str]:
     return names
 
 
-def _check(row: Row, place: str, labels_required: bool) -> None:
+def _check(row: Row, name: str, source: Path, labels_required: bool) -> None:
+    def wrong(what: str, fix: str) -> ManifestError:
+        return ManifestError(what, where=_place(source, name, row), fix=fix)
+
     if labels_required and (row.labels is None or (isinstance(row.labels, str) and not row.labels.strip())):
-        raise ManifestError(
+        raise wrong(
             "the clip has no labels",
-            where=place,
-            fix="Give it at least one (a clip with none of the classes has the list [] in a JSON manifest, "
+            "Give it at least one (a clip with none of the classes has the list [] in a JSON manifest, "
             "the word none in a CSV).",
         )
     if row.labels is not None and not isinstance(row.labels, str) and not all(map(str.strip, row.labels)):
-        raise ManifestError("one of the clip's labels is empty", where=place, fix="Name the class.")
+        raise wrong("one of the clip's labels is empty", "Name the class.")
     for labels in (row.labels or (), row.unknown):
         texts = [labels] if isinstance(labels, str) else labels
         if odd := next((text for text in texts if _CONTROL.search(text.strip())), None):
-            raise ManifestError(f"the label {odd!r} holds control characters", where=place, fix="Mend the label.")
+            raise wrong(f"the label {odd!r} holds control characters", "Mend the label.")
     if row.start < 0 or (row.stop is not None and row.stop <= row.start):
         end = "" if row.stop is None else f" and ends at {exact(row.stop)} s"
-        raise ManifestError(
-            f"the clip begins at {exact(row.start)} s{end}",
-            where=place,
-            fix="0 ≤ start < stop must hold.",
-        )
+        raise wrong(f"the clip begins at {exact(row.start)} s{end}", "0 ≤ start < stop must hold.")
 
 
 def _labels_of(rows: list[Row], source: Path, separators: str) -> LabelSet:
@@ -297,28 +298,46 @@ def _names_by_mid() -> dict[str, str]:
     return {label.mid: label.name for label in known_labels("audioset")}
 
 
+class _Found(NamedTuple):
+    """What the labels of a row stand for: class indices, ascending; those named more than once; texts of no class."""
+
+    indices: tuple[int, ...] = ()
+    again: tuple[int, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[str, int | None]]) -> _Found:
+        """What (text, its class) say."""
+        named = [index for _, index in pairs if index is not None]
+        once = sorted({*named})
+        again = tuple(index for index in once if named.count(index) > 1) if len(once) < len(named) else ()
+        return cls(tuple(once), again, tuple(text for text, index in pairs if index is None))
+
+
 class _Finder:
-    """Label texts → ascending class indices, remembering what was looked up."""
+    """Label texts → classes, remembering what was looked up: clips with the same labels share one tuple."""
 
     def __init__(self, labels: LabelSet, separators: str) -> None:
         self.labels = labels
         self.separators = separators
         self.known = {*labels.mids, *labels.names}
+        self._longest = {mark: 1 + max(name.count(mark) for name in self.known) for mark in {*separators, ","}}
         self._one: dict[str, int | None] = {}
-        self._many: dict[str, list[tuple[str, int | None]]] = {}
+        self._many: dict[str | tuple[str, ...], _Found] = {}
 
-    def find(self, labels: str | Sequence[str] | None) -> tuple[list[int], list[str]]:
-        """(ascending indices, as often as named; unknown texts). Raises LabelError for a name that classes share."""
+    def find(self, labels: str | Sequence[str] | None) -> _Found:
+        """The classes of a row. Raises LabelError for a name that classes share."""
         if labels is None:
-            return [], []
-        if isinstance(labels, str):
-            if labels not in self._many:
-                self._many[labels] = list(self._split(labels))
-            pairs = self._many[labels]
-        else:
-            pairs = [(text.strip(), self._index(text.strip())) for text in labels]
-        indices = sorted(index for _, index in pairs if index is not None)
-        return indices, [text for text, index in pairs if index is None]
+            return _Found()
+        key = labels if isinstance(labels, str) else tuple(labels)
+        if key not in self._many:
+            pairs = (
+                self._split(key)
+                if isinstance(key, str)
+                else ((text.strip(), self._index(text.strip())) for text in key)
+            )
+            self._many[key] = _Found.of(list(pairs))
+        return self._many[key]
 
     def _index(self, text: str) -> int | None:
         if text not in self._one:
@@ -331,9 +350,12 @@ class _Finder:
         # known class is taken, from left to right.
         separator = next((mark for mark in self.separators if mark in text), ",")
         parts = text.split(separator)
+        if self._longest[separator] == 1:
+            yield from ((part.strip(), self._index(part.strip())) for part in parts if part.strip())
+            return
         begin = 0
         while begin < len(parts):
-            for end in range(len(parts), begin, -1):
+            for end in range(min(len(parts), begin + self._longest[separator]), begin, -1):
                 candidate = separator.join(parts[begin:end]).strip()
                 if candidate and (end == begin + 1 or candidate in self.known):
                     yield candidate, self._index(candidate)

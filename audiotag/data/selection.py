@@ -8,7 +8,7 @@ from dataclasses import replace
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import ManifestError, OptionError
 from audiotag.labels import LabelSet
-from audiotag.places import is_file
+from audiotag.places import missing_files
 
 _MAX_NAMED = 5
 
@@ -43,7 +43,8 @@ def split_names(split: str) -> set[str]:
 
 def splits_of(clips: ClipSet) -> tuple[str, ...]:
     """The official splits that the clips are in, sorted."""
-    return tuple(sorted({split for clip in clips if (split := dict(clip.extra).get("split")) is not None}))
+    extras = {clip.extra for clip in clips.clips}
+    return tuple(sorted({split for extra in extras if (split := dict(extra).get("split")) is not None}))
 
 
 def select_folds(clips: ClipSet, folds: Sequence[int]) -> ClipSet:
@@ -119,10 +120,9 @@ def require_files(clips: ClipSet) -> None:
     Raises:
         ManifestError: Some are missing; the message counts them and names the first.
     """
-    paths = dict.fromkeys(clip.path for clip in clips)
-    missing = [path for path in paths if not is_file(path)]
+    missing = missing_files(dict.fromkeys(str(clip.path) for clip in clips))
     if missing:
-        names = ", ".join(map(str, missing[:_MAX_NAMED])) + (", …" if len(missing) > _MAX_NAMED else "")
+        names = ", ".join(missing[:_MAX_NAMED]) + (", …" if len(missing) > _MAX_NAMED else "")
         raise ManifestError(
             f"recordings are missing ({len(missing)}): {names}",
             where=clips.source,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiotag.engines.interface import Engine
-from audiotag.errors import OptionError
+from audiotag.errors import OptionError, needed_for
 from audiotag.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def open_engine(
     Raises:
         AudiotagError: The model or its weights cannot be had, or a setting cannot be.
     """
-    from audiotag.models.loading import load_model
+    with needed_for(f"the model {str(name)!r}"):
+        from audiotag.models.loading import load_model
 
     model = load_model(name, weights=weights, labels=labels, options=options, progress=progress)
     return as_engine(model, device, precision)

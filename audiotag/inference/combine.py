@@ -35,12 +35,13 @@ class Classifier(Protocol):
 
 
 def probabilities(logits: NDArray[np.float32], single_label: bool) -> NDArray[np.float64]:
-    """Scores in float64, so that sure clips keep their order: a softmax for *single_label*, else a sigmoid of each."""
+    """Scores in float64, so that sure clips keep their order: a softmax for *single_label*, else a sigmoid of each.
+
+    Logits may be anything; what is no number has NaN for a score.
+    """
     values = logits.astype(np.float64)
-    if single_label:
-        return np.exp(_log_softmax(values))
-    with np.errstate(over="ignore"):  # the exponential of a logit below -709 is infinite, and its score 0
-        scores: NDArray[np.float64] = 1 / (1 + np.exp(-values))
+    with np.errstate(over="ignore", invalid="ignore"):  # the exponential of a logit below -709 is infinite, its score 0
+        scores: NDArray[np.float64] = np.exp(_log_softmax(values)) if single_label else 1 / (1 + np.exp(-values))
     return scores
 
 

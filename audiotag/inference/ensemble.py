@@ -40,6 +40,7 @@ from audiotag.models.facts import (
 )
 
 if TYPE_CHECKING:
+    from audiotag.models.loading import Labels
     from audiotag.models.model import Model
 
 FORMAT_VERSION = 1
@@ -165,11 +166,11 @@ def refuse_nesting(members: Sequence[object]) -> None:
 def _entry(member: str | Path, model: Model, number: int, partial: Path, copy: bool) -> dict[str, str]:
     if isinstance(member, str) and member in get_host().backbones:
         return {"model": member}
+    from audiotag.models.checkpoint import save_checkpoint
+
     folder = find_checkpoint(member)
     if not copy:
         return {"path": str(folder.resolve())}
-    from audiotag.models.checkpoint import save_checkpoint
-
     inside = f"{MEMBERS}/{number:02d}"
     save_checkpoint(partial / inside, model)
     return {"folder": inside, "from": str(member)}
@@ -192,7 +193,7 @@ def _facts(ensemble: Ensemble, entries: Sequence[Mapping[str, str]]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read_ensemble(folder: str | Path, labels: str | Path | LabelSet | Sequence[str] | None = None) -> Ensemble:
+def read_ensemble(folder: str | Path, labels: Labels | None = None) -> Ensemble:
     """What the folder of an ensemble says, without loading its members.
 
     Args:

@@ -65,8 +65,12 @@ def load(
     names = _each("the model", name)
     if options is not None and not isinstance(options, Mapping):
         raise OptionError(f"options are {options!r:.60}", fix='Give names with values: {"width_mult": 0.4}.')
+    computing: dict[str, Any] = {"device": device, "precision": precision, "progress": progress}
     if len(names) == 1 and is_ensemble(names[0]):
-        return _load_ensemble(names[0], weights, labels, device, options, precision, ensemble, progress)
+        for what, given in (("weights", weights), ("options", options)):
+            if given:
+                raise OptionError(f"{what} are given for an ensemble, whose members have their own", where=names[0])
+        return _load_ensemble(names[0], labels, ensemble, computing)
     refuse_nesting(names)
     files: list[Any] = [None] * len(names)
     if weights is not None:
@@ -76,15 +80,7 @@ def load(
             f"{len(names)} models and {len(files)} files of weights were given", fix="Give one file for each model."
         )
     engines = [
-        open_engine(
-            one,
-            weights=file,
-            labels=labels,
-            options=options,
-            device=device,
-            precision=precision,
-            progress=progress,
-        )
+        open_engine(one, weights=file, labels=labels, options=options, **computing)
         for one, file in zip(names, files, strict=True)
     ]
     return Tagger(engines, ensemble=ensemble or "logits")
@@ -97,25 +93,18 @@ def _each(what: str, value: Any) -> list[str | Path]:
 
 def _load_ensemble(
     folder: str | Path,
-    weights: object,
     labels: str | Path | LabelSet | Sequence[str] | None,
-    device: str,
-    options: Mapping[str, Any] | None,
-    precision: str,
     combine: EnsembleMode | None,
-    progress: bool,
+    computing: Mapping[str, Any],
 ) -> Tagger:
     known = read_ensemble(folder, labels)
-    for what, given in (("weights", weights), ("options", options)):
-        if given:
-            raise OptionError(f"{what} are given for an ensemble, whose members have their own", where=folder)
     if combine not in (None, known.combine):
         raise OptionError(
             f"the ensemble averages {known.combine}, and {combine} are asked for",
             where=folder,
             fix="Leave it out, or make another ensemble (audiotag models ensemble --combine).",
         )
-    tagger = Tagger(known.load(device=device, precision=precision, progress=progress), ensemble=known.combine)
+    tagger = Tagger(known.load(**computing), ensemble=known.combine)
     tagger.name, tagger.labels, tagger.metadata = known.name, known.labels, known.metadata
     if known.thresholds is not None:
         tagger.thresholds = per_class_thresholds(known.thresholds, len(known.labels))

@@ -37,9 +37,9 @@ from audiotag.models.facts import (
     FORMAT_VERSION,
     TRAINING_FILE,
     WEIGHTS_FILE,
+    facts_in,
     find_checkpoint,
     plain_json,
-    read_facts_of,
 )
 from audiotag.models.model import Model
 from audiotag.models.published import require_weights
@@ -171,7 +171,7 @@ def load_checkpoint(folder: str | Path) -> Model:
         actual = current_folder(proper)
         identity = _identity(actual)
         try:
-            facts = read_facts_of(actual)
+            facts = facts_in(actual)
             state = _read_weights(actual / WEIGHTS_FILE)
         except CheckpointError:
             if _identity(current_folder(proper)) == identity:

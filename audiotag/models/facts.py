@@ -1,4 +1,4 @@
-"""What the folder of a model says about itself (``audiotag.json``), found and read without torch."""
+"""What the folders of models say about themselves (``audiotag.json``), read without torch."""
 
 from __future__ import annotations
 
@@ -29,6 +29,25 @@ TRAINING_FILE = "optimizer.pt"
 
 FILES = (WEIGHTS_FILE, FACTS_FILE, TRAINING_FILE)
 _RUN_CHECKPOINTS = ("best", "last")
+
+
+def plain_json(value: Any, place: str) -> Any:
+    """*value* as JSON types; what has no number (NaN, an infinity) becomes null."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(inner, f"{place}.{key}") for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(inner, f"{place}.{index}") for index, inner in enumerate(value)]
+    raise CheckpointError(f"{place} is a {type(value).__name__}, which cannot be written as JSON")
 
 
 def folder_format(source: object) -> str | None:
@@ -91,13 +110,13 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: There is none, or the file is damaged or of a format that this version cannot read.
     """
-    return read_facts_of(current_folder(find_checkpoint(folder)))
+    return facts_in(current_folder(find_checkpoint(folder)))
 
 
 COPY_AGAIN = "Copy the checkpoint again, or take another."
 
 
-def read_facts_of(folder: Path) -> dict[str, Any]:
+def facts_in(folder: Path) -> dict[str, Any]:
     """What the file says, every entry of the kind that it must be."""
     path = folder / FACTS_FILE
     content = read_json(path, error=CheckpointError, fix=COPY_AGAIN)
@@ -152,22 +171,3 @@ def check_classes(facts: Fields) -> None:
     thresholds = facts.numbers("thresholds", None)
     if thresholds is not None and len(thresholds) != len(mids):
         raise facts.refuse("thresholds", f"must be as many as the classes ({len(mids)}), not {len(thresholds)}")
-
-
-def plain_json(value: Any, place: str) -> Any:
-    """*value* as JSON types; what has no number (NaN, an infinity) becomes null."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain_json(inner, f"{place}.{key}") for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(inner, f"{place}.{index}") for index, inner in enumerate(value)]
-    raise CheckpointError(f"{place} is a {type(value).__name__}, which cannot be written as JSON")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
 from torch import nn
@@ -31,30 +31,26 @@ class ParameterGroup:
             raise ValueError(f"the group {self.name!r} has the scale {self.lr_scale}, which must be above 0")
 
 
-def has_axes(name: str, parameter: nn.Parameter) -> bool:
-    """Whether weight decay applies by the usual rule: to matrices and kernels, not to biases and scales."""
-    return parameter.ndim > 1
-
-
 def group_parameters(
     network: nn.Module,
     head: Iterable[nn.Parameter],
     *,
-    lr_scale: Callable[[str], float] = lambda name: 1.0,
-    decayed: Callable[[str, nn.Parameter], bool] = has_axes,
+    lr_scale: Callable[[str], float] | None = None,
+    not_decayed: Container[str] = (),
 ) -> list[ParameterGroup]:
     """The parameters of *network* in as few groups as its rules need: body before head, fast before slow.
 
     Args:
         network: The network.
         head: Parameters of its head.
-        lr_scale: Name of a parameter → factor on the rate.
-        decayed: Name and parameter → whether weight decay applies.
+        lr_scale: Name of a parameter → factor on the rate; None for 1 everywhere.
+        not_decayed: Names of parameters that weight decay spares beside biases and scales.
     """
     inside = {id(parameter) for parameter in head}
     groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        key = (id(parameter) in inside, lr_scale(name), decayed(name, parameter))
+        scale = 1.0 if lr_scale is None else lr_scale(name)
+        key = (id(parameter) in inside, scale, parameter.ndim > 1 and name not in not_decayed)
         groups.setdefault(key, []).append(parameter)
     return [
         ParameterGroup(_name(*key), tuple(groups[key]), in_head=key[0], lr_scale=key[1], decayed=key[2])

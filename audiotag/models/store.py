@@ -198,7 +198,7 @@ class WeightsRoom:
 
     def __init__(self, store: WeightsStore, weights: Iterable[Weights]) -> None:
         self._store = store
-        self._weights = {one.filename: one for one in weights if one.urls and one.shipped is None}
+        self._weights = {file.filename: file for one in weights for file in one.files if file.shipped is None}
 
     def usage(self) -> Usage:
         """Files of weights that are there."""

@@ -21,7 +21,7 @@ from audiotag.errors import OptionError, WeightsError, suggest
 from audiotag.labels import LabelSet
 from audiotag.models.acceleration import accelerated_copy
 from audiotag.models.backbone import Backbone
-from audiotag.models.parameter_groups import ParameterGroup, group_parameters, has_axes
+from audiotag.models.parameter_groups import ParameterGroup, group_parameters
 
 SAMPLE_RATE = 32_000
 
@@ -202,7 +202,7 @@ class TimmBackbone(Backbone):
             self,
             self.head_parameters(),
             lr_scale=lambda name: self.layer_decay ** (last - depths.get(name, last)),
-            decayed=lambda name, parameter: has_axes(name, parameter) and name not in spared,
+            not_decayed=spared,
         )
 
     def convert_published(self, state: dict[str, Tensor]) -> dict[str, Tensor]:

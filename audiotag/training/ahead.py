@@ -1,9 +1,9 @@
 """Reading ahead: other processes read batches while this one computes.
 
-Each process has a pipe of its own, through which plans and what it has read travel as bytes. (In torch's loader tensors
-travel in shared memory, of which a container has 64 MB, and wait for ever where it is full; and a reader that is stuck
-keeps its process alive beyond the program.) Processes take no signals: a terminal or a service manager signals the
-whole group, and the one that computes decides when the others stop.
+Each process has a pipe of its own, through which what it is to read, and what it has read, travel as bytes. (In torch's
+loader tensors travel in shared memory, of which a container has 64 MB, and wait for ever where it is full; and a reader
+that is stuck keeps its process alive beyond the program.) Processes take no signals: a terminal or a service manager
+signals the whole group, and the one that computes decides when the others stop.
 """
 
 from __future__ import annotations
@@ -70,9 +70,12 @@ class ReadAhead(Generic[_Part, _Batch]):
             while len(self._running) < count:
                 self._start()
             for number in range(count):
-                self._plan(number, plan[number::count])
+                self._send(number, plan[number])
             for number in range(len(plan)):
-                yield self._receive(number % count)
+                batch = self._receive(number % count)
+                if number + count < len(plan):  # in one piece a plan of millions of clips would travel for seconds
+                    self._send(number % count, plan[number + count])
+                yield batch
             self._pass = None
         finally:
             if self._pass is this:
@@ -117,10 +120,10 @@ class ReadAhead(Generic[_Part, _Batch]):
                 fix="Use fewer --workers; --workers 0 reads without any.",
             ) from error
 
-    def _plan(self, number: int, parts: Sequence[_Part]) -> None:
-        """Tell a process, which waits for it, what to read."""
+    def _send(self, number: int, part: _Part) -> None:
+        """Tell a process, which waits for it, what to read next."""
         with self._missed(number):
-            self._running[number][1].send_bytes(pickle.dumps(parts, protocol=pickle.HIGHEST_PROTOCOL))
+            self._running[number][1].send_bytes(pickle.dumps(part, protocol=pickle.HIGHEST_PROTOCOL))
 
     def _receive(self, number: int) -> _Batch:
         """The next batch of a process."""
@@ -161,8 +164,8 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(read: Callable[[Any], Any], results: Connection, ends: Sequence[Connection]) -> None:
-    """What a process does: read its share of each plan, and send each batch as soon as the last one is taken."""
+def _work(read: Callable[[Any], Any], pipe: Connection, ends: Sequence[Connection]) -> None:
+    """What a process does: read what it is told to, and send it."""
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
     for end in ends:  # as long as one of us held it, no end of the other side would be noticed
@@ -170,8 +173,8 @@ def _work(read: Callable[[Any], Any], results: Connection, ends: Sequence[Connec
     torch.set_num_threads(1)  # threads of the parent do not live on in a fork
     with suppress(EOFError, ConnectionError, MemoryError):
         while True:
-            for part in pickle.loads(results.recv_bytes()):
-                results.send_bytes(pickle.dumps(_answer(read, part), protocol=pickle.HIGHEST_PROTOCOL))
+            part = pickle.loads(pipe.recv_bytes())
+            pipe.send_bytes(pickle.dumps(_answer(read, part), protocol=pickle.HIGHEST_PROTOCOL))
 
 
 def _answer(read: Callable[[Any], Any], part: Any) -> tuple[Exception | None, Any]:

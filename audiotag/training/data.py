@@ -270,7 +270,8 @@ def cut_batches(
         OptionError: A batch cannot give each of several processes two clips; one without any would wait for ever.
     """
     require_enough(len(order), batch_size, world)
-    places = [(int(index), epoch * len(order) + place) for place, index in enumerate(order)]
+    first = epoch * len(order)
+    places = list(zip(order.tolist(), range(first, first + len(order)), strict=True))
     batches = [places[start : start + batch_size] for start in range(0, len(places), batch_size)]
     if len(batches) > 1 and len(batches[-1]) < 2 * world:
         tail = batches.pop()

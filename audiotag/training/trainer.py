@@ -141,7 +141,8 @@ class Trainer:
         self.log = CsvLog(folder / "log.csv")
         self.losses = LossRecord(fabric, len(source.supervision.targets)) if sampler.wants_losses else None
         world = fabric.world_size
-        self._steps = len(cut_batches(self._order(0), settings.batch_size, 0, world=world))
+        self._first_order = self._order(0)
+        self._steps = len(cut_batches(self._first_order, settings.batch_size, 0, world=world))
         self._require_rates()
         self._saved_at = time.monotonic()
         self._stops = StopRequests(fabric, self._stop)
@@ -231,7 +232,7 @@ class Trainer:
         epoch = progress.epoch
         self.backbone.on_epoch_start(epoch, epochs)
         batches = cut_batches(
-            self._order(epoch),
+            self._order(epoch) if epoch else self._first_order,
             settings.batch_size,
             epoch,
             rank=self.fabric.global_rank,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiotag.audio.windows import fit_length, iterate_windows, tile_to, window_starts
+from audiotag.audio.windows import PassLengths, fit_length, iterate_windows, tile_to, window_starts
 from audiotag.errors import OptionError
 
 
@@ -128,3 +128,40 @@ def test_windows_come_as_soon_as_they_are_whole_and_hold_little() -> None:
         assert len(taken) == 2 * number + 2
         base = piece.samples.base
         assert base is None or base.size <= 12
+
+
+@pytest.mark.parametrize(
+    ("stated", "bounds", "clip"),
+    [
+        ({"shortest": 1.0, "clip": 2.0, "longest": 4.0}, (1.0, 4.0), 2.0),
+        ({"shortest": 1.0, "clip": 2.0, "longest": None}, (1.0, 60.0), 2.0),
+        ({"shortest": 1.0, "clip": 90.0, "longest": None}, (1.0, 90.0), 90.0),  # it was trained on that, after all
+        ({"shortest": 3.0, "clip": 10.0, "longest": 1.5}, (1.5, 1.5), 1.5),  # an option has made it shorter
+        ({"shortest": 0.1, "clip": 0.33333, "longest": 4.0}, (0.1, 4.0), 33 / 100),
+    ],
+)
+def test_what_a_network_states_says_what_goes_in_one_pass(
+    stated: dict[str, float | None], bounds: tuple[float, float], clip: float
+) -> None:
+    lengths = PassLengths.of(100, **stated)  # type: ignore[arg-type]
+    assert (lengths.bounds, lengths.clip) == (bounds, clip)
+
+
+@pytest.mark.parametrize(
+    ("samples", "pieces"),
+    [
+        (1, [(0, 105)]),
+        (104, [(0, 105)]),
+        (105, [(0, 105)]),
+        (400, [(0, 400)]),
+        (401, [(0, 200), (200, 200), (201, 200)]),
+        (600, [(0, 200), (200, 200), (400, 200)]),
+    ],
+)
+def test_sound_is_repeated_taken_whole_or_cut_into_windows(samples: int, pieces: list[tuple[int, int]]) -> None:
+    lengths = PassLengths.of(100, shortest=1.0401, clip=2.0, longest=4.0)
+    cut = lengths.cut(ramp(samples))
+    assert [(window.start, window.samples.size) for window in cut] == pieces
+    for window in cut:
+        expected = np.resize(ramp(samples)[window.start :], window.samples.size)
+        np.testing.assert_array_equal(window.samples, expected)

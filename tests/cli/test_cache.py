@@ -17,10 +17,13 @@ from audiotag.errors import OptionError
 PLUGIN = """
 from audiotag.plugin import BackboneSpec, Weights, hookimpl
 
+def part(name, *more):
+    return Weights(urls=(f"https://weights.invalid/{name}",), filename=name, parts=more)
+
 @hookimpl
 def register_backbones():
     return [BackboneSpec(name="net", family="net", factory="nowhere:net", sample_rate=8000, clip_seconds=1.0,
-                         min_seconds=0.1, weights=Weights(urls=("https://weights.invalid/net.pt",), filename="net.pt"))]
+                         min_seconds=0.1, weights=part("net.pt", part("part.pt")))]
 """
 
 
@@ -46,6 +49,7 @@ def filled(tmp_path, install_plugin):
         arrays.put({"a": np.zeros(3, np.float32), "b": np.zeros(3, np.float32)})
     (cache_folder() / "weights").mkdir()
     (cache_folder() / "weights" / "net.pt").write_bytes(b"numbers")
+    (cache_folder() / "weights" / "part.pt").write_bytes(b"more")
     (cache_folder() / "weights" / "mine.pt").write_bytes(b"mine")
 
 
@@ -57,20 +61,22 @@ def test_an_empty_cache_is_listed_and_nothing_is_made():
 def test_what_there_is(filled):
     found = kinds()
     assert found["sounds"][0] == 1 and found["sounds"][1] > 0
-    assert found["embeddings"] == (2, 2 * (12 + len(b"3\n"))) and found["weights"] == (1, 7)
+    assert found["embeddings"] == (2, 2 * (12 + len(b"3\n"))) and found["weights"] == (2, 11)
     lines = run("list").splitlines()
     assert lines[0].split() == ["KIND", "ENTRIES", "SIZE", "PLACE"]
-    assert lines[3].split() == ["weights", "1", "7", "B", str(cache_folder() / "weights")]
+    assert lines[3].split() == ["weights", "2", "11", "B", str(cache_folder() / "weights")]
 
 
 def test_what_is_computed_is_cleared_and_weights_stay(filled):
     assert "embeddings: 2 removed, 28 B" in run("clear")
-    assert {kind: entries for kind, (entries, _) in kinds().items()} == {"sounds": 0, "embeddings": 0, "weights": 1}
+    assert {kind: entries for kind, (entries, _) in kinds().items()} == {"sounds": 0, "embeddings": 0, "weights": 2}
     assert not list((cache_folder() / "sounds").glob("??/*"))
 
 
 def test_weights_are_cleared_by_name(filled):
-    assert json.loads(run("clear", "weights", "--json")) == {"cleared": [{"kind": "weights", "entries": 1, "bytes": 7}]}
+    assert json.loads(run("clear", "weights", "--json")) == {
+        "cleared": [{"kind": "weights", "entries": 2, "bytes": 11}]
+    }
     assert [path.name for path in (cache_folder() / "weights").iterdir()] == ["mine.pt"]
     assert kinds()["embeddings"][0] == 2
 

@@ -187,21 +187,23 @@ def test_an_empty_argument_is_not_the_current_folder(arguments: tuple[str, ...],
 
 
 @pytest.mark.parametrize(
-    ("verb", "arguments"),
+    ("verb", "arguments", "what"),
     [
-        ("infer", ["{sound}", "--model", "home10"]),
-        ("labels extend", ["home10", "--labels", "home", "--output", "{new}"]),
-        ("models complexity", ["home10"]),
-        ("plugins check", ["audiotag"]),
+        ("infer", ["{sound}", "--model", "home10"], "the model 'home10'"),
+        ("labels extend", ["home10", "--labels", "home", "--output", "{new}"], "audiotag labels extend"),
+        ("models complexity", ["home10"], "audiotag models complexity"),
+        ("plugins check", ["audiotag"], "audiotag plugins check"),
     ],
 )
-def test_a_verb_that_lacks_its_packages_says_which_extra_brings_them(run_light, tmp_path, verb, arguments) -> None:
+def test_a_verb_that_lacks_its_packages_says_which_extra_brings_them(
+    run_light, tmp_path, verb, arguments, what
+) -> None:
     soundfile.write(tmp_path / "sound.wav", [0.0] * 800, 8000)
     given = [argument.format(sound=tmp_path / "sound.wav", new=tmp_path / "new") for argument in arguments]
     done = run_light("from audiotag.cli.main import run; run()", *verb.split(), *given)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"Error: audiotag {verb} needs the package 'torch', which is not installed. "
+        f"Error: {what} needs the package 'torch', which is not installed. "
         "Install it with: pip install 'audiotag[torch]'\n"
     )
 
@@ -210,7 +212,7 @@ def test_python_says_so_too(run_light) -> None:
     done = run_light("import audiotag; print(audiotag.LabelSet); audiotag.load('home10')")
     assert "audiotag.labels.LabelSet" in done.stdout
     assert done.stderr.splitlines()[-1] == (
-        "audiotag.errors.MissingExtraError: audiotag.load needs the package 'torch', which is not installed. "
+        "audiotag.errors.MissingExtraError: the model 'home10' needs the package 'torch', which is not installed. "
         "Install it with: pip install 'audiotag[torch]'"
     )
 

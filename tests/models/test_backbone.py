@@ -91,13 +91,13 @@ def test_parameters_are_grouped_by_the_rules_of_a_family():
         network,
         network.head_parameters(),
         lr_scale=lambda name: 0.5 if name.startswith("conv") else 1.0,
-        decayed=lambda name, parameter: name == "norm.weight",
+        not_decayed={"conv.weight"},
     )
     assert [(one.name, len(one.parameters), one.in_head, one.lr_scale, one.decayed) for one in groups] == [
-        ("body, not decayed", 1, False, 1.0, False),
-        ("body", 1, False, 1.0, True),
+        ("body, not decayed", 2, False, 1.0, False),
         ("body × 0.5, not decayed", 1, False, 0.5, False),
-        ("head, not decayed", 2, True, 1.0, False),
+        ("head, not decayed", 1, True, 1.0, False),
+        ("head", 1, True, 1.0, True),
     ]
     with pytest.raises(ValueError, match="must be above 0"):
         ParameterGroup("still", (), lr_scale=0.0)

@@ -108,8 +108,9 @@ def test_grouped_and_transposed_convolutions_are_counted():
 
 
 def test_layers_written_as_functions_are_counted():
-    macs = measure_complexity(Network(Mixed(), 4), seconds=2.0).macs
-    assert macs == 4 * 9 + POSITIONS * 4 * 9 + HEAD_MACS
+    found = measure_complexity(Network(Mixed(), 4), seconds=2.0)
+    assert found.macs == 4 * 9 + POSITIONS * 4 * 9 + HEAD_MACS
+    assert found.peak_memory == 2 * (POSITIONS + 4 * POSITIONS)  # a computed kernel is no feature map
 
 
 def test_the_matrix_products_of_attention_are_counted():

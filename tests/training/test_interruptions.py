@@ -316,8 +316,8 @@ def test_a_sampler_gets_the_losses_of_the_epoch_before_also_where_a_run_goes_on(
     install_plugin("audiotag-hardest", WITH_LOSSES.format(wants=True))
     options = {**QUICK, "epochs": 3, "sampler": "hardest"}
     finetune("tiny", tones, fold=1, output=tmp_path / "whole", **options)
-    planned, *whole = _contexts()
-    assert planned[:2] == (0, 3) and [(epoch, epochs) for epoch, epochs, _ in whole] == [(0, 3), (1, 3), (2, 3)]
+    whole = _contexts()
+    assert [(epoch, epochs) for epoch, epochs, _ in whole] == [(0, 3), (1, 3), (2, 3)]
     first, second, third = (losses for _, _, losses in whole)
     assert first is None
     assert np.flatnonzero(np.isfinite(second)).tolist() == list(range(10))

@@ -69,7 +69,7 @@ def test_a_family_may_group_its_parameters_itself():
         network,
         network.head_parameters(),
         lr_scale=lambda name: 0.5 if name == "conv.weight" else 1.0,
-        decayed=lambda name, parameter: False,
+        not_decayed={"conv.weight"},
     )
     settings = Settings(learning_rate=0.01, head_lr_ratio=4.0, weight_decay=0.1)
     optimiser = make_optimiser(network, settings.resolve(Situation(single_label=False, pretrained=True)))
@@ -77,6 +77,7 @@ def test_a_family_may_group_its_parameters_itself():
         ("body, not decayed", 0.01, 0.0),
         ("body × 0.5, not decayed", 0.005, 0.0),
         ("head, not decayed", 0.04, 0.0),
+        ("head", 0.04, 0.1),
     ]
     _, other = _groups()
     with pytest.raises(TrainingError, match="are grouped otherwise than when the run began"):

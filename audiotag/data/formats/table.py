@@ -72,8 +72,12 @@ class CsvTable(Dataset):
 
     def _rows(self, source: Path, known: LabelSet | None, required: tuple[str, ...]) -> Iterator[Row]:
         has_class_none = known is not None and NO_CLASS in (*known.mids, *known.names)
+        others: list[str] | None = None
         for line, cells in read_table(source, required):
-            place = f"{source}, line {line}"
+            if others is None:
+                others = [column for column in cells if column not in _KNOWN]
+            timed = "start" in cells or "stop" in cells or "fold" in cells
+            place = f"{source}, line {line}" if timed else ""
             labels = cells.get("labels")
             is_negative = labels == NO_CLASS and not has_class_none
             yield Row(
@@ -85,5 +89,5 @@ class CsvTable(Dataset):
                 stop=read_number(cells["stop"], "stop", place) if cells.get("stop") else None,
                 fold=read_fold(cells["fold"], place) if cells.get("fold") else None,
                 video_path=cells.get("video_path") or None,
-                extra=tuple((column, cell) for column, cell in cells.items() if column not in _KNOWN and cell),
+                extra=tuple((column, cells[column]) for column in others if cells[column]) if others else (),
             )
