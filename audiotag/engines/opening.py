@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiotag.engines.interface import Engine
 from audiotag.errors import OptionError, needed_for
-from audiotag.labels import LabelSet
+from audiotag.labels import LabelSet, read_labels
+from audiotag.models.facts import EXPORT_FORMAT, folder_format
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +31,7 @@ def open_engine(
     """Open the engine of a model.
 
     Args:
-        name: A registered model, or the folder of a checkpoint or run.
+        name: A registered model, or the folder of a checkpoint, a run or an exported network.
         weights: A published file or a checkpoint of ours instead of the registered weights.
         labels: The classes, where the weights do not say.
         options: Settings of the family.
@@ -40,11 +42,38 @@ def open_engine(
     Raises:
         AudiotagError: The model or its weights cannot be had, or a setting cannot be.
     """
+    if folder_format(name) == EXPORT_FORMAT:
+        given = [what for what, value in (("weights", weights), ("options", options)) if value]
+        return _open_exported(name, given, labels, device, precision)
     with needed_for(f"the model {str(name)!r}"):
         from audiotag.models.loading import load_model
 
     model = load_model(name, weights=weights, labels=labels, options=options, progress=progress)
     return as_engine(model, device, precision)
+
+
+def _open_exported(
+    folder: str | Path,
+    given: Sequence[str],
+    labels: str | Path | LabelSet | Sequence[str] | None,
+    device: str,
+    precision: str,
+) -> Engine:
+    from audiotag.engines.exported import read_exported
+    from audiotag.engines.onnx_engine import OnnxEngine
+
+    if given:
+        raise OptionError(f"{' and '.join(given)} are given for an exported network, which has its own", where=folder)
+    if device not in ("auto", "cpu") or precision != "32":
+        raise OptionError(
+            f"exported networks are computed on the CPU with precision 32, not on {device} with {precision}",
+            where=folder,
+            fix="Leave these out, or name the model that it was made from.",
+        )
+    exported = read_exported(folder)
+    if labels is not None:
+        exported = replace(exported, labels=read_labels(labels).required(exported.labels, where=folder))
+    return OnnxEngine(exported)
 
 
 def as_engine(
