@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from audiotag.engines.exported import EMBEDDING, FRAME_LOGITS, FRAMES, INPUTS, LOGITS, PICTURE
 from audiotag.engines.interface import Floats
-from audiotag.errors import OptionError, needed_for
+from audiotag.errors import AudiotagError, OptionError, needed_for
 from audiotag.models.backbone import Backbone
 from audiotag.seeding import torch_generator
 
@@ -83,7 +83,7 @@ def write_network(backbone: Backbone, path: Path, samples: Sequence[int]) -> Net
     copy = backbone.exportable()
     outputs = (LOGITS, EMBEDDING, FRAMES, *([FRAME_LOGITS] if backbone.gives_frame_logits else []))
     network = _Outputs(copy, outputs).eval()
-    trials = _trials(copy, samples)
+    trials = [given for given in _trials(copy, samples) if _takes(network, given)]
     refused: list[str] = []
     for exporter, export in (("traced", _traced), ("captured", _captured)):
         try:
@@ -100,6 +100,16 @@ def write_network(backbone: Backbone, path: Path, samples: Sequence[int]) -> Net
         where=type(backbone).__name__,
         fix="Its family can give a copy made of other operations: Backbone.exportable.",
     )
+
+
+def _takes(network: _Outputs, given: tuple[Tensor, ...]) -> bool:
+    """Whether the network takes an input of this size: some are made for one length of clip."""
+    try:
+        with torch.inference_mode():
+            network(*given)
+    except AudiotagError:
+        return False
+    return True
 
 
 def _trials(backbone: Backbone, samples: Sequence[int]) -> list[tuple[Tensor, ...]]:
@@ -176,7 +186,7 @@ def _largest_difference(network: _Outputs, trials: Sequence[tuple[Tensor, ...]],
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is an error of Python's, too
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     worst = 0.0
     for given in trials:

@@ -139,7 +139,7 @@ class Backbone(nn.Module, ABC):
             )
         frames = self.frames(features)
         logits = self.forward_head(frames.flatten(0, 1))
-        return logits.reshape(*frames.shape[:2], -1)
+        return logits.reshape(-1, frames.shape[1], logits.shape[1])
 
     @abstractmethod
     def make_head(self, num_classes: int, labels: LabelSet | None = None) -> nn.Module:

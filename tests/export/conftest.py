@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -10,27 +11,42 @@ import pytest
 import soundfile
 import torch
 
-from audiotag.audio.frontends.kaldi import kaldi_log_mel
-from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from audiotag.export.export import export_model
 from audiotag.host import get_host
 from audiotag.labels import LabelSet
+from audiotag.models.create import create_backbone
 from audiotag.models.model import Model
 
-RATE = 8000
+PLUGIN = """
+from audiotag.plugin import BackboneSpec, hookimpl
+
+@hookimpl
+def register_backbones():
+    return [BackboneSpec(
+        name="small", family="small", factory="audiotag_small_plugin:small", summary="A network for tests",
+        sample_rate=8000, clip_seconds=1.0, min_seconds=0.1, embedding_dim=4, licence="MIT", citation="none",
+    )]
+
+def small(num_classes):
+    from tiny import BANDS, TinyBackbone
+    from audiotag.plugin import LogMelFrontEnd, kaldi_log_mel
+
+    network = TinyBackbone(num_classes)
+    network.front_end = LogMelFrontEnd(kaldi_log_mel(8000, BANDS))
+    return network
+"""
 
 
 @pytest.fixture
-def model(tiny: ModuleType) -> Model:
-    torch.manual_seed(0)
-    backbone = tiny.TinyBackbone(3)
-    backbone.front_end = LogMelFrontEnd(kaldi_log_mel(RATE, tiny.BANDS))
+def model(tiny: ModuleType, install_plugin: Callable[..., str]) -> Model:
+    install_plugin("audiotag-small", PLUGIN)
+    backbone = create_backbone("small", 3, seed=0)
     with torch.no_grad():
         for parameter in backbone.parameters():
             parameter.normal_(0, 0.5)
     return Model(
         backbone=backbone.eval(),
-        spec=get_host().backbone("tiny"),
+        spec=get_host().backbone("small"),
         options={},
         labels=LabelSet.from_names(["kettle", "doorbell", "rain"], source="test"),
         name="small",

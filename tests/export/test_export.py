@@ -70,7 +70,7 @@ def test_the_folder_says_all_about_the_model_and_how_well_it_does(model: Model, 
     assert exported.labels == model.labels
     assert exported.lengths == model.lengths
     assert exported.front_end is not None and exported.front_end.digest == model.backbone.front_end.description.digest  # type: ignore[union-attr]
-    assert exported.source["model"] == "tiny" and exported.source["plugin"]["distribution"] == "audiotag-tiny"
+    assert exported.source["model"] == "small" and exported.source["plugin"]["distribution"] == "audiotag-small"
     assert exported.card["code_licence"] == "MIT"
     proof = json.loads((folder / "parity.json").read_text())
     assert proof["sounds"] == "made-up sounds" and proof["check"] is None
