@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from audiotag.data.sets.descriptors import PUBLISHED
 from audiotag.models.timm_names import timm_backbones
-from audiotag.specs import BackboneSpec, DatasetSpec, LossSpec, SamplingPolicySpec, WriterSpec, hookimpl
+from audiotag.specs import (
+    BackboneSpec,
+    DatasetSpec,
+    LossSpec,
+    MetricSpec,
+    OptimiserSpec,
+    SamplingPolicySpec,
+    ScheduleSpec,
+    WriterSpec,
+    hookimpl,
+)
 
 
 @hookimpl
@@ -143,6 +153,71 @@ def register_sampling_policies() -> list[SamplingPolicySpec]:
             factory="audiotag.continual.policies.baselines:Nothing",
             role="storage",
             summary="Nothing is stored",
+        ),
+    ]
+
+
+@hookimpl
+def register_optimisers() -> list[OptimiserSpec]:
+    """PyTorch's."""
+    return [
+        OptimiserSpec(name="adamw", factory="torch.optim:AdamW", summary="Adam with decoupled decay of weights"),
+        OptimiserSpec(name="adam", factory="torch.optim:Adam", summary="Adam"),
+        OptimiserSpec(name="sgd", factory="torch.optim:SGD", summary="Gradient descent with momentum"),
+    ]
+
+
+@hookimpl
+def register_schedules() -> list[ScheduleSpec]:
+    """How the rate changes over a run."""
+    schedules = "audiotag.training.schedules:"
+    return [
+        ScheduleSpec(
+            name="cosine",
+            factory=f"{schedules}make_cosine",
+            summary="Half a cosine down",
+            shape={"initial_lr": 0.0, "final_lr": 0.01},
+        ),
+        ScheduleSpec(
+            name="onecycle",
+            factory=f"{schedules}make_one_cycle",
+            summary="Half a cosine up, then down",
+            shape={"initial_lr": 0.04, "final_lr": 4e-6},
+            citation="Smith and Topin, Super-convergence, 2018 (arXiv 1708.07120)",
+        ),
+        ScheduleSpec(
+            name="linear",
+            factory=f"{schedules}make_linear",
+            summary="Exponential warm-up, flat, linear down, as EfficientAT trains",
+            shape={"ramp_start": None, "ramp_length": None, "final_lr": 0.01},
+        ),
+        ScheduleSpec(
+            name="step",
+            factory=f"{schedules}make_step",
+            summary="Halved every few epochs, as PSLA trains",
+            shape={"initial_lr": 0.0, "ramp_start": None, "step_every": 5.0},
+        ),
+        ScheduleSpec(
+            name="constant",
+            factory=f"{schedules}make_constant",
+            summary="The same rate throughout",
+            shape={"initial_lr": 0.0},
+        ),
+    ]
+
+
+@hookimpl
+def register_metrics() -> list[MetricSpec]:
+    """Metrics by which the best epoch is chosen."""
+    metrics = "audiotag.evaluation.metrics:"
+    return [
+        MetricSpec(name="mAP", factory=f"{metrics}mean_average_precision", summary="Mean average precision"),
+        MetricSpec(name="mAUC", factory=f"{metrics}mean_roc_auc", summary="Mean area under the ROC curve"),
+        MetricSpec(
+            name="accuracy",
+            factory=f"{metrics}accuracy",
+            summary="Share of clips whose highest score is on their class",
+            task="singlelabel",
         ),
     ]
 

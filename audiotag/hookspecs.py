@@ -10,7 +10,18 @@ from collections.abc import Iterable
 
 import pluggy
 
-from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, SamplingPolicySpec, WriterSpec
+from audiotag.specs import (
+    BackboneSpec,
+    CommandSpec,
+    DatasetSpec,
+    LossSpec,
+    MetricSpec,
+    OptimiserSpec,
+    RecipeSpec,
+    SamplingPolicySpec,
+    ScheduleSpec,
+    WriterSpec,
+)
 
 hookspec = pluggy.HookspecMarker("audiotag")
 
@@ -63,6 +74,37 @@ def register_writers() -> Iterable[WriterSpec]:
     The factory is called as ``factory(settings)`` with an `audiotag.plugin.WriterSettings` and returns an
     `audiotag.plugin.Writer`; where the descriptor has *magic*, as ``factory(settings, file)``, and returns an
     `audiotag.plugin.FileWriter`.
+    """
+    return ()
+
+
+@hookspec
+def register_optimisers() -> Iterable[OptimiserSpec]:
+    """Optimisers of ``audiotag finetune --optimiser``.
+
+    The factory is called as ``factory(groups, **options)`` with groups of parameters as PyTorch takes them, each with
+    its ``lr`` and ``weight_decay``, and returns a ``torch.optim.Optimizer``. The settings ``betas`` and ``momentum``
+    are given where it has parameters of these names, ``--optimiser-option`` gives the others.
+    """
+    return ()
+
+
+@hookspec
+def register_schedules() -> Iterable[ScheduleSpec]:
+    """Schedules of ``audiotag finetune --schedule``.
+
+    The factory is called as ``factory(epochs=int, warmup=float, **shape)``, where *shape* are the settings that the
+    descriptor names, and returns a function of the position in the run, in epochs: the factor of the base rate.
+    """
+    return ()
+
+
+@hookspec
+def register_metrics() -> Iterable[MetricSpec]:
+    """Metrics of ``audiotag evaluate --metric`` and ``finetune --metric``. More is better.
+
+    The factory is the metric: called as ``metric(targets, scores, known)`` with arrays (clips, classes) of zeros and
+    ones, of scores, and of which labels are known (None where all are), it returns a number, NaN where it has none.
     """
     return ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -15,22 +15,33 @@ from string import Template
 from audiotag.errors import OptionError, PluginError
 from audiotag.folders import atomic_folder
 from audiotag.host import get_host
+from audiotag.host import kinds as host_kinds
 from audiotag.specs import INTERFACE_VERSION
 
-KINDS = ("backbone", "dataset", "loss", "policy")
+KINDS = ("backbone", "dataset", "published", "loss", "policy", "metric", "writer", "command", "recipe")
 ROLES = ("training", "storage")
 
 _ENDING = ".template"
+_SPEC = f"spec{_ENDING}"
+"""The descriptor of a kind, an entry of what its hook returns."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What differs between the kinds: what the thing is called, its module, how it is used, which extra it imports."""
+    """What differs between the kinds.
+
+    Attributes:
+        title: What the thing is called.
+        module: The file to begin with.
+        host: The host's name for its kind.
+        usage: Commands that use it.
+        extra: The extra of audiotag that it imports.
+    """
 
     title: str
     module: str
-    host_kind: str
+    host: str
     usage: tuple[str, ...]
     extra: str = ""
 
@@ -38,7 +49,7 @@ class _Kind:
 _BY_FOLDER = {
     "backbone": _Kind(
         "A network",
-        "network",
+        "network.py",
         "backbones",
         (
             "audiotag finetune --backbone $name --train clips/ --output runs/$name",
@@ -48,29 +59,54 @@ _BY_FOLDER = {
     ),
     "dataset": _Kind(
         "A dataset format",
-        "dataset",
+        "dataset.py",
         "datasets",
         ("audiotag finetune --backbone mn04_as --train clips.tsv --format $name --output runs/$name",),
     ),
     "loss": _Kind(
         "A training loss",
-        "loss",
+        "loss.py",
         "losses",
         ("audiotag finetune --backbone mn04_as --train clips/ --loss $name --multi-label --output runs/$name",),
         extra="[torch]",
     ),
     "training": _Kind(
         "A sampling policy for training",
-        "policy",
+        "policy.py",
         "sampling_policies",
         ("audiotag finetune --backbone mn04_as --train clips/ --sampler $name --output runs/$name",),
         extra="[torch]",
     ),
     "storage": _Kind(
         "A policy of a bounded store",
-        "policy",
+        "policy.py",
         "sampling_policies",
         ("audiotag store init memory --policy $name --labels home --capacity 500",),
+    ),
+    "published": _Kind(
+        "A published data set",
+        "published.py",
+        "datasets",
+        ("audiotag data validate downloads/$name --format $name",),
+    ),
+    "metric": _Kind(
+        "A metric",
+        "metric.py",
+        "metrics",
+        ("audiotag evaluate --model runs/home --data clips/ --metric $name",),
+    ),
+    "writer": _Kind(
+        "An output format",
+        "writer.py",
+        "writers",
+        ("audiotag infer --events --format $name --output events.srt recording.wav",),
+    ),
+    "command": _Kind("A command", "command.py", "commands", ("audiotag x $name count clips/",)),
+    "recipe": _Kind(
+        "A recipe",
+        "recipes/$name.toml",
+        "recipes",
+        ("audiotag finetune --recipe $name --backbone mn04_as --train clips/ --output runs/$name",),
     ),
 }
 """Folder of templates → the kind."""
@@ -93,58 +129,84 @@ class NewPlugin:
     usage: tuple[str, ...]
 
 
-def write_plugin(name: str, kind: str, output: Path, *, role: str | None = None) -> NewPlugin:
+def write_plugin(name: str, kinds: Sequence[str], output: Path, *, role: str | None = None) -> NewPlugin:
     """Write a plugin to a new folder below *output*.
 
     Args:
         name: What users will type: letters, digits and single underscores.
-        kind: One of `KINDS`.
+        kinds: Of `KINDS`: what it brings, each by that name.
         output: Folder that the distribution's folder is made in.
         role: Of a policy, one of `ROLES`.
 
     Raises:
-        OptionError: *name* cannot be used or is taken, a role is missing or not needed.
+        OptionError: *name* cannot be used or is taken, kinds exclude each other, a role is missing or not needed.
         PluginError: The folder exists already.
         OutputError: It cannot be written.
     """
-    if kind not in KINDS:
-        raise OptionError(f"there is no kind {kind!r}", fix=f"The kinds are: {', '.join(KINDS)}.")
-    if kind == "policy" and role not in ROLES:
-        raise OptionError(
-            "a policy needs a role",
-            fix="Give --role training (the clips of an epoch) or --role storage (what a bounded store keeps).",
-        )
-    if kind != "policy" and role is not None:
-        raise OptionError(f"a {kind} has no role", fix="Leave --role out.")
-    part = str(role) if kind == "policy" else kind
-    about = _BY_FOLDER[part]
-    _check_name(name, about.host_kind)
+    parts = _parts(kinds, role)
+    about = [_BY_FOLDER[part] for part in parts]
+    for kind in about:
+        _check_name(name, kind.host)
     distribution = f"audiotag-{name.replace('_', '-').lower()}"
+    titles = [kind.title if not number else kind.title.lower() for number, kind in enumerate(about)]
     words = {
         "name": name,
         "entry": name,
         "distribution": distribution,
         "package": distribution.replace("-", "_"),
         "class_name": "".join(word[:1].upper() + word[1:] for word in name.split("_")),
-        "title": about.title,
-        "module": about.module,
-        "extra": about.extra,
+        "title": _enumerated(titles),
+        "extra": max(kind.extra for kind in about),
         "audiotag_versions": _compatible(version("audiotag")),
         "interface": str(INTERFACE_VERSION),
     }
-    usage = tuple(Template(line).substitute(words) for line in about.usage)
+    words["modules"] = Template(_enumerated([f"`{kind.module}`" for kind in about])).substitute(words)
+    words |= _descriptors(parts, words)
+    usage = tuple(Template(line).substitute(words) for kind in about for line in kind.usage)
     words["usage"] = "\n".join(usage)
     folder = output / distribution
     if folder.exists():
         raise PluginError("the folder exists already", where=folder, fix="Choose another name, or move it away.")
     written = []
     with atomic_folder(folder) as partial:
-        for place, template in _templates(part):
+        for place, template in _templates(parts):
             path = partial / Template(place).substitute(words)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(Template(template).substitute(words), encoding="utf-8")
             written.append(folder / path.relative_to(partial))
     return NewPlugin(folder, distribution, tuple(sorted(written)), usage)
+
+
+def _parts(kinds: Sequence[str], role: str | None) -> list[str]:
+    """The folders of templates for *kinds*, which are checked."""
+    for kind in kinds:
+        if kind not in KINDS:
+            raise OptionError(f"there is no kind {kind!r}", fix=f"The kinds are: {', '.join(KINDS)}.")
+    if "policy" in kinds and role not in ROLES:
+        raise OptionError(
+            "a policy needs a role",
+            fix="Give --role training (the clips of an epoch) or --role storage (what a bounded store keeps).",
+        )
+    if "policy" not in kinds and role is not None:
+        raise OptionError(f"a {_enumerated(list(kinds))} has no role", fix="Leave --role out.")
+    if {"dataset", "published"} <= {*kinds}:
+        raise OptionError("one name cannot be a format and a published data set", fix="Choose one of them.")
+    return [str(role) if kind == "policy" else kind for kind in dict.fromkeys(kinds)]
+
+
+def _enumerated(words: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
+def _descriptors(parts: list[str], words: Mapping[str, str]) -> dict[str, str]:
+    """What the module of descriptors imports, and its hooks."""
+    imports, hooks = ["hookimpl"], ""
+    for part in parts:
+        kind, about = host_kinds.KINDS[_BY_FOLDER[part].host], _BY_FOLDER[part]
+        entry = Template(_root().joinpath(part, _SPEC).read_text(encoding="utf-8")).substitute(words)
+        imports.append(kind.spec.__name__)
+        hooks += f'\n\n@hookimpl\ndef {kind.hook}():\n    """{about.title}."""\n    return [\n{entry}    ]\n'
+    return {"imports": "\n".join(f"    {name}," for name in sorted(imports)), "hooks": hooks.rstrip()}
 
 
 def _compatible(installed: str) -> str:
@@ -167,20 +229,24 @@ def _check_name(name: str, host_kind: str) -> None:
     capitals = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
     if keyword.iskeyword(name) or keyword.iskeyword(capitals):
         raise OptionError(f"{name!r} is a word of Python", fix="Choose another name.")
-    host = get_host()
+    plugins = get_host().plugins
     distribution = f"audiotag-{name.replace('_', '-').lower()}"
-    taken = [record.label for record in host.plugins if record.distribution.lower() == distribution]
-    taken += [record.label for record in host.plugins if name in record.provides.get(host_kind, ())]
+    taken = [record.label for record in plugins if record.distribution.lower() == distribution]
+    taken += [record.label for record in plugins if name in record.provides.get(host_kind, ())]
     if taken:
         raise OptionError(f"the name {name!r} is taken by {taken[0]}", fix="Choose another name.")
 
 
-def _templates(part: str) -> Iterator[tuple[str, str]]:
-    """(path with placeholders, text with placeholders) of every file of a kind of plugin."""
-    root = files("audiotag").joinpath("templates", "plugin")
-    yield from _walk(root.joinpath("common"), "")
-    for place, text in _walk(root.joinpath(part), ""):
-        yield f"$package/{place}", text
+def _root() -> Traversable:
+    return files("audiotag").joinpath("templates", "plugin")
+
+
+def _templates(parts: list[str]) -> Iterator[tuple[str, str]]:
+    """(path with placeholders, text with placeholders) of every file of a plugin that brings *parts*."""
+    yield from _walk(_root().joinpath("common"), "")
+    for part in parts:
+        for place, text in _walk(_root().joinpath(part), ""):
+            yield f"$package/{place}", text
 
 
 def _walk(folder: Traversable, place: str) -> Iterator[tuple[str, str]]:
@@ -188,5 +254,5 @@ def _walk(folder: Traversable, place: str) -> Iterator[tuple[str, str]]:
         if entry.is_dir():
             name = "$package" if entry.name == "package" else entry.name
             yield from _walk(entry, f"{place}{name}/")
-        elif entry.name.endswith(_ENDING):
+        elif entry.name.endswith(_ENDING) and entry.name != _SPEC:
             yield f"{place}{entry.name.removesuffix(_ENDING)}", entry.read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
 """Settings, each declared once: its checks, options on the command line, files and tables in the documentation follow.
 
-A `Group` is a frozen dataclass whose fields are made by `setting`; larger groups inherit from smaller ones, so that
-every setting has one flat name. A default may depend on the rest and on the situation of a run: until `Group.resolve`
-has filled it in, the setting is open and cannot be read, so that what is read is never a stand-in.
+A `SettingsGroup` is a frozen dataclass whose fields are made by `setting`; larger groups inherit from smaller ones, so
+that every setting has one flat name. A default may depend on the rest and on the situation of a run: until
+`SettingsGroup.resolve` has filled it in, the setting is open and cannot be read, so that nothing stands in for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from audiotag.annotations import description, fits
 from audiotag.errors import OptionError, suggest
 from audiotag.files import write_text
 
-_Part = TypeVar("_Part", bound="Group")
+_Part = TypeVar("_Part", bound="SettingsGroup")
 
 OPEN: Any = type("Open", (), {"__repr__": lambda self: "OPEN"})()
 """What a setting is that nobody has chosen and whose default depends on the rest."""
@@ -122,7 +122,7 @@ class Setting:
             return value
         if not fits(value, self.hint):
             raise self._refused(value, description(self.hint).removesuffix(" or none"), where)
-        if self.words and value not in self.words:
+        if self.words and value not in (self.choices() if callable(self.choices) else self.words):
             raise self._refused(value, f"one of: {', '.join(self.words)}", where)
         if isinstance(value, tuple) and len(value) != len(get_args(self.hint)):
             raise self._refused(value, f"{len(get_args(self.hint))} numbers", where)
@@ -137,7 +137,7 @@ class Setting:
         return OptionError(f"{self.name} is {shown}", where=where, fix=f"Give {wanted}.")
 
     def as_field(self) -> Any:
-        """The field of a `Group` that it declares."""
+        """The field of a `SettingsGroup` that it declares."""
         if isinstance(self.default, Mapping) or self.by is not None:
             default = self.default if self.by is None else OPEN
             return field(default_factory=lambda: default, metadata={"setting": self})
@@ -145,11 +145,11 @@ class Setting:
 
 
 def setting(default: Any = OPEN, *, help: str, **declared: Any) -> Any:
-    """A field of a `Group`; see `Setting`."""
+    """A field of a `SettingsGroup`; see `Setting`."""
     return Setting(help=help, default=default, **declared).as_field()
 
 
-def varied(group: type[Group], name: str, **changes: Any) -> Any:
+def varied(group: type[SettingsGroup], name: str, **changes: Any) -> Any:
     """The setting *name* of *group* with another default, range or meaning, as a field of another group."""
     if "default" in changes:
         changes = {"by": None, "usual": None, **changes}
@@ -159,14 +159,14 @@ def varied(group: type[Group], name: str, **changes: Any) -> Any:
 _DECLARED: dict[type, dict[str, Setting]] = {}
 
 
-def declared(group: type[Group]) -> dict[str, Setting]:
+def declared(group: type[SettingsGroup]) -> dict[str, Setting]:
     """The settings of *group* by name: those of the groups that it is composed of, in order, then its own."""
     if group not in _DECLARED:
         _DECLARED[group] = _declarations(group)
     return _DECLARED[group]
 
 
-def _declarations(group: type[Group]) -> dict[str, Setting]:
+def _declarations(group: type[SettingsGroup]) -> dict[str, Setting]:
     hints, found = get_type_hints(group), {one.name: one.metadata["setting"] for one in fields(group)}  # type: ignore[arg-type]
     names = dict.fromkeys(name for name in _names(group) if name in found)
     return {name: replace(found[name], name=name, hint=hints[name]) for name in names}
@@ -179,7 +179,7 @@ def _names(group: type) -> Iterator[str]:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-class Group:
+class SettingsGroup:
     """Settings that belong together; a subclass is a frozen dataclass of them.
 
     Where defaults depend on the rest (`Setting.by`), None for such a setting is the same as not to choose it.
@@ -298,7 +298,7 @@ class Group:
 class _Filling:
     """Settings as the defaults of others see them: what is open is filled in when it is asked for."""
 
-    def __init__(self, settings: Group, situation: Any) -> None:
+    def __init__(self, settings: SettingsGroup, situation: Any) -> None:
         self._settings, self._situation = settings, situation
         self.__dict__.update(vars(settings))
 
@@ -317,7 +317,7 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def layered(group: type[Group], *layers: Mapping[str, Any]) -> dict[str, Any]:
+def layered(group: type[SettingsGroup], *layers: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of *group* from several places (a recipe, a file, the command line), later ones winning.
 
     Options of the sampler and the loss win one by one. Where a later place chooses another sampler, loss or schedule,
@@ -343,6 +343,6 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     return documents.read_toml(path, error=OptionError, fix="Settings stand in a TOML file, as name = value.")
 
 
-def write_settings(settings: Group, path: str | Path) -> None:
+def write_settings(settings: SettingsGroup, path: str | Path) -> None:
     """Write settings as TOML."""
     write_text(path, tomli_w.dumps(settings.to_dict()))

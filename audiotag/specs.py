@@ -390,6 +390,57 @@ class WriterSpec(MadeSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OptimiserSpec(MadeSpec):
+    """How parameters follow the gradient. The factory returns a ``torch.optim.Optimizer``.
+
+    Attributes:
+        citation: Paper and algorithm.
+    """
+
+    citation: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSpec(MadeSpec):
+    """How the learning rate changes. The factory returns a function: position in epochs → factor of the base rate.
+
+    Attributes:
+        shape: The settings that shape it beside the warm-up, and their defaults; None where the factory knows better.
+            There are ``initial_lr``, ``final_lr``, ``ramp_start``, ``ramp_length`` and ``step_every``.
+        citation: Paper.
+    """
+
+    shape: Mapping[str, float | None] = field(default_factory=dict)
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = ("initial_lr", "final_lr", "ramp_start", "ramp_length", "step_every")
+        for name in self.shape:
+            _require(name in known, self, f"there is no setting {name!r} of schedules; there are {', '.join(known)}")
+        object.__setattr__(self, "shape", MappingProxyType(dict(self.shape)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec(MadeSpec):
+    """A number that says how well scores fit the labels. The factory is the metric itself.
+
+    Attributes:
+        title: What reports call it; empty for its name.
+        task: The data that it is for: ``"multilabel"``, ``"singlelabel"`` or ``"any"``.
+        citation: Paper and equation.
+    """
+
+    title: str = ""
+    task: Literal["multilabel", "singlelabel", "any"] = "any"
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.task in ("multilabel", "singlelabel", "any"), self, f"task {self.task!r} is not known")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommandSpec(MadeSpec):
     """A click command of a plugin, reached as ``audiotag x GROUP NAME``.
 

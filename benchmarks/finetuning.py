@@ -19,9 +19,9 @@ import torch
 from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import save_checkpoint
 from audiotag.training.finetune import finetune
-from audiotag.training.preparation import starting_model
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
+from audiotag.training.starting import starting_model
 
 
 def write_clips(folder: Path, count: int) -> Path:

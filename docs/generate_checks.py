@@ -23,6 +23,10 @@ TITLES = {
     "sampler": "Sampling policies for training",
     "store": "Sampling policies of a bounded store",
     "dataset": "Dataset formats and published data sets",
+    "optimiser": "Optimisers",
+    "schedule": "Schedules",
+    "metric": "Metrics",
+    "writer": "Output formats",
     "command": "Commands",
     "recipe": "Recipes",
 }

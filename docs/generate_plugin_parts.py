@@ -53,6 +53,7 @@ def _signature(name: str, value: object) -> str:
     text = str(inspect.signature(value)).replace("'", "").removesuffix(" -> None")
     text = re.sub(r"<function <lambda> at 0x\w+>", "…", text)
     text = re.sub(r"<function (\w+) at 0x\w+>", r"\1", text)
+    text = re.sub(r"<\S+ object at 0x\w+>", "…", text)
     return name + re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Z]\w+)", "", text).replace("|", r"\|")
 
 

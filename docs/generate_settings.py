@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audiotag.annotations import description
 from audiotag.continual.online_settings import OnlineSettings
-from audiotag.settings import Group, Setting, declared
+from audiotag.settings import Setting, SettingsGroup, declared
 from audiotag.training.settings import Settings
 
 PAGE = Path(__file__).parent / "settings.md"
@@ -18,7 +18,7 @@ Made by `python docs/generate_settings.py` from the declarations; a test compare
 command line (`--learning-rate 1e-3`), a keyword argument in Python (`learning_rate=1e-3`) and a line of a TOML file for
 `--config` (`learning_rate = 1e-3`). [Training](training.md) explains how they work together.
 """
-PAGES: dict[str, type[Group]] = {
+PAGES: dict[str, type[SettingsGroup]] = {
     "`audiotag finetune`, `audiotag compare`": Settings,
     "`audiotag online`": OnlineSettings,
 }
@@ -34,7 +34,7 @@ def _values(one: Setting) -> str:
     return f"{kind}, {bounds}" if bounds and "-" not in bounds else kind
 
 
-def _rows(group: type[Group]) -> list[str]:
+def _rows(group: type[SettingsGroup]) -> list[str]:
     rows = ["| setting | what it means | values | default |", "|---|---|---|---|"]
     for name, one in declared(group).items():
         default = one.default_text or (str(one.default).lower() if isinstance(one.default, bool) else "")

@@ -8,12 +8,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.errors import OptionError
-from audiotag.settings import Group, Range, declared, layered, read_settings, setting, varied, write_settings
+from audiotag.settings import Range, SettingsGroup, declared, layered, read_settings, setting, varied, write_settings
 
 
-class Oven(Group):
+class Oven(SettingsGroup):
     """Heat."""
 
     WHERE = "the oven"
@@ -43,7 +43,7 @@ class Kitchen(Oven):
 @click.command()
 @settings_options(Kitchen)
 def bake(**settings: Any) -> None:
-    click.echo(repr(Kitchen.from_dict(given(settings), "the command line")))
+    click.echo(repr(Kitchen.from_dict(given_settings(settings), "the command line")))
 
 
 def run(*arguments: str) -> str:

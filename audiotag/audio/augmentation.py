@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from audiotag.settings import BELOW_ONE, COUNT, FROM_ONE, NOT_NEGATIVE, SHARE, Group, Range, setting
+from audiotag.settings import BELOW_ONE, COUNT, FROM_ONE, NOT_NEGATIVE, SHARE, Range, SettingsGroup, setting
 
 
-class Augmentation(Group):
+class Augmentation(SettingsGroup):
     """What is varied in training. Zero switches a step off; all stripes of a kind together cover at most half."""
 
     gain_db: float = setting(0.0, range=Range(0, 200), varies="waveform", help="Gain within ± dB.")

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.clip_source import clip_source
 from audiotag.cli.finetune import stoppable
-from audiotag.cli.options import frames_option, json_option, labels_option, parse_options
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.options import json_option, parse_options
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.places import exists
 from audiotag.training.settings import Settings
 
 if TYPE_CHECKING:
+    from audiotag.data.source import ClipSource
     from audiotag.training.comparison_candidate import Candidate
     from audiotag.training.comparison_table import Comparison
 
@@ -31,6 +33,11 @@ def _by_name(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, .
             raise click.BadParameter(f"{text!r} is not of the form {parameter.metavar}", ctx=ctx, param=parameter)
         found.setdefault(name, []).append(rest)
     return found
+
+
+_OF_COMPARISON = (
+    "val", "test", "fold", "val_fraction", "cross_validate", "clip_seconds", "threads", "recipe", "config"
+)  # fmt: skip
 
 
 @click.command(short_help="Fine-tune and measure several models in the same way.")
@@ -49,16 +56,24 @@ def _by_name(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, .
     help="Run folder or published model to measure as it is, beside the others; may be repeated.",
 )
 @click.option("--no-train", is_flag=True, help="Measure every --backbone as it is.")
-@click.option("--train", metavar="PATH", help="Labelled clips: JSON manifest, CSV, ESC-50 CSV, or a folder per class.")
-@click.option("--val", metavar="PATH", help="Clips to choose the best epoch on.")
-@click.option("--split", metavar="NAME[,NAME...]", help="Learn from this official split of --train.  [default: all]")
-@click.option("--val-split", metavar="NAME[,NAME...]", help="Choose on this split of --val, without it of --train.")
+@clip_source(
+    "--train",
+    "split",
+    "labels",
+    "format",
+    "root",
+    "unknown_labels",
+    "single_label",
+    "frames",
+    others={
+        "val": "Clips to choose the best epoch on.",
+        "test": "Clips to measure on.  [default: what is held out by --fold, or those of --val]",
+    },
+    parts=("val",),
+)
 @click.option("--fold", type=int, help="Hold out this fold of --train; without --test, it is measured on.")
 @click.option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
 @click.option("--cross-validate", is_flag=True, help="Train once for each fold; the score is the mean over folds.")
-@click.option(
-    "--test", metavar="PATH", help="Clips to measure on.  [default: what is held out by --fold, or those of --val]"
-)
 @click.option(
     "--output",
     required=True,
@@ -81,14 +96,6 @@ def _by_name(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, .
     callback=_by_name,
     help="Local weights of one model: a published file or a checkpoint folder.",
 )
-@labels_option
-@click.option("--format", "format_", metavar="NAME", help="Format of the clips (see `audiotag plugins list`).")
-@click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
-@click.option("--unknown-labels", type=click.Choice(["error", "skip"]), default="error", show_default=True)
-@click.option(
-    "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: asks the data]"
-)
-@frames_option
 @click.option(
     "--clip-seconds", type=float, help="Clip that costs and speed are for.  [default: median of the clips measured on]"
 )
@@ -101,30 +108,9 @@ def _by_name(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, .
 @click.option("--no-plot", is_flag=True, help="Draw no comparison.png, which needs matplotlib.")
 @json_option
 def compare(
-    backbones: tuple[str, ...],
-    finished: tuple[str, ...],
-    no_train: bool,
-    train: str | None,
-    val: str | None,
-    split: str | None,
-    val_split: str | None,
-    fold: int | None,
-    val_fraction: float | None,
-    cross_validate: bool,
-    test: str | None,
+    train: ClipSource | None,
     output: Path,
     options: dict[str, list[str]],
-    weights: dict[str, list[str]],
-    labels: str | None,
-    format_: str | None,
-    root: str | None,
-    unknown_labels: str,
-    single_label: bool | None,
-    frames: int | None,
-    clip_seconds: float | None,
-    threads: int | None,
-    recipe: str | None,
-    config: str | None,
     no_plot: bool,
     as_json: bool,
     **settings: Any,
@@ -148,38 +134,19 @@ def compare(
     from audiotag.cli.training_display import RichReporter
     from audiotag.training.comparison import compare as run
     from audiotag.training.comparison_plot import plot_comparison
-    from audiotag.training.request import HELD_OUT
 
     warn_failed_plugins()
-    candidates = [_candidate(text, weights, train=not no_train) for text in backbones]
-    candidates += [_candidate(text, weights, train=False) for text in finished]
-    if strangers := sorted(set(weights) - {candidate.name for candidate in candidates}):
-        raise OptionError(f"weights are given for {', '.join(strangers)}, which is not compared")
+    candidates = _candidates(**{name: settings.pop(name) for name in ("backbones", "finished", "no_train", "weights")})
+    of_comparison = {name: value for name in _OF_COMPARISON if (value := settings.pop(name)) is not None}
     comparison = stoppable(
         lambda: run(
             candidates,
             train,
             output=output,
-            test=test,
-            cross_validate=cross_validate,
             options={name: parse_options(pairs) for name, pairs in options.items()},
-            clip_seconds=clip_seconds,
-            threads=threads,
-            recipe=recipe,
-            config=config,
             reporter=RichReporter(),
-            val=val,
-            split=split,
-            val_split=val_split,
-            fold=fold,
-            val_fraction=HELD_OUT if val_fraction is None else val_fraction,
-            labels=labels,
-            format=format_,
-            root=root,
-            unknown_labels=unknown_labels,
-            single_label=single_label,
-            frames=frames,
-            **given(settings),
+            **of_comparison,
+            **given_settings(settings),
         )
     )
     if as_json:
@@ -195,6 +162,16 @@ def compare(
         plot_comparison(comparison, output / "comparison.png")
     if comparison.failed or lost:
         sys.exit(1)
+
+
+def _candidates(
+    backbones: tuple[str, ...], finished: tuple[str, ...], no_train: bool, weights: dict[str, list[str]]
+) -> list[Candidate]:
+    candidates = [_candidate(text, weights, train=not no_train) for text in backbones]
+    candidates += [_candidate(text, weights, train=False) for text in finished]
+    if strangers := sorted(set(weights) - {candidate.name for candidate in candidates}):
+        raise OptionError(f"weights are given for {', '.join(strangers)}, which is not compared")
+    return candidates
 
 
 def _candidate(text: str, weights: dict[str, list[str]], *, train: bool) -> Candidate:

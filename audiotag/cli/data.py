@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.clip_source import clip_source
 from audiotag.cli.columns import print_columns
-from audiotag.cli.options import OutputFile, echo_json, json_option, labels_option
+from audiotag.cli.options import OutputFile, echo_json, json_option
 from audiotag.cli.outputs import check_files, files_of, overwrite_option
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.errors import OptionError
@@ -22,15 +23,12 @@ from audiotag.host import get_host
 from audiotag.printing import unfiltered
 
 if TYPE_CHECKING:
-    from audiotag.data.clips import ClipSet
     from audiotag.data.published import PublishedDataset
+    from audiotag.data.source import ClipSource
     from audiotag.data.statistics import Statistics
     from audiotag.specs import DatasetSpec
 
 _MAX_NAMED = 20
-_format_option = click.option("--format", "format_", metavar="NAME", help="Format or data set.  [default: asks SOURCE]")
-_split_option = click.option("--split", metavar="NAME[,NAME...]", help="Only the clips of this official split.")
-_root_option = click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
 _source_argument = click.argument("source", type=click.Path(exists=True, path_type=Path), metavar="SOURCE")
 
 
@@ -179,11 +177,9 @@ def prepare(name: str, source: Path, output: Path, sample_rate: int | None) -> N
 
 
 @data.command()
-@_source_argument
-@_format_option
-@_root_option
+@clip_source("SOURCE", "format", "root")
 @json_option
-def validate(source: Path, format_: str | None, root: str | None, as_json: bool) -> None:
+def validate(source: ClipSource, as_json: bool) -> None:
     """Check that every recording is there and can be decoded to its end.
 
     Takes published data sets, of which it also names files that do not belong, and any other list of clips. The exit
@@ -192,7 +188,7 @@ def validate(source: Path, format_: str | None, root: str | None, as_json: bool)
     from audiotag.data.checking import validate_source
 
     with _progress("checking") as progress:
-        found = validate_source(source, format=format_, root=root, progress=progress)
+        found = validate_source(source, progress=progress)
     if as_json:
         echo_json(
             {
@@ -208,7 +204,7 @@ def validate(source: Path, format_: str | None, root: str | None, as_json: bool)
         _print_some("corrupt", [f"{path}: {reason}" for path, reason in found.corrupt])
         _print_some("extra", [str(path) for path in found.extra])
         click.echo(
-            f"{source}: {found.checked} recordings, {len(found.missing)} missing, {len(found.corrupt)} corrupt, "
+            f"{source.clips}: {found.checked} recordings, {len(found.missing)} missing, {len(found.corrupt)} corrupt, "
             f"{len(found.extra)} extra"
         )
     if not found.complete:
@@ -223,19 +219,13 @@ def _print_some(word: str, lines: list[str]) -> None:
 
 
 @data.command()
-@_source_argument
-@_format_option
-@_root_option
-@labels_option
-@_split_option
+@clip_source("SOURCE", "split", "labels", "format", "root")
 @json_option
-def stats(
-    source: Path, format_: str | None, root: str | None, labels: str | None, split: str | None, as_json: bool
-) -> None:
+def stats(source: ClipSource, as_json: bool) -> None:
     """Count clips, hours, labels, rates, splits and folds."""
     from audiotag.data.statistics import describe
 
-    clips = _read(source, format_, root, labels, split)
+    clips = source.read(check_files=False)
     with _progress("reading") as progress:
         found = describe(clips, progress)
     if as_json:
@@ -244,9 +234,9 @@ def stats(
     _print_statistics(source, found)
 
 
-def _print_statistics(source: Path, found: Statistics) -> None:
+def _print_statistics(source: ClipSource, found: Statistics) -> None:
     kind = "one class a clip" if found.single_label else f"{found.label_cardinality:.2f} labels a clip"
-    click.echo(f"{source}: {found.clips} clips, {found.hours:.3g} hours, {len(found.classes)} classes, {kind}")
+    click.echo(f"{source.clips}: {found.clips} clips, {found.hours:.3g} hours, {len(found.classes)} classes, {kind}")
     if found.seconds:
         shown = ", ".join(f"{value:.2f} ({quantile:.0%})" for quantile, value in found.seconds.items())
         click.echo(f"  seconds: {shown}")
@@ -286,7 +276,7 @@ def _some(names: Collection[str]) -> str:
 
 
 @data.command()
-@_source_argument
+@clip_source("SOURCE", "split", "labels", "format", "root")
 @click.option("--output", required=True, type=OutputFile(".csv", ".txt"), metavar="FILE", help="weights.csv")
 @overwrite_option
 @click.option(
@@ -295,21 +285,7 @@ def _some(names: Collection[str]) -> str:
     help="PSLA adds 0.01 to each count, EfficientAT 100.  [default: psla]",
 )
 @click.option("--offset", type=float, help="Add this to each count instead.")
-@_format_option
-@_root_option
-@labels_option
-@_split_option
-def weights(
-    source: Path,
-    output: Path,
-    overwrite: bool,
-    rule: str | None,
-    offset: float | None,
-    format_: str | None,
-    root: str | None,
-    labels: str | None,
-    split: str | None,
-) -> None:
+def weights(source: ClipSource, output: Path, overwrite: bool, rule: str | None, offset: float | None) -> None:
     """Write sampling weights: the sum over a clip's labels of 1000 / (count of the label + offset).
 
     \b
@@ -322,11 +298,11 @@ def weights(
 
     if rule is not None and offset is not None:
         raise OptionError("both --rule and --offset are given", fix="A rule is an offset; give one of them.")
-    clips = _read(source, format_, root, labels, split)
+    clips = source.read(check_files=False)
     check_files(output, overwrite=overwrite, inputs=files_of(clips, clips.labels.source))
     found = label_rarity_weights(clips.sparse_targets(), RULES[rule or "psla"] if offset is None else offset)
     if not found.any():
-        raise OptionError("no clip has a label, so every weight would be 0", where=source)
+        raise OptionError("no clip has a label, so every weight would be 0", where=source.clips)
     write_sampling_weights(output, found)
     click.echo(f"{output}: {len(found)} weights from {found.min():.6g} to {found.max():.6g}")
     if without := int((found == 0).sum()):
@@ -358,18 +334,6 @@ def _published(name: str) -> PublishedDataset:
         known = ", ".join(spec.name for spec in get_host().datasets.values() if spec.licence)
         raise OptionError(f"{name!r} is a format, not a published data set", fix=f"The data sets are: {known}.")
     return dataset
-
-
-def _read(
-    source: Path,
-    format_: str | None,
-    root: str | None,
-    labels: str | None,
-    split: str | None,
-) -> ClipSet:
-    from audiotag.data.reading import read_clips
-
-    return read_clips(source, format=format_, root=root, labels=labels, split=split, check_files=False)
 
 
 @contextmanager

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.clip_source import clip_source
 from audiotag.cli.options import (
     device_option,
-    frames_option,
     json_option,
-    labels_option,
     model_option,
     name_list,
     option_option,
@@ -26,6 +25,7 @@ from audiotag.errors import OptionError
 from audiotag.places import exists
 
 if TYPE_CHECKING:
+    from audiotag.data.source import ClipSource
     from audiotag.evaluation.evaluation import Evaluation
     from audiotag.evaluation.folds import CrossValidation
 
@@ -42,28 +42,12 @@ _MAX_NAMED = 8
 )
 @weights_option
 @option_option
-@click.option(
-    "--data",
-    required=True,
-    metavar="PATH",
-    help="Labelled clips: JSON manifest, CSV, ESC-50 CSV, or a folder per class.",
+@clip_source(
+    "--data", "split", "folds", "labels", "format", "root", "unknown_labels", "single_label", "frames", required=True
 )
-@click.option("--format", "format_", metavar="NAME", help="Format of --data (see `audiotag plugins list`).")
-@click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
-@labels_option
-@click.option(
-    "--unknown-labels",
-    type=click.Choice(["error", "skip"]),
-    default="error",
-    show_default=True,
-    help="What to do with labels that the model lacks.",
-)
-@click.option(
-    "--split", metavar="NAME[,NAME...]", help="Measure on the clips of this official split (column split of a CSV)."
-)
-@click.option("--fold", "fold", type=int, multiple=True, help="Measure on the clips of this fold; may be repeated.")
 @click.option(
     "--folds",
+    "by_fold",
     is_flag=True,
     help="Cross-validation: --model is a folder with fold_1, fold_2, ..., each measured on the fold it has not seen.",
 )
@@ -74,10 +58,6 @@ _MAX_NAMED = 8
     show_default=True,
     help="With --folds: best was chosen by looking at the fold, so it flatters.",
 )
-@click.option(
-    "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: asks the data]"
-)
-@frames_option
 @click.option(
     "--thresholds",
     metavar="SCORE|tuned|FILE",
@@ -94,6 +74,13 @@ _MAX_NAMED = 8
 @click.option("--one-threshold", is_flag=True, help="Tune one threshold for all classes, for micro F-beta.")
 @click.option(
     "--top-k", type=click.IntRange(min=1), multiple=True, help="k of top-k accuracy.  [default: 3, 5 for single-label]"
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Another metric, of a plugin for one, beside the usual ones (see `audiotag plugins list`); may be repeated.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True, help="Clips at a time.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Threads that read.")
@@ -113,7 +100,9 @@ _MAX_NAMED = 8
     help="Also draw figures for papers into --output, with matplotlib.",
 )
 @json_option
-def evaluate(model: str | None, ensemble: str | None, folds: bool, as_json: bool, **settings: Any) -> None:
+def evaluate(
+    model: str | None, ensemble: str | None, data: ClipSource, by_fold: bool, as_json: bool, **settings: Any
+) -> None:
     """Measure a model on labelled clips.
 
     \b
@@ -131,24 +120,21 @@ def evaluate(model: str | None, ensemble: str | None, folds: bool, as_json: bool
     if settings["figures"] is not None and settings["output"] is None:
         raise OptionError("there is no folder to draw figures into", where="--figures", fix="Give --output FOLDER.")
     check_folder(settings["output"], *RESULT_FILES, overwrite=settings["overwrite"])
-    shared = {name: settings[name] for name in ("labels", "root", "unknown_labels", "split", "single_label")}
-    shared |= {name: settings[name] for name in ("device", "precision", "batch_size", "workers", "strict", "output")}
-    shared["frames"] = settings["frames"]
-    shared |= {"format": settings["format_"], "top_k": settings["top_k"] or None}
+    shared = {name: settings[name] for name in ("device", "precision", "batch_size", "workers", "strict", "output")}
+    shared |= {"top_k": settings["top_k"] or None, "metrics": settings["metrics"]}
     result: Evaluation | CrossValidation
     with tagging_progress() as progress:
-        if folds:
-            result = _cross_validate(models, settings, {**shared, "progress": progress})
+        if by_fold:
+            result = _cross_validate(models, data, settings, {**shared, "progress": progress})
         else:
             from audiotag.evaluation.evaluate import evaluate as measure
 
             result = measure(
                 models[0] if len(models) == 1 else models,
-                settings["data"],
+                data,
                 weights=settings["weights"],
                 options=settings["options"],
                 ensemble=settings["combine"],
-                folds=settings["fold"] or None,
                 thresholds=_thresholds(settings["thresholds"]),
                 tune_thresholds_on=settings["tune_thresholds_on"],
                 beta=settings["beta"],
@@ -192,10 +178,13 @@ def _thresholds(text: str | None) -> str | float | None:
         ) from None
 
 
-def _cross_validate(models: list[str], settings: dict[str, Any], shared: dict[str, Any]) -> CrossValidation:
+def _cross_validate(
+    models: list[str], data: ClipSource, settings: dict[str, Any], shared: dict[str, Any]
+) -> CrossValidation:
     from audiotag.evaluation.folds import evaluate_folds
 
-    unused = [name for name in ("weights", "options", "fold", "tune_thresholds_on") if settings[name]]
+    unused = [name for name in ("weights", "options", "tune_thresholds_on") if settings[name]]
+    unused += [] if data.folds is None else ["fold"]
     if len(models) > 1 or unused:
         options = {"options": "option", "tune_thresholds_on": "tune-thresholds"}
         named = ", ".join(f"--{options.get(name, name)}" for name in unused) or "--ensemble"
@@ -207,7 +196,7 @@ def _cross_validate(models: list[str], settings: dict[str, Any], shared: dict[st
         )
     return evaluate_folds(
         models[0],
-        settings["data"],
+        data,
         checkpoint=settings["checkpoint"],
         threshold=0.5 if threshold is None else threshold,
         **shared,

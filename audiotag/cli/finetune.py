@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from audiotag.cli.options import frames_option, labels_option, name_list, option_option, weights_option
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.clip_source import clip_source
+from audiotag.cli.options import name_list, option_option, weights_option
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.cli.warnings import warn_failed_plugins
 from audiotag.training.settings import FREE_TO_CHANGE, Settings
+
+if TYPE_CHECKING:
+    from audiotag.data.source import ClipSource
+
+
+_OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fraction", "teacher", "teacher_scores")
 
 
 @click.command(short_help="Teach a model the sounds of a labelled set.")
@@ -20,14 +28,21 @@ from audiotag.training.settings import FREE_TO_CHANGE, Settings
     metavar="NAME|FOLDER",
     help="Model to start from (mn04_as), a family for a fresh network (mn), or a checkpoint folder.",
 )
-@click.option("--train", metavar="PATH", help="Labelled clips: JSON manifest, CSV, ESC-50 CSV, or a folder per class.")
-@click.option("--val", metavar="PATH", help="Clips to validate on.")
-@click.option(
-    "--eval", "evaluation", metavar="PATH", help="Clips to measure the finished models on; training never sees them."
+@clip_source(
+    "--train",
+    "split",
+    "labels",
+    "format",
+    "root",
+    "unknown_labels",
+    "single_label",
+    "frames",
+    others={
+        "val": "Clips to validate on.",
+        "eval": "Clips to measure the finished models on; training never sees them.",
+    },
+    parts=("val", "eval"),
 )
-@click.option("--split", metavar="NAME[,NAME...]", help="Learn from this official split of --train.  [default: all]")
-@click.option("--val-split", metavar="NAME[,NAME...]", help="Validate on this split of --val, without it of --train.")
-@click.option("--eval-split", metavar="NAME[,NAME...]", help="Measure on this split of --eval, without it of --train.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder, new or empty.")
 @click.option(
     "--resume",
@@ -35,22 +50,12 @@ from audiotag.training.settings import FREE_TO_CHANGE, Settings
     metavar="FOLDER",
     help="Go on with the run in FOLDER, exactly; nothing else is needed.",
 )
-@labels_option
 @click.option(
     "--previous-labels", metavar="CSV|NAME", help="Classes of the model that is started from, where it does not say."
 )
-@click.option(
-    "--format", "format_", metavar="NAME", help="Format of --train, --val and --eval (see `audiotag data list`)."
-)
-@click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
 @click.option("--fold", type=int, help="Validate on this fold, learn from the others.")
 @click.option("--cross-validate", is_flag=True, help="Train once for each fold; sums up in folds.csv.")
 @click.option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
-@click.option("--unknown-labels", type=click.Choice(["error", "skip"]), default="error", show_default=True)
-@click.option(
-    "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: asks the data]"
-)
-@frames_option
 @click.option(
     "--teacher",
     metavar="MODEL[,MODEL...]",
@@ -76,30 +81,12 @@ from audiotag.training.settings import FREE_TO_CHANGE, Settings
 @settings_options(Settings)
 def finetune(
     backbone: str | None,
-    train: str | None,
-    val: str | None,
-    evaluation: str | None,
-    split: str | None,
-    val_split: str | None,
-    eval_split: str | None,
+    train: ClipSource | None,
     output: Path | None,
     resume: Path | None,
-    labels: str | None,
-    previous_labels: str | None,
-    format_: str | None,
-    root: str | None,
-    fold: int | None,
     cross_validate: bool,
-    val_fraction: float | None,
-    unknown_labels: str,
-    single_label: bool | None,
-    frames: int | None,
-    teacher: str | None,
-    teacher_scores: str | None,
-    weights: Path | None,
     options: dict[str, Any],
     recipe: str | None,
-    mode: str | None,
     config: str | None,
     **settings: Any,
 ) -> None:
@@ -114,37 +101,11 @@ def finetune(
     The run folder holds the checkpoints best, best_loss and last, log.csv and the settings; `audiotag infer
     --model runs/home` uses the best one.
     """  # noqa: D301
-    asked = given(settings)
+    of_request = {name: value for name in _OF_REQUEST if (value := settings.pop(name)) is not None}
+    mode = settings.pop("mode")
+    asked = given_settings(settings)
     if resume is not None:
-        of_the_run: tuple[object, ...] = (
-            backbone,
-            train,
-            val,
-            evaluation,
-            split,
-            val_split,
-            eval_split,
-            output,
-            labels,
-            previous_labels,
-            format_,
-            root,
-            fold,
-            val_fraction,
-        )
-        of_the_run += (
-            teacher,
-            teacher_scores,
-            single_label,
-            frames,
-            weights,
-            recipe,
-            mode,
-            config,
-            options or None,
-            cross_validate or None,
-        )
-        _resume(resume, asked, of_the_run)
+        _resume(resume, asked)
         return
     missing = [
         f"--{name}" for name, value in (("backbone", backbone), ("train", train), ("output", output)) if value is None
@@ -152,43 +113,21 @@ def finetune(
     if missing:
         raise click.UsageError(f"Missing {', '.join(missing)} (or --resume FOLDER).")
     from audiotag.cli.training_display import RichReporter
-    from audiotag.settings import layered, read_settings
     from audiotag.training.finetune import run
     from audiotag.training.folds import finetune_folds
-    from audiotag.training.recipes import load_recipe
-    from audiotag.training.request import HELD_OUT, Request
+    from audiotag.training.recipes import asked_for
+    from audiotag.training.request import Request
 
     warn_failed_plugins()
     assert backbone is not None and train is not None and output is not None
-    chosen = load_recipe(recipe) if recipe else None
     reporter = RichReporter()
-    of_recipe = chosen.options_for(backbone, reporter) if chosen else {}
+    merged, of_recipe = asked_for(backbone, recipe, config, asked, reporter)
     options = {**of_recipe, **({"mode": mode} if mode else {}), **options}
-    request = Request.of(
-        backbone,
-        train,
-        val=val,
-        weights=weights,
-        options=options,
-        labels=labels,
-        previous_labels=previous_labels,
-        format=format_,
-        root=root,
-        fold=fold,
-        val_fraction=HELD_OUT if val_fraction is None else val_fraction,
-        unknown_labels=unknown_labels,
-        single_label=single_label,
-        frames=frames,
-        teacher=[] if teacher is None else name_list(teacher),
-        teacher_scores=teacher_scores,
-        eval=evaluation,
-        split=split,
-        val_split=val_split,
-        eval_split=eval_split,
-    )
-    merged = layered(Settings, chosen.settings if chosen else {}, read_settings(config) if config else {}, asked)
+    if "teacher" in of_request:
+        of_request["teacher"] = name_list(of_request["teacher"])
+    request = Request(backbone=backbone, train=train, options=options, **of_request)
     if cross_validate:
-        if fold is not None or request.val is not None:
+        if request.fold is not None or request.val is not None:
             raise click.UsageError("--cross-validate takes neither --fold nor --val nor --val-split.")
         table = stoppable(lambda: finetune_folds(request, merged, output, reporter=reporter))
         reporter.table(table, f"Cross-validation, kept in {output / 'folds.csv'}")
@@ -197,9 +136,10 @@ def finetune(
     reporter.summary(result)
 
 
-def _resume(folder: Path, asked: dict[str, Any], others: tuple[object, ...]) -> None:
-    strangers = sorted(set(asked) - FREE_TO_CHANGE)
-    if strangers or any(other is not None for other in others):
+def _resume(folder: Path, asked: dict[str, Any]) -> None:
+    context = click.get_current_context()
+    named = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    if named - FREE_TO_CHANGE - {"resume"}:
         raise click.UsageError(
             "--resume takes its data and settings from the run; only --workers, --device and --logger can be given."
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.clip_source import root_option
 from audiotag.cli.options import (
     OutputFile,
     device_option,
@@ -103,7 +104,7 @@ class _Threshold(click.ParamType[float | str]):
 @click.option(
     "--embeddings", type=OutputFile(".npz"), metavar="FILE.npz", help="Also write the embeddings into this file."
 )
-@click.option("--root", type=click.Path(path_type=Path), help="Folder that a manifest's relative paths start from.")
+@root_option
 @frames_option
 @click.option(
     "--batch-size", type=click.IntRange(1, MOST), help="Clips at a time.  [default: 4 on the CPU, 32 elsewhere]"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.clip_source import clip_source
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import (
     OutputFile,
     device_option,
     echo_json,
     json_option,
-    labels_option,
     model_option,
     option_option,
     weights_option,
@@ -27,23 +28,14 @@ from audiotag.errors import OptionError
 if TYPE_CHECKING:
     from audiotag.data.clips import ClipSet
     from audiotag.data.scores import Scores
+    from audiotag.data.source import ClipSource
     from audiotag.ontology import Ontology
 
 _MAX_ROWS = 20
 _MAX_NAMED = 8
 _COLUMNS = ("type", "parent_mid", "parent", "child_mid", "child", "threshold", "lacking", "added")
 
-_data_option = click.option(
-    "--data",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Labelled clips: JSON manifest, CSV, or any other format that is read.",
-)
-_format_option = click.option(
-    "--format", "format_", metavar="NAME", help="Format of --data (see `audiotag plugins list`)."
-)
-_root_option = click.option("--root", metavar="FOLDER", help="Folder that relative paths start from.")
+_data_option = clip_source("--data", "labels", "format", "root", required=True)
 _ontology_option = click.option(
     "--ontology",
     type=click.Path(path_type=Path),
@@ -54,9 +46,6 @@ _ontology_option = click.option(
 
 @click.command()
 @_data_option
-@_format_option
-@_root_option
-@labels_option
 @click.option(
     "--scores",
     "scores_file",
@@ -106,9 +95,7 @@ _ontology_option = click.option(
 )
 @overwrite_option
 @json_option
-def enhance(
-    data: Path, labels: str | None, types: str, threshold: str, output: Path, as_json: bool, **settings: Any
-) -> None:
+def enhance(data: ClipSource, types: str, threshold: str, output: Path, as_json: bool, **settings: Any) -> None:
     """Add labels that clips lack by the ontology and have by a model's scores.
 
     \b
@@ -120,18 +107,17 @@ def enhance(
     """  # noqa: D301 # click takes the control character, not the two signs
     from audiotag.annotation.enhancement import enhance_labels, relations
     from audiotag.data.formats.manifest import write_manifest
-    from audiotag.data.reading import read_clips
     from audiotag.files import write_atomically
     from audiotag.ontology import read_ontology
 
     _check_sources(settings)
-    clips = read_clips(data, format=settings["format_"], labels=labels, root=settings["root"], check_files=False)
+    clips = data.read(check_files=False)
     outputs = (output, settings["report"], settings["save_scores"])
     beside = [] if settings["scores_file"] is None else [settings["scores_file"].with_suffix(".json")]  # of an .npy
     check_files(*outputs, overwrite=settings["overwrite"], inputs=files_of(clips, clips.labels.source, *beside))
     ontology: Ontology = read_ontology(settings["ontology"])
     relations(clips.labels, ontology)  # an ontology that does not fit is known before hours of scoring
-    scores, failures = _scores(clips, labels, settings)
+    scores, failures = _scores(clips, data, settings)
     done = enhance_labels(clips, scores, threshold=threshold, types=types, ontology=ontology)  # type: ignore[arg-type]
     write_manifest(done.clips, output)
     if settings["report"] is not None:
@@ -168,18 +154,18 @@ def _check_sources(settings: Mapping[str, Any]) -> None:
 
 
 def _scores(
-    clips: ClipSet, labels: str | None, settings: Mapping[str, Any]
+    clips: ClipSet, data: ClipSource, settings: Mapping[str, Any]
 ) -> tuple[Scores, tuple[tuple[str, Exception], ...]]:
     if (path := settings["scores_file"]) is not None:
         from audiotag.data.scores import ScoresFile
         from audiotag.labels import read_labels
 
         is_npy = path.suffix.lower() == ".npy"
-        if is_npy and labels is None:
+        if is_npy and data.labels is None:
             raise OptionError(
                 "an .npy does not say which classes its columns are", where=path, fix="Give them with --labels."
             )
-        columns = read_labels(labels) if is_npy and labels is not None else None
+        columns = read_labels(data.labels) if is_npy and data.labels is not None else None
         wanted = [clip.id for clip in clips]
         return ScoresFile.read(path, labels=columns, logits=settings["logits"], only=wanted), ()
     from audiotag.cli.tagging_progress import tagging_progress
@@ -234,14 +220,9 @@ def _print_enhancement(facts: Mapping[str, Any], clips: ClipSet, output: Path) -
 
 @click.command()
 @_data_option
-@_format_option
-@_root_option
-@labels_option
 @_ontology_option
 @json_option
-def check(
-    data: Path, format_: str | None, root: str | None, labels: str | None, ontology: Path | None, as_json: bool
-) -> None:
+def check(data: ClipSource, ontology: Path | None, as_json: bool) -> None:
     """Count labels that clips lack by the ontology, without any scores.
 
     \b
@@ -252,16 +233,8 @@ def check(
     ontology lacks are listed.
     """  # noqa: D301 # click takes the control character, not the two signs
     from audiotag.annotation.checks import check_labels
-    from audiotag.data.reading import read_clips
 
-    clips = read_clips(
-        data,
-        format=format_,
-        labels=labels,
-        root=root,
-        unknown_labels="error" if labels is None else "skip",
-        check_files=False,
-    )
+    clips = replace(data, unknown_labels="error" if data.labels is None else "skip").read(check_files=False)
     facts = check_labels(clips, ontology=ontology).to_dict()
     if as_json:
         echo_json(facts)

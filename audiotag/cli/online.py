@@ -11,10 +11,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.clip_source import clip_source
 from audiotag.cli.labels import print_change
 from audiotag.cli.online_benchmark import benchmark
 from audiotag.cli.options import device_option, labels_option, option_option, weights_option
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.cli.warnings import plain_warnings, warn_failed_plugins
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.errors import LabelError, ManifestError
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
     from audiotag.continual.listening import StreamClip
     from audiotag.continual.online import OnlineEvent, OnlineLearner
     from audiotag.continual.store import ClipStore
+    from audiotag.data.source import ClipSource
     from audiotag.models.model import Model
+
+
+_OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single_label")
 
 
 @click.group(invoke_without_command=True, short_help="Learn from a stream of clips, one by one, with a bounded store.")
@@ -41,14 +46,13 @@ if TYPE_CHECKING:
 @click.option(
     "--store", "store_folder", type=click.Path(path_type=Path), metavar="STORE", help="Made by `audiotag store init`."
 )
-@click.option(
+@clip_source(
     "--stream",
-    metavar="PATH|-",
+    "format",
+    "root",
+    "unknown_labels",
     help="Labelled list (JSON, CSV), folder of class folders or of recordings; - takes lines from the standard input.",
 )
-@click.option("--format", "format_", metavar="NAME", help="Format of the stream (see `audiotag plugins list`).")
-@click.option("--root", metavar="FOLDER", help="Folder that relative paths of the stream start from.")
-@click.option("--unknown-labels", type=click.Choice(["error", "skip"]), default="error", show_default=True)
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder: checkpoints go to FOLDER/last."
 )
@@ -62,21 +66,10 @@ if TYPE_CHECKING:
 def online(
     context: click.Context,
     /,
-    model: str | None,
-    weights: Path | None,
-    options: dict[str, Any],
-    previous_labels: str | None,
-    labels: str | None,
-    single_label: bool | None,
     store_folder: Path | None,
-    stream: str | None,
-    format_: str | None,
-    root: str | None,
-    unknown_labels: str,
+    stream: ClipSource | None,
     output: Path | None,
     resume: bool,
-    teacher: str | None,
-    device: str,
     as_json: bool,
     quiet: bool,
     **settings: Any,
@@ -107,10 +100,12 @@ def online(
     from audiotag.labels import read_labels
 
     warn_failed_plugins()
-    asked = given(settings)
+    start = {name: settings.pop(name) for name in _OF_MODEL}
+    teacher, device = settings.pop("teacher"), settings.pop("device")
+    asked = given_settings(settings)
     if teacher is not None and "pseudo_label" not in asked:
         raise click.UsageError("--teacher needs --pseudo-label, the confidence from which it is believed.")
-    live = stream == "-"
+    live = stream.clips == "-"
     signals = _StopSignals()
     with plain_warnings(), ClipStore(store_folder) as store, on_stop(signals.note):
         common = {
@@ -119,7 +114,7 @@ def online(
         }
         if resume and has_checkpoint(output):
             learner = _resumed(output, store, asked, not live, common)
-            if labels is not None and read_labels(labels).mids != learner.model.labels.mids:
+            if start["labels"] is not None and read_labels(start["labels"]).mids != learner.model.labels.mids:
                 raise LabelError(
                     "--labels differs from the classes of the run",
                     where=output,
@@ -127,21 +122,20 @@ def online(
                 )
             click.echo(f"Going on after clip {learner.position}", err=True)
         else:
-            if model is None:
+            if start["model"] is None:
                 raise click.UsageError("Missing --model.")
-            started = _starting_model(model, weights, options, previous_labels, labels, single_label, asked)
-            learner = _begun(started, store, asked, output, common)
+            learner = _begun(_starting_model(start, asked.get("seed", 0)), store, asked, output, common)
         classes = learner.model.labels
         clips: Iterator[StreamClip]
         if live:
             clips = stream_of_lines(signals.lines(sys.stdin), classes, first=learner.position)
         else:
-            found, skipped = read_stream(stream, classes, format=format_, root=root, unknown_labels=unknown_labels)
+            found, skipped = read_stream(stream, classes)
             for label, count in skipped.items():
                 click.echo(f"Warning: the model has no class {label!r}; left out of {count} clips", err=True)
             if found and not any(clip.labels for clip in found):
                 click.echo(
-                    f"Warning: {stream}: no clip has a label, so that all are heard only and nothing is learnt; "
+                    f"Warning: {stream.clips}: no clip has a label, so that all are heard only and nothing is learnt; "
                     "a list names them under labels",
                     err=True,
                 )
@@ -170,26 +164,18 @@ def online(
 online.add_command(benchmark)
 
 
-def _starting_model(
-    name: str,
-    weights: Path | None,
-    options: dict[str, Any],
-    previous_labels: str | None,
-    labels: str | None,
-    single_label: bool | None,
-    asked: dict[str, Any],
-) -> Model:
+def _starting_model(start: dict[str, Any], seed: int) -> Model:
     from audiotag.labels import read_labels
     from audiotag.models.heads import change_classes
     from audiotag.models.loading import load_model
 
-    model = load_model(name, weights=weights, labels=previous_labels, options=options or None)
-    if single_label is not None:
-        model.single_label = single_label
-    if labels is not None:
-        old = model.labels
-        new = read_labels(labels)
-        change = change_classes(model, new, seed=asked.get("seed", 0))
+    options = start["options"] or None
+    model = load_model(start["model"], weights=start["weights"], labels=start["previous_labels"], options=options)
+    if start["single_label"] is not None:
+        model.single_label = start["single_label"]
+    if start["labels"] is not None:
+        old, new = model.labels, read_labels(start["labels"])
+        change = change_classes(model, new, seed=seed)
         print_change(old, new, change, err=True)
         click.echo(f"Classes: {change}", err=True)
         if not change.kept:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.clip_source import clip_source
 from audiotag.cli.columns import print_columns
-from audiotag.cli.options import device_option, echo_json, labels_option, option_option, weights_option
+from audiotag.cli.options import device_option, echo_json, option_option, weights_option
 from audiotag.cli.outputs import check_folder, overwrite_option
-from audiotag.cli.settings_options import given, settings_options
+from audiotag.cli.settings_options import given_settings, settings_options
 from audiotag.cli.store_simulate import contender_of, repeated_runs_options
 from audiotag.cli.warnings import print_doubts, warn_failed_plugins
 from audiotag.continual.online_settings import OnlineSettings
@@ -18,6 +19,7 @@ from audiotag.errors import OptionError
 
 if TYPE_CHECKING:
     from audiotag.continual.benchmark import OnlineBenchmark
+    from audiotag.data.source import ClipSource
     from audiotag.evaluation.doubts import Doubts
 
 
@@ -25,11 +27,15 @@ if TYPE_CHECKING:
 @click.option("--model", required=True, metavar="NAME|FOLDER", help="Model whose frozen backbone hears the clips.")
 @weights_option
 @option_option
-@click.option("--data", required=True, metavar="PATH", help="Labelled clips with folds (or give --test).")
-@click.option("--test", metavar="PATH", help="Clips to measure on.")
+@clip_source(
+    "--data",
+    "labels",
+    "format",
+    required=True,
+    help="Labelled clips with folds (or give --test).",
+    others={"test": "Clips to measure on."},
+)
 @click.option("--test-fold", type=int, help="Fold to measure on; the others are the stream.")
-@click.option("--format", "format_", metavar="NAME", help="Format of the clips (see `audiotag plugins list`).")
-@labels_option
 @click.option(
     "--task", "tasks", multiple=True, metavar="CLASS,CLASS,...", help="Classes of a task; repeat for each, in order."
 )
@@ -48,25 +54,12 @@ if TYPE_CHECKING:
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def benchmark(
-    model: str,
-    weights: Path | None,
-    options: dict[str, Any],
-    data: str,
-    test: str | None,
+    data: ClipSource,
+    test: ClipSource | None,
     test_fold: int | None,
-    format_: str | None,
-    labels: str | None,
-    tasks: tuple[str, ...],
-    classes_per_task: int,
     mixtures: bool,
-    capacity: int,
-    policies: tuple[str, ...],
-    seeds: int,
-    seed: int,
     output: Path | None,
-    overwrite: bool,
     plots: str | None,
-    device: str,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -81,7 +74,6 @@ def benchmark(
     """  # noqa: D301
     from audiotag.continual import benchmark as bench
     from audiotag.data.heard import Heard
-    from audiotag.data.reading import read_clips
     from audiotag.engines.torch_engine import choose_device
     from audiotag.evaluation.doubts import doubts_about
     from audiotag.models.heads import change_classes
@@ -92,16 +84,19 @@ def benchmark(
         raise OptionError("the clips to measure on are not named, or twice", fix="Give --test or --test-fold.")
     if plots is not None and output is None:
         raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
+    model, weights, options, device = (settings.pop(name) for name in ("model", "weights", "options", "device"))
+    tasks, classes_per_task = settings.pop("tasks"), settings.pop("classes_per_task")
+    capacity, seeds, seed = (settings.pop(name) for name in ("capacity", "seeds", "seed"))
     drawn = [] if plots is None else [f"benchmark.{plots}"]
-    check_folder(output, "runs.csv", "summary.csv", "scores.csv", *drawn, overwrite=overwrite)
-    contenders = [contender_of(text) for text in policies]
+    check_folder(output, "runs.csv", "summary.csv", "scores.csv", *drawn, overwrite=settings.pop("overwrite"))
+    contenders = [contender_of(text) for text in settings.pop("policies")]
     where = str(choose_device(device))
-    everything = read_clips(data, format=format_, labels=labels)
+    everything = data.read()
     if test_fold is not None:
         train, held_out = everything.split_fold(test_fold)
     else:
         assert test is not None
-        train, held_out = everything, read_clips(test, format=format_, labels=everything.labels)
+        train, held_out = everything, test.read(everything.labels)
     loaded = load_model(model, weights=weights, options=options or None)
     doubts = doubts_about([loaded], held_out, learning=Heard.of(train))
     change_classes(loaded, train.labels)
@@ -136,7 +131,7 @@ def benchmark(
         contenders=contenders or bench.CONTENDERS,
         capacity=capacity,
         seeds=range(seed, seed + seeds),
-        settings=OnlineSettings(**given(settings)),
+        settings=OnlineSettings(**given_settings(settings)),
         progress=say,
     )
     if output is not None:

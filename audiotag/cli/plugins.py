@@ -71,7 +71,19 @@ _MARKS = {
     "skipped": "yellow",
     "passed": "green",
 }
-_CHECKED_KINDS = ("backbone", "loss", "sampler", "store", "dataset", "command", "recipe")
+_CHECKED_KINDS = (
+    "backbone",
+    "loss",
+    "sampler",
+    "store",
+    "dataset",
+    "optimiser",
+    "schedule",
+    "metric",
+    "writer",
+    "command",
+    "recipe",
+)
 
 
 @plugins.command("check")
@@ -181,7 +193,14 @@ def _print_subject(results: list[CheckResult], verbose: bool, as_json: bool) -> 
 
 @plugins.command("new")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(scaffold.KINDS), required=True, help="What the plugin brings.")
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(scaffold.KINDS),
+    multiple=True,
+    required=True,
+    help="What the plugin brings; may be repeated.",
+)
 @click.option(
     "--role",
     type=click.Choice(scaffold.ROLES),
@@ -193,12 +212,12 @@ def _print_subject(results: list[CheckResult], verbose: bool, as_json: bool) -> 
     default=Path(),
     help="Folder that the new folder is made in.  [default: here]",
 )
-def new_plugin(name: str, kind: str, role: str | None, output: Path) -> None:
+def new_plugin(name: str, kinds: tuple[str, ...], role: str | None, output: Path) -> None:
     """Write a small plugin that installs, passes the checks and works at once; then make it yours.
 
     NAME is the name that users will type: letters, digits and underscores.
     """
-    plugin = scaffold.write_plugin(name, kind, output, role=role)
+    plugin = scaffold.write_plugin(name, kinds, output, role=role)
     click.echo(f"Wrote {plugin.folder}:")
     for path in plugin.files:
         click.echo(f"  {path.relative_to(plugin.folder)}")

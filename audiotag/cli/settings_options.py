@@ -8,14 +8,14 @@ from typing import Any, TypeVar, get_args, get_origin
 import click
 
 from audiotag.cli.options import pairs_callback
-from audiotag.settings import Group, Setting, declared
+from audiotag.settings import Setting, SettingsGroup, declared
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _KINDS = {int: click.INT, float: click.FLOAT, bool: click.BOOL}
 
 
-def settings_options(group: type[Group], *names: str) -> Callable[[_Function], _Function]:
+def settings_options(group: type[SettingsGroup], *names: str) -> Callable[[_Function], _Function]:
     """An option for each setting of *group*, or for those of *names*; what is not given is None, or an empty dict."""
 
     def decorate(function: _Function) -> _Function:
@@ -27,7 +27,7 @@ def settings_options(group: type[Group], *names: str) -> Callable[[_Function], _
     return decorate
 
 
-def given(values: Mapping[str, Any]) -> dict[str, Any]:
+def given_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings among the parameters of a command that somebody gave."""
     return {name: value for name, value in values.items() if value not in (None, {})}
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.clip_source import format_option, root_option, unknown_labels_option
 from audiotag.cli.columns import print_columns
 from audiotag.cli.options import echo_json, json_option, labels_option, parse_options
 from audiotag.cli.store_simulate import simulate
@@ -103,18 +104,10 @@ def init(
     metavar="CLASS",
     help="The sources are recordings of this class; may be repeated.",
 )
-@click.option("--format", "format_", metavar="NAME", help="Format of the list of clips (see `audiotag plugins list`).")
-@click.option(
-    "--root", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder that relative paths start from."
-)
+@format_option
+@root_option
 @click.option("--labels", metavar="CSV|NAME", help="Classes to add to those of the store first, matched by mid.")
-@click.option(
-    "--unknown-labels",
-    type=click.Choice(["error", "skip"]),
-    default="error",
-    show_default=True,
-    help="What to do with labels that the store lacks.",
-)
+@unknown_labels_option
 @click.option(
     "--resume", is_flag=True, help="Go on after the last clip that an interrupted run of the same list added."
 )
@@ -123,12 +116,10 @@ def add(
     store_folder: Path,
     sources: tuple[Path, ...],
     names: tuple[str, ...],
-    format_: str | None,
-    root: Path | None,
     labels: str | None,
-    unknown_labels: str,
     resume: bool,
     quiet: bool,
+    **how: Any,
 ) -> None:
     """Offer clips to the policy, in their order.
 
@@ -143,7 +134,7 @@ def add(
         if labels is not None:
             opened.extend_labels(read_labels(labels))
         for source in sources:
-            clips = _clips_of(opened, source, names, format_, root, unknown_labels)
+            clips = _clips_of(opened, source, names, how)
             key = readable(f"add {source.resolve()}")
             start = (opened.note(key) or 0) if resume else 0
             for position, (clip, clip_labels) in enumerate(clips[start:], start=start + 1):
@@ -167,19 +158,17 @@ def add(
 
 
 def _clips_of(
-    opened: ClipStore, source: Path, names: tuple[str, ...], format_: str | None, root: Path | None, unknown: str
+    opened: ClipStore, source: Path, names: tuple[str, ...], how: dict[str, Any]
 ) -> list[tuple[Clip, list[str]]]:
     """Clips with the mids of their classes."""
     from audiotag.continual.store.files import readable
     from audiotag.data.clips import Clip
-    from audiotag.data.reading import read_clips
+    from audiotag.data.source import ClipSource
 
     if names:
         mids = [opened.labels[opened.labels.index(name)].mid for name in names]
         return [(Clip(id=readable(source), path=source), mids)]
-    found = read_clips(
-        source, format=format_, labels=opened.labels, root=root, unknown_labels=unknown, check_files=False
-    )
+    found = ClipSource(source, **how).read(opened.labels, check_files=False)
     for label, count in found.skipped.items():
         click.echo(f"Warning: {source}: the store has no class {label!r}; it is left out of {count} clips", err=True)
     bare = sum(not clip.labels for clip in found)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from audiotag.audio.arrays import Waveform as Waveform
 from audiotag.continual.store.files import readable
 from audiotag.data.clips import Clip, ClipSet
-from audiotag.data.reading import read_clips
 from audiotag.data.rows import split_labels
-from audiotag.data.sniffing import load_dataset, sniff_format
+from audiotag.data.sniffing import load_dataset
+from audiotag.data.source import ClipSource
 from audiotag.documents import Fields, parse_json
 from audiotag.errors import AudiotagError, LabelError, ManifestError, suggest
 from audiotag.inference.inputs import find_clips
 from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
-from audiotag.places import exists, is_folder
+from audiotag.places import is_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,23 +38,13 @@ class StreamClip:
     problem: AudiotagError | None = None
 
 
-def read_stream(
-    source: str | Path,
-    labels: LabelSet,
-    *,
-    format: str | None = None,
-    root: str | Path | None = None,
-    unknown_labels: str = "error",
-) -> tuple[list[StreamClip], dict[str, int]]:
+def read_stream(source: ClipSource | str | Path, labels: LabelSet) -> tuple[list[StreamClip], dict[str, int]]:
     """The clips of a labelled list or a folder, in their order.
 
     Args:
         source: A JSON manifest or CSV (clips without labels are heard only), a folder of class folders, or a folder of
             recordings without labels.
         labels: The classes.
-        format: Format of the list; None finds it out.
-        root: Folder that relative paths start from.
-        unknown_labels: ``"error"``, or ``"skip"`` to leave out labels that *labels* lacks.
 
     Returns:
         The clips; and the labels left out, label → number of clips.
@@ -64,14 +53,15 @@ def read_stream(
         ManifestError: The list is wrong.
         AudioError: The folder holds no recordings.
     """
-    path = Path(source)
-    if is_folder(path) and format is None and not _has_class_folders(path):
-        return [StreamClip(readable(_relative(clip.path, path)), clip) for clip in find_clips([path], root)], {}
-    name = sniff_format(path) if format is None and exists(path) else format
-    options: dict[str, Any] = {"labels_required": False} if name in ("json", "csv") else {}
-    found: ClipSet = read_clips(
-        path, format=name, labels=labels, root=root, unknown_labels=unknown_labels, check_files=False, **options
-    )
+    wanted = ClipSource.of(source)
+    if not isinstance(wanted.clips, ClipSet):
+        path = Path(wanted.clips)
+        if is_folder(path) and wanted.format is None and not _has_class_folders(path):
+            found_clips = find_clips([path], wanted.root)
+            return [StreamClip(readable(_relative(clip.path, path)), clip) for clip in found_clips], {}
+        if wanted.format_name() in ("json", "csv"):
+            wanted = replace(wanted, format_options={"labels_required": False, **wanted.format_options})
+    found = wanted.read(labels, check_files=False)
     clips = [
         StreamClip(readable(clip.id), clip, tuple(found.labels[label].mid for label in clip.labels) or None)
         for clip in found

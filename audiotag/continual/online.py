@@ -314,8 +314,9 @@ class OnlineLearner:
             return OnlineEvent(position, clip.id, error=unreadable)
         tags = select_tags(heard.scores, self.model.labels, top=5)
         source: LabelSource | None = "given" if columns else None
-        if not columns and self._settings.pseudo_label is not None:
-            columns = self._confident(heard.scores if teacher_scores is None else teacher_scores)
+        confidence = self._settings.pseudo_label
+        if not columns and confidence is not None:
+            columns = self._confident(heard.scores if teacher_scores is None else teacher_scores, confidence)
             source = None if not columns else "model" if teacher_scores is None else "teacher"
         addition: Addition | None = None
         error: AudiotagError | None = None
@@ -360,8 +361,7 @@ class OnlineLearner:
                 mapped[column] = scores[source]
         return heard, mapped
 
-    def _confident(self, scores: NDArray[np.float32]) -> list[int]:
-        confidence = self._settings.pseudo_label or 1.0
+    def _confident(self, scores: NDArray[np.float32], confidence: float) -> list[int]:
         if self.model.single_label:
             best = int(scores.argmax())
             return [best] if scores[best] >= confidence else []

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from audiotag.errors import OptionError
-from audiotag.settings import ABOVE_ZERO, COUNT, FROM_ONE, SHARE, Group, setting, varied
-from audiotag.training.settings import Objective, Optimiser, Part, Schedule, Seeded
+from audiotag.settings import ABOVE_ZERO, COUNT, FROM_ONE, SHARE, SettingsGroup, setting, varied
+from audiotag.training.settings import Learner, Objective, Optimiser, RateSchedule, Seeded
 
 Keep = Literal["audio", "embedding"]
 
 
-class Replay(Group):
+class Replay(SettingsGroup):
     """What a clip is learnt with."""
 
     replay: int = setting(
@@ -20,14 +20,14 @@ class Replay(Group):
     steps: int = setting(3, range=COUNT, help="Steps for each labelled clip.")
 
 
-class OnlineSettings(Replay, Part, Objective, Optimiser, Seeded):
+class OnlineSettings(Replay, Learner, Objective, Optimiser, Seeded):
     """How an on-line learner learns. The defaults were chosen on ESC-10 (see docs/continual.md).
 
     What is open depends on the model: the learner fills it in. docs/settings.md has all settings in tables.
     """
 
     freeze_backbone: bool = varied(
-        Part,
+        Learner,
         "freeze_backbone",
         default=True,
         option="--freeze-backbone/--whole-network",
@@ -40,7 +40,7 @@ class OnlineSettings(Replay, Part, Objective, Optimiser, Seeded):
         usual="1e-3, 3e-3 for multi-label models, 1e-4 for the whole network",
     )
     schedule: str = varied(
-        Schedule,
+        RateSchedule,
         "schedule",
         default="constant",
         choices=("constant", "cosine", "linear", "step"),
@@ -49,9 +49,9 @@ class OnlineSettings(Replay, Part, Objective, Optimiser, Seeded):
     schedule_clips: int | None = setting(
         None, range=FROM_ONE, help="Labelled clips that the schedule runs over; beyond, the rate stays at its end."
     )
-    warmup: int = varied(Schedule, "warmup", default=0, range=COUNT, help="Labelled clips of warm-up.")
+    warmup: int = varied(RateSchedule, "warmup", default=0, range=COUNT, help="Labelled clips of warm-up.")
     final_lr: float = varied(
-        Schedule, "final_lr", default=0.01, help="Factor of the base rate at the end of the schedule."
+        RateSchedule, "final_lr", default=0.01, help="Factor of the base rate at the end of the schedule."
     )
     pseudo_label: float | None = setting(
         None,

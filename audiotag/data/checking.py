@@ -10,44 +10,33 @@ from pathlib import Path
 from typing import TypeVar
 
 from audiotag.audio.decoding import AUDIO_SUFFIXES, AudioInfo
-from audiotag.data.clips import Clip
+from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.published import Progress, PublishedDataset, Validation
-from audiotag.data.reading import read_clips
 from audiotag.data.recording import clip_info, stream_clip
-from audiotag.data.sniffing import load_dataset, sniff_format
+from audiotag.data.sniffing import load_dataset
+from audiotag.data.source import ClipSource
 from audiotag.errors import AudioError, AudiotagError, ManifestError
-from audiotag.places import exists, is_file
+from audiotag.places import is_file
 
 _Result = TypeVar("_Result")
 
 
-def validate_source(
-    source: str | Path,
-    *,
-    format: str | None = None,
-    root: str | Path | None = None,
-    progress: Progress | None = None,
-) -> Validation:
+def validate_source(source: ClipSource | str | Path, *, progress: Progress | None = None) -> Validation:
     """Check the files of a published data set, or the recordings that any other source lists.
 
     Args:
-        source: As `audiotag.data.reading.read_clips` takes it.
-        format: Name of the format or data set; None finds it out.
-        root: Folder that relative paths start from, for a source that is no published data set.
+        source: A list of clips, or the folder of a published data set. With a root it is read as a list.
         progress: Told how far it is.
 
     Raises:
         ManifestError: The source cannot be read at all.
     """
-    path = Path(source)
-    if not exists(path):
-        raise ManifestError("it does not exist", where=path, fix="Check the path.")
-    name = sniff_format(path) if format is None else format
-    dataset = load_dataset(name)
-    if isinstance(dataset, PublishedDataset) and root is None:
-        return dataset.validate(path, progress=progress)
-    clips = read_clips(path, format=name, root=root, check_files=False)
-    return check_recordings(clips, (), progress)
+    wanted = ClipSource.of(source)
+    if not isinstance(wanted.clips, ClipSet) and wanted.root is None:
+        dataset = load_dataset(wanted.format_name())
+        if isinstance(dataset, PublishedDataset):
+            return dataset.validate(Path(wanted.clips), progress=progress)
+    return check_recordings(wanted.read(check_files=False), (), progress)
 
 
 def check_recordings(clips: Iterable[Clip], folders: Iterable[Path], progress: Progress | None = None) -> Validation:

@@ -129,11 +129,19 @@ class ClipSource:
             found = align_labels(found, classes, unknown_labels=self.unknown_labels)
         return as_single_label(found, found.single_label if self.single_label is None else self.single_label)
 
+    def format_name(self) -> str:
+        """The format that a list is read by; where none is named, the one that recognises it.
+
+        Raises:
+            ManifestError: The list is missing, or no format recognises it, or several do.
+        """
+        assert not isinstance(self.clips, ClipSet)
+        if not exists(self.clips):
+            raise ManifestError("the list of clips does not exist", where=self.clips, fix="Check the path.")
+        return sniff_format(Path(self.clips)) if self.format is None else self.format
+
     def _listed(self, path: Path, labels: LabelSet | None) -> ClipSet:
-        if not exists(path):
-            raise ManifestError("the list of clips does not exist", where=path, fix="Check the path.")
-        host = get_host()
-        name = sniff_format(path) if self.format is None else self.format
+        host, name = get_host(), self.format_name()
         dataset, spec = load_dataset(name), host.dataset(name)
         options = dict(self.format_options)
         parameters = inspect.signature(dataset.read).parameters.values()

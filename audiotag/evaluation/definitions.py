@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from audiotag.host import get_host
+
 _METRICS = {
     "clips": ("Clips", "clips that were measured on"),
     "failed_clips": ("Failed clips", "clips that could not be read; they count nowhere"),
@@ -33,14 +35,20 @@ def title(metric: str) -> str:
     """How people read the name of a number in `Evaluation.summary`."""
     if match := re.fullmatch(r"top_(\d+)_accuracy", metric):
         return f"Top-{match[1]} accuracy"
-    return _METRICS[metric][0] if metric in _METRICS else metric.replace("_", " ")
+    if metric in _METRICS:
+        return _METRICS[metric][0]
+    spec = get_host().metrics.get(metric)
+    return metric.replace("_", " ") if spec is None else spec.title or spec.name
 
 
 def meaning(metric: str) -> str:
     """What it is; empty for a name that is not known."""
     if match := re.fullmatch(r"top_(\d+)_accuracy", metric):
         return f"share of clips that have one of their classes among the {match[1]} highest scores"
-    return _METRICS[metric][1] if metric in _METRICS else ""
+    if metric in _METRICS:
+        return _METRICS[metric][1]
+    spec = get_host().metrics.get(metric)
+    return "" if spec is None else spec.summary
 
 
 def shown(value: float | int, decimals: int = 4) -> str:

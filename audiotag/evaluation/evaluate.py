@@ -18,6 +18,7 @@ from audiotag.errors import OptionError
 from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores
 from audiotag.evaluation.metrics import Floats
+from audiotag.evaluation.registered import require_metrics, with_metrics
 from audiotag.evaluation.scoring import Scored, clips_for, score
 from audiotag.evaluation.threshold_files import read_thresholds
 from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD, TunedThresholds, tune_thresholds
@@ -48,9 +49,11 @@ class Measuring:
         per_class_thresholds: Tune one threshold for each class, or one for all.
         store_thresholds: Keep the tuned thresholds in the checkpoint, where the model is one of ours.
         top_k: The k of top-k accuracy; None for 3 and 5 for single-label data and none otherwise.
+        metrics: Names of registered metrics beside the usual numbers.
 
     Raises:
         OptionError: Thresholds are given, and are to be tuned.
+        UnknownNameError: Nobody registers a metric of that name.
     """
 
     thresholds: str | Path | ArrayLike | None = None
@@ -59,8 +62,10 @@ class Measuring:
     per_class_thresholds: bool = True
     store_thresholds: bool = True
     top_k: Sequence[int] | None = None
+    metrics: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        require_metrics(self.metrics)
         if self.thresholds is not None and self.tune_thresholds_on is not None:
             raise OptionError("thresholds are given, and are to be tuned", fix="Do one of them.")
 
@@ -137,6 +142,7 @@ def evaluate(
         known=scored.known,
         provenance=scored.provenance(tagger.name, source, clips, doubts),
     )
+    result = with_metrics(result, measuring.metrics)
     if output is not None:
         result.save(output)
     return result

@@ -20,6 +20,7 @@ from audiotag.evaluation.doubts import Doubts, doubts_about
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores, save_results
 from audiotag.evaluation.measurement import FoldMeasurements, Provenance
 from audiotag.evaluation.metrics import mean_defined
+from audiotag.evaluation.registered import require_metrics, with_metrics
 from audiotag.evaluation.report import render_report
 from audiotag.evaluation.scoring import Scored, clips_for, score
 from audiotag.inference.clip_scores import Progress
@@ -70,7 +71,7 @@ def evaluate_folds(
         top_k: As for `evaluate`.
         output: Folder to save to.
         progress: Called with (clips done, clips in all) within each fold.
-        arguments: Fields of `ClipSource` and of `Compute`, as for `evaluate`.
+        arguments: Fields of `ClipSource` and of `Compute`, and ``metrics``, as for `evaluate`.
 
     Raises:
         CheckpointError: There are no runs, or the folds of runs and data differ.
@@ -79,7 +80,9 @@ def evaluate_folds(
     """
     source = ClipSource.of(data, **take(arguments, READING))
     compute = Compute(**take(arguments, Compute.__dataclass_fields__))
-    refuse_others("evaluate_folds", arguments, (*READING, *Compute.__dataclass_fields__))
+    metrics = tuple(take(arguments, ("metrics",)).get("metrics", ()))
+    require_metrics(metrics)
+    refuse_others("evaluate_folds", arguments, (*READING, *Compute.__dataclass_fields__, "metrics"))
     runs = _runs(Path(run_folder), checkpoint)
     clips: ClipSet | None = None
     first: Tagger | None = None
@@ -88,7 +91,7 @@ def evaluate_folds(
     learned: tuple[str, ...] = ()
 
     def measure(scored: Scored, held_out: ClipSet, labels: LabelSet, provenance: Provenance) -> Evaluation:
-        return evaluate_scores(
+        result = evaluate_scores(
             scored.targets,
             scored.scores,
             labels,
@@ -98,6 +101,7 @@ def evaluate_folds(
             known=scored.known,
             provenance=provenance,
         )
+        return with_metrics(result, metrics)
 
     for fold, folder in runs.items():
         tagger = load(folder, device=compute.device, precision=compute.precision)

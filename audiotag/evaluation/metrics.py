@@ -97,6 +97,11 @@ def roc_auc(targets: ArrayLike, scores: ArrayLike, known: ArrayLike | None = Non
     return _by_class(_roc_auc, targets, scores, known)
 
 
+def mean_roc_auc(targets: ArrayLike, scores: ArrayLike, known: ArrayLike | None = None) -> float:
+    """mAUC: the mean of `roc_auc` over the classes that have it; NaN where none has."""
+    return mean_defined(roc_auc(targets, scores, known))
+
+
 def d_prime(auc: ArrayLike) -> Floats:
     """d′ = √2 · Φ⁻¹(AUC), Φ being the normal distribution; ±∞ at AUC 1 and 0, NaN where AUC is."""
     return np.asarray(math.sqrt(2.0) * ndtri(np.asarray(auc, dtype=np.float64)))

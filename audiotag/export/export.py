@@ -16,7 +16,9 @@ from audiotag.export.folder import write_exported
 from audiotag.export.page import page
 from audiotag.export.proof import Proof, prove
 from audiotag.folders import atomic_folder, check_new_folder
+from audiotag.inference.ensemble import MEMBERS, ensemble_text, read_ensemble
 from audiotag.labels import LabelSet
+from audiotag.models.facts import FACTS_FILE
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 
@@ -28,6 +30,7 @@ def export_model(
     model: str | Path | Model,
     output: str | Path,
     *,
+    precision: str = "fp32",
     check: ClipSource | str | Path | ClipSet | None = None,
     weights: str | Path | None = None,
     labels: str | Path | LabelSet | Sequence[str] | None = None,
@@ -39,6 +42,7 @@ def export_model(
     Args:
         model: A registered model, the folder of a checkpoint or run, or a `Model`.
         output: The new folder; it must not exist yet.
+        precision: ``"fp32"``, or ``"fp16"`` for weights of half the size; both compute in float32.
         check: Labelled clips to compare on, measures included; None for made-up sounds.
         weights: As for `audiotag.load`.
         labels: As for `audiotag.load`.
@@ -56,11 +60,53 @@ def export_model(
     check_new_folder(output)
     if not isinstance(model, Model):
         model = load_model(model, weights=weights, labels=labels, options=options, progress=progress)
+    source = None if check is None else ClipSource.of(check)
     with atomic_folder(output) as partial:
-        exported = write_exported(model, partial)
-        proof = prove(
-            TorchEngine(model), OnnxEngine(read_exported(partial)), None if check is None else ClipSource.of(check)
-        )
-        (partial / PROOF_FILE).write_text(json_text(proof.to_dict(), indent=2) + "\n", encoding="utf-8")
-        (partial / PAGE_FILE).write_text(page(exported, proof), encoding="utf-8")
+        proof = _export(model, partial, precision, source)
     return read_exported(output), proof
+
+
+def export_ensemble(
+    ensemble: str | Path,
+    output: str | Path,
+    *,
+    precision: str = "fp32",
+    check: ClipSource | str | Path | ClipSet | None = None,
+    progress: bool = False,
+) -> list[tuple[Exported, Proof]]:
+    """Write an ensemble as one whose members are exported; each has its own proof.
+
+    Args:
+        ensemble: Its folder.
+        output: The new folder; it must not exist yet.
+        precision: As for `export_model`.
+        check: As for `export_model`.
+        progress: Draw a progress bar while weights are downloaded.
+
+    Returns:
+        What the folder of each member says, and its proof.
+
+    Raises:
+        AudiotagError: As `export_model` raises.
+    """
+    output = Path(output)
+    check_new_folder(output)
+    known = read_ensemble(ensemble)
+    source = None if check is None else ClipSource.of(check)
+    places = [f"{MEMBERS}/{number:02d}" for number in range(1, 1 + len(known.members))]
+    proofs = []
+    with atomic_folder(output) as partial:
+        for place, member in zip(places, known.members, strict=True):
+            (partial / place).mkdir(parents=True)
+            proofs.append(_export(load_model(member, progress=progress), partial / place, precision, source))
+        entries = [{"folder": place, "from": member} for place, member in zip(places, known.members, strict=True)]
+        (partial / FACTS_FILE).write_text(ensemble_text(known, entries), encoding="utf-8")
+    return [(read_exported(output / place), proof) for place, proof in zip(places, proofs, strict=True)]
+
+
+def _export(model: Model, folder: Path, precision: str, check: ClipSource | None) -> Proof:
+    exported = write_exported(model, folder, precision)
+    proof = prove(TorchEngine(model), OnnxEngine(read_exported(folder)), check)
+    (folder / PROOF_FILE).write_text(json_text(proof.to_dict(), indent=2) + "\n", encoding="utf-8")
+    (folder / PAGE_FILE).write_text(page(exported, proof), encoding="utf-8")
+    return proof

@@ -15,6 +15,7 @@ from audiotag.documents import json_text
 from audiotag.engines.exported import FRONT_END_FILE, NETWORK_FILE, Exported, file_sha256
 from audiotag.errors import OptionError
 from audiotag.export.network import OPSET, write_network
+from audiotag.export.precision import keep_half
 from audiotag.files import set_usual_mode
 from audiotag.host import get_host
 from audiotag.models.create import resolved_options
@@ -22,25 +23,37 @@ from audiotag.models.facts import FACTS_FILE, plain_json
 from audiotag.models.fingerprints import model_fingerprint
 from audiotag.models.model import Model
 
+WRITTEN = ("fp32", "fp16")
+"""Precisions that an export can have."""
 
-def write_exported(model: Model, folder: Path) -> Exported:
-    """Write *model* into *folder*, an empty one, with its weights as they are (fp32).
+
+def write_exported(model: Model, folder: Path, precision: str = "fp32") -> Exported:
+    """Write *model* into *folder*, an empty one.
+
+    Args:
+        model: What to write.
+        folder: Where to.
+        precision: ``"fp32"``, or ``"fp16"`` for weights of half the size, which are computed with in float32.
 
     Raises:
-        OptionError: Its family cannot be exported.
+        OptionError: Its family cannot be exported, or *precision* is another.
     """
+    if precision not in WRITTEN:
+        raise OptionError(f"there is no precision {precision!r}", fix=f"Use one of: {', '.join(WRITTEN)}.")
     front_end = _front_end(model)
     backbone = model.backbone
     lengths = model.lengths
     samples = [round(seconds * lengths.sample_rate) for seconds in _trial_seconds(model)]
     written = write_network(backbone, folder / NETWORK_FILE, samples)
+    if precision == "fp16":
+        keep_half(folder / NETWORK_FILE)
     set_usual_mode(folder / NETWORK_FILE)
     if front_end is not None:
         write_front_end(front_end, folder / FRONT_END_FILE)
     exported = Exported(
         folder=folder,
         name=model.name,
-        precision="fp32",
+        precision=precision,
         network_sha256=file_sha256(folder / NETWORK_FILE),
         outputs=written.outputs,
         front_end=front_end,

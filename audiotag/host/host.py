@@ -28,8 +28,11 @@ from audiotag.specs import (
     DatasetSpec,
     LossSpec,
     MadeSpec,
+    MetricSpec,
+    OptimiserSpec,
     RecipeSpec,
     SamplingPolicySpec,
+    ScheduleSpec,
     Spec,
     WriterSpec,
 )
@@ -77,6 +80,9 @@ class Host:
     datasets, dataset = _All(DatasetSpec), _Named(DatasetSpec)
     losses, loss = _All(LossSpec), _Named(LossSpec)
     sampling_policies, sampling_policy = _All(SamplingPolicySpec), _Named(SamplingPolicySpec)
+    optimisers, optimiser = _All(OptimiserSpec), _Named(OptimiserSpec)
+    schedules, schedule = _All(ScheduleSpec), _Named(ScheduleSpec)
+    metrics, metric = _All(MetricSpec), _Named(MetricSpec)
     writers, writer = _All(WriterSpec), _Named(WriterSpec)
     commands = _All(CommandSpec)
     recipes, recipe = _All(RecipeSpec), _Named(RecipeSpec)

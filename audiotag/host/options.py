@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, get_type_hints
 
 from audiotag.annotations import description, fits
 from audiotag.errors import OptionError, suggest
-from audiotag.specs import BackboneSpec, LossSpec, SamplingPolicySpec
+from audiotag.specs import MadeSpec
 
 
 def wrongly_typed(factory: Callable[..., Any], options: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -32,7 +32,7 @@ def wrongly_typed(factory: Callable[..., Any], options: Mapping[str, Any]) -> tu
 
 
 def check_options(
-    spec: BackboneSpec | LossSpec | SamplingPolicySpec,
+    spec: MadeSpec,
     factory: Callable[..., Any],
     options: Mapping[str, Any],
     given: Sequence[str] = (),
@@ -76,7 +76,7 @@ def require_option(condition: bool, option: str, value: object, fix: str) -> Non
         raise OptionError(f"the value {value!r} cannot work", where=option, fix=fix)
 
 
-def require_choice(option: str, value: str, choices: Sequence[str]) -> None:
+def require_choice(option: str, value: str, choices: Collection[str]) -> None:
     """Refuse a *value* of an *option* that is not among *choices*.
 
     Raises:

@@ -144,7 +144,7 @@ def save_ensemble(
             entries.append(_entry(member, model, number, partial, copy))
         assert first is not None
         ensemble = Ensemble(output, output.name, combine, (), first.labels, first.single_label, None, {})
-        (partial / FACTS_FILE).write_text(_facts(ensemble, entries), encoding="utf-8")
+        (partial / FACTS_FILE).write_text(ensemble_text(ensemble, entries), encoding="utf-8")
     return read_ensemble(output)
 
 
@@ -176,7 +176,8 @@ def _entry(member: str | Path, model: Model, number: int, partial: Path, copy: b
     return {"folder": inside, "from": str(member)}
 
 
-def _facts(ensemble: Ensemble, entries: Sequence[Mapping[str, str]]) -> str:
+def ensemble_text(ensemble: Ensemble, entries: Sequence[Mapping[str, str]]) -> str:
+    """The facts file of an ensemble whose members are *entries*, as `read_ensemble` takes it back."""
     thresholds = None if ensemble.thresholds is None else [float(value) for value in ensemble.thresholds]
     content = {
         "format": ENSEMBLE_FORMAT,
@@ -275,5 +276,5 @@ def keep_ensemble_thresholds(folder: str | Path, thresholds: NDArray[np.float64]
     ensemble = read_ensemble(folder)
     content = _content(ensemble.folder)
     changed = replace(ensemble, thresholds=thresholds, metadata={**ensemble.metadata, **metadata})
-    text = _facts(changed, content["members"])
+    text = ensemble_text(changed, content["members"])
     write_text(current_folder(ensemble.folder) / FACTS_FILE, text)

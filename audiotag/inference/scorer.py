@@ -161,7 +161,7 @@ class Scorer:
                 logits.add(owners, output.logits)
                 if output.embeddings is not None:
                     pooled.add(owners, output.embeddings)
-                np.maximum.at(seconds, owners, [piece.offset for piece in batch.pieces])
+                seconds[owners] = [piece.offset for piece in batch.pieces]  # they come in order: the last stays
             members.append(logits.values())
             embeddings = pooled.values() if embed else None
         aligned = [

@@ -8,9 +8,12 @@ from audiotag.specs import DatasetSpec as DatasetSpec
 from audiotag.specs import ENTRY_POINT_GROUP as ENTRY_POINT_GROUP
 from audiotag.specs import INTERFACE_VERSION as INTERFACE_VERSION
 from audiotag.specs import LossSpec as LossSpec
+from audiotag.specs import MetricSpec as MetricSpec
+from audiotag.specs import OptimiserSpec as OptimiserSpec
 from audiotag.specs import RecipeSpec as RecipeSpec
 from audiotag.specs import Remote as Remote
 from audiotag.specs import SamplingPolicySpec as SamplingPolicySpec
+from audiotag.specs import ScheduleSpec as ScheduleSpec
 from audiotag.specs import Weights as Weights
 from audiotag.specs import WriterSpec as WriterSpec
 from audiotag.specs import hookimpl as hookimpl
@@ -122,12 +125,6 @@ from audiotag.training.optimisation import make_optimiser as make_optimiser
 from audiotag.training.reporting import CsvLog as CsvLog
 from audiotag.training.run_folder import held as held
 from audiotag.training.schedules import warmup_cosine as warmup_cosine
-from audiotag.training.settings import AdamW as AdamW
-from audiotag.training.settings import Length as Length
-from audiotag.training.settings import Optimiser as Optimiser
-from audiotag.training.settings import Processes as Processes
-from audiotag.training.settings import Schedule as Schedule
-from audiotag.training.settings import Seeded as Seeded
 from audiotag.training.stopping import StopRequests as StopRequests
 from audiotag.training.stopping import Stopped as Stopped
 
@@ -138,21 +135,25 @@ from audiotag.continual.policies.distribution_matching import store_audio_decisi
 from audiotag.continual.policy import Decision as Decision
 from audiotag.continual.policy import Example as Example
 
-# Settings
-from audiotag.settings import FROM_ONE as FROM_ONE
-from audiotag.settings import Group as Group
-from audiotag.settings import NOT_NEGATIVE as NOT_NEGATIVE
-from audiotag.settings import POSITIVE as POSITIVE
-from audiotag.settings import Range as Range
-from audiotag.settings import setting as setting
-from audiotag.settings import varied as varied
-from audiotag.cli.settings_options import given as given
-from audiotag.cli.settings_options import settings_options as settings_options
-
 # Output formats
 from audiotag.inference.writers.base import WriterSettings as WriterSettings
 from audiotag.inference.writers.rows import Place as Place
 from audiotag.inference.writers.rows import Result as Result
+
+# Settings, each declared once
+from audiotag.settings import FROM_ONE as FROM_ONE
+from audiotag.settings import NOT_NEGATIVE as NOT_NEGATIVE
+from audiotag.settings import POSITIVE as POSITIVE
+from audiotag.settings import Range as Range
+from audiotag.settings import SettingsGroup as SettingsGroup
+from audiotag.settings import setting as setting
+from audiotag.settings import varied as varied
+from audiotag.training.settings import AdamW as AdamW
+from audiotag.training.settings import Optimiser as Optimiser
+from audiotag.training.settings import Processes as Processes
+from audiotag.training.settings import RateSchedule as RateSchedule
+from audiotag.training.settings import RunLength as RunLength
+from audiotag.training.settings import Seeded as Seeded
 
 # Randomness
 from audiotag.seeding import numpy_generator as numpy_generator
@@ -176,6 +177,8 @@ from audiotag.cli.finetune import stoppable as stoppable
 from audiotag.cli.options import device_option as device_option
 from audiotag.cli.options import frames_option as frames_option
 from audiotag.cli.options import option_option as option_option
+from audiotag.cli.settings_options import given_settings as given_settings
+from audiotag.cli.settings_options import settings_options as settings_options
 from audiotag.cli.outputs import check_files as check_files
 from audiotag.cli.outputs import check_folder as check_folder
 from audiotag.cli.outputs import overwrite_option as overwrite_option

@@ -19,6 +19,9 @@ _MODULES = (
     "stores",
     "datasets",
     "published_datasets",
+    "optimisers",
+    "metrics",
+    "writers",
     "commands",
 )
 

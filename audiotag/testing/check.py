@@ -7,7 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeVar
 
-Kind = Literal["plugin", "descriptor", "backbone", "loss", "sampler", "store", "dataset", "command", "recipe"]
+Kind = Literal[
+    "plugin",
+    "descriptor",
+    "backbone",
+    "loss",
+    "sampler",
+    "store",
+    "dataset",
+    "optimiser",
+    "schedule",
+    "metric",
+    "writer",
+    "command",
+    "recipe",
+]
 """What a check looks at: a plugin as a whole, any descriptor, or what a descriptor of one sort stands for (``sampler``
 and ``store`` are the sampling policies of the roles ``training`` and ``storage``)."""
 

@@ -27,10 +27,10 @@ from audiotag.places import exists
 from audiotag.settings import layered, read_settings
 from audiotag.training.comparison_candidate import Candidate, Plan, Record, carry_out, time_candidate
 from audiotag.training.comparison_table import Comparison
-from audiotag.training.preparation import read_training_clips, split_clips
 from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import ARGUMENTS, Request
+from audiotag.training.run_clips import read_training_clips, split_clips
 from audiotag.training.settings import Settings
 from audiotag.training.stopping import Stopped
 

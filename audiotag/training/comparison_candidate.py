@@ -16,7 +16,7 @@ import numpy as np
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
 from audiotag.documents import Fields, read_json
-from audiotag.errors import OptionError, TrainingError
+from audiotag.errors import TrainingError
 from audiotag.evaluation.evaluate import evaluate
 from audiotag.evaluation.folds import evaluate_folds
 from audiotag.files import write_text
@@ -342,30 +342,29 @@ def _scores(candidate: Candidate, plan: Plan, record: Record, model: Model, repo
         "workers": max(1, int(plan.settings.get("workers", 1))),
         "output": plan.output / "reports" / candidate.name,
     }
+    if plan.settings.get("metric"):
+        shared["metrics"] = (plan.settings["metric"],)
     spread: float | None = None
     if plan.cross_validate:
         folder = record.run if candidate.train else Path(candidate.backbone)
         folds = evaluate_folds(folder, plan.measured, **shared)
         summary: dict[str, Any] = {**folds.pooled.summary, **folds.mean}
-        metric = _metric(plan, folds.pooled.single_label, summary)
+        metric = _metric(plan, folds.pooled.single_label)
         spread = folds.std[metric]
         warnings = folds.pooled.warnings
     else:
         tagger = Tagger(model, device=plan.device, precision=plan.precision)
         result = evaluate(tagger, plan.measured, **shared)
         summary = dict(result.summary)
-        metric = _metric(plan, result.single_label, summary)
+        metric = _metric(plan, result.single_label)
         warnings = result.warnings
     for warning in warnings:
         reporter.message(f"Warning: {candidate.name}: {warning}")
     return {"metric": metric, "score": summary[metric], "score_std": spread, **summary}
 
 
-def _metric(plan: Plan, single_label: bool, summary: Mapping[str, Any]) -> str:
-    metric = plan.settings.get("metric") or ("accuracy" if single_label else "mAP")
-    if metric not in summary:
-        raise OptionError(f"there is no {metric} for clips with several labels", where="--metric", fix="Use mAP.")
-    return str(metric)
+def _metric(plan: Plan, single_label: bool) -> str:
+    return str(plan.settings.get("metric") or ("accuracy" if single_label else "mAP"))
 
 
 def time_candidate(candidate: Candidate, plan: Plan, record: Record, threads: int | None) -> Speed:

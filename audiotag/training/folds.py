@@ -15,9 +15,9 @@ from audiotag.files import write_text
 from audiotag.folders import claim_folder
 from audiotag.places import is_folder
 from audiotag.training.finetune import run
-from audiotag.training.preparation import read_training_clips
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
+from audiotag.training.run_clips import read_training_clips
 from audiotag.training.run_folder import begun
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from audiotag.errors import OptionError, TrainingError
+from audiotag.errors import OptionError, PluginError, TrainingError
 from audiotag.host import get_host
 from audiotag.host.options import check_options
 from audiotag.models.backbone import Backbone
@@ -72,10 +73,20 @@ def make_optimiser(backbone: Backbone, settings: Optimiser) -> torch.optim.Optim
             described.append(
                 {"name": group.name, "params": learning, "lr": rate, "base_lr": rate, "weight_decay": decay}
             )
-    if settings.optimiser == "sgd":
-        return torch.optim.SGD(described, momentum=settings.momentum)
-    kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.AdamW
-    return kind(described, betas=settings.betas)
+    host = get_host()
+    spec = host.optimiser(settings.optimiser)
+    factory = host.resolve(spec)
+    ours = {"betas": settings.betas, "momentum": settings.momentum}
+    taken = inspect.signature(factory).parameters
+    options = {**{name: value for name, value in ours.items() if name in taken}, **settings.optimiser_options}
+    check_options(spec, factory, options, given=("params", "groups"))
+    optimiser = host.make(spec, described, **options)
+    if not isinstance(optimiser, torch.optim.Optimizer):
+        raise PluginError(
+            f"the factory {spec.factory!r} returned {type(optimiser).__name__}, not a torch.optim.Optimizer",
+            where=host.owner(spec).place,
+        )
+    return optimiser
 
 
 def load_optimiser_state(optimiser: torch.optim.Optimizer, state: dict[str, Any], folder: Path) -> None:

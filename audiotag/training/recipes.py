@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from audiotag.documents import Fields, parse_toml
 from audiotag.errors import PluginError
 from audiotag.host import get_host
 from audiotag.places import exists
+from audiotag.settings import layered, read_settings
 from audiotag.training.reporting import Reporter
 from audiotag.training.settings import Settings
 
@@ -63,3 +66,21 @@ def load_recipe(name: str) -> Recipe:
     settings = {key: value for key, value in content.items() if key != "options"}
     Settings.from_dict(settings, where=f"recipe {name}")
     return Recipe(name, settings, dict(content.fields("options", {})), text)
+
+
+def asked_for(
+    backbone: str, recipe: str | None, config: str | Path | None, given: Mapping[str, Any], reporter: Reporter
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings that are asked for, later places winning: of a *recipe*, of the file *config*, and those *given*.
+
+    Returns:
+        The settings, and the options of the backbone's family, which only a recipe has.
+
+    Raises:
+        UnknownNameError: No plugin registers the recipe.
+        OptionError: The file cannot be read.
+    """
+    chosen = None if recipe is None else load_recipe(recipe)
+    of_recipe, of_file = chosen.settings if chosen else {}, read_settings(config) if config else {}
+    options = chosen.options_for(backbone, reporter) if chosen else {}
+    return layered(Settings, of_recipe, of_file, given), options

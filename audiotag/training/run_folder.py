@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from audiotag.documents import Fields, read_json
 from audiotag.errors import TrainingError
 from audiotag.files import check_place, lock, remove_abandoned
 from audiotag.folders import current_folder
@@ -24,6 +25,20 @@ _OF_A_RUN = re.compile(rf"{_FILES}|{_FOLDERS}|tensorboard|wandb|\.{_FILES}\..*\.
 """What there may be in a run's folder before its first state is saved."""
 
 _held: set[int] = set()
+
+
+def read_run_record(folder: Path) -> Fields:
+    """What `TrainingRun.save` has written of its data into the folder of a run.
+
+    Raises:
+        TrainingError: The file is missing or damaged.
+    """
+    path = folder / DATA_FILE
+    fix = "Start the run anew, in another folder."
+    record = Fields(read_json(path, error=TrainingError, fix=fix), where=path, error=TrainingError, fix=fix)
+    record.texts("train")
+    record.texts("val", None)
+    return record
 
 
 @contextmanager

@@ -7,21 +7,13 @@ ratio between the head's rate and the backbone's survives the whole run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
-from audiotag.errors import OptionError, suggest
+from audiotag.errors import OptionError
+from audiotag.host import get_host
 
 WARMUP_STAIRS = 20
-
-SHAPES: Mapping[str, Mapping[str, float | None]] = {
-    "cosine": {"initial_lr": 0.0, "final_lr": 0.01},
-    "onecycle": {"initial_lr": 0.04, "final_lr": 4e-6},
-    "linear": {"ramp_start": None, "ramp_length": None, "final_lr": 0.01},
-    "step": {"initial_lr": 0.0, "ramp_start": None, "step_every": 5.0},
-    "constant": {"initial_lr": 0.0},
-}
-"""Schedule → the settings that shape it, beside the warm-up, and their defaults."""
 
 Schedule = Callable[[float], float]
 """Position in the run, counted in epochs (fractions allowed) → factor of the base rate."""
@@ -118,51 +110,64 @@ def step_warmup(step: int, steps: int) -> float:
     return math.floor(step / steps * WARMUP_STAIRS) / WARMUP_STAIRS
 
 
-def make_schedule(
-    name: str,
-    *,
-    epochs: int,
-    warmup: float,
-    final_lr: float = 0.01,
-    initial_lr: float = 0.0,
-    ramp_start: float | None = None,
-    step_every: float = 5.0,
-    ramp_length: float | None = None,
-) -> Schedule:
-    """The schedule called *name* for a run of *epochs*.
+def make_schedule(name: str, *, epochs: int, warmup: float, **shape: float | None) -> Schedule:
+    """The registered schedule called *name* for a run of *epochs*.
 
     Args:
-        name: ``"constant"``, ``"cosine"`` (`warmup_cosine`), ``"onecycle"`` (`one_cycle`), ``"linear"``
-            (`exp_warmup_linear_down`) or ``"step"`` (`step_halving`).
+        name: Its name.
         epochs: Length of the run.
         warmup: Epochs of warm-up, shorter than the run.
-        final_lr: Factor at the end of ``"cosine"``, ``"onecycle"`` and ``"linear"``, in [0, 1].
-        initial_lr: Factor at the beginning of the warm-up, in [0, 1]; ``"linear"`` has its own.
-        ramp_start: Epoch at which ``"linear"`` and ``"step"`` go down; None for the end of the warm-up (linear)
-            and for half of the run (step).
-        ramp_length: Epochs that the way down of ``"linear"`` takes; None for the rest of the run.
-        step_every: Epochs between the halvings of ``"step"``, > 0.
+        shape: The settings that shape it; those that shape others only are passed over.
 
     Raises:
-        OptionError: The name is unknown, the warm-up is as long as the run, or *initial_lr* is no such factor.
+        UnknownNameError: Nobody registers it.
+        OptionError: The warm-up is as long as the run, or ``initial_lr`` is no such factor.
+        PluginError: It fails.
     """
-    if not 0 <= initial_lr <= 1:
-        raise OptionError(f"the rate cannot begin at {initial_lr:g} of the base rate", fix="Give a factor from 0 to 1.")
+    initial = shape.get("initial_lr") or 0.0
+    if not 0 <= initial <= 1:
+        raise OptionError(f"the rate cannot begin at {initial:g} of the base rate", fix="Give a factor from 0 to 1.")
     if warmup < 0 or (warmup >= epochs and warmup > 0):
         raise OptionError(f"a warm-up of {warmup:g} epochs does not fit a run of {epochs}", fix="Make it shorter.")
-    if name == "constant":
-        return partial(constant, warmup=warmup, start=initial_lr)
-    if name in ("cosine", "onecycle"):
-        curve = warmup_cosine if name == "cosine" else one_cycle
-        return partial(curve, total=float(epochs), warmup=warmup, start=initial_lr, final=final_lr)
-    if name == "linear":
-        begin = warmup if ramp_start is None else ramp_start
-        length = epochs - begin if ramp_length is None else ramp_length
-        return partial(exp_warmup_linear_down, warmup=warmup, ramp_start=begin, ramp_length=length, final=final_lr)
-    if name == "step":
-        begin = epochs / 2 if ramp_start is None else ramp_start
-        return partial(step_halving, start=begin, every=step_every, warmup=warmup, initial=initial_lr)
-    raise OptionError(
-        f"there is no schedule {name!r}",
-        fix=suggest(name, SHAPES) or f"The schedules are: {', '.join(SHAPES)}.",
-    )
+    host = get_host()
+    spec = host.schedule(name)
+    shaped = {setting: shape.get(setting, default) for setting, default in spec.shape.items()}
+    schedule = host.make(spec, epochs=epochs, warmup=warmup, **shaped)
+
+    def factor(position: float) -> float:
+        with host.running(spec, f"asking for the rate at epoch {position:g}"):
+            return float(schedule(position))
+
+    return factor
+
+
+def make_constant(*, epochs: int, warmup: float, initial_lr: float) -> Schedule:
+    """`constant` for a run."""
+    return partial(constant, warmup=warmup, start=initial_lr)
+
+
+def make_cosine(*, epochs: int, warmup: float, initial_lr: float, final_lr: float) -> Schedule:
+    """`warmup_cosine` over a run."""
+    return partial(warmup_cosine, total=float(epochs), warmup=warmup, start=initial_lr, final=final_lr)
+
+
+def make_one_cycle(*, epochs: int, warmup: float, initial_lr: float, final_lr: float) -> Schedule:
+    """`one_cycle` over a run."""
+    return partial(one_cycle, total=float(epochs), warmup=warmup, start=initial_lr, final=final_lr)
+
+
+def make_linear(
+    *, epochs: int, warmup: float, ramp_start: float | None, ramp_length: float | None, final_lr: float
+) -> Schedule:
+    """`exp_warmup_linear_down`; None for a way down from the end of the warm-up, and to the end of the run."""
+    begin = warmup if ramp_start is None else ramp_start
+    length = epochs - begin if ramp_length is None else ramp_length
+    return partial(exp_warmup_linear_down, warmup=warmup, ramp_start=begin, ramp_length=length, final=final_lr)
+
+
+def make_step(
+    *, epochs: int, warmup: float, initial_lr: float, ramp_start: float | None, step_every: float
+) -> Schedule:
+    """`step_halving`; None for a first step at half of the run."""
+    begin = epochs / 2 if ramp_start is None else ramp_start
+    return partial(step_halving, start=begin, every=step_every, warmup=warmup, initial=initial_lr)

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from audiotag.audio.augmentation import Augmentation
 from audiotag.errors import OptionError
+from audiotag.host import get_host
 from audiotag.settings import (
     ABOVE_ZERO,
     BELOW_ONE,
@@ -16,13 +17,12 @@ from audiotag.settings import (
     NOT_NEGATIVE,
     POSITIVE,
     SHARE,
-    Group,
     Range,
+    SettingsGroup,
     declared,
     setting,
     varied,
 )
-from audiotag.training.schedules import SHAPES
 
 FREE_TO_CHANGE = frozenset({"workers", "device", "logger"})
 """What a run that goes on may have otherwise than it began: it changes no number."""
@@ -45,7 +45,7 @@ class Situation:
     taught: bool = False
 
 
-class Length(Group):
+class RunLength(SettingsGroup):
     """How long a run is."""
 
     epochs: int = setting(
@@ -57,13 +57,13 @@ class Length(Group):
     batch_size: int = setting(32, range=FROM_ONE, help="Clips a step, over all processes.")
 
 
-class Part(Group):
+class Learner(SettingsGroup):
     """What learns."""
 
     freeze_backbone: bool = setting(False, help="Train the head alone, on what the frozen backbone makes of each clip.")
 
 
-class Objective(Group):
+class Objective(SettingsGroup):
     """What is minimised."""
 
     loss: str = setting(
@@ -74,7 +74,7 @@ class Objective(Group):
     loss_options: Mapping[str, Any] = setting({}, of="loss", option="--loss-option", help="Option of the loss.")
 
 
-class AdamW(Group):
+class AdamW(SettingsGroup):
     """The least that an optimiser takes."""
 
     learning_rate: float = setting(
@@ -95,7 +95,10 @@ class AdamW(Group):
 class Optimiser(AdamW):
     """How parameters follow the gradient."""
 
-    optimiser: str = setting("adamw", choices=("adamw", "adam", "sgd"), help="Optimiser.")
+    optimiser: str = setting("adamw", choices=lambda: get_host().optimisers, help="Optimiser.")
+    optimiser_options: Mapping[str, Any] = setting(
+        {}, of="optimiser", option="--optimiser-option", help="Option of the optimiser, of a plugin's for one."
+    )
     momentum: float = setting(0.9, range=BELOW_ONE, help="Momentum of sgd.")
     head_lr_ratio: float = setting(
         by=lambda s, run: 1.0 if s.freeze_backbone or not run.pretrained else 5.0,
@@ -108,18 +111,23 @@ class Optimiser(AdamW):
     )
 
 
-class Seeded(Group):
+class Seeded(SettingsGroup):
     """Randomness."""
 
     seed: int = setting(0, range=Range(-(2**63), 2**63 - 1), help="Seed of everything random.")
 
 
-class Schedule(Group):
+def _shape(schedule: str) -> Mapping[str, float | None]:
+    """The settings that shape a schedule, and their defaults."""
+    return get_host().schedule(schedule).shape
+
+
+class RateSchedule(SettingsGroup):
     """How the rate changes. What belongs to another schedule is refused."""
 
     schedule: str = setting(
         "cosine",
-        choices=tuple(SHAPES),
+        choices=lambda: get_host().schedules,
         help="How the rate changes: half a cosine down, or up and down, linear, in steps, or not at all.",
     )
     warmup: float = setting(
@@ -135,14 +143,14 @@ class Schedule(Group):
         0, range=COUNT, help="Steps of linear warm-up, in twenty stairs, on top of the schedule."
     )
     initial_lr: float | None = setting(
-        by=lambda s, _: SHAPES[s.schedule].get("initial_lr"),
+        by=lambda s, _: _shape(s.schedule).get("initial_lr"),
         usual="0; onecycle: 0.04",
         range=NOT_NEGATIVE,
         of="schedule",
         help="Factor of the rate at the first step of the warm-up, but for linear.",
     )
     final_lr: float | None = setting(
-        by=lambda s, _: SHAPES[s.schedule].get("final_lr"),
+        by=lambda s, _: _shape(s.schedule).get("final_lr"),
         usual="0.01; onecycle: 4e-6",
         range=NOT_NEGATIVE,
         of="schedule",
@@ -163,7 +171,7 @@ class Schedule(Group):
         help="linear: epochs that the way down takes.",
     )
     step_every: float | None = setting(
-        by=lambda s, _: SHAPES[s.schedule].get("step_every"),
+        by=lambda s, _: _shape(s.schedule).get("step_every"),
         usual="5",
         range=POSITIVE,
         of="schedule",
@@ -173,13 +181,14 @@ class Schedule(Group):
     @property
     def shape(self) -> dict[str, Any]:
         """What shapes the schedule beside the warm-up, by name."""
-        return {name: getattr(self, name) for name in SHAPES[self.schedule]}
+        return {name: getattr(self, name) for name in _shape(self.schedule)}
 
     def check(self, situation: Any) -> None:
         """Refuse what would change nothing."""
-        for name in dict.fromkeys(name for names in SHAPES.values() for name in names):
-            if getattr(self, name) is not None and name not in SHAPES[self.schedule]:
-                owners = [schedule for schedule, names in SHAPES.items() if name in names]
+        shapes = {name: spec.shape for name, spec in get_host().schedules.items()}
+        for name in dict.fromkeys(name for names in shapes.values() for name in names):
+            if getattr(self, name) is not None and name not in _shape(self.schedule):
+                owners = [schedule for schedule, names in shapes.items() if name in names]
                 raise OptionError(
                     f"{name} does nothing with the schedule {self.schedule!r}",
                     where=self.WHERE,
@@ -187,7 +196,7 @@ class Schedule(Group):
                 )
 
 
-class Mixing(Group):
+class Mixing(SettingsGroup):
     """How clips are mixed with one another."""
 
     mixup_alpha: float = setting(
@@ -252,7 +261,7 @@ class Variation(Augmentation):
     time_mask: int = varied(Augmentation, "time_mask", **_while_it_learns("spectrogram", 64))
 
 
-class Sampling(Group):
+class Sampling(SettingsGroup):
     """Which clips a pass takes, and how much of them."""
 
     sampler: str = setting("shuffle", help="How clips are chosen (shuffle, balanced, a plugin's).")
@@ -267,7 +276,7 @@ class Sampling(Group):
     )
 
 
-class Teaching(Group):
+class Teaching(SettingsGroup):
     """What a teacher says."""
 
     distill_weight: float = setting(
@@ -288,7 +297,7 @@ class Teaching(Group):
             )
 
 
-class Averaging(Group):
+class Averaging(SettingsGroup):
     """Averages of the weights."""
 
     average_from: int = setting(
@@ -301,13 +310,13 @@ class Averaging(Group):
     keep_epochs: bool = setting(False, help="Keep every epoch's checkpoint, as epochs/epoch_001.")
 
 
-class Measuring(Group):
+class Measuring(SettingsGroup):
     """What "best" means, and when it is enough."""
 
     metric: str = setting(
         by=lambda s, run: "accuracy" if run.single_label else "mAP",
         usual="accuracy for single-label data, else mAP",
-        choices=("mAP", "accuracy"),
+        choices=lambda: get_host().metrics,
         help="What best means.",
     )
     early_stopping: int | None = setting(
@@ -318,7 +327,7 @@ class Measuring(Group):
     )
 
 
-class Processes(Group):
+class Processes(SettingsGroup):
     """What computes."""
 
     precision: Literal["32", "16-mixed", "bf16-mixed"] = setting("32", help="Numbers to compute with.")
@@ -341,11 +350,11 @@ class Hardware(Processes):
 
 
 class Settings(
-    Length,
-    Part,
+    RunLength,
+    Learner,
     Objective,
     Optimiser,
-    Schedule,
+    RateSchedule,
     Mixing,
     Variation,
     Sampling,

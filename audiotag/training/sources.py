@@ -4,41 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any, cast
 
-import lightning_fabric as fabric_package
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from audiotag.cache.arrays import ArrayCache
+from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
-from audiotag.data.sound_cache import SoundCache
 from audiotag.errors import TrainingError
 from audiotag.evaluation.metrics import accuracy, mean_average_precision
+from audiotag.evaluation.registered import measure
+from audiotag.inference.combine import probabilities
 from audiotag.models.model import Model
 from audiotag.training.clip_keys import embedding_keys
 from audiotag.training.data import Batches, ClipReader, Draw
 from audiotag.training.interfaces import Loss
 from audiotag.training.partners import SetPartners
-from audiotag.training.reporting import Reporter
-from audiotag.training.settings import Settings
-from audiotag.training.supervision import Supervision
+from audiotag.training.run import TrainingRun
 
 _EMBEDDING_BATCH = 32
 AGAINST_DIVERGENCE = "Use a lower --learning-rate, --clip-grad-norm 1, or --precision 32."
 """What to do where numbers stop being finite."""
 
 
-def validation_metrics(logits: NDArray[np.float32], clips: ClipSet, loss: Loss) -> dict[str, float]:
-    """Loss, mAP and, for single-label data, accuracy of a validation set.
+def validation_metrics(logits: NDArray[np.float32], clips: ClipSet, loss: Loss, metric: str) -> dict[str, float]:
+    """Loss, mAP and, for single-label data, accuracy of a validation set, and what says which epoch is best.
 
     Args:
         logits: (clips, classes).
         clips: The clips.
         loss: The training loss.
+        metric: The metric by which the best epoch is chosen.
 
     Raises:
         TrainingError: A logit is not finite.
@@ -53,14 +52,18 @@ def validation_metrics(logits: NDArray[np.float32], clips: ClipSet, loss: Loss) 
     with torch.no_grad():
         mask = None if known is None else torch.from_numpy(known)
         value = float(loss(torch.from_numpy(logits), torch.from_numpy(targets), mask).mean())
-    if loss.task != "singlelabel":
-        return {"loss": value, "mAP": mean_average_precision(targets, logits, known)}
-    probabilities = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
-    return {
-        "loss": value,
-        "mAP": mean_average_precision(targets, probabilities),
-        "accuracy": accuracy(targets, probabilities),
-    }
+    single_label = loss.task == "singlelabel"
+    measured = {"loss": value}
+    if single_label:
+        scores = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+        measured |= {"mAP": mean_average_precision(targets, scores), "accuracy": accuracy(targets, scores)}
+    else:
+        measured["mAP"] = mean_average_precision(targets, logits, known)
+    if metric not in measured:
+        measured[metric] = measure(
+            metric, targets, probabilities(logits, single_label), known, single_label=single_label
+        )
+    return measured
 
 
 def _whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> list[list[Draw]]:
@@ -71,50 +74,33 @@ def _whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> l
     return [draws[start : start + batch_size] for start in range(0, share, batch_size)]
 
 
+def _reader(
+    run: TrainingRun,
+    clips: ClipSet,
+    bounds: tuple[float, float],
+    seed: int | None = None,
+    partners: SetPartners | None = None,
+) -> ClipReader:
+    """What reads *clips*, of lengths within *bounds* (seconds), as the network of the run takes them."""
+    backbone = run.model.backbone
+    return ClipReader(
+        clips, backbone.sample_rate, *bounds, backbone.inputs, backbone.video_shape, seed, run.cache, partners
+    )
+
+
 class NetworkSource:
-    """Clips through the whole network.
+    """The clips of a run through the whole network."""
 
-    Args:
-        model: The model that learns.
-        train: Clips to learn from.
-        val: Clips to validate on, or None.
-        seconds: Length of clips.
-        settings: Resolved settings.
-        loss: The training loss.
-        fabric: Devices and processes.
-        supervision: What is known of *train*.
-        cache: Where decoded clips are kept; None decodes each time.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        train: ClipSet,
-        val: ClipSet | None,
-        seconds: float,
-        settings: Settings,
-        loss: Loss,
-        fabric: fabric_package.Fabric,
-        supervision: Supervision,
-        cache: SoundCache | None = None,
-    ) -> None:
-        backbone = model.backbone
-        self.supervision = supervision
-        self._model, self._loss, self._fabric, self._settings = model, loss, fabric, settings
-        self._val = val
-        pin = fabric.device.type == "cuda"
-
-        def reader(
-            clips: ClipSet, shortest: float, longest: float, seed: int | None, partners: SetPartners | None = None
-        ) -> ClipReader:
-            rate, inputs, shape = backbone.sample_rate, backbone.inputs, backbone.video_shape
-            return ClipReader(clips, rate, shortest, longest, inputs, shape, seed, cache, partners)
-
-        readers = {"train": reader(train, seconds, seconds, settings.seed, SetPartners.of(settings))}
-        if val is not None:
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+        settings = run.settings
+        readers = {
+            "train": _reader(run, run.clips.train, (run.seconds, run.seconds), settings.seed, SetPartners.of(settings))
+        }
+        if run.clips.val is not None:
             # Validation hears what the tagger would: each clip at its own length.
-            readers["val"] = reader(val, *model.lengths.bounds, None)
-        self._batches = Batches(readers, settings.workers, pin)
+            readers["val"] = _reader(run, run.clips.val, run.model.lengths.bounds)
+        self._batches = Batches(readers, settings.workers, run.fabric.device.type == "cuda")
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """See `Source.train_batches`."""
@@ -126,16 +112,17 @@ class NetworkSource:
 
     def train_mode(self) -> None:
         """Everything learns."""
-        self._model.backbone.train()
+        self._run.model.backbone.train()
 
     def validate(self) -> dict[str, float]:
         """See `Source.validate`."""
-        if self._val is None:
+        run, val = self._run, self._run.clips.val
+        if val is None:
             return {}
-        backbone, fabric = self._model.backbone, self._fabric
+        backbone, fabric = run.model.backbone, run.fabric
         backbone.eval()
-        plan = _whole_pass(len(self._val), self._settings.batch_size, fabric.global_rank, fabric.world_size)
-        mine = torch.full((len(self._val), len(self._model.labels)), float("-inf"), device=fabric.device)
+        plan = _whole_pass(len(val), run.settings.batch_size, fabric.global_rank, fabric.world_size)
+        mine = torch.full((len(val), len(run.model.labels)), float("-inf"), device=fabric.device)
         with torch.inference_mode():
             for batch in self._batches.read("val", plan):
                 inputs = fabric.to_device({name: batch[name] for name in backbone.inputs})
@@ -143,45 +130,16 @@ class NetworkSource:
                     mine[batch["index"].to(fabric.device)] = backbone(**inputs).float()
         # Every process has filled in the rows of its own clips.
         logits = cast(Tensor, fabric.all_gather(mine)).amax(0) if fabric.world_size > 1 else mine
-        return validation_metrics(logits.cpu().numpy(), self._val, self._loss.cpu())
+        return validation_metrics(logits.cpu().numpy(), val, run.loss.cpu(), run.settings.metric)
 
 
 class HeadSource:
-    """What a frozen network gave for each clip, computed once and kept on disk.
+    """What the frozen network of a run gave for each clip, computed once and kept on disk, over runs."""
 
-    Args:
-        model: The model whose head learns; its backbone stays as it is.
-        train: Clips to learn from.
-        val: Clips to validate on, or None.
-        seconds: Length of clips.
-        settings: Resolved settings.
-        loss: The training loss.
-        fabric: Devices and processes.
-        supervision: What is known of *train*.
-        store: Where the embeddings are kept, over runs.
-        reporter: Told how far the computation is.
-        cache: Where decoded clips are kept; None decodes each time.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        train: ClipSet,
-        val: ClipSet | None,
-        seconds: float,
-        settings: Settings,
-        loss: Loss,
-        fabric: fabric_package.Fabric,
-        supervision: Supervision,
-        store: Path,
-        reporter: Reporter,
-        cache: SoundCache | None = None,
-    ) -> None:
-        self.supervision = supervision
-        self._model, self._loss, self._fabric = model, loss, fabric
-        embed = FrozenEmbedder(model, seconds, settings, fabric, store, reporter, cache)
-        self._train_inputs = torch.from_numpy(embed(train))
-        self._val = val
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+        embed, val = FrozenEmbedder(run), run.clips.val
+        self._train_inputs = torch.from_numpy(embed(run.clips.train))
         self._val_inputs = None if val is None else torch.from_numpy(embed(val))
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
@@ -195,19 +153,20 @@ class HeadSource:
 
     def train_mode(self) -> None:
         """The head learns; the rest stays in eval mode."""
-        self._model.backbone.eval()
-        self._model.backbone.head_module().train()
+        self._run.model.backbone.eval()
+        self._run.model.backbone.head_module().train()
 
     def validate(self) -> dict[str, float]:
         """See `Source.validate`."""
-        if self._val_inputs is None or self._val is None:
+        run, val = self._run, self._run.clips.val
+        if self._val_inputs is None or val is None:
             return {}
-        self._model.backbone.eval()
+        run.model.backbone.eval()
         parts = []
         with torch.inference_mode():
             for inputs in torch.split(self._val_inputs, 1024):
-                parts.append(self._model.backbone.forward_head(self._fabric.to_device(inputs)).float().cpu())
-        return validation_metrics(torch.cat(parts).numpy(), self._val, self._loss.cpu())
+                parts.append(run.model.backbone.forward_head(run.fabric.to_device(inputs)).float().cpu())
+        return validation_metrics(torch.cat(parts).numpy(), val, run.loss.cpu(), run.settings.metric)
 
 
 class FrozenEmbedder:
@@ -217,57 +176,41 @@ class FrozenEmbedder:
     and its front end that has a say.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        seconds: float,
-        settings: Settings,
-        fabric: fabric_package.Fabric,
-        store: Path,
-        reporter: Reporter,
-        cache: SoundCache | None = None,
-    ) -> None:
-        self._model, self._settings = model, settings
-        self._fabric, self._store, self._reporter, self._cache = fabric, store, reporter, cache
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+        self._store = cache_folder() / "embeddings.sqlite"
         # A head on clip embeddings takes each clip at its own length, as the tagger does; one on frames needs all
         # clips alike.
-        self._bounds = model.lengths.bounds if _takes_embeddings(model) else (seconds, seconds)
+        self._bounds = run.model.lengths.bounds if _takes_embeddings(run.model) else (run.seconds, run.seconds)
 
     def __call__(self, clips: ClipSet) -> NDArray[np.float32]:
         """What the head takes for each clip, float32 (clips, …)."""
-        keys = embedding_keys(clips, self._model, self._bounds)
+        keys = embedding_keys(clips, self._run.model, self._bounds)
         with ArrayCache(self._store) as store:
             known = store.get(keys)
             missing = [index for index, key in enumerate(keys) if key not in known]
             if missing:
-                self._reporter.computing("embeddings", len(known), len(set(keys)))
+                self._run.reporter.computing("embeddings", len(known), len(set(keys)))
                 for indices, values in self._compute(clips, missing):
                     fresh = {keys[index]: value for index, value in zip(indices, values, strict=True)}
                     store.put(fresh)
                     known |= fresh
-                    self._reporter.computing("embeddings", len(known), len(set(keys)))
+                    self._run.reporter.computing("embeddings", len(known), len(set(keys)))
             else:
-                self._reporter.message(f"All {len(clips)} embeddings were at hand in {self._store}.")
+                self._run.reporter.message(f"All {len(clips)} embeddings were at hand in {self._store}.")
         return np.stack([known[key] for key in keys])
 
     def _compute(self, clips: ClipSet, indices: list[int]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        backbone = self._model.backbone
-        network: Any = backbone.accelerated().to(self._fabric.device)
-        reader = ClipReader(
-            clips,
-            backbone.sample_rate,
-            *self._bounds,
-            backbone.inputs,
-            backbone.video_shape,
-            cache=self._cache,
-        )
+        run, backbone = self._run, self._run.model.backbone
+        network: Any = backbone.accelerated().to(run.fabric.device)
+        reader = _reader(run, clips, self._bounds)
         plan = [
             [(index, index) for index in indices[start : start + _EMBEDDING_BATCH]]
             for start in range(0, len(indices), _EMBEDDING_BATCH)
         ]
-        with closing(Batches({"clips": reader}, self._settings.workers)) as batches, torch.inference_mode():
+        with closing(Batches({"clips": reader}, run.settings.workers)) as batches, torch.inference_mode():
             for batch in batches.read("clips", plan):
-                inputs = self._fabric.to_device({name: batch[name] for name in backbone.inputs})
+                inputs = run.fabric.to_device({name: batch[name] for name in backbone.inputs})
                 values = network.head_input(network.forward_features(**inputs))
                 yield batch["index"].tolist(), values.float().cpu().numpy()
 

@@ -32,15 +32,10 @@ from audiotag.models.epochs import kept_epochs
 from audiotag.models.facts import FACTS_FILE, read_facts
 from audiotag.pages import render
 from audiotag.settings import read_settings
-from audiotag.training.preparation import (
-    evaluation_clips,
-    read_run_record,
-    read_training_clips,
-    split_clips,
-)
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
-from audiotag.training.run_folder import SETTINGS_FILE
+from audiotag.training.run_clips import evaluation_clips, read_training_clips, split_clips
+from audiotag.training.run_folder import SETTINGS_FILE, read_run_record
 from audiotag.training.settings import Settings
 
 SINGLE = ("best", "last", "averaged", "ema")

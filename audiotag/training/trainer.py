@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, cast
 
-import lightning_fabric as fabric_package
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,24 +21,22 @@ from torch import Tensor, nn
 
 from audiotag.data.heard import CHOSEN_ON
 from audiotag.errors import OptionError, PluginError, TrainingError
+from audiotag.host import get_host
 from audiotag.models.backbone import Backbone
 from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
-from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.averaging import Averages
 from audiotag.training.data import Draw, cut_batches
-from audiotag.training.interfaces import BatchSampler, SamplingContext
-from audiotag.training.learned import LearnedFrom
+from audiotag.training.interfaces import SamplingContext
 from audiotag.training.loss_record import LossRecord
-from audiotag.training.optimisation import load_optimiser_state
+from audiotag.training.optimisation import load_optimiser_state, make_optimiser
 from audiotag.training.processes import in_any_process
-from audiotag.training.reporting import CsvLog, EpochLogger, Reporter
-from audiotag.training.schedules import Schedule, step_warmup
-from audiotag.training.settings import Settings
+from audiotag.training.reporting import CsvLog, EpochLogger
+from audiotag.training.run import TrainingRun
+from audiotag.training.schedules import step_warmup
 from audiotag.training.sources import AGAINST_DIVERGENCE
 from audiotag.training.stopping import Stopped, StopRequests
-from audiotag.training.supervision import Supervision
 
 SAVE_EVERY_SECONDS = 20.0
 """Least time between two checkpoints for going on; one is always written at the end and when the run is stopped."""
@@ -50,8 +47,6 @@ _CHOSEN = ("best", "best_loss")
 
 class Source(Protocol):
     """Where batches come from: the network's clips, or kept embeddings."""
-
-    supervision: Supervision
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """Batches of inputs by name, with ``index`` (batch,)."""
@@ -97,49 +92,27 @@ class Trainer:
     """Runs the epochs.
 
     Args:
-        fabric: Devices, precision and processes.
-        model: What is trained; checkpoints hold it.
+        run: What is trained, with what, and where.
         step: The step as a module, holding the model's backbone.
-        optimiser: Over the parameters that learn; each group's ``base_lr`` is its rate at factor 1.
         source: Batches and validation.
-        sampler: Chooses the clips of an epoch.
-        schedule: Factor of the base rates.
-        settings: Resolved settings.
-        folder: The run folder: ``last``, ``best``, ``best_loss``, ``log.csv``.
-        reporter: Told of everything.
 
     Raises:
         OptionError: The warm-up in steps is as long as the run, or batches are too small for the processes.
         PluginError: The sampler chooses clips that there are not.
     """
 
-    def __init__(
-        self,
-        fabric: fabric_package.Fabric,
-        model: Model,
-        step: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        source: Source,
-        sampler: BatchSampler,
-        schedule: Schedule,
-        settings: Settings,
-        folder: Path,
-        reporter: Reporter,
-    ) -> None:
-        self.fabric = fabric
-        self.model = model
-        self.step, self.optimiser = fabric.setup(step, optimiser)
-        self.source = source
-        self.sampler = sampler
-        self.schedule = schedule
-        self.settings = settings
-        self.folder = folder
-        self.reporter = reporter
+    def __init__(self, run: TrainingRun, step: nn.Module, source: Source) -> None:
+        self.fabric, self.model, self.settings = run.fabric, run.model, run.settings
+        self.folder, self.reporter, self.learned = run.folder, run.reporter, run.learned
+        self.source, self.supervision, self.sampler, self.schedule = source, run.supervision, run.sampler, run.schedule
+        settings, fabric = run.settings, run.fabric
+        # Each group's ``base_lr`` is its rate at factor 1.
+        self.step, self.optimiser = fabric.setup(step, make_optimiser(run.model.backbone, settings))
         self.loggers: Sequence[EpochLogger] = ()
         self.progress = Progress()
-        self.averages = Averages(settings, model.backbone)
-        self.log = CsvLog(folder / "log.csv")
-        self.losses = LossRecord(fabric, len(source.supervision.targets)) if sampler.wants_losses else None
+        self.averages = Averages(settings, run.model.backbone)
+        self.log = CsvLog(run.folder / "log.csv")
+        self.losses = LossRecord(fabric, len(run.supervision.targets)) if run.sampler.wants_losses else None
         world = fabric.world_size
         self._first_order = self._order(0)
         self._steps = len(cut_batches(self._first_order, settings.batch_size, 0, world=world))
@@ -175,11 +148,10 @@ class Trainer:
         if self.losses is not None and "losses" in state:
             self.losses.load_state_dict(state["losses"])
 
-    def fit(self, loggers: Sequence[EpochLogger], learned: LearnedFrom) -> Progress:
+    def fit(self, loggers: Sequence[EpochLogger] = ()) -> Progress:
         """Train to the last epoch.
 
         Args:
-            learned: Notes in the model what it learns from; it is over with that before the first epoch ends.
             loggers: Take the row of each epoch; they are closed at the end.
 
         Raises:
@@ -189,17 +161,17 @@ class Trainer:
         self.loggers = loggers
         epochs = self.settings.epochs
         self.reporter.start(epochs, self._steps, self.progress.epoch)
-        with self._stops.taken(), learned:
+        with self._stops.taken(), self.learned:
             try:
                 while self.progress.epoch < epochs:
-                    self._run_epoch(epochs, learned)
+                    self._run_epoch(epochs)
                     if self._out_of_patience():
                         self.reporter.message(
                             f"Stopped early: no better {self.settings.metric} "
                             f"for {self.settings.early_stopping} epochs."
                         )
                         break
-                self._stops.waiting(learned.finish)
+                self._stops.waiting(self.learned.finish)
                 self._save("last", resume=True)
                 self._finish_averages()
             finally:
@@ -210,10 +182,12 @@ class Trainer:
         return self.progress
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        targets = self.source.supervision.targets
+        targets = self.supervision.targets
         losses = None if self.losses is None else self.losses.last
         context = SamplingContext(epoch, self.settings.epochs, losses)
-        chosen = np.asarray(self.sampler.epoch(targets, numpy_generator(self.settings.seed, "order", epoch), context))
+        host, generator = get_host(), numpy_generator(self.settings.seed, "order", epoch)
+        with host.running(host.sampling_policy(self.settings.sampler), f"choosing the clips of epoch {epoch + 1}"):
+            chosen = np.asarray(self.sampler.epoch(targets, generator, context))
         if chosen.ndim != 1 or not len(chosen) or not np.issubdtype(chosen.dtype, np.integer):
             what = f"gives {chosen.dtype} of the shape {chosen.shape}, not a list of whole numbers"
         elif chosen.min() < 0 or chosen.max() >= len(targets):
@@ -226,7 +200,7 @@ class Trainer:
             f"it {what}", where=f"sampler {self.settings.sampler}", fix="Choose another, or tell its authors."
         )
 
-    def _run_epoch(self, epochs: int, learned: LearnedFrom) -> None:
+    def _run_epoch(self, epochs: int) -> None:
         progress, settings = self.progress, self.settings
         started = time.monotonic()
         epoch = progress.epoch
@@ -258,7 +232,7 @@ class Trainer:
             "learning_rate": rate,
         }
         row |= {f"val_{name}": value for name, value in self._stops.waiting(self.source.validate).items()}
-        self._stops.waiting(learned.finish)
+        self._stops.waiting(self.learned.finish)
         row["seconds"] = round(time.monotonic() - started, 3)
         progress.epoch, progress.step, progress.loss_sum, progress.clips = epoch + 1, 0, 0.0, 0
         progress.history.append(row)
@@ -288,7 +262,7 @@ class Trainer:
     def _one_step(self, batch: dict[str, Tensor], epoch: int, step: int) -> float:
         place = (self.settings.seed, epoch, step, self.fabric.global_rank)
         index = batch.pop("index")
-        labels = self.source.supervision.batch(index, batch.pop("partner", None), batch.get("share"))
+        labels = self.supervision.batch(index, batch.pop("partner", None), batch.get("share"))
         labels = self.fabric.to_device(labels)
         inputs = self.fabric.to_device(batch)
         # Dropout and drop path draw from torch's global generator: give them one of this step's own.

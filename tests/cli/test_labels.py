@@ -86,9 +86,9 @@ def test_extend_writes_over_nothing(model, tmp_path):
 def test_finetune_takes_previous_labels(model, tmp_path):
     from audiotag.labels import read_labels
     from audiotag.models.heads import change_classes
-    from audiotag.training.preparation import starting_model
     from audiotag.training.reporting import Reporter
     from audiotag.training.request import Request
+    from audiotag.training.starting import starting_model
 
     old = class_list(tmp_path / "old.csv", "a", "b", "c")
     labels = read_labels(class_list(tmp_path / "new.csv", "c", "z"))

@@ -23,6 +23,8 @@ PLUGINS = {
     "my_sampler": ("policy", "training"),
     "my_store": ("policy", "storage"),
 }
+TOGETHER = ("published", "metric", "writer", "command", "recipe")
+"""The kinds of one more plugin, ``my_set``, which brings several."""
 
 
 class Fresh:
@@ -57,7 +59,7 @@ class Fresh:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """The five kinds of plugins, written by the command and installed by pip into a fresh environment."""
+    """Every kind of plugin, written by the command and installed by pip into a fresh environment."""
     import os
 
     folder = tmp_path_factory.mktemp("new")
@@ -68,9 +70,11 @@ def fresh(tmp_path_factory):
         "COLUMNS": "200",
     }
     venv = Fresh(folder, environment)
-    for name, (kind, role) in PLUGINS.items():
-        with_role = [] if role is None else ["--role", role]
-        told = venv.audiotag("plugins", "new", name, "--kind", kind, *with_role)
+    for name, (kind, role) in {**PLUGINS, "my_set": (TOGETHER, None)}.items():
+        options = [] if role is None else ["--role", role]
+        for one in (kind,) if isinstance(kind, str) else kind:
+            options += ["--kind", one]
+        told = venv.audiotag("plugins", "new", name, *options)
         distribution = f"audiotag-{name.replace('_', '-')}"
         assert f"pip install -e {distribution}" in told
         venv.run(
@@ -99,7 +103,7 @@ QUICK = ("--epochs", "1", "--batch-size", "4", "--device", "cpu", "--workers", "
 @pytest.mark.slow
 def test_new_plugins_are_installed_and_pass_their_checks(fresh):
     listed = {record["name"]: record for record in json.loads(fresh.audiotag("plugins", "list", "--json"))}
-    for name in PLUGINS:
+    for name in (*PLUGINS, "my_set"):
         assert listed[name]["status"] == "loaded", listed[name]
         assert listed[name]["problems"] == []
         report = json.loads(fresh.audiotag("plugins", "check", f"audiotag-{name.replace('_', '-')}", "--json"))
@@ -144,6 +148,19 @@ def test_a_new_format_is_read(fresh, tones):
 
 
 @pytest.mark.slow
+def test_several_kinds_of_one_plugin_work(fresh, tones):
+    fresh.audiotag(
+        *("finetune", "--recipe", "my_set", "--backbone", "my_net", "--train", tones, "--val", tones, *QUICK),
+        *("--metric", "my_set", "--output", "runs/set"),
+    )
+    told = fresh.audiotag("evaluate", "--model", "runs/set", "--data", tones, "--metric", "my_set", "--device", "cpu")
+    assert "my_set" in told
+    fresh.audiotag("infer", "--model", "runs/set", tones / "low" / "0.wav", "--output", "low.srt", "--threshold", "0")
+    assert "-->" in (fresh.cwd / "low.srt").read_text()
+    assert "12 clips of 2 classes" in fresh.audiotag("x", "my_set", "count", tones)
+
+
+@pytest.mark.slow
 def test_a_new_policy_keeps_a_store(fresh, tones):
     fresh.audiotag("store", "init", "memory", "--policy", "my_store", "--labels", "home", "--capacity", "4")
     fresh.audiotag("store", "add", "memory", *sorted((tones / "low").iterdir()), "--label", "Door")
@@ -158,7 +175,7 @@ def test_a_new_policy_keeps_a_store(fresh, tones):
     ("kind", "role"), [(kind, role) for kind in KINDS for role in (ROLES if kind == "policy" else [None])]
 )
 def test_what_is_written_is_python_without_placeholders(tmp_path, kind, role):
-    plugin = write_plugin("thing_2", kind, tmp_path, role=role)
+    plugin = write_plugin("thing_2", [kind], tmp_path, role=role)
     assert plugin.folder == tmp_path / "audiotag-thing-2"
     for path in plugin.files:
         text = path.read_text()
@@ -166,7 +183,9 @@ def test_what_is_written_is_python_without_placeholders(tmp_path, kind, role):
         if path.suffix == ".py":
             compile(text, path, "exec")
     requirements = tomllib.loads((plugin.folder / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert requirements == [f"audiotag{'' if kind == 'dataset' or role == 'storage' else '[torch]'}>=0.1,<0.2"]
+    assert requirements == [
+        f"audiotag{'[torch]' if kind in ('backbone', 'loss') or role == 'training' else ''}>=0.1,<0.2"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -185,21 +204,35 @@ def test_what_is_written_is_python_without_placeholders(tmp_path, kind, role):
 )
 def test_names_that_cannot_be_are_refused(tmp_path, name, message):
     with pytest.raises(OptionError, match=message):
-        write_plugin(name, "backbone", tmp_path)
+        write_plugin(name, ["backbone"], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_overwritten(tmp_path):
-    write_plugin("thing", "loss", tmp_path)
+    write_plugin("thing", ["loss"], tmp_path)
     with pytest.raises(PluginError, match="exists already"):
-        write_plugin("thing", "loss", tmp_path)
+        write_plugin("thing", ["loss"], tmp_path)
+
+
+def test_several_kinds_go_into_one_distribution(tmp_path):
+    kinds = [kind for kind in KINDS if kind != "dataset"]
+    plugin = write_plugin("thing", kinds, tmp_path, role="training")
+    package = plugin.folder / "audiotag_thing"
+    names = {str(path.relative_to(package)) for path in plugin.files if package in path.parents}
+    modules = ["network", "published", "loss", "policy", "metric", "writer", "command", "plugin", "__init__"]
+    assert {"recipes/thing.toml", *(f"{module}.py" for module in modules)} <= names
+    source = (plugin.folder / "audiotag_thing" / "plugin.py").read_text()
+    compile(source, "plugin.py", "exec")
+    assert source.count("@hookimpl") == len(kinds)
+    with pytest.raises(OptionError, match="a format and a published data set"):
+        write_plugin("thing", ["dataset", "published"], tmp_path)
 
 
 def test_roles_are_for_policies(tmp_path):
     with pytest.raises(OptionError, match="needs a role"):
-        write_plugin("thing", "policy", tmp_path)
+        write_plugin("thing", ["policy"], tmp_path)
     with pytest.raises(OptionError, match="has no role"):
-        write_plugin("thing", "loss", tmp_path, role="storage")
+        write_plugin("thing", ["loss"], tmp_path, role="storage")
 
 
 def test_the_command_says_what_comes_next(tmp_path):

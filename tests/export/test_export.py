@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,11 @@ from audiotag.engines.exported import read_exported
 from audiotag.engines.onnx_engine import OnnxEngine
 from audiotag.errors import CheckpointError, LabelError, OptionError
 from audiotag.export.export import export_model
+from audiotag.inference.ensemble import save_ensemble
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import Label, LabelSet
+from audiotag.models.checkpoint import save_checkpoint
+from audiotag.models.create import create_backbone
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 
@@ -195,3 +199,39 @@ def test_the_command_exports_a_registered_model(tmp_path: Path, recordings: list
     for model in ("home10", tmp_path / "home10"):
         told.append(list(audiotag.load(model).tag(recordings[1]).labels))
     assert told[0] == told[1]
+
+
+def test_weights_of_half_the_size_tag_almost_the_same(model: Model, tmp_path: Path) -> None:
+    wide = create_backbone("small", 3000, seed=0)
+    labels = LabelSet.from_names([f"class {number}" for number in range(3000)], source="test")
+    wider = replace(model, backbone=wide.eval(), labels=labels, thresholds=None)
+    sizes, logits = [], []
+    sound = np.random.default_rng(3).uniform(-0.3, 0.3, 8000).astype(np.float32)
+    for precision in ("fp32", "fp16"):
+        exported, _ = export_model(wider, tmp_path / precision, precision=precision)
+        assert exported.precision == precision
+        sizes.append(exported.network.stat().st_size)
+        logits.append(audiotag.load(tmp_path / precision).logits(sound, 8000))
+    assert sizes[1] < 0.75 * sizes[0]
+    assert 0 < np.abs(logits[0] - logits[1]).max() < 1e-3 * np.abs(logits[0]).max()
+    with pytest.raises(OptionError, match="fp8"):
+        export_model(model, tmp_path / "other", precision="fp8")
+
+
+def test_an_ensemble_is_exported_member_by_member(
+    model: Model, tmp_path: Path, recordings: list[Path], run_light: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    other = replace(model, backbone=create_backbone("small", 3, seed=1).eval(), thresholds=None)
+    for number, one in enumerate((model, other)):
+        save_checkpoint(tmp_path / f"member{number}", one)
+    save_ensemble([tmp_path / "member0", tmp_path / "member1"], tmp_path / "both", combine="probabilities")
+    run = CliRunner().invoke(main, ["export", str(tmp_path / "both"), "--output", str(tmp_path / "exported")])
+    assert run.exit_code == 0, run.output
+    before, after = audiotag.load(tmp_path / "both"), audiotag.load(tmp_path / "exported")
+    assert after.combine == "probabilities" and all(isinstance(engine, OnnxEngine) for engine in after.engines)
+    sound = np.random.default_rng(4).uniform(-0.3, 0.3, 9000).astype(np.float32)
+    same(after.logits(sound, 8000), before.logits(sound, 8000))
+    np.save(tmp_path / "sound.npy", sound)
+    done = run_light(LIGHT, tmp_path / "exported", tmp_path / "sound.npy")
+    assert done.returncode == 0, done.stderr
+    same(json.loads(done.stdout)[0], before.logits(sound, 8000))

@@ -17,7 +17,7 @@ from audiotag.models.parameter_groups import group_parameters
 from audiotag.training.data import cut_batches
 from audiotag.training.finetune import finetune
 from audiotag.training.optimisation import freeze_all_but_head, load_optimiser_state, make_optimiser, quicken_batch_norm
-from audiotag.training.preparation import sampler_options_for
+from audiotag.training.run_clips import RunClips
 from audiotag.training.settings import Optimiser, Settings, Situation
 from audiotag.training.sources import NetworkSource
 from audiotag.training.trainer import Trainer
@@ -250,8 +250,9 @@ def test_weights_of_a_file_go_to_the_clips_that_they_are_of(tones, tmp_path):
     settings = Settings(sampler="balanced", sampler_options={"weights": str(tmp_path / "weights.csv")})
     train, _ = clips.split_fold(1)
     turned = train.subset(reversed(range(len(train))))
-    assert sampler_options_for(settings, clips, train)["weights"] == list(range(13, 25))
-    assert sampler_options_for(settings, clips, turned)["weights"] == list(range(24, 12, -1))
+    for chosen, expected in ((train, range(13, 25)), (turned, range(24, 12, -1))):
+        options = RunClips(every=clips, train=chosen, val=None).sampler_options(settings)
+        assert options["weights"] == list(expected)
 
 
 def test_the_network_is_as_it_was_after_its_averages_are_made(tones, tmp_path, monkeypatch):

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiotag.errors import OptionError
+from audiotag.errors import OptionError, UnknownNameError
+from audiotag.host import get_host
 from audiotag.training.schedules import (
-    SHAPES,
     constant,
     exp_warmup_linear_down,
     make_schedule,
@@ -20,6 +20,8 @@ from audiotag.training.schedules import (
     warmup_cosine,
 )
 from audiotag.training.settings import Settings, Situation
+
+SHAPES = {name: spec.shape for name, spec in get_host().schedules.items()}
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +203,7 @@ def test_runs_end_at_the_final_factor(name):
 
 
 def test_unknown_name_is_answered_with_a_close_one():
-    with pytest.raises(OptionError, match="cosine"):
+    with pytest.raises(UnknownNameError, match="cosine"):
         make_schedule("cosin", epochs=10, warmup=0, final_lr=0)
 
 

@@ -183,3 +183,24 @@ def test_clips_without_a_recording_are_counted_with_their_source(tiny_set, tmp_p
     shown = CliRunner().invoke(main, ["evaluate", "--model", str(run), "--data", str(source)])
     words = " ".join(shown.output.split())  # lines are broken where the path happens to end
     assert "8 clips that" in words and "have no recording and were left out" in words
+
+
+@pytest.mark.parametrize(
+    "other", [("--split", "x"), ("--unknown-labels", "skip"), ("--fold", "1"), ("--epochs", "2"), ("--multi-label",)]
+)
+def test_going_on_takes_nothing_but_what_changes_no_number(tmp_path, other):
+    command = ["finetune", "--resume", str(tmp_path), "--workers", "0", *other]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2 and "only --workers, --device and --logger" in done.output
+
+
+def test_clips_in_memory_to_validate_on_are_matched_by_mid(tones, tmp_path):
+    clips = read_clips(tones)
+    turned = read_clips(tones, labels=["high", "low"])
+    assert turned.labels.mids == clips.labels.mids[::-1]
+    straight, other = (
+        finetune("tiny", tones, val=val, output=tmp_path / name, **QUICK).history
+        for name, val in (("straight", clips), ("turned", turned))
+    )
+    assert straight["val_accuracy"].iloc[-1] == other["val_accuracy"].iloc[-1]
+    assert straight["val_mAP"].iloc[-1] == pytest.approx(other["val_mAP"].iloc[-1])

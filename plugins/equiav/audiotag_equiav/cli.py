@@ -12,7 +12,7 @@ from audiotag.plugin import (
     check_folder,
     device_option,
     frames_option,
-    given,
+    given_settings,
     option_option,
     overwrite_option,
     settings_options,
@@ -97,7 +97,7 @@ def pretrain(
             raise OptionError("--train and --output are needed", fix="Or --resume FOLDER to go on with a run.")
         root = None if root is None else str(Path(root).resolve())
         data = {"path": str(Path(train).resolve()), "format": format_, "root": root, "frames": frames}
-        how, network = PretrainingSettings(**given(settings)), PretrainingOptions.from_dict(options)
+        how, network = PretrainingSettings(**given_settings(settings)), PretrainingOptions.from_dict(options)
         stoppable(
             lambda: pretrain(
                 read_pairs(**data), output, options=network, settings=how, init=init, data=data, report=click.echo

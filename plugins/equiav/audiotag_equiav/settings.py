@@ -9,25 +9,25 @@ from audiotag.plugin import (
     NOT_NEGATIVE,
     POSITIVE,
     AdamW,
-    Length,
     OptionError,
     Processes,
     Range,
-    Schedule,
+    RateSchedule,
+    RunLength,
     Seeded,
     setting,
     varied,
 )
 
 
-class PretrainingSettings(Length, AdamW, Seeded, Processes):
+class PretrainingSettings(RunLength, AdamW, Seeded, Processes):
     """How a network is pre-trained. The defaults are the paper's, but for the number of processes."""
 
     WHERE = "pre-training"
 
-    epochs: int = varied(Length, "epochs", default=20, help="Passes over the clips.")
+    epochs: int = varied(RunLength, "epochs", default=20, help="Passes over the clips.")
     batch_size: int = varied(
-        Length,
+        RunLength,
         "batch_size",
         default=128,
         range=Range(2, FROM_ONE.high),
@@ -36,7 +36,7 @@ class PretrainingSettings(Length, AdamW, Seeded, Processes):
     learning_rate: float = varied(AdamW, "learning_rate", default=1e-4, help="Highest rate.")
     weight_decay: float = varied(AdamW, "weight_decay", default=1e-5, help="Decoupled decay of weights.")
     betas: tuple[float, float] = varied(AdamW, "betas", default=(0.9, 0.95))
-    warmup: float = varied(Schedule, "warmup", default=2.0, help="Epochs of linear warm-up.")
+    warmup: float = varied(RateSchedule, "warmup", default=2.0, help="Epochs of linear warm-up.")
     start_factor: float = setting(2e-3, range=NOT_NEGATIVE, help="Factor of the rate at the start.")
     final_factor: float = setting(1e-2, range=NOT_NEGATIVE, help="Factor of the rate at the end.")
     centroid_count: int = setting(16, range=FROM_ONE, help="Transformations sampled for each clip's centroid.")

@@ -1,0 +1,265 @@
+"""A run: everything that it is made of, from what was asked for to its first step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric as fabric_package
+
+from audiotag.cache.place import cache_folder
+from audiotag.data.heard import Heard
+from audiotag.data.sound_cache import SoundCache
+from audiotag.engines.torch_engine import choose_device
+from audiotag.errors import TrainingError
+from audiotag.files import write_text
+from audiotag.host import get_host
+from audiotag.host.needs import KINDS, needed
+from audiotag.host.options import check_options
+from audiotag.labels import LabelChange
+from audiotag.models.heads import change_classes
+from audiotag.models.loading import load_model
+from audiotag.models.model import Model
+from audiotag.places import exists
+from audiotag.settings import layered, read_settings, write_settings
+from audiotag.training.data import require_enough
+from audiotag.training.interfaces import BatchSampler, Loss
+from audiotag.training.learned import LearnedFrom
+from audiotag.training.optimisation import make_loss
+from audiotag.training.recipes import load_recipe
+from audiotag.training.reporting import Reporter
+from audiotag.training.request import Request
+from audiotag.training.run_clips import RunClips
+from audiotag.training.run_folder import DATA_FILE, SETTINGS_FILE, read_run_record
+from audiotag.training.schedules import Schedule, make_schedule
+from audiotag.training.settings import FREE_TO_CHANGE, Settings, Situation
+from audiotag.training.starting import report_classes, starting_model, training_seconds
+from audiotag.training.supervision import Supervision
+from audiotag.training.teaching import supervise
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingRun:
+    """Everything that a run is made of.
+
+    Attributes:
+        request: Model and data, as they were asked for.
+        asked: The settings, as they were asked for.
+        folder: The run folder: ``last``, ``best``, ``best_loss``, ``log.csv``.
+        reporter: Told of everything.
+        clips: What it learns from, validates on and is measured with.
+        model: What learns; checkpoints hold it.
+        classes: What became of the classes of the model that it starts from.
+        situation: What the defaults of its settings depend on.
+        settings: All settings, resolved.
+        loss: The training loss.
+        sampler: Chooses the clips of an epoch.
+        schedule: Factor of the base rates.
+        seconds: Length of clips in training.
+        supervision: What is known of the clips to learn from.
+        learned: Notes in the model what it learns from; it is over with that before the first epoch ends.
+    """
+
+    request: Request
+    asked: Mapping[str, Any]
+    folder: Path
+    reporter: Reporter
+    clips: RunClips
+    model: Model
+    classes: LabelChange
+    situation: Situation
+    settings: Settings
+    loss: Loss
+    sampler: BatchSampler
+    schedule: Schedule
+    seconds: float
+    supervision: Supervision
+    learned: LearnedFrom
+
+    @classmethod
+    def prepare(cls, request: Request, asked: Mapping[str, Any], folder: Path, reporter: Reporter) -> TrainingRun:
+        """Read clips and model, fill in the settings, and hear the teacher; nothing is written yet.
+
+        Raises:
+            AudiotagError: Anything foreseen: unreadable clips, unknown labels, settings that cannot work, a checkpoint
+                that does not fit.
+        """
+        chosen = Settings.from_dict(asked)
+        if not exists(request.backbone):
+            get_host().backbone(request.backbone)  # a misspelt name should be known before the clips are read
+        clips = RunClips.read(request, chosen.seed, reporter)
+        train = clips.train
+        model, pretrained = starting_model(request, train.labels, chosen.seed, reporter)
+        clips.require_inputs(model)
+        change = change_classes(model, train.labels, seed=chosen.seed)
+        model.single_label = train.single_label
+        model.name = folder.name
+        report_classes(reporter, model, change, pretrained)
+        if pretrained:
+            chosen = _with_own_recipe(model, chosen, asked, reporter)
+        situation = Situation(
+            single_label=train.single_label,
+            pretrained=pretrained,
+            bears=model.backbone.augmentations,
+            taught=request.taught,
+        )
+        settings = chosen.resolve(situation)
+        if off := chosen.unborne(situation):
+            reporter.message(f"{model.spec.name} bears no variation of sound; these are off: {', '.join(off)}.")
+        choose_device(settings.device)  # Fabric's own refusal names neither the device nor a way out
+        require_enough(len(train), settings.batch_size, settings.devices)  # before there are several
+        # What is wrong with these is known before the teacher hears the clips.
+        loss, sampler = make_loss(settings, train.single_label, where=train.source), _make_sampler(settings, clips)
+        schedule = make_schedule(settings.schedule, epochs=settings.epochs, warmup=settings.warmup, **settings.shape)
+        seconds = training_seconds(model, train, settings, reporter)
+        supervision = supervise(request, train, settings, reporter)
+        before = Heard.of_models([model.metadata]) | supervision.teacher_heard
+        return cls(
+            request=request,
+            asked=asked,
+            folder=folder,
+            reporter=reporter,
+            clips=clips,
+            model=model,
+            classes=change,
+            situation=situation,
+            settings=settings,
+            loss=loss,
+            sampler=sampler,
+            schedule=schedule,
+            seconds=seconds,
+            supervision=supervision,
+            learned=LearnedFrom(model, before, train, clips.measured, reporter),
+        )
+
+    @cached_property
+    def fabric(self) -> fabric_package.Fabric:
+        """Devices, precision and processes; `launch` starts them."""
+        settings = self.settings
+        return fabric_package.Fabric(
+            accelerator=settings.device,
+            devices=settings.devices,
+            strategy=settings.strategy,
+            precision=settings.precision,
+        )
+
+    @cached_property
+    def cache(self) -> SoundCache | None:
+        """Decoded clips that all runs share; tells where they are and how many. None where none are wanted.
+
+        Raises:
+            StoreError: Its folder cannot be used.
+        """
+        most = self.settings.audio_cache_gb
+        if not most or "waveform" not in self.model.backbone.inputs:
+            return None
+        cache = SoundCache(cache_folder() / "sounds", max(1, int(most * 1e9)))
+        self.reporter.message(
+            f"Decoded clips are kept in {cache.root}: {len(cache)} so far, {cache.size / 1e9:.3g} of at most "
+            f"{most:g} GB."
+        )
+        return cache
+
+    def launch(self) -> None:
+        """Start the processes, each of which has made the same run; the model notes how it is trained."""
+        self.fabric.launch()
+        self.model.metadata.pop("averaged", None)  # of the weights that the run starts from
+        self.model.metadata["training"] = self.settings.to_dict()
+        self.model.metadata["clip_seconds"] = self.seconds
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What the run learns from, to recognise it again."""
+        val, teacher = self.clips.val, self.supervision.teacher
+        return {
+            "audiotag": version("audiotag"),
+            "model": self.model.spec.name,
+            "classes": [asdict(label) for label in self.model.labels],
+            "single_label": self.clips.train.single_label,
+            "seconds": self.seconds,
+            "train": [clip.id for clip in self.clips.train],
+            "val": None if val is None else [clip.id for clip in val],
+            "teacher": None if teacher is None else hashlib.blake2b(teacher.tobytes(), digest_size=16).hexdigest(),
+        }
+
+    def plugins(self) -> dict[str, list[str]]:
+        """What it needs from plugins: ``"kind name"`` → the distribution that brings it, and its version."""
+        host, request = get_host(), self.request
+        used: list[tuple[str, Any]] = [
+            ("model", self.model.spec),
+            ("loss", host.loss(self.settings.loss)),
+            ("sampling policy", host.sampling_policy(self.settings.sampler)),
+        ]
+        formats = [one.format for one in (request.train, request.val, request.eval) if one is not None]
+        used += [("dataset", host.dataset(name)) for name in formats if name is not None]
+        owners = {f"{kind} {spec.name}": host.owner(spec) for kind, spec in used}
+        return {name: [owner.distribution, owner.version] for name, owner in owners.items()}
+
+    def save(self) -> None:
+        """Write into the folder what the run is, before its first step."""
+        if self.request.repeatable:  # first, so that a run that is killed from here on can go on
+            self.request.save(self.folder, self.asked, self.plugins())
+        write_settings(self.settings, self.folder / SETTINGS_FILE)
+        write_text(self.folder / DATA_FILE, json.dumps(self.record, indent=1, allow_nan=False))
+
+    def take_up(self) -> None:
+        """Give the model the weights that the run has come to.
+
+        Raises:
+            TrainingError: The folder's run began with other data or settings.
+        """
+        self._require_same()
+        saved = load_model(str(self.folder / "last")).backbone
+        self.model.backbone.load_state_dict(saved.state_dict())
+        self.model.backbone.load_extra_state(saved.extra_state())
+
+    def _require_same(self) -> None:
+        before = read_run_record(self.folder)
+        changed = [name for name, value in self.record.items() if name != "audiotag" and before.get(name) != value]
+        path = self.folder / SETTINGS_FILE
+        began = Settings.from_dict(read_settings(path), where=path).resolve(self.situation)
+        changed += sorted({*self.settings.changes(began)} - FREE_TO_CHANGE)
+        if changed:
+            raise TrainingError(
+                f"the run cannot go on: {', '.join(changed)} differ from what it began with",
+                where=self.folder,
+                fix="Use the same data and settings.",
+            )
+
+
+def _with_own_recipe(model: Model, chosen: Settings, asked: Mapping[str, Any], reporter: Reporter) -> Settings:
+    """The settings over those that the backbone's family brings for fine-tuning as a whole, if it does."""
+    if chosen.freeze_backbone or model.spec.recipe is None:
+        return chosen
+    own = load_recipe(model.spec.recipe).settings
+    taken = ", ".join(name for name in own if name not in asked) or "nothing"
+    reporter.message(f"Taken from {model.spec.name}'s own recipe {model.spec.recipe}: {taken}.")
+    return Settings.from_dict(layered(Settings, own, asked))
+
+
+def _make_sampler(settings: Settings, clips: RunClips) -> BatchSampler:
+    host, options = get_host(), clips.sampler_options(settings)
+    spec = host.sampling_policy(settings.sampler)
+    check_options(spec, host.resolve(spec), options)
+    sampler: BatchSampler = host.make(spec, **options)
+    return sampler
+
+
+def require_plugins(plugins: Mapping[str, Sequence[str]], folder: Path) -> None:
+    """Refuse to go on with a run whose plugins are gone (see `TrainingRun.plugins`), and say what to install.
+
+    Raises:
+        TrainingError: A name is not registered, or two distributions claim it.
+    """
+    for what, (distribution, release) in plugins.items():
+        kind = next((kind for kind in KINDS if what.startswith(f"{kind} ")), None)
+        if kind is not None:
+            name = what.removeprefix(f"{kind} ")
+            brought = {"distribution": distribution, "release": release}
+            needed("the run", kind, name, **brought, error=TrainingError, where=folder)
