@@ -11,6 +11,7 @@ import click
 from audiotag.cli.clip_source import clip_source
 from audiotag.cli.options import (
     device_option,
+    engine_option,
     json_option,
     model_option,
     name_list,
@@ -87,6 +88,7 @@ _MAX_NAMED = 8
 @click.option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
 @device_option
 @precision_option
+@engine_option
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -120,7 +122,9 @@ def evaluate(
     if settings["figures"] is not None and settings["output"] is None:
         raise OptionError("there is no folder to draw figures into", where="--figures", fix="Give --output FOLDER.")
     check_folder(settings["output"], *RESULT_FILES, overwrite=settings["overwrite"])
-    shared = {name: settings[name] for name in ("device", "precision", "batch_size", "workers", "strict", "output")}
+    shared = {
+        name: settings[name] for name in ("device", "precision", "engine", "batch_size", "workers", "strict", "output")
+    }
     shared |= {"top_k": settings["top_k"] or None, "metrics": settings["metrics"]}
     result: Evaluation | CrossValidation
     with tagging_progress() as progress:

@@ -12,6 +12,7 @@ from audiotag.cli.clip_source import root_option
 from audiotag.cli.options import (
     OutputFile,
     device_option,
+    engine_option,
     frames_option,
     labels_option,
     model_option,
@@ -113,6 +114,7 @@ class _Threshold(click.ParamType[float | str]):
 @click.option("--strict", is_flag=True, help="Stop at the first recording that cannot be read.")
 @device_option
 @precision_option
+@engine_option
 def infer(paths: tuple[str, ...], **settings: Any) -> None:
     """Tag recordings: files, folders (searched with their subfolders), patterns or manifests (.json, .csv, .tsv).
 
@@ -159,6 +161,7 @@ def _load(settings: dict[str, Any]) -> Tagger:
         device=settings["device"],
         options=settings["options"],
         precision=settings["precision"],
+        engine=settings["engine"],
         ensemble=settings["combine"],
         progress=True,
     )

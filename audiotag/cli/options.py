@@ -147,6 +147,18 @@ def precision_option(function: _Function) -> _Function:
     )(function)
 
 
+def engine_option(function: _Function) -> _Function:
+    """``--engine``: parameter ``engine``."""
+    return click.option(
+        "--engine",
+        type=click.Choice(["auto", "torch", "onnx"]),
+        default="auto",
+        show_default=True,
+        help="What computes: torch, or ONNX Runtime with an export (see `audiotag models export`); auto takes the"
+        " export on the CPU where there is one.",
+    )(function)
+
+
 def model_option(
     *, required: bool = True, multiple: bool = False, default: str | None = None
 ) -> Callable[[_Function], _Function]:

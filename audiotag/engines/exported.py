@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from audiotag.audio.frontends.log_mel import LogMel, log_mel_from
 from audiotag.audio.windows import PassLengths
-from audiotag.documents import Fields, read_json
+from audiotag.documents import Fields, json_text, read_json
 from audiotag.engines.network_file import check_network_file
 from audiotag.errors import CheckpointError
+from audiotag.files import write_text
 from audiotag.folders import current_folder
 from audiotag.labels import Label, LabelSet
 from audiotag.models.facts import EXPORT_FORMAT, FACTS_FILE, check_classes, model_folder
@@ -184,6 +185,22 @@ def read_exported(folder: str | Path) -> Exported:
             "it is not the network that the folder was written with", where=exported.network, fix=_FIX
         )
     return exported
+
+
+def keep_exported_thresholds(folder: str | Path, thresholds: NDArray[np.float64], metadata: Mapping[str, Any]) -> None:
+    """Write tuned thresholds into an exported folder.
+
+    Args:
+        folder: The folder.
+        thresholds: float (classes,).
+        metadata: What they were tuned on, for the record; takes its place among the folder's metadata.
+
+    Raises:
+        CheckpointError: The folder holds no exported network.
+    """
+    exported = read_exported(folder)
+    changed = replace(exported, thresholds=thresholds, metadata={**exported.metadata, **metadata})
+    write_text(current_folder(exported.folder) / FACTS_FILE, json_text(changed.facts(), indent=2) + "\n")
 
 
 def file_sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiotag.engines.cached import cached_export, may_have_accelerator
 from audiotag.engines.interface import Engine
 from audiotag.errors import OptionError, needed_for
 from audiotag.labels import LabelSet, read_labels
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from audiotag.models.model import Model
 
+ENGINES = ("auto", "torch", "onnx")
+
 
 def open_engine(
     name: str | Path,
@@ -26,6 +29,7 @@ def open_engine(
     options: Mapping[str, Any] | None = None,
     device: str = "cpu",
     precision: str = "32",
+    engine: str = "auto",
     progress: bool = False,
 ) -> Engine:
     """Open the engine of a model.
@@ -37,14 +41,36 @@ def open_engine(
         options: Settings of the family.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``.
         precision: ``"32"``, ``"bf16-mixed"`` or ``"16-mixed"``.
+        engine: ``"torch"``; ``"onnx"`` for an exported folder, or the kept export of a registered model
+            (`audiotag models export`); ``"auto"`` for the latter on the CPU where there is one, and otherwise torch.
         progress: Draw a progress bar while weights are downloaded.
 
     Raises:
         AudiotagError: The model or its weights cannot be had, or a setting cannot be.
     """
+    if engine not in ENGINES:
+        raise OptionError(f"there is no engine {engine!r}", fix=f"Use one of: {', '.join(ENGINES)}.")
     if folder_format(name) == EXPORT_FORMAT:
         given = [what for what, value in (("weights", weights), ("options", options)) if value]
+        if engine == "torch":
+            raise OptionError(
+                "an exported network is computed by ONNX Runtime, and torch is asked for",
+                where=name,
+                fix="Name the model that it was made from.",
+            )
         return _open_exported(name, given, labels, device, precision)
+    plain = not weights and not options and device in ("cpu", "auto") and precision == "32"
+    if engine == "onnx" or (engine == "auto" and plain):
+        kept = cached_export(name) if plain else None
+        if kept is not None and (engine == "onnx" or device == "cpu" or not may_have_accelerator()):
+            return _open_exported(kept, [], labels, "cpu", precision)
+        if engine == "onnx":
+            raise OptionError(
+                "there is no export of this model for these settings",
+                where=name,
+                fix="Make one: audiotag models export NAME for a registered model, "
+                "audiotag export MODEL --output FOLDER for others; both compute on the CPU, with precision 32.",
+            )
     with needed_for(f"the model {str(name)!r}"):
         from audiotag.models.loading import load_model
 

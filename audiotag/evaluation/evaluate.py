@@ -14,6 +14,7 @@ from audiotag.arguments import refuse_others, take
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import TUNED_ON, Heard
 from audiotag.data.source import READING, ClipSource
+from audiotag.engines.exported import keep_exported_thresholds
 from audiotag.errors import OptionError
 from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores
@@ -28,7 +29,7 @@ from audiotag.inference.combine import EnsembleMode
 from audiotag.inference.compute import Compute
 from audiotag.inference.ensemble import is_ensemble, keep_ensemble_thresholds
 from audiotag.inference.tagger import Tagger, load
-from audiotag.models.facts import TRAINING_FILE, find_checkpoint
+from audiotag.models.facts import ENSEMBLE_FORMAT, EXPORT_FORMAT, TRAINING_FILE, find_checkpoint, folder_format
 from audiotag.places import exists
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _tagger(model: ModelSource, compute: Compute, **loading: Any) -> Tagger:
         return model
     if not isinstance(model, str | Path | Sequence):
         return Tagger(model, device=compute.device, precision=compute.precision)
-    return load(model, device=compute.device, precision=compute.precision, **loading)
+    return load(model, device=compute.device, precision=compute.precision, engine=compute.engine, **loading)
 
 
 def _tuned(scored: Scored, measuring: Measuring) -> TunedThresholds:
@@ -212,8 +213,9 @@ def keep_thresholds(folder: str | Path, tuned: TunedThresholds, data: ClipSet, b
         "mean_f_score": float(np.nanmean(tuned.f_scores)),
     }
     metadata = {"thresholds": about, TUNED_ON: str(Heard.of(data))}
-    if is_ensemble(folder):
-        keep_ensemble_thresholds(folder, tuned.thresholds, metadata)
+    keepers = {ENSEMBLE_FORMAT: keep_ensemble_thresholds, EXPORT_FORMAT: keep_exported_thresholds}
+    if (keep := keepers.get(folder_format(folder) or "")) is not None:
+        keep(folder, tuned.thresholds, metadata)
         return
     from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 

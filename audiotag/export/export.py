@@ -9,6 +9,7 @@ from typing import Any
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
 from audiotag.documents import json_text
+from audiotag.engines.cached import export_place
 from audiotag.engines.exported import Exported, read_exported
 from audiotag.engines.onnx_engine import OnnxEngine
 from audiotag.engines.torch_engine import TorchEngine
@@ -16,6 +17,7 @@ from audiotag.export.folder import write_exported
 from audiotag.export.page import page
 from audiotag.export.proof import Proof, prove
 from audiotag.folders import atomic_folder, check_new_folder
+from audiotag.host import get_host
 from audiotag.inference.ensemble import MEMBERS, ensemble_text, read_ensemble
 from audiotag.labels import LabelSet
 from audiotag.models.facts import FACTS_FILE
@@ -102,6 +104,20 @@ def export_ensemble(
         entries = [{"folder": place, "from": member} for place, member in zip(places, known.members, strict=True)]
         (partial / FACTS_FILE).write_text(ensemble_text(known, entries), encoding="utf-8")
     return [(read_exported(output / place), proof) for place, proof in zip(places, proofs, strict=True)]
+
+
+def export_to_cache(name: str, *, precision: str = "fp32", progress: bool = False) -> tuple[Exported, Proof]:
+    """Export a registered model to where tagging finds it (`audiotag.engines.cached`), anew where there is one.
+
+    Raises:
+        OptionError: *name* is a family, or cannot be exported.
+        AudiotagError: The model cannot be had.
+    """
+    place = export_place(get_host().backbone(name))
+    model = load_model(name, progress=progress)
+    with atomic_folder(place) as partial:
+        proof = _export(model, partial, precision, None)
+    return read_exported(place), proof
 
 
 def _export(model: Model, folder: Path, precision: str, check: ClipSource | None) -> Proof:

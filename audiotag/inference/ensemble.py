@@ -71,12 +71,15 @@ class Ensemble:
     thresholds: NDArray[np.float64] | None
     metadata: Mapping[str, Any]
 
-    def load(self, *, device: str = "cpu", precision: str = "32", progress: bool = False) -> list[Engine]:
+    def load(
+        self, *, device: str = "cpu", precision: str = "32", engine: str = "auto", progress: bool = False
+    ) -> list[Engine]:
         """The members' engines.
 
         Args:
             device: As `open_engine` takes it.
             precision: As `open_engine` takes it.
+            engine: As `open_engine` takes it.
             progress: Draw a progress bar while weights are downloaded.
 
         Raises:
@@ -84,7 +87,10 @@ class Ensemble:
             OptionError: *device* or *precision* cannot be.
             WeightsError: The weights of a registered model cannot be had.
         """
-        engines = [open_engine(one, device=device, precision=precision, progress=progress) for one in self.members]
+        engines = [
+            open_engine(one, device=device, precision=precision, engine=engine, progress=progress)
+            for one in self.members
+        ]
         facts = [engine.facts for engine in engines]
         changed = [one.name for one in facts if set(one.labels.mids) != set(self.labels.mids)]
         if facts[0].labels.mids != self.labels.mids or changed:

@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from click.testing import CliRunner
 
@@ -18,6 +20,7 @@ import audiotag
 from audiotag.cli.main import main
 from audiotag.engines.exported import read_exported
 from audiotag.engines.onnx_engine import OnnxEngine
+from audiotag.engines.torch_engine import TorchEngine
 from audiotag.errors import CheckpointError, LabelError, OptionError
 from audiotag.export.export import export_model
 from audiotag.inference.ensemble import save_ensemble
@@ -99,6 +102,7 @@ def test_a_proof_on_labelled_clips_has_their_measures(model: Model, recordings: 
 LIGHT = """
 import json
 import numpy as np
+import soundfile
 import audiotag
 tagger = audiotag.load(sys.argv[1])
 sound = np.load(sys.argv[2])
@@ -235,3 +239,74 @@ def test_an_ensemble_is_exported_member_by_member(
     done = run_light(LIGHT, tmp_path / "exported", tmp_path / "sound.npy")
     assert done.returncode == 0, done.stderr
     same(json.loads(done.stdout)[0], before.logits(sound, 8000))
+
+
+def test_an_export_is_evaluated_and_keeps_tuned_thresholds(
+    model: Model, folder: Path, recordings: list[Path], tmp_path: Path
+) -> None:
+    rows = zip(recordings[:3], ("kettle", "rain", "doorbell"), strict=True)
+    (tmp_path / "clips.csv").write_text("path,labels\n" + "".join(f"{path},{label}\n" for path, label in rows))
+    wanted = audiotag.evaluate(model, tmp_path / "clips.csv", single_label=False)
+    found = audiotag.evaluate(folder, tmp_path / "clips.csv", single_label=False)
+    assert found.summary == pytest.approx(wanted.summary, abs=1e-6, nan_ok=True)
+    tuned = audiotag.evaluate(
+        folder, tmp_path / "clips.csv", tune_thresholds_on=tmp_path / "clips.csv", single_label=False
+    )
+    kept = audiotag.load(folder)
+    assert kept.thresholds is not None and kept.thresholds.tolist() != [0.3, 0.5, 0.7]
+    assert "thresholds" in kept.metadata and tuned.summary["clips"] == 3
+
+
+def test_the_kept_export_of_a_registered_model_is_taken_on_the_cpu(
+    tmp_path: Path, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIOTAG_CACHE", str(tmp_path / "cache"))
+
+    def engine(**settings: Any) -> type:
+        return type(audiotag.load("home10", **settings).engines[0])
+
+    assert engine() is TorchEngine
+    with pytest.raises(OptionError, match="audiotag models export"):
+        engine(engine="onnx")
+    run = CliRunner().invoke(main, ["models", "export", "home10"])
+    assert run.exit_code == 0, run.output
+    assert engine() is engine(engine="onnx") is OnnxEngine
+    assert engine(engine="torch") is engine(precision="bf16-mixed") is TorchEngine
+    told = CliRunner().invoke(main, ["infer", "--model", "home10", "--engine", "torch", str(recordings[1])])
+    assert told.exit_code == 0, told.output
+    listed = json.loads(CliRunner().invoke(main, ["cache", "list", "--json"]).output)
+    assert [kind["entries"] for kind in listed["kinds"] if kind["kind"] == "exports"] == [1]
+    assert CliRunner().invoke(main, ["cache", "clear", "exports"]).output.startswith("exports: 1 removed")
+    assert engine() is TorchEngine
+    with pytest.raises(OptionError, match="there is no engine"):
+        engine(engine="jax")
+
+
+def test_torch_is_not_taken_for_an_exported_folder(folder: Path) -> None:
+    with pytest.raises(OptionError, match="torch is asked for"):
+        audiotag.load(folder, engine="torch")
+
+
+BARE = """
+import runpy
+sys.modules.update(dict.fromkeys(["audiotag", "safetensors", "soundfile"]))
+sys.argv = ["tag_exported.py", *sys.argv[2:]]
+runpy.run_path(EXAMPLE, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("name", ["home10", "small"])
+def test_the_example_tags_with_numpy_and_onnxruntime_alone(
+    name: str, folder: Path, tmp_path: Path, run_light: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    if name == "home10":  # its frames are centred, those of the other are not
+        folder = tmp_path / "home10"
+        export_model("home10", folder)
+    exported = read_exported(folder)
+    sound = np.random.default_rng(5).uniform(-0.3, 0.3, int(2.5 * exported.lengths.sample_rate))
+    soundfile.write(tmp_path / "clip.wav", sound, exported.lengths.sample_rate)
+    example = Path(__file__).parents[2] / "examples" / "tag_exported.py"
+    done = run_light(f"EXAMPLE = {str(example)!r}\n{BARE}", "", folder, tmp_path / "clip.wav")
+    assert done.returncode == 0, done.stderr
+    wanted = [f"{score:.3f} {label}" for label, score in audiotag.load(folder).tag(tmp_path / "clip.wav", top=5)]
+    assert done.stdout.splitlines() == wanted
