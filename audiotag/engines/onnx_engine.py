@@ -29,7 +29,8 @@ from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats
 from audiotag.engines.threads import usable_threads
 from audiotag.errors import CheckpointError, OptionError
 
-_BATCH = 4
+_BATCH = 1
+"""More at a time are no faster, and take more memory: 166 MB for an hour with mn10, 295 MB for four at a time."""
 _ERRORS_ONLY = 3
 
 

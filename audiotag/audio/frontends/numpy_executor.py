@@ -54,16 +54,14 @@ class _Mel:
     def __init__(self, filters: NDArray[np.float32]) -> None:
         bands, self._bins = np.nonzero(filters)
         self._weights = filters[bands, self._bins]
-        counts = np.bincount(bands, minlength=len(filters))
-        self._empty = np.flatnonzero(counts == 0)
-        self._starts = np.minimum(np.cumsum(counts) - counts, max(0, len(bands) - 1))
+        self._count = len(filters)
+        self._bands, self._starts = np.unique(bands, return_index=True)  # of those that take anything
 
     def __call__(self, power: NDArray[np.float32]) -> NDArray[np.float32]:
         """Energies (frames, bands) of power spectra (frames, bins)."""
-        if not self._weights.size:
-            return np.zeros((len(power), len(self._starts)), dtype=np.float32)
-        energies: NDArray[np.float32] = np.add.reduceat(power[:, self._bins] * self._weights, self._starts, axis=1)
-        energies[:, self._empty] = 0
+        energies = np.zeros((len(power), self._count), dtype=np.float32)
+        if self._weights.size:
+            energies[:, self._bands] = np.add.reduceat(power[:, self._bins] * self._weights, self._starts, axis=1)
         return energies
 
 
