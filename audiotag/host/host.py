@@ -45,6 +45,9 @@ _KNOWN_ELSEWHERE = {
 }
 """Distribution of ours → how the names of what it brings begin, for the error about a name nobody registered."""
 
+_FEW = 15
+"""So many names are all told in the error about an unknown one."""
+
 S = TypeVar("S", bound=Spec)
 
 
@@ -252,6 +255,8 @@ class Host:
         failed = [f"{record.label} ({record.reason})" for record in self._records if record.status == "failed"]
         if failed:
             advice.append("Plugins that failed to load: " + "; ".join(failed) + ".")
+        if len(registry) <= _FEW:
+            advice.append(f"There are: {', '.join(registry)}.")
         advice.append(f"`{registry.kind.listing}` shows what there is; the rest comes with plugins.")
         return UnknownNameError(f"there is no {registry.kind.one} {name!r}", fix=" ".join(advice))
 

@@ -16,7 +16,7 @@ from audiotag.documents import Fields, read_json
 from audiotag.errors import OptionError, TrainingError
 from audiotag.files import write_text
 from audiotag.labels import LabelSet
-from audiotag.training.run_folder import RUN_FILE
+from audiotag.training.run_folder import RUN_FILE, has_state
 
 HELD_OUT = 0.15
 """Share of the training clips that is held out for validation where none are given."""
@@ -168,7 +168,9 @@ class Request:
             raise TrainingError(
                 "the run was begun with an earlier version of audiotag, which kept its data in another way",
                 where=path,
-                fix=f"Start a new run from its checkpoint: --backbone {folder / 'last'}.",
+                fix=f"Start a new run from its checkpoint: --backbone {folder / 'last'}."
+                if has_state(folder)
+                else "It had saved no state to go on from; start a new run.",
             )
         try:
             return cls._from_fields(kept), dict(content.fields("settings")), plugins

@@ -12,6 +12,7 @@ from audiotag.data.published import PublishedDataset
 from audiotag.data.reading import read_clips
 from audiotag.data.recording import clip_info, read_clip
 from audiotag.data.sniffing import load_dataset, sniff_format
+from audiotag.data.source import ClipSource
 from audiotag.errors import AudioError, ManifestError
 from audiotag.host import get_host
 
@@ -99,7 +100,7 @@ def test_a_whole_set_is_complete(spec, dataset, source):
     found = dataset.validate(source)
     recordings = {(clip.path, clip.member) for clip in read(spec, source)}
     assert (found.complete, found.checked, found.extra) == (True, len(recordings), ())
-    assert validate_source(source, format=spec.name) == found
+    assert validate_source(ClipSource(source, format=spec.name)) == found
 
 
 def test_a_missing_recording_is_found(spec, dataset, source):

@@ -6,7 +6,9 @@ from audiotag.cli.main import main
 from audiotag.errors import AudiotagWarning, NameTakenError, PluginError, StoreError, UnknownNameError
 from audiotag.host import get_host, reset_host
 from audiotag.host import loading as host_loading
-from audiotag.host.needs import KINDS, needed
+from audiotag.host.kinds import KINDS
+from audiotag.host.needs import KINDS as NEEDS
+from audiotag.host.needs import needed
 from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, Weights
 
 GOOD = """
@@ -371,7 +373,7 @@ def test_names_of_our_plugins_say_what_to_install(monkeypatch, install_plugin):
         main(["x", "equiav", "pretrain"], standalone_mode=False)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NEEDS)
 def test_what_is_needed_and_gone_says_what_to_install(install_plugin, kind):
     def asked(distribution, release="1.0"):
         with pytest.raises(StoreError) as caught:
@@ -409,6 +411,14 @@ def test_what_is_needed_of_a_plugin_that_is_not_to_be_loaded(install_plugin, mon
 def test_every_kind_answers_unknown_names(install_plugin, kind):
     with pytest.raises(UnknownNameError, match=r"there is no .* 'nonesuch'"):
         getattr(get_host(), kind)("nonesuch")
+
+
+@pytest.mark.parametrize("name", ["losses", "sampling_policies", "optimisers", "schedules", "metrics", "writers"])
+def test_an_unknown_name_among_few_lists_them(install_plugin, name):
+    kind = KINDS[name]
+    with pytest.raises(UnknownNameError, match="There are: ") as caught:
+        get_host().get(kind.spec, "nonesuch")
+    assert all(known in str(caught.value) for known in get_host().registry(kind.spec))
 
 
 @pytest.mark.parametrize(

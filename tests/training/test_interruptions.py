@@ -184,6 +184,10 @@ def test_a_damaged_record_of_a_run_is_one_error(tones, tmp_path, place, value):
 def test_a_run_of_an_earlier_version_says_what_to_do(tmp_path):
     content = {"request": {"backbone": "tiny", "train": "clips.csv", "fold": 1}, "settings": {}, "plugins": {}}
     (tmp_path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(TrainingError, match=r"run\.json: .*earlier version.*no state .*start a new run"):
+        resume_run(tmp_path)
+    (tmp_path / "last").mkdir()
+    (tmp_path / "last" / "audiotag.json").write_text("{}")
     with pytest.raises(TrainingError, match=r"run\.json: .*earlier version.*--backbone .*last"):
         resume_run(tmp_path)
 
