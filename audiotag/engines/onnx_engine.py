@@ -26,6 +26,7 @@ from audiotag.engines.exported import (
     read_exported,
 )
 from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats
+from audiotag.engines.runtime import onnx_runtime
 from audiotag.engines.threads import usable_threads
 from audiotag.errors import CheckpointError, OptionError
 
@@ -80,8 +81,7 @@ class OnnxEngine(Engine):
         return {**self.__dict__, "_session": None}
 
     def _open(self) -> Any:
-        import onnxruntime
-
+        onnxruntime = onnx_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1

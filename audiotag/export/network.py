@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from audiotag.engines.exported import EMBEDDING, FRAME_LOGITS, FRAMES, INPUTS, LOGITS, PICTURE
 from audiotag.engines.interface import Floats
+from audiotag.engines.runtime import onnx_runtime
 from audiotag.errors import AudiotagError, OptionError, needed_for
 from audiotag.models.backbone import Backbone
 from audiotag.seeding import torch_generator
@@ -183,8 +184,7 @@ def _quietly(export: Any, *arguments: Any) -> None:
 
 def _largest_difference(network: _Outputs, trials: Sequence[tuple[Tensor, ...]], path: Path) -> float:
     """Of any output of any trial, relative to the output's largest number; infinite where shapes differ."""
-    import onnxruntime
-
+    onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is an error of Python's, too
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -310,3 +310,16 @@ def test_the_example_tags_with_numpy_and_onnxruntime_alone(
     assert done.returncode == 0, done.stderr
     wanted = [f"{score:.3f} {label}" for label, score in audiotag.load(folder).tag(tmp_path / "clip.wav", top=5)]
     assert done.stdout.splitlines() == wanted
+
+
+def test_onnx_runtime_keeps_no_number_of_the_device_and_reports_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_light: Callable[..., Any]
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    np.save(tmp_path / "sound.npy", np.zeros(8000, np.float32))
+    done = run_light(LIGHT, folder, tmp_path / "sound.npy")
+    assert done.returncode == 0, done.stderr
+    assert not list(home.rglob("*"))
