@@ -18,6 +18,7 @@ EXTRAS: Mapping[str, str] = {
     **dict.fromkeys(
         ("torch", "torchaudio", "timm", "lightning_fabric", "pandas", "sklearn", "scipy", "jinja2"), "audiotag[torch]"
     ),
+    **dict.fromkeys(("onnx", "onnxscript"), "audiotag[export]"),
     "matplotlib": "audiotag[plots]",
     "pyarrow": "audiotag[parquet]",
     **dict.fromkeys(("av", "PIL"), "audiotag[video]"),

@@ -165,6 +165,20 @@ class LabelSet(Sequence[Label]):
             dropped=tuple(mid for mid in self.mids if mid not in new._index),
         )
 
+    def required(self, own: LabelSet, *, where: object) -> LabelSet:
+        """These, for other display names of the classes *own* of a model whose folder is *where*.
+
+        Raises:
+            LabelError: They are other classes, or in another order.
+        """
+        if self.mids != own.mids:
+            raise LabelError(
+                f"{self.source} has other classes than the model, or another order of them",
+                where=where,
+                fix="Leave the labels out: the model knows its own classes.",
+            )
+        return self
+
     def extended(self, extra: Iterable[Label]) -> LabelSet:
         """This set with the classes of *extra* that it lacks appended, in their order."""
         return LabelSet([*self._labels, *(label for label in extra if label.mid not in self._index)], self.source)

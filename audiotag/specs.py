@@ -223,6 +223,7 @@ class BackboneSpec(MadeSpec):
         resolver: For a family with more members than can be listed: ``"package.module:callable"`` that is called as
             ``resolver("FAMILY.REST")`` for such a name that nobody registers. It returns the descriptor of that name,
             or raises `audiotag.errors.UnknownNameError`.
+        not_exported: Why its networks cannot be exported (`audiotag export`), as a clause; empty where they can.
     """
 
     family: str
@@ -243,6 +244,7 @@ class BackboneSpec(MadeSpec):
     figures: Mapping[str, float] = field(default_factory=dict)
     recipe: str | None = None
     resolver: str | None = None
+    not_exported: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

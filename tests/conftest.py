@@ -23,7 +23,7 @@ from audiotag.plugin import BackboneSpec, Weights, hookimpl
 
 COMMON = dict(
     family="tiny", factory="tiny:TinyBackbone", sample_rate=8000, clip_seconds=1.0, min_seconds=0.1,
-    licence="MIT", citation="none",
+    licence="MIT", citation="none", not_exported="its front end is code of its own",
 )
 
 @hookimpl

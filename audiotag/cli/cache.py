@@ -15,7 +15,7 @@ from audiotag.errors import OptionError
 if TYPE_CHECKING:
     from audiotag.cache.place import Room
 
-_PLACES = {"sounds": "sounds", "embeddings": "embeddings.sqlite", "weights": "weights"}
+_PLACES = {"sounds": "sounds", "embeddings": "embeddings.sqlite", "weights": "weights", "exports": "exports"}
 """Kind → its place in the folder of the cache."""
 
 _COMPUTED = ("sounds", "embeddings")
@@ -24,11 +24,11 @@ _UNITS = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
 @click.group(short_help="What is kept on this machine to save work.")
 def cache() -> None:
-    """Decoded clips (sounds), embeddings and what teachers say (embeddings), and published weights.
+    """Decoded clips (sounds), embeddings and what teachers say (embeddings), published weights, and exports of models.
 
     They lie in one folder: AUDIOTAG_CACHE, or the platform's own place. What is computed is bounded, and what has not
     been used for longest goes first: embeddings by AUDIOTAG_CACHE_GB (20), sounds by finetune --audio-cache-gb.
-    Weights stay until they are cleared, so that a device without network keeps its model.
+    Weights and exports stay until they are cleared, so that a device without network keeps its model.
     """
 
 
@@ -67,9 +67,9 @@ def list_cache(as_json: bool) -> None:
 def clear(kinds: tuple[str, ...], older_than: str | None, as_json: bool) -> None:
     """Remove what is kept, and say how much that was.
 
-    KIND is sounds, embeddings or weights; where none is named, it is what is made again without a network: sounds and
-    embeddings. Of weights, those go that a model of the installed plugins names and an address gives again. Other
-    commands may run meanwhile.
+    KIND is sounds, embeddings, weights or exports; where none is named, it is what is made again without a network:
+    sounds and embeddings. Of weights, those go that a model of the installed plugins names and an address gives again.
+    Other commands may run meanwhile.
     """
     before = None if older_than is None else time.time() - _age(older_than)
     warn_failed_plugins()
@@ -86,9 +86,12 @@ def _room(kind: str) -> Room:
     from audiotag.cache.arrays import ArrayCache
     from audiotag.cache.place import cache_folder
     from audiotag.data.sound_cache import SoundRoom
+    from audiotag.engines.cached import ExportsRoom
     from audiotag.host import get_host
     from audiotag.models.store import WeightsRoom, WeightsStore
 
+    if kind == "exports":
+        return ExportsRoom()
     if kind == "weights":
         return WeightsRoom(WeightsStore(), [spec.weights for spec in get_host().backbones.values() if spec.weights])
     return ArrayCache() if kind == "embeddings" else SoundRoom(cache_folder() / _PLACES[kind])

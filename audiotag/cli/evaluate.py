@@ -13,6 +13,7 @@ from audiotag.cli.options import (
     batch_size_option,
     combine_option,
     device_option,
+    engine_option,
     json_option,
     model_option,
     name_list,
@@ -84,6 +85,7 @@ _MAX_NAMED = 8
 @option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
 @device_option
 @precision_option
+@engine_option
 @option(
     "--output",
     type=Path,
@@ -114,7 +116,9 @@ def evaluate(
     if settings["figures"] is not None and settings["output"] is None:
         raise OptionError("there is no folder to draw figures into", where="--figures", fix="Give --output FOLDER.")
     check_folder(settings["output"], *RESULT_FILES, overwrite=settings["overwrite"])
-    shared = {name: settings[name] for name in ("device", "precision", "batch_size", "workers", "strict", "output")}
+    shared = {
+        name: settings[name] for name in ("device", "precision", "engine", "batch_size", "workers", "strict", "output")
+    }
     shared |= {"top_k": settings["top_k"] or None, "metrics": settings["metrics"]}
     result: Evaluation | CrossValidation
     with progress_bar("Tagging") as progress:

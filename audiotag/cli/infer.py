@@ -13,6 +13,7 @@ from audiotag.cli.options import (
     OutputFile,
     combine_option,
     device_option,
+    engine_option,
     frames_option,
     labels_option,
     model_option,
@@ -108,6 +109,7 @@ class _Threshold(click.ParamType[float | str]):
 @option("--strict", is_flag=True, help="Stop at the first recording that cannot be read.")
 @device_option
 @precision_option
+@engine_option
 def infer(paths: tuple[str, ...], **settings: Any) -> None:
     """Tag recordings: files, folders (searched with their subfolders), patterns or manifests (.json, .csv, .tsv).
 
@@ -154,6 +156,7 @@ def _load(settings: dict[str, Any]) -> Tagger:
         device=settings["device"],
         options=settings["options"],
         precision=settings["precision"],
+        engine=settings["engine"],
         ensemble=settings["combine"],
         progress=True,
     )

@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "finetune": ("audiotag.cli.finetune:finetune", "Teach a model the sounds of a labelled set."),
     "evaluate": ("audiotag.cli.evaluate:evaluate", "Measure a model on labelled clips."),
     "compare": ("audiotag.cli.compare:compare", "Fine-tune and measure several models in the same way."),
+    "export": ("audiotag.cli.export:export", "Write a model as a folder that tags without torch."),
     "store": ("audiotag.cli.store:store", "A bounded store of labelled clips that a policy chooses."),
     "recipes": ("audiotag.cli.recipes:recipes", "Named settings for fine-tuning."),
     "online": (

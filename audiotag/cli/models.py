@@ -166,6 +166,20 @@ def download(names: tuple[str, ...], refresh: bool) -> None:
     _each_file([row for name in names for row in _files(name)], fetched)
 
 
+@models.command("export")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def export(names: tuple[str, ...]) -> None:
+    """Export published models for tagging on the CPU, which then takes them (--engine auto), and print where they are.
+
+    An export starts in a fraction of the time and computes faster than torch; its logits are the same within 1e-3.
+    """
+    from audiotag.export.export import export_to_cache
+
+    for name in names:
+        exported, _ = export_to_cache(name, progress=True)
+        click.echo(f"{name}\t{exported.folder}")
+
+
 @models.command("verify")
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @option("--all", "everything", is_flag=True, help="Every model whose weights have been downloaded.")

@@ -180,6 +180,15 @@ batch_size_option = option("--batch-size", least=1, default=16, help="Clips at a
 workers_option = option("--workers", least=1, default=2, help="Threads that read.")
 
 
+engine_option = option(
+    "--engine",
+    type=["auto", "torch", "onnx"],
+    default="auto",
+    help="What computes: torch, or ONNX Runtime with an export (see `audiotag models export`); auto takes the export"
+    " on the CPU where there is one.",
+)
+
+
 def overwrite_option(function: _Function) -> _Function:
     """``--overwrite``: parameter ``overwrite``, a flag."""
     return option("--overwrite", is_flag=True, help="Replace results that exist already.")(function)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiotag.engines.cached import cached_export, may_have_accelerator
 from audiotag.engines.interface import Engine
 from audiotag.errors import OptionError, needed_for
-from audiotag.labels import LabelSet
+from audiotag.labels import LabelSet, read_labels
+from audiotag.models.facts import EXPORT_FORMAT, folder_format
 
 if TYPE_CHECKING:
     import torch
 
     from audiotag.models.model import Model
+
+ENGINES = ("auto", "torch", "onnx")
 
 
 def open_engine(
@@ -24,27 +29,77 @@ def open_engine(
     options: Mapping[str, Any] | None = None,
     device: str = "cpu",
     precision: str = "32",
+    engine: str = "auto",
     progress: bool = False,
 ) -> Engine:
     """Open the engine of a model.
 
     Args:
-        name: A registered model, or the folder of a checkpoint or run.
+        name: A registered model, or the folder of a checkpoint, a run or an exported network.
         weights: A published file or a checkpoint of ours instead of the registered weights.
         labels: The classes, where the weights do not say.
         options: Settings of the family.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``.
         precision: ``"32"``, ``"bf16-mixed"`` or ``"16-mixed"``.
+        engine: ``"torch"``; ``"onnx"`` for an exported folder, or the kept export of a registered model
+            (`audiotag models export`); ``"auto"`` for the latter on the CPU where there is one, and otherwise torch.
         progress: Draw a progress bar while weights are downloaded.
 
     Raises:
         AudiotagError: The model or its weights cannot be had, or a setting cannot be.
     """
+    if engine not in ENGINES:
+        raise OptionError(f"there is no engine {engine!r}", fix=f"Use one of: {', '.join(ENGINES)}.")
+    if folder_format(name) == EXPORT_FORMAT:
+        given = [what for what, value in (("weights", weights), ("options", options)) if value]
+        if engine == "torch":
+            raise OptionError(
+                "an exported network is computed by ONNX Runtime, and torch is asked for",
+                where=name,
+                fix="Name the model that it was made from.",
+            )
+        return _open_exported(name, given, labels, device, precision)
+    plain = not weights and not options and device in ("cpu", "auto") and precision == "32"
+    if engine == "onnx" or (engine == "auto" and plain):
+        kept = cached_export(name) if plain else None
+        if kept is not None and (engine == "onnx" or device == "cpu" or not may_have_accelerator()):
+            return _open_exported(kept, [], labels, "cpu", precision)
+        if engine == "onnx":
+            raise OptionError(
+                "there is no export of this model for these settings",
+                where=name,
+                fix="Make one: audiotag models export NAME for a registered model, "
+                "audiotag export MODEL --output FOLDER for others; both compute on the CPU, with precision 32.",
+            )
     with needed_for(f"the model {str(name)!r}"):
         from audiotag.models.loading import load_model
 
     model = load_model(name, weights=weights, labels=labels, options=options, progress=progress)
     return as_engine(model, device, precision)
+
+
+def _open_exported(
+    folder: str | Path,
+    given: Sequence[str],
+    labels: str | Path | LabelSet | Sequence[str] | None,
+    device: str,
+    precision: str,
+) -> Engine:
+    from audiotag.engines.exported import read_exported
+    from audiotag.engines.onnx_engine import OnnxEngine
+
+    if given:
+        raise OptionError(f"{' and '.join(given)} are given for an exported network, which has its own", where=folder)
+    if device not in ("auto", "cpu") or precision != "32":
+        raise OptionError(
+            f"exported networks are computed on the CPU with precision 32, not on {device} with {precision}",
+            where=folder,
+            fix="Leave these out, or name the model that it was made from.",
+        )
+    exported = read_exported(folder)
+    if labels is not None:
+        exported = replace(exported, labels=read_labels(labels).required(exported.labels, where=folder))
+    return OnnxEngine(exported)
 
 
 def as_engine(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +14,7 @@ from audiotag.arguments import refuse_others, take
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import TUNED_ON, Heard
 from audiotag.data.source import READING, ClipSource
+from audiotag.engines.exported import keep_exported_thresholds
 from audiotag.errors import OptionError
 from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores
@@ -26,12 +27,13 @@ from audiotag.inference.clip_scores import Compute, Progress
 from audiotag.inference.combine import EnsembleMode
 from audiotag.inference.ensemble import is_ensemble, keep_ensemble_thresholds
 from audiotag.inference.tagger import Tagger, load
-from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
-from audiotag.models.facts import TRAINING_FILE, find_checkpoint
-from audiotag.models.model import Model
+from audiotag.models.facts import ENSEMBLE_FORMAT, EXPORT_FORMAT, TRAINING_FILE, find_checkpoint, folder_format
 from audiotag.places import exists
 
-ModelSource = str | Path | Model | Tagger | Sequence[str | Path]
+if TYPE_CHECKING:
+    from audiotag.models.model import Model
+
+ModelSource: TypeAlias = "str | Path | Model | Tagger | Sequence[str | Path]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,9 +152,9 @@ def evaluate(
 def _tagger(model: ModelSource, compute: Compute, **loading: Any) -> Tagger:
     if isinstance(model, Tagger):
         return model
-    if isinstance(model, Model):
+    if not isinstance(model, str | Path | Sequence):
         return Tagger(model, device=compute.device, precision=compute.precision)
-    return load(model, device=compute.device, precision=compute.precision, **loading)
+    return load(model, device=compute.device, precision=compute.precision, engine=compute.engine, **loading)
 
 
 def choose_thresholds(thresholds: str | Path | ArrayLike | None, tagger: Tagger) -> Floats:
@@ -178,10 +180,8 @@ def choose_thresholds(thresholds: str | Path | ArrayLike | None, tagger: Tagger)
 
 def checkpoint_folder(model: ModelSource) -> Path | None:
     """The checkpoint or ensemble of ours that *model* names, or None."""
-    if isinstance(model, Model | Tagger):
-        return None
     if not isinstance(model, str | Path):
-        return checkpoint_folder(model[0]) if len(model) == 1 else None
+        return checkpoint_folder(model[0]) if isinstance(model, Sequence) and len(model) == 1 else None
     if is_ensemble(model):
         return Path(model)
     registered = isinstance(model, str) and get_host().knows_backbone(model)
@@ -208,9 +208,12 @@ def keep_thresholds(folder: str | Path, tuned: TunedThresholds, data: ClipSet, b
         "mean_f_score": float(np.nanmean(tuned.f_scores)),
     }
     metadata = {"thresholds": about, TUNED_ON: str(Heard.of(data))}
-    if is_ensemble(folder):
-        keep_ensemble_thresholds(folder, tuned.thresholds, metadata)
+    keepers = {ENSEMBLE_FORMAT: keep_ensemble_thresholds, EXPORT_FORMAT: keep_exported_thresholds}
+    if (keep := keepers.get(folder_format(folder) or "")) is not None:
+        keep(folder, tuned.thresholds, metadata)
         return
+    from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
+
     checkpoint = find_checkpoint(folder)
     model = load_checkpoint(checkpoint)
     model.thresholds = tuned.thresholds

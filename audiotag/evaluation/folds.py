@@ -102,7 +102,7 @@ def evaluate_folds(
         return with_metrics(result, metrics)
 
     for fold, folder in runs.items():
-        tagger = load(folder, device=compute.device, precision=compute.precision)
+        tagger = load(folder, device=compute.device, precision=compute.precision, engine=compute.engine)
         if clips is None or first is None:
             first = tagger
             clips = clips_for(tagger, source)

@@ -29,7 +29,15 @@ from audiotag.host import get_host
 from audiotag.inference.combine import EnsembleMode, check_ensemble
 from audiotag.inside import path_inside
 from audiotag.labels import Label, LabelSet, read_labels
-from audiotag.models.facts import ENSEMBLE_FORMAT, FACTS_FILE, check_classes, find_checkpoint, plain_json
+from audiotag.models.facts import (
+    ENSEMBLE_FORMAT,
+    FACTS_FILE,
+    check_classes,
+    find_checkpoint,
+    folder_format,
+    model_folder,
+    plain_json,
+)
 
 if TYPE_CHECKING:
     from audiotag.models.loading import Labels
@@ -63,12 +71,15 @@ class Ensemble:
     thresholds: NDArray[np.float64] | None
     metadata: Mapping[str, Any]
 
-    def load(self, *, device: str = "cpu", precision: str = "32", progress: bool = False) -> list[Engine]:
+    def load(
+        self, *, device: str = "cpu", precision: str = "32", engine: str = "auto", progress: bool = False
+    ) -> list[Engine]:
         """The members' engines.
 
         Args:
             device: As `open_engine` takes it.
             precision: As `open_engine` takes it.
+            engine: As `open_engine` takes it.
             progress: Draw a progress bar while weights are downloaded.
 
         Raises:
@@ -76,7 +87,10 @@ class Ensemble:
             OptionError: *device* or *precision* cannot be.
             WeightsError: The weights of a registered model cannot be had.
         """
-        engines = [open_engine(one, device=device, precision=precision, progress=progress) for one in self.members]
+        engines = [
+            open_engine(one, device=device, precision=precision, engine=engine, progress=progress)
+            for one in self.members
+        ]
         facts = [engine.facts for engine in engines]
         changed = [one.name for one in facts if set(one.labels.mids) != set(self.labels.mids)]
         if facts[0].labels.mids != self.labels.mids or changed:
@@ -90,18 +104,7 @@ class Ensemble:
 
 def is_ensemble(source: object) -> bool:
     """Whether *source* is the folder of an ensemble (or a file in one). Registered names go first, as for models."""
-    if not isinstance(source, str | Path):
-        return False
-    if isinstance(source, str) and source in get_host().backbones:
-        return False
-    path = Path(source)
-    path = path.parent if path.name == FACTS_FILE else path
-    facts = current_folder(path) / FACTS_FILE
-    try:
-        content = read_json(facts, error=CheckpointError)
-    except CheckpointError:
-        return False  # whoever loads it as a checkpoint says what is wrong
-    return isinstance(content, dict) and content.get("format") == ENSEMBLE_FORMAT
+    return folder_format(source) == ENSEMBLE_FORMAT
 
 
 def save_ensemble(
@@ -147,7 +150,7 @@ def save_ensemble(
             entries.append(_entry(member, model, number, partial, copy))
         assert first is not None
         ensemble = Ensemble(output, output.name, combine, (), first.labels, first.single_label, None, {})
-        (partial / FACTS_FILE).write_text(_facts(ensemble, entries), encoding="utf-8")
+        (partial / FACTS_FILE).write_text(ensemble_text(ensemble, entries), encoding="utf-8")
     return read_ensemble(output)
 
 
@@ -179,7 +182,8 @@ def _entry(member: str | Path, model: Model, number: int, partial: Path, copy: b
     return {"folder": inside, "from": str(member)}
 
 
-def _facts(ensemble: Ensemble, entries: Sequence[Mapping[str, str]]) -> str:
+def ensemble_text(ensemble: Ensemble, entries: Sequence[Mapping[str, str]]) -> str:
+    """The facts file of an ensemble whose members are *entries*, as `read_ensemble` takes it back."""
     thresholds = None if ensemble.thresholds is None else [float(value) for value in ensemble.thresholds]
     content = {
         "format": ENSEMBLE_FORMAT,
@@ -207,8 +211,7 @@ def read_ensemble(folder: str | Path, labels: Labels | None = None) -> Ensemble:
         CheckpointError: The file is damaged, or of a version that this audiotag cannot read.
         LabelError: *labels* are other classes.
     """
-    folder = Path(folder)
-    folder = folder.parent if folder.name == FACTS_FILE else folder
+    folder = model_folder(folder)
     content = _content(folder)
     check_classes(content)
     rows = [Label(label.text("mid"), label.text("name")) for label in content.records("labels")]
@@ -279,5 +282,5 @@ def keep_ensemble_thresholds(folder: str | Path, thresholds: NDArray[np.float64]
     ensemble = read_ensemble(folder)
     content = _content(ensemble.folder)
     changed = replace(ensemble, thresholds=thresholds, metadata={**ensemble.metadata, **metadata})
-    text = _facts(changed, content["members"])
+    text = ensemble_text(changed, content["members"])
     write_text(current_folder(ensemble.folder) / FACTS_FILE, text)

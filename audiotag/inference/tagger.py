@@ -43,6 +43,7 @@ def load(
     options: Mapping[str, Any] | None = None,
     precision: str = "32",
     ensemble: EnsembleMode | None = None,
+    engine: str = "auto",
     progress: bool = False,
 ) -> Tagger:
     """Load a model, or several as an ensemble, for tagging.
@@ -57,6 +58,8 @@ def load(
         precision: ``"32"``, ``"bf16-mixed"`` or ``"16-mixed"``.
         ensemble: How several models' outputs are averaged: ``"logits"`` (the default) or ``"probabilities"``. The
             folder of an ensemble has its own rule.
+        engine: ``"auto"`` (the kept export of a registered model on the CPU where there is one, else torch),
+            ``"torch"`` or ``"onnx"``.
         progress: Draw a progress bar while weights are downloaded.
 
     Raises:
@@ -65,7 +68,7 @@ def load(
     names = _each("the model", name)
     if options is not None and not isinstance(options, Mapping):
         raise OptionError(f"options are {options!r:.60}", fix='Give names with values: {"width_mult": 0.4}.')
-    computing: dict[str, Any] = {"device": device, "precision": precision, "progress": progress}
+    computing: dict[str, Any] = {"device": device, "precision": precision, "engine": engine, "progress": progress}
     if len(names) == 1 and is_ensemble(names[0]):
         for what, given in (("weights", weights), ("options", options)):
             if given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -140,7 +141,7 @@ class Backbone(nn.Module, ABC):
             )
         frames = self.frames(features)
         logits = self.forward_head(frames.flatten(0, 1))
-        return logits.reshape(*frames.shape[:2], -1)
+        return logits.reshape(-1, frames.shape[1], logits.shape[1])
 
     @abstractmethod
     def make_head(self, num_classes: int, labels: LabelSet | None = None) -> nn.Module:
@@ -261,6 +262,15 @@ class Backbone(nn.Module, ABC):
         channels-last layout.
         """
         return accelerated_copy(self, keep=[self.head_module()])
+
+    def exportable(self) -> Self:
+        """A copy to be written as ONNX (`audiotag export`), in eval mode: the same methods and numbers up to rounding.
+
+        The default is a plain copy. A family whose operations ONNX lacks, or has for a batch of one only, gives one
+        that computes the same with others. What cannot be exported says why in its descriptor
+        (`BackboneSpec.not_exported`).
+        """
+        return copy.deepcopy(self).eval().requires_grad_(False)
 
     def on_epoch_start(self, epoch: int, epochs: int) -> None:
         """Told before each epoch of training (0 ≤ *epoch* < *epochs*); families with a schedule of their own use it."""

@@ -11,6 +11,7 @@ import numpy as np
 from audiotag.documents import Fields, read_json
 from audiotag.errors import CheckpointError
 from audiotag.folders import current_folder
+from audiotag.host import get_host
 from audiotag.places import exists, is_file
 
 FORMAT = "audiotag-checkpoint"
@@ -18,6 +19,9 @@ FORMAT_VERSION = 1
 
 ENSEMBLE_FORMAT = "audiotag-ensemble"
 """What the facts of a folder say that holds several models (`audiotag.inference.ensemble`)."""
+
+EXPORT_FORMAT = "audiotag-export"
+"""What the facts of a folder say that holds an exported network (`audiotag.engines.exported`)."""
 
 WEIGHTS_FILE = "model.safetensors"
 FACTS_FILE = "audiotag.json"
@@ -44,6 +48,27 @@ def plain_json(value: Any, place: str) -> Any:
     if isinstance(value, list | tuple):
         return [plain_json(inner, f"{place}.{index}") for index, inner in enumerate(value)]
     raise CheckpointError(f"{place} is a {type(value).__name__}, which cannot be written as JSON")
+
+
+def folder_format(source: object) -> str | None:
+    """What the facts say of the folder (or of a file in one) that *source* means, None where there are none.
+
+    Registered names go first, as for models. Whoever reads the folder says what is wrong with it.
+    """
+    if not isinstance(source, str | Path) or (isinstance(source, str) and source in get_host().backbones):
+        return None
+    try:
+        content = read_json(current_folder(model_folder(source)) / FACTS_FILE, error=CheckpointError)
+    except CheckpointError:
+        return None
+    found = content.get("format") if isinstance(content, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def model_folder(source: str | Path) -> Path:
+    """The folder that *source* means, which may be its ``audiotag.json``."""
+    path = Path(source)
+    return path.parent if path.name == FACTS_FILE else path
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -102,6 +127,12 @@ def facts_in(folder: Path) -> dict[str, Any]:
             "the folder holds an ensemble, which tags and is evaluated as one model but is no single network",
             where=folder,
             fix="Name one of its members, for example one of the folders in members.",
+        )
+    if kind == EXPORT_FORMAT:
+        raise CheckpointError(
+            "the folder holds an exported network, which tags and is evaluated but cannot be trained or changed",
+            where=folder,
+            fix="Name the model that it was made from.",
         )
     if kind != FORMAT:
         raise CheckpointError("the file does not describe a checkpoint of audiotag", where=path)

@@ -159,9 +159,11 @@ class TimmBackbone(Backbone):
         """The architecture's feature map of (batch, bands, frames), padded with silence; *video* is not used."""
         assert spectrogram is not None
         given = spectrogram.shape[-1]
-        wanted = math.ceil(given / _FRAMES_STEP) * _FRAMES_STEP if self.fixed_frames is None else self.fixed_frames
-        spectrogram = functional.pad(spectrogram, (0, max(0, wanted - given)), value=self.front_end.padding_value)
-        spectrogram = spectrogram[..., :wanted]
+        # No function of Python's takes the length, so that an export keeps it free.
+        missing = -given % _FRAMES_STEP if self.fixed_frames is None else max(0, self.fixed_frames - given)
+        spectrogram = functional.pad(spectrogram, (0, missing), value=self.front_end.padding_value)
+        if self.fixed_frames is not None:
+            spectrogram = spectrogram[..., : self.fixed_frames]
         features: Tensor = self.network.forward_features(spectrogram.unsqueeze(1))
         return features
 
@@ -174,7 +176,7 @@ class TimmBackbone(Backbone):
         """Frame embeddings (batch, frames, channels): the mean over frequency."""
         if features.ndim == 3:
             tokens = features[:, self._prefix_tokens :]
-            return tokens.reshape(len(tokens), self._token_rows, -1, tokens.shape[2]).mean(1)
+            return tokens.reshape(tokens.shape[0], self._token_rows, -1, tokens.shape[2]).mean(1)
         if getattr(self.network, "output_fmt", "NCHW") == "NHWC":
             return features.mean(1)
         return features.mean(2).transpose(1, 2)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
 from audiotag.audio.frontends.torch_executor import FrontEnd
-from audiotag.errors import OptionError
+from audiotag.engines.onnx_engine import OnnxEngine
+from audiotag.engines.torch_engine import TorchEngine
+from audiotag.errors import MissingExtraError, OptionError
+from audiotag.export.folder import write_exported
 from audiotag.seeding import scoped_torch_rng, torch_generator
-from audiotag.testing.check import check, require, skip
+from audiotag.testing.check import CheckFailedError, check, require, skip
 from audiotag.testing.networks import (
     BATCH,
     CLASSES,
@@ -19,6 +24,7 @@ from audiotag.testing.networks import (
     front_end_of,
     inputs,
     longest_of,
+    model_of,
     ready,
     require_close,
     require_shape,
@@ -401,3 +407,27 @@ def it_computes_in_mixed_precision(subject: Subject) -> None:
     # Eight bits of every layer's output add up over the depth of an untrained network, so numbers are not compared.
     alike = float(torch.nn.functional.cosine_similarity(found, expected).min())
     require(alike > 0.9, f"the embeddings in mixed precision and in float32 have a cosine of {alike:.3f}")
+
+
+@check("backbone")
+def it_can_be_exported(subject: Subject) -> None:
+    """Its exported folder (ONNX, front end as data) tags as it does without torch, or its descriptor says why not."""
+    if subject.spec.not_exported:
+        skip(f"its descriptor says that it cannot: {subject.spec.not_exported}")
+    network = settled(subject)
+    model = model_of(subject, network)
+    given = {name: tensor.numpy() for name, tensor in inputs(subject, network).items()}
+    with TemporaryDirectory() as folder:
+        try:
+            write_exported(model, Path(folder))
+        except MissingExtraError as lack:
+            skip(str(lack))
+        except OptionError as error:
+            raise CheckFailedError(f"{error} Where it never can, say so in the descriptor: not_exported.") from error
+        engine, exported = TorchEngine(model, accelerate=False), OnnxEngine(folder)
+        arguments = (given.get("waveform"), given.get("video"))
+        for what in ("logits", "embeddings"):
+            wanted, found = (getattr(one.forward(*arguments, embed=True), what) for one in (engine, exported))
+            require_close(torch.from_numpy(found), torch.from_numpy(wanted), f"{what} of the export")
+        wanted, found = (one.frames(*arguments)[0] for one in (engine, exported))
+        require_close(torch.from_numpy(found), torch.from_numpy(wanted), "frames of the export")

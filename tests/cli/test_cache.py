@@ -54,7 +54,7 @@ def filled(tmp_path, install_plugin):
 
 
 def test_an_empty_cache_is_listed_and_nothing_is_made():
-    assert kinds() == {"sounds": (0, 0), "embeddings": (0, 0), "weights": (0, 0)}
+    assert kinds() == {"sounds": (0, 0), "embeddings": (0, 0), "weights": (0, 0), "exports": (0, 0)}
     assert not cache_folder().exists()
 
 
@@ -69,7 +69,12 @@ def test_what_there_is(filled):
 
 def test_what_is_computed_is_cleared_and_weights_stay(filled):
     assert "embeddings: 2 removed, 28 B" in run("clear")
-    assert {kind: entries for kind, (entries, _) in kinds().items()} == {"sounds": 0, "embeddings": 0, "weights": 2}
+    assert {kind: entries for kind, (entries, _) in kinds().items()} == {
+        "sounds": 0,
+        "embeddings": 0,
+        "weights": 2,
+        "exports": 0,
+    }
     assert not list((cache_folder() / "sounds").glob("??/*"))
 
 

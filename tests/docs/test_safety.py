@@ -114,6 +114,8 @@ QUICK: list[tuple[str, dict[str, Any]]] = [
     ("models complexity tiny --num-classes 3", {}),
     ("models download tiny_other", {}),
     ("models ensemble runs/a runs/a/last --output both", {"MEMBER": "runs/a"}),
+    ("models export home10", {}),
+    ("export home10 --output without_torch", {}),
     ("models info tiny_home", {}),
     ("models list", {}),
     ("models path tiny_home", {}),
@@ -149,6 +151,8 @@ FAR = [
     "labels enhance --data mids.json --model tiny_far --output far.json",
     "labels extend tiny_far --labels home --output runs/far",
     "models ensemble tiny_far runs/a --output runs/far",
+    "models export tiny_far",
+    "export tiny_far --output without_torch_far",
     "models download tiny_far",
 ]
 

@@ -74,8 +74,8 @@ def install_part(install_plugin, plugin_folder, monkeypatch):
 def result_of(install_part):
     """Run one check of an odd part, and give its result."""
 
-    def run(kind, source, check):
-        install_part(kind, source)
+    def run(kind, source, check, other_spec=None):
+        install_part(kind, source, other_spec)
         (case,) = [case for case in plan_checks("odd") if case.check.name == check]
         return run_case(case, {})
 

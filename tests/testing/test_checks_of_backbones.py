@@ -11,6 +11,8 @@ import random
 import torch
 from torch import nn
 from audiotag.models.backbone import ClassRows
+from audiotag.audio.frontends.kaldi import kaldi_log_mel
+from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from tiny import TinyBackbone, TinyFrontEnd
 
 class RestlessFrontEnd(TinyFrontEnd):
@@ -18,6 +20,12 @@ class RestlessFrontEnd(TinyFrontEnd):
         return super().forward(waveform) + (torch.rand(1) if self.training else 0)
 
 class Odd(TinyBackbone):
+"""
+
+EXPORTED = """
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.front_end = LogMelFrontEnd(kaldi_log_mel(8000, 8))
 """
 
 BROKEN = {
@@ -266,10 +274,34 @@ def test_traces_are_noticed(result_of, monkeypatch, body, message):
 
 
 def test_a_network_that_keeps_the_rules_passes_every_check(install_part):
-    install_part("backbone", HEAD + "    pass")
+    install_part("backbone", HEAD + EXPORTED)
     report = run_checks("odd")
     assert [result for result in report.results if result.status == "failed"] == []
     assert report.ok and report.run >= 35
+
+
+def test_a_front_end_that_is_code_fails_the_export(result_of):
+    result = result_of("backbone", HEAD + "    pass", "it_can_be_exported")
+    assert "front end is code of its own" in result.message and "not_exported" in result.message
+
+
+def test_a_descriptor_may_say_why_there_is_no_export(result_of):
+    spec = (
+        'BackboneSpec(name="odd", family="odd", factory="odd_part:Odd", summary="Odd", sample_rate=8000, '
+        'clip_seconds=1.0, min_seconds=0.1, embedding_dim=4, not_exported="it is too odd")'
+    )
+    result = result_of("backbone", HEAD + "    pass", "it_can_be_exported", spec)
+    assert result.status == "skipped" and "it is too odd" in result.message
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_be_traced_is_captured_and_otherwise_refused(result_of):
+    body = "    def pool(self, features): return super().pool(features) * float(features.mean())\n"
+    assert result_of("backbone", HEAD + EXPORTED + body, "it_can_be_exported").status == "passed"
+    body = "    def pool(self, features): return torch.special.bessel_j0(features).mean(-1)\n"
+    result = result_of("backbone", HEAD + EXPORTED + body, "it_can_be_exported")
+    assert result.status == "failed"
+    assert "traced: " in result.message and "captured: " in result.message
 
 
 def test_a_factory_of_something_else_is_named(result_of):

@@ -162,6 +162,16 @@ class DyMN(MobileNetTagger):
         if "temperature" in state:
             self.set_temperature(float(state["temperature"]))
 
+    def exportable(self) -> Self:
+        """A copy in which no kernel of a convolution depends on the clip; batch norms are folded into the kernels."""
+        copy = super().exportable()
+        for module in copy.modules():
+            if isinstance(module, DynamicInvertedResidual):
+                module.fold_norms()
+            elif isinstance(module, DynamicConv2d):
+                module.mixes_outputs = True
+        return copy
+
     def accelerated(self) -> Self:
         """A faster copy for tagging: batch norms are folded into the stored kernels too.
 

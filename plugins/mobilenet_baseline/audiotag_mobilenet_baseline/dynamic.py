@@ -33,6 +33,8 @@ class DynamicConv2d(nn.Module):
 
     Attributes:
         temperature: Divides the mixing logits before the softmax; high values mix evenly. Not part of the state dict.
+        mixes_outputs: Whether depthwise kernels are applied first and their outputs mixed: the same numbers, more
+            work, and no kernel that depends on the clip, which ONNX has for a batch of one only.
     """
 
     bias: Tensor | None
@@ -53,6 +55,7 @@ class DynamicConv2d(nn.Module):
         self.stride = stride
         self.groups = groups
         self.temperature = temperature
+        self.mixes_outputs = False
         self.weight = nn.Parameter(torch.empty(1, 1, KERNELS, torch.Size(self.kernel_shape).numel()))
         self.residuals = nn.ModuleList([nn.Linear(context, KERNELS)])
         self.register_buffer("bias", None, persistent=False)
@@ -84,6 +87,8 @@ class DynamicConv2d(nn.Module):
         batch, channels, height, width = features.shape
         out_channels, _, kernel, _ = self.kernel_shape
         mixture = torch.softmax(self.residuals[0](context) / self.temperature, dim=-1)
+        if self.mixes_outputs and self.groups > 1:
+            return self._mixed_outputs(features, mixture)
         kernels = mixture @ self.weight.view(KERNELS, -1)
         if batch == 1:
             kernels = kernels.view(self.kernel_shape)
@@ -106,6 +111,13 @@ class DynamicConv2d(nn.Module):
             groups=batch * self.groups,
         )
         return result.view(batch, out_channels, *result.shape[2:])
+
+    def _mixed_outputs(self, features: Tensor, mixture: Tensor) -> Tensor:
+        channels, inner, kernel, _ = self.kernel_shape
+        by_channel = self.weight.view(KERNELS, channels, inner, kernel, kernel).transpose(0, 1).flatten(0, 1)
+        outputs = functional.conv2d(features, by_channel, None, self.stride, kernel // 2, groups=self.groups)
+        mixed = (outputs.unflatten(1, (channels, KERNELS)) * mixture[:, None, :, None, None]).sum(2)
+        return mixed if self.bias is None else mixed + self.bias.view(-1, 1, 1)
 
 
 class DynamicRelu(nn.Module):

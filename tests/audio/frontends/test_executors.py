@@ -140,3 +140,14 @@ def test_features_are_computed_without_torch():
         "assert not [name for name in sys.modules if name.startswith('torch')]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("empty", [[0], [3, 4], [7], list(range(8))])
+def test_they_agree_where_filters_take_nothing(empty):
+    whole = kaldi_log_mel(8000, 8)
+    filters = whole.filters.copy()
+    filters[empty] = 0
+    description = dataclasses.replace(whole, filters=filters)
+    sound = np.random.default_rng(0).uniform(-0.3, 0.3, 4000).astype(np.float32)
+    expected = LogMelFrontEnd(description)(torch.from_numpy(sound)[None])[0].numpy()
+    np.testing.assert_allclose(log_mel_features(description, sound), expected, atol=1e-4)

@@ -1,0 +1,62 @@
+"""``audiotag export``: a model as a folder that tags without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audiotag.cli.options import labels_option, option_option, weights_option
+from audiotag.cli.printing import warn_failed_plugins
+from audiotag.errors import OptionError
+
+
+@click.command(short_help="Write a model as a folder that tags without torch.")
+@click.argument("model", metavar="MODEL")
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="The new folder.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="How weights are kept: fp16 halves the file; passes are computed in float32 either way.",
+)
+@weights_option
+@labels_option
+@option_option
+@click.option(
+    "--check",
+    metavar="PATH",
+    help="Labelled clips to compare on; without them, sounds are made up, and nothing is measured.",
+)
+def export(model: str, output: Path, precision: str, check: str | None, **loading: Any) -> None:
+    """Write a model (a name, or the folder of a run, checkpoint or ensemble) as a folder that tags without torch.
+
+    \b
+    audiotag export mn10_as --output mn10
+    audiotag export runs/home --output home --check test.json
+    audiotag infer --model home clip.wav
+
+    The folder holds the network as ONNX, its front end, classes, thresholds and licences as data, and a proof
+    (README.md, parity.json) of how close its answers are to those of torch.
+    """  # noqa: D301 # click takes the control character, not the two signs
+    from audiotag.export.export import PAGE_FILE, export_ensemble, export_model
+    from audiotag.inference.ensemble import is_ensemble
+
+    warn_failed_plugins()
+    settings: dict[str, Any] = {"precision": precision, "check": check, "progress": True}
+    if is_ensemble(model):
+        given = [name for name, value in loading.items() if value]
+        if given:
+            raise OptionError(f"{' and '.join(given)} are given for an ensemble, whose members have their own")
+        made = export_ensemble(model, output, **settings)
+    else:
+        made = [export_model(model, output, **settings, **loading)]
+    for exported, proof in made:
+        click.echo(
+            f"{exported.name}: {proof.bytes['network'] / 1e6:.2f} MB, logits within {proof.logits.relative:.1e} of "
+            f"torch's on {proof.clips} clips ({proof.sounds}), {proof.milliseconds['onnx']:.1f} ms for "
+            f"{exported.lengths.clip:g} s on one thread (torch {proof.milliseconds['torch']:.1f} ms)"
+        )
+        click.echo(f"Page: {exported.folder / PAGE_FILE}")

@@ -1,0 +1,84 @@
+"""Exports of registered models, kept so that tagging on the CPU is quick: `audiotag models export NAME` makes them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from audiotag.cache.place import Usage, cache_folder, cache_key
+from audiotag.errors import OptionError
+from audiotag.folders import current_folder
+from audiotag.host import get_host
+from audiotag.models.facts import EXPORT_FORMAT, FACTS_FILE, folder_format
+from audiotag.places import exists
+from audiotag.specs import BackboneSpec
+
+_DEVICES_OF_ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
+def export_place(spec: BackboneSpec) -> Path:
+    """Where the export of a registered model is, or would be: another version of its plugin has another place.
+
+    Raises:
+        OptionError: *spec* is a family, without weights.
+    """
+    if spec.weights is None:
+        raise OptionError(
+            "it is a family of networks and has no published weights",
+            where=spec.name,
+            fix="Export a run or checkpoint: audiotag export FOLDER --output FOLDER.",
+        )
+    owner = get_host().owner(spec)
+    key = cache_key(owner.distribution, owner.version, sorted(spec.options.items()), *spec.weights.urls)
+    return exports_folder() / f"{spec.name}-{key[:12]}"
+
+
+def exports_folder() -> Path:
+    """The folder of all of them."""
+    return cache_folder() / "exports"
+
+
+def cached_export(name: str | Path) -> Path | None:
+    """The kept export of the registered model *name*; None where there is none."""
+    host = get_host()
+    if not isinstance(name, str) or not host.knows_backbone(name):
+        return None
+    spec = host.backbone(name)
+    if spec.weights is None:
+        return None
+    place = export_place(spec)
+    return place if folder_format(place) == EXPORT_FORMAT else None
+
+
+def may_have_accelerator() -> bool:
+    """Whether it is worth asking torch for an accelerator, told without importing it."""
+    if find_spec("torch") is None:
+        return False
+    return sys.platform == "darwin" or any(map(exists, _DEVICES_OF_ACCELERATORS))
+
+
+class ExportsRoom:
+    """The exports as a part of the cache (see `audiotag.cache.place.Room`)."""
+
+    def usage(self) -> Usage:
+        """What is there."""
+        files = [file for folder in self._folders() for file in folder.rglob("*") if file.is_file()]
+        return Usage(len(self._folders()), sum(file.stat().st_size for file in files))
+
+    def clear(self, before: float | None = None) -> Usage:
+        """Remove all, or those that were made before that moment, and say how much."""
+        going = [one for one in self._folders() if before is None or (one / FACTS_FILE).stat().st_mtime < before]
+        sizes = [sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) for folder in going]
+        for folder in going:
+            shutil.rmtree(folder)
+        return Usage(len(going), sum(sizes))
+
+    @staticmethod
+    def _folders() -> list[Path]:
+        place = exports_folder()
+        found = sorted(place.iterdir()) if place.is_dir() else []
+        return [
+            folder for folder in found if folder.is_dir() and folder_format(current_folder(folder)) == EXPORT_FORMAT
+        ]

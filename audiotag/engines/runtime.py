@@ -1,0 +1,27 @@
+"""ONNX Runtime, imported so that it stays silent: its packages report their use unless they are told not to."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+_SWITCH = "ORT_DISABLE_TELEMETRY"
+
+
+def onnx_runtime() -> Any:
+    """The module ``onnxruntime``. It is imported nowhere else.
+
+    Importing it would make a number for this device and a file of events in the user's cache, and send them; it reads
+    the switch against that once, at its import.
+    """
+    before = os.environ.get(_SWITCH)
+    os.environ[_SWITCH] = "1"
+    try:
+        import onnxruntime
+    finally:
+        if before is None:
+            del os.environ[_SWITCH]
+        else:
+            os.environ[_SWITCH] = before
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
