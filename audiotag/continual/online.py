@@ -28,6 +28,7 @@ from audiotag.errors import (
     AudiotagWarning,
     CheckpointError,
     OptionError,
+    PluginError,
     StoreError,
     TrainingError,
 )
@@ -301,6 +302,8 @@ class OnlineLearner:
         columns = [self.model.labels.index(label) for label in clip.labels or ()]
         try:
             heard, teacher_scores = self._listen(clip)
+        except PluginError:
+            raise
         except AudiotagError as unreadable:
             self.position = position
             return OnlineEvent(position, clip.id, error=unreadable)

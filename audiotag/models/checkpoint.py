@@ -67,9 +67,11 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
     """
     folder = Path(folder)
     _require_replaceable(folder)
-    state = _detached_state(model)
+    with model.computing("asking for the state of"):
+        state = _detached_state(model)
+        extra_state = plain_json(model.backbone.extra_state(), "extra_state")
     require_weights(state, folder, state)
-    facts = _facts(model)
+    facts = _facts(model, extra_state)
     training = None if training_state is None else _plain_state(training_state, "training_state")
     try:
         with atomic_folder(folder) as partial:
@@ -115,7 +117,7 @@ def _detached_state(model: Model) -> dict[str, Tensor]:
     return state
 
 
-def _facts(model: Model) -> dict[str, Any]:
+def _facts(model: Model, extra_state: Any) -> dict[str, Any]:
     owner = get_host().owner(model.spec)
     return {
         "format": FORMAT,
@@ -127,7 +129,7 @@ def _facts(model: Model) -> dict[str, Any]:
             "family": model.spec.family,
             "plugin": {"distribution": owner.distribution, "version": owner.version},
             "options": plain_json(resolved_options(model.spec, model.options), "options"),
-            "extra_state": plain_json(model.backbone.extra_state(), "extra_state"),
+            "extra_state": extra_state,
         },
         "sample_rate": model.backbone.sample_rate,
         "labels": [{"mid": label.mid, "name": label.name} for label in model.labels],
@@ -223,8 +225,8 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
             stacklevel=3,
         )
     require_weights(state, folder, backbone.state_dict())
-    backbone.load_state_dict(state)
-    with get_host().running(spec, f"taking back the state of {folder}"):
+    with get_host().computing(spec, f"taking back the state of {folder}"):
+        backbone.load_state_dict(state)
         backbone.load_extra_state(made_by["extra_state"])
     backbone.eval()
     return Model(

@@ -314,7 +314,8 @@ def _cost(model: Model, seconds: float) -> dict[str, Any]:
         sizes = [piece.samples.size for piece in pieces]
     else:
         sizes = [round(model.clip_seconds * rate)]
-    measured = {size: measure_complexity(backbone, size / rate) for size in set(sizes)}
+    with model.computing("measuring"):
+        measured = {size: measure_complexity(backbone, size / rate) for size in set(sizes)}
     return {
         "parameters": measured[sizes[0]].parameters,
         "macs": sum(measured[size].macs for size in sizes),

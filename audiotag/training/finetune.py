@@ -163,8 +163,8 @@ def _step_and_source(run: TrainingRun) -> tuple[nn.Module, NetworkSource | HeadS
     supervised = SupervisedLoss(run.loss, settings)
     if settings.freeze_backbone:
         freeze_all_but_head(backbone)
-        return HeadStep(backbone, supervised), HeadSource(run)
+        return HeadStep(run.model, supervised), HeadSource(run)
     quicken_batch_norm(backbone, settings, len(run.clips.train))
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).
     backbone.to(memory_format=torch.channels_last)
-    return NetworkStep(backbone, supervised, settings, run.augmentations), NetworkSource(run)
+    return NetworkStep(run.model, supervised, settings, run.augmentations), NetworkSource(run)

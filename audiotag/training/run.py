@@ -228,8 +228,9 @@ class TrainingRun:
         """
         self._require_same()
         saved = load_model(str(self.folder / "last")).backbone
-        self.model.backbone.load_state_dict(saved.state_dict())
-        self.model.backbone.load_extra_state(saved.extra_state())
+        with self.model.computing("taking back the state of"):
+            self.model.backbone.load_state_dict(saved.state_dict())
+            self.model.backbone.load_extra_state(saved.extra_state())
 
     def _require_same(self) -> None:
         before = read_run_record(self.folder)

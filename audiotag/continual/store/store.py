@@ -208,7 +208,8 @@ class ClipStore(StoreView):
             example = Example(clip_id, tuple(self._positions(labels)), embedding, scores)
             if not example.labels:
                 raise OptionError("there is no label", where=clip_id, fix="Give at least one class.")
-            policy.check(example)
+            with policy.guard:
+                policy.check(example)
             self._changing = True
             if bound is not None:
                 self._make_place(policy, payload.size, bound)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stdout
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +92,7 @@ def open_output(
     output = _output(spec, path, settings, resume, overwrite)
     complete = False
     try:
-        # What a plugin's network prints is no result.
-        with redirect_stdout(sys.stderr) if path is None else nullcontext():
-            yield output
+        yield output
         complete = not output.stopped
     finally:
         output.close(complete)
@@ -146,7 +143,7 @@ class _Guarded(Writer, FileWriter):
                 where=get_host().owner(spec).place,
                 fix="Derive it from audiotag.plugin.Writer, or FileWriter where the descriptor has magic.",
             )
-        self._running = partial(plugin_code, get_host().owner(spec).place, f"writing {spec.name}")
+        self._running = plugin_code(get_host().owner(spec).place, f"writing {spec.name}")
         if not spec.magic:
             self.head, self.tail = self._writer.head, self._writer.tail
 
@@ -163,7 +160,7 @@ class _Guarded(Writer, FileWriter):
         self._call("close")
 
     def _call(self, method: str, *about: Result | Place) -> Any:
-        with self._running():
+        with self._running:
             return getattr(self._writer, method)(*about)
 
 
