@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,9 @@ def open_output(
     output = _output(spec, path, settings, resume, overwrite)
     complete = False
     try:
-        yield output
+        # What a network prints is no result, also where no plugin brings it.
+        with redirect_stdout(sys.stderr) if path is None else nullcontext():
+            yield output
         complete = not output.stopped
     finally:
         output.close(complete)
