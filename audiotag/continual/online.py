@@ -124,6 +124,11 @@ class OnlineLearner:
         device: str = "cpu",
         teacher: Tagger | None = None,
     ) -> None:
+        self._folder = None if folder is None else Path(folder)
+        if self._folder is not None and has_checkpoint(self._folder):
+            raise CheckpointError(
+                "there is a run here already", where=self._folder, fix="Go on with it (--resume), or name another."
+            )
         self.model, self._store, self._teacher = model, store, teacher
         situation = Situation(single_label=model.single_label, pretrained=True)
         self._settings = (settings or OnlineSettings()).resolve(situation)
@@ -147,12 +152,7 @@ class OnlineLearner:
         self._run = uuid.uuid4().hex
         self.position = self._offered = 0
         self._last_id: str | None = None
-        self._folder = None if folder is None else Path(folder)
         if self._folder is not None:
-            if has_checkpoint(self._folder):
-                raise CheckpointError(
-                    "there is a run here already", where=self._folder, fix="Go on with it (--resume), or name another."
-                )
             model.name = self._folder.name
             self.save()
 

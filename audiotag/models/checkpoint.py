@@ -44,6 +44,7 @@ from audiotag.models.facts import (
 from audiotag.models.model import Model
 from audiotag.models.published import read_safetensors, require_weights
 from audiotag.places import exists, is_file
+from audiotag.specs import BackboneSpec
 
 
 def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[str, Any] | None = None) -> Path:
@@ -194,8 +195,7 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
     labels = LabelSet([Label(label["mid"], label["name"]) for label in facts["labels"]], str(folder))
     options = {key: _as_tuples(value) for key, value in made_by["options"].items()}
     thresholds, spec_name = facts["thresholds"], made_by["spec"]
-    brought = {"distribution": distribution, "release": plugin_version}
-    spec = needed("the checkpoint", "model", spec_name, **brought, error=CheckpointError, where=folder)
+    spec = spec_of(facts, folder)
     made_with, now = f"{distribution} {plugin_version}", get_host().owner(spec).label
     fix = f"Install that version: pip install {requirement(distribution, plugin_version)}"
     try:
@@ -237,6 +237,20 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
         thresholds=None if thresholds is None else np.asarray(thresholds, dtype=np.float64),
         metadata=facts["metadata"],
     )
+
+
+def spec_of(facts: Mapping[str, Any], folder: Path) -> BackboneSpec:
+    """The descriptor of the network that a checkpoint in *folder* is of, by what its *facts* say.
+
+    Raises:
+        CheckpointError: Its plugin is missing (and what to install).
+    """
+    made_by = facts["backbone"]
+    brought = {"distribution": made_by["plugin"]["distribution"], "release": made_by["plugin"]["version"]}
+    spec: BackboneSpec = needed(
+        "the checkpoint", "model", made_by["spec"], **brought, error=CheckpointError, where=folder
+    )
+    return spec
 
 
 def _as_tuples(value: Any) -> Any:

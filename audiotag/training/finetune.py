@@ -14,9 +14,9 @@ from torch import nn
 from audiotag.arguments import take
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
-from audiotag.errors import OptionError
 from audiotag.inference.clip_scores import Compute
 from audiotag.labels import LabelChange
+from audiotag.training.asked import require_possible
 from audiotag.training.optimisation import freeze_all_but_head, quicken_batch_norm
 from audiotag.training.processes import is_first_process
 from audiotag.training.recipes import asked_for
@@ -114,6 +114,7 @@ def run(
 
     Where *resume* is set and the run was ended before it had saved anything, it begins anew.
     """
+    require_possible(request, settings)
     if not is_first_process():  # one of several processes: the first one holds the folder, and tells
         return _train(TrainingRun.prepare(request, settings, folder, Reporter()), resume and has_state(folder))
     with held(folder):
@@ -149,8 +150,6 @@ def _summarise(run: TrainingRun) -> None:
         wanted = clips.eval is not None or bool(several and clips.val is not None)
     if not wanted:
         return
-    if clips.val is None and clips.eval is None:
-        raise OptionError("there is nothing to measure the models on", where=run.folder, fix="Give --val or --eval.")
     from audiotag.training.summary import summarise, summary_text
 
     run.reporter.message(f"The models of the run, kept in {run.folder / 'summary.html'}:")

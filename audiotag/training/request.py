@@ -116,6 +116,11 @@ class Request:
         return not isinstance(self.previous_labels, LabelSet) and all(one is None or one.repeatable for one in sources)
 
     @property
+    def validates(self) -> bool:
+        """Whether there are clips to validate on."""
+        return self.val is not None or self.fold is not None or self.val_fraction > 0
+
+    @property
     def taught(self) -> bool:
         """Whether there is a teacher."""
         return bool(self.teacher) or self.teacher_scores is not None
