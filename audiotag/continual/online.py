@@ -32,7 +32,7 @@ from audiotag.errors import (
     TrainingError,
 )
 from audiotag.host import get_host
-from audiotag.host.needs import needed
+from audiotag.host.needs import note, read_note, require_noted
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
 from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
@@ -201,11 +201,7 @@ class OnlineLearner:
                 where=folder,
                 fix="Use the same settings, or begin a new run from its checkpoint.",
             )
-        if (loss := state.texts("loss", None)) is not None:  # runs of earlier versions have none
-            if len(loss) != 3:
-                raise state.refuse("loss", "must be a name, a distribution and its version")
-            brought = {"distribution": loss[1], "release": loss[2]}
-            needed("the run", "loss", loss[0], **brought, error=TrainingError, where=folder)
+        require_noted("the run", read_note(state.fields("plugins", {})), error=TrainingError, where=folder)
         learner = cls(model, store, chosen, device=device, teacher=teacher)
         learner._folder = Path(folder)
         learner._learned = learner._learned_before()  # the run itself has said so of embeddings that it found
@@ -425,13 +421,13 @@ class OnlineLearner:
         settings = self._settings.to_dict()
         self.model.metadata[LEARNED] = str(self._learned)
         self.model.metadata["online"] = {"position": self.position, "settings": settings}
-        spec = get_host().loss(self._settings.loss)
-        owner = get_host().owner(spec)
+        host, chosen = get_host(), self._settings
+        used = [host.loss(chosen.loss), host.optimiser(chosen.optimiser), host.schedule(chosen.schedule)]
         state = {
             "run": self._run,
             "position": self.position,
             "settings": settings,
-            "loss": [spec.name, owner.distribution, owner.version],
+            "plugins": {name: list(brought) for name, brought in note(used).items()},
             "training": self._training.state_dict(),
         }
         save_checkpoint(self._folder / "last", self.model, training_state={"online": state})

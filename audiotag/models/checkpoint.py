@@ -10,7 +10,6 @@ Folders are replaced whole (`audiotag.folders`): one writer to a folder, any num
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -22,11 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from audiotag.errors import AudiotagWarning, CheckpointError, OptionError, OutputError
+from audiotag.errors import CheckpointError, OptionError, OutputError
 from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
-from audiotag.host.needs import needed, requirement
+from audiotag.host.needs import needed, requirement, warn_of_version
 from audiotag.labels import Label, LabelSet
 from audiotag.models.create import build_backbone, resolved_options
 from audiotag.models.facts import (
@@ -215,13 +214,9 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
             where=folder,
             fix=fix,
         )
-    if now != made_with:
-        warnings.warn(
-            f"{folder}: the checkpoint was made with {made_with}, and {now} is installed: its scores may differ. "
-            f"The old ones: pip install {requirement(distribution, plugin_version)}",
-            AudiotagWarning,
-            stacklevel=3,
-        )
+    then = f"its scores may differ. The old ones: pip install {requirement(distribution, plugin_version)}"
+    made = "the checkpoint was made with"
+    warn_of_version(made, spec, distribution, plugin_version, where=folder, then=then)
     require_weights(state, folder, backbone.state_dict())
     backbone.load_state_dict(state)
     with get_host().running(spec, f"taking back the state of {folder}"):
@@ -248,7 +243,7 @@ def spec_of(facts: Mapping[str, Any], folder: Path) -> BackboneSpec:
     made_by = facts["backbone"]
     brought = {"distribution": made_by["plugin"]["distribution"], "release": made_by["plugin"]["version"]}
     spec: BackboneSpec = needed(
-        "the checkpoint", "model", made_by["spec"], **brought, error=CheckpointError, where=folder
+        "the checkpoint", BackboneSpec, made_by["spec"], **brought, error=CheckpointError, where=folder
     )
     return spec
 

@@ -14,6 +14,8 @@ from torch import nn
 from audiotag.arguments import take
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
+from audiotag.errors import TrainingError
+from audiotag.host.needs import require_noted
 from audiotag.inference.clip_scores import Compute
 from audiotag.labels import LabelChange
 from audiotag.training.asked import require_possible
@@ -22,7 +24,7 @@ from audiotag.training.processes import is_first_process
 from audiotag.training.recipes import asked_for
 from audiotag.training.reporting import Reporter, make_loggers
 from audiotag.training.request import ARGUMENTS, Request
-from audiotag.training.run import TrainingRun, require_plugins
+from audiotag.training.run import TrainingRun
 from audiotag.training.run_folder import has_state, held, require_usable
 from audiotag.training.settings import Settings
 from audiotag.training.sources import HeadSource, NetworkSource
@@ -103,7 +105,7 @@ def resume_run(folder: str | Path, reporter: Reporter | None = None, **changes: 
         TrainingError: The folder holds no run, or its data has changed.
     """
     request, settings, plugins = Request.load(Path(folder))
-    require_plugins(plugins, Path(folder))
+    require_noted("the run", plugins, error=TrainingError, where=folder)
     return run(request, {**settings, **changes}, Path(folder), resume=True, reporter=reporter or Reporter())
 
 

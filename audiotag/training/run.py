@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -19,16 +18,17 @@ from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard
 from audiotag.data.sound_cache import SoundCache
-from audiotag.errors import AudiotagWarning, OptionError, TrainingError
+from audiotag.errors import OptionError, TrainingError
 from audiotag.files import write_text
 from audiotag.host import get_host
-from audiotag.host.needs import KINDS, needed
+from audiotag.host.needs import Note, note
 from audiotag.labels import LabelChange, LabelSet
 from audiotag.models.create import build_backbone
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
 from audiotag.settings import layered, read_settings, write_settings
+from audiotag.specs import Spec
 from audiotag.training.asked import Parts, own_settings, start_of
 from audiotag.training.augmenting import Augmentations
 from audiotag.training.data import clip_seconds, require_enough, sample_of
@@ -181,22 +181,20 @@ class TrainingRun:
             "teacher": None if teacher is None else hashlib.blake2b(teacher.tobytes(), digest_size=16).hexdigest(),
         }
 
-    def plugins(self) -> dict[str, list[str]]:
-        """What it needs from plugins: ``"kind name"`` → the distribution that brings it, and its version."""
+    def plugins(self) -> Note:
+        """What it needs from plugins."""
         host, request = get_host(), self.request
-        used: list[tuple[str, Any]] = [
-            ("model", self.model.spec),
-            ("loss", host.loss(self.settings.loss)),
-            ("sampling policy", host.sampling_policy(self.settings.sampler)),
-            ("optimiser", host.optimiser(self.settings.optimiser)),
-            ("schedule", host.schedule(self.settings.schedule)),
-            ("metric", host.metric(self.settings.metric)),
-            *(("augmentation", spec) for spec, _ in self.augmentations.made),
+        used: list[Spec] = [
+            self.model.spec,
+            host.loss(self.settings.loss),
+            host.sampling_policy(self.settings.sampler),
+            host.optimiser(self.settings.optimiser),
+            host.schedule(self.settings.schedule),
+            host.metric(self.settings.metric),
+            *(spec for spec, _ in self.augmentations.made),
         ]
         formats = [one.format for one in (request.train, request.val, request.eval) if one is not None]
-        used += [("dataset", host.dataset(name)) for name in formats if name is not None]
-        owners = {f"{kind} {spec.name}": host.owner(spec) for kind, spec in used}
-        return {name: [owner.distribution, owner.version] for name, owner in owners.items()}
+        return note([*used, *(host.dataset(name) for name in formats if name is not None)])
 
     def save(self) -> None:
         """Write into the folder what the run is, before its first step."""
@@ -283,29 +281,3 @@ def _training_seconds(model: Model, clips: ClipSet, settings: Sampling, reporter
     # A hundredth of a second more or less in a file's length should not change what the network sees.
     longest = min(model.spec.clip_seconds, model.backbone.max_seconds or model.spec.clip_seconds)
     return round(min(max(usual, model.spec.min_seconds), longest), 2)
-
-
-def require_plugins(plugins: Mapping[str, Sequence[str]], folder: Path) -> None:
-    """Refuse to go on with a run whose plugins are gone (see `TrainingRun.plugins`), and say what to install.
-
-    Warns where another version is installed than the run began with.
-
-    Raises:
-        TrainingError: A name is not registered, or two distributions claim it.
-    """
-    installed: dict[str, str] = {}
-    for what, (distribution, release) in plugins.items():
-        kind = next((kind for kind in KINDS if what.startswith(f"{kind} ")), None)
-        if kind is not None:
-            name = what.removeprefix(f"{kind} ")
-            brought = {"distribution": distribution, "release": release}
-            spec = needed("the run", kind, name, **brought, error=TrainingError, where=folder)
-            installed[f"{distribution} {release}"] = get_host().owner(spec).label
-    for began, now in installed.items():
-        if began != now:
-            warnings.warn(
-                f"{folder}: the run began with {began}, and {now} is installed: it may come out otherwise than one "
-                "without a break.",
-                AudiotagWarning,
-                stacklevel=2,
-            )
