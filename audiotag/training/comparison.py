@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiotag.arguments import take
+from audiotag.arguments import take, takes
 from audiotag.data.clips import ClipSet
 from audiotag.data.recording import clip_seconds as seconds_of
 from audiotag.data.source import ClipSource
@@ -65,6 +65,7 @@ class Trial:
             raise OptionError(f"clip_seconds is {self.clip_seconds}", fix="Give a length above 0.")
 
 
+@takes(Trial, Request.of, ClipSource, Request, Settings)
 def compare(
     backbones: Sequence[str | Path | Candidate],
     train: ClipSource | str | Path | ClipSet | None = None,

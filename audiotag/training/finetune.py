@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 from torch import nn
 
-from audiotag.arguments import take
+from audiotag.arguments import take, takes
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
 from audiotag.errors import TrainingError
@@ -52,6 +52,7 @@ class FinetuneResult:
     settings: Settings
 
 
+@takes(Request.of, ClipSource, Request, Settings)
 def finetune(
     backbone: str,
     train: ClipSource | str | Path | ClipSet,
@@ -93,20 +94,33 @@ def finetune(
     return run(request, settings, Path(output), resume=resume, reporter=reporter)
 
 
-def resume_run(folder: str | Path, reporter: Reporter | None = None, **changes: Any) -> FinetuneResult:
+def resume_run(
+    folder: str | Path,
+    reporter: Reporter | None = None,
+    *,
+    workers: int | None = None,
+    device: str | None = None,
+    logger: Literal["csv", "tensorboard", "wandb"] | None = None,
+) -> FinetuneResult:
     """Go on with the run in *folder*, with the data and settings that it keeps.
+
+    What does not change the numbers may be another than the run began with.
 
     Args:
         folder: The run folder.
         reporter: Told of everything.
-        changes: Settings that do not change the numbers: ``workers``, ``device``, ``logger``.
+        workers: Processes that decode clips.
+        device: Where to compute.
+        logger: Log beside ``log.csv``.
 
     Raises:
         TrainingError: The folder holds no run, or its data has changed.
     """
     request, settings, plugins = Request.load(Path(folder))
     require_noted("the run", plugins, error=TrainingError, where=folder)
-    return run(request, {**settings, **changes}, Path(folder), resume=True, reporter=reporter or Reporter())
+    changes = {"workers": workers, "device": device, "logger": logger}
+    settings |= {name: value for name, value in changes.items() if value is not None}
+    return run(request, settings, Path(folder), resume=True, reporter=reporter or Reporter())
 
 
 def run(
