@@ -63,7 +63,7 @@ def load_model(
     """
     options = dict(options or {})
     chosen = None if labels is None else read_labels(labels)
-    folder = _folder(name)
+    folder = named_folder(name)
     if folder is not None:
         if weights is not None:
             raise OptionError(
@@ -120,7 +120,7 @@ class _Found(NamedTuple):
     head: Literal["strict", "replace"] = "strict"
 
 
-def _folder(name: str | Path) -> Path | None:
+def named_folder(name: str | Path) -> Path | None:
     """The checkpoint that *name* means when it is a path; registered names go first."""
     path = Path(name)
     if isinstance(name, str) and not _looks_like_path(name) and get_host().knows_backbone(name):

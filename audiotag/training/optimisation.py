@@ -97,6 +97,16 @@ def make_optimiser(backbone: Backbone, settings: Optimiser) -> torch.optim.Optim
             described.append(
                 {"name": group.name, "params": learning, "lr": rate, "base_lr": rate, "weight_decay": decay}
             )
+    return build_optimiser(settings, described)
+
+
+def build_optimiser(settings: Optimiser, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The optimiser that *settings* name over *groups* of parameters.
+
+    Raises:
+        OptionError: It has no such options.
+        PluginError: It cannot be made.
+    """
     host = get_host()
     spec = host.optimiser(settings.optimiser)
     factory = host.resolve(spec)
@@ -104,7 +114,7 @@ def make_optimiser(backbone: Backbone, settings: Optimiser) -> torch.optim.Optim
     taken = inspect.signature(factory).parameters
     options = {**{name: value for name, value in ours.items() if name in taken}, **settings.optimiser_options}
     check_options(spec, factory, options, given=("params", "groups"))
-    optimiser = host.make(spec, described, **options)
+    optimiser = host.make(spec, groups, **options)
     if not isinstance(optimiser, torch.optim.Optimizer):
         raise host.not_a("torch.optim.Optimizer", spec, optimiser)
     return optimiser
