@@ -26,7 +26,7 @@ from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.averaging import Averages
-from audiotag.training.data import Draw, cut_batches
+from audiotag.training.data import Draw, count_batches, cut_batches
 from audiotag.training.interfaces import SamplingContext
 from audiotag.training.loss_record import LossRecord
 from audiotag.training.optimisation import load_optimiser_state, make_optimiser, optimising
@@ -116,7 +116,7 @@ class Trainer:
         self.log = CsvLog(run.folder / "log.csv")
         self.losses = LossRecord(fabric, len(run.supervision.targets)) if run.sampler.wants_losses else None
         self._first_order = self._order(0)
-        self._steps = len(cut_batches(self._first_order, settings.batch_size, 0, world=fabric.world_size))
+        self._steps = count_batches(len(self._first_order), settings.batch_size, fabric.world_size)
         if settings.warmup_steps >= (steps := self._steps * settings.epochs):
             raise OptionError(
                 f"a warm-up of {settings.warmup_steps} steps does not fit a run of {steps}",
