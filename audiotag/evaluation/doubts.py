@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +12,11 @@ from numpy.typing import NDArray
 from audiotag.data.clips import Clip
 from audiotag.data.heard import CHOSEN_ON, Heard, Recordings
 
+if TYPE_CHECKING:
+    from audiotag.engines.interface import EngineFacts
+    from audiotag.models.model import Model
+
 _MAX_NAMED = 5
-
-
-class Described(Protocol):
-    """What says something about itself: a model, or what is known of an engine."""
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """What it says."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,7 @@ class Doubts:
 
 
 def doubts_about(
-    models: Sequence[Described],
+    models: Sequence[Model | EngineFacts],
     clips: Sequence[Clip],
     *,
     learning: Heard | None = None,
