@@ -37,6 +37,14 @@ def read_json(
     return parse_json(text, where=path, error=error, fix=fix, unique_keys=unique_keys)
 
 
+def read_fields(
+    path: str | Path, *, error: type[AudiotagError], fix: str | None = None, unique_keys: bool = False
+) -> Fields:
+    """The object that a JSON file holds; see `read_json`."""
+    content = read_json(path, error=error, fix=fix, unique_keys=unique_keys)
+    return Fields(content, where=path, error=error, fix=fix)
+
+
 def parse_json(
     text: str, *, where: object, error: type[AudiotagError], fix: str | None = None, unique_keys: bool = False
 ) -> Any:
@@ -187,6 +195,17 @@ class Fields(Mapping[str, Any]):
         if values is not default:
             values = [self._inner(value, f"{self._path(key)}[{number}]") for number, value in enumerate(values)]
         return values
+
+    def require_format(self, name: str, version: int, what: str) -> None:
+        """Refuse what says of itself that it is something else than *what*, or of another version than *version*."""
+        if self._content.get("format") != name:
+            raise self._error(f"the file does not describe {what}", where=self._where, fix=self._fix)
+        found = self._content.get("format_version")
+        if found != version:
+            newer = isinstance(found, int) and found > version
+            fix = "Upgrade audiotag (pip install --upgrade audiotag)." if newer else "The file may be damaged."
+            told = f"it has format version {found!r}, and this audiotag reads version {version}"
+            raise self._error(told, where=self._where, fix=fix)
 
     def refuse(self, key: str, what: str) -> AudiotagError:
         """The error for a value of *key* that has the right type and is wrong all the same."""

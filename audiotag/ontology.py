@@ -9,6 +9,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,13 @@ class Ontology(Mapping[str, OntologyNode]):
                 if not node.abstract and node.mid not in parents[child]:
                     parents[child].append(node.mid)
         self._parents = {mid: tuple(above) for mid, above in parents.items()}
-        if circle := self._circle():
+        try:
+            TopologicalSorter({node.mid: node.children for node in self._nodes.values()}).prepare()
+        except CycleError as error:
+            circle = " > ".join(reversed(error.args[1]))
             raise LabelError(
-                f"classes are below themselves: {' > '.join(circle)}", where=source, fix="Break the circle."
-            )
+                f"classes are below themselves: {circle}", where=source, fix="Break the circle."
+            ) from error
 
     def __getitem__(self, mid: str) -> OntologyNode:
         return self._nodes[mid]
@@ -134,28 +138,6 @@ class Ontology(Mapping[str, OntologyNode]):
             raise LabelError(
                 f"there is no class {mid!r} in the ontology", where=self.source, fix=suggest(mid, self._nodes)
             ) from None
-
-    def _circle(self) -> list[str]:
-        """A way from a class down to itself, or nothing. Depth first, without recursion: chains may be long."""
-        done: set[str] = set()
-        for start in self._nodes:
-            way: list[str] = []
-            on_way: set[str] = set()
-            stack = [(start, False)]
-            while stack:
-                mid, leaving = stack.pop()
-                if leaving:
-                    way.pop()
-                    on_way.remove(mid)
-                    done.add(mid)
-                elif mid in on_way:
-                    return [*way[way.index(mid) :], mid]
-                elif mid not in done:
-                    way.append(mid)
-                    on_way.add(mid)
-                    stack.append((mid, True))
-                    stack.extend((child, False) for child in reversed(self._nodes[mid].children))
-        return []
 
     @classmethod
     def from_json(cls, path: str | Path) -> Ontology:

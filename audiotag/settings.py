@@ -24,7 +24,7 @@ from typing import (
 )
 
 from audiotag import documents
-from audiotag.annotations import description, fits
+from audiotag.arguments import description, fits
 from audiotag.errors import OptionError, suggest
 from audiotag.files import write_text
 

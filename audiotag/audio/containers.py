@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from audiotag.audio.encoded import Recording, open_bytes
 from audiotag.audio.failures import decoding
-from audiotag.audio.mixing import MonoMix
 from audiotag.audio.resampling import StreamResampler
+from audiotag.audio.samples import MonoMix
 from audiotag.errors import AudioError, MissingExtraError, needed_for
 
 _ENDINGS = (

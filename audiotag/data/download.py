@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audiotag.errors import AudiotagError, OptionError, suggest
 from audiotag.files import atomic_path
-from audiotag.inside import path_inside
+from audiotag.folders import path_inside
 from audiotag.specs import DatasetSpec, Remote
 from audiotag.transfer import TransferError, transfer
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard
-from audiotag.documents import Fields, read_json
+from audiotag.documents import read_fields
 from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.files import atomic_path
 from audiotag.labels import LabelSet, composed
@@ -258,8 +258,7 @@ def _read_rows(path: Path) -> Mapping[str, int]:
             where=path,
             fix=f"{_ROWS_SHAPE} Pickles are not read.",
         )
-    content = read_json(path, error=ManifestError, fix=_ROWS_SHAPE, unique_keys=True)
-    fields = Fields(content, where=path, error=ManifestError, fix=_ROWS_SHAPE)
+    fields = read_fields(path, error=ManifestError, fix=_ROWS_SHAPE, unique_keys=True)
     if not fields:
         raise ManifestError("it is no map of rows", where=path, fix=_ROWS_SHAPE)
     return {name: fields.integer(name, least=0) for name in fields}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from audiotag.audio.frontends.log_mel import LogMel, log_mel_from
 from audiotag.audio.windows import PassLengths
-from audiotag.documents import Fields, json_text, read_json
+from audiotag.documents import Fields, json_text, read_fields
 from audiotag.engines.network_file import check_network_file
 from audiotag.errors import CheckpointError
 from audiotag.files import write_text
@@ -146,16 +146,8 @@ def read_exported(folder: str | Path) -> Exported:
     actual = current_folder(proper)
     path = actual / FACTS_FILE
     _require_size(path, _LARGEST_FACTS)
-    facts = Fields(read_json(path, error=CheckpointError, fix=_FIX), where=path, error=CheckpointError, fix=_FIX)
-    if facts.get("format") != EXPORT_FORMAT:
-        raise CheckpointError("the file does not describe an exported network", where=path)
-    if facts.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(
-            f"the folder has format version {facts.get('format_version')!r}, and this audiotag reads version "
-            f"{FORMAT_VERSION}",
-            where=path,
-            fix="Upgrade audiotag (pip install --upgrade audiotag).",
-        )
+    facts = read_fields(path, error=CheckpointError, fix=_FIX)
+    facts.require_format(EXPORT_FORMAT, FORMAT_VERSION, "an exported network")
     check_classes(facts)
     network = facts.fields("network")
     exported = Exported(

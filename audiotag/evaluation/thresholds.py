@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from audiotag.csv_text import read_cell
 from audiotag.data.formats.tables import read_table
 from audiotag.data.rows import read_number
-from audiotag.documents import Fields, read_json
+from audiotag.documents import read_fields
 from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.evaluation.metrics import Bools, Floats, checked, checked_known
 from audiotag.labels import LabelSet, composed
@@ -141,8 +141,7 @@ def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:
 
 
 def _from_json(path: Path) -> Iterator[tuple[str, float]]:
-    found = read_json(path, error=OptionError, fix=_FIX, unique_keys=True)
-    content = Fields(found, where=path, error=OptionError, fix=_FIX)
+    content = read_fields(path, error=OptionError, fix=_FIX, unique_keys=True)
     if content.get("format") == "audiotag-metrics":
         content = content.fields("thresholds")
     for mid in content:

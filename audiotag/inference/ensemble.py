@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.documents import Fields, read_json
+from audiotag.documents import Fields, read_fields
 from audiotag.engines.interface import Engine
 from audiotag.engines.opening import open_engine
 from audiotag.errors import CheckpointError, LabelError, OptionError
 from audiotag.files import write_text
-from audiotag.folders import atomic_folder, check_new_folder, current_folder
+from audiotag.folders import atomic_folder, check_new_folder, current_folder, path_inside
 from audiotag.host import get_host
 from audiotag.inference.combine import EnsembleMode, check_ensemble
-from audiotag.inside import path_inside
 from audiotag.labels import Label, LabelSet, read_labels
 from audiotag.models.facts import (
     ENSEMBLE_FORMAT,
@@ -246,16 +245,8 @@ def read_ensemble(folder: str | Path, labels: Labels | None = None) -> Ensemble:
 def _content(folder: Path) -> Fields:
     path = current_folder(folder) / FACTS_FILE
     fix = "Copy the folder again, or make the ensemble again (audiotag models ensemble)."
-    content = Fields(read_json(path, error=CheckpointError, fix=fix), where=path, error=CheckpointError, fix=fix)
-    if content.get("format") != ENSEMBLE_FORMAT:
-        raise CheckpointError("the file does not describe an ensemble", where=path)
-    if content.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(
-            f"the ensemble has format version {content.get('format_version')!r}, and this audiotag reads version "
-            f"{FORMAT_VERSION}",
-            where=path,
-            fix="Upgrade audiotag (pip install --upgrade audiotag).",
-        )
+    content = read_fields(path, error=CheckpointError, fix=fix)
+    content.require_format(ENSEMBLE_FORMAT, FORMAT_VERSION, "an ensemble")
     return content
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from audiotag.documents import Fields, read_json
+from audiotag.documents import Fields, read_fields, read_json
 from audiotag.errors import CheckpointError
 from audiotag.folders import current_folder
 from audiotag.host import get_host
@@ -119,8 +119,7 @@ COPY_AGAIN = "Copy the checkpoint again, or take another."
 def facts_in(folder: Path) -> dict[str, Any]:
     """What the file says, every entry of the kind that it must be."""
     path = folder / FACTS_FILE
-    content = read_json(path, error=CheckpointError, fix=COPY_AGAIN)
-    facts = Fields(content, where=path, error=CheckpointError, fix=COPY_AGAIN)
+    facts = read_fields(path, error=CheckpointError, fix=COPY_AGAIN)
     kind = facts.get("format")
     if kind == ENSEMBLE_FORMAT:
         raise CheckpointError(
@@ -134,16 +133,7 @@ def facts_in(folder: Path) -> dict[str, Any]:
             where=folder,
             fix="Name the model that it was made from.",
         )
-    if kind != FORMAT:
-        raise CheckpointError("the file does not describe a checkpoint of audiotag", where=path)
-    found = facts.get("format_version")
-    if found != FORMAT_VERSION:
-        newer = isinstance(found, int) and found > FORMAT_VERSION
-        raise CheckpointError(
-            f"the checkpoint has format version {found!r}, and this audiotag reads version {FORMAT_VERSION}",
-            where=path,
-            fix="Upgrade audiotag (pip install --upgrade audiotag)." if newer else "The file may be damaged.",
-        )
+    facts.require_format(FORMAT, FORMAT_VERSION, "a checkpoint of audiotag")
     made_by = facts.fields("backbone")
     plugin = made_by.fields("plugin")
     for fields, key in ((facts, "name"), (made_by, "spec"), (plugin, "distribution"), (plugin, "version")):
