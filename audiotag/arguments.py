@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from audiotag.errors import OptionError, suggest
+from audiotag.printing import shortened
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,7 +36,7 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or not least <= number <= sys.maxsize:
-        raise OptionError(f"{name} is {_shown(value)}", fix=f"Give a whole number of at least {least}.")
+        raise OptionError(f"{name} is {shortened(repr(value))}", fix=f"Give a whole number of at least {least}.")
     return number
 
 
@@ -51,7 +52,7 @@ def real_number(name: str, value: Any, *, least: float = 0.0, most: float = math
         number = math.nan
     if not math.isfinite(number) or not least <= number <= most:
         bounds = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-        raise OptionError(f"{name} is {_shown(value)}", fix=f"Give a number {bounds}.")
+        raise OptionError(f"{name} is {shortened(repr(value))}", fix=f"Give a number {bounds}.")
     return number
 
 
@@ -62,7 +63,7 @@ def as_path(name: str, value: Any) -> Path:
         OptionError: It is neither text nor a path; *name* says what it is of.
     """
     if not isinstance(value, str | os.PathLike):
-        raise OptionError(f"{name} is {_shown(value)}", fix="Give a path, as text or a Path.")
+        raise OptionError(f"{name} is {shortened(repr(value))}", fix="Give a path, as text or a Path.")
     return Path(value)
 
 
@@ -92,18 +93,13 @@ def settings_by_name(method: Callable[P, R]) -> Callable[P, R]:
     def checked(*args: P.args, **settings: P.kwargs) -> R:
         if len(args) > 2:
             raise OptionError(
-                f"{_shown(args[2])} follows the recording, and nothing says which setting it is",
+                f"{shortened(repr(args[2]))} follows the recording, and nothing says which setting it is",
                 fix="Name it, as in top=5. A file knows its own sample rate; sound in memory comes with it: "
                 f"{method.__name__}((samples, sample_rate)).",
             )
         return method(*args, **settings)
 
     return checked
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def fits(value: Any, hint: Any) -> bool:

@@ -10,10 +10,12 @@ import json
 import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from audiotag.errors import AudiotagError
+from audiotag.printing import shortened
 
 _REQUIRED: Any = object()
 _Value = TypeVar("_Value")
@@ -85,16 +87,39 @@ def parse_toml(text: str, *, where: object, error: type[AudiotagError], fix: str
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """*value* (plain types) as JSON; what has no number (NaN, an infinity) becomes null, which any reader knows."""
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    """*value* as JSON; see `plain_json`."""
+    return json.dumps(plain_json(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+def plain_json(
+    value: Any,
+    place: str = "the value",
+    *,
+    error: type[AudiotagError] = AudiotagError,
+    infinity: str | None = None,
+) -> Any:
+    """*value* as types of JSON, arrays and numbers of NumPy and paths among them.
+
+    NaN becomes null, which any reader knows, and so does an infinity, or the text *infinity* with its sign, which
+    ``float()`` reads.
+
+    Raises:
+        AudiotagError: As *error*: something in it, at *place* or below, is of another type.
+    """
+    if hasattr(value, "tolist"):  # of NumPy, which need not be imported to know it
+        value = value.tolist()
+    inner = partial(plain_json, error=error, infinity=infinity)
     if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {str(key): inner(one, f"{place}.{key}") for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [inner(one, f"{place}.{index}") for index, one in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) or infinity is None else f"{'-' if value < 0 else ''}{infinity}"
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    raise error(f"{place} is a {type(value).__name__}, which cannot be written as JSON")
 
 
 def read_text(path: str | Path, *, error: type[AudiotagError], fix: str | None = None) -> str:
@@ -229,9 +254,7 @@ class Fields(Mapping[str, Any]):
         return f"{self._name}.{key}" if self._name else key
 
     def _wrong(self, kind: str, value: Any, name: str) -> AudiotagError:
-        shown = repr(value)
-        shown = shown if len(shown) <= 40 else shown[:37] + "..."
-        return self._error(f"{name} must be {kind}, not {shown}", where=self._where, fix=self._fix)
+        return self._error(f"{name} must be {kind}, not {shortened(repr(value), 40)}", where=self._where, fix=self._fix)
 
 
 def _is_integer(value: Any) -> bool:

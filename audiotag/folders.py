@@ -20,6 +20,7 @@ from pathlib import Path
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.files import check_place, lock, refuse_inputs, write_atomically, writing
 from audiotag.places import exists, is_file, is_folder, is_link
+from audiotag.printing import shortened
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -248,8 +249,7 @@ def path_inside(folder: str | Path, name: str, *, error: type[AudiotagError], wh
         what = f"leads out of {folder} over a link"
     else:
         return path
-    shown = name if len(name) <= 80 else f"{name[:77]}..."
-    raise error(f"the name {shown!r} {what}, so it is not used", where=where, fix="Rename the file.")
+    raise error(f"the name {shortened(name, 80)!r} {what}, so it is not used", where=where, fix="Rename the file.")
 
 
 def refuse_links(folder: str | Path, *, error: type[AudiotagError]) -> None:

@@ -192,7 +192,8 @@ class Recordings:
             # In parts: handing one clip at a time to a thread would take as long as looking into it.
             clips = list(first.values())
             parts = [clips[begin : begin + _TOGETHER] for begin in range(0, len(clips), _TOGETHER)]
-            names = dict(zip(first, chain.from_iterable(pool.map(_names_of_clips, parts)), strict=True))
+            found = pool.map(lambda part: [_name_of_clip(clip) for clip in part], parts)
+            names = dict(zip(first, chain.from_iterable(found), strict=True))
         return [names[clip.path, clip.member] for clip in self.clips]
 
 
@@ -209,10 +210,6 @@ def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
         else:
             joined.append((start, stop))
     return tuple(joined)
-
-
-def _names_of_clips(clips: Iterable[Clip]) -> list[str | None]:
-    return [_name_of_clip(clip) for clip in clips]
 
 
 def _name_of_clip(clip: Clip) -> str | None:

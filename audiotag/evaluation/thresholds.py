@@ -17,6 +17,7 @@ from audiotag.documents import read_fields
 from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.evaluation.metrics import Bools, Floats, checked, checked_known
 from audiotag.labels import LabelSet, composed
+from audiotag.printing import few
 
 DEFAULT_THRESHOLD = 0.5
 
@@ -135,8 +136,7 @@ def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:
         thresholds[index] = value
     missing = [labels.mids[index] for index in np.flatnonzero(np.isnan(thresholds))]
     if missing:
-        named = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-        raise OptionError(f"{len(missing)} classes have no threshold ({named})", where=path, fix=_FIX)
+        raise OptionError(f"{len(missing)} classes have no threshold ({few(missing)})", where=path, fix=_FIX)
     return thresholds
 
 

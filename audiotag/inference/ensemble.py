@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.documents import Fields, read_fields
+from audiotag.documents import Fields, plain_json, read_fields
 from audiotag.engines.interface import Engine
 from audiotag.engines.opening import open_engine
-from audiotag.errors import CheckpointError, LabelError, OptionError
+from audiotag.errors import CheckpointError, OptionError
 from audiotag.files import write_text
 from audiotag.folders import atomic_folder, check_new_folder, current_folder, path_inside
 from audiotag.host import get_host
@@ -35,7 +35,6 @@ from audiotag.models.facts import (
     find_checkpoint,
     folder_format,
     model_folder,
-    plain_json,
 )
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ def ensemble_text(ensemble: Ensemble, entries: Sequence[Mapping[str, str]]) -> s
         "labels": [{"mid": label.mid, "name": label.name} for label in ensemble.labels],
         "single_label": ensemble.single_label,
         "thresholds": thresholds,
-        "metadata": plain_json(ensemble.metadata, "metadata"),
+        "metadata": plain_json(ensemble.metadata, "metadata", error=CheckpointError),
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -232,14 +231,7 @@ def read_ensemble(folder: str | Path, labels: Labels | None = None) -> Ensemble:
     )
     if labels is None:
         return ensemble
-    chosen = read_labels(labels)
-    if chosen.mids != ensemble.labels.mids:
-        raise LabelError(
-            f"{chosen.source} has other classes than the ensemble, or another order of them",
-            where=folder,
-            fix="Leave the labels out: the ensemble knows its own classes.",
-        )
-    return replace(ensemble, labels=chosen)
+    return replace(ensemble, labels=read_labels(labels).required(ensemble.labels, where=folder))
 
 
 def _content(folder: Path) -> Fields:

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from audiotag.documents import plain_json
 from audiotag.errors import AudiotagWarning, CheckpointError, OptionError, OutputError
 from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
@@ -39,7 +40,6 @@ from audiotag.models.facts import (
     WEIGHTS_FILE,
     facts_in,
     find_checkpoint,
-    plain_json,
 )
 from audiotag.models.model import Model
 from audiotag.models.published import read_safetensors, require_weights
@@ -126,14 +126,14 @@ def _facts(model: Model) -> dict[str, Any]:
             "spec": model.spec.name,
             "family": model.spec.family,
             "plugin": {"distribution": owner.distribution, "version": owner.version},
-            "options": plain_json(resolved_options(model.spec, model.options), "options"),
-            "extra_state": plain_json(model.backbone.extra_state(), "extra_state"),
+            "options": plain_json(resolved_options(model.spec, model.options), "options", error=CheckpointError),
+            "extra_state": plain_json(model.backbone.extra_state(), "extra_state", error=CheckpointError),
         },
         "sample_rate": model.backbone.sample_rate,
         "labels": [{"mid": label.mid, "name": label.name} for label in model.labels],
         "single_label": model.single_label,
         "thresholds": None if model.thresholds is None else model.thresholds.tolist(),
-        "metadata": plain_json(model.metadata, "metadata"),
+        "metadata": plain_json(model.metadata, "metadata", error=CheckpointError),
     }
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from audiotag.documents import Fields, read_fields, read_json
 from audiotag.errors import CheckpointError
@@ -29,25 +26,6 @@ TRAINING_FILE = "optimizer.pt"
 
 FILES = (WEIGHTS_FILE, FACTS_FILE, TRAINING_FILE)
 _RUN_CHECKPOINTS = ("best", "last")
-
-
-def plain_json(value: Any, place: str) -> Any:
-    """*value* as JSON types; what has no number (NaN, an infinity) becomes null."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain_json(inner, f"{place}.{key}") for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(inner, f"{place}.{index}") for index, inner in enumerate(value)]
-    raise CheckpointError(f"{place} is a {type(value).__name__}, which cannot be written as JSON")
 
 
 def folder_format(source: object) -> str | None:
