@@ -132,6 +132,8 @@ def read_text(path: str | Path, *, error: type[AudiotagError], fix: str | None =
     """
     try:
         return decode_text(Path(path).read_bytes())
+    except FileNotFoundError as cause:
+        raise error("the file does not exist", where=path, fix=fix or "Check the path.") from cause
     except OSError as cause:
         raise error(f"the file cannot be read: {cause.strerror or cause}", where=path, fix=fix) from cause
     except ValueError as cause:  # no such text, or a null byte in the name

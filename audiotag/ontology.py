@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from audiotag.documents import read_json
+from audiotag.documents import Fields, read_json
 from audiotag.errors import LabelError, suggest
 from audiotag.labels import composed
 
@@ -148,9 +148,6 @@ class Ontology(Mapping[str, OntologyNode]):
         Raises:
             LabelError: The file cannot be read or is of another shape, or as `Ontology` raises.
         """
-        path = Path(path)
-        if not path.exists():
-            raise LabelError("the ontology does not exist", where=path, fix="Check the path.")
         content = read_json(path, error=LabelError, fix=_SHAPE)
         if not isinstance(content, list):
             raise LabelError("the ontology is not a list of classes", where=path, fix=_SHAPE)
@@ -181,17 +178,9 @@ def read_ontology(source: str | Path | Ontology | None = None) -> Ontology:
 
 
 def _node(entry: Any, where: str) -> OntologyNode:
-    if not isinstance(entry, dict) or not isinstance(entry.get("id"), str) or not entry["id"].strip():
-        raise LabelError("the class has no text under the key 'id'", where=where, fix=_SHAPE)
-    name = entry.get("name", entry["id"])
-    lists = [entry.get("restrictions", []), entry.get("child_ids", [])]
-    if not isinstance(name, str) or not all(
-        isinstance(one, list) and all(isinstance(text, str) for text in one) for one in lists
-    ):
-        raise LabelError(
-            f"name, restrictions or child_ids of {entry['id']!r} is not text, or no list of texts",
-            where=where,
-            fix=_SHAPE,
-        )
-    restrictions, children = (tuple(map(composed, one)) for one in lists)
-    return OntologyNode(composed(entry["id"].strip()), composed(name), restrictions, children)
+    fields = Fields(entry, where=where, error=LabelError, fix=_SHAPE)
+    mid = fields.text("id").strip()
+    if not mid:
+        raise fields.refuse("id", "is empty")
+    restrictions, children = (tuple(map(composed, fields.texts(key, []))) for key in ("restrictions", "child_ids"))
+    return OntologyNode(composed(mid), composed(fields.text("name", mid)), restrictions, children)

@@ -28,7 +28,7 @@ from audiotag.places import is_file
 from audiotag.printing import few
 
 _SHAPE = "An .npz holds scores (clips, classes), ids (clips,) and mids (classes,); ids and mids are text."
-_ROWS_SHAPE = 'The file beside it reads {"name of the clip": row, …}.'
+_ROWS_SHAPE = 'The file beside it reads {"name of the clip": row, …}. Pickles are not read.'
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _MOST_SQUEEZED = 1100
 """Deflate makes nothing smaller than by this; whatever claims more is not read."""
@@ -252,12 +252,6 @@ def _read_npy(path: Path, only: Collection[str] | None) -> tuple[NDArray[np.floa
 
 
 def _read_rows(path: Path) -> Mapping[str, int]:
-    if not is_file(path):
-        raise ManifestError(
-            "the map of rows that goes with an .npy does not exist",
-            where=path,
-            fix=f"{_ROWS_SHAPE} Pickles are not read.",
-        )
     fields = read_fields(path, error=ManifestError, fix=_ROWS_SHAPE, unique_keys=True)
     if not fields:
         raise ManifestError("it is no map of rows", where=path, fix=_ROWS_SHAPE)
