@@ -87,7 +87,7 @@ def parse_toml(text: str, *, where: object, error: type[AudiotagError], fix: str
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """*value* as JSON; see `plain_json`."""
+    """*value* as JSON; what has no number (NaN, an infinity) becomes null, which any reader knows; see `plain_json`."""
     return json.dumps(plain_json(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
