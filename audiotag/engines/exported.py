@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,6 @@ class Exported:
 
     def facts(self) -> dict[str, Any]:
         """All of it as JSON has it, but for the arrays of the front end; `read_exported` takes it back."""
-        lengths = self.lengths
         front_end = None if self.front_end is None else {**self.front_end.numbers(), "digest": self.front_end.digest}
         return {
             "format": EXPORT_FORMAT,
@@ -121,12 +120,7 @@ class Exported:
             "inputs": list(self.inputs),
             "front_end": front_end,
             "video_shape": None if self.video_shape is None else list(self.video_shape),
-            "lengths": {
-                "sample_rate": lengths.sample_rate,
-                "shortest": lengths.shortest,
-                "clip": lengths.clip,
-                "longest": lengths.longest,
-            },
+            "lengths": asdict(self.lengths),
             "embedding_dim": self.embedding_dim,
             "frame_rate": self.frame_rate,
             **Classes(self.labels, self.single_label, self.thresholds).to_dict(),
@@ -151,7 +145,7 @@ def read_exported(folder: str | Path) -> Exported:
     actual = current_folder(proper)
     path = actual / FACTS_FILE
     _require_size(path, _LARGEST_FACTS)
-    facts = open_facts(path, EXPORT_FORMAT, "exported network", _FIX)
+    facts = open_facts(path, EXPORT_FORMAT, "an exported network", _FIX)
     network = facts.fields("network")
     exported = Exported(
         folder=proper,

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 
 from audiotag.audio.frontends.log_mel import LogMel
-from audiotag.documents import json_text
+from audiotag.documents import json_text, plain_json
 from audiotag.engines.exported import FRONT_END_FILE, NETWORK_FILE, Exported, file_sha256
-from audiotag.errors import OptionError
+from audiotag.errors import CheckpointError, OptionError
 from audiotag.export.network import OPSET, write_network
 from audiotag.export.precision import keep_half
 from audiotag.files import set_usual_mode
 from audiotag.host import get_host
 from audiotag.models.create import resolved_options
-from audiotag.models.facts import FACTS_FILE, plain_json
+from audiotag.models.facts import FACTS_FILE
 from audiotag.models.fingerprints import model_fingerprint
 from audiotag.models.model import Model
 
@@ -68,7 +68,7 @@ def write_exported(model: Model, folder: Path, precision: str = "fp32") -> Expor
         thresholds=model.thresholds,
         source=_source(model),
         card=_card(model),
-        metadata=plain_json(model.metadata, "metadata"),
+        metadata=plain_json(model.metadata, "metadata", error=CheckpointError),
         versions={
             "audiotag": version("audiotag"),
             "torch": torch.__version__,
@@ -130,7 +130,7 @@ def _source(model: Model) -> dict[str, Any]:
         "model": model.spec.name,
         "family": model.spec.family,
         "plugin": {"distribution": owner.distribution, "version": owner.version},
-        "options": plain_json(resolved_options(model.spec, model.options), "options"),
+        "options": plain_json(resolved_options(model.spec, model.options), "options", error=CheckpointError),
         "weights": model_fingerprint(model),
     }
 

@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.documents import Fields
+from audiotag.documents import Fields, plain_json
 from audiotag.engines.interface import Engine
 from audiotag.engines.opening import open_engine
 from audiotag.errors import CheckpointError, OptionError
 from audiotag.files import write_text
-from audiotag.folders import atomic_folder, check_new_folder, current_folder
+from audiotag.folders import atomic_folder, check_new_folder, current_folder, path_inside
 from audiotag.host import get_host
 from audiotag.inference.combine import EnsembleMode, check_ensemble
-from audiotag.inside import path_inside
 from audiotag.labels import LabelSet, read_labels
 from audiotag.models.facts import (
     ENSEMBLE_FORMAT,
@@ -38,7 +37,6 @@ from audiotag.models.facts import (
     folder_format,
     model_folder,
     open_facts,
-    plain_json,
     read_classes,
 )
 
@@ -194,7 +192,7 @@ def ensemble_text(ensemble: Ensemble, entries: Sequence[Mapping[str, str]]) -> s
         "combine": ensemble.combine,
         "members": list(entries),
         **Classes(ensemble.labels, ensemble.single_label, ensemble.thresholds).to_dict(),
-        "metadata": plain_json(ensemble.metadata, "metadata"),
+        "metadata": plain_json(ensemble.metadata, "metadata", error=CheckpointError),
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -233,7 +231,7 @@ def read_ensemble(folder: str | Path, labels: Labels | None = None) -> Ensemble:
 
 def _content(folder: Path) -> Fields:
     fix = "Copy the folder again, or make the ensemble again (audiotag models ensemble)."
-    return open_facts(current_folder(folder) / FACTS_FILE, ENSEMBLE_FORMAT, "ensemble", fix)
+    return open_facts(current_folder(folder) / FACTS_FILE, ENSEMBLE_FORMAT, "an ensemble", fix)
 
 
 def _member(entry: Fields, folder: Path) -> str:

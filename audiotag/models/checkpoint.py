@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from audiotag.documents import Fields
+from audiotag.documents import Fields, plain_json
 from audiotag.errors import CheckpointError, OptionError, OutputError
 from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
@@ -39,7 +39,6 @@ from audiotag.models.facts import (
     Classes,
     facts_in,
     find_checkpoint,
-    plain_json,
     read_classes,
 )
 from audiotag.models.model import Model
@@ -71,7 +70,7 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
     _require_replaceable(folder)
     with model.computing("asking for the state of"):
         state = _detached_state(model)
-        extra_state = plain_json(model.backbone.extra_state(), "extra_state")
+        extra_state = plain_json(model.backbone.extra_state(), "extra_state", error=CheckpointError)
     require_weights(state, folder, state)
     facts = _facts(model, extra_state)
     training = None if training_state is None else _plain_state(training_state, "training_state")
@@ -130,12 +129,12 @@ def _facts(model: Model, extra_state: Any) -> dict[str, Any]:
             "spec": model.spec.name,
             "family": model.spec.family,
             "plugin": {"distribution": owner.distribution, "version": owner.version},
-            "options": plain_json(resolved_options(model.spec, model.options), "options"),
+            "options": plain_json(resolved_options(model.spec, model.options), "options", error=CheckpointError),
             "extra_state": extra_state,
         },
         "sample_rate": model.backbone.sample_rate,
         **Classes(model.labels, model.single_label, model.thresholds).to_dict(),
-        "metadata": plain_json(model.metadata, "metadata"),
+        "metadata": plain_json(model.metadata, "metadata", error=CheckpointError),
     }
 
 

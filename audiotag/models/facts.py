@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.documents import Fields, read_json
+from audiotag.documents import Fields, read_fields, read_json
 from audiotag.errors import CheckpointError
 from audiotag.folders import current_folder
 from audiotag.host import get_host
@@ -31,25 +30,6 @@ TRAINING_FILE = "optimizer.pt"
 
 FILES = (WEIGHTS_FILE, FACTS_FILE, TRAINING_FILE)
 _RUN_CHECKPOINTS = ("best", "last")
-
-
-def plain_json(value: Any, place: str) -> Any:
-    """*value* as JSON types; what has no number (NaN, an infinity) becomes null."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain_json(inner, f"{place}.{key}") for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(inner, f"{place}.{index}") for index, inner in enumerate(value)]
-    raise CheckpointError(f"{place} is a {type(value).__name__}, which cannot be written as JSON")
 
 
 def folder_format(source: object) -> str | None:
@@ -120,7 +100,7 @@ COPY_AGAIN = "Copy the checkpoint again, or take another."
 
 def facts_in(folder: Path) -> Fields:
     """What the file says, every entry of the kind that it must be."""
-    facts = open_facts(folder / FACTS_FILE, FORMAT, "checkpoint", COPY_AGAIN)
+    facts = open_facts(folder / FACTS_FILE, FORMAT, "a checkpoint of audiotag", COPY_AGAIN)
     made_by = facts.fields("backbone")
     plugin = made_by.fields("plugin")
     for fields, key in ((facts, "name"), (made_by, "spec"), (plugin, "distribution"), (plugin, "version")):
@@ -152,21 +132,12 @@ def open_facts(path: Path, kind: str, what: str, fix: str) -> Fields:
     Raises:
         CheckpointError: It cannot be read (*fix* says what to do then), or is of another format or version.
     """
-    facts = Fields(read_json(path, error=CheckpointError, fix=fix), where=path, error=CheckpointError, fix=fix)
+    facts = read_fields(path, error=CheckpointError, fix=fix)
     other = facts.get("format")
     if other != kind and isinstance(other, str) and other in _OTHERS:
         holds, advice = _OTHERS[other]
         raise CheckpointError(f"the folder holds {holds}", where=path.parent, fix=advice)
-    if other != kind:
-        raise CheckpointError(f"the file does not describe {what} of audiotag", where=path)
-    found = facts.get("format_version")
-    if found != FORMAT_VERSION:
-        newer = isinstance(found, int) and found > FORMAT_VERSION
-        raise CheckpointError(
-            f"the {what} has format version {found!r}, and this audiotag reads version {FORMAT_VERSION}",
-            where=path,
-            fix="Upgrade audiotag (pip install --upgrade audiotag)." if newer else "The file may be damaged.",
-        )
+    facts.require_format(kind, FORMAT_VERSION, what)
     return facts
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiotag.cache.arrays import ArrayCache
+from audiotag.cache.ledger import ArrayCache
 from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.errors import TrainingError
