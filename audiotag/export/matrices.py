@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from audiotag.engines.interface import Floats
 from audiotag.engines.runtime import onnx_runtime
+from audiotag.engines.threads import usable_threads
 
 _LEAST_NUMBERS = 4096
 """Smaller matrices are left alone."""
@@ -138,6 +139,7 @@ def _moments(network: bytes, axes: Mapping[str, int], inputs: Sequence[Mapping[s
     )
     onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_threads(None)
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [name for name in axes if name not in given]

@@ -68,7 +68,7 @@ def network(tmp_path: Path) -> Path:
     """Every kind of product: which of them are kept how is in the names."""
     weights = {
         "wide.int8": (80, 8, 3, 3),
-        "depthwise.half": (80, 1, 3, 3),
+        "depthwise.half": (80, 1, 9, 9),
         "pointwise.int8": (64, 80, 1, 1),
         "small.half": (16, 64, 1, 1),
         "transposed.int8": (80, 64),
@@ -76,11 +76,12 @@ def network(tmp_path: Path) -> Path:
         "product.int8": (96, 64),
         "shared.int8": (64, 64),
         "mixed.half": (64, 64),
+        "turned.half": (64, 64),
         "bias": (96,),
     }
     nodes = [
         helper.make_node("Conv", ["spectrogram", "wide.int8"], ["a"], pads=[1, 1, 1, 1]),
-        helper.make_node("Conv", ["a", "depthwise.half"], ["b"], pads=[1, 1, 1, 1], group=80),
+        helper.make_node("Conv", ["a", "depthwise.half"], ["b"], pads=[4, 4, 4, 4], group=80),
         helper.make_node("Conv", ["b", "pointwise.int8"], ["c"]),
         helper.make_node("Conv", ["c", "small.half"], ["d"]),
         helper.make_node("GlobalAveragePool", ["c"], ["pooled"]),
@@ -91,7 +92,10 @@ def network(tmp_path: Path) -> Path:
         helper.make_node("MatMul", ["h", "shared.int8"], ["i"]),
         helper.make_node("MatMul", ["i", "shared.int8"], ["j"]),
         helper.make_node("MatMul", ["j", "mixed.half"], ["k"]),
-        helper.make_node("Gemm", ["k", "mixed.half"], ["logits"], transB=1),
+        helper.make_node("Gemm", ["k", "mixed.half"], ["l"], transB=1),
+        helper.make_node("Transpose", ["turned.half"], ["turned"]),
+        helper.make_node("MatMul", ["l", "turned.half"], ["m"]),
+        helper.make_node("MatMul", ["m", "turned"], ["logits"]),
     ]
     floats = TensorProto.FLOAT
     graph = helper.make_graph(
