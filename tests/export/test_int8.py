@@ -20,11 +20,13 @@ from audiotag.engines.exported import read_exported
 from audiotag.engines.interface import Floats
 from audiotag.engines.runtime import onnx_runtime
 from audiotag.errors import AudioError, OptionError
-from audiotag.export.export import export_model
+from audiotag.export.export import export_ensemble, export_model
 from audiotag.export.precision import keep_int8
 from audiotag.export.rounding import round_matrix
+from audiotag.inference.ensemble import save_ensemble
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
+from audiotag.models.checkpoint import save_checkpoint
 from audiotag.models.create import create_backbone
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
@@ -192,6 +194,16 @@ def test_the_command_writes_int8_and_refuses_it_without_recordings(recordings: l
     assert run.exit_code == 0, run.output
     assert "have the same highest class" in run.output
     assert len(audiotag.load(tmp_path / "out").tag(recordings[1], top=10)) == 10
+
+
+def test_all_members_of_an_ensemble_are_calibrated(model: Model, recordings: list[Path], tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "member", model)
+    save_ensemble([tmp_path / "member", tmp_path / "member"], tmp_path / "both")
+    with pytest.raises(OptionError, match="int8 needs recordings"):
+        export_ensemble(tmp_path / "both", tmp_path / "out", precision="int8")
+    made = export_ensemble(tmp_path / "both", tmp_path / "out", precision="int8", calibrate=recordings[1])
+    assert [exported.precision for exported, _ in made] == ["int8", "int8"]
+    assert [proof.calibrated for _, proof in made] == 2 * [{"sounds": str(recordings[1]), "passes": 1}]
 
 
 @pytest.mark.slow
