@@ -11,6 +11,7 @@ float32: the median of ratios. `mn10` has fresh weights: size and speed only.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import shutil
 import statistics
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -76,17 +78,18 @@ def static(
 ) -> None:
     """Int8 activations too, with onnxruntime's own tools."""
     quant_pre_process(path, path, skip_symbolic_shape=True)
-    quantize_static(
-        path,
-        path,
-        Reader(inputs),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        nodes_to_exclude=in_float(onnx.load(path).graph),
-        calibrate_method=method,
-    )
+    with redirect_stdout(io.StringIO()):
+        quantize_static(
+            path,
+            path,
+            Reader(inputs),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=in_float(onnx.load(path).graph),
+            calibrate_method=method,
+        )
 
 
 def delicate(graph: Any) -> list[str]:
