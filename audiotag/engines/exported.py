@@ -49,7 +49,7 @@ INPUTS: Mapping[str, str] = {"waveform": SPECTROGRAM, "video": PICTURE}
 """What a model takes → the network's input for it."""
 
 PRECISIONS = ("fp32", "fp16", "int8")
-"""How the weights are kept; all of them are computed with in float32 but those of ``int8``."""
+"""How the weights are kept; all of them are computed with in float32."""
 
 _FIX = "Copy the folder again, or export the model again."
 _LARGEST_FACTS = 64 << 20
