@@ -17,7 +17,7 @@ from audiotag.data.clips import ClipSet
 from audiotag.data.recording import clip_seconds as seconds_of
 from audiotag.data.source import ClipSource
 from audiotag.engines.torch_engine import choose_device
-from audiotag.errors import AudiotagError, OptionError, TrainingError
+from audiotag.errors import AudiotagError, OptionError, PluginError, TrainingError
 from audiotag.files import write_text
 from audiotag.folders import claim_folder
 from audiotag.host import get_host
@@ -324,10 +324,11 @@ def _rows(
 
 def _failure(candidate: Candidate, plan: Plan, error: Exception, reporter: Reporter) -> dict[str, Any]:
     """The row of a candidate that failed; what was not foreseen leaves its traceback beside the record."""
-    reason = str(error)
-    if not isinstance(error, AudiotagError):
+    reason = str(error) if isinstance(error, AudiotagError) else f"{type(error).__name__}: {error}"
+    cause = error.__cause__ if isinstance(error, PluginError) else error
+    if cause is not None and not isinstance(cause, AudiotagError):
         path = plan.output / "records" / f"{candidate.name}.traceback.txt"
         write_text(path, "".join(traceback.format_exception(error)))
-        reason = f"{type(error).__name__}: {error} (see {path})"
+        reason += f" (see {path})"
     reporter.message(f"{candidate.name} failed; its reason is in the table.")
     return {"name": candidate.name, "backbone": candidate.backbone, "error": reason}
