@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from audiotag import places
 from audiotag.errors import OptionError
-from audiotag.files import check_place, lock, refuse_inputs, write_atomically, writing
+from audiotag.files import check_place, lock, refuse_inputs, sync, write_atomically, writing
 from audiotag.places import exists, is_file, is_folder, is_link
 
 _MARK = "written-by-audiotag"
@@ -173,13 +174,16 @@ def _sweep(work: Path) -> None:
 
 def _finish(path: Path, work: Path, handle: int) -> None:
     """Tidy up; what cannot be removed is left to the next writer."""
+    if places.WINDOWS:
+        os.close(handle)
     if path.is_dir() or not (work / "old").is_dir():  # else the only whole copies are in there
         _sweep(work)
         with suppress(OSError):
             if {entry.name for entry in work.iterdir()} == {_MARK}:
                 (work / _MARK).unlink()
                 work.rmdir()
-    os.close(handle)
+    if not places.WINDOWS:
+        os.close(handle)
 
 
 def _followed(path: Path) -> Path:
@@ -191,14 +195,3 @@ def _work(path: Path) -> Path:
     if path.name in ("", ".."):  # "." and ".." have no name of their own
         path = path.resolve()
     return path.with_name(f".{path.name}.audiotag")
-
-
-def sync(path: Path) -> None:
-    """Make the content of a file, or the names in a folder, outlive a power cut."""
-    if os.name == "nt" and path.is_dir():  # folders cannot be opened there
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

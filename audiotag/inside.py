@@ -9,12 +9,15 @@ import os
 import re
 from pathlib import Path
 
+from audiotag import places
 from audiotag.errors import AudiotagError
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 # Windows opens these whatever ending they have, and in every folder.
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
+# Nor does Windows have files with these names: a colon leads to another content of the file before it, dots go.
+_NOT_ON_WINDOWS = re.compile(r'.*[<>:"|?*].*|.*[. ]')
 _LONGEST = 240
 """Bytes of one part of a name: file systems take 255, and a temporary file needs a few more."""
 
@@ -23,7 +26,8 @@ def path_inside(folder: str | Path, name: str, *, error: type[AudiotagError], wh
     """The file called *name* in *folder*, where *name* comes from data.
 
     Slashes and backslashes both separate folders. The rule is the same on every system, because what is written on one
-    is read on another.
+    is read on another; but colons and the like, which recordings are called by in the field, are refused where the
+    system has no such files.
 
     Args:
         folder: Where the file has to be.
@@ -47,6 +51,8 @@ def path_inside(folder: str | Path, name: str, *, error: type[AudiotagError], wh
         what = "holds control characters"
     elif any(_DEVICE.fullmatch(part) for part in parts):
         what = "is the name of a device on Windows"
+    elif places.WINDOWS and any(_NOT_ON_WINDOWS.fullmatch(part) for part in parts):
+        what = "is none that Windows has"
     elif any(len(part.encode()) > _LONGEST for part in parts):
         what = "is too long for a file"
     elif not (path := folder.joinpath(*parts)).resolve().is_relative_to(folder.resolve()):
