@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from audiotag import places
 from audiotag.errors import ManifestError
-from audiotag.inside import path_inside
+from audiotag.folders import path_inside
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,8 @@ from audiotag.data import archive_worker
 from audiotag.engines import cached
 from audiotag.errors import OptionError
 from audiotag.files import lock, write_text
-from audiotag.folders import atomic_folder
+from audiotag.folders import atomic_folder, path_inside
 from audiotag.inference.writers import open_output
-from audiotag.inside import path_inside
 from audiotag.labels import LabelSet
 from audiotag.places import is_folder, is_link
 

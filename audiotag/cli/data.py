@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from audiotag.errors import OptionError
 from audiotag.files import check_place
 from audiotag.folders import check_new_folder
 from audiotag.host import get_host
+from audiotag.printing import few
 
 if TYPE_CHECKING:
     from audiotag.data.published import PublishedDataset
@@ -159,7 +161,7 @@ def prepare(name: str, source: Path, output: Path, sample_rate: int | None) -> N
     """  # noqa: D301
     dataset = _published(name)
     check_place(output)
-    with progress_bar("preparing") as progress:
+    with progress_bar("preparing") as progress, _running(name, "preparing"):
         where = dataset.prepare(source, output, sample_rate=sample_rate, progress=progress)
     click.echo(f"{name}: prepared in {where}")
 
@@ -259,8 +261,7 @@ def _print_statistics(source: ClipSource, found: Statistics) -> None:
 
 
 def _some(names: Collection[str]) -> str:
-    shown = list(names)[:_MAX_NAMED]
-    return f"{len(names)} ({', '.join(shown)}{', …' if len(names) > len(shown) else ''})"
+    return f"{len(names)} ({few(names, _MAX_NAMED)})"
 
 
 @data.command()
@@ -306,7 +307,13 @@ def tiny(name: str, folder: Path, seed: int) -> None:
     """  # noqa: D301
     dataset = _published(name)
     check_new_folder(folder)
-    click.echo(f"{name}: made-up sounds in {dataset.write_tiny(folder, seed=seed)}")
+    with _running(name, "making up"):
+        written = dataset.write_tiny(folder, seed=seed)
+    click.echo(f"{name}: made-up sounds in {written}")
+
+
+def _running(name: str, doing: str) -> AbstractContextManager[None]:
+    return get_host().computing(get_host().dataset(name), f"{doing} {name!r}")
 
 
 def _published(name: str) -> PublishedDataset:

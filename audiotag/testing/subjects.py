@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, get_args
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from audiotag.errors import OptionError, UnknownNameError, suggest
 from audiotag.host import PluginRecord, get_host
-from audiotag.host.kinds import KINDS
+from audiotag.host.kinds import KINDS, SORTS, sort_of
 from audiotag.host.registry import normal
-from audiotag.specs import BackboneSpec, SamplingPolicySpec, Spec
-from audiotag.testing.check import Kind, require
+from audiotag.specs import BackboneSpec
+from audiotag.testing.check import require
 
-SPEC_KINDS = tuple(kind for kind in get_args(Kind) if kind not in ("plugin", "descriptor"))
-"""Kinds of things that have a name of their own."""
+_Made = TypeVar("_Made")
 
 
 class Wanted(TypedDict, total=False):
@@ -28,7 +27,7 @@ class Wanted(TypedDict, total=False):
     thorough: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """One thing to check.
 
@@ -60,22 +59,15 @@ class Subject:
         """The implementation, imported."""
         return get_host().resolve(self.spec)
 
-    def make(self, *arguments: Any, interface: type, **more: Any) -> Any:
+    def make(self, *arguments: Any, interface: type[_Made], **more: Any) -> _Made:
         """What the factory gives, which must follow *interface*."""
-        made = self.factory(*arguments, **self.options, **more)
+        made: _Made = self.factory(*arguments, **self.options, **more)
         require(
             isinstance(made, interface),
             f"the factory {self.spec.factory!r} returned {type(made).__name__}, not a {interface.__name__}; "
             f"derive from audiotag.plugin.{interface.__name__}",
         )
         return made
-
-
-def _kind_of(spec: Spec) -> str:
-    """The kind of the checks for a descriptor."""
-    if isinstance(spec, SamplingPolicySpec):
-        return "sampler" if spec.role == "training" else "store"
-    return type(spec).__name__.removesuffix("Spec").lower()
 
 
 def find_subjects(name: str, **wanted: Unpack[Wanted]) -> list[Subject]:
@@ -93,8 +85,8 @@ def find_subjects(name: str, **wanted: Unpack[Wanted]) -> list[Subject]:
     options = dict(wanted.get("options") or {})
     given = wanted.get("source")
     source = None if given is None else Path(given)
-    if kind is not None and kind not in SPEC_KINDS:
-        raise OptionError(f"there is no kind {kind!r}", fix=f"The kinds are: {', '.join(SPEC_KINDS)}.")
+    if kind is not None and kind not in SORTS:
+        raise OptionError(f"there is no kind {kind!r}", fix=f"The kinds are: {', '.join(SORTS)}.")
     host = get_host()
     if kind is None:
         records = [record for record in host.plugins if normal(name) == normal(record.name)]
@@ -120,7 +112,7 @@ def registered_things() -> list[tuple[str, str, Any]]:
     """(kind, name, descriptor) of everything that plugins have registered, in order."""
     host = get_host()
     registries = [host.registry(kind.spec) for kind in KINDS.values()]
-    return [(_kind_of(spec), name, spec) for registry in registries for name, spec in registry.items()]
+    return [(sort_of(spec), name, spec) for registry in registries for name, spec in registry.items()]
 
 
 def _of_plugin(record: PluginRecord, options: Mapping[str, Any], source: Path | None, thorough: bool) -> list[Subject]:

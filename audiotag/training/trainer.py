@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,38 +26,22 @@ from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.averaging import Averages
-from audiotag.training.data import Draw, cut_batches
+from audiotag.training.data import count_batches, cut_batches
 from audiotag.training.interfaces import SamplingContext
 from audiotag.training.loss_record import LossRecord
-from audiotag.training.optimisation import load_optimiser_state, make_optimiser
+from audiotag.training.optimisation import load_optimiser_state, make_optimiser, optimising
 from audiotag.training.processes import in_any_process
 from audiotag.training.reporting import CsvLog, EpochLogger
 from audiotag.training.run import TrainingRun
 from audiotag.training.schedules import step_warmup
-from audiotag.training.sources import AGAINST_DIVERGENCE
-from audiotag.training.stopping import Stopped, StopRequests
+from audiotag.training.sources import AGAINST_DIVERGENCE, Source
+from audiotag.training.stopping import StopRequests
 
 SAVE_EVERY_SECONDS = 20.0
 """Least time between two checkpoints for going on; one is always written at the end and when the run is stopped."""
 
 _CHOSEN = ("best", "best_loss")
 """Checkpoints that the validation clips have chosen among the epochs."""
-
-
-class Source(Protocol):
-    """Where batches come from: the network's clips, or kept embeddings."""
-
-    def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
-        """Batches of inputs by name, with ``index`` (batch,)."""
-
-    def validate(self) -> dict[str, float]:
-        """Metrics on the validation set (``loss``, ``mAP``, …), the same on every process; empty without one."""
-
-    def train_mode(self) -> None:
-        """Put the modules into training mode."""
-
-    def close(self) -> None:
-        """End what reads the batches; a source that is used again starts it anew."""
 
 
 @dataclass
@@ -106,14 +90,17 @@ class Trainer:
         self.source, self.supervision, self.sampler, self.schedule = source, run.supervision, run.sampler, run.schedule
         settings, fabric = run.settings, run.fabric
         # Each group's ``base_lr`` is its rate at factor 1.
-        self.step, self.optimiser = fabric.setup(step, make_optimiser(run.model.backbone, settings))
+        with run.model.computing("grouping the parameters of"):
+            optimiser = make_optimiser(run.model.backbone, settings)
+        self.step, self.optimiser = fabric.setup(step, optimiser)
+        self._optimising = optimising(settings)
         self.loggers: Sequence[EpochLogger] = ()
         self.progress = Progress()
         self.averages = Averages(settings, run.model.backbone)
         self.log = CsvLog(run.folder / "log.csv")
         self.losses = LossRecord(fabric, len(run.supervision.targets)) if run.sampler.wants_losses else None
         self._first_order = self._order(0)
-        self._steps = len(cut_batches(self._first_order, settings.batch_size, 0, world=fabric.world_size))
+        self._steps = count_batches(len(self._first_order), settings.batch_size, fabric.world_size)
         if settings.warmup_steps >= (steps := self._steps * settings.epochs):
             raise OptionError(
                 f"a warm-up of {settings.warmup_steps} steps does not fit a run of {steps}",
@@ -121,7 +108,7 @@ class Trainer:
                 fix="Make it shorter, or 0 for none.",
             )
         self._saved_at = time.monotonic()
-        self._stops = StopRequests(fabric, self._stop)
+        self._stops = StopRequests(fabric, self._save_state, run.folder, "audiotag finetune")
 
     def resume(self, folder: Path) -> None:
         """Take up the state that a checkpoint folder keeps; the model itself has been loaded from it already.
@@ -131,7 +118,8 @@ class Trainer:
         """
         state = load_training_state(folder)
         self.progress = Progress(**state["progress"])
-        load_optimiser_state(self.optimiser, state["optimiser"], folder)
+        with self._optimising:
+            load_optimiser_state(self.optimiser, state["optimiser"], folder)
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.averages.load_state_dict(state.get("averages", {}))
         if self.losses is not None and "losses" in state:
@@ -193,7 +181,9 @@ class Trainer:
         progress, settings = self.progress, self.settings
         started = time.monotonic()
         epoch = progress.epoch
-        self.backbone.on_epoch_start(epoch, epochs)
+        with self.model.computing("beginning an epoch of"):
+            self.backbone.on_epoch_start(epoch, epochs)
+            self.source.train_mode()
         batches = cut_batches(
             self._order(epoch) if epoch else self._first_order,
             settings.batch_size,
@@ -201,7 +191,6 @@ class Trainer:
             rank=self.fabric.global_rank,
             world=self.fabric.world_size,
         )
-        self.source.train_mode()
         with closing(self.source.train_batches(batches[progress.step :])) as ahead:
             while (batch := self._stops.waiting(lambda: next(ahead, None))) is not None:
                 rate = self._set_rates(epoch, progress.step, len(batches))
@@ -213,7 +202,7 @@ class Trainer:
                 progress.step += 1
                 self.reporter.step(epoch, progress.step, progress.loss_sum / progress.clips, rate)
                 if self._stops.asked():
-                    self._stop()
+                    self._stops.stop()
         rate = self._set_rates(epoch, len(batches) - 1, len(batches))
         row: dict[str, Any] = {
             "epoch": epoch + 1,
@@ -239,7 +228,7 @@ class Trainer:
         if in_any_process(self.fabric, time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS):
             self._save("last", resume=True)
         if self._stops.asked() and progress.epoch < epochs:
-            self._stop()
+            self._stops.stop()
 
     def _set_rates(self, epoch: int, step: int, steps: int) -> float:
         factor = self.schedule(epoch + (step + 0.5) / steps)
@@ -265,11 +254,13 @@ class Trainer:
                 where=self.folder,
                 fix=AGAINST_DIVERGENCE,
             )
-        self.fabric.backward(loss)
+        with self.model.computing("computing the gradients of"):
+            self.fabric.backward(loss)
         if self.settings.clip_grad_norm is not None:
             self.fabric.clip_gradients(self.step, self.optimiser, max_norm=self.settings.clip_grad_norm)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        with self._optimising:
+            self.optimiser.step()
+            self.optimiser.zero_grad(set_to_none=True)
         batch["index"] = index
         if self.losses is not None:
             self.losses.add(index, losses)
@@ -309,9 +300,11 @@ class Trainer:
             metadata = {"metrics": {key: value for key, value in metrics.items() if key != "seconds"}}
             state = None
             if resume:
+                with self._optimising:
+                    optimiser = self.optimiser.state_dict()
                 state = {
                     "progress": asdict(self.progress),
-                    "optimiser": self.optimiser.state_dict(),
+                    "optimiser": optimiser,
                     "precision": self.fabric.strategy.precision.state_dict(),
                     "averages": self.averages.state_dict(),
                 }
@@ -342,13 +335,6 @@ class Trainer:
             self.reporter.message(f"There is no average: the run ended before epoch {self.settings.average_from}.")
         self.fabric.barrier()
 
-    def _stop(self) -> NoReturn:
+    def _save_state(self) -> tuple[int, int]:
         self._save("last", resume=True)
-        progress = self.progress
-        stopped = Stopped(
-            f"stopped by a signal after {progress.epoch} epochs and {progress.step} steps; the state is saved",
-            where=self.folder,
-            fix=f"Go on with: audiotag finetune --resume {self.folder}",
-        )
-        stopped.signal = self._stops.signal
-        raise stopped
+        return self.progress.epoch, self.progress.step

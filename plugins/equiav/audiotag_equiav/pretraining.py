@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -32,7 +32,6 @@ from audiotag.plugin import (
     Heard,
     OptionError,
     PairLoss,
-    Stopped,
     StopRequests,
     TrainingError,
     atomic_path,
@@ -95,13 +94,14 @@ def pretrain(
     options, settings = options or PretrainingOptions(), settings or PretrainingSettings()
     start = None if init is None else str(init)
     run = _Run(train, folder, options, settings, start, data or {}, report or _ignore)
+    fabric = run.fabric()  # what cannot work is refused before there is a folder
     with held(folder):
         remove_abandoned(folder)
         if any(folder.iterdir()):
             begun = (folder / STATE_FILE).is_file()
             go_on = f", or go on with: audiotag x equiav pretrain --resume {folder}" if begun else ""
             raise TrainingError("the folder is not empty", where=folder, fix=f"Name a new one{go_on}.")
-        return run.launch()
+        return run.launch(fabric)
 
 
 def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | None = None) -> list[dict[str, float]]:
@@ -136,7 +136,8 @@ def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | N
                 fix=f"Begin a new one from its weights: --init {folder / WEIGHTS_FILE}.",
             ) from error
         options = PretrainingOptions.from_dict(state["options"])
-        return _Run(train, folder, options, settings, None, state["data"], report or _ignore).launch()
+        run = _Run(train, folder, options, settings, None, state["data"], report or _ignore)
+        return run.launch(run.fabric())
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
@@ -212,7 +213,13 @@ class _Run:
         """The sounds of the run, as the text of a `Heard`."""
         return str(Heard.of(self.clips))
 
-    def launch(self) -> list[dict[str, float]]:
+    def fabric(self) -> Fabric:
+        """Devices and processes.
+
+        Raises:
+            TrainingError: There are too few clips.
+            OptionError: This machine lacks what the settings name.
+        """
         settings = self.settings
         if len(self.clips) < settings.batch_size:
             raise TrainingError(
@@ -221,7 +228,7 @@ class _Run:
                 fix="Give more clips or a smaller batch size.",
             )
         try:
-            fabric = Fabric(
+            return Fabric(
                 accelerator=settings.accelerator,
                 devices=settings.devices,
                 strategy="ddp_spawn" if settings.devices > 1 else "auto",
@@ -229,11 +236,15 @@ class _Run:
             )
         except (RuntimeError, ValueError) as error:  # how Fabric answers what this machine lacks
             raise OptionError(str(error), where="pre-training", fix="Use another accelerator or precision.") from error
+
+    def launch(self, fabric: Fabric) -> list[dict[str, float]]:
         try:
             history: list[dict[str, float]] = fabric.launch(partial(_train, self))
         except ProcessException as error:
             last = str(error).strip().splitlines()[-1]
-            raise TrainingError(f"one of {settings.devices} processes failed: {last}", where=self.folder) from error
+            raise TrainingError(
+                f"one of {self.settings.devices} processes failed: {last}", where=self.folder
+            ) from error
         return history
 
 
@@ -266,21 +277,12 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
     network.train()
     steps = len(run.clips) // settings.batch_size
 
-    def save() -> None:
+    def save() -> tuple[int, int]:
         if fabric.is_global_zero:
             _save(run, network, optimiser, fabric, progress)
+        return progress["epoch"], progress["step"]
 
-    def stop() -> NoReturn:
-        save()
-        stopped = Stopped(
-            f"stopped by a signal after {progress['epoch']} epochs and {progress['step']} steps; the state is saved",
-            where=run.folder,
-            fix=f"Go on with: audiotag x equiav pretrain --resume {run.folder}",
-        )
-        stopped.signal = stops.signal
-        raise stopped
-
-    stops = StopRequests(fabric, stop)
+    stops = StopRequests(fabric, save, run.folder, "audiotag x equiav pretrain")
     with stops.taken(), closing(PairBatches(reader, settings.workers)) as batches:
         for epoch in range(progress["epoch"], settings.epochs):
             started = time.perf_counter()
@@ -310,7 +312,7 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
                     if (place + 1) % settings.save_steps == 0 and place + 1 < steps:
                         save()
                     if stops.asked():
-                        stop()
+                        stops.stop()
             names = ("loss", "inter", "intra_sound", "intra_picture")
             row = {"epoch": epoch + 1.0}
             row |= {name: total / steps for name, total in zip(names, progress["sums"], strict=True)}
@@ -379,13 +381,7 @@ class PretrainingStep:
 
 def _loss(name: str, temperature: float) -> PairLoss:
     host = get_host()
-    spec = host.loss(name)
-    if spec.task != "embedding":
-        known = [one.name for one in host.losses.values() if one.task == "embedding"]
-        raise OptionError(
-            f"the loss {name!r} is for class scores", where="pre-training", fix=f"Give one of: {', '.join(known)}."
-        )
-    loss: PairLoss = host.make(spec, temperature=temperature)
+    loss: PairLoss = host.make(host.loss(name), temperature=temperature)
     return loss
 
 
