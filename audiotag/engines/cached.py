@@ -56,7 +56,7 @@ def may_have_accelerator() -> bool:
     """Whether it is worth asking torch for an accelerator, told without importing it."""
     if find_spec("torch") is None:
         return False
-    return sys.platform == "darwin" or any(map(exists, _DEVICES_OF_ACCELERATORS))
+    return sys.platform != "linux" or any(map(exists, _DEVICES_OF_ACCELERATORS))
 
 
 class ExportsRoom:

@@ -160,9 +160,11 @@ def _candidates(
     for name in names:
         if not _NAME.fullmatch(name):
             raise OptionError(f"a candidate cannot be called {name!r}", fix="Use letters, digits and _.()+- only.")
-        if names.count(name) > 1:
+        alike = [other for other in names if other.casefold() == name.casefold()]
+        if len(alike) > 1:  # where file systems know no case, names that differ in it alone are one folder
             raise OptionError(
-                f"{names.count(name)} candidates are called {name!r}", fix=f"Name them: {name}1=…, {name}2=…"
+                f"{len(alike)} candidates are called {name!r}, in capitals or not",
+                fix=f"Name them: {name}1=…, {name}2=…",
             )
     for name in options:
         if name not in names:

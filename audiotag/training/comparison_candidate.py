@@ -277,7 +277,7 @@ def _train(candidate: Candidate, plan: Plan, record: Record, reporter: Reporter)
         if plan.cross_validate:
             finetune_folds(request, plan.settings, record.run, reporter=reporter)
             logs = [inside / "log.csv" for inside in record.run.glob("fold_*")]
-            record.epochs = max(len(log.read_text().splitlines()) - 1 for log in logs)
+            record.epochs = max(len(log.read_text(encoding="utf-8").splitlines()) - 1 for log in logs)
         else:
             result = run(request, plan.settings, record.run, resume=begun(record.run), reporter=reporter)
             record.epochs = len(result.history)
