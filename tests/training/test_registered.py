@@ -21,6 +21,7 @@ def register_optimisers():
     return [
         OptimiserSpec(name="down", factory="odd_training:make_down"),
         OptimiserSpec(name="torn", factory="math:sqrt"),
+        OptimiserSpec(name="split", factory="odd_training:make_split"),
     ]
 
 @hookimpl
@@ -52,6 +53,12 @@ def make_down(groups, *, momentum: float, weight: float = 1.0):
     SEEN["options"] = momentum, weight
     print("a word to the author")
     return Down(groups, momentum=momentum)
+
+def make_split(groups):
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    for some in (True, False):
+        torch.optim.SGD([one for one in parameters if (one.ndim >= 2) == some])
+    return torch.optim.SGD(groups)
 
 def make_half(*, epochs, warmup, final_lr):
     return lambda position: final_lr
@@ -86,6 +93,11 @@ def test_a_run_with_everything_of_a_plugin(odd_training, tones, tmp_path, capsys
     assert list(result.history["val_seven"]) == [7.0]
     out, err = capsys.readouterr()
     assert "a word to the author" in err and "a word" not in out
+
+
+def test_an_optimiser_that_splits_parameters_by_their_dimensions(odd_training, tones, tmp_path):
+    settings = {"optimiser": "split", "epochs": 1, "workers": 0, "device": "cpu"}
+    assert len(finetune("tiny", tones, output=tmp_path / "run", **settings).history) == 1
 
 
 def test_names_and_settings_are_those_that_are_registered(odd_training):
