@@ -14,12 +14,8 @@ from audiotag.labels import Label, LabelSet, composed, known_labels, read_labels
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1).map(str.strip).filter(bool)
 # A quote before a formula is taken for the one that our own writer puts there.
-ROWS = st.lists(
-    st.tuples(TEXT, TEXT).filter(lambda row: all(read_cell(text) == text for text in row)),
-    min_size=1,
-    max_size=20,
-    unique_by=lambda row: composed(row[0]),
-)
+PLAIN_ROW = st.tuples(TEXT, TEXT).filter(lambda row: all(read_cell(text) == text for text in row))
+ROWS = st.lists(PLAIN_ROW, min_size=1, max_size=20, unique_by=lambda row: composed(row[0]))
 
 
 def as_csv(rows, header="index,mid,display_name"):
