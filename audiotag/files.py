@@ -271,6 +271,12 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, _digest).hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal: where others state it too."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def content_digest(content: bytes) -> str:
     """The hash that `file_digest` gives for a file of *content*."""
     digest = _digest()
