@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.documents import read_json
@@ -127,26 +126,30 @@ class _Found:
             named |= {f"{kind}_{name}": value for name, value in rates}
         return named
 
-    def per_class(self, labels: LabelSet, support: NDArray[np.int64]) -> pd.DataFrame:
-        """A row a class; *support* has the number of its positives."""
-        table = pd.DataFrame(
-            {
-                "index": range(len(labels)),
-                "mid": labels.mids,
-                "name": labels.names,
-                "support": support.astype(int),
-                "detected": self.decisions.sum(axis=0).astype(int),
-                "average_precision": self.precisions,
-                "roc_auc": self.auc,
-                "d_prime": metrics.d_prime(self.auc),
-                "precision": np.nan,
-                "recall": np.nan,
-                "f1": np.nan,
-            }
-        )
-        rates = [self.rates.precision, self.rates.recall, self.rates.f_score]
-        table.loc[self.has, ["precision", "recall", "f1"]] = np.stack(rates, axis=1)
-        return table
+    def class_columns(
+        self, labels: LabelSet, support: NDArray[np.int64], known: NDArray[np.int64] | None
+    ) -> dict[str, NDArray[Any]]:
+        """See `Measurement.class_columns`.
+
+        Args:
+            labels: The classes.
+            support: Number of positives of each.
+            known: Number of clips of which each is known; None where all are.
+        """
+        rates = np.full((3, len(labels)), np.nan)
+        rates[:, self.has] = [self.rates.precision, self.rates.recall, self.rates.f_score]
+        return {
+            "index": np.arange(len(labels)),
+            "mid": np.array(labels.mids, dtype=object),
+            "name": np.array(labels.names, dtype=object),
+            "support": support,
+            **({} if known is None else {"known": known}),
+            "detected": self.decisions.sum(axis=0),
+            "average_precision": self.precisions,
+            "roc_auc": self.auc,
+            "d_prime": metrics.d_prime(self.auc),
+            **dict(zip(("precision", "recall", "f1"), rates, strict=True)),
+        }
 
 
 def evaluate_scores(
@@ -228,14 +231,12 @@ def evaluate_scores(
     summary |= found.summary()
     if not single_label:
         summary["detections_of_classes_without_positives"] = int(decisions[:, ~has].sum())
-    per_class = found.per_class(labels, support)
-    if mask is not None:
-        per_class.insert(4, "known", mask.sum(axis=0).astype(int))
+    columns = found.class_columns(labels, support, None if mask is None else mask.sum(axis=0))
     if cuts is not None:
-        per_class["threshold"] = cuts
+        columns["threshold"] = cuts
     return Evaluation(
         summary=summary,
-        per_class=per_class,
+        class_columns=columns,
         labels=labels,
         single_label=single_label,
         thresholds=cuts,

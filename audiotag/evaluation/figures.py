@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from audiotag.drawing import ACCENT, MARK, axes_for, drawing, legend_above, plain
@@ -69,20 +68,20 @@ def _size(result: Measurement, kind: str) -> tuple[float, float]:
     return 4.6, 4.8
 
 
-def _ranked(result: Measurement) -> Any:
-    """The rows of the classes with positives, the worst first."""
-    table = result.per_class[result.per_class["support"] > 0]
-    return table.sort_values("average_precision", kind="stable")
+def _ranked(result: Measurement) -> list[dict[str, Any]]:
+    """What is known of the classes with positives, the worst first."""
+    rows = [row for row in result.class_rows() if row["support"]]
+    return sorted(rows, key=lambda row: float(row["average_precision"]))
 
 
 def _bars(result: Measurement, axes: Axes) -> None:
-    table, half, cut = _ranked(result), MAX_BARS // 2, None
-    if len(table) > MAX_BARS:
-        cut = f"the {half} best and the {half} worst of {len(table)} classes"
-        table = pd.concat([table[:half], table[-half:]])
-    places = range(len(table))  # two classes may have one name
-    bars = axes.barh(places, table["average_precision"], color=ACCENT)
-    axes.set_yticks(places, [plain(name) for name in table["name"]])
+    rows, half, cut = _ranked(result), MAX_BARS // 2, None
+    if len(rows) > MAX_BARS:
+        cut = f"the {half} best and the {half} worst of {len(rows)} classes"
+        rows = [*rows[:half], *rows[-half:]]
+    places = range(len(rows))  # two classes may have one name
+    bars = axes.barh(places, [row["average_precision"] for row in rows], color=ACCENT)
+    axes.set_yticks(places, [plain(row["name"]) for row in rows])
     mean = result.summary["mAP"]
     line = axes.axvline(mean, color=MARK, linestyle="--", linewidth=2)
     axes.set(xlim=(0, 1), xlabel="Average precision")
@@ -95,14 +94,10 @@ def _curves(result: Measurement, axes: Axes) -> None:
     """Every class's curve in grey, and their mean at each recall."""
     grid = np.linspace(0, 1, 201)
     heights, entries = [], {}
-    columns = _ranked(result)["index"]
-    look: dict[str, Any] = {
-        "color": "#8a949c",
-        "linewidth": 0.8,
-        "alpha": min(0.7, max(0.15, 15 / max(len(columns), 1))),
-    }
-    for column in columns:
-        precision, recall, _ = precision_recall_curve(*result.column(column))
+    rows = _ranked(result)
+    look: dict[str, Any] = {"color": "#8a949c", "linewidth": 0.8, "alpha": min(0.7, 0.15 + 8 / max(len(rows), 1))}
+    for row in rows:
+        precision, recall, _ = precision_recall_curve(*result.column(row["index"]))
         corners = [0, *recall], [precision[0], *precision]
         (entries["one class"],) = axes.step(*corners, where="pre", **look)
         heights.append(precision[np.minimum(np.searchsorted(recall, grid - 1e-12), len(recall) - 1)])
