@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Command
 from audiotag.cli.finetune import stoppable
 from audiotag.cli.options import given_settings, json_option, option, parse_options, settings_options
 from audiotag.cli.printing import warn_failed_plugins
@@ -39,7 +40,12 @@ _OF_COMPARISON = (
 )  # fmt: skip
 
 
-@click.command(short_help="Fine-tune and measure several models in the same way.")
+@click.command(
+    cls=Command,
+    short_help="Fine-tune and measure several models in the same way.",
+    first="--backbone --finished --no-train --train --val --test --fold --cross-validate --output --recipe --epochs"
+    " --freeze-backbone --device --json",
+)
 @option(
     "--backbone",
     "backbones",
@@ -47,14 +53,16 @@ _OF_COMPARISON = (
     metavar="[NAME=]MODEL|FOLDER",
     help="Model to fine-tune from (mn04_as), a family for a fresh network (mn), or a checkpoint folder; repeat it."
     " NAME= is what the table calls it.",
+    group="Model",
 )
 @option(
     "--finished",
     multiple=True,
     metavar="[NAME=]MODEL|FOLDER",
     help="Run folder or published model to measure as it is, beside the others; may be repeated.",
+    group="Model",
 )
-@option("--no-train", is_flag=True, help="Measure every --backbone as it is.")
+@option("--no-train", is_flag=True, help="Measure every --backbone as it is.", group="Model")
 @clip_source(
     "--train",
     "split",
@@ -70,9 +78,11 @@ _OF_COMPARISON = (
     },
     parts=("val",),
 )
-@option("--fold", type=int, help="Hold out this fold of --train; without --test, it is measured on.")
-@option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
-@option("--cross-validate", is_flag=True, help="Train once for each fold; the score is the mean over folds.")
+@option("--fold", type=int, help="Hold out this fold of --train; without --test, it is measured on.", group="Data")
+@option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]", group="Data")
+@option(
+    "--cross-validate", is_flag=True, help="Train once for each fold; the score is the mean over folds.", group="Data"
+)
 @option(
     "--output",
     required=True,
@@ -80,6 +90,7 @@ _OF_COMPARISON = (
     folder=True,
     metavar="FOLDER",
     help="Tables, plot, runs and reports; the same command goes on with what is there.",
+    group="Results",
 )
 @option(
     "--option",
@@ -88,6 +99,7 @@ _OF_COMPARISON = (
     metavar="NAME:KEY=VALUE",
     callback=_by_name,
     help="Setting of one model's family (mn:width_mult=0.1); may be repeated.",
+    group="Model",
 )
 @option(
     "--weights",
@@ -95,15 +107,29 @@ _OF_COMPARISON = (
     metavar="NAME:PATH",
     callback=_by_name,
     help="Local weights of one model: a published file or a checkpoint folder.",
+    group="Model",
 )
 @option(
-    "--clip-seconds", type=float, help="Clip that costs and speed are for.  [default: median of the clips measured on]"
+    "--clip-seconds",
+    type=float,
+    help="Clip that costs and speed are for.  [default: median of the clips measured on]",
+    group="Results",
 )
-@option("--threads", least=1, help="CPU threads while speed is measured.  [default: torch's]")
-@option("--recipe", metavar="NAME", help="Named settings (see `audiotag recipes list`), without their options.")
-@option("--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it.")
+@option("--threads", least=1, help="CPU threads while speed is measured.  [default: torch's]", group="Hardware")
+@option(
+    "--recipe",
+    metavar="NAME",
+    help="Named settings (see `audiotag recipes list`), without their options.",
+    group="Training",
+)
+@option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False),
+    help="TOML file of settings; options win over it.",
+    group="Training",
+)
 @settings_options(Settings)
-@option("--no-plot", is_flag=True, help="Draw no comparison.png, which needs matplotlib.")
+@option("--no-plot", is_flag=True, help="Draw no comparison.png, which needs matplotlib.", group="Results")
 @json_option
 def compare(
     train: ClipSource | None,

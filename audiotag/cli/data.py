@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Group
 from audiotag.cli.options import OutputFile, echo_json, json_option, option, overwrite_option
 from audiotag.cli.outputs import check_files, files_of
 from audiotag.cli.printing import print_columns, progress_bar, warn_failed_plugins
@@ -29,7 +30,7 @@ _MAX_NAMED = 20
 _source_argument = click.argument("source", type=click.Path(exists=True, path_type=Path), metavar="SOURCE")
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Labelled sets: known ones, preparation, checks, numbers."""
     warn_failed_plugins()

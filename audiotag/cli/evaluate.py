@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Command
 from audiotag.cli.options import (
     batch_size_option,
     combine_option,
@@ -37,9 +38,16 @@ if TYPE_CHECKING:
 _MAX_NAMED = 8
 
 
-@click.command(short_help="Measure a model on labelled clips.")
+@click.command(
+    cls=Command,
+    short_help="Measure a model on labelled clips.",
+    first="--model --weights --ensemble --data --split --fold --folds --labels --thresholds --tune-thresholds --output"
+    " --figures --json --device",
+)
 @model_option()
-@option("--ensemble", metavar="NAME,NAME,...", help="Several models whose outputs are averaged, for --model.")
+@option(
+    "--ensemble", metavar="NAME,NAME,...", help="Several models whose outputs are averaged, for --model.", group="Model"
+)
 @combine_option
 @weights_option
 @option_option
@@ -51,38 +59,45 @@ _MAX_NAMED = 8
     "by_fold",
     is_flag=True,
     help="Cross-validation: --model is a folder with fold_1, fold_2, ..., each measured on the fold it has not seen.",
+    group="Data",
 )
 @option(
     "--checkpoint",
     type=["last", "best"],
     default="last",
     help="With --folds: best was chosen by looking at the fold, so it flatters.",
+    group="Data",
 )
 @option(
     "--thresholds",
     metavar="SCORE|tuned|FILE",
     help="Score from which a class counts as heard: a number, the model's tuned ones, or a file mid -> threshold."
     "  [default: tuned where there are any, else 0.5]",
+    group="Measures",
 )
 @option(
     "--tune-thresholds",
     "tune_thresholds_on",
     metavar="PATH",
     help="Labelled clips on which to find the thresholds that maximise F-beta; they are kept in the checkpoint.",
+    group="Measures",
 )
-@option("--beta", type=float, default=1.0, help="Weight of recall in that tuning.")
-@option("--one-threshold", is_flag=True, help="Tune one threshold for all classes, for micro F-beta.")
-@option("--top-k", least=1, multiple=True, help="k of top-k accuracy.  [default: 3, 5 for single-label]")
+@option("--beta", type=float, default=1.0, help="Weight of recall in that tuning.", group="Measures")
+@option("--one-threshold", is_flag=True, help="Tune one threshold for all classes, for micro F-beta.", group="Measures")
+@option(
+    "--top-k", least=1, multiple=True, help="k of top-k accuracy.  [default: 3, 5 for single-label]", group="Measures"
+)
 @option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="NAME",
     help="Another metric, of a plugin for one, beside the usual ones (see `audiotag plugins list`); may be repeated.",
+    group="Measures",
 )
 @batch_size_option
 @workers_option
-@option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
+@option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.", group="Results")
 @device_option
 @precision_option
 @engine_option
@@ -92,9 +107,15 @@ _MAX_NAMED = 8
     folder=True,
     metavar="FOLDER",
     help="Write metrics.json, per_class.csv and report.html there.",
+    group="Results",
 )
 @overwrite_option
-@option("--figures", type=["pdf", "png", "svg"], help="Also draw figures for papers into --output, with matplotlib.")
+@option(
+    "--figures",
+    type=["pdf", "png", "svg"],
+    help="Also draw figures for papers into --output, with matplotlib.",
+    group="Results",
+)
 @json_option
 def evaluate(
     model: str | None, ensemble: str | None, data: ClipSource, by_fold: bool, as_json: bool, **settings: Any

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Command
 from audiotag.cli.options import (
     given_settings,
     name_list,
@@ -29,11 +30,17 @@ if TYPE_CHECKING:
 _OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fraction", "teacher", "teacher_scores")
 
 
-@click.command(short_help="Teach a model the sounds of a labelled set.")
+@click.command(
+    cls=Command,
+    short_help="Teach a model the sounds of a labelled set.",
+    first="--backbone --weights --train --val --fold --labels --output --resume --recipe --epochs --batch-size"
+    " --learning-rate --freeze-backbone --device",
+)
 @option(
     "--backbone",
     metavar="NAME|FOLDER",
     help="Model to start from (mn04_as), a family for a fresh network (mn), or a checkpoint folder.",
+    group="Model",
 )
 @clip_source(
     "--train",
@@ -50,7 +57,7 @@ _OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fractio
     },
     parts=("val", "eval"),
 )
-@option("--output", type=Path, metavar="FOLDER", help="The run folder, new or empty.")
+@option("--output", type=Path, metavar="FOLDER", help="The run folder, new or empty.", group="Results")
 @option(
     "--resume",
     type=Path,
@@ -58,27 +65,45 @@ _OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fractio
     folder=True,
     metavar="FOLDER",
     help="Go on with the run in FOLDER, exactly; nothing else is needed.",
+    group="Results",
 )
 @previous_labels_option
-@option("--fold", type=int, help="Validate on this fold, learn from the others.")
-@option("--cross-validate", is_flag=True, help="Train once for each fold; sums up in folds.csv.")
-@option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
+@option("--fold", type=int, help="Validate on this fold, learn from the others.", group="Data")
+@option("--cross-validate", is_flag=True, help="Train once for each fold; sums up in folds.csv.", group="Data")
+@option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]", group="Data")
 @option(
     "--teacher",
     metavar="MODEL[,MODEL...]",
     help="Learn also from what these models say of the training clips; it is computed once and kept.",
+    group="Distillation",
 )
 @option(
     "--teacher-scores",
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE",
     help="The same from a file of scores (.npz, .npy); clips without scores learn from their labels alone.",
+    group="Distillation",
 )
 @weights_option
 @option_option
-@option("--recipe", metavar="NAME", help="Named settings (see `audiotag recipes list`); --config and options win.")
-@option("--mode", metavar="NAME", help="Short for --option mode=NAME (equiav: audio_only, video_only, multimodal).")
-@option("--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it.")
+@option(
+    "--recipe",
+    metavar="NAME",
+    help="Named settings (see `audiotag recipes list`); --config and options win.",
+    group="Training",
+)
+@option(
+    "--mode",
+    metavar="NAME",
+    help="Short for --option mode=NAME (equiav: audio_only, video_only, multimodal).",
+    group="Model",
+)
+@option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False),
+    help="TOML file of settings; options win over it.",
+    group="Training",
+)
 @settings_options(Settings)
 def finetune(
     backbone: str | None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import root_option
+from audiotag.cli.command import Command
 from audiotag.cli.options import (
     OutputFile,
     combine_option,
@@ -49,7 +50,12 @@ class _Threshold(click.ParamType[float | str]):
             self.fail(f"{value!r} is neither a number nor 'tuned'", param, ctx)
 
 
-@click.command(short_help="Tag recordings: files, folders, globs or manifests.")
+@click.command(
+    cls=Command,
+    short_help="Tag recordings: files, folders, globs or manifests.",
+    first="--model --weights --ensemble --events --window --hop --threshold --top --format --output --overwrite"
+    " --resume --device",
+)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @model_option(default=DEFAULT_MODEL)
 @weights_option
@@ -60,25 +66,57 @@ class _Threshold(click.ParamType[float | str]):
     multiple=True,
     metavar="NAME,NAME,...",
     help="Several models whose outputs are averaged, instead of --model; may be repeated.",
+    group="Model",
 )
 @combine_option
-@option("--window", type=float, metavar="SECONDS", help="Report events, from windows of this length.")
-@option("--hop", type=float, metavar="SECONDS", help="Time between windows.  [default: half a window]")
-@option("--events", is_flag=True, help="Report events, from windows as long as the model was trained on.")
-@option("--per-window", is_flag=True, help="Report the tags of each window instead of events.")
+@option(
+    "--window",
+    type=float,
+    metavar="SECONDS",
+    help="Report events, from windows of this length.",
+    group="Tags and events",
+)
+@option(
+    "--hop",
+    type=float,
+    metavar="SECONDS",
+    help="Time between windows.  [default: half a window]",
+    group="Tags and events",
+)
+@option(
+    "--events",
+    is_flag=True,
+    help="Report events, from windows as long as the model was trained on.",
+    group="Tags and events",
+)
+@option("--per-window", is_flag=True, help="Report the tags of each window instead of events.", group="Tags and events")
 @option(
     "--threshold",
     type=_Threshold(),
     metavar="SCORE|tuned",
     help="Least score to report; 'tuned' takes the model's own thresholds."
     "  [default: for events the tuned ones or 0.5, for home 0.5, otherwise none]",
+    group="Tags and events",
 )
-@option("--merge", type=float, metavar="SECONDS", help="Join events of a class this far apart.  [default: 0]")
-@option("--min-duration", type=float, metavar="SECONDS", help="Leave out shorter events.  [default: 0]")
+@option(
+    "--merge",
+    type=float,
+    metavar="SECONDS",
+    help="Join events of a class this far apart.  [default: 0]",
+    group="Tags and events",
+)
+@option(
+    "--min-duration",
+    type=float,
+    metavar="SECONDS",
+    help="Leave out shorter events.  [default: 0]",
+    group="Tags and events",
+)
 @option(
     "--top",
     least=1,
     help="Most classes of a recording (or window) to report.  [default: 10 without a threshold, otherwise all]",
+    group="Tags and events",
 )
 @option(
     "--format",
@@ -87,26 +125,40 @@ class _Threshold(click.ParamType[float | str]):
     help="Output format: table, csv, json, jsonl, tsv, audacity, raven, parquet, home, or one of a plugin."
     "  [default: what the ending of --output tells (.csv .json .jsonl .ndjson .tsv .parquet);"
     " without --output, or without an ending, table]",
+    group="Results",
 )
-@option("--output", type=Path, metavar="FILE", help="Where to write; without it, print.")
+@option("--output", type=Path, metavar="FILE", help="Where to write; without it, print.", group="Results")
 @overwrite_option
 @option(
     "--resume",
     is_flag=True,
     help="Go on with what an earlier run with the same settings has left in --output, finished or stopped"
     " (any format but parquet).",
+    group="Results",
 )
 @option(
     "--verbatim",
     is_flag=True,
     help="Write names into CSV as they are, also those that a spreadsheet would take for formulas (= + - @).",
+    group="Results",
 )
-@option("--embeddings", type=OutputFile(".npz"), metavar="FILE.npz", help="Also write the embeddings into this file.")
+@option(
+    "--embeddings",
+    type=OutputFile(".npz"),
+    metavar="FILE.npz",
+    help="Also write the embeddings into this file.",
+    group="Results",
+)
 @root_option
 @frames_option
-@option("--batch-size", type=click.IntRange(1, MOST), help="Clips at a time.  [default: 4 on the CPU, 32 elsewhere]")
-@option("--workers", type=click.IntRange(1, MOST), default=2, help="Threads that read.")
-@option("--strict", is_flag=True, help="Stop at the first recording that cannot be read.")
+@option(
+    "--batch-size",
+    type=click.IntRange(1, MOST),
+    help="Clips at a time.  [default: 4 on the CPU, 32 elsewhere]",
+    group="Hardware",
+)
+@option("--workers", type=click.IntRange(1, MOST), default=2, help="Threads that read.", group="Hardware")
+@option("--strict", is_flag=True, help="Stop at the first recording that cannot be read.", group="Results")
 @device_option
 @precision_option
 @engine_option

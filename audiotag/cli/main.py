@@ -15,40 +15,47 @@ from typing import Any
 
 import click
 
+from audiotag.cli.command import Group
 from audiotag.errors import EMPTY, AudiotagError, AudiotagWarning, MissingExtraError, OptionError, PluginError
 from audiotag.printing import PrintableStream, printable_name
 from audiotag.signals import on_stop, stop_signals
 
-VERBS: dict[str, tuple[str, str]] = {
-    "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
-    "finetune": ("audiotag.cli.finetune:finetune", "Teach a model the sounds of a labelled set."),
-    "evaluate": ("audiotag.cli.evaluate:evaluate", "Measure a model on labelled clips."),
-    "compare": ("audiotag.cli.compare:compare", "Fine-tune and measure several models in the same way."),
-    "export": ("audiotag.cli.export:export", "Write a model as a folder that tags without torch."),
-    "store": ("audiotag.cli.store:store", "A bounded store of labelled clips that a policy chooses."),
-    "recipes": ("audiotag.cli.recipes:recipes", "Named settings for fine-tuning."),
-    "online": (
-        "audiotag.cli.online:online",
-        "Learn from a stream of clips, one by one, with a bounded store.",
-    ),
-    "labels": ("audiotag.cli.labels:labels", "Give a model other classes; find labels that clips lack."),
-    "data": ("audiotag.cli.data:data", "Labelled sets: known ones, preparation, checks, numbers."),
-    "models": ("audiotag.cli.models:models", "Known models: list, facts, weights, complexity; average and ensemble."),
-    "cache": ("audiotag.cli.cache:cache", "What is kept on this machine to save work."),
-    "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
-    "demo": (
-        "audiotag.cli.demo:demo",
-        "Synthesise sounds, learn them, measure and tag: the whole job on made-up data.",
-    ),
-    "x": ("audiotag.cli.extensions:extensions", "Commands of plugins: audiotag x GROUP NAME."),
+VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "Tag": {
+        "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
+    },
+    "Learn": {
+        "finetune": ("audiotag.cli.finetune:finetune", "Teach a model the sounds of a labelled set."),
+        "recipes": ("audiotag.cli.recipes:recipes", "Named settings for fine-tuning."),
+        "labels": ("audiotag.cli.labels:labels", "Give a model other classes; find labels that clips lack."),
+        "demo": ("audiotag.cli.demo:demo", "The whole job on made-up sounds: learn them, measure and tag."),
+    },
+    "Look": {
+        "evaluate": ("audiotag.cli.evaluate:evaluate", "Measure a model on labelled clips."),
+        "compare": ("audiotag.cli.compare:compare", "Fine-tune and measure several models in the same way."),
+        "data": ("audiotag.cli.data:data", "Labelled sets: known ones, preparation, checks, numbers."),
+    },
+    "Devices": {
+        "export": ("audiotag.cli.export:export", "Write a model as a folder that tags without torch."),
+        "online": ("audiotag.cli.online:online", "Learn from a stream of clips, one by one, with a bounded store."),
+        "store": ("audiotag.cli.store:store", "A bounded store of labelled clips that a policy chooses."),
+    },
+    "Manage": {
+        "models": ("audiotag.cli.models:models", "Known models: list, facts, weights; average and ensemble."),
+        "cache": ("audiotag.cli.cache:cache", "What is kept on this machine to save work."),
+        "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
+        "x": ("audiotag.cli.extensions:extensions", "Commands of plugins: audiotag x GROUP NAME."),
+    },
 }
-"""Verb → (module:command, the line that `audiotag --help` shows)."""
+"""Heading → verb → (module:command, the line that `audiotag --help` shows)."""
+
+VERBS = {verb: place for group in VERB_GROUPS.values() for verb, place in group.items()}
 
 _ARGUMENTS = "audiotag.arguments"
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called, not when they are listed."""
+class LazyGroup(Group):
+    """The group whose commands are imported when they are called, not when they are listed."""
 
     def __init__(self, *args: Any, verbs: dict[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -106,9 +113,11 @@ class LazyGroup(click.Group):
         return " ".join(names)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(verb, summary) for verb, (_, summary) in self.verbs.items()])
+        """List the verbs in groups, without importing them."""
+        width = max(map(len, self.verbs))
+        for heading, verbs in VERB_GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(verb.ljust(width), summary) for verb, (_, summary) in verbs.items()])
 
 
 def _name_plugin(error: BaseException, ctx: click.Context) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.command import Group
 from audiotag.cli.models_combine import average, ensemble, summary
 from audiotag.cli.options import echo_json, json_option, option, option_option
 from audiotag.cli.printing import print_columns, warn_failed_plugins
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from audiotag.specs import BackboneSpec, Weights
 
 
-@click.group()
+@click.group(cls=Group)
 def models() -> None:
-    """Known models: list, facts, weights, complexity; average and ensemble."""
+    """Known models: list, facts, weights; average and ensemble."""
     warn_failed_plugins()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Command
 from audiotag.cli.options import (
     device_option,
     echo_json,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from audiotag.evaluation.doubts import Doubts
 
 
-@click.command()
+@click.command(cls=Command)
 @option("--model", required=True, metavar="NAME|FOLDER", help="Model whose frozen backbone hears the clips.")
 @weights_option
 @option_option

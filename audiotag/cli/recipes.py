@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from audiotag.cli.command import Group
 from audiotag.cli.printing import print_columns, warn_failed_plugins
 
 
-@click.group(short_help="Named settings for fine-tuning.")
+@click.group(cls=Group, short_help="Named settings for fine-tuning.")
 def recipes() -> None:
     """Named settings for `audiotag finetune --recipe NAME`."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import format_option, root_option, unknown_labels_option
+from audiotag.cli.command import Group
 from audiotag.cli.options import echo_json, json_option, labels_option, option, parse_options
 from audiotag.cli.printing import plain_warnings, print_columns, warn_failed_plugins
 from audiotag.cli.store_simulate import simulate
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-@click.group()
+@click.group(cls=Group)
 def store() -> None:
     """A bounded store of labelled clips that a policy chooses."""
     warn_failed_plugins()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.command import Command
 from audiotag.cli.options import echo_json, json_option, labels_option, option, overwrite_option, parse_options
 from audiotag.cli.outputs import check_folder
 from audiotag.cli.printing import print_columns
@@ -38,7 +39,7 @@ def repeated_runs_options(which: str) -> Callable[[Callable[..., Any]], Callable
     return lambda function: policy(seeds(seed(function)))
 
 
-@click.command()
+@click.command(cls=Command)
 @option(
     "--preset",
     type=click.Choice(_PRESETS),
