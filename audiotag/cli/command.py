@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from audiotag.cli.completion import complete_value
 from audiotag.cli.habits import OPTION_HABITS, VERB_HABITS
 
 HELP_ALL = "audiotag.help_all"
@@ -35,6 +37,10 @@ class Option(click.Option):
         extra: Any = super().get_help_extra(ctx)
         extra.pop("range", None)
         return extra
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """What a value may be."""
+        return super().shell_complete(ctx, incomplete) or complete_value(ctx, self, incomplete)
 
 
 class Command(click.Command):

@@ -10,6 +10,7 @@ import click
 
 from audiotag.cli.clip_source import root_option
 from audiotag.cli.command import Command
+from audiotag.cli.completion import complete_value, names_of
 from audiotag.cli.options import (
     OutputFile,
     combine_option,
@@ -56,7 +57,7 @@ class _Threshold(click.ParamType[float | str]):
     first="--model --weights --ensemble --events --window --hop --threshold --top --format --output --overwrite"
     " --resume --device",
 )
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=complete_value)
 @model_option(default=DEFAULT_MODEL)
 @weights_option
 @labels_option
@@ -121,6 +122,7 @@ class _Threshold(click.ParamType[float | str]):
 @option(
     "--format",
     "format_",
+    shell_complete=names_of("writers"),
     metavar="NAME",
     help="Output format: table, csv, json, jsonl, tsv, audacity, raven, parquet, home, or one of a plugin."
     "  [default: what the ending of --output tells (.csv .json .jsonl .ndjson .tsv .parquet);"

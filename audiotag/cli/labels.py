@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.command import Group
+from audiotag.cli.completion import names_of
 from audiotag.cli.labels_enhance import check, enhance
 from audiotag.cli.options import echo_json, json_option, option, option_option, weights_option
 from audiotag.cli.printing import warn_failed_plugins
@@ -27,7 +28,7 @@ labels.add_command(check)
 
 
 @labels.command()
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=names_of("backbones"))
 @option(
     "--labels",
     "new_labels",

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from audiotag.cli.command import Group
 from audiotag.errors import EMPTY, AudiotagError, AudiotagWarning, MissingExtraError, OptionError, PluginError
@@ -44,6 +45,10 @@ VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "models": ("audiotag.cli.models:models", "Known models: list, facts, weights; average and ensemble."),
         "cache": ("audiotag.cli.cache:cache", "What is kept on this machine to save work."),
         "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
+        "completion": (
+            "audiotag.cli.completion:completion",
+            "Let the shell complete commands, options and names.",
+        ),
         "x": ("audiotag.cli.extensions:extensions", "Commands of plugins: audiotag x GROUP NAME."),
     },
 }
@@ -71,7 +76,7 @@ class LazyGroup(Group):
         Raises:
             OptionError: There is one.
         """
-        for before, argument in pairwise(["", *args] if args[:1] != ["x"] else []):
+        for before, argument in pairwise(["", *args] if args[:1] != ["x"] and not ctx.resilient_parsing else []):
             option, equals, value = argument.partition("=")
             named = bool(equals) and option.startswith("--")
             if not (value if named else argument).strip():
@@ -79,6 +84,13 @@ class LazyGroup(Group):
                 raise OptionError(f"{what} is empty", fix=EMPTY)
         ctx.meta[_ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Verbs and options, without an import of any verb."""
+        verbs = [
+            CompletionItem(verb, help=told) for verb, (_, told) in self.verbs.items() if verb.startswith(incomplete)
+        ]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one verb."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from audiotag.cli.command import Group
+from audiotag.cli.completion import names_of
 from audiotag.cli.printing import print_columns, warn_failed_plugins
 
 
@@ -27,7 +28,7 @@ def list_recipes() -> None:
 
 
 @recipes.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("recipes"))
 def show(name: str) -> None:
     """Print a recipe as TOML, ready for --config."""
     from audiotag.host import get_host

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -133,3 +136,53 @@ def test_every_habit_leads_to_something_that_exists() -> None:
     names = {*verbs, *(str(one.name) for one in commands if one)}
     first = {ours.split()[0] for habits in VERB_HABITS.values() for ours in habits}
     assert first <= names | {"--help", "--version"}
+
+
+def completed(*words: str) -> tuple[list[str], str]:
+    """What bash is offered for the last of *words*, and the heavy modules that were imported."""
+    program = (
+        "import atexit, sys; from audiotag.cli.main import main\n"
+        "atexit.register(lambda: print('heavy', {'numpy', 'torch'} & {*sys.modules}, file=sys.stderr))\n"
+        "main(prog_name='audiotag', standalone_mode=False)"
+    )
+    asked = {
+        "COMP_WORDS": " ".join(["audiotag", *words]),
+        "COMP_CWORD": str(len(words)),
+        "_AUDIOTAG_COMPLETE": "bash_complete",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.split(), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["fine"], ["plain,finetune"]),
+        (["finetune", "--learn"], ["plain,--learning-rate"]),
+        (["infer", "--model", "home1"], ["plain,home10"]),
+        (["finetune", "--loss", "b"], ["plain,bce"]),
+        (["finetune", "--sampler", "shuf"], ["plain,shuffle"]),
+        (["finetune", "--labels", "aud"], ["plain,audioset"]),
+        (["evaluate", "--ensemble", "a,home1"], ["plain,a,home10"]),
+        (["evaluate", "--format", "cs"], ["plain,csv"]),
+        (["infer", "--format", "audac"], ["plain,audacity"]),
+        (["models", "info", "home1"], ["plain,home10"]),
+        (["finetune", "--precision", "bf"], ["plain,bf16-mixed"]),
+        (["finetune", "--train", "lists/"], ["file,lists/"]),
+        (["infer", "clips/"], ["file,clips/"]),
+    ],
+)
+def test_the_shell_completes_names_from_the_registries_without_torch(words: list[str], offered: list[str]) -> None:
+    assert completed(*words) == (offered, "heavy set()\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_each_shell_asks_the_program(shell: str) -> None:
+    assert f"_AUDIOTAG_COMPLETE={shell}_complete" in help_of("completion", shell)
