@@ -13,7 +13,7 @@ from audiotag.cli.clip_source import clip_source
 from audiotag.cli.command import Command
 from audiotag.cli.finetune import stoppable
 from audiotag.cli.options import given_settings, json_option, option, parse_options, settings_options
-from audiotag.cli.printing import warn_failed_plugins
+from audiotag.cli.printing import duration, warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.places import exists
 from audiotag.training.settings import Settings
@@ -263,4 +263,4 @@ def _scaled(value: float) -> str:
 def _duration(seconds: float) -> str:
     if isnan(seconds):
         return "–"
-    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+    return duration(seconds)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from audiotag.cli.printing import TimeLeft
 from audiotag.printing import printable, unfiltered
 from audiotag.training.finetune import FinetuneResult
 from audiotag.training.processes import is_first_process
@@ -28,6 +29,8 @@ class RichReporter(Reporter):
         self._computed: tuple[str, int] | None = None
         self._steps = 0
         self._epochs = 0
+        self._left: TimeLeft | None = None
+        self._left_said = False
         self._header_shown = False
 
     def message(self, text: str) -> None:
@@ -41,7 +44,7 @@ class RichReporter(Reporter):
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[note]}"),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[left]}"),
                 console=self.console,
                 transient=True,
                 disable=not self.console.is_terminal,
@@ -49,7 +52,7 @@ class RichReporter(Reporter):
             self._progress.start()
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(description, total=total, completed=completed, note="")
+        self._task = self._progress.add_task(description, total=total, completed=completed, note="", left="")
 
     def computing(self, what: str, done: int, total: int) -> None:
         """See `Reporter.computing`."""
@@ -64,14 +67,21 @@ class RichReporter(Reporter):
         """See `Reporter.start`."""
         self._epochs, self._steps = epochs, steps
         self._header_shown = False
+        self._left, self._left_said = TimeLeft(epochs * steps), False
         if first_epoch:
             self.message(f"Going on after {first_epoch} of {epochs} epochs.")
-        self._bar(f"epoch {first_epoch + 1}/{epochs}", steps)
+        self._bar(f"epoch {first_epoch + 1} of {epochs}", steps)
 
     def step(self, epoch: int, step: int, loss: float, rate: float) -> None:
         """See `Reporter.step`."""
+        assert self._left is not None  # the run has started
+        left = self._left.after(epoch * self._steps + step)
+        if left is not None and not self._left_said and not self.console.is_terminal:
+            self.message(f"epoch {epoch + 1} of {self._epochs}, {left}")
+            self._left_said = True
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=step, note=f"loss {loss:.4f}  rate {rate:.1e}")
+            note = f"loss {loss:.4f}  rate {rate:.1e}"
+            self._progress.update(self._task, completed=step, note=note, left=left or "")
 
     def epoch(self, row: Row, best: bool) -> None:
         """See `Reporter.epoch`."""
@@ -83,7 +93,7 @@ class RichReporter(Reporter):
         self.console.print(f"{row['epoch']:>5}  {values}{'  best' if best else ''}", markup=False)
         if self._progress is not None and self._task is not None:
             following = min(int(row["epoch"]) + 1, self._epochs)
-            self._progress.update(self._task, completed=0, description=f"epoch {following}/{self._epochs}")
+            self._progress.update(self._task, completed=0, description=f"epoch {following} of {self._epochs}")
 
     def finish(self) -> None:
         """See `Reporter.finish`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -287,6 +287,7 @@ class Tagger:
         batch_size: int | None = None,
         workers: int = 2,
         embeddings: bool = False,
+        heard: Callable[[float], object] | None = None,
     ) -> Iterator[TaggedFile]:
         """Tag many recordings; reading goes on in threads while the network computes.
 
@@ -297,6 +298,7 @@ class Tagger:
             batch_size: Clips computed at a time; None for `default_batch_size`.
             workers: Threads that read.
             embeddings: Whether each result has its embedding.
+            heard: Called within a long recording, with how many seconds more of it are done.
 
         Yields:
             One result of each recording, in the order given. One that cannot be read has an `error`, and the rest
@@ -315,7 +317,7 @@ class Tagger:
         batch_size = self._batch_size(batch_size)
         if embeddings:
             self._scorer.only_engine()
-        results = self._scorer.score_clips(map(as_clip, paths), batch_size, workers, embed=embeddings)
+        results = self._scorer.score_clips(map(as_clip, paths), batch_size, workers, embed=embeddings, heard=heard)
         return (self._tagged(result, top, threshold) for result in results)
 
     def _tagged(self, result: TaggedFile, top: int | None, threshold: ArrayLike | None) -> TaggedFile:
