@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from audiotag.cli.completion import complete_value
 from audiotag.cli.habits import OPTION_HABITS, VERB_HABITS
+from audiotag.errors import command_line
 
 HELP_ALL = "audiotag.help_all"
 """Key of `click.Context.meta`: whether the help shows every option."""
@@ -57,6 +58,11 @@ class Command(click.Command):
         super().__init__(*given, **told)
         by_name = {name: parameter for parameter in self.params for name in parameter.opts}
         self.first = [by_name[name] for name in first.split()]
+
+    def main(self, *args: Any, **told: Any) -> Any:
+        """Run it as the command line."""
+        with command_line():
+            return super().main(*args, **told)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The options, with those that show help."""

@@ -17,7 +17,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from audiotag.cli.command import Group
-from audiotag.errors import EMPTY, AudiotagError, AudiotagWarning, MissingExtraError, OptionError, PluginError
+from audiotag.errors import (
+    EMPTY,
+    AudiotagError,
+    AudiotagWarning,
+    MissingExtraError,
+    OptionError,
+    PluginError,
+)
 from audiotag.printing import PrintableStream, printable_name
 from audiotag.signals import on_stop, stop_signals
 

@@ -168,7 +168,7 @@ class Request:
             raise TrainingError(
                 "the run was begun with an earlier version of audiotag, which kept its data in another way",
                 where=path,
-                fix=f"Start a new run from its checkpoint: --backbone {folder / 'last'}."
+                fix=f"Start a new run from its checkpoint: --backbone={folder / 'last'}."
                 if has_state(folder)
                 else "It had saved no state to go on from; start a new run.",
             )

@@ -304,7 +304,7 @@ class Variation(Augmentation):
                 raise OptionError(
                     f"there are options for {name!r}, which is none of the augmentations",
                     where="augmentation_options",
-                    fix=suggest(name, self.augmentations) or f"Name it too (--augment {name}).",
+                    fix=suggest(name, self.augmentations) or f"Name it too (--augment={name}).",
                 )
 
 

@@ -167,7 +167,7 @@ def test_other_data_or_settings_are_refused(tiny, tones, tmp_path):
         audiotag.compare(["tiny"], tones, options={"tiny": {"width": 3}}, **common)
     lines = tones.read_text().splitlines(keepends=True)
     tones.write_text("".join(lines[:-1]))
-    with pytest.raises(TrainingError, match=r"tiny: data of --train"):
+    with pytest.raises(TrainingError, match=r"tiny: data of train="):
         audiotag.compare(["tiny"], tones, **common)
 
 
