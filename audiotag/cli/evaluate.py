@@ -15,6 +15,7 @@ from audiotag.cli.options import (
     combine_option,
     device_option,
     engine_option,
+    ensemble_option,
     json_option,
     model_option,
     name_list,
@@ -41,13 +42,11 @@ _MAX_NAMED = 8
 @click.command(
     cls=Command,
     short_help="Measure a model on labelled clips.",
-    first="--model --weights --ensemble --data --split --fold --folds --labels --thresholds --tune-thresholds --output"
-    " --figures --json --device",
+    first="--model --weights --ensemble --data --split --fold --cross-validate --labels --thresholds --tune-thresholds"
+    " --output --figures --json --device",
 )
 @model_option()
-@option(
-    "--ensemble", metavar="NAME,NAME,...", help="Several models whose outputs are averaged, for --model.", group="Model"
-)
+@ensemble_option
 @combine_option
 @weights_option
 @option_option
@@ -55,17 +54,16 @@ _MAX_NAMED = 8
     "--data", "split", "folds", "labels", "format", "root", "unknown_labels", "single_label", "frames", required=True
 )
 @option(
-    "--folds",
-    "by_fold",
+    "--cross-validate",
     is_flag=True,
-    help="Cross-validation: --model is a folder with fold_1, fold_2, ..., each measured on the fold it has not seen.",
+    help="--model is a folder with fold_1, fold_2, ..., each measured on the fold it has not seen.",
     group="Data",
 )
 @option(
     "--checkpoint",
     type=["last", "best"],
     default="last",
-    help="With --folds: best was chosen by looking at the fold, so it flatters.",
+    help="With --cross-validate: best was chosen by looking at the fold, so it flatters.",
     group="Data",
 )
 @option(
@@ -118,14 +116,14 @@ _MAX_NAMED = 8
 )
 @json_option
 def evaluate(
-    model: str | None, ensemble: str | None, data: ClipSource, by_fold: bool, as_json: bool, **settings: Any
+    model: str | None, ensemble: tuple[str, ...], data: ClipSource, cross_validate: bool, as_json: bool, **settings: Any
 ) -> None:
     """Measure a model on labelled clips.
 
     \b
     audiotag evaluate --model runs/home --data test.json --output results
     audiotag evaluate --model runs/home --data test.json --tune-thresholds val.json
-    audiotag evaluate --model runs/folds --data esc50.csv --folds
+    audiotag evaluate --model runs/folds --data esc50.csv --cross-validate
 
     Clips that cannot be read are reported and left out; the exit code is then 1. Classes that no clip has are left
     out of every mean and listed.
@@ -143,7 +141,7 @@ def evaluate(
     shared |= {"top_k": settings["top_k"] or None, "metrics": settings["metrics"]}
     result: Evaluation | CrossValidation
     with progress_bar("Tagging") as progress:
-        if by_fold:
+        if cross_validate:
             result = _cross_validate(models, data, settings, {**shared, "progress": progress})
         else:
             from audiotag.evaluation.evaluate import evaluate as measure
@@ -153,7 +151,7 @@ def evaluate(
                 data,
                 weights=settings["weights"],
                 options=settings["options"],
-                ensemble=settings["combine"],
+                combine=settings["combine"],
                 thresholds=_thresholds(settings["thresholds"]),
                 tune_thresholds_on=settings["tune_thresholds_on"],
                 beta=settings["beta"],
@@ -176,12 +174,10 @@ def evaluate(
     _report_failures(result)
 
 
-def _models(model: str | None, ensemble: str | None) -> list[str]:
-    if (model is None) == (ensemble is None):
+def _models(model: str | None, ensemble: tuple[str, ...]) -> list[str]:
+    if (model is None) == (not ensemble):
         raise OptionError("one model or one ensemble is needed", fix="Give --model, or --ensemble NAME,NAME.")
-    if ensemble is None:
-        return [str(model)]
-    return name_list(ensemble)
+    return name_list(*ensemble) if model is None else [model]
 
 
 def _thresholds(text: str | None) -> str | float | None:
@@ -207,7 +203,7 @@ def _cross_validate(
     if len(models) > 1 or unused:
         options = {"options": "option", "tune_thresholds_on": "tune-thresholds"}
         named = ", ".join(f"--{options.get(name, name)}" for name in unused) or "--ensemble"
-        raise OptionError(f"{named} does not go with --folds", fix="Leave it out.")
+        raise OptionError(f"{named} does not go with --cross-validate", fix="Leave it out.")
     threshold = _thresholds(settings["thresholds"])
     if isinstance(threshold, str):
         raise OptionError(

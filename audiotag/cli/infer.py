@@ -16,6 +16,7 @@ from audiotag.cli.options import (
     combine_option,
     device_option,
     engine_option,
+    ensemble_option,
     frames_option,
     labels_option,
     model_option,
@@ -28,7 +29,8 @@ from audiotag.cli.options import (
 )
 from audiotag.cli.outputs import check_files, files_of
 from audiotag.cli.printing import warn_failed_plugins
-from audiotag.errors import AudiotagError, OptionError
+from audiotag.errors import AudioError, AudiotagError, OptionError
+from audiotag.places import exists
 
 if TYPE_CHECKING:
     from audiotag.inference.tagger import Tagger
@@ -62,13 +64,7 @@ class _Threshold(click.ParamType[float | str]):
 @weights_option
 @labels_option
 @option_option
-@option(
-    "--ensemble",
-    multiple=True,
-    metavar="NAME,NAME,...",
-    help="Several models whose outputs are averaged, instead of --model; may be repeated.",
-    group="Model",
-)
+@ensemble_option
 @combine_option
 @option(
     "--window",
@@ -178,8 +174,12 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
 
     warn_failed_plugins()
     plan = InferRun.plan(settings)
+    if settings["ensemble"]:
+        _refuse_models(paths)
     not_found: list[AudiotagError] = []
     clips = find_clips(paths, settings["root"], frames=settings["frames"], failed=not_found.append)
+    if clips and not any(exists(clip.path) for clip in clips):  # known before a model is loaded for nothing
+        raise AudioError("no such recording", where=clips[0].path, fix="Check the path.")
     replace = settings["overwrite"] or plan.resume
     check_files(plan.output, plan.embeddings, overwrite=replace, inputs=files_of(clips))
     tagger = _load(settings)
@@ -191,12 +191,21 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
         sys.exit(1)
 
 
+def _refuse_models(paths: tuple[str, ...]) -> None:
+    """Refuse ``--ensemble mn04_as mn10_as``, which other tools take for two models."""
+    from audiotag.host import get_host
+
+    known = get_host().backbones
+    if models := [path for path in paths if path in known and not exists(path)]:
+        raise OptionError(
+            f"{', '.join(models)}: models, not recordings", fix="Join the models by commas: --ensemble A,B"
+        )
+
+
 def _load(settings: dict[str, Any]) -> Tagger:
     from audiotag.inference.tagger import load
 
-    names: list[str] = []
-    for text in settings["ensemble"]:
-        names.extend(name_list(text))
+    names = name_list(*settings["ensemble"])
     if settings["ensemble"]:
         if not names:
             raise OptionError("--ensemble names no model", fix="Name several, separated by commas.")
@@ -211,6 +220,6 @@ def _load(settings: dict[str, Any]) -> Tagger:
         options=settings["options"],
         precision=settings["precision"],
         engine=settings["engine"],
-        ensemble=settings["combine"],
+        combine=settings["combine"],
         progress=True,
     )

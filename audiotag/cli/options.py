@@ -90,9 +90,10 @@ def named_pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: 
     return {name: pairs_callback(ctx, parameter, of_name) for name, of_name in named.items()}
 
 
-def name_list(text: str) -> list[str]:
-    """The models in ``NAME,NAME``; a text that is an existing path is one name, whatever it holds."""
-    return [text] if exists(text) else [name.strip() for name in text.split(",") if name.strip()]
+def name_list(*texts: str) -> list[str]:
+    """The models in each ``NAME,NAME``; a text that is an existing path is one name, whatever it holds."""
+    parts = [part for text in texts for part in ([text] if exists(text) else text.split(","))]
+    return [part.strip() for part in parts if part.strip()]
 
 
 def option(
@@ -184,6 +185,13 @@ precision_option = option(
     default="32",
     help="Numbers to compute with; the mixed ones are for GPUs.",
     group="Hardware",
+)
+ensemble_option = option(
+    "--ensemble",
+    multiple=True,
+    metavar="NAME,NAME,...",
+    help="Several models whose outputs are averaged, instead of --model; may be repeated.",
+    group="Model",
 )
 combine_option = option(
     "--combine",

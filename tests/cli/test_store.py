@@ -207,7 +207,17 @@ def test_sizes() -> None:
 
 def test_simulations_print_and_write(tmp_path: Path) -> None:
     result = run(
-        "simulate", "--preset", "published", "--seeds", 2, "--points", 5, "--output", tmp_path / "out", "--plots", "svg"
+        "simulate",
+        "--preset",
+        "published",
+        "--seeds",
+        2,
+        "--points",
+        5,
+        "--output",
+        tmp_path / "out",
+        "--figures",
+        "svg",
     )
     lines = result.stdout.splitlines()
     assert lines[0].startswith("POLICY") and len(lines) == 7
@@ -252,7 +262,7 @@ def test_simulations_of_every_stream(tmp_path: Path) -> None:
         ("--counts", "dog"),
         ("--counts", "dog=x"),
         ("--preset", "rare", "--counts", "a=1"),
-        ("--plots", "svg"),
+        ("--figures", "svg"),
     ):
         with pytest.raises(OptionError):
             run("simulate", *wrong)

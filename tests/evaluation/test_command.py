@@ -100,13 +100,13 @@ def test_cross_validation(run, checkpoint, sounds, tmp_path):
     for fold in range(1, 5):
         checkpoint(f"cv/fold_{fold}", seed=fold, single_label=True)
     folder = tmp_path / "runs" / "cv"
-    result = run("--model", folder, "--data", sounds / "clips.csv", "--folds", "--output", tmp_path / "out")
+    result = run("--model", folder, "--data", sounds / "clips.csv", "--cross-validate", "--output", tmp_path / "out")
     assert result.exit_code == 0
     header = next(line for line in result.stdout.splitlines() if line.startswith("Measure"))
     assert header.split("  ")[0] == "Measure"
     assert all(f"Fold {fold}" in header for fold in range(1, 5))
     assert "Mean" in header and "Pooled" in header
-    content = json.loads(run("--model", folder, "--data", sounds / "clips.csv", "--folds", "--json").stdout)
+    content = json.loads(run("--model", folder, "--data", sounds / "clips.csv", "--cross-validate", "--json").stdout)
     assert content == json.loads((tmp_path / "out/metrics.json").read_text())
     assert shown(content["mean"]["accuracy"]) in result.stdout
 
@@ -117,10 +117,13 @@ def test_cross_validation(run, checkpoint, sounds, tmp_path):
         ((), "one model or one ensemble"),
         (("--model", "a", "--ensemble", "b,c"), "one model or one ensemble"),
         (("--model", "a", "--thresholds", "high"), "'high' is neither a number, nor 'tuned', nor a file"),
-        (("--model", "a", "--folds", "--fold", "1"), "--fold does not go with --folds"),
-        (("--model", "a", "--folds", "--tune-thresholds", "x"), "--tune-thresholds does not go with --folds"),
-        (("--ensemble", "a,b", "--folds"), "--ensemble does not go with --folds"),
-        (("--model", "a", "--folds", "--thresholds", "tuned"), "takes one threshold"),
+        (("--model", "a", "--cross-validate", "--fold", "1"), "--fold does not go with --cross-validate"),
+        (
+            ("--model", "a", "--cross-validate", "--tune-thresholds", "x"),
+            "--tune-thresholds does not go with --cross-validate",
+        ),
+        (("--ensemble", "a,b", "--cross-validate"), "--ensemble does not go with --cross-validate"),
+        (("--model", "a", "--cross-validate", "--thresholds", "tuned"), "takes one threshold"),
     ],
 )
 def test_options_that_do_not_go_together(run, arguments, message):
