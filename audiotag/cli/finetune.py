@@ -13,10 +13,12 @@ from audiotag.cli.clip_source import clip_source
 from audiotag.cli.command import Command
 from audiotag.cli.options import (
     given_settings,
+    json_option,
     name_list,
     option,
     option_option,
     previous_labels_option,
+    quiet_option,
     settings_options,
     weights_option,
 )
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 
 _OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fraction", "teacher", "teacher_scores")
+
+_SHOWN = ("quiet", "as_json")
 
 
 @click.command(
@@ -105,6 +109,8 @@ _OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fractio
     group="Training",
 )
 @settings_options(Settings)
+@quiet_option
+@json_option
 def finetune(
     backbone: str | None,
     train: ClipSource | None,
@@ -129,9 +135,10 @@ def finetune(
     """  # noqa: D301
     of_request = {name: value for name in _OF_REQUEST if (value := settings.pop(name)) is not None}
     mode = settings.pop("mode")
+    shown = {name: settings.pop(name) for name in _SHOWN}
     asked = given_settings(settings)
     if resume is not None:
-        _resume(resume, asked)
+        _resume(resume, asked, shown)
         return
     missing = [
         f"--{name}" for name, value in (("backbone", backbone), ("train", train), ("output", output)) if value is None
@@ -146,7 +153,7 @@ def finetune(
 
     warn_failed_plugins()
     assert backbone is not None and train is not None and output is not None
-    reporter = RichReporter()
+    reporter = RichReporter(**shown)
     merged, of_recipe = asked_for(backbone, recipe, config, asked, reporter)
     options = {**of_recipe, **({"mode": mode} if mode else {}), **options}
     if "teacher" in of_request:
@@ -162,10 +169,10 @@ def finetune(
     reporter.summary(result)
 
 
-def _resume(folder: Path, asked: dict[str, Any]) -> None:
+def _resume(folder: Path, asked: dict[str, Any], shown: dict[str, bool]) -> None:
     context = click.get_current_context()
     named = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
-    if named - FREE_TO_CHANGE - {"resume"}:
+    if named - FREE_TO_CHANGE - {"resume", *_SHOWN}:
         raise click.UsageError(
             "--resume takes its data and settings from the run; only --workers, --device and --logger can be given."
         )
@@ -173,7 +180,7 @@ def _resume(folder: Path, asked: dict[str, Any]) -> None:
     from audiotag.training.finetune import resume_run
 
     warn_failed_plugins()
-    reporter = RichReporter()
+    reporter = RichReporter(**shown)
     reporter.summary(stoppable(lambda: resume_run(folder, reporter, **asked)))
 
 

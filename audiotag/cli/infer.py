@@ -25,6 +25,7 @@ from audiotag.cli.options import (
     option_option,
     overwrite_option,
     precision_option,
+    quiet_option,
     weights_option,
 )
 from audiotag.cli.outputs import check_files, files_of
@@ -156,6 +157,7 @@ class _Threshold(click.ParamType[float | str]):
     group="Hardware",
 )
 @option("--workers", type=click.IntRange(1, MOST), default=2, help="Threads that read.", group="Hardware")
+@quiet_option
 @option("--strict", is_flag=True, help="Stop at the first recording that cannot be read.", group="Results")
 @device_option
 @precision_option
@@ -184,9 +186,10 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     check_files(plan.output, plan.embeddings, overwrite=replace, inputs=files_of(clips))
     tagger = _load(settings)
     # A bar would be drawn into results that go to the same terminal.
-    with InferProgress(silent=plan.output is None and sys.stdout.isatty()) as progress:
+    silent = plan.output is None and sys.stdout.isatty()
+    with InferProgress(silent=silent or settings["quiet"]) as progress:
         complete = plan.run(tagger, clips, progress, not_found=not_found)
-    progress.summarise()
+    progress.summarise(quiet=settings["quiet"])
     if not complete:
         sys.exit(1)
 

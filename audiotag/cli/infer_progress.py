@@ -82,14 +82,15 @@ class InferProgress:
         """Say where the results of a run are that was stopped beside an earlier file."""
         self._say(f"The earlier file is as it was; what was done is kept in {path}. Go on with --resume.")
 
-    def summarise(self) -> None:
-        """Print the last line: how many, how fast, and how many could not be read."""
+    def summarise(self, *, quiet: bool = False) -> None:
+        """Print the last line: how many, how fast, and how many could not be read; that alone where *quiet*."""
         elapsed = time.perf_counter() - self._started
         recordings = "recording" if self._done == 1 else "recordings"
         line = f"Tagged {self._done} {recordings}, {self._seconds:.0f} s of sound, in {elapsed:.1f} s ({self._rate()})."
         if self._skipped:
             line += f" {self._skipped} were done before."
-        self._say(line)
+        if not quiet:
+            self._say(line)
         if self._failed:
             total = self._failed + self._done
             self._say(f"{self._failed} of {total} recordings could not be read.")

@@ -221,6 +221,9 @@ def overwrite_option(function: _Function) -> _Function:
 json_option = option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.", group="Results")
 
 
+quiet_option = option("--quiet", is_flag=True, help="Print results and problems only.", group="Results")
+
+
 def model_option(default: str | None = None) -> Callable[[_Function], _Function]:
     """``--model NAME|FOLDER``: parameter ``model``, a text, or None."""
     text = "Model name (see `audiotag models list`), or a folder: run, checkpoint or ensemble."

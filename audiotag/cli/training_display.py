@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from audiotag.cli.options import echo_json
 from audiotag.cli.printing import TimeLeft
 from audiotag.printing import printable, unfiltered
 from audiotag.training.finetune import FinetuneResult
@@ -20,10 +21,16 @@ _SHOWN = ("train_loss", "val_loss", "val_mAP", "val_accuracy", "learning_rate", 
 
 
 class RichReporter(Reporter):
-    """Shows a run on stderr, live on a terminal and as plain lines elsewhere; results go to stdout."""
+    """Shows a run on stderr, live on a terminal and as plain lines elsewhere; results go to stdout.
 
-    def __init__(self) -> None:
-        self.console = Console(file=unfiltered(sys.stderr), highlight=False, soft_wrap=True)
+    Args:
+        quiet: Show results only.
+        as_json: Print them for programs.
+    """
+
+    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
+        self.console = Console(file=unfiltered(sys.stderr), highlight=False, soft_wrap=True, quiet=quiet)
+        self._as_json = as_json
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._computed: tuple[str, int] | None = None
@@ -103,6 +110,10 @@ class RichReporter(Reporter):
 
     def summary(self, result: FinetuneResult) -> None:
         """Print what came of a run to stdout."""
+        if self._as_json:
+            if is_first_process():
+                echo_json({"folder": str(result.folder), "best": dict(result.best)})
+            return
         best = {name: value for name, value in result.best.items() if name.startswith("val_") or name == "epoch"}
         shown = ", ".join(f"{name.removeprefix('val_')} {_number(value)}" for name, value in best.items())
         out = Console(highlight=False, soft_wrap=True, quiet=not is_first_process())
@@ -111,6 +122,10 @@ class RichReporter(Reporter):
 
     def table(self, frame: pd.DataFrame, title: str) -> None:
         """Print a table to stdout."""
+        if self._as_json:
+            if is_first_process():
+                echo_json(frame.to_dict(orient="records"))
+            return
         table = Table(title=title)
         for column in frame.columns:
             table.add_column(str(column).replace("best_val_", "best ").removeprefix("val_"), justify="right")

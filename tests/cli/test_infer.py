@@ -545,3 +545,15 @@ def test_models_behind_ensemble_are_not_taken_for_recordings(run: Run) -> None:
     failure = run("--ensemble", "home10", "home10").exception
     assert isinstance(failure, OptionError) and "home10: models, not recordings" in str(failure)
     assert "--ensemble A,B" in str(failure)
+
+
+def test_quiet_says_nothing_but_problems(run: Run, recordings: Path) -> None:
+    good = run(recordings, "--quiet", "--format", "csv")
+    assert good.exit_code == 0 and good.stdout and good.stderr == ""
+    (recordings / "broken.wav").write_bytes(b"RIFF")
+    try:
+        bad = run(recordings, "--quiet", "--format", "csv")
+    finally:
+        (recordings / "broken.wav").unlink()
+    assert bad.exit_code == 1 and "broken.wav" in bad.stderr and "could not be read" in bad.stderr
+    assert "Tagged" not in bad.stderr

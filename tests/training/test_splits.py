@@ -39,6 +39,14 @@ def train(output, *arguments, code=0):
     return result.output
 
 
+def test_a_script_reads_what_came_of_a_run_and_nothing_else(tiny_set, tmp_path):
+    run = tmp_path / "run"
+    said = train(run, "--train", tiny_set("dcase20"), "--split", "train", "--val-split", "test", "--quiet", "--json")
+    told = json.loads(said[said.index("{") :])
+    assert told["folder"] == str(run) and told["best"]["epoch"] == 1
+    assert "epoch " not in said and "val_loss" not in said.partition("{")[0]
+
+
 def ids(source, split):
     return [clip.id for clip in read_clips(source, split=split)]
 
