@@ -628,6 +628,7 @@ def test_what_the_cache_holds(root: Path, did: list[Did]) -> None:
     assert {path.name for path in (root / "cache").iterdir()} - {"embeddings.sqlite-wal", "embeddings.sqlite-shm"} == {
         "weights",
         "embeddings.sqlite",
+        "exports",
         "sounds",
     }
 
@@ -816,6 +817,20 @@ def test_the_default_logger_sends_nothing() -> None:
     from audiotag.training.settings import Settings
 
     assert Settings().logger == "csv"
+
+
+def test_onnx_runtime_is_told_to_report_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from audiotag.engines.runtime import onnx_runtime
+
+    told = "SWITCH = os.environ.get('ORT_DISABLE_TELEMETRY')\ndef disable_telemetry_events(): TOLD.append(True)"
+    (tmp_path / "onnxruntime.py").write_text(f"import os\nTOLD = []\n{told}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    module = onnx_runtime()
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    assert (module.SWITCH, module.TOLD) == ("1", [True])
+    assert "ORT_DISABLE_TELEMETRY" not in os.environ
 
 
 def test_every_environment_variable_is_listed() -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from click.testing import CliRunner
 
@@ -285,31 +284,6 @@ def test_the_kept_export_of_a_registered_model_is_taken_on_the_cpu(
 def test_torch_is_not_taken_for_an_exported_folder(folder: Path) -> None:
     with pytest.raises(OptionError, match="torch is asked for"):
         audiotag.load(folder, engine="torch")
-
-
-BARE = """
-import runpy
-sys.modules.update(dict.fromkeys(["audiotag", "safetensors", "soundfile"]))
-sys.argv = ["tag_exported.py", *sys.argv[2:]]
-runpy.run_path(EXAMPLE, run_name="__main__")
-"""
-
-
-@pytest.mark.parametrize("name", ["home10", "small"])
-def test_the_example_tags_with_numpy_and_onnxruntime_alone(
-    name: str, folder: Path, tmp_path: Path, run_light: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    if name == "home10":  # its frames are centred, those of the other are not
-        folder = tmp_path / "home10"
-        export_model("home10", folder)
-    exported = read_exported(folder)
-    sound = np.random.default_rng(5).uniform(-0.3, 0.3, int(2.5 * exported.lengths.sample_rate))
-    soundfile.write(tmp_path / "clip.wav", sound, exported.lengths.sample_rate)
-    example = Path(__file__).parents[2] / "examples" / "tag_exported.py"
-    done = run_light(f"EXAMPLE = {str(example)!r}\n{BARE}", "", folder, tmp_path / "clip.wav")
-    assert done.returncode == 0, done.stderr
-    wanted = [f"{score:.3f} {label}" for label, score in audiotag.load(folder).tag(tmp_path / "clip.wav", top=5)]
-    assert done.stdout.splitlines() == wanted
 
 
 def test_onnx_runtime_keeps_no_number_of_the_device_and_reports_nothing(
