@@ -42,7 +42,7 @@ _MAX_NAMED = 8
 @click.command(
     cls=Command,
     short_help="Measure a model on labelled clips.",
-    first="--model --weights --ensemble --data --split --fold --cross-validate --labels --thresholds --tune-thresholds"
+    first="--model --weights --ensemble --data --split --fold --cross-validate --labels --threshold --tune-thresholds"
     " --output --figures --json --device",
 )
 @model_option()
@@ -67,7 +67,7 @@ _MAX_NAMED = 8
     group="Data",
 )
 @option(
-    "--thresholds",
+    "--threshold",
     metavar="SCORE|tuned|FILE",
     help="Score from which a class counts as heard: a number, the model's tuned ones, or a file mid -> threshold."
     "  [default: tuned where there are any, else 0.5]",
@@ -152,7 +152,7 @@ def evaluate(
                 weights=settings["weights"],
                 options=settings["options"],
                 combine=settings["combine"],
-                thresholds=_thresholds(settings["thresholds"]),
+                threshold=_threshold(settings["threshold"]),
                 tune_thresholds_on=settings["tune_thresholds_on"],
                 beta=settings["beta"],
                 per_class_thresholds=not settings["one_threshold"],
@@ -180,7 +180,7 @@ def _models(model: str | None, ensemble: tuple[str, ...]) -> list[str]:
     return name_list(*ensemble) if model is None else [model]
 
 
-def _thresholds(text: str | None) -> str | float | None:
+def _threshold(text: str | None) -> str | float | None:
     if text is None or text == "tuned":
         return text
     try:
@@ -189,7 +189,7 @@ def _thresholds(text: str | None) -> str | float | None:
         if exists(text):
             return text
         raise OptionError(
-            f"{text!r} is neither a number, nor 'tuned', nor a file", where="--thresholds", fix="Give one of these."
+            f"{text!r} is neither a number, nor 'tuned', nor a file", where="--threshold", fix="Give one of these."
         ) from None
 
 
@@ -204,10 +204,10 @@ def _cross_validate(
         options = {"options": "option", "tune_thresholds_on": "tune-thresholds"}
         named = ", ".join(f"--{options.get(name, name)}" for name in unused) or "--ensemble"
         raise OptionError(f"{named} does not go with --cross-validate", fix="Leave it out.")
-    threshold = _thresholds(settings["thresholds"])
+    threshold = _threshold(settings["threshold"])
     if isinstance(threshold, str):
         raise OptionError(
-            "a cross-validation takes one threshold for all folds", where="--thresholds", fix="Give a number."
+            "a cross-validation takes one threshold for all folds", where="--threshold", fix="Give a number."
         )
     return evaluate_folds(
         models[0],

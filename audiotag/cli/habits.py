@@ -23,7 +23,7 @@ OPTION_HABITS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("-j", "--num-workers", "--threads", "--jobs"), ("--workers",)),
     **dict.fromkeys(("--gpu", "--gpus", "--cuda", "--accelerator"), ("--device",)),
     **dict.fromkeys(("--classes", "--class-list", "--label-csv", "--class-labels"), ("--labels",)),
-    **dict.fromkeys(("--min-conf", "--min_conf", "--confidence", "-t"), ("--threshold",)),
+    **dict.fromkeys(("--thresholds", "--min-conf", "--min_conf", "--confidence", "-t"), ("--threshold",)),
     **dict.fromkeys(("-k", "--topk", "--top-k", "--top_n", "--top-n"), ("--top", "--top-k")),
     **dict.fromkeys(("--rtype", "--output-format"), ("--format",)),
     **dict.fromkeys(("--overlap", "--stride", "--step"), ("--hop",)),

@@ -39,7 +39,9 @@ _store_argument = click.argument("store_folder", metavar="STORE", type=click.Pat
 @_store_argument
 @labels_option
 @option("--policy", default="class_balanced", metavar="NAME", help="Who decides what is kept.")
-@option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Setting of the policy (replace_prob=0.7).")
+@option(
+    "--policy-option", "options", multiple=True, metavar="KEY=VALUE", help="Setting of the policy (replace_prob=0.7)."
+)
 @option("--capacity", type=int, metavar="N", help="Most clips.")
 @option("--capacity-bytes", metavar="SIZE", help="Most bytes of all clips together: 500M, 2G.")
 @option("--seed", least=0, default=0, help="Seed of the policy's random choices.")

@@ -94,7 +94,7 @@ def evaluate_folds(
             scored.scores,
             labels,
             single_label=held_out.single_label,
-            thresholds=threshold,
+            threshold=threshold,
             top_k=top_k,
             known=scored.known,
             provenance=provenance,

@@ -174,7 +174,7 @@ def _check(
             one,
             tagger.labels,
             single_label=clips.single_label,
-            thresholds=thresholds,
+            threshold=thresholds,
             known=None if known is None else known[rows],
         ).summary
         for one in scores

@@ -139,7 +139,16 @@ def test_wrong_settings_are_explained(home: Path) -> None:
         run("init", home / "m", "--labels", "home", "--capacity", 5, "--policy", "resevoir")
     with pytest.raises(OptionError, match="rho"):
         run(
-            "init", home / "m", "--labels", "home", "--capacity", 5, "--policy", "partitioning", "--option", "rho=often"
+            "init",
+            home / "m",
+            "--labels",
+            "home",
+            "--capacity",
+            5,
+            "--policy",
+            "partitioning",
+            "--policy-option",
+            "rho=often",
         )
     with pytest.raises(StoreError, match="no store"):
         run("list", home / "m")
@@ -158,9 +167,9 @@ def test_wrong_places_and_settings_are_errors_of_ours(home: Path) -> None:
         ("init", file / "below", *labels),
         ("init", "/proc/store", *labels),
         ("init", home / "n", "--labels", home, "--capacity", 5),
-        ("init", home / "n", *labels, "--policy", "fifo", "--option", "seed=3"),
-        ("init", home / "n", *labels, "--policy", "fifo", "--option", "generator=3"),
-        ("init", home / "n", *labels, "--policy", "partitioning", "--option", "rho=nan"),
+        ("init", home / "n", *labels, "--policy", "fifo", "--policy-option", "seed=3"),
+        ("init", home / "n", *labels, "--policy", "fifo", "--policy-option", "generator=3"),
+        ("init", home / "n", *labels, "--policy", "partitioning", "--policy-option", "rho=nan"),
         ("init", home / "n", "--from", file),
         ("init", home / "n", "--from", home / "nowhere"),
         ("add", file, file, "--label", "Dog"),

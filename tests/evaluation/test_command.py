@@ -81,7 +81,7 @@ def test_failed_clips_give_exit_code_1_and_are_named(run, checkpoint, sounds, wr
 def test_options_reach_the_evaluation(run, checkpoint, sounds):
     model = checkpoint(names=["hum", "hiss"])
     arguments = ("--model", model, "--data", sounds / "clips.csv", "--unknown-labels", "skip", "--json")
-    content = json.loads(run(*arguments, "--fold", 1, "--fold", 2, "--thresholds", 0.25).stdout)
+    content = json.loads(run(*arguments, "--fold", 1, "--fold", 2, "--threshold", 0.25).stdout)
     assert content["summary"]["clips"] == 6
     assert content["skipped_labels"] == {"beep": 4}  # counted over the whole list
     assert set(content["thresholds"].values()) == {0.25}
@@ -92,7 +92,7 @@ def test_thresholds_are_tuned_and_kept(run, checkpoint, sounds):
     result = run("--model", model, "--data", sounds / "clips.csv", "--tune-thresholds", sounds / "clips.csv", "--json")
     used = list(json.loads(result.stdout)["thresholds"].values())
     np.testing.assert_allclose(load_checkpoint(model).thresholds, used)
-    again = run("--model", model, "--data", sounds / "clips.csv", "--thresholds", "tuned", "--json")
+    again = run("--model", model, "--data", sounds / "clips.csv", "--threshold", "tuned", "--json")
     assert json.loads(again.stdout)["thresholds"] == json.loads(result.stdout)["thresholds"]
 
 
@@ -116,14 +116,14 @@ def test_cross_validation(run, checkpoint, sounds, tmp_path):
     [
         ((), "one model or one ensemble"),
         (("--model", "a", "--ensemble", "b,c"), "one model or one ensemble"),
-        (("--model", "a", "--thresholds", "high"), "'high' is neither a number, nor 'tuned', nor a file"),
+        (("--model", "a", "--threshold", "high"), "'high' is neither a number, nor 'tuned', nor a file"),
         (("--model", "a", "--cross-validate", "--fold", "1"), "--fold does not go with --cross-validate"),
         (
             ("--model", "a", "--cross-validate", "--tune-thresholds", "x"),
             "--tune-thresholds does not go with --cross-validate",
         ),
         (("--ensemble", "a,b", "--cross-validate"), "--ensemble does not go with --cross-validate"),
-        (("--model", "a", "--cross-validate", "--thresholds", "tuned"), "takes one threshold"),
+        (("--model", "a", "--cross-validate", "--threshold", "tuned"), "takes one threshold"),
     ],
 )
 def test_options_that_do_not_go_together(run, arguments, message):
