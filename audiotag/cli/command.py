@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from audiotag.cli.completion import complete_value
 from audiotag.cli.habits import OPTION_HABITS, VERB_HABITS
 from audiotag.errors import command_line
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 HELP_ALL = "audiotag.help_all"
 """Key of `click.Context.meta`: whether the help shows every option."""
@@ -164,6 +165,8 @@ class Group(Command, click.Group):
 
 
 def _close(name: str, known: Sequence[str]) -> list[str]:
+    from difflib import get_close_matches
+
     return get_close_matches(name.lstrip("-").replace("_", "-").lower(), known, n=2, cutoff=0.7)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _SHELLS = ("bash", "zsh", "fish")
 
@@ -25,7 +28,7 @@ _REGISTERED: Mapping[str, str] = {
 
 _PATHS = ("PATH", "FOLDER", "FILE", "CSV", "STORE", "EXPORT", "SOURCE")
 
-Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
+Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem[str]]"]
 
 
 def names_of(kind: str) -> Completer:
@@ -42,6 +45,8 @@ def names_of(kind: str) -> Completer:
 
 def complete_value(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """The names that an option takes, and files where it takes those."""
+    from click.shell_completion import CompletionItem
+
     spelled = next((one for one in parameter.opts if one in _REGISTERED), None)
     found = [] if spelled is None else names_of(_REGISTERED[spelled])(ctx, parameter, incomplete)
     if "--labels" in parameter.opts:
@@ -54,6 +59,8 @@ def complete_value(ctx: click.Context, parameter: click.Parameter, incomplete: s
 
 
 def _matching(incomplete: str, names: Iterable[str]) -> list[CompletionItem[str]]:
+    from click.shell_completion import CompletionItem
+
     before, comma, last = incomplete.rpartition(",")
     return [CompletionItem(f"{before}{comma}{name}") for name in names if name.startswith(last)]
 
@@ -69,6 +76,8 @@ def completion(ctx: click.Context, shell: str) -> None:
     zsh:  eval "$(audiotag completion zsh)" in ~/.zshrc
     fish: audiotag completion fish > ~/.config/fish/completions/audiotag.fish
     """  # noqa: D301 # click takes the control character, not the two signs
+    from click.shell_completion import get_completion_class
+
     made = get_completion_class(shell)
     assert made is not None
     click.echo(made(ctx.find_root().command, {}, "audiotag", "_AUDIOTAG_COMPLETE").source())

@@ -11,10 +11,9 @@ import warnings
 from importlib import import_module
 from itertools import pairwise
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from audiotag.cli.command import Group
 from audiotag.errors import (
@@ -27,6 +26,9 @@ from audiotag.errors import (
 )
 from audiotag.printing import PrintableStream, printable_name
 from audiotag.signals import on_stop, stop_signals
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Tag": {
@@ -94,6 +96,8 @@ class LazyGroup(Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Verbs and options, without an import of any verb."""
+        from click.shell_completion import CompletionItem
+
         verbs = [
             CompletionItem(verb, help=told) for verb, (_, told) in self.verbs.items() if verb.startswith(incomplete)
         ]
