@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 import os
@@ -16,6 +17,7 @@ from audiotag.errors import OptionError, suggest
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def whole_number(name: str, value: Any, *, least: int = 1) -> int:
@@ -63,6 +65,26 @@ def as_path(name: str, value: Any) -> Path:
 def take(arguments: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Those of the keyword *arguments* of a call that are called so; they are taken out of it."""
     return {name: arguments.pop(name) for name in names if name in arguments}
+
+
+def takes(*owners: Callable[..., Any]) -> Callable[[F], F]:
+    """Show in the signature of a function, for `help` and completion, what it takes as ``**arguments``.
+
+    Args:
+        owners: Whatever the arguments are handed to: dataclasses, functions. Their parameters with defaults are meant.
+    """
+
+    def named(function: F) -> F:
+        signature = inspect.signature(function)
+        shown = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
+        for owner in owners:
+            for name, one in inspect.signature(owner).parameters.items():
+                if one.default is not one.empty:
+                    shown.setdefault(name, one.replace(kind=one.KEYWORD_ONLY))
+        vars(function)["__signature__"] = signature.replace(parameters=list(shown.values()))
+        return function
+
+    return named
 
 
 def refuse_others(function: str, arguments: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -27,6 +27,7 @@ def is_file(path: str | os.PathLike[str]) -> bool:
 
 def missing_files(paths: Sequence[str]) -> list[str]:
     """Those of *paths* at which there is no file, in their order; few questions also for millions."""
+    paths = list(paths)  # those of columns are put together anew at each question
     by_folder: dict[str, array[int]] = defaultdict(lambda: array("q"))
     for place, path in enumerate(paths):
         by_folder[os.path.dirname(path)].append(place)  # noqa: PTH120

@@ -16,9 +16,6 @@ from audiotag.host import get_host
 from audiotag.host import kinds as host_kinds
 from audiotag.specs import INTERFACE_VERSION
 
-KINDS = ("backbone", "dataset", "published", "loss", "policy", "augmentation", "metric", "writer", "command", "recipe")
-ROLES = ("training", "storage")
-
 _ROOT = Path(__file__).parent / "templates" / "plugin"
 _ENDING = ".template"
 _SPEC = f"spec{_ENDING}"
@@ -58,6 +55,9 @@ _BY_FOLDER = {
     "dataset": _Kind(
         "A dataset format", "dataset.py", "datasets", f"{_FINETUNE} clips.tsv --format $name --output runs/$name"
     ),
+    "published": _Kind(
+        "A published data set", "published.py", "datasets", "audiotag data validate downloads/$name --format $name"
+    ),
     "loss": _Kind(
         "A training loss",
         "loss.py",
@@ -77,9 +77,6 @@ _BY_FOLDER = {
         "policy.py",
         "sampling_policies",
         "audiotag store init memory --policy $name --labels home --capacity 500",
-    ),
-    "published": _Kind(
-        "A published data set", "published.py", "datasets", "audiotag data validate downloads/$name --format $name"
     ),
     "augmentation": _Kind(
         "An augmentation",
@@ -106,6 +103,9 @@ _BY_FOLDER = {
     ),
 }
 """Folder of templates → the kind."""
+
+ROLES = tuple(host_kinds.KINDS["sampling_policies"].roles)
+KINDS = tuple(dict.fromkeys("policy" if folder in ROLES else folder for folder in _BY_FOLDER))
 
 
 @dataclass(frozen=True)

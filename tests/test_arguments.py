@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import audiotag
 from audiotag.arguments import as_path, real_number, whole_number
 from audiotag.errors import OptionError
 
@@ -37,3 +39,18 @@ def test_paths() -> None:
     assert as_path("weights", "a/b") == as_path("weights", Path("a/b")) == Path("a/b")
     with pytest.raises(OptionError, match="weights is 5"):
         as_path("weights", 5)
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (audiotag.finetune, ["val", "val_split", "fold", "labels", "single_label", "epochs", "mixup_alpha"]),
+        (audiotag.compare, ["test", "cross_validate", "val", "labels", "epochs"]),
+        (audiotag.evaluate, ["split", "thresholds", "metrics", "device"]),
+    ],
+)
+def test_functions_show_all_that_they_take(function: Any, names: list[str]) -> None:
+    signature = inspect.signature(function)
+    assert {*names} < {*signature.parameters}
+    assert not any(one.kind is one.VAR_KEYWORD or one.name == "clips" for one in signature.parameters.values())
+    assert signature.parameters[names[0]].default is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ def cache_key(*parts: object) -> str:
 
     The same things in the same order have the same name, on every machine, wherever the files lie.
     """
-    return hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(json.dumps(parts, default=str).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)

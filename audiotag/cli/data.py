@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,7 +162,7 @@ def prepare(name: str, source: Path, output: Path, sample_rate: int | None) -> N
     """  # noqa: D301
     dataset = _published(name)
     check_place(output)
-    with progress_bar("preparing") as progress:
+    with progress_bar("preparing") as progress, _running(name, "preparing"):
         where = dataset.prepare(source, output, sample_rate=sample_rate, progress=progress)
     click.echo(f"{name}: prepared in {where}")
 
@@ -308,7 +309,13 @@ def tiny(name: str, folder: Path, seed: int) -> None:
     """  # noqa: D301
     dataset = _published(name)
     check_new_folder(folder)
-    click.echo(f"{name}: made-up sounds in {dataset.write_tiny(folder, seed=seed)}")
+    with _running(name, "making up"):
+        written = dataset.write_tiny(folder, seed=seed)
+    click.echo(f"{name}: made-up sounds in {written}")
+
+
+def _running(name: str, doing: str) -> AbstractContextManager[None]:
+    return get_host().computing(get_host().dataset(name), f"{doing} {name!r}")
 
 
 def _published(name: str) -> PublishedDataset:

@@ -247,7 +247,10 @@ def complexity(name: str, seconds: float, num_classes: int | None, options: dict
     from audiotag.models.complexity import measure_complexity
     from audiotag.models.create import build_backbone
 
-    measured = measure_complexity(build_backbone(get_host().backbone(name), num_classes, options), seconds).to_dict()
+    spec = get_host().backbone(name)
+    backbone = build_backbone(spec, num_classes, options)
+    with get_host().computing(spec, f"measuring {name!r}"):
+        measured = measure_complexity(backbone, seconds).to_dict()
     if as_json:
         echo_json({"name": name, **measured})
         return

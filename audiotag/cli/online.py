@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from audiotag.continual.listening import StreamClip
     from audiotag.continual.online import OnlineEvent
     from audiotag.data.source import ClipSource
+    from audiotag.labels import LabelSet
     from audiotag.models.model import Model
 
 
@@ -112,7 +113,7 @@ def online(
     if missing:
         raise click.UsageError(f"Missing {', '.join(missing)}.")
     assert store_folder is not None and stream is not None and output is not None
-    from audiotag.continual.listening import read_stream, stream_of_lines
+    from audiotag.continual.listening import stream_of_lines
     from audiotag.continual.online import OnlineLearner, has_checkpoint
     from audiotag.continual.store import ClipStore
     from audiotag.engines.torch_engine import choose_device
@@ -125,7 +126,7 @@ def online(
     asked = given_settings(settings)
     if teacher is not None and "pseudo_label" not in asked:
         raise click.UsageError("--teacher needs --pseudo-label, the confidence from which it is believed.")
-    live = stream.clips == "-"
+    wanted, live = OnlineSettings(**asked), stream.clips == "-"
     signals = _StopSignals()
     with plain_warnings(), ClipStore(store_folder) as store, on_stop(signals.note):
         common: dict[str, Any] = {
@@ -133,8 +134,8 @@ def online(
             "teacher": None if teacher is None else load(teacher, device=device),
         }
         if resume and has_checkpoint(output):
-            wanted = OnlineSettings(**asked) if asked else None
-            learner = OnlineLearner.resume(output, store, wanted, rewinds=not live, **common)
+            learner = OnlineLearner.resume(output, store, wanted if asked else None, rewinds=not live, **common)
+            found = [] if live else _listed(stream, learner.model.labels)
             if start["labels"] is not None and read_labels(start["labels"]).mids != learner.model.labels.mids:
                 raise LabelError(
                     "--labels differs from the classes of the run",
@@ -145,23 +146,12 @@ def online(
         else:
             if start["model"] is None:
                 raise click.UsageError("Missing --model.")
-            model = _starting_model(start, asked.get("seed", 0))
-            learner = OnlineLearner(model, store, OnlineSettings(**asked), folder=output, **common)
-        classes = learner.model.labels
-        clips: Iterator[StreamClip]
+            model = _starting_model(start, wanted.seed)
+            found = [] if live else _listed(stream, model.labels)  # before the run has a folder
+            learner = OnlineLearner(model, store, wanted, folder=output, **common)
+        clips: Iterator[StreamClip] = iter(found[learner.position :])
         if live:
-            clips = stream_of_lines(signals.lines(sys.stdin), classes, first=learner.position)
-        else:
-            found, skipped = read_stream(stream, classes)
-            for label, count in skipped.items():
-                click.echo(f"Warning: the model has no class {label!r}; left out of {count} clips", err=True)
-            if found and not any(clip.labels for clip in found):
-                click.echo(
-                    f"Warning: {stream.clips}: no clip has a label, so that all are heard only and nothing is learnt; "
-                    "a list names them under labels",
-                    err=True,
-                )
-            clips = iter(found[learner.position :])
+            clips = stream_of_lines(signals.lines(sys.stdin), learner.model.labels, first=learner.position)
         counts = {"clips": 0, "learnt": 0, "stored": 0, "failed": 0}
         for event in learner.run(clips, stop=lambda: signals.number is not None):
             counts["clips"] += 1
@@ -203,6 +193,22 @@ def _starting_model(start: dict[str, Any], seed: int) -> Model:
         if not change.kept:
             click.echo("Warning: no class of the model is kept; the head starts anew", err=True)
     return model
+
+
+def _listed(stream: ClipSource, labels: LabelSet) -> list[StreamClip]:
+    """The clips of a list or a folder; what cannot be learnt from them is told."""
+    from audiotag.continual.listening import read_stream
+
+    found, skipped = read_stream(stream, labels)
+    for label, count in skipped.items():
+        click.echo(f"Warning: the model has no class {label!r}; left out of {count} clips", err=True)
+    if found and not any(clip.labels for clip in found):
+        click.echo(
+            f"Warning: {stream.clips}: no clip has a label, so that all are heard only and nothing is learnt; a list "
+            "names them under labels",
+            err=True,
+        )
+    return found
 
 
 def _print(event: OnlineEvent, as_json: bool, quiet: bool) -> None:

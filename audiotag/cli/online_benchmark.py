@@ -95,7 +95,7 @@ def benchmark(
     drawn = [] if figures is None else [f"benchmark.{figures}"]
     check_folder(output, "runs.csv", "summary.csv", "scores.csv", *drawn, overwrite=settings.pop("overwrite"))
     contenders = [contender_of(text) for text in settings.pop("policies")]
-    where = str(choose_device(device))
+    where, wanted = str(choose_device(device)), OnlineSettings(**given_settings(settings))
     everything = data.read()
     if test_fold is not None:
         train, held_out = everything.split_fold(test_fold)
@@ -136,7 +136,7 @@ def benchmark(
         contenders=contenders or bench.CONTENDERS,
         capacity=capacity,
         seeds=range(seed, seed + seeds),
-        settings=OnlineSettings(**given_settings(settings)),
+        settings=wanted,
         progress=say,
     )
     if output is not None:

@@ -14,7 +14,7 @@ from audiotag.cli.options import echo_json, json_option, option, parse_options
 from audiotag.cli.printing import print_columns
 from audiotag.errors import OptionError
 from audiotag.host import PluginRecord, get_host
-from audiotag.host.kinds import KINDS
+from audiotag.host.kinds import KINDS, SORTS
 
 if TYPE_CHECKING:
     from audiotag.testing import CheckResult
@@ -72,28 +72,12 @@ _MARKS = {
     "skipped": "yellow",
     "passed": "green",
 }
-_CHECKED_KINDS = (
-    "backbone",
-    "loss",
-    "sampler",
-    "store",
-    "dataset",
-    "augmentation",
-    "optimiser",
-    "schedule",
-    "metric",
-    "writer",
-    "command",
-    "recipe",
-)
 
 
 @plugins.command("check")
 @click.argument("names", metavar="NAME...", nargs=-1)
 @option("--all", "every", is_flag=True, help="Check every installed plugin.")
-@option(
-    "--kind", type=click.Choice(_CHECKED_KINDS), help="NAME is a registered name of this kind, rather than a plugin."
-)
+@option("--kind", type=click.Choice(SORTS), help="NAME is a registered name of this kind, rather than a plugin.")
 @option(
     "--option",
     "options",

@@ -15,7 +15,7 @@ from audiotag.cli.command import Group
 from audiotag.cli.options import echo_json, json_option, labels_option, option, parse_options
 from audiotag.cli.printing import plain_warnings, print_columns, warn_failed_plugins
 from audiotag.cli.store_simulate import simulate
-from audiotag.errors import AudiotagError, OptionError, StoreError
+from audiotag.errors import AudiotagError, OptionError, PluginError, StoreError
 
 if TYPE_CHECKING:
     from audiotag.continual.store import Addition, ClipStore
@@ -136,7 +136,7 @@ def add(
             for position, (clip, clip_labels) in enumerate(clips[start:], start=start + 1):
                 try:
                     done = _add(opened, clip, clip_labels, {key: position})
-                except StoreError:
+                except (StoreError, PluginError):
                     raise
                 except AudiotagError as error:
                     click.echo(f"Error: {error}", err=True)

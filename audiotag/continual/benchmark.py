@@ -309,7 +309,7 @@ def _one_run(
     model: Model, stream: TaskStream, contender: Contender, capacity: int, seed: int, settings: OnlineSettings
 ) -> tuple[NDArray[np.float64], int]:
     classes = len(model.labels)
-    with scoped_torch_rng(seed, "head"):
+    with model.computing("making a head of"), scoped_torch_rng(seed, "head"):
         model.backbone.reset_head(classes)
     training = OnlineTraining(model, settings)
     policy = build_policy(contender.policy, capacity, classes, contender.options, seed=seed)

@@ -49,6 +49,7 @@ def build_policy(
     policy = host.make(spec, capacity, num_classes, seed=seed, **options)
     if not isinstance(policy, StoragePolicy):
         raise host.not_a("StoragePolicy", spec, policy)
+    policy.guard = host.computing(spec, f"deciding as {name!r}")
     return policy
 
 

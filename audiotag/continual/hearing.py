@@ -108,7 +108,7 @@ class Hearing:
             AudioError: They are not finite.
         """
         backbone = self.model.backbone
-        with torch.inference_mode():
+        with self.model.computing(), torch.inference_mode():
             pieces = torch.from_numpy(sample).to(self._engine.device)
             logits = backbone.forward_head(pieces) if self.frozen else backbone(pieces)
             mean = logits.float().mean(dim=0, keepdim=True).cpu().numpy()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audiotag.continual.stepping import Sample
 from audiotag.continual.store import Addition, ClipStore, StoredClip
-from audiotag.errors import AudiotagError
+from audiotag.errors import AudiotagError, PluginError
 from audiotag.labels import LabelSet
 
 Target = NDArray[np.float32]
@@ -104,6 +104,8 @@ class ReplayMemory:
             return entry.sample
         try:
             sample = self._recall(entry.clip if entry.clip is not None else self._store.clip(clip_id))
+        except PluginError:
+            raise
         except AudiotagError as error:
             if clip_id in self._store:  # else another process has given it up
                 warnings.warn(f"a stored clip is left out of replay: {error}", RuntimeWarning, stacklevel=2)

@@ -28,11 +28,12 @@ from audiotag.errors import (
     AudiotagWarning,
     CheckpointError,
     OptionError,
+    PluginError,
     StoreError,
     TrainingError,
 )
 from audiotag.host import get_host
-from audiotag.host.needs import needed
+from audiotag.host.needs import note, read_note, require_noted
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
 from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
@@ -124,6 +125,11 @@ class OnlineLearner:
         device: str = "cpu",
         teacher: Tagger | None = None,
     ) -> None:
+        self._folder = None if folder is None else Path(folder)
+        if self._folder is not None and has_checkpoint(self._folder):
+            raise CheckpointError(
+                "there is a run here already", where=self._folder, fix="Go on with it (--resume), or name another."
+            )
         self.model, self._store, self._teacher = model, store, teacher
         situation = Situation(single_label=model.single_label, pretrained=True)
         self._settings = (settings or OnlineSettings()).resolve(situation)
@@ -147,12 +153,7 @@ class OnlineLearner:
         self._run = uuid.uuid4().hex
         self.position = self._offered = 0
         self._last_id: str | None = None
-        self._folder = None if folder is None else Path(folder)
         if self._folder is not None:
-            if has_checkpoint(self._folder):
-                raise CheckpointError(
-                    "there is a run here already", where=self._folder, fix="Go on with it (--resume), or name another."
-                )
             model.name = self._folder.name
             self.save()
 
@@ -201,11 +202,7 @@ class OnlineLearner:
                 where=folder,
                 fix="Use the same settings, or begin a new run from its checkpoint.",
             )
-        if (loss := state.texts("loss", None)) is not None:  # runs of earlier versions have none
-            if len(loss) != 3:
-                raise state.refuse("loss", "must be a name, a distribution and its version")
-            brought = {"distribution": loss[1], "release": loss[2]}
-            needed("the run", "loss", loss[0], **brought, error=TrainingError, where=folder)
+        require_noted("the run", read_note(state.fields("plugins", {})), error=TrainingError, where=folder)
         learner = cls(model, store, chosen, device=device, teacher=teacher)
         learner._folder = Path(folder)
         learner._learned = learner._learned_before()  # the run itself has said so of embeddings that it found
@@ -301,6 +298,8 @@ class OnlineLearner:
         columns = [self.model.labels.index(label) for label in clip.labels or ()]
         try:
             heard, teacher_scores = self._listen(clip)
+        except PluginError:
+            raise
         except AudiotagError as unreadable:
             self.position = position
             return OnlineEvent(position, clip.id, error=unreadable)
@@ -425,13 +424,13 @@ class OnlineLearner:
         settings = self._settings.to_dict()
         self.model.metadata[LEARNED] = str(self._learned)
         self.model.metadata["online"] = {"position": self.position, "settings": settings}
-        spec = get_host().loss(self._settings.loss)
-        owner = get_host().owner(spec)
+        host, chosen = get_host(), self._settings
+        used = [host.loss(chosen.loss), host.optimiser(chosen.optimiser), host.schedule(chosen.schedule)]
         state = {
             "run": self._run,
             "position": self.position,
             "settings": settings,
-            "loss": [spec.name, owner.distribution, owner.version],
+            "plugins": {name: list(brought) for name, brought in note(used).items()},
             "training": self._training.state_dict(),
         }
         save_checkpoint(self._folder / "last", self.model, training_state={"online": state})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -89,6 +90,7 @@ class StoragePolicy(ABC):
         needs: What of `MODEL_OUTPUTS` it decides by. Such a policy serves stores that a model fills (on-line learning).
         index: The stored examples.
         draws: The only source of randomness.
+        guard: A context that a policy of a plugin decides in, so that whatever it raises names the plugin.
         offered: int64 (classes,), how many offered examples carried each class.
         offers: Number of offers so far.
 
@@ -105,6 +107,7 @@ class StoragePolicy(ABC):
         self._capacity = self._checked(capacity)
         self.index = ExampleIndex(num_classes)
         self.draws = Draws(np.random.default_rng(seed))
+        self.guard: AbstractContextManager[None] = nullcontext()
         self.offered: NDArray[np.int64] = np.zeros(num_classes, dtype=np.int64)
         self.offers = 0
         self._observed: NDArray[np.int64] = np.zeros(num_classes, dtype=np.int64)
@@ -223,6 +226,10 @@ class StoragePolicy(ABC):
             OptionError: It has no label, a label is out of range, its id is stored already, or it lacks what the policy
                 needs of a model.
         """
+        with self.guard:
+            return self._offered(example, observe)
+
+    def _offered(self, example: Example, observe: bool) -> Decision:
         labels = example.labels
         self.check(example)
         self.offers += 1
@@ -254,7 +261,8 @@ class StoragePolicy(ABC):
         Raises:
             StoreError: It is not stored.
         """
-        self.discard(self._slot(example_id))
+        with self.guard:
+            self.discard(self._slot(example_id))
 
     def resize(self, capacity: int) -> list[str]:
         """Set the capacity; where it shrinks below the number stored, give examples up by the policy's own choice.
@@ -267,8 +275,9 @@ class StoragePolicy(ABC):
         """
         self._capacity = self._checked(capacity)
         evicted = []
-        while len(self.index) > capacity:
-            evicted.append(self.discard(self.victim()))
+        with self.guard:
+            while len(self.index) > capacity:
+                evicted.append(self.discard(self.victim()))
         return evicted
 
     def extend_classes(self, count: int) -> None:
@@ -279,10 +288,13 @@ class StoragePolicy(ABC):
         self._observed = np.append(self._observed, fresh)
         self.offered = np.append(self.offered, fresh)
         self.index.extend_classes(count)
-        self.extend_extra(count)
+        with self.guard:
+            self.extend_extra(count)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that future decisions depend on, as plain JSON types."""
+        with self.guard:
+            extra = self.extra_state()
         return {
             "policy": self.name,
             "capacity": self._capacity,
@@ -291,7 +303,7 @@ class StoragePolicy(ABC):
             "observed": self._observed.tolist(),
             "examples": self.index.state_dict(),
             "draws": self.draws.state_dict(),
-            "extra": self.extra_state(),
+            "extra": extra,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -321,11 +333,12 @@ class StoragePolicy(ABC):
         before = self._observed, self.offered, self.index
         # What a subclass remembers goes with the classes and the examples.
         self._observed, self.offered, self.index = observed, offered, index
-        try:
-            self.load_extra_state(extra)
-        except Exception as error:  # a subclass is a plugin, and the state may be anything
-            self._observed, self.offered, self.index = before
-            raise StoreError(f"the saved state of the policy is damaged: {error!r}", where=self.name) from error
+        with self.guard:
+            try:
+                self.load_extra_state(extra)
+            except Exception as error:  # a subclass is a plugin, and the state may be anything
+                self._observed, self.offered, self.index = before
+                raise StoreError(f"the saved state of the policy is damaged: {error!r}", where=self.name) from error
         self._observed_total = int(observed.sum())
         self._capacity, self.offers, self.draws = capacity, offers, draws
 

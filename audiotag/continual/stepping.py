@@ -17,7 +17,7 @@ from audiotag.continual.online_settings import OnlineSettings
 from audiotag.errors import TrainingError
 from audiotag.models.model import Model
 from audiotag.seeding import scoped_torch_rng
-from audiotag.training.optimisation import freeze_all_but_head, make_loss, make_optimiser
+from audiotag.training.optimisation import freeze_all_but_head, make_loss, make_optimiser, optimising
 from audiotag.training.schedules import Schedule, constant, make_schedule
 
 Sample = NDArray[np.float32]
@@ -56,7 +56,9 @@ class OnlineTraining:
         else:
             backbone.requires_grad_(True)
         self._parameters = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
-        self._optimiser = make_optimiser(backbone, settings)
+        with model.computing("grouping the parameters of"):
+            self._optimiser = make_optimiser(backbone, settings)
+        self._optimising = optimising(settings)
         self._schedule = _make_schedule(settings)
         # A step on the head must not walk through all modules of the network to set their mode.
         backbone.eval()
@@ -93,11 +95,14 @@ class OnlineTraining:
             raise TrainingError(
                 f"the loss became {value}", where=self.model.name, fix="Use a lower learning rate, or clip_grad_norm 1."
             )
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        with self._optimising:
+            self._optimiser.zero_grad(set_to_none=True)
+        with self.model.computing("computing the gradients of"):
+            loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters, self.settings.clip_grad_norm)
-        self._optimiser.step()
+        with self._optimising:
+            self._optimiser.step()
         return value
 
     def logits(self, samples: Sequence[Sample]) -> Tensor:
@@ -112,7 +117,9 @@ class OnlineTraining:
             counts = [len(samples[index]) for index in indices]
             owners = torch.tensor(np.repeat(indices, counts), device=device)
             shares = torch.tensor(np.repeat(1.0 / np.array(counts, dtype=np.float32), counts), device=device)
-            total = total.index_add(0, owners, self._forward(pieces).float() * shares[:, None])
+            with self.model.computing():
+                logits = self._forward(pieces).float()
+            total = total.index_add(0, owners, logits * shares[:, None])
         return total
 
     @contextmanager
@@ -128,12 +135,14 @@ class OnlineTraining:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next steps depend on beside the model."""
-        return {"learned": self.learned, "optimiser": self._optimiser.state_dict()}
+        with self._optimising:
+            return {"learned": self.learned, "optimiser": self._optimiser.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self.learned = int(state["learned"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        with self._optimising:
+            self._optimiser.load_state_dict(state["optimiser"])
 
 
 def _make_schedule(settings: OnlineSettings) -> Schedule:

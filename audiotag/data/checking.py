@@ -16,6 +16,7 @@ from audiotag.data.recording import clip_info, stream_clip
 from audiotag.data.sniffing import load_dataset
 from audiotag.data.source import ClipSource
 from audiotag.errors import AudioError, AudiotagError, ManifestError
+from audiotag.host import get_host
 from audiotag.places import is_file
 
 _Result = TypeVar("_Result")
@@ -33,9 +34,11 @@ def validate_source(source: ClipSource | str | Path, *, progress: Progress | Non
     """
     wanted = ClipSource.of(source)
     if not isinstance(wanted.clips, ClipSet) and wanted.root is None:
-        dataset = load_dataset(wanted.format_name())
+        name = wanted.format_name()
+        dataset = load_dataset(name)
         if isinstance(dataset, PublishedDataset):
-            return dataset.validate(Path(wanted.clips), progress=progress)
+            with get_host().computing(get_host().dataset(name), f"validating {wanted.clips} as {name}"):
+                return dataset.validate(Path(wanted.clips), progress=progress)
     return check_recordings(wanted.read(check_files=False), (), progress)
 
 

@@ -32,7 +32,7 @@ def sniff_format(source: Path) -> str:
     if (prepared := read_preparation(source)) is not None:
         # Its folders would look like classes otherwise.
         name, brought = prepared.dataset, prepared.plugin
-        spec = needed("the prepared folder", "dataset", name, distribution=brought, error=ManifestError, where=source)
+        spec = needed("the prepared folder", DatasetSpec, name, distribution=brought, error=ManifestError, where=source)
         return str(spec.name)
     fitting = [name for name, spec in get_host().datasets.items() if is_called_so(source, spec)]
     datasets: dict[str, Dataset] = {}

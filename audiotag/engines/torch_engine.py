@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -131,33 +132,30 @@ class TorchEngine(Engine):
 
     def forward(self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False) -> EngineOutput:
         """See `Engine.forward`."""
-        with torch.inference_mode(), self._autocast():
+        with self._pass() as network:
             features = self._features(waveforms, video)
-            logits = self.network.forward_head(self.network.head_input(features))
-            embeddings = self.network.pool(features) if embed else None
-        return EngineOutput(_array(logits), None if embeddings is None else _array(embeddings))
+            logits = network.forward_head(network.head_input(features))
+            return EngineOutput(_array(logits), _array(network.pool(features)) if embed else None)
 
     def frames(self, waveforms: Floats | None, video: Floats | None = None) -> tuple[Floats, NDArray[np.float64]]:
         """See `Engine.frames`."""
-        with torch.inference_mode(), self._autocast():
-            frames = self.network.frames(self._features(waveforms, video))
-        return _array(frames), self._middles(frames)
+        with self._pass() as network:
+            frames = network.frames(self._features(waveforms, video))
+            return _array(frames), self._middles(frames)
 
     def feature_map(self, waveforms: Floats | None, video: Floats | None = None) -> tuple[Floats, NDArray[np.float64]]:
         """See `Engine.feature_map`."""
-        with torch.inference_mode(), self._autocast():
+        with self._pass() as network:
             features = self._features(waveforms, video)
-            frames = self.network.frames(features)
-        return _array(features), self._middles(frames)
+            return _array(features), self._middles(network.frames(features))
 
     def head_input(
         self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False
     ) -> tuple[Floats, Floats | None]:
         """What the model's head takes, float32 (batch, …), and where asked for the clip embeddings (batch, dim)."""
-        with torch.inference_mode(), self._autocast():
+        with self._pass() as network:
             features = self._features(waveforms, video)
-            embeddings = _array(self.network.pool(features)) if embed else None
-            return _array(self.network.head_input(features)), embeddings
+            return _array(network.head_input(features)), _array(network.pool(features)) if embed else None
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
@@ -195,6 +193,12 @@ class TorchEngine(Engine):
                 where=self.model.name,
                 fix="Start processes with spawn, not fork; or use smaller batches, or the cpu.",
             ) from error
+
+    @contextmanager
+    def _pass(self) -> Iterator[Any]:
+        """A pass of the network, which is given."""
+        with self.model.computing(), torch.inference_mode(), self._autocast():
+            yield self.network
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self._dtype is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from audiotag.arguments import refuse_others, take
+from audiotag.arguments import refuse_others, take, takes
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import TUNED_ON, Heard
 from audiotag.data.source import READING, ClipSource
@@ -72,6 +72,7 @@ class Measuring:
 _MEASURING, _COMPUTE = Measuring.__dataclass_fields__, Compute.__dataclass_fields__
 
 
+@takes(ClipSource, Measuring, Compute)
 def evaluate(
     model: ModelSource,
     data: ClipSource | str | Path | ClipSet,

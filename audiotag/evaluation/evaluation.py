@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from audiotag.documents import read_json
 from audiotag.drawing import FORMATS
@@ -73,6 +73,59 @@ def _holds_evaluation(folder: Path) -> bool:
     return isinstance(content, dict) and content.get("format") in ("audiotag-metrics", "audiotag-cross-validation")
 
 
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What decisions and scores are worth.
+
+    Attributes:
+        has: bool (classes,): which classes have positives; `rates` are those of these classes.
+        decisions: bool (clips, classes), without those on unknown labels.
+        precisions: Average precision of each class.
+        auc: Area under the ROC curve of each class.
+        rates: Precision, recall and F1 of the decisions.
+    """
+
+    has: NDArray[np.bool_]
+    decisions: NDArray[np.bool_]
+    precisions: metrics.Floats
+    auc: metrics.Floats
+    rates: metrics.PrecisionRecall
+
+    def summary(self) -> dict[str, float]:
+        """The means over classes, and the rates of all decisions."""
+        named = {
+            "mAP": metrics.mean_defined(self.precisions),
+            "mAUC": metrics.mean_defined(self.auc),
+            "d_prime_of_mean_auc": metrics.d_prime_of_mean_auc(self.auc),
+            "mean_of_class_d_primes": metrics.mean_of_class_d_primes(self.auc),
+        }
+        for kind, triple in (("micro", self.rates.micro), ("macro", self.rates.macro)):
+            rates = zip(("precision", "recall", "f1"), triple, strict=True)
+            named |= {f"{kind}_{name}": value for name, value in rates}
+        return named
+
+    def per_class(self, labels: LabelSet, support: NDArray[np.int64]) -> pd.DataFrame:
+        """A row a class; *support* has the number of its positives."""
+        table = pd.DataFrame(
+            {
+                "index": range(len(labels)),
+                "mid": labels.mids,
+                "name": labels.names,
+                "support": support.astype(int),
+                "detected": self.decisions.sum(axis=0).astype(int),
+                "average_precision": self.precisions,
+                "roc_auc": self.auc,
+                "d_prime": metrics.d_prime(self.auc),
+                "precision": np.nan,
+                "recall": np.nan,
+                "f1": np.nan,
+            }
+        )
+        rates = [self.rates.precision, self.rates.recall, self.rates.f_score]
+        table.loc[self.has, ["precision", "recall", "f1"]] = np.stack(rates, axis=1)
+        return table
+
+
 def evaluate_scores(
     targets: ArrayLike,
     scores: ArrayLike,
@@ -119,7 +172,6 @@ def evaluate_scores(
         doubt = f"Nothing was measured: {nothing}. Add clips of other classes, or without any."
         about = replace(about, warnings=(*about.warnings, doubt))
     has, lacks = support > 0, against > 0
-    precisions, auc = metrics.average_precision(truth, values, mask), metrics.roc_auc(truth, values, mask)
     cuts: metrics.Floats | None = None
     if single_label:
         decisions = metrics.decide_single(values)
@@ -127,11 +179,15 @@ def evaluate_scores(
         cuts = np.broadcast_to(np.asarray(DEFAULT_THRESHOLD if threshold is None else threshold, float), classes).copy()
         decisions = metrics.decide(values, cuts)
     decisions = decisions & counted
-    rates = metrics.precision_recall_f1(truth[:, has], decisions[:, has], known=counted[:, has])
-    confusion = metrics.confusion_matrix(truth, values) if single_label else None
     if top_k is None:
         top_k = [k for k in DEFAULT_TOP_K if k < classes] if single_label else []
-
+    found = _Found(
+        has,
+        decisions,
+        metrics.average_precision(truth, values, mask),
+        metrics.roc_auc(truth, values, mask),
+        metrics.precision_recall_f1(truth[:, has], decisions[:, has], known=counted[:, has]),
+    )
     summary: dict[str, float | int] = {
         "clips": clips,
         "failed_clips": len(about.failed),
@@ -144,35 +200,12 @@ def evaluate_scores(
         summary["accuracy"] = metrics.accuracy(truth, values)
     for k in top_k:
         summary[f"top_{k}_accuracy"] = metrics.top_k_accuracy(truth, values, k, mask)
-    summary |= {
-        "mAP": metrics.mean_defined(precisions),
-        "mAUC": metrics.mean_defined(auc),
-        "d_prime_of_mean_auc": metrics.d_prime_of_mean_auc(auc),
-        "mean_of_class_d_primes": metrics.mean_of_class_d_primes(auc),
-    }
-    for kind, triple in (("micro", rates.micro), ("macro", rates.macro)):
-        summary |= {f"{kind}_{name}": value for name, value in zip(("precision", "recall", "f1"), triple, strict=True)}
+    summary |= found.summary()
     if not single_label:
         summary["detections_of_classes_without_positives"] = int(decisions[:, ~has].sum())
-
-    per_class = pd.DataFrame(
-        {
-            "index": range(classes),
-            "mid": labels.mids,
-            "name": labels.names,
-            "support": support.astype(int),
-            "detected": decisions.sum(axis=0).astype(int),
-            "average_precision": precisions,
-            "roc_auc": auc,
-            "d_prime": metrics.d_prime(auc),
-            "precision": np.nan,
-            "recall": np.nan,
-            "f1": np.nan,
-        }
-    )
+    per_class = found.per_class(labels, support)
     if mask is not None:
         per_class.insert(4, "known", mask.sum(axis=0).astype(int))
-    per_class.loc[has, ["precision", "recall", "f1"]] = np.stack([rates.precision, rates.recall, rates.f_score], axis=1)
     if cuts is not None:
         per_class["threshold"] = cuts
     return Evaluation(
@@ -181,7 +214,7 @@ def evaluate_scores(
         labels=labels,
         single_label=single_label,
         thresholds=cuts,
-        confusion=confusion,
+        confusion=metrics.confusion_matrix(truth, values) if single_label else None,
         without_positives=tuple(np.array(labels.mids, dtype=object)[~has]),
         without_negatives=tuple(np.array(labels.mids, dtype=object)[~lacks]),
         targets=truth,

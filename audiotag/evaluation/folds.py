@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audiotag.arguments import refuse_others, take
+from audiotag.arguments import refuse_others, take, takes
 from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import READING, ClipSource
@@ -47,6 +47,7 @@ class CrossValidation(FoldMeasurements):
         return save_results(Path(folder), {**files, "report.html": render_report(self.pooled, folds=self)})
 
 
+@takes(ClipSource, Compute)
 def evaluate_folds(
     run_folder: str | Path,
     data: ClipSource | str | Path | ClipSet,
@@ -54,6 +55,7 @@ def evaluate_folds(
     checkpoint: Literal["last", "best"] = "last",
     threshold: float = 0.5,
     top_k: Sequence[int] | None = None,
+    metrics: Sequence[str] = (),
     output: str | Path | None = None,
     progress: Progress | None = None,
     **arguments: Any,
@@ -67,9 +69,10 @@ def evaluate_folds(
             fold's folder that is a checkpoint itself is taken as it is.
         threshold: For multi-label decisions; one for all classes and folds, so that clips can be pooled.
         top_k: As for `evaluate`.
+        metrics: As for `evaluate`.
         output: Folder to save to.
         progress: Called with (clips done, clips in all) within each fold.
-        arguments: Fields of `ClipSource` and of `Compute`, and ``metrics``, as for `evaluate`.
+        arguments: Fields of `ClipSource` and of `Compute`, as for `evaluate`.
 
     Raises:
         CheckpointError: There are no runs, or the folds of runs and data differ.
@@ -78,9 +81,8 @@ def evaluate_folds(
     """
     source = ClipSource.of(data, **take(arguments, READING))
     compute = Compute(**take(arguments, Compute.__dataclass_fields__))
-    metrics = tuple(take(arguments, ("metrics",)).get("metrics", ()))
     require_metrics(metrics)
-    refuse_others("evaluate_folds", arguments, (*READING, *Compute.__dataclass_fields__, "metrics"))
+    refuse_others("evaluate_folds", arguments, (*READING, *Compute.__dataclass_fields__))
     runs = _runs(Path(run_folder), checkpoint)
     clips: ClipSet | None = None
     first: Tagger | None = None

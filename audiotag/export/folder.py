@@ -44,7 +44,8 @@ def write_exported(model: Model, folder: Path, precision: str = "fp32") -> Expor
     backbone = model.backbone
     lengths = model.lengths
     samples = [round(seconds * lengths.sample_rate) for seconds in _trial_seconds(model)]
-    written = write_network(backbone, folder / NETWORK_FILE, samples)
+    with model.computing("exporting"):
+        written = write_network(backbone, folder / NETWORK_FILE, samples)
     if precision == "fp16":
         keep_half(folder / NETWORK_FILE)
     set_usual_mode(folder / NETWORK_FILE)

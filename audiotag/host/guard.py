@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from audiotag.errors import AudiotagError, MissingExtraError, PluginError
@@ -15,50 +14,60 @@ _LONGEST = 2000
 """Characters of an error's text that are told."""
 
 
-@contextmanager
-def plugin_code(who: str, doing: str) -> Iterator[None]:
-    """Run code of *who* (``"plugin 'psla' of audiotag-psla 0.1.0"``) that is *doing* something (``"reading a.csv"``).
+class plugin_code:
+    """Runs code of *who* (``"plugin 'psla' of audiotag-psla 0.1.0"``) that is *doing* something (``"reading a.csv"``).
 
     Errors of ours pass, since a plugin may refuse what it is given, and a lack of memory, which is nobody's fault.
     Ctrl-C passes with a note of who was running.
+
+    It keeps nothing of a run, so that one serves any number of them, also one within another. Steps of training go
+    through it: it takes some microseconds.
 
     Raises:
         MissingExtraError: It imports a package that comes with an extra of ours, which is not installed.
         PluginError: The code raised anything else, an exit of the program among it.
     """
 
-    def failed(what: str) -> PluginError:
+    def __init__(self, who: str, doing: str) -> None:
+        self.who = who
+        self.doing = doing
+
+    def __enter__(self) -> None:
+        _turn_prints_aside()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        _turn_prints_back()
+        if error is None or isinstance(error, AudiotagError):
+            return
+        if is_interrupt(error):
+            error.add_note(f"Interrupted in the {self.who} ({self.doing}).")
+        elif not self._passes(error):  # a plugin may raise anything, KeyboardInterrupt too
+            lack = MissingExtraError.of(error, self.doing, where=self.who)
+            raise lack or self._failed(described(error)) from error
+
+    def _passes(self, error: BaseException) -> bool:
+        return is_out_of_memory(error)
+
+    def _failed(self, what: str) -> PluginError:
         return PluginError(
-            f"{doing} failed: {what}",
-            where=who,
+            f"{self.doing} failed: {what}",
+            where=self.who,
             fix="Report it to the plugin's authors; AUDIOTAG_TRACEBACK=1 shows where it comes from.",
         )
 
-    with guarded(who, doing, failed, passing=is_out_of_memory):
-        yield
 
+class guarded(plugin_code):
+    """As `plugin_code`, with the error that *failed* makes of ``"ValueError: what it said"``; nothing passes."""
 
-@contextmanager
-def guarded(
-    who: str,
-    doing: str,
-    failed: Callable[[str], PluginError],
-    *,
-    passing: Callable[[BaseException], bool] = lambda error: False,
-) -> Iterator[None]:
-    """As `plugin_code`, with the error that *failed* makes of ``"ValueError: what it said"`` unless it is *passing*."""
-    try:
-        with _printing_aside():
-            yield
-    except AudiotagError:
-        raise
-    except BaseException as error:  # a plugin may raise anything, KeyboardInterrupt too
-        if is_interrupt(error):
-            error.add_note(f"Interrupted in the {who} ({doing}).")
-            raise
-        if passing(error):
-            raise
-        raise MissingExtraError.of(error, doing, where=who) or failed(described(error)) from error
+    def __init__(self, who: str, doing: str, failed: Callable[[str], PluginError]) -> None:
+        super().__init__(who, doing)
+        self._made = failed
+
+    def _passes(self, error: BaseException) -> bool:
+        return False
+
+    def _failed(self, what: str) -> PluginError:
+        return self._made(what)
 
 
 def described(error: BaseException) -> str:
@@ -98,7 +107,14 @@ importing = warnings.catch_warnings
 """A context for importing code of a plugin: it may silence all warnings, or make them errors, for itself only."""
 
 
-_running = threading.local()
+class _Running(threading.local):
+    """Of the thread that asks: standard output as each run of plugins' code found it, the innermost last."""
+
+    def __init__(self) -> None:
+        self.found: list[Any] = []
+
+
+_running = _Running()
 _lock = threading.Lock()
 _inside = 0
 _replaced: list[Any] = []
@@ -111,27 +127,26 @@ class _PrintsAside:
         self.stream = stream
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stderr if getattr(_running, "depth", 0) else self.stream, name)
+        return getattr(sys.stderr if _running.found else self.stream, name)
 
 
-@contextmanager
-def _printing_aside() -> Iterator[None]:
+def _turn_prints_aside() -> None:
     global _inside
     with _lock:
         _inside += 1
         if _inside == 1 and sys.stdout is not None:
             sys.stdout = _PrintsAside(sys.stdout)
-        aside = sys.stdout
-    _running.depth = getattr(_running, "depth", 0) + 1
-    try:
-        yield
-    finally:
-        _running.depth -= 1
-        with _lock:
-            if sys.stdout is not aside:
-                # A plugin has put a stream of its own there. It is kept: its end might close ours.
-                _replaced.append(sys.stdout)
-                sys.stdout = aside
-            _inside -= 1
-            if _inside == 0 and isinstance(sys.stdout, _PrintsAside):
-                sys.stdout = sys.stdout.stream
+        _running.found.append(sys.stdout)
+
+
+def _turn_prints_back() -> None:
+    global _inside
+    with _lock:
+        found = _running.found.pop()
+        if sys.stdout is not found:
+            # A plugin has put a stream of its own there. It is kept: its end might close ours.
+            _replaced.append(sys.stdout)
+            sys.stdout = found
+        _inside -= 1
+        if _inside == 0 and isinstance(sys.stdout, _PrintsAside):
+            sys.stdout = sys.stdout.stream

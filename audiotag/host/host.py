@@ -9,7 +9,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib import import_module
 from importlib.metadata import packages_distributions
@@ -97,6 +97,7 @@ class Host:
         self._registries: dict[str, Registry[Any]] = {}
         self._warned: set[str] = set()
         self._resolved: dict[str, tuple[PluginRecord, BackboneSpec]] = {}
+        self._owners: dict[int, tuple[Spec, PluginRecord | None]] = {}
         self._lock = threading.RLock()
         self._loading: tuple[int, PluginRecord] | None = None
         self._listeners: list[Callable[[PluginRecord], object]] = []
@@ -221,6 +222,16 @@ class Host:
 
     def owner(self, spec: Spec) -> PluginRecord:
         """The plugin that registered *spec*, or one equal to it (kept by somebody while plugins were loaded anew)."""
+        if (owner := self._owner(spec)) is None:
+            raise UnknownNameError(f"no plugin registered {spec.name!r}")
+        return owner
+
+    def _owner(self, spec: Spec) -> PluginRecord | None:
+        if (known := self._owners.get(id(spec))) is None:  # it is kept with its owner, so that no other takes its id
+            known = self._owners[id(spec)] = spec, self._find_owner(spec)
+        return known[1]
+
+    def _find_owner(self, spec: Spec) -> PluginRecord | None:
         registered = list(self.registry(kind_of(spec).spec).everything())
         for same in (operator.is_, operator.eq):
             for record, candidate in registered:
@@ -228,7 +239,7 @@ class Host:
                     return record
         if isinstance(spec, BackboneSpec) and spec.name in self._resolved:
             return self._resolved[spec.name][0]
-        raise UnknownNameError(f"no plugin registered {spec.name!r}")
+        return None
 
     def _resolved_backbone(self, qualified: str) -> BackboneSpec | None:
         """What the resolver of its family makes of a name that nobody registers; None without a resolver."""
@@ -297,6 +308,17 @@ class Host:
     def running(self, spec: Spec, doing: str) -> AbstractContextManager[None]:
         """A context for code of the implementation of *spec*; see `audiotag.host.guard.plugin_code`."""
         return plugin_code(self.owner(spec).place, doing)
+
+    def computing(self, spec: Spec, doing: str) -> AbstractContextManager[None]:
+        """`running` for what is called again and again, step by step.
+
+        It is nothing for what the core registers, or nobody (a network of somebody's own): their errors stay as they
+        are. One context serves any number of calls.
+        """
+        owner = self._owner(spec)
+        if owner is None or owner.distribution == CORE_DISTRIBUTION:
+            return nullcontext()
+        return plugin_code(owner.place, doing)
 
     def read_file(self, spec: RecipeSpec) -> str:
         """The text of a recipe.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from audiotag import specs
 
@@ -18,6 +18,7 @@ class Kind:
         one: A thing of this kind, as messages call it.
         several: Several of them.
         listing: The command that shows all there are.
+        roles: Where those of each role are checked on their own: role → what the checks call such a one.
     """
 
     name: str
@@ -25,12 +26,20 @@ class Kind:
     one: str
     several: str
     listing: str = "audiotag plugins list"
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def hook(self) -> str:
         """The hook that gives its descriptors."""
         return f"register_{self.name}"
 
+    @property
+    def sorts(self) -> tuple[str, ...]:
+        """What the checks of `audiotag plugins check` and its ``--kind`` call a thing of this kind."""
+        return tuple(self.roles.values()) or (self.spec.__name__.removesuffix("Spec").lower(),)
+
+
+_ROLES = {"training": "sampler", "storage": "store"}
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
@@ -38,7 +47,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("backbones", specs.BackboneSpec, "model", "models", "audiotag models list"),
         Kind("datasets", specs.DatasetSpec, "dataset format", "dataset formats", "audiotag data list"),
         Kind("losses", specs.LossSpec, "loss", "losses"),
-        Kind("sampling_policies", specs.SamplingPolicySpec, "sampling policy", "sampling policies"),
+        Kind("sampling_policies", specs.SamplingPolicySpec, "sampling policy", "sampling policies", roles=_ROLES),
         Kind("augmentations", specs.AugmentationSpec, "augmentation", "augmentations"),
         Kind("optimisers", specs.OptimiserSpec, "optimiser", "optimisers"),
         Kind("schedules", specs.ScheduleSpec, "schedule", "schedules"),
@@ -53,8 +62,17 @@ KINDS: Mapping[str, Kind] = {
 HOOKS: Mapping[str, Kind] = {kind.hook: kind for kind in KINDS.values()}
 """Hook → kind."""
 
+SORTS = tuple(sort for kind in KINDS.values() for sort in kind.sorts)
+"""All that checks tell apart, by the names of `Kind.sorts`."""
+
 
 def kind_of(spec: specs.Spec | type[specs.Spec]) -> Kind:
     """The kind of a descriptor, or of its class."""
     kind = spec if isinstance(spec, type) else type(spec)
     return next(one for one in KINDS.values() if issubclass(kind, one.spec))
+
+
+def sort_of(spec: specs.Spec) -> str:
+    """What the checks call the thing that a descriptor stands for; one of `SORTS`."""
+    kind = kind_of(spec)
+    return kind.roles[vars(spec)["role"]] if kind.roles else kind.sorts[0]

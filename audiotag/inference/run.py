@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from audiotag.data.clips import Clip
 from audiotag.data.recording import clip_info, clip_seconds
-from audiotag.errors import AudiotagError, OptionError
+from audiotag.errors import AudiotagError, OptionError, PluginError
 from audiotag.files import content_digest
 from audiotag.host import get_host
 from audiotag.inference.events import Event, detect_events
@@ -240,7 +240,7 @@ class _Results:
         for clip in clips:
             try:
                 yield self._timed(clip)
-            except OptionError:
+            except (OptionError, PluginError):
                 raise
             except AudiotagError as error:
                 yield error

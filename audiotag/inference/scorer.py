@@ -20,7 +20,7 @@ from audiotag.audio.resampling import resample
 from audiotag.audio.windows import Window
 from audiotag.data.clips import Clip
 from audiotag.engines.interface import Engine, Floats
-from audiotag.errors import AudioError, AudiotagError, OptionError
+from audiotag.errors import AudioError, AudiotagError, OptionError, PluginError
 from audiotag.inference.ahead import iterate_ahead, map_ahead
 from audiotag.inference.combine import EnsembleMode, check_ensemble, combine_logits
 from audiotag.inference.sound import Sound, SoundReader
@@ -251,6 +251,8 @@ class Scorer:
         assert sound.clip is not None  # it was read from one
         try:
             return self._result(sound.clip, self.score([sound], batch_size, embed=embed, heard=heard), 0)
+        except PluginError:
+            raise
         except AudiotagError as error:  # of reading, most of which is done here
             return TaggedFile(sound.clip, error=error)
 

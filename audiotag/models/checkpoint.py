@@ -10,7 +10,6 @@ Folders are replaced whole (`audiotag.folders`): one writer to a folder, any num
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -22,11 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from audiotag.errors import AudiotagWarning, CheckpointError, OptionError, OutputError
+from audiotag.errors import CheckpointError, OptionError, OutputError
 from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
-from audiotag.host.needs import needed, requirement
+from audiotag.host.needs import needed, requirement, warn_of_version
 from audiotag.labels import Label, LabelSet
 from audiotag.models.create import build_backbone, resolved_options
 from audiotag.models.facts import (
@@ -44,6 +43,7 @@ from audiotag.models.facts import (
 from audiotag.models.model import Model
 from audiotag.models.published import read_safetensors, require_weights
 from audiotag.places import exists, is_file
+from audiotag.specs import BackboneSpec
 
 
 def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[str, Any] | None = None) -> Path:
@@ -67,9 +67,11 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
     """
     folder = Path(folder)
     _require_replaceable(folder)
-    state = _detached_state(model)
+    with model.computing("asking for the state of"):
+        state = _detached_state(model)
+        extra_state = plain_json(model.backbone.extra_state(), "extra_state")
     require_weights(state, folder, state)
-    facts = _facts(model)
+    facts = _facts(model, extra_state)
     training = None if training_state is None else _plain_state(training_state, "training_state")
     try:
         with atomic_folder(folder) as partial:
@@ -115,7 +117,7 @@ def _detached_state(model: Model) -> dict[str, Tensor]:
     return state
 
 
-def _facts(model: Model) -> dict[str, Any]:
+def _facts(model: Model, extra_state: Any) -> dict[str, Any]:
     owner = get_host().owner(model.spec)
     return {
         "format": FORMAT,
@@ -127,7 +129,7 @@ def _facts(model: Model) -> dict[str, Any]:
             "family": model.spec.family,
             "plugin": {"distribution": owner.distribution, "version": owner.version},
             "options": plain_json(resolved_options(model.spec, model.options), "options"),
-            "extra_state": plain_json(model.backbone.extra_state(), "extra_state"),
+            "extra_state": extra_state,
         },
         "sample_rate": model.backbone.sample_rate,
         "labels": [{"mid": label.mid, "name": label.name} for label in model.labels],
@@ -194,8 +196,7 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
     labels = LabelSet([Label(label["mid"], label["name"]) for label in facts["labels"]], str(folder))
     options = {key: _as_tuples(value) for key, value in made_by["options"].items()}
     thresholds, spec_name = facts["thresholds"], made_by["spec"]
-    brought = {"distribution": distribution, "release": plugin_version}
-    spec = needed("the checkpoint", "model", spec_name, **brought, error=CheckpointError, where=folder)
+    spec = spec_of(facts, folder)
     made_with, now = f"{distribution} {plugin_version}", get_host().owner(spec).label
     fix = f"Install that version: pip install {requirement(distribution, plugin_version)}"
     try:
@@ -215,16 +216,12 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
             where=folder,
             fix=fix,
         )
-    if now != made_with:
-        warnings.warn(
-            f"{folder}: the checkpoint was made with {made_with}, and {now} is installed: its scores may differ. "
-            f"The old ones: pip install {requirement(distribution, plugin_version)}",
-            AudiotagWarning,
-            stacklevel=3,
-        )
+    then = f"its scores may differ. The old ones: pip install {requirement(distribution, plugin_version)}"
+    made = "the checkpoint was made with"
+    warn_of_version(made, spec, distribution, plugin_version, where=folder, then=then)
     require_weights(state, folder, backbone.state_dict())
-    backbone.load_state_dict(state)
-    with get_host().running(spec, f"taking back the state of {folder}"):
+    with get_host().computing(spec, f"taking back the state of {folder}"):
+        backbone.load_state_dict(state)
         backbone.load_extra_state(made_by["extra_state"])
     backbone.eval()
     return Model(
@@ -237,6 +234,20 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
         thresholds=None if thresholds is None else np.asarray(thresholds, dtype=np.float64),
         metadata=facts["metadata"],
     )
+
+
+def spec_of(facts: Mapping[str, Any], folder: Path) -> BackboneSpec:
+    """The descriptor of the network that a checkpoint in *folder* is of, by what its *facts* say.
+
+    Raises:
+        CheckpointError: Its plugin is missing (and what to install).
+    """
+    made_by = facts["backbone"]
+    brought = {"distribution": made_by["plugin"]["distribution"], "release": made_by["plugin"]["version"]}
+    spec: BackboneSpec = needed(
+        "the checkpoint", BackboneSpec, made_by["spec"], **brought, error=CheckpointError, where=folder
+    )
+    return spec
 
 
 def _as_tuples(value: Any) -> Any:

@@ -22,8 +22,10 @@ def model_fingerprint(model: Model, *, leaving_out: Collection[str] = ()) -> str
     """A hash of the options, parameters and statistics that decide a clip's logits, but for some entries."""
     digest = hashlib.blake2b(digest_size=16)
     options = sorted(map(repr, resolved_options(model.spec, model.options).items()))
-    digest.update(repr((model.spec.factory, options, model.backbone.extra_state())).encode())
-    for key, tensor in sorted(model.backbone.state_dict().items()):
+    with model.computing("asking for the state of"):
+        extra_state, state = model.backbone.extra_state(), model.backbone.state_dict()
+    digest.update(repr((model.spec.factory, options, extra_state)).encode())
+    for key, tensor in sorted(state.items()):
         if key not in leaving_out:
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -31,6 +31,11 @@ def change_classes(model: Model, labels: LabelSet, *, seed: int = 0) -> LabelCha
     Raises:
         OptionError: The backbone names a class-wise entry that its head does not hold.
     """
+    with model.computing("changing the classes of"):
+        return _change_classes(model, labels, seed)
+
+
+def _change_classes(model: Model, labels: LabelSet, seed: int) -> LabelChange:
     backbone = model.backbone
     rows = dict(backbone.class_rows())
     state = backbone.state_dict()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -62,7 +63,7 @@ def load_model(
     """
     options = dict(options or {})
     chosen = None if labels is None else read_labels(labels)
-    folder = _folder(name)
+    folder = named_folder(name)
     if folder is not None:
         if weights is not None:
             raise OptionError(
@@ -92,7 +93,8 @@ def load_model(
             where=spec.name,
             fix=f"Give --weights FILE, or load one of: {', '.join(published) or 'none'}.",
         )
-    told = load_published(found.backbone, found.source, head=found.head, where=found.path)
+    with _taking_weights(spec, found.path):
+        told = load_published(found.backbone, found.source, head=found.head, where=found.path)
     _require_head(found.backbone, told, untrained_head)
     if report is not None:
         report(told)
@@ -118,7 +120,7 @@ class _Found(NamedTuple):
     head: Literal["strict", "replace"] = "strict"
 
 
-def _folder(name: str | Path) -> Path | None:
+def named_folder(name: str | Path) -> Path | None:
     """The checkpoint that *name* means when it is a path; registered names go first."""
     path = Path(name)
     if isinstance(name, str) and not _looks_like_path(name) and get_host().knows_backbone(name):
@@ -246,7 +248,8 @@ def _of_file(
 ) -> _Found:
     backbone = build_backbone(spec, 2 if labels is None else len(labels), options)
     source = read_weights(spec, [path])
-    in_file = published_classes(backbone, source, where=path)
+    with _taking_weights(spec, path):
+        in_file = published_classes(backbone, source, where=path)
     known = known_labels(spec.labels) if spec.labels is not None else None
     head: Literal["strict", "replace"] = "strict"
     if labels is not None:
@@ -259,7 +262,8 @@ def _of_file(
     elif in_file is None and untrained_head:
         labels, head = numbered_labels(1), "replace"
     elif in_file is None:
-        report = load_published(backbone, source, head="replace", where=path)
+        with _taking_weights(spec, path):
+            report = load_published(backbone, source, head="replace", where=path)
         _require_head(backbone, report, untrained_head)
         raise CheckpointError(
             "the number of classes cannot be read from the file, whose head lacks entries of the network's or has "
@@ -280,6 +284,10 @@ def _of_file(
     if backbone.num_classes != len(labels):
         backbone = build_backbone(spec, len(labels), options)
     return _Found(backbone, labels, source, path, head)
+
+
+def _taking_weights(spec: BackboneSpec, path: Path) -> AbstractContextManager[None]:
+    return get_host().computing(spec, f"taking the weights in {path}")
 
 
 def _require_head(backbone: Backbone, report: LoadReport, untrained_head: bool) -> None:

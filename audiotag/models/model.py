@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.windows import PassLengths
+from audiotag.host import get_host
 from audiotag.labels import LabelSet
 from audiotag.models.backbone import Backbone
 from audiotag.specs import BackboneSpec
@@ -59,3 +61,7 @@ class Model:
             clip=self.clip_seconds,
             longest=self.max_seconds,
         )
+
+    def computing(self, doing: str = "computing") -> AbstractContextManager[None]:
+        """A context for every call of the network: what it raises names the plugin that brings it, and the model."""
+        return get_host().computing(self.spec, f"{doing} {self.name!r}")

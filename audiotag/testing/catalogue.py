@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from typing import get_args
 
-from audiotag.testing.check import REGISTERED, Check, Kind
+from audiotag.testing.check import KINDS, REGISTERED, Check
 
 _MODULES = (
     "plugins",
@@ -32,4 +31,4 @@ def all_checks() -> tuple[Check, ...]:
     """Every check there is, by kind."""
     for module in _MODULES:
         import_module(f"audiotag.testing.{module}")
-    return tuple(check for kind in get_args(Kind) for check in REGISTERED if check.kind == kind)
+    return tuple(check for kind in KINDS for check in REGISTERED if check.kind == kind)

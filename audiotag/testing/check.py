@@ -6,26 +6,12 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-Kind = Literal[
-    "plugin",
-    "descriptor",
-    "backbone",
-    "loss",
-    "sampler",
-    "store",
-    "dataset",
-    "augmentation",
-    "optimiser",
-    "schedule",
-    "metric",
-    "writer",
-    "command",
-    "recipe",
-]
-"""What a check looks at: a plugin as a whole, any descriptor, or what a descriptor of one sort stands for (``sampler``
-and ``store`` are the sampling policies of the roles ``training`` and ``storage``)."""
+from audiotag.host.kinds import SORTS
+
+KINDS = ("plugin", "descriptor", *SORTS)
+"""What a check may look at: a plugin as a whole, any descriptor, or what a descriptor of one sort stands for."""
 
 
 class CheckFailedError(AssertionError):
@@ -42,7 +28,7 @@ class Check:
 
     Attributes:
         name: What reports and expected failures call it; unique within its kind.
-        kind: What it looks at.
+        kind: What it looks at, one of `KINDS`.
         description: One line.
         function: Called with the subject; raises where the plugin does not conform.
         cheap: Whether it needs no computing by a network, so that it is run for each of many variants of a family.
@@ -50,7 +36,7 @@ class Check:
     """
 
     name: str
-    kind: Kind
+    kind: str
     description: str
     function: Callable[[Any], None]
     cheap: bool = False
@@ -64,7 +50,7 @@ REGISTERED: list[Check] = []
 
 
 def check(
-    kind: Kind, *, cheap: bool = False, applies: Callable[[Any], bool] = lambda spec: True
+    kind: str, *, cheap: bool = False, applies: Callable[[Any], bool] = lambda spec: True
 ) -> Callable[[_Function], _Function]:
     """Make a function a check of *kind*, called by the function's name and described by its docstring's first line.
 
@@ -72,6 +58,8 @@ def check(
     """
 
     def register(function: _Function) -> _Function:
+        if kind not in KINDS:
+            raise ValueError(f"there is no kind {kind!r}; there are {', '.join(KINDS)}")
         description = (inspect.getdoc(function) or "").partition("\n")[0]
         REGISTERED.append(Check(function.__name__, kind, description, function, cheap, applies))
         return function

@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, get_args
+from typing import Any, TypedDict, Unpack
 
 from audiotag.errors import OptionError, UnknownNameError, suggest
 from audiotag.host import PluginRecord, get_host
-from audiotag.host.kinds import KINDS
+from audiotag.host.kinds import KINDS, SORTS, sort_of
 from audiotag.host.registry import normal
-from audiotag.specs import BackboneSpec, SamplingPolicySpec, Spec
-from audiotag.testing.check import Kind, require
-
-SPEC_KINDS = tuple(kind for kind in get_args(Kind) if kind not in ("plugin", "descriptor"))
-"""Kinds of things that have a name of their own."""
+from audiotag.specs import BackboneSpec
+from audiotag.testing.check import require
 
 
 class Wanted(TypedDict, total=False):
@@ -71,13 +68,6 @@ class Subject:
         return made
 
 
-def _kind_of(spec: Spec) -> str:
-    """The kind of the checks for a descriptor."""
-    if isinstance(spec, SamplingPolicySpec):
-        return "sampler" if spec.role == "training" else "store"
-    return type(spec).__name__.removesuffix("Spec").lower()
-
-
 def find_subjects(name: str, **wanted: Unpack[Wanted]) -> list[Subject]:
     """What *name* means: a plugin (entry point or distribution) with all it brings, or one registered thing.
 
@@ -93,8 +83,8 @@ def find_subjects(name: str, **wanted: Unpack[Wanted]) -> list[Subject]:
     options = dict(wanted.get("options") or {})
     given = wanted.get("source")
     source = None if given is None else Path(given)
-    if kind is not None and kind not in SPEC_KINDS:
-        raise OptionError(f"there is no kind {kind!r}", fix=f"The kinds are: {', '.join(SPEC_KINDS)}.")
+    if kind is not None and kind not in SORTS:
+        raise OptionError(f"there is no kind {kind!r}", fix=f"The kinds are: {', '.join(SORTS)}.")
     host = get_host()
     if kind is None:
         records = [record for record in host.plugins if normal(name) == normal(record.name)]
@@ -120,7 +110,7 @@ def registered_things() -> list[tuple[str, str, Any]]:
     """(kind, name, descriptor) of everything that plugins have registered, in order."""
     host = get_host()
     registries = [host.registry(kind.spec) for kind in KINDS.values()]
-    return [(_kind_of(spec), name, spec) for registry in registries for name, spec in registry.items()]
+    return [(sort_of(spec), name, spec) for registry in registries for name, spec in registry.items()]
 
 
 def _of_plugin(record: PluginRecord, options: Mapping[str, Any], source: Path | None, thorough: bool) -> list[Subject]:

@@ -71,7 +71,7 @@ class Augmentations:
                 continue
             generator = torch_generator("augmentation", number, spec.name, *place)
             # Mixed precision is for the network.
-            with host.running(spec, f"varying {on}s"), torch.autocast(batch.device.type, enabled=False):
+            with host.computing(spec, f"varying {on}s"), torch.autocast(batch.device.type, enabled=False):
                 varied = augment(batch.float(), generator, context)
             if not isinstance(varied, Tensor) or (varied.shape, varied.dtype) != (batch.shape, torch.float32):
                 what = f"{varied.dtype} {tuple(varied.shape)}" if isinstance(varied, Tensor) else type(varied).__name__

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiotag.arguments import take
+from audiotag.arguments import take, takes
 from audiotag.data.clips import ClipSet
 from audiotag.data.recording import clip_seconds as seconds_of
 from audiotag.data.source import ClipSource
@@ -25,7 +25,8 @@ from audiotag.host.options import check_options
 from audiotag.labels import LabelSet
 from audiotag.places import exists
 from audiotag.settings import layered, read_settings
-from audiotag.training.comparison_candidate import Candidate, Plan, Record, carry_out, time_candidate
+from audiotag.training.asked import require_possible
+from audiotag.training.comparison_candidate import Candidate, Plan, Record, carry_out, request_for, time_candidate
 from audiotag.training.comparison_table import Comparison, ranked
 from audiotag.training.recipes import load_recipe
 from audiotag.training.reporting import Reporter
@@ -64,6 +65,7 @@ class Trial:
             raise OptionError(f"clip_seconds is {self.clip_seconds}", fix="Give a length above 0.")
 
 
+@takes(Trial, Request.of, ClipSource, Request, Settings)
 def compare(
     backbones: Sequence[str | Path | Candidate],
     train: ClipSource | str | Path | ClipSet | None = None,
@@ -114,6 +116,7 @@ def compare(
     candidates = _candidates(backbones, options or {})
     device = str(choose_device(chosen.device))
     plan = _plan(Path(output), candidates, train, trial, of_request, settings)
+    _require_possible([candidate for candidate in candidates if candidate.train], plan)
     plan = replace(plan, clip_seconds=trial.clip_seconds or _median_seconds(_clips_to_measure(plan, chosen, reporter)))
     claim_folder(output, "compare")
     records = {candidate.name: Record(candidate, plan) for candidate in candidates}
@@ -229,6 +232,19 @@ def _plan(
         checkpoint="last" if test is None else "best",
         cross_validate=trial.cross_validate,
     )
+
+
+def _require_possible(candidates: Sequence[Candidate], plan: Plan) -> None:
+    """Refuse settings that no candidate can be trained with; one that others can be fails in its turn."""
+    refusals = []
+    for candidate in candidates:
+        try:
+            request = request_for(candidate, plan)
+            require_possible(replace(request, fold=0) if plan.cross_validate else request, plan.settings)
+        except AudiotagError as error:
+            refusals.append(error)
+    if refusals and len(refusals) == len(candidates):
+        raise refusals[0]
 
 
 def _clips_to_measure(plan: Plan, settings: Settings, reporter: Reporter) -> ClipSet:

@@ -258,15 +258,20 @@ def carry_out(candidate: Candidate, plan: Plan, record: Record, reporter: Report
     return dict(row)
 
 
+def request_for(candidate: Candidate, plan: Plan) -> Request:
+    """Model and data of the run that trains *candidate*."""
+    assert plan.request is not None  # compare has asked for clips to learn from
+    return replace(
+        plan.request, backbone=candidate.backbone, weights=candidate.weights, options=dict(candidate.options)
+    )
+
+
 def _train(candidate: Candidate, plan: Plan, record: Record, reporter: Reporter) -> None:
     if record.epochs is not None:
         reporter.message("It is trained already.")
         return
     record.save()
-    assert plan.request is not None  # compare has asked for clips to learn from
-    request = replace(
-        plan.request, backbone=candidate.backbone, weights=candidate.weights, options=dict(candidate.options)
-    )
+    request = request_for(candidate, plan)
     started = time.monotonic()
     try:
         if plan.cross_validate:
@@ -314,7 +319,8 @@ def _cost(model: Model, seconds: float) -> dict[str, Any]:
         sizes = [piece.samples.size for piece in pieces]
     else:
         sizes = [round(model.clip_seconds * rate)]
-    measured = {size: measure_complexity(backbone, size / rate) for size in set(sizes)}
+    with model.computing("measuring"):
+        measured = {size: measure_complexity(backbone, size / rate) for size in set(sizes)}
     return {
         "parameters": measured[sizes[0]].parameters,
         "macs": sum(measured[size].macs for size in sizes),

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -256,6 +257,14 @@ def require_enough(clips: int, batch_size: int, world: int) -> None:
         )
 
 
+def count_batches(clips: int, batch_size: int, world: int = 1) -> int:
+    """Number of batches of an epoch, as `cut_batches` cuts them."""
+    require_enough(clips, batch_size, world)
+    count = -(-clips // batch_size)
+    last = clips - (count - 1) * batch_size
+    return count - 1 if count > 1 and last < 2 * world else count
+
+
 def cut_batches(
     order: NDArray[np.int64], batch_size: int, epoch: int, *, rank: int = 0, world: int = 1
 ) -> list[list[Draw]]:
@@ -266,11 +275,9 @@ def cut_batches(
     Raises:
         OptionError: A batch cannot give each of several processes two clips; one without any would wait for ever.
     """
-    require_enough(len(order), batch_size, world)
+    starts = [batch_size * number for number in range(count_batches(len(order), batch_size, world))]
     first = epoch * len(order)
-    places = list(zip(order.tolist(), range(first, first + len(order)), strict=True))
-    batches = [places[start : start + batch_size] for start in range(0, len(places), batch_size)]
-    if len(batches) > 1 and len(batches[-1]) < 2 * world:
-        tail = batches.pop()
-        batches[-1] = batches[-1] + tail
-    return [batch[rank::world] for batch in batches]
+    return [
+        list(zip(order[start:stop].tolist(), range(first + start, first + stop), strict=True))[rank::world]
+        for start, stop in pairwise([*starts, len(order)])
+    ]

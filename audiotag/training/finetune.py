@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 from torch import nn
 
-from audiotag.arguments import take
+from audiotag.arguments import take, takes
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
-from audiotag.errors import OptionError
+from audiotag.errors import TrainingError
+from audiotag.host.needs import require_noted
 from audiotag.inference.clip_scores import Compute
 from audiotag.labels import LabelChange
+from audiotag.training.asked import require_possible
 from audiotag.training.optimisation import freeze_all_but_head, quicken_batch_norm
 from audiotag.training.processes import is_first_process
 from audiotag.training.recipes import asked_for
 from audiotag.training.reporting import Reporter, make_loggers
 from audiotag.training.request import ARGUMENTS, Request
-from audiotag.training.run import TrainingRun, require_plugins
+from audiotag.training.run import TrainingRun
 from audiotag.training.run_folder import has_state, held, require_usable
 from audiotag.training.settings import Settings
 from audiotag.training.sources import HeadSource, NetworkSource
@@ -50,6 +52,7 @@ class FinetuneResult:
     settings: Settings
 
 
+@takes(Request.of, ClipSource, Request, Settings)
 def finetune(
     backbone: str,
     train: ClipSource | str | Path | ClipSet,
@@ -91,20 +94,33 @@ def finetune(
     return run(request, settings, Path(output), resume=resume, reporter=reporter)
 
 
-def resume_run(folder: str | Path, reporter: Reporter | None = None, **changes: Any) -> FinetuneResult:
+def resume_run(
+    folder: str | Path,
+    reporter: Reporter | None = None,
+    *,
+    workers: int | None = None,
+    device: str | None = None,
+    logger: Literal["csv", "tensorboard", "wandb"] | None = None,
+) -> FinetuneResult:
     """Go on with the run in *folder*, with the data and settings that it keeps.
+
+    What does not change the numbers may be another than the run began with.
 
     Args:
         folder: The run folder.
         reporter: Told of everything.
-        changes: Settings that do not change the numbers: ``workers``, ``device``, ``logger``.
+        workers: Processes that decode clips.
+        device: Where to compute.
+        logger: Log beside ``log.csv``.
 
     Raises:
         TrainingError: The folder holds no run, or its data has changed.
     """
     request, settings, plugins = Request.load(Path(folder))
-    require_plugins(plugins, Path(folder))
-    return run(request, {**settings, **changes}, Path(folder), resume=True, reporter=reporter or Reporter())
+    require_noted("the run", plugins, error=TrainingError, where=folder)
+    changes = {"workers": workers, "device": device, "logger": logger}
+    settings |= {name: value for name, value in changes.items() if value is not None}
+    return run(request, settings, Path(folder), resume=True, reporter=reporter or Reporter())
 
 
 def run(
@@ -114,6 +130,7 @@ def run(
 
     Where *resume* is set and the run was ended before it had saved anything, it begins anew.
     """
+    require_possible(request, settings)
     if not is_first_process():  # one of several processes: the first one holds the folder, and tells
         return _train(TrainingRun.prepare(request, settings, folder, Reporter()), resume and has_state(folder))
     with held(folder):
@@ -149,8 +166,6 @@ def _summarise(run: TrainingRun) -> None:
         wanted = clips.eval is not None or bool(several and clips.val is not None)
     if not wanted:
         return
-    if clips.val is None and clips.eval is None:
-        raise OptionError("there is nothing to measure the models on", where=run.folder, fix="Give --val or --eval.")
     from audiotag.training.summary import summarise, summary_text
 
     run.reporter.message(f"The models of the run, kept in {run.folder / 'summary.html'}:")
@@ -163,8 +178,8 @@ def _step_and_source(run: TrainingRun) -> tuple[nn.Module, NetworkSource | HeadS
     supervised = SupervisedLoss(run.loss, settings)
     if settings.freeze_backbone:
         freeze_all_but_head(backbone)
-        return HeadStep(backbone, supervised), HeadSource(run)
+        return HeadStep(run.model, supervised), HeadSource(run)
     quicken_batch_norm(backbone, settings, len(run.clips.train))
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).
     backbone.to(memory_format=torch.channels_last)
-    return NetworkStep(backbone, supervised, settings, run.augmentations), NetworkSource(run)
+    return NetworkStep(run.model, supervised, settings, run.augmentations), NetworkSource(run)

@@ -14,6 +14,7 @@ from audiotag.errors import TrainingError
 from audiotag.files import write_text
 from audiotag.folders import claim_folder
 from audiotag.places import is_folder
+from audiotag.training.asked import require_possible
 from audiotag.training.finetune import run
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
@@ -44,6 +45,7 @@ def finetune_folds(
         TrainingError: The data has no folds.
     """
     reporter = reporter or Reporter()
+    require_possible(replace(request, fold=0), settings)  # whichever it is, each run has one
     clips = read_training_clips(request, Reporter())
     folds = clips.folds()
     if len(folds) < 2:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from audiotag.errors import OptionError, TrainingError
 from audiotag.host import get_host
 from audiotag.host.options import check_options
 from audiotag.models.backbone import Backbone
+from audiotag.specs import LossSpec
 from audiotag.training.interfaces import Loss
 from audiotag.training.settings import Objective, Optimiser, Settings
 
@@ -59,7 +61,29 @@ def make_loss(settings: Objective, single_label: bool, *, where: object) -> Loss
             where=where,
             fix="Use --loss=bce, or --single-label where each clip has one.",
         )
-    return loss
+    return _NamedLoss(spec, loss)
+
+
+class _NamedLoss(Loss):
+    """A loss whose errors name the plugin that brings it."""
+
+    def __init__(self, spec: LossSpec, loss: Loss) -> None:
+        super().__init__()
+        self.loss = loss
+        self.task = loss.task
+        self._spec = spec
+
+    def forward(self, logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See `Loss.forward`."""
+        with get_host().computing(self._spec, f"computing the loss {self._spec.name!r}"):
+            losses: Tensor = self.loss(logits, targets, mask)
+        return losses
+
+
+def optimising(settings: Optimiser) -> AbstractContextManager[None]:
+    """A context for every call of the optimiser that *settings* name: what it raises names its plugin."""
+    host = get_host()
+    return host.computing(host.optimiser(settings.optimiser), f"optimising by {settings.optimiser!r}")
 
 
 def make_optimiser(backbone: Backbone, settings: Optimiser) -> torch.optim.Optimizer:
@@ -73,6 +97,16 @@ def make_optimiser(backbone: Backbone, settings: Optimiser) -> torch.optim.Optim
             described.append(
                 {"name": group.name, "params": learning, "lr": rate, "base_lr": rate, "weight_decay": decay}
             )
+    return build_optimiser(settings, described)
+
+
+def build_optimiser(settings: Optimiser, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The optimiser that *settings* name over *groups* of parameters.
+
+    Raises:
+        OptionError: It has no such options.
+        PluginError: It cannot be made.
+    """
     host = get_host()
     spec = host.optimiser(settings.optimiser)
     factory = host.resolve(spec)
@@ -80,7 +114,7 @@ def make_optimiser(backbone: Backbone, settings: Optimiser) -> torch.optim.Optim
     taken = inspect.signature(factory).parameters
     options = {**{name: value for name, value in ours.items() if name in taken}, **settings.optimiser_options}
     check_options(spec, factory, options, given=("params", "groups"))
-    optimiser = host.make(spec, described, **options)
+    optimiser = host.make(spec, groups, **options)
     if not isinstance(optimiser, torch.optim.Optimizer):
         raise host.not_a("torch.optim.Optimizer", spec, optimiser)
     return optimiser

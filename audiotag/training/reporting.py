@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,27 @@ class CsvLog:
         write_text(self.path, text)
 
 
+def logger_package(kind: str) -> Any:
+    """The module that writes logs of *kind*; None for ``"csv"``.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    if kind == "csv":
+        return None
+    with needed_for(f"--logger {kind}"):
+        return import_module({"tensorboard": "torch.utils.tensorboard"}.get(kind, kind))
+
+
 def make_loggers(kind: str, folder: Path, settings: Mapping[str, Any]) -> list[EpochLogger]:
     """The loggers beside ``log.csv`` that *kind* asks for: none for ``"csv"``.
 
     Raises:
         MissingExtraError: What *kind* needs is not installed.
     """
+    package = logger_package(kind)
     if kind == "tensorboard":
-        with needed_for("--logger tensorboard"):
-            from torch.utils.tensorboard import SummaryWriter
-        writer = SummaryWriter(log_dir=str(folder / "tensorboard"))
+        writer = package.SummaryWriter(log_dir=str(folder / "tensorboard"))
 
         def log(row: Row) -> None:
             for name, value in row.items():
@@ -81,10 +93,8 @@ def make_loggers(kind: str, folder: Path, settings: Mapping[str, Any]) -> list[E
 
         return [EpochLogger(log, writer.close)]
     if kind == "wandb":
-        with needed_for("--logger wandb"):
-            import wandb
         # The same id continues the same run after --resume.
         names = {"project": "audiotag", "name": folder.name, "id": folder.name}
-        run = wandb.init(**names, dir=str(folder), config=dict(settings), resume="allow")
+        run = package.init(**names, dir=str(folder), config=dict(settings), resume="allow")
         return [EpochLogger(lambda row: run.log(dict(row), step=int(row["epoch"])), run.finish)]
     return []

@@ -15,6 +15,7 @@ from audiotag.data.source import READING, ClipSource, absolute
 from audiotag.documents import Fields, read_json
 from audiotag.errors import OptionError, TrainingError
 from audiotag.files import write_text
+from audiotag.host.needs import Note, read_note
 from audiotag.labels import LabelSet
 from audiotag.training.run_folder import RUN_FILE, has_state
 
@@ -116,11 +117,16 @@ class Request:
         return not isinstance(self.previous_labels, LabelSet) and all(one is None or one.repeatable for one in sources)
 
     @property
+    def validates(self) -> bool:
+        """Whether there are clips to validate on."""
+        return self.val is not None or self.fold is not None or self.val_fraction > 0
+
+    @property
     def taught(self) -> bool:
         """Whether there is a teacher."""
         return bool(self.teacher) or self.teacher_scores is not None
 
-    def save(self, folder: Path, settings: Mapping[str, Any], plugins: Mapping[str, Sequence[str]]) -> None:
+    def save(self, folder: Path, settings: Mapping[str, Any], plugins: Note) -> None:
         """Keep the request in a run folder; paths become absolute.
 
         Args:
@@ -141,7 +147,7 @@ class Request:
         write_text(folder / RUN_FILE, json.dumps(content, indent=1, allow_nan=False))
 
     @classmethod
-    def load(cls, folder: Path) -> tuple[Request, dict[str, Any], dict[str, tuple[str, str]]]:
+    def load(cls, folder: Path) -> tuple[Request, dict[str, Any], Note]:
         """The request kept in a run folder, the settings that were asked for, and what is needed from plugins.
 
         Raises:
@@ -156,13 +162,7 @@ class Request:
             )
         fix = "Copy the run again, or start a new one."
         content = Fields(read_json(path, error=TrainingError, fix=fix), where=path, error=TrainingError, fix=fix)
-        plugins: dict[str, tuple[str, str]] = {}
-        needed = content.fields("plugins", {})
-        for name in needed:
-            pair = needed.texts(name)
-            if len(pair) != 2:
-                raise needed.refuse(name, "must be a distribution and its version")
-            plugins[name] = (pair[0], pair[1])
+        plugins = read_note(content.fields("plugins", {}))
         kept = content.fields("request")
         if isinstance(kept.get("train"), str):
             raise TrainingError(

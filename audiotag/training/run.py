@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -19,30 +18,28 @@ from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard
 from audiotag.data.sound_cache import SoundCache
-from audiotag.engines.torch_engine import choose_device
-from audiotag.errors import AudiotagWarning, OptionError, TrainingError
+from audiotag.errors import OptionError, TrainingError
 from audiotag.files import write_text
 from audiotag.host import get_host
-from audiotag.host.needs import KINDS, needed
-from audiotag.host.options import check_options
+from audiotag.host.needs import Note, note
 from audiotag.labels import LabelChange, LabelSet
 from audiotag.models.create import build_backbone
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
-from audiotag.places import exists
 from audiotag.settings import layered, read_settings, write_settings
+from audiotag.specs import Spec
+from audiotag.training.asked import Parts, own_settings, start_of
 from audiotag.training.augmenting import Augmentations
 from audiotag.training.data import clip_seconds, require_enough, sample_of
 from audiotag.training.interfaces import BatchSampler, Loss
 from audiotag.training.learned import LearnedFrom
-from audiotag.training.optimisation import make_loss
-from audiotag.training.recipes import load_recipe
+from audiotag.training.processes import make_fabric
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.run_clips import RunClips
 from audiotag.training.run_folder import DATA_FILE, SETTINGS_FILE, read_run_record
-from audiotag.training.schedules import Schedule, make_schedule
+from audiotag.training.schedules import Schedule
 from audiotag.training.settings import FREE_TO_CHANGE, Sampling, Settings, Situation
 from audiotag.training.supervision import Supervision
 from audiotag.training.teaching import supervise
@@ -97,8 +94,6 @@ class TrainingRun:
                 that does not fit.
         """
         chosen = Settings.from_dict(asked)
-        if not exists(request.backbone):
-            get_host().backbone(request.backbone)  # a misspelt name should be known before the clips are read
         clips = RunClips.read(request, chosen.seed, reporter)
         train = clips.train
         model, pretrained = starting_model(request, train.labels, chosen.seed, reporter)
@@ -107,8 +102,10 @@ class TrainingRun:
         model.single_label = train.single_label
         model.name = folder.name
         _report_classes(reporter, model, change, pretrained)
-        if pretrained:
-            chosen = _with_own_recipe(model, chosen, asked, reporter)
+        if own := own_settings(model.spec, chosen, pretrained):
+            taken = ", ".join(name for name in own if name not in asked) or "nothing"
+            reporter.message(f"Taken from {model.spec.name}'s own recipe {model.spec.recipe}: {taken}.")
+            chosen = Settings.from_dict(layered(Settings, own, asked))
         situation = Situation(
             single_label=train.single_label,
             pretrained=pretrained,
@@ -118,12 +115,9 @@ class TrainingRun:
         settings = chosen.resolve(situation)
         if off := chosen.unborne(situation):
             reporter.message(f"{model.spec.name} bears no variation of sound; these are off: {', '.join(off)}.")
-        choose_device(settings.device)  # Fabric's own refusal names neither the device nor a way out
         require_enough(len(train), settings.batch_size, settings.devices)  # before there are several
         # What is wrong with these is known before the teacher hears the clips.
-        loss, sampler = make_loss(settings, train.single_label, where=train.source), _make_sampler(settings, clips)
-        schedule = make_schedule(settings.schedule, epochs=settings.epochs, warmup=settings.warmup, **settings.shape)
-        augmentations = Augmentations.of(settings)
+        parts = Parts.of(settings, train.single_label, clips.sampler_options(settings), where=train.source)
         seconds = _training_seconds(model, train, settings, reporter)
         supervision = supervise(request, train, settings, reporter)
         before = Heard.of_models([model.metadata]) | supervision.teacher_heard
@@ -137,10 +131,7 @@ class TrainingRun:
             classes=change,
             situation=situation,
             settings=settings,
-            loss=loss,
-            sampler=sampler,
-            schedule=schedule,
-            augmentations=augmentations,
+            **parts._asdict(),
             seconds=seconds,
             supervision=supervision,
             learned=LearnedFrom(model, before, train, clips.measured, reporter),
@@ -149,13 +140,7 @@ class TrainingRun:
     @cached_property
     def fabric(self) -> fabric_package.Fabric:
         """Devices, precision and processes; `launch` starts them."""
-        settings = self.settings
-        return fabric_package.Fabric(
-            accelerator=settings.device,
-            devices=settings.devices,
-            strategy=settings.strategy,
-            precision=settings.precision,
-        )
+        return make_fabric(self.settings)
 
     @cached_property
     def cache(self) -> SoundCache | None:
@@ -196,22 +181,20 @@ class TrainingRun:
             "teacher": None if teacher is None else hashlib.blake2b(teacher.tobytes(), digest_size=16).hexdigest(),
         }
 
-    def plugins(self) -> dict[str, list[str]]:
-        """What it needs from plugins: ``"kind name"`` → the distribution that brings it, and its version."""
+    def plugins(self) -> Note:
+        """What it needs from plugins."""
         host, request = get_host(), self.request
-        used: list[tuple[str, Any]] = [
-            ("model", self.model.spec),
-            ("loss", host.loss(self.settings.loss)),
-            ("sampling policy", host.sampling_policy(self.settings.sampler)),
-            ("optimiser", host.optimiser(self.settings.optimiser)),
-            ("schedule", host.schedule(self.settings.schedule)),
-            ("metric", host.metric(self.settings.metric)),
-            *(("augmentation", spec) for spec, _ in self.augmentations.made),
+        used: list[Spec] = [
+            self.model.spec,
+            host.loss(self.settings.loss),
+            host.sampling_policy(self.settings.sampler),
+            host.optimiser(self.settings.optimiser),
+            host.schedule(self.settings.schedule),
+            host.metric(self.settings.metric),
+            *(spec for spec, _ in self.augmentations.made),
         ]
         formats = [one.format for one in (request.train, request.val, request.eval) if one is not None]
-        used += [("dataset", host.dataset(name)) for name in formats if name is not None]
-        owners = {f"{kind} {spec.name}": host.owner(spec) for kind, spec in used}
-        return {name: [owner.distribution, owner.version] for name, owner in owners.items()}
+        return note([*used, *(host.dataset(name) for name in formats if name is not None)])
 
     def save(self) -> None:
         """Write into the folder what the run is, before its first step."""
@@ -228,8 +211,9 @@ class TrainingRun:
         """
         self._require_same()
         saved = load_model(str(self.folder / "last")).backbone
-        self.model.backbone.load_state_dict(saved.state_dict())
-        self.model.backbone.load_extra_state(saved.extra_state())
+        with self.model.computing("taking back the state of"):
+            self.model.backbone.load_state_dict(saved.state_dict())
+            self.model.backbone.load_extra_state(saved.extra_state())
 
     def _require_same(self) -> None:
         before = read_run_record(self.folder)
@@ -247,10 +231,9 @@ class TrainingRun:
 
 def starting_model(request: Request, labels: LabelSet, seed: int, reporter: Reporter) -> tuple[Model, bool]:
     """The model to start from, and whether its backbone is trained; tells what was taken of published weights."""
-    host = get_host()
+    spec, pretrained = start_of(request)
     name = request.backbone
-    if request.weights is None and host.knows_backbone(name) and host.backbone(name).weights is None:
-        spec = host.backbone(name)
+    if not pretrained:
         if request.previous_labels is not None:
             raise OptionError(
                 "a fresh network has no previous classes", where=name, fix="Give weights, or leave them out."
@@ -299,47 +282,3 @@ def _training_seconds(model: Model, clips: ClipSet, settings: Sampling, reporter
     # A hundredth of a second more or less in a file's length should not change what the network sees.
     longest = min(model.spec.clip_seconds, model.backbone.max_seconds or model.spec.clip_seconds)
     return round(min(max(usual, model.spec.min_seconds), longest), 2)
-
-
-def _with_own_recipe(model: Model, chosen: Settings, asked: Mapping[str, Any], reporter: Reporter) -> Settings:
-    """The settings over those that the backbone's family brings for fine-tuning as a whole, if it does."""
-    if chosen.freeze_backbone or model.spec.recipe is None:
-        return chosen
-    own = load_recipe(model.spec.recipe).settings
-    taken = ", ".join(name for name in own if name not in asked) or "nothing"
-    reporter.message(f"Taken from {model.spec.name}'s own recipe {model.spec.recipe}: {taken}.")
-    return Settings.from_dict(layered(Settings, own, asked))
-
-
-def _make_sampler(settings: Settings, clips: RunClips) -> BatchSampler:
-    host, options = get_host(), clips.sampler_options(settings)
-    spec = host.sampling_policy(settings.sampler)
-    check_options(spec, host.resolve(spec), options)
-    sampler: BatchSampler = host.make(spec, **options)
-    return sampler
-
-
-def require_plugins(plugins: Mapping[str, Sequence[str]], folder: Path) -> None:
-    """Refuse to go on with a run whose plugins are gone (see `TrainingRun.plugins`), and say what to install.
-
-    Warns where another version is installed than the run began with.
-
-    Raises:
-        TrainingError: A name is not registered, or two distributions claim it.
-    """
-    installed: dict[str, str] = {}
-    for what, (distribution, release) in plugins.items():
-        kind = next((kind for kind in KINDS if what.startswith(f"{kind} ")), None)
-        if kind is not None:
-            name = what.removeprefix(f"{kind} ")
-            brought = {"distribution": distribution, "release": release}
-            spec = needed("the run", kind, name, **brought, error=TrainingError, where=folder)
-            installed[f"{distribution} {release}"] = get_host().owner(spec).label
-    for began, now in installed.items():
-        if began != now:
-            warnings.warn(
-                f"{folder}: the run began with {began}, and {now} is installed: it may come out otherwise than one "
-                "without a break.",
-                AudiotagWarning,
-                stacklevel=2,
-            )

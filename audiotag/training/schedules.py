@@ -135,7 +135,7 @@ def make_schedule(name: str, *, epochs: int, warmup: float, **shape: float | Non
     schedule = host.make(spec, epochs=epochs, warmup=warmup, **shaped)
 
     def factor(position: float) -> float:
-        with host.running(spec, f"asking for the rate at epoch {position:g}"):
+        with host.computing(spec, f"asking for the rate at epoch {position:g}"):
             return float(schedule(position))
 
     return factor

@@ -112,7 +112,7 @@ class NetworkSource:
         with torch.inference_mode():
             for batch in self._batches.read("val", plan):
                 inputs = fabric.to_device({name: batch[name] for name in backbone.inputs})
-                with fabric.autocast():
+                with run.model.computing(), fabric.autocast():
                     mine[batch["index"].to(fabric.device)] = backbone(**inputs).float()
         # Every process has filled in the rows of its own clips.
         logits = cast(Tensor, fabric.all_gather(mine)).amax(0) if fabric.world_size > 1 else mine
@@ -151,7 +151,8 @@ class HeadSource:
         parts = []
         with torch.inference_mode():
             for inputs in torch.split(self._val_inputs, 1024):
-                parts.append(run.model.backbone.forward_head(run.fabric.to_device(inputs)).float().cpu())
+                with run.model.computing():
+                    parts.append(run.model.backbone.forward_head(run.fabric.to_device(inputs)).float().cpu())
         return validation_metrics(torch.cat(parts).numpy(), val, run.loss.cpu(), run.settings.metric)
 
 
@@ -188,7 +189,8 @@ class FrozenEmbedder:
 
     def _compute(self, clips: ClipSet, indices: list[int]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         run, backbone = self._run, self._run.model.backbone
-        network: Any = backbone.accelerated().to(run.fabric.device)
+        with run.model.computing("accelerating"):
+            network: Any = backbone.accelerated().to(run.fabric.device)
         reader = ClipReader(clips, Intake.of(backbone, self._bounds), cache=run.cache)
         plan = [
             [(index, index) for index in indices[start : start + _EMBEDDING_BATCH]]
@@ -197,8 +199,9 @@ class FrozenEmbedder:
         with closing(Batches({"clips": reader}, run.settings.workers)) as batches, torch.inference_mode():
             for batch in batches.read("clips", plan):
                 inputs = run.fabric.to_device({name: batch[name] for name in backbone.inputs})
-                values = network.head_input(network.forward_features(**inputs))
-                yield batch["index"].tolist(), values.float().cpu().numpy()
+                with run.model.computing():
+                    values = network.head_input(network.forward_features(**inputs)).float().cpu().numpy()
+                yield batch["index"].tolist(), values
 
 
 def _takes_embeddings(model: Model) -> bool:
@@ -212,7 +215,7 @@ def _takes_embeddings(model: Model) -> bool:
         inputs["video"] = torch.zeros(1, *backbone.video_shape)
     training = backbone.training
     backbone.eval()
-    with torch.inference_mode():
+    with model.computing(), torch.inference_mode():
         shape = backbone.head_input(backbone.forward_features(**inputs)).shape
     backbone.train(training)
     return len(shape) == 2

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from audiotag.audio.variation import vary_spectrogram, vary_waveform
-from audiotag.models.backbone import Backbone
+from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, torch_generator
 from audiotag.training.augmenting import Augmentations
 from audiotag.training.mixing import PARTNER, Mixture, blend, blend_waveforms, mix_style
@@ -23,11 +23,12 @@ class NetworkStep(nn.Module):
     """A step through the whole network, with augmentation and mixup."""
 
     def __init__(
-        self, backbone: Backbone, loss: SupervisedLoss, settings: Settings, augmentations: Augmentations | None = None
+        self, model: Model, loss: SupervisedLoss, settings: Settings, augmentations: Augmentations | None = None
     ) -> None:
         super().__init__()
         self.augmentations = augmentations or Augmentations()
-        self.backbone = backbone
+        self.model = model
+        self.backbone = model.backbone
         self.loss = loss
         self.settings = settings
 
@@ -55,8 +56,9 @@ class NetworkStep(nn.Module):
                 video = blend(video, inputs[f"{PARTNER}video"], inputs["share"])
             if mixture is not None:
                 video = mixture.apply(video)
-        features = self.backbone.forward_spectrogram(spectrogram, video)
-        logits = self.backbone.forward_head(self.backbone.head_input(features))
+        with self.model.computing():
+            features = self.backbone.forward_spectrogram(spectrogram, video)
+            logits = self.backbone.forward_head(self.backbone.head_input(features))
         losses: Tensor = self.loss(logits, labels)
         return losses
 
@@ -97,7 +99,8 @@ class NetworkStep(nn.Module):
         settings = self.settings
         # Mixed precision is for the network: a logarithm of a power spectrum needs all its bits.
         with torch.autocast(waveform.device.type, enabled=False):
-            spectrogram: Tensor = front_end(waveform.float(), generator)
+            with self.model.computing("computing the front end of"):
+                spectrogram: Tensor = front_end(waveform.float(), generator)
             spectrogram = vary_spectrogram(settings, spectrogram, front_end.padding_value, generator)
             spectrogram = self.augmentations.of_spectrogram(spectrogram, front_end, *place)
             if settings.mixstyle_rate:
@@ -111,13 +114,15 @@ class NetworkStep(nn.Module):
 class HeadStep(nn.Module):
     """A step through the head alone, on what a frozen network gave for each clip."""
 
-    def __init__(self, backbone: Backbone, loss: SupervisedLoss) -> None:
+    def __init__(self, model: Model, loss: SupervisedLoss) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.model = model
+        self.backbone = model.backbone
         self.loss = loss
 
     def forward(self, inputs: Mapping[str, Tensor], labels: Labels, place: Place) -> Tensor:
         """The loss of each clip of a batch, (batch,); *inputs* holds ``head_input`` (batch, …)."""
-        logits = self.backbone.forward_head(inputs["head_input"])
+        with self.model.computing():
+            logits = self.backbone.forward_head(inputs["head_input"])
         losses: Tensor = self.loss(logits, self.loss.smoothed(labels))
         return losses

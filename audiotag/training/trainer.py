@@ -26,10 +26,10 @@ from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.averaging import Averages
-from audiotag.training.data import Draw, cut_batches
+from audiotag.training.data import Draw, count_batches, cut_batches
 from audiotag.training.interfaces import SamplingContext
 from audiotag.training.loss_record import LossRecord
-from audiotag.training.optimisation import load_optimiser_state, make_optimiser
+from audiotag.training.optimisation import load_optimiser_state, make_optimiser, optimising
 from audiotag.training.processes import in_any_process
 from audiotag.training.reporting import CsvLog, EpochLogger
 from audiotag.training.run import TrainingRun
@@ -106,14 +106,17 @@ class Trainer:
         self.source, self.supervision, self.sampler, self.schedule = source, run.supervision, run.sampler, run.schedule
         settings, fabric = run.settings, run.fabric
         # Each group's ``base_lr`` is its rate at factor 1.
-        self.step, self.optimiser = fabric.setup(step, make_optimiser(run.model.backbone, settings))
+        with run.model.computing("grouping the parameters of"):
+            optimiser = make_optimiser(run.model.backbone, settings)
+        self.step, self.optimiser = fabric.setup(step, optimiser)
+        self._optimising = optimising(settings)
         self.loggers: Sequence[EpochLogger] = ()
         self.progress = Progress()
         self.averages = Averages(settings, run.model.backbone)
         self.log = CsvLog(run.folder / "log.csv")
         self.losses = LossRecord(fabric, len(run.supervision.targets)) if run.sampler.wants_losses else None
         self._first_order = self._order(0)
-        self._steps = len(cut_batches(self._first_order, settings.batch_size, 0, world=fabric.world_size))
+        self._steps = count_batches(len(self._first_order), settings.batch_size, fabric.world_size)
         if settings.warmup_steps >= (steps := self._steps * settings.epochs):
             raise OptionError(
                 f"a warm-up of {settings.warmup_steps} steps does not fit a run of {steps}",
@@ -131,7 +134,8 @@ class Trainer:
         """
         state = load_training_state(folder)
         self.progress = Progress(**state["progress"])
-        load_optimiser_state(self.optimiser, state["optimiser"], folder)
+        with self._optimising:
+            load_optimiser_state(self.optimiser, state["optimiser"], folder)
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.averages.load_state_dict(state.get("averages", {}))
         if self.losses is not None and "losses" in state:
@@ -193,7 +197,9 @@ class Trainer:
         progress, settings = self.progress, self.settings
         started = time.monotonic()
         epoch = progress.epoch
-        self.backbone.on_epoch_start(epoch, epochs)
+        with self.model.computing("beginning an epoch of"):
+            self.backbone.on_epoch_start(epoch, epochs)
+            self.source.train_mode()
         batches = cut_batches(
             self._order(epoch) if epoch else self._first_order,
             settings.batch_size,
@@ -201,7 +207,6 @@ class Trainer:
             rank=self.fabric.global_rank,
             world=self.fabric.world_size,
         )
-        self.source.train_mode()
         with closing(self.source.train_batches(batches[progress.step :])) as ahead:
             while (batch := self._stops.waiting(lambda: next(ahead, None))) is not None:
                 rate = self._set_rates(epoch, progress.step, len(batches))
@@ -265,11 +270,13 @@ class Trainer:
                 where=self.folder,
                 fix=AGAINST_DIVERGENCE,
             )
-        self.fabric.backward(loss)
+        with self.model.computing("computing the gradients of"):
+            self.fabric.backward(loss)
         if self.settings.clip_grad_norm is not None:
             self.fabric.clip_gradients(self.step, self.optimiser, max_norm=self.settings.clip_grad_norm)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        with self._optimising:
+            self.optimiser.step()
+            self.optimiser.zero_grad(set_to_none=True)
         batch["index"] = index
         if self.losses is not None:
             self.losses.add(index, losses)
@@ -309,9 +316,11 @@ class Trainer:
             metadata = {"metrics": {key: value for key, value in metrics.items() if key != "seconds"}}
             state = None
             if resume:
+                with self._optimising:
+                    optimiser = self.optimiser.state_dict()
                 state = {
                     "progress": asdict(self.progress),
-                    "optimiser": self.optimiser.state_dict(),
+                    "optimiser": optimiser,
                     "precision": self.fabric.strategy.precision.state_dict(),
                     "averages": self.averages.state_dict(),
                 }

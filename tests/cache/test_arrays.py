@@ -140,3 +140,16 @@ def test_everything_that_has_a_say_makes_the_key():
     keys = {cache_key("a", "b"), cache_key("b", "a"), cache_key("a"), cache_key("a", "b", 1), cache_key("a", "b", 1.0)}
     assert len(keys) == 5
     assert cache_key("a", 1) == cache_key("a", 1)
+
+
+def test_parts_that_look_alike_together_have_keys_of_their_own():
+    parts = [
+        ("a", "b/c"),
+        ("a/b", "c"),
+        ("a/b/c",),
+        ("a", "b", "c"),
+        ("", "a", "b/c"),
+        ('a", "b/c',),
+        ("a", ("b", "c")),
+    ]
+    assert len({cache_key(*one) for one in parts}) == len(parts)

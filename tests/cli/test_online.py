@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from audiotag.cli.main import main
 from audiotag.continual.store import ClipStore
-from audiotag.errors import LabelError, OptionError
+from audiotag.errors import AudiotagError, CheckpointError, LabelError, OptionError
 from audiotag.host import get_host
 from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import load_checkpoint, save_checkpoint
@@ -177,6 +177,34 @@ def test_wrong_options_of_the_loss_are_named(home):
     for wrong in ("gama=2", "label_smoothing=many"):
         with pytest.raises(OptionError, match=wrong.partition("=")[0]):
             run(*common(home), "--stream", home / "list.json", "--loss", "focal", "--loss-option", wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--schedule", "cosine", "--stream", "list.json"], "how long the stream is"),
+        (["--loss", "boo", "--stream", "list.json"], "boo"),
+        (["--stream", "none.json"], "none.json"),
+        (["--labels", "new.csv", "--stream", "none.json"], "none.json"),
+    ],
+)
+def test_what_is_refused_leaves_no_run_and_the_store_as_it_was(home, monkeypatch, wrong, told):
+    monkeypatch.chdir(home)
+    LabelSet.from_names(["high", "middle", "low"]).to_csv(home / "new.csv")
+    with pytest.raises(AudiotagError, match=told):
+        run(*common(home), *wrong)
+    assert not (home / "run").exists()
+    with ClipStore(home / "store") as store:
+        assert store.labels.names == ("low", "high")
+
+
+def test_a_run_that_is_there_is_left_alone_and_so_is_the_store(home):
+    run(*common(home), "--stream", home / "list.json")
+    LabelSet.from_names(["high", "middle", "low"]).to_csv(home / "new.csv")
+    with pytest.raises(CheckpointError, match="a run here already"):
+        run(*common(home), "--stream", home / "list.json", "--labels", home / "new.csv")
+    with ClipStore(home / "store") as store:
+        assert store.labels.names == ("low", "high")
 
 
 def test_resume_begins_and_goes_on(home):

@@ -19,7 +19,7 @@ from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.policy import Example
 from audiotag.continual.store import ClipStore, Payload
 from audiotag.data.clips import Clip
-from audiotag.errors import AudioError, CheckpointError, OptionError, StoreError, TrainingError
+from audiotag.errors import AudioError, AudiotagWarning, CheckpointError, OptionError, StoreError, TrainingError
 from audiotag.folders import current_folder
 from audiotag.host import get_host, reset_host
 from audiotag.inference.tagger import Tagger
@@ -351,14 +351,28 @@ def test_going_on_without_the_plugin_of_the_loss_says_what_to_install(tiny, tmp_
             OnlineLearner.resume(tmp_path / "run", store)
 
 
-def test_a_record_of_the_loss_that_is_damaged_is_said(tiny, tmp_path):
+def test_going_on_with_another_version_of_the_loss_says_so(tiny, tmp_path, install_plugin):
+    source = (
+        "from audiotag.plugin import LossSpec, hookimpl\n@hookimpl\ndef register_losses():\n"
+        "    return [LossSpec(name='lent', factory='audiotag.training.losses:BinaryCrossEntropy', summary='lent')]"
+    )
+    install_plugin("audiotag-lender", source, entry="lender", version="1.2")
+    with store_in(tmp_path / "s") as store:
+        list(OnlineLearner(fresh(), store, OnlineSettings(loss="lent"), folder=tmp_path / "run").run(clips(1)))
+        shutil.rmtree(next((tmp_path / "site-packages").glob("audiotag_lender*.dist-info")))
+        install_plugin("audiotag-lender", source, entry="lender", version="1.3")
+        with pytest.warns(AudiotagWarning, match=r"the run began with audiotag-lender 1\.2, and audiotag-lender 1\.3"):
+            OnlineLearner.resume(tmp_path / "run", store)
+
+
+def test_a_record_of_the_plugins_that_is_damaged_is_said(tiny, tmp_path):
     with store_in(tmp_path / "s") as store:
         list(OnlineLearner(fresh(), store, folder=tmp_path / "run").run(clips(1)))
         path = current_folder(tmp_path / "run" / "last") / TRAINING_FILE
         content = torch.load(path, weights_only=True)
-        content["online"]["loss"] = ["bce"]
+        content["online"]["plugins"]["loss bce"] = ["audiotag"]
         torch.save(content, path)
-        with pytest.raises(CheckpointError, match="loss must be a name, a distribution and its version"):
+        with pytest.raises(CheckpointError, match="must be a distribution and its version"):
             OnlineLearner.resume(tmp_path / "run", store)
 
 

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 import soundfile
 
 from audiotag.continual.store import ClipStore, Payload, StoreView
-from audiotag.errors import AudiotagError, StoreError
+from audiotag.errors import AudiotagError, AudiotagWarning, StoreError
 
 CLASSES = ["dog", "rain", "bell"]
 NONSENSE = (
@@ -304,6 +305,7 @@ def test_a_store_whose_policy_is_gone_is_listed_verified_and_exported(store: Pat
         store,
         "UPDATE settings SET value = '\"gone\"' WHERE key = 'policy'",
         "UPDATE settings SET value = '\"audiotag-gone\"' WHERE key = 'plugin'",
+        "DELETE FROM settings WHERE key = 'plugin_version'",
         "UPDATE snapshot SET state = replace(state, '\"class_balanced\"', '\"gone\"')",
     )
     with StoreView(store) as view:
@@ -324,4 +326,35 @@ def test_a_store_whose_policy_is_gone_is_listed_verified_and_exported(store: Pat
 def test_a_store_knows_the_plugin_of_its_policy(store: Path) -> None:
     with StoreView(store) as view:
         export = view.export(store.parent / "export")
-    assert json.loads((export / "store.json").read_text())["plugin"] == "audiotag"
+    facts = json.loads((export / "store.json").read_text())
+    assert (facts["plugin"], facts["plugin_version"]) == ("audiotag", version("audiotag"))
+
+
+def test_another_version_of_the_policy_is_said_until_the_state_is_by_it(tmp_path, install_plugin, monkeypatch) -> None:
+    source = (
+        "from audiotag.plugin import SamplingPolicySpec, hookimpl\n@hookimpl\ndef register_sampling_policies():\n"
+        "    factory = 'audiotag.continual.policies.reservoir:Reservoir'\n"
+        "    return [SamplingPolicySpec(name='lent', role='storage', factory=factory)]"
+    )
+
+    def installed(release: str) -> None:
+        for folder in (tmp_path / "site-packages").glob("audiotag_lender*.dist-info"):
+            shutil.rmtree(folder)
+        install_plugin("audiotag-lender", source, entry="lender", version=release)
+
+    installed("1.0")
+    with ClipStore.create(tmp_path / "lent", ["dog", "cat"], policy="lent", capacity=3) as store:
+        store.add("0", embedding(0), ["dog"])
+        export = store.export(tmp_path / "export")
+    ClipStore(tmp_path / "lent").close()  # warnings are errors here
+    installed("2.0")
+    told = r"the state of its policy is by audiotag-lender 1\.0, and audiotag-lender 2\.0 is installed: it may choose"
+    with pytest.warns(AudiotagWarning, match=told):
+        ClipStore.from_export(export, tmp_path / "twin").close()
+    with pytest.warns(AudiotagWarning, match=told):
+        store = ClipStore(tmp_path / "lent")
+    monkeypatch.setattr("audiotag.continual.store.journal._MOST_ENTRIES", 1)
+    store.add("1", embedding(1), ["cat"])
+    store.close()
+    with ClipStore(tmp_path / "lent") as store:
+        assert len(store) == 2 and store.verify().ok

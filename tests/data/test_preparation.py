@@ -162,7 +162,9 @@ def test_a_data_set_whose_plugin_is_gone_is_named(esc50, tmp_path):
     marker = out / MARKER
     assert json.loads(marker.read_text())["plugin"] == "audiotag"
     marker.write_text(marker.read_text().replace('"esc50"', '"owls"').replace('"audiotag"', '"audiotag-owls"'))
-    with pytest.raises(ManifestError, match=r"needs the dataset 'owls' of audiotag-owls: .*pip install audiotag-owls"):
+    with pytest.raises(
+        ManifestError, match=r"needs the dataset format 'owls' of audiotag-owls: .*pip install audiotag-owls"
+    ):
         read_clips(out)
     assert len(read_clips(out / "clips.json")) == 20
 

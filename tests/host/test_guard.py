@@ -130,6 +130,16 @@ def test_a_stream_that_a_plugin_puts_in_the_place_of_standard_output_takes_no_re
     assert capsys.readouterr().out == "a result\n"
 
 
+def test_one_guard_serves_any_number_of_runs(capsys):
+    guard = plugin_code("plugin", "counting")
+    for _ in range(2):
+        with pytest.raises(PluginError), guard, guard:
+            print("of the plugin")
+            raise SystemExit(3)
+    print("a result")
+    assert capsys.readouterr() == ("a result\n", "of the plugin\n" * 2)
+
+
 def test_without_standard_output_nothing_breaks(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with plugin_code("plugin", "counting"):

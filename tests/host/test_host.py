@@ -8,7 +8,6 @@ from audiotag.errors import AudiotagWarning, NameTakenError, PluginError, StoreE
 from audiotag.host import get_host, reset_host
 from audiotag.host import loading as host_loading
 from audiotag.host.kinds import KINDS
-from audiotag.host.needs import KINDS as NEEDS
 from audiotag.host.needs import needed
 from audiotag.plugin import BackboneSpec, CommandSpec, DatasetSpec, LossSpec, RecipeSpec, ScheduleSpec, Weights
 
@@ -385,16 +384,16 @@ def test_names_of_our_plugins_say_what_to_install(monkeypatch, install_plugin):
         main(["x", "equiav", "pretrain"], standalone_mode=False)
 
 
-@pytest.mark.parametrize("kind", NEEDS)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.one)
 def test_what_is_needed_and_gone_says_what_to_install(install_plugin, kind):
     def asked(distribution, release="1.0"):
         with pytest.raises(StoreError) as caught:
-            needed("it", kind, "lost", distribution=distribution, release=release, error=StoreError, where="place")
-        assert caught.value.what.startswith(f"it needs the {kind} 'lost'") and caught.value.where == "place"
+            needed("it", kind.spec, "lost", distribution=distribution, release=release, error=StoreError, where="place")
+        assert caught.value.what.startswith(f"it needs the {kind.one} 'lost'") and caught.value.where == "place"
         return caught.value
 
     error = asked("audiotag-gone")
-    assert f"the {kind} 'lost' of audiotag-gone 1.0: there is no" in error.what
+    assert f"the {kind.one} 'lost' of audiotag-gone 1.0: there is no" in error.what
     assert error.fix.startswith("Run: pip install 'audiotag-gone==1.0'. ")
     assert asked("audiotag-gone", "").fix.startswith("Run: pip install audiotag-gone. ")
     assert asked("", "").fix.startswith("Install the plugin that brings it. ")
@@ -405,17 +404,17 @@ def test_what_is_needed_and_gone_says_what_to_install(install_plugin, kind):
 
 def test_what_is_needed_of_a_plugin_that_is_not_to_be_loaded(install_plugin, monkeypatch):
     install_plugin("audiotag-good", good())
-    assert needed("it", "loss", "my_loss", distribution="audiotag-good", error=StoreError).name == "my_loss"
+    assert needed("it", LossSpec, "my_loss", distribution="audiotag-good", error=StoreError).name == "my_loss"
     monkeypatch.setenv("AUDIOTAG_LOAD_PLUGINS", "nothing")
     reset_host()
     with pytest.raises(
         StoreError, match=r"audiotag-good 1\.0 is installed, but AUDIOTAG_LOAD_PLUGINS does not name it"
     ):
-        needed("it", "loss", "my_loss", distribution="audiotag-good", error=StoreError)
+        needed("it", LossSpec, "my_loss", distribution="audiotag-good", error=StoreError)
     monkeypatch.delenv("AUDIOTAG_LOAD_PLUGINS")
     install_plugin("audiotag-twin", good(), entry="twin")
     with pytest.raises(StoreError, match=r"registered by .* and .*uninstall one of them") as caught:
-        needed("it", "loss", "my_loss", distribution="audiotag-gone", error=StoreError)
+        needed("it", LossSpec, "my_loss", distribution="audiotag-gone", error=StoreError)
     assert "pip install audiotag-gone" not in str(caught.value)
 
 

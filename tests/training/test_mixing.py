@@ -11,7 +11,10 @@ from audiotag.audio.windows import tile_to
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.targets import Targets
 from audiotag.errors import OptionError, TrainingError
+from audiotag.host import get_host
 from audiotag.labels import LabelSet
+from audiotag.models.create import create_backbone
+from audiotag.models.model import Model
 from audiotag.training.data import Batches, ClipReader, Intake
 from audiotag.training.finetune import finetune
 from audiotag.training.losses import BinaryCrossEntropy
@@ -187,15 +190,18 @@ def test_a_partner_that_cannot_be_read_is_named(noises):
         list(Batches({"clips": reader}, 0).read("clips", [[(0, place) for place in range(20)]]))
 
 
-def test_a_step_blends_sounds_and_labels_of_the_whole_set(tiny):
-    from audiotag.models.create import create_backbone
+def _model():
+    labels, network = LabelSet.from_names(["a", "b", "c"]), create_backbone("tiny", 3, seed=0)
+    return Model(network, get_host().backbone("tiny"), {}, labels, "tiny")
 
+
+def test_a_step_blends_sounds_and_labels_of_the_whole_set(tiny):
     generator = torch.Generator().manual_seed(0)
     waveform, partner = torch.randn(2, 3, 4000, generator=generator)
     share = torch.tensor([0.3, 1.0, 0.6])
     supervision = Supervision(Targets.of([(0,), (1,), (2,)], 3))
     settings = _settings(mixup_on="waveform", mixup_partner="set", mixup_alpha=10.0)
-    step = NetworkStep(create_backbone("tiny", 3, seed=0), SupervisedLoss(BinaryCrossEntropy(), settings), settings)
+    step = NetworkStep(_model(), SupervisedLoss(BinaryCrossEntropy(), settings), settings)
     index, partners = torch.tensor([0, 1, 2]), torch.tensor([1, 1, 0])
     labels = supervision.batch(index, partners, share)
     torch.testing.assert_close(labels["targets"], torch.tensor([[0.3, 0.7, 0.0], [0.0, 1.0, 0.0], [0.4, 0.0, 0.6]]))

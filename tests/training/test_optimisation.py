@@ -14,7 +14,7 @@ from audiotag.data.reading import read_clips
 from audiotag.errors import TrainingError
 from audiotag.models.create import create_backbone
 from audiotag.models.parameter_groups import group_parameters
-from audiotag.training.data import cut_batches
+from audiotag.training.data import count_batches, cut_batches
 from audiotag.training.finetune import finetune
 from audiotag.training.optimisation import freeze_all_but_head, load_optimiser_state, make_optimiser, quicken_batch_norm
 from audiotag.training.run_clips import RunClips
@@ -227,6 +227,7 @@ def test_ties_of_the_best_epoch_go_to_the_lower_loss(overlaps, tmp_path, monkeyp
 def test_no_batch_of_one_clip_is_left_over(clips, size, world, sizes):
     parts = [cut_batches(np.arange(clips), size, 0, rank=rank, world=world) for rank in range(world)]
     assert [len(batch) for batch in parts[0]] == sizes
+    assert count_batches(clips, size, world) == len(sizes)
     assert sorted(draw for part in parts for batch in part for draw in batch) == [(one, one) for one in range(clips)]
     assert all(len(batch) >= min(2, clips) for part in parts for batch in part)
 

@@ -7,9 +7,9 @@ from importlib.metadata import version
 import pytest
 
 from audiotag.errors import AudiotagWarning, OptionError, PluginError, TrainingError, UnknownNameError
+from audiotag.host.needs import require_noted
 from audiotag.settings import layered
 from audiotag.training.finetune import finetune
-from audiotag.training.run import require_plugins
 from audiotag.training.schedules import make_schedule
 from audiotag.training.settings import Settings, Situation
 
@@ -240,9 +240,10 @@ def test_the_partners_of_the_whole_set_are_varied_too(odd_augmentations, tones, 
 
 
 def test_a_run_that_goes_on_with_another_version_says_so(odd_augmentations, tmp_path):
-    brought = {"augmentation shift": ["audiotag-vary", "1.0"], "metric mAP": ["audiotag", version("audiotag")]}
-    require_plugins(brought, tmp_path)  # warnings are errors here
+    brought = {"augmentation shift": ("audiotag-vary", "1.0"), "metric mAP": ("audiotag", version("audiotag"))}
+    how = {"error": TrainingError, "where": tmp_path}
+    require_noted("the run", brought, **how)  # warnings are errors here
     with pytest.warns(AudiotagWarning, match=r"began with audiotag-vary 0\.9, and audiotag-vary 1\.0 is installed"):
-        require_plugins({**brought, "augmentation dim": ["audiotag-vary", "0.9"]}, tmp_path)
+        require_noted("the run", {**brought, "augmentation dim": ("audiotag-vary", "0.9")}, **how)
     with pytest.raises(TrainingError, match=r"the run needs the augmentation 'gone' of audiotag-gone 1\.0"):
-        require_plugins({"augmentation gone": ["audiotag-gone", "1.0"]}, tmp_path)
+        require_noted("the run", {"augmentation gone": ("audiotag-gone", "1.0")}, **how)

@@ -245,6 +245,7 @@ def checked_settings(content: Any, where: Path, *, fix: str = REPAIR) -> dict[st
         "capacity": fields.integer("capacity", None, least=0),
         "capacity_bytes": fields.integer("capacity_bytes", None, least=1),
         "plugin": fields.text("plugin", None),
+        "plugin_version": fields.text("plugin_version", None),
     }
     if settings["capacity"] is None and settings["capacity_bytes"] is None:
         raise fields.refuse("capacity", "and capacity_bytes are both missing: the store has no bound")

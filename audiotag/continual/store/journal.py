@@ -20,14 +20,15 @@ from audiotag.continual.store.database import REPAIR, read_head
 from audiotag.documents import Fields, parse_json
 from audiotag.errors import AudiotagError, StoreError
 from audiotag.host import get_host
-from audiotag.host.needs import needed
+from audiotag.host.needs import needed, warn_of_version
+from audiotag.specs import SamplingPolicySpec
 
 _MOST_ENTRIES = 1000
 """Operations kept before a snapshot, for small stores; large ones keep as many as they have clips."""
 
 
-def fresh_policy(settings: dict[str, Any], num_classes: int) -> StoragePolicy:
-    """The policy of a store before anything was offered.
+def fresh_policy(settings: dict[str, Any], num_classes: int, *, where: Path) -> StoragePolicy:
+    """The policy of a store before anything was offered. Warns where another version brings it than the last state.
 
     Raises:
         StoreError: No plugin brings the policy any more.
@@ -36,7 +37,13 @@ def fresh_policy(settings: dict[str, Any], num_classes: int) -> StoragePolicy:
     capacity = settings["capacity"]
     if plugin := settings.get("plugin"):
         until = "Until then it can be listed, verified and exported."
-        needed("the store", "sampling policy", settings["policy"], distribution=plugin, error=StoreError, until=until)
+        release = settings.get("plugin_version") or ""
+        brought = {"distribution": plugin, "release": release}
+        spec = needed(
+            "the store", SamplingPolicySpec, settings["policy"], **brought, error=StoreError, where=where, until=until
+        )
+        then = "it may choose otherwise."
+        warn_of_version("the state of its policy is by", spec, plugin, release, where=where, then=then)
     return build_policy(
         settings["policy"],
         1 if capacity is None else capacity,
@@ -46,9 +53,10 @@ def fresh_policy(settings: dict[str, Any], num_classes: int) -> StoragePolicy:
     )
 
 
-def plugin_of(policy: str) -> str:
-    """The distribution that brings a policy."""
-    return get_host().owner(get_host().sampling_policy(policy)).distribution
+def plugin_of(policy: str) -> dict[str, str]:
+    """The settings of a store that say which distribution brings its policy, and in which version."""
+    owner = get_host().owner(get_host().sampling_policy(policy))
+    return {"plugin": owner.distribution, "plugin_version": owner.version}
 
 
 def append(database: sqlite3.Connection, entry: list[Any]) -> int:
@@ -153,7 +161,7 @@ def policy_from(settings: dict[str, Any], state: Fields, operations: Any, folder
     Raises:
         StoreError: They are damaged, no plugin brings the policy, or it decides otherwise than it did.
     """
-    policy = fresh_policy(settings, 1)
+    policy = fresh_policy(settings, 1, where=folder)
     try:
         policy.load_state_dict(dict(state))
     except AudiotagError:

@@ -137,7 +137,7 @@ def _settings(database: sqlite3.Connection, clips: int, report: list[str], folde
     if not isinstance(policy, str):
         raise StoreError("the name of the policy is lost", where=folder, fix=journal.ANEW)
     settings: dict[str, Any] = {"policy": policy, "options": {}, "seed": 0, "capacity": max(clips, 1)}
-    for key in ("options", "seed", "plugin", "capacity_bytes", "capacity"):
+    for key in ("options", "seed", "plugin", "plugin_version", "capacity_bytes", "capacity"):
         try:
             settings = checked_settings({**settings, key: content[key]}, folder)
         except KeyError:
@@ -173,7 +173,7 @@ def _policy(
             return policy, policy.offers
     except (AudiotagError, sqlite3.Error):
         pass  # it is made anew, and that is said
-    policy = journal.fresh_policy(settings, len(observed))
+    policy = journal.fresh_policy(settings, len(observed), where=folder)
     if policy.needs:
         raise StoreError(
             f"the state of the policy {policy.name!r} is damaged, and it decides by what a model gave for each clip",

@@ -103,8 +103,8 @@ class ClipStore(StoreView):
         classes = read_labels(labels)
         settings = {"policy": policy, "options": dict(options or {}), "seed": seed}
         settings |= {"capacity": capacity, "capacity_bytes": capacity_bytes}
-        fresh = journal.fresh_policy(settings, len(classes))
-        settings["plugin"] = journal.plugin_of(policy)
+        fresh = journal.fresh_policy(settings, len(classes), where=folder)
+        settings |= journal.plugin_of(policy)
         with (
             new_folder(folder) as temporary,
             explained(folder),
@@ -208,7 +208,8 @@ class ClipStore(StoreView):
             example = Example(clip_id, tuple(self._positions(labels)), embedding, scores)
             if not example.labels:
                 raise OptionError("there is no label", where=clip_id, fix="Give at least one class.")
-            policy.check(example)
+            with policy.guard:
+                policy.check(example)
             self._changing = True
             if bound is not None:
                 self._make_place(policy, payload.size, bound)
@@ -294,8 +295,7 @@ class ClipStore(StoreView):
                 evicted += self._fit_bytes(policy, evicted, None, 0, capacity_bytes)
             names = [self._drop(gone) for gone in evicted]
             settings = {"capacity": capacity, "capacity_bytes": capacity_bytes}
-            for key, value in settings.items():
-                self._database.execute("UPDATE settings SET value = ? WHERE key = ?", (json.dumps(value), key))
+            self._set(settings)
         self._settings.update(settings)
         self._files.remove(names)
         return tuple(evicted)
@@ -340,6 +340,7 @@ class ClipStore(StoreView):
                 last = read_head(self._database, self.folder).operations
                 if journal.snapshot_due(self._database, last, len(policy)):
                     journal.write_snapshot(self._database, policy, last)
+                    self._set(journal.plugin_of(self._settings["policy"]))
                 self._database.execute("COMMIT")
                 self._operation = last
         except BaseException:
@@ -350,6 +351,10 @@ class ClipStore(StoreView):
                 self._policy, self._sweep_due = None, True
             self._labels = None
             raise
+
+    def _set(self, settings: Mapping[str, Any]) -> None:
+        for key, value in settings.items():
+            self._database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
 
     def _sweep(self) -> None:
         """Tidy the files up; under the lock nobody is between writing a file and naming it."""

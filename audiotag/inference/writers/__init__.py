@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,7 @@ def open_output(
     output = _output(spec, path, settings, resume, overwrite)
     complete = False
     try:
-        # What a plugin's network prints is no result.
+        # What a network prints is no result, also where no plugin brings it.
         with redirect_stdout(sys.stderr) if path is None else nullcontext():
             yield output
         complete = not output.stopped
@@ -146,7 +145,7 @@ class _Guarded(Writer, FileWriter):
                 where=get_host().owner(spec).place,
                 fix="Derive it from audiotag.plugin.Writer, or FileWriter where the descriptor has magic.",
             )
-        self._running = partial(plugin_code, get_host().owner(spec).place, f"writing {spec.name}")
+        self._running = plugin_code(get_host().owner(spec).place, f"writing {spec.name}")
         if not spec.magic:
             self.head, self.tail = self._writer.head, self._writer.tail
 
@@ -163,7 +162,7 @@ class _Guarded(Writer, FileWriter):
         self._call("close")
 
     def _call(self, method: str, *about: Result | Place) -> Any:
-        with self._running():
+        with self._running:
             return getattr(self._writer, method)(*about)
 
 

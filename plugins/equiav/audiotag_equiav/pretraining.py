@@ -95,13 +95,14 @@ def pretrain(
     options, settings = options or PretrainingOptions(), settings or PretrainingSettings()
     start = None if init is None else str(init)
     run = _Run(train, folder, options, settings, start, data or {}, report or _ignore)
+    fabric = run.fabric()  # what cannot work is refused before there is a folder
     with held(folder):
         remove_abandoned(folder)
         if any(folder.iterdir()):
             begun = (folder / STATE_FILE).is_file()
             go_on = f", or go on with: audiotag x equiav pretrain --resume {folder}" if begun else ""
             raise TrainingError("the folder is not empty", where=folder, fix=f"Name a new one{go_on}.")
-        return run.launch()
+        return run.launch(fabric)
 
 
 def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | None = None) -> list[dict[str, float]]:
@@ -136,7 +137,8 @@ def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | N
                 fix=f"Begin a new one from its weights: --init {folder / WEIGHTS_FILE}.",
             ) from error
         options = PretrainingOptions.from_dict(state["options"])
-        return _Run(train, folder, options, settings, None, state["data"], report or _ignore).launch()
+        run = _Run(train, folder, options, settings, None, state["data"], report or _ignore)
+        return run.launch(run.fabric())
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
@@ -212,7 +214,13 @@ class _Run:
         """The sounds of the run, as the text of a `Heard`."""
         return str(Heard.of(self.clips))
 
-    def launch(self) -> list[dict[str, float]]:
+    def fabric(self) -> Fabric:
+        """Devices and processes.
+
+        Raises:
+            TrainingError: There are too few clips.
+            OptionError: This machine lacks what the settings name.
+        """
         settings = self.settings
         if len(self.clips) < settings.batch_size:
             raise TrainingError(
@@ -221,7 +229,7 @@ class _Run:
                 fix="Give more clips or a smaller batch size.",
             )
         try:
-            fabric = Fabric(
+            return Fabric(
                 accelerator=settings.accelerator,
                 devices=settings.devices,
                 strategy="ddp_spawn" if settings.devices > 1 else "auto",
@@ -229,11 +237,15 @@ class _Run:
             )
         except (RuntimeError, ValueError) as error:  # how Fabric answers what this machine lacks
             raise OptionError(str(error), where="pre-training", fix="Use another accelerator or precision.") from error
+
+    def launch(self, fabric: Fabric) -> list[dict[str, float]]:
         try:
             history: list[dict[str, float]] = fabric.launch(partial(_train, self))
         except ProcessException as error:
             last = str(error).strip().splitlines()[-1]
-            raise TrainingError(f"one of {settings.devices} processes failed: {last}", where=self.folder) from error
+            raise TrainingError(
+                f"one of {self.settings.devices} processes failed: {last}", where=self.folder
+            ) from error
         return history
 
 
@@ -379,13 +391,7 @@ class PretrainingStep:
 
 def _loss(name: str, temperature: float) -> PairLoss:
     host = get_host()
-    spec = host.loss(name)
-    if spec.task != "embedding":
-        known = [one.name for one in host.losses.values() if one.task == "embedding"]
-        raise OptionError(
-            f"the loss {name!r} is for class scores", where="pre-training", fix=f"Give one of: {', '.join(known)}."
-        )
-    loss: PairLoss = host.make(spec, temperature=temperature)
+    loss: PairLoss = host.make(host.loss(name), temperature=temperature)
     return loss
 
 

@@ -15,6 +15,7 @@ from audiotag.plugin import (
     RateSchedule,
     RunLength,
     Seeded,
+    get_host,
     setting,
     varied,
 )
@@ -48,7 +49,7 @@ class PretrainingSettings(RunLength, AdamW, Seeded, Processes):
     save_steps: int = setting(500, range=FROM_ONE, help="Steps between checkpoints within an epoch.")
 
     def check(self, situation: Any) -> None:
-        """Refuse pairs that cannot be shared, and a warm-up as long as the run."""
+        """Refuse pairs that cannot be shared, a warm-up as long as the run, and losses of class scores."""
         if self.batch_size % self.devices:
             raise OptionError(
                 f"{self.batch_size} pairs cannot be shared equally by {self.devices} processes",
@@ -59,3 +60,9 @@ class PretrainingSettings(RunLength, AdamW, Seeded, Processes):
             raise OptionError(
                 f"a warm-up of {self.warmup:g} epochs does not fit a run of {self.epochs}", where=self.WHERE
             )
+        for name in (self.inter_loss, self.intra_loss):
+            if get_host().loss(name).task != "embedding":
+                known = [one.name for one in get_host().losses.values() if one.task == "embedding"]
+                raise OptionError(
+                    f"the loss {name!r} is for class scores", where=self.WHERE, fix=f"Give one of: {', '.join(known)}."
+                )

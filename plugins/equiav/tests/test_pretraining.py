@@ -220,6 +220,9 @@ def test_runs_that_cannot_be_are_refused(write_pairs: Write, learn: Learn, tmp_p
     clips = read_pairs(write_pairs(4))
     with pytest.raises(TrainingError, match="do not fill a batch of 8"):
         learn(clips, "few", settings=replace(SETTINGS, batch_size=8))
+    (tmp_path / "file").write_text("no folder can be made here, and it is not tried")
+    with pytest.raises(OptionError, match="pre-training"):
+        learn(clips, "file/run", settings=replace(SETTINGS, accelerator="abacus"))
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "notes.txt").write_text("mine")
     with pytest.raises(TrainingError, match="not empty"):
