@@ -1,4 +1,4 @@
-"""Numbers and paths that a caller gives: one rule for what is none, too small, too large, NaN or infinite."""
+"""Values that a caller gives: whether they are numbers, paths, or of the type that an annotation states."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ import math
 import operator
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from functools import wraps
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from audiotag.errors import OptionError, suggest
+from audiotag.printing import shortened
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+_NAMES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", type(None): "none"}
 
 
 def whole_number(name: str, value: Any, *, least: int = 1) -> int:
@@ -31,7 +37,7 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or not least <= number <= sys.maxsize:
-        raise OptionError(f"{name} is {_shown(value)}", fix=f"Give a whole number of at least {least}.")
+        raise OptionError(f"{name} is {shortened(repr(value))}", fix=f"Give a whole number of at least {least}.")
     return number
 
 
@@ -47,7 +53,7 @@ def real_number(name: str, value: Any, *, least: float = 0.0, most: float = math
         number = math.nan
     if not math.isfinite(number) or not least <= number <= most:
         bounds = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-        raise OptionError(f"{name} is {_shown(value)}", fix=f"Give a number {bounds}.")
+        raise OptionError(f"{name} is {shortened(repr(value))}", fix=f"Give a number {bounds}.")
     return number
 
 
@@ -58,7 +64,7 @@ def as_path(name: str, value: Any) -> Path:
         OptionError: It is neither text nor a path; *name* says what it is of.
     """
     if not isinstance(value, str | os.PathLike):
-        raise OptionError(f"{name} is {_shown(value)}", fix="Give a path, as text or a Path.")
+        raise OptionError(f"{name} is {shortened(repr(value))}", fix="Give a path, as text or a Path.")
     return Path(value)
 
 
@@ -108,7 +114,7 @@ def settings_by_name(method: Callable[P, R]) -> Callable[P, R]:
     def checked(*args: P.args, **settings: P.kwargs) -> R:
         if len(args) > 2:
             raise OptionError(
-                f"{_shown(args[2])} follows the recording, and nothing says which setting it is",
+                f"{shortened(repr(args[2]))} follows the recording, and nothing says which setting it is",
                 fix="Name it, as in top=5. A file knows its own sample rate; sound in memory comes with it: "
                 f"{method.__name__}((samples, sample_rate)).",
             )
@@ -117,6 +123,41 @@ def settings_by_name(method: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def fits(value: Any, hint: Any) -> bool:
+    """Whether *value* is what *hint* says.
+
+    Numbers, text, truth values, None, dataclasses, sequences and mappings of these and unions are looked at; anything
+    fits an annotation of another kind. The choices of a literal are left to those who know them.
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, choice) for choice in arguments)
+    if origin is Literal:
+        return True
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return isinstance(value, Mapping) and all(
+            fits(k, arguments[0]) and fits(v, arguments[1]) for k, v in value.items()
+        )
+    if inspect.isclass(origin) and issubclass(origin, Sequence | Iterable) and arguments:
+        return isinstance(value, Sequence) and not isinstance(value, str) and all(fits(v, arguments[0]) for v in value)
+    if hint in (int, float):
+        return isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
+    if hint in (str, bool, type(None)) or (inspect.isclass(hint) and is_dataclass(hint)):
+        return isinstance(value, hint)
+    return True
+
+
+def description(hint: Any) -> str:
+    """What a value should be, in words (``"a list of whole numbers or none"``)."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(description(choice) for choice in arguments)
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return "a dict" if arguments[1] is Any else f"a dict of {_several(arguments[1])}"
+    if origin is not None and arguments:
+        return f"a list of {_several(arguments[0])}"
+    return _NAMES.get(hint) or (f"a {hint.__name__}" if inspect.isclass(hint) else str(hint))
+
+
+def _several(hint: Any) -> str:
+    return f"{description(hint).removeprefix('a ')}s"

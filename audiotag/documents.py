@@ -10,10 +10,12 @@ import json
 import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from audiotag.errors import AudiotagError
+from audiotag.printing import shortened
 
 _REQUIRED: Any = object()
 _Value = TypeVar("_Value")
@@ -35,6 +37,14 @@ def read_json(
     """
     text = read_text(path, error=error, fix=fix)
     return parse_json(text, where=path, error=error, fix=fix, unique_keys=unique_keys)
+
+
+def read_fields(
+    path: str | Path, *, error: type[AudiotagError], fix: str | None = None, unique_keys: bool = False
+) -> Fields:
+    """The object that a JSON file holds; see `read_json`."""
+    content = read_json(path, error=error, fix=fix, unique_keys=unique_keys)
+    return Fields(content, where=path, error=error, fix=fix)
 
 
 def parse_json(
@@ -77,16 +87,39 @@ def parse_toml(text: str, *, where: object, error: type[AudiotagError], fix: str
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """*value* (plain types) as JSON; what has no number (NaN, an infinity) becomes null, which any reader knows."""
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    """*value* as JSON; what has no number (NaN, an infinity) becomes null, which any reader knows; see `plain_json`."""
+    return json.dumps(plain_json(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+def plain_json(
+    value: Any,
+    place: str = "the value",
+    *,
+    error: type[AudiotagError] = AudiotagError,
+    infinity: str | None = None,
+) -> Any:
+    """*value* as types of JSON, arrays and numbers of NumPy and paths among them.
+
+    NaN becomes null, which any reader knows, and so does an infinity, or the text *infinity* with its sign, which
+    ``float()`` reads.
+
+    Raises:
+        AudiotagError: As *error*: something in it, at *place* or below, is of another type.
+    """
+    if hasattr(value, "tolist"):  # of NumPy, which need not be imported to know it
+        value = value.tolist()
+    inner = partial(plain_json, error=error, infinity=infinity)
     if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {str(key): inner(one, f"{place}.{key}") for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [inner(one, f"{place}.{index}") for index, one in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) or infinity is None else f"{'-' if value < 0 else ''}{infinity}"
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    raise error(f"{place} is a {type(value).__name__}, which cannot be written as JSON")
 
 
 def read_text(path: str | Path, *, error: type[AudiotagError], fix: str | None = None) -> str:
@@ -99,6 +132,8 @@ def read_text(path: str | Path, *, error: type[AudiotagError], fix: str | None =
     """
     try:
         return decode_text(Path(path).read_bytes())
+    except FileNotFoundError as cause:
+        raise error("the file does not exist", where=path, fix=fix or "Check the path.") from cause
     except OSError as cause:
         raise error(f"the file cannot be read: {cause.strerror or cause}", where=path, fix=fix) from cause
     except ValueError as cause:  # no such text, or a null byte in the name
@@ -188,6 +223,17 @@ class Fields(Mapping[str, Any]):
             values = [self._inner(value, f"{self._path(key)}[{number}]") for number, value in enumerate(values)]
         return values
 
+    def require_format(self, name: str, version: int, what: str) -> None:
+        """Refuse what says of itself that it is something else than *what*, or of another version than *version*."""
+        if self._content.get("format") != name:
+            raise self._error(f"the file does not describe {what}", where=self._where, fix=self._fix)
+        found = self._content.get("format_version")
+        if found != version:
+            newer = isinstance(found, int) and found > version
+            fix = "Upgrade audiotag (pip install --upgrade audiotag)." if newer else "The file may be damaged."
+            told = f"it has format version {found!r}, and this audiotag reads version {version}"
+            raise self._error(told, where=self._where, fix=fix)
+
     def refuse(self, key: str, what: str) -> AudiotagError:
         """The error for a value of *key* that has the right type and is wrong all the same."""
         return self._error(f"{self._path(key)} {what}", where=self._where, fix=self._fix)
@@ -210,9 +256,7 @@ class Fields(Mapping[str, Any]):
         return f"{self._name}.{key}" if self._name else key
 
     def _wrong(self, kind: str, value: Any, name: str) -> AudiotagError:
-        shown = repr(value)
-        shown = shown if len(shown) <= 40 else shown[:37] + "..."
-        return self._error(f"{name} must be {kind}, not {shown}", where=self._where, fix=self._fix)
+        return self._error(f"{name} must be {kind}, not {shortened(repr(value), 40)}", where=self._where, fix=self._fix)
 
 
 def _is_integer(value: Any) -> bool:

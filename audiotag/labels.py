@@ -196,8 +196,6 @@ class LabelSet(Sequence[Label]):
             LabelError: The file is missing, empty, not such a CSV, or its indices are not 0..n−1 each once.
         """
         path = Path(path)
-        if not exists(path):
-            raise LabelError("the class list does not exist", where=path, fix="Check the path.")
         try:
             return cls._from_lines(io.StringIO(read_text(path, error=LabelError), newline=""), str(path))
         except csv.Error as error:

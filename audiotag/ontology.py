@@ -9,11 +9,12 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from audiotag.documents import read_json
+from audiotag.documents import Fields, read_json
 from audiotag.errors import LabelError, suggest
 from audiotag.labels import composed
 
@@ -80,10 +81,13 @@ class Ontology(Mapping[str, OntologyNode]):
                 if not node.abstract and node.mid not in parents[child]:
                     parents[child].append(node.mid)
         self._parents = {mid: tuple(above) for mid, above in parents.items()}
-        if circle := self._circle():
+        try:
+            TopologicalSorter({node.mid: node.children for node in self._nodes.values()}).prepare()
+        except CycleError as error:
+            circle = " > ".join(reversed(error.args[1]))
             raise LabelError(
-                f"classes are below themselves: {' > '.join(circle)}", where=source, fix="Break the circle."
-            )
+                f"classes are below themselves: {circle}", where=source, fix="Break the circle."
+            ) from error
 
     def __getitem__(self, mid: str) -> OntologyNode:
         return self._nodes[mid]
@@ -135,28 +139,6 @@ class Ontology(Mapping[str, OntologyNode]):
                 f"there is no class {mid!r} in the ontology", where=self.source, fix=suggest(mid, self._nodes)
             ) from None
 
-    def _circle(self) -> list[str]:
-        """A way from a class down to itself, or nothing. Depth first, without recursion: chains may be long."""
-        done: set[str] = set()
-        for start in self._nodes:
-            way: list[str] = []
-            on_way: set[str] = set()
-            stack = [(start, False)]
-            while stack:
-                mid, leaving = stack.pop()
-                if leaving:
-                    way.pop()
-                    on_way.remove(mid)
-                    done.add(mid)
-                elif mid in on_way:
-                    return [*way[way.index(mid) :], mid]
-                elif mid not in done:
-                    way.append(mid)
-                    on_way.add(mid)
-                    stack.append((mid, True))
-                    stack.extend((child, False) for child in reversed(self._nodes[mid].children))
-        return []
-
     @classmethod
     def from_json(cls, path: str | Path) -> Ontology:
         """Read an ontology as AudioSet publishes its own: a list of objects.
@@ -166,9 +148,6 @@ class Ontology(Mapping[str, OntologyNode]):
         Raises:
             LabelError: The file cannot be read or is of another shape, or as `Ontology` raises.
         """
-        path = Path(path)
-        if not path.exists():
-            raise LabelError("the ontology does not exist", where=path, fix="Check the path.")
         content = read_json(path, error=LabelError, fix=_SHAPE)
         if not isinstance(content, list):
             raise LabelError("the ontology is not a list of classes", where=path, fix=_SHAPE)
@@ -199,17 +178,9 @@ def read_ontology(source: str | Path | Ontology | None = None) -> Ontology:
 
 
 def _node(entry: Any, where: str) -> OntologyNode:
-    if not isinstance(entry, dict) or not isinstance(entry.get("id"), str) or not entry["id"].strip():
-        raise LabelError("the class has no text under the key 'id'", where=where, fix=_SHAPE)
-    name = entry.get("name", entry["id"])
-    lists = [entry.get("restrictions", []), entry.get("child_ids", [])]
-    if not isinstance(name, str) or not all(
-        isinstance(one, list) and all(isinstance(text, str) for text in one) for one in lists
-    ):
-        raise LabelError(
-            f"name, restrictions or child_ids of {entry['id']!r} is not text, or no list of texts",
-            where=where,
-            fix=_SHAPE,
-        )
-    restrictions, children = (tuple(map(composed, one)) for one in lists)
-    return OntologyNode(composed(entry["id"].strip()), composed(name), restrictions, children)
+    fields = Fields(entry, where=where, error=LabelError, fix=_SHAPE)
+    mid = fields.text("id").strip()
+    if not mid:
+        raise fields.refuse("id", "is empty")
+    restrictions, children = (tuple(map(composed, fields.texts(key, []))) for key in ("restrictions", "child_ids"))
+    return OntologyNode(composed(mid), composed(fields.text("name", mid)), restrictions, children)

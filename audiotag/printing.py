@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Collection
+from itertools import islice
 from typing import Any
 
 _STEERING = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\udc80-\udc9f"
@@ -33,6 +35,16 @@ def printable(text: str, *, coloured: bool = False) -> str:
 def printable_name(name: object) -> str:
     """`printable` for a name, which has one line."""
     return printable(str(name)).translate(_BREAKS)
+
+
+def few(names: Collection[str], most: int = 5) -> str:
+    """The first of *names*, as people read them, with a mark where there are more."""
+    return ", ".join(islice(names, most)) + (", …" if len(names) > most else "")
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """*text*, cut where it is longer than *most* characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _shown(found: re.Match[str]) -> str:

@@ -24,9 +24,10 @@ from typing import (
 )
 
 from audiotag import documents
-from audiotag.annotations import description, fits
+from audiotag.arguments import description, fits
 from audiotag.errors import OptionError, suggest
 from audiotag.files import write_text
+from audiotag.printing import shortened
 
 _Part = TypeVar("_Part", bound="SettingsGroup")
 
@@ -134,8 +135,7 @@ class Setting:
 
     def _refused(self, value: Any, wanted: str, where: object) -> OptionError:
         shown = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "a number of very many digits"
-        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-        return OptionError(f"{self.name} is {shown}", where=where, fix=f"Give {wanted}.")
+        return OptionError(f"{self.name} is {shortened(shown)}", where=where, fix=f"Give {wanted}.")
 
     def as_field(self) -> Any:
         """The field of a `SettingsGroup` that it declares."""

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pluggy
 
-from audiotag.annotations import description, fits
+from audiotag.arguments import description, fits
 from audiotag.errors import PluginError, suggest
 
 INTERFACE_VERSION = 2
@@ -106,10 +106,12 @@ class Spec(_Descriptor):
     Attributes:
         name: The name users type. Letters, digits and ``_ . ( ) + -``.
         summary: One line for lists.
+        citation: Paper (with its year, arXiv number or DOI, equation or algorithm) or page that describes it.
     """
 
     name: str
     summary: str = ""
+    citation: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -216,7 +218,6 @@ class BackboneSpec(MadeSpec):
         reader: ``"package.module:callable"`` for files of weights that are neither PyTorch's format nor safetensors,
             called as ``reader(path)`` for each file, those of ``--weights`` too; returns name → tensor.
         licence: Licence of the code the network was described in.
-        citation: Paper, with its year and arXiv number or DOI.
         figures: Published results, name → value (``{"AudioSet mAP": 0.471}``).
         recipe: Name of a registered recipe with the family's own defaults for fine-tuning trained weights as a whole.
             What users say, by ``--recipe`` too, wins over it; a head that learns alone and a fresh network go without.
@@ -240,7 +241,6 @@ class BackboneSpec(MadeSpec):
     weights: Weights | None = None
     reader: str | None = None
     licence: str = "unknown"
-    citation: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
     recipe: str | None = None
     resolver: str | None = None
@@ -296,7 +296,6 @@ class DatasetSpec(MadeSpec):
     Attributes:
         extensions: File endings that are read this way when the user names no format; ``"/"`` for folders.
         licence: Licence of the recordings, empty for a generic format.
-        citation: Paper or page that describes the data, empty for a generic format.
         homepage: Where people get the data.
         remotes: The files it is published in, empty where they cannot be fetched one by one.
         splits: Names of the official splits, as `PublishedDataset.read` gives them in ``extra``.
@@ -304,7 +303,6 @@ class DatasetSpec(MadeSpec):
 
     extensions: tuple[str, ...] = ()
     licence: str = ""
-    citation: str = ""
     homepage: str = ""
     remotes: tuple[Remote, ...] = ()
     splits: tuple[str, ...] = ()
@@ -320,11 +318,9 @@ class LossSpec(MadeSpec):
 
     Attributes:
         task: ``"multilabel"``, ``"singlelabel"`` or ``"embedding"``: what it can be used for.
-        citation: Paper and equation.
     """
 
     task: Literal["multilabel", "singlelabel", "embedding"] = "multilabel"
-    citation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,11 +330,9 @@ class SamplingPolicySpec(MadeSpec):
     Attributes:
         role: ``"training"`` chooses the clips of an epoch (`BatchSampler`); ``"storage"`` chooses what a
             bounded store keeps (`StoragePolicy`).
-        citation: Paper and algorithm.
     """
 
     role: Literal["training", "storage"]
-    citation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -373,22 +367,14 @@ class AugmentationSpec(MadeSpec):
 
     Attributes:
         on: What it varies: ``"waveform"`` or ``"spectrogram"``. A network that does not bear it goes without.
-        citation: Paper and section.
     """
 
     on: Literal["waveform", "spectrogram"]
-    citation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSpec(MadeSpec):
-    """How parameters follow the gradient. The factory returns a ``torch.optim.Optimizer``.
-
-    Attributes:
-        citation: Paper and algorithm.
-    """
-
-    citation: str = ""
+    """How parameters follow the gradient. The factory returns a ``torch.optim.Optimizer``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -398,11 +384,9 @@ class ScheduleSpec(MadeSpec):
     Attributes:
         shape: The settings that shape it beside the warm-up, and their defaults; None where the factory knows better.
             There are ``initial_lr``, ``final_lr``, ``ramp_start``, ``ramp_length`` and ``step_every``.
-        citation: Paper.
     """
 
     shape: Mapping[str, float | None] = field(default_factory=dict)
-    citation: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -418,12 +402,10 @@ class MetricSpec(MadeSpec):
     Attributes:
         title: What reports call it; empty for its name.
         task: The data that it is for: ``"multilabel"``, ``"singlelabel"`` or ``"any"``.
-        citation: Paper and equation.
     """
 
     title: str = ""
     task: Literal["multilabel", "singlelabel", "any"] = "any"
-    citation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -454,11 +436,9 @@ class RecipeSpec(Spec):
 
     Attributes:
         path: The file as ``"package:path/in/package.toml"``.
-        citation: Paper or page that the settings come from.
     """
 
     path: str
-    citation: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from audiotag.annotations import description
+from audiotag.arguments import description
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.settings import Setting, SettingsGroup, declared
 from audiotag.training.settings import Settings

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiotag.errors import ManifestError
-from audiotag.inside import path_inside
+from audiotag.folders import path_inside
 
 
 @pytest.mark.parametrize(

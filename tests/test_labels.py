@@ -158,7 +158,7 @@ def test_a_byte_order_mark_windows_lines_and_spaces_do_no_harm(tmp_path):
 
 
 def test_missing_files_and_folders_are_label_errors(tmp_path):
-    with pytest.raises(LabelError, match=r"none\.csv: the class list does not exist"):
+    with pytest.raises(LabelError, match=r"none\.csv: the file does not exist"):
         read_labels(tmp_path / "none.csv")
     with pytest.raises(LabelError, match=r"cannot be read"):
         LabelSet.from_csv(tmp_path)

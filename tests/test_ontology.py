@@ -109,10 +109,11 @@ def test_a_users_ontology_needs_ids_only(tmp_path):
         ("", "not valid JSON"),
         ("{}", "not a list of classes"),
         ("[]", "is empty"),
-        ('[{"name": "Dog"}]', "entry 1.*'id'"),
+        ('[{"name": "Dog"}]', "entry 1: id is missing"),
+        ('[{"id": " "}]', "entry 1: id is empty"),
         ('[{"id": "a"}, {"id": "a"}]', "'a' stands twice"),
-        ('[{"id": "a", "child_ids": "b"}]', "child_ids of 'a'"),
-        ('[{"id": "a", "restrictions": [1]}]', "restrictions or child_ids of 'a'"),
+        ('[{"id": "a", "child_ids": "b"}]', "entry 1: child_ids must be a list of texts"),
+        ('[{"id": "a", "restrictions": [1]}]', "entry 1: restrictions must be a list of texts"),
     ],
 )
 def test_wrong_files(tmp_path, content, message):

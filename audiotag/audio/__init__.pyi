@@ -2,10 +2,10 @@ from audiotag.audio.decoding import AudioInfo as AudioInfo
 from audiotag.audio.decoding import probe as probe
 from audiotag.audio.decoding import read_audio as read_audio
 from audiotag.audio.decoding import stream_audio as stream_audio
-from audiotag.audio.frontends.efficientat import efficientat_log_mel as efficientat_log_mel
-from audiotag.audio.frontends.kaldi import kaldi_log_mel as kaldi_log_mel
+from audiotag.audio.frontends.families import efficientat_log_mel as efficientat_log_mel
+from audiotag.audio.frontends.families import kaldi_log_mel as kaldi_log_mel
+from audiotag.audio.frontends.families import slaney_log_mel as slaney_log_mel
 from audiotag.audio.frontends.log_mel import LogMel as LogMel
 from audiotag.audio.frontends.numpy_executor import log_mel_features as log_mel_features
-from audiotag.audio.frontends.slaney import slaney_log_mel as slaney_log_mel
 from audiotag.audio.resampling import resample as resample
 from audiotag.audio.windows import PassLengths as PassLengths

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.arguments import real_number
-from audiotag.audio.checks import RATES, check_samples
-from audiotag.audio.mixing import MonoMix
+from audiotag.audio.samples import RATES, MonoMix, check_samples
 from audiotag.errors import AudioError, OptionError, RecordingWarning
 
 if TYPE_CHECKING:

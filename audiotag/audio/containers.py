@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.encoded import Recording, open_bytes
-from audiotag.audio.failures import decoding
-from audiotag.audio.mixing import MonoMix
+from audiotag.audio.failures import decoding, truncated
 from audiotag.audio.resampling import StreamResampler
+from audiotag.audio.samples import MonoMix
 from audiotag.errors import AudioError, MissingExtraError, needed_for
 
 _ENDINGS = (
@@ -144,8 +144,4 @@ def container_blocks(path: Recording, rate: int, mix: MonoMix) -> Iterator[NDArr
         if (rest := resampler.finish()).size:
             yield rest
         if reached < promised - max(0.1, 0.002 * promised):
-            raise AudioError(
-                f"the file is truncated: it promises {promised:.2f} s and holds {reached:.2f} s",
-                where=path,
-                fix="Copy or download it again.",
-            )
+            raise truncated(path, f"{promised:.2f} s", f"{reached:.2f} s")

@@ -17,13 +17,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from audiotag.audio.checks import RATES, check_samples
 from audiotag.audio.containers import CONTAINER_SUFFIXES, MissingDecoderError, container_blocks, probe_container
 from audiotag.audio.encoded import EncodedAudio, Part, Recording
-from audiotag.audio.failures import decoding
+from audiotag.audio.failures import decoding, truncated
 from audiotag.audio.integrity import Piece, inspect
-from audiotag.audio.mixing import MonoMix
 from audiotag.audio.resampling import StreamResampler
+from audiotag.audio.samples import RATES, MonoMix, check_samples
 from audiotag.errors import EXTRAS, AudioError, OptionError, RecordingWarning
 
 _ENDINGS = ".aif .aifc .aiff .au .bwf .caf .flac .mp3 .nist .oga .ogg .opus .rf64 .snd .sph .voc .w64 .wav .wave"
@@ -332,11 +331,7 @@ def _soundfile_blocks(
                     # libsndfile calls MP2 and MP3 alike, whatever they are in.
                     if sound.subtype.startswith("MPEG") and end - position <= _SLACK:
                         return
-                    raise AudioError(
-                        f"the file is truncated: it promises {sound.frames} samples and holds {position}",
-                        where=recording,
-                        fix="Copy or download it again.",
-                    )
+                    raise truncated(recording, f"{sound.frames} samples", str(position))
                 position += len(block)
                 yield mix(block)
 

@@ -29,9 +29,8 @@ def write_sound(path: Path, waveform: NDArray[np.floating[Any]], sample_rate: in
     Raises:
         OutputError: It cannot be written.
     """
-    buffer = io.BytesIO()  # libsndfile does not say why it cannot write to a disk
-    soundfile.write(buffer, waveform, sample_rate, format=path.suffix[1:], subtype=subtype)
-    write_atomically(path, buffer.getvalue())
+    # libsndfile does not say why it cannot write to a disk
+    write_atomically(path, _encoded(waveform, sample_rate, path.suffix[1:], subtype))
 
 
 def encode_lossless(waveform: NDArray[np.float32], sample_rate: int) -> tuple[bytes, str]:
@@ -48,9 +47,7 @@ def encode_lossless(waveform: NDArray[np.float32], sample_rate: int) -> tuple[by
     """
     fits = float(np.abs(waveform).max()) <= 1.0
     container, subtype, suffix = ("FLAC", "PCM_24", ".flac") if fits else ("WAV", "FLOAT", ".wav")
-    buffer = io.BytesIO()
-    soundfile.write(buffer, waveform, sample_rate, format=container, subtype=subtype)
-    return buffer.getvalue(), suffix
+    return _encoded(waveform, sample_rate, container, subtype), suffix
 
 
 def encode_mp3(waveform: NDArray[np.float32], sample_rate: int) -> bytes:
@@ -63,20 +60,17 @@ def encode_mp3(waveform: NDArray[np.float32], sample_rate: int) -> bytes:
     Raises:
         AudioError: The rate is none of them.
     """
-    buffer = io.BytesIO()
+    clipped, how = np.clip(waveform, -1.0, 1.0), {"compression_level": MP3_LEVEL, "bitrate_mode": "CONSTANT"}
     try:
-        soundfile.write(
-            buffer,
-            np.clip(waveform, -1.0, 1.0),
-            sample_rate,
-            format="MP3",
-            subtype="MPEG_LAYER_III",
-            compression_level=MP3_LEVEL,
-            bitrate_mode="CONSTANT",
-        )
+        return _encoded(clipped, sample_rate, "MP3", "MPEG_LAYER_III", **how)
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{sample_rate} Hz cannot be written as MP3 ({error.error_string.rstrip('.')})",
             fix="Take one of 16000, 22050, 24000, 32000, 44100 and 48000.",
         ) from error
+
+
+def _encoded(waveform: NDArray[np.floating[Any]], rate: int, container: str, subtype: str, **how: Any) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform, rate, format=container, subtype=subtype, **how)
     return buffer.getvalue()

@@ -38,6 +38,12 @@ def decoding(
         raise AudioError(f"{what} ({_words(error)})", where=recording, fix=fix) from error
 
 
+def truncated(recording: object, promised: str, found: str) -> AudioError:
+    """What is told of a recording that holds less than it *promised*."""
+    what = f"the file is truncated: it promises {promised} and holds {found}"
+    return AudioError(what, where=recording, fix="Copy or download it again.")
+
+
 def _words(error: Exception) -> str:
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return str(text).strip().rstrip(".") or type(error).__name__

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from audiotag.audio.encoded import Bytes, EncodedAudio, Part, Recording, open_bytes
-from audiotag.audio.failures import decoding
+from audiotag.audio.failures import decoding, truncated
 from audiotag.audio.frames import tag_length, walk_frames
 from audiotag.audio.ogg import walk_pages
 from audiotag.errors import AudioError
@@ -176,11 +176,12 @@ class _Search:
     # Errors.
 
     def _truncated(self, promised: str, found: str) -> AudioError:
-        return AudioError(
-            f"the file is truncated: it promises {promised} and holds {found}",
-            where=self.recording,
-            fix="Copy or download it again.",
-        )
+        return truncated(self.recording, promised, found)
+
+    def _require(self, size: int, begin: int, what: str = "bytes", slack: int = 0) -> None:
+        """Refuse a file that ends more than *slack* before the *size* bytes from *begin*."""
+        if begin + size > self.data.size + slack:
+            raise self._truncated(f"{size} {what}", str(self.data.size - begin))
 
     def _damaged(self, what: str) -> AudioError:
         return AudioError(
@@ -249,8 +250,8 @@ class _Search:
         if self.data.get(base + 8, 4) == b"AVI ":
             # An AVI of over 1 GiB goes on in further chunks named AVIX.
             end = base + 8 + whole + (whole & 1)
-            if whole and whole < 0xFFFFFF00 and end > self.data.size + _NOTHING:
-                raise self._truncated(f"{whole} bytes", str(self.data.size - base - 8))
+            if whole < 0xFFFFFF00:
+                self._require(whole, base + 8, slack=_NOTHING)
             return _AS_IT_IS, end if self.data.get(end + 8, 4) == b"AVI " else None
         long_size = None
         for name, begin, size in self._chunks(base + 12, 4, order):
@@ -344,8 +345,7 @@ class _Search:
             first = self.data.number(position + 16, 4) == 0 and self.data.number(position + 24, 4) & 0x800
             if first and position > base:
                 return _AS_IT_IS, position
-            if position + size > self.data.size:
-                raise self._truncated(f"{size} bytes in its last block", str(self.data.size - position))
+            self._require(size, position, "bytes in its last block")
             position += size
 
     def _flv(self, base: int) -> _Found:
@@ -356,8 +356,7 @@ class _Search:
             if self.data.number(position, 1) & 0x1F not in (8, 9, 18):  # sound, pictures, and what is said about them
                 break
             length = self.data.number(position + 1, 3, "big") + 15
-            if position + length > self.data.size + 4:
-                raise self._truncated(f"a last tag of {length} bytes", str(self.data.size - position))
+            self._require(length, position, "bytes in its last tag", slack=4)
             position += length
         return _AS_IT_IS, None
 
@@ -365,8 +364,7 @@ class _Search:
         position = base + self.data.number(base + 20, 2)
         while self.data.number(position, 1):
             size = self.data.number(position + 1, 3)
-            if position + 4 + size > self.data.size:
-                raise self._truncated(f"{size} bytes in its last block", str(self.data.size - position - 4))
+            self._require(size, position + 4, "bytes in its last block")
             position += 4 + size
         return _AS_IT_IS, position + 1
 
@@ -386,10 +384,7 @@ class _Search:
                 return _AS_IT_IS, None
             if size < 8:
                 raise self._damaged(f"its box {name.decode('latin-1')!r} has {size} bytes")
-            if position + size > self.data.size:
-                raise self._truncated(
-                    f"{size} bytes in its box {name.decode('latin-1')!r}", str(self.data.size - position)
-                )
+            self._require(size, position, f"bytes in its box {name.decode('latin-1')!r}")
             position += size
         raise self._damaged(f"it has more than {_BOXES} boxes")
 
@@ -401,10 +396,8 @@ class _Search:
         length, size = self._element(position + 4)
         if size is None:  # written live
             return _AS_IT_IS, None
-        end = position + 4 + length + size
-        if end > self.data.size:
-            raise self._truncated(f"{size} bytes", str(self.data.size - position - 4 - length))
-        return _AS_IT_IS, end
+        self._require(size, position + 4 + length)
+        return _AS_IT_IS, position + 4 + length + size
 
     def _element(self, position: int) -> tuple[int, int | None]:
         """(bytes of the number, the number) of a size in Matroska; None for the number that means unknown."""
@@ -421,8 +414,8 @@ class _Search:
             size = self.data.number(position + 16, 8)
             if self.data.get(position, 8) == b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11":
                 whole, live = self.data.number(position + 40, 8), self.data.number(position + 88, 4) & 1
-                if not live and base + whole > self.data.size:
-                    raise self._truncated(f"{whole} bytes", str(self.data.size - base))
+                if not live:
+                    self._require(whole, base)
                 return _AS_IT_IS, None if live else base + whole
             position += max(size, 24)
         return _AS_IT_IS, None

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from audiotag.cache.place import Usage
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.cache.place import Usage, cache_bound, cache_folder
 from audiotag.errors import OptionError, StoreError
 
 _inherited: list[sqlite3.Connection] = []
@@ -209,3 +212,47 @@ def _total(ledger: sqlite3.Connection) -> int:
     if row is None:
         raise sqlite3.DatabaseError("the ledger has no total")
     return int(row[0])
+
+
+class ArrayCache(Ledger):
+    """Arrays of float32 by key, in bounded space.
+
+    Args:
+        path: The SQLite file; None for ``embeddings.sqlite`` in the cache.
+        max_bytes: Bound on the arrays together; None for `cache_bound`.
+
+    Raises:
+        StoreError: From any method: the file is not such a cache, or cannot be used.
+    """
+
+    what = "store of embeddings"
+
+    def __init__(self, path: Path | None = None, max_bytes: int | None = None) -> None:
+        super().__init__(path or cache_folder() / "embeddings.sqlite", max_bytes or cache_bound())
+
+    def get(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """The arrays there are for *keys*."""
+        with self._failures():
+            return {entry.key: _array(entry.value) for entry in self._find(keys)}
+
+    def put(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+        """Keep *arrays* under their keys, in one transaction."""
+        values = {key: _value(array) for key, array in arrays.items()}
+        with self._failures():
+            self._keep([Entry(key, value, len(value)) for key, value in values.items()])
+
+    def __enter__(self) -> ArrayCache:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+
+def _value(array: NDArray[np.float32]) -> bytes:
+    shape = ",".join(map(str, array.shape))
+    return shape.encode() + b"\n" + np.ascontiguousarray(array, dtype="<f4").tobytes()
+
+
+def _array(value: bytes) -> NDArray[np.float32]:
+    shape, _, data = value.partition(b"\n")
+    return np.frombuffer(data, dtype="<f4").reshape([int(size) for size in shape.split(b",")])

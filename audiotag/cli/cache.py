@@ -84,7 +84,7 @@ def clear(kinds: tuple[str, ...], older_than: str | None, as_json: bool) -> None
 
 
 def _room(kind: str) -> Room:
-    from audiotag.cache.arrays import ArrayCache
+    from audiotag.cache.ledger import ArrayCache
     from audiotag.cache.place import cache_folder
     from audiotag.data.sound_cache import SoundRoom
     from audiotag.engines.cached import ExportsRoom

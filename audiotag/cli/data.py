@@ -21,6 +21,7 @@ from audiotag.errors import OptionError
 from audiotag.files import check_place
 from audiotag.folders import check_new_folder
 from audiotag.host import get_host
+from audiotag.printing import few
 
 if TYPE_CHECKING:
     from audiotag.data.published import PublishedDataset
@@ -262,8 +263,7 @@ def _print_statistics(source: ClipSource, found: Statistics) -> None:
 
 
 def _some(names: Collection[str]) -> str:
-    shown = list(names)[:_MAX_NAMED]
-    return f"{len(names)} ({', '.join(shown)}{', …' if len(names) > len(shown) else ''})"
+    return f"{len(names)} ({few(names, _MAX_NAMED)})"
 
 
 @data.command()

@@ -224,7 +224,7 @@ def _print(result: Evaluation | CrossValidation, output: Path | None) -> None:
 
     from audiotag.evaluation.definitions import meaning, shown, title
     from audiotag.evaluation.evaluation import Evaluation
-    from audiotag.printing import escape
+    from audiotag.printing import escape, few
 
     console = Console(highlight=False)
     pooled = result if isinstance(result, Evaluation) else result.pooled
@@ -253,8 +253,7 @@ def _print(result: Evaluation | CrossValidation, output: Path | None) -> None:
         ("labels of the data are no classes of the model and were left out", list(pooled.skipped)),
     ):
         if items:
-            named = ", ".join(items[:_MAX_NAMED]) + (", …" if len(items) > _MAX_NAMED else "")
-            console.print(f"{len(items)} {what}: {escape(named)}", style="dim")
+            console.print(f"{len(items)} {what}: {escape(few(items, _MAX_NAMED))}", style="dim")
     if pooled.absent:
         console.print(
             f"{pooled.absent} clips that {escape(pooled.data)} lists have no recording and were left out", style="dim"

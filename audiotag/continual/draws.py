@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.documents import plain_json
 from audiotag.errors import StoreError
 
 BLOCK = 1024
@@ -57,7 +58,7 @@ class Draws:
 
     def state_dict(self) -> dict[str, Any]:
         """The generator before the current block and the numbers of the block used up, as plain JSON types."""
-        return {"generator": _plain(self._before), "used": self._used}
+        return {"generator": plain_json(self._before), "used": self._used}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where `state_dict` was taken.
@@ -76,14 +77,6 @@ class Draws:
         self._source = source
         self._refill()
         self._used = used
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return int(value) if isinstance(value, np.integer) else value
 
 
 def _arrays(value: Any) -> Any:

@@ -23,6 +23,7 @@ class ExampleIndex:
         members: For each class, the slots of its examples, in no meaningful order.
         counts: int64 (classes,), the lengths of `members`.
         occurrences: Sum of `counts`.
+        changes: How often examples or classes were added, or examples taken out.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -30,8 +31,8 @@ class ExampleIndex:
         self.labels: list[tuple[int, ...]] = []
         self.members: list[list[int]] = [[] for _ in range(num_classes)]
         self.counts: NDArray[np.int64] = np.zeros(num_classes, dtype=np.int64)
-        self.occurrences = 0
-        self._slots: dict[str, int] = {}
+        self.occurrences = self.changes = 0
+        self._slots: dict[str, int] = {}  # in the order in which they came
         # For each slot, where it stands in the list of each of its classes.
         self._places: list[list[int]] = []
 
@@ -44,6 +45,20 @@ class ExampleIndex:
     def slot(self, example_id: str) -> int:
         """The slot of a stored example; KeyError where there is none."""
         return self._slots[example_id]
+
+    def oldest(self) -> int:
+        """The slot of the example that came first of those that are left; there must be one."""
+        return next(iter(self._slots.values()))
+
+    def by_arrival(self) -> list[str]:
+        """The ids in the order in which they came."""
+        return list(self._slots)
+
+    def set_arrival(self, ids: list[str]) -> None:
+        """Let the stored examples have come in the order of *ids*; ValueError where these are others."""
+        if sorted(ids) != sorted(self.ids):
+            raise ValueError("the order of arrival is not that of the stored examples")
+        self._slots = {example_id: self._slots[example_id] for example_id in ids}
 
     def add(self, example_id: str, labels: tuple[int, ...]) -> int:
         """Put an example into a new last slot and return the slot."""
@@ -80,6 +95,7 @@ class ExampleIndex:
 
     def extend_classes(self, count: int) -> None:
         """Add *count* classes at the end."""
+        self.changes += 1
         self.members.extend([] for _ in range(count))
         self.counts = np.append(self.counts, np.zeros(count, dtype=np.int64))
 
@@ -91,6 +107,7 @@ class ExampleIndex:
             members.append(slot)
             self.counts[label] += 1
         self.occurrences += len(labels)
+        self.changes += 1
         return places
 
     def _unlink(self, slot: int) -> None:
@@ -103,6 +120,7 @@ class ExampleIndex:
                 self._places[last][self.labels[last].index(label)] = place
             self.counts[label] -= 1
         self.occurrences -= len(labels)
+        self.changes += 1
 
     def state_dict(self) -> dict[str, Any]:
         """Slots and class lists in their order, as plain JSON types."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audiotag.errors import AudiotagError, OptionError, suggest
 from audiotag.files import atomic_path
-from audiotag.inside import path_inside
+from audiotag.folders import path_inside
 from audiotag.specs import DatasetSpec, Remote
 from audiotag.transfer import TransferError, transfer
 
@@ -84,17 +84,13 @@ def check_file(path: Path, remote: Remote) -> None:
     Raises:
         TransferError: They differ.
     """
-    size = path.stat().st_size
+    size, what = path.stat().st_size, ""
     if remote.bytes is not None and size != remote.bytes:
-        raise TransferError(
-            f"it has {size:,} bytes, not {remote.bytes:,}", where=remote.filename, fix="Delete it and fetch it again."
-        )
-    if remote.checksum is None:
-        return
-    kind, _, expected = remote.checksum.partition(":")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, kind).hexdigest()
-    if digest != expected:
-        raise TransferError(
-            f"its {kind} is {digest}, not {expected}", where=remote.filename, fix="Delete it and fetch it again."
-        )
+        what = f"it has {size:,} bytes, not {remote.bytes:,}"
+    elif remote.checksum is not None:
+        kind, _, expected = remote.checksum.partition(":")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, kind).hexdigest()
+        what = "" if digest == expected else f"its {kind} is {digest}, not {expected}"
+    if what:
+        raise TransferError(what, where=remote.filename, fix="Delete it and fetch it again.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
-from audiotag.audio.encoded import EncodedAudio
+from audiotag.audio.encoded import EncodedAudio, open_bytes
 from audiotag.data.clips import Clip
 from audiotag.data.recording import recording_of
 from audiotag.errors import AudiotagError, CheckpointError
@@ -191,7 +192,8 @@ class Recordings:
             # In parts: handing one clip at a time to a thread would take as long as looking into it.
             clips = list(first.values())
             parts = [clips[begin : begin + _TOGETHER] for begin in range(0, len(clips), _TOGETHER)]
-            names = dict(zip(first, chain.from_iterable(pool.map(_names_of_clips, parts)), strict=True))
+            found = pool.map(lambda part: [_name_of_clip(clip) for clip in part], parts)
+            names = dict(zip(first, chain.from_iterable(found), strict=True))
         return [names[clip.path, clip.member] for clip in self.clips]
 
 
@@ -210,10 +212,6 @@ def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
     return tuple(joined)
 
 
-def _names_of_clips(clips: Iterable[Clip]) -> list[str | None]:
-    return [_name_of_clip(clip) for clip in clips]
-
-
 def _name_of_clip(clip: Clip) -> str | None:
     try:
         return _name(recording_of(clip))
@@ -223,35 +221,22 @@ def _name_of_clip(clip: Clip) -> str | None:
 
 def _name(recording: Path | EncodedAudio) -> str | None:
     """A hash of the size and of slices all over the recording: whole data sets would take minutes to hash in full."""
-    if isinstance(recording, EncodedAudio):
-        content = recording.content
-        return _digest(len(content), [content[place : place + _SLICE_BYTES] for place in _places(len(content))])
     try:
-        return _digest_of_file(recording) if is_file(recording) else None
+        if isinstance(recording, Path) and not is_file(recording):
+            return None
+        with open_bytes(recording) as file:
+            size = file.seek(0, os.SEEK_END)
+            digest = hashlib.blake2b(str(size).encode(), digest_size=8)
+            for place in _places(size):
+                file.seek(place)
+                digest.update(file.read(_SLICE_BYTES))
+            return digest.hexdigest()
     except OSError:  # as above
         return None
 
 
-def _digest_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        size = path.stat().st_size
-        slices = []
-        for place in _places(size):
-            file.seek(place)
-            slices.append(file.read(_SLICE_BYTES))
-    return _digest(size, slices)
-
-
 def _places(size: int) -> list[int]:
     """Where the slices begin; together they are the whole of a small recording."""
-    last = max(0, size - _SLICE_BYTES)
     if size <= _SLICES * _SLICE_BYTES:
         return list(range(0, size, _SLICE_BYTES))
-    return [last * number // (_SLICES - 1) for number in range(_SLICES)]
-
-
-def _digest(size: int, slices: Iterable[bytes]) -> str:
-    digest = hashlib.blake2b(str(size).encode(), digest_size=8)
-    for part in slices:
-        digest.update(part)
-    return digest.hexdigest()
+    return [(size - _SLICE_BYTES) * number // (_SLICES - 1) for number in range(_SLICES)]

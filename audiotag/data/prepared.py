@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from audiotag.documents import Fields, read_json
+from audiotag.documents import read_fields
 from audiotag.errors import ManifestError
 from audiotag.files import write_text
 
@@ -96,13 +96,8 @@ def read_preparation(folder: Path) -> Preparation | None:
             return None
     except OSError:
         return None  # a folder that nobody may look into has no marker that anybody could read
-    content = Fields(read_json(path, error=ManifestError, fix=_FIX), where=path, error=ManifestError, fix=_FIX)
-    if content.text("format") != _FORMAT or content.integer("format_version") != _FORMAT_VERSION:
-        raise ManifestError(
-            "it is no marker of a prepared data set that this version reads",
-            where=path,
-            fix="Update audiotag, or remove the file if it is something else.",
-        )
+    content = read_fields(path, error=ManifestError, fix=_FIX)
+    content.require_format(_FORMAT, _FORMAT_VERSION, "a prepared data set")
     known = {"format", "format_version", "dataset", "plugin", "complete", "single_label", "left_out"}
     return Preparation(
         dataset=content.text("dataset"),

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard
-from audiotag.documents import Fields, read_json
+from audiotag.documents import read_fields
 from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.files import atomic_path
 from audiotag.labels import LabelSet, composed
 from audiotag.places import is_file
+from audiotag.printing import few
 
 _SHAPE = "An .npz holds scores (clips, classes), ids (clips,) and mids (classes,); ids and mids are text."
-_ROWS_SHAPE = 'The file beside it reads {"name of the clip": row, …}.'
-_MAX_NAMED = 5
+_ROWS_SHAPE = 'The file beside it reads {"name of the clip": row, …}. Pickles are not read.'
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _MOST_SQUEEZED = 1100
 """Deflate makes nothing smaller than by this; whatever claims more is not read."""
@@ -112,7 +112,7 @@ class Scores:
         lacking = [mid for mid in mids if mid not in column_of]
         if lacking and (missing_classes == "error" or len(lacking) == len(mids)):
             raise ManifestError(
-                f"{len(lacking)} of the {len(mids)} classes have no scores: {_named(lacking)}",
+                f"{len(lacking)} of the {len(mids)} classes have no scores: {few([*map(repr, lacking)])}",
                 where=self.source,
                 fix=f"Classes are matched by mid; those wanted are of {clips.labels.source}.",
             )
@@ -123,7 +123,7 @@ class Scores:
             raise ManifestError(
                 f"none of the {len(clips)} clips of {clips.source} has scores",
                 where=self.source,
-                fix=f"Clips are matched by id: {_named(missing[:2])} there, {_named(self.ids[:2])} here.",
+                fix=f"Clips are matched by id: {_two(missing)} there, {_two(self.ids)} here.",
             )
         aligned = np.full((len(clips), len(mids)), np.nan, dtype=np.float32)
         rows = {at: row_of[name] for at, name in enumerate(names) if name in row_of}
@@ -252,14 +252,7 @@ def _read_npy(path: Path, only: Collection[str] | None) -> tuple[NDArray[np.floa
 
 
 def _read_rows(path: Path) -> Mapping[str, int]:
-    if not is_file(path):
-        raise ManifestError(
-            "the map of rows that goes with an .npy does not exist",
-            where=path,
-            fix=f"{_ROWS_SHAPE} Pickles are not read.",
-        )
-    content = read_json(path, error=ManifestError, fix=_ROWS_SHAPE, unique_keys=True)
-    fields = Fields(content, where=path, error=ManifestError, fix=_ROWS_SHAPE)
+    fields = read_fields(path, error=ManifestError, fix=_ROWS_SHAPE, unique_keys=True)
     if not fields:
         raise ManifestError("it is no map of rows", where=path, fix=_ROWS_SHAPE)
     return {name: fields.integer(name, least=0) for name in fields}
@@ -283,17 +276,15 @@ def _check_numbers(path: Path, values: Any) -> None:
 
 def _check_any(path: Path, found: list[str], wanted: Collection[str], there: Iterable[str]) -> None:
     if not found:
-        examples = [_named(list(islice(names, 2))) for names in (wanted, there)]
         raise ManifestError(
             f"none of the {len(wanted)} clips wanted has scores",
             where=path,
-            fix=f"Clips are matched by id: {examples[0] or 'none'} wanted, {examples[1] or 'none'} here.",
+            fix=f"Clips are matched by id: {_two(wanted)} wanted, {_two(there)} here.",
         )
 
 
-def _named(names: Collection[str]) -> str:
-    first = list(names)[:_MAX_NAMED]
-    return ", ".join(map(repr, first)) + (", …" if len(names) > len(first) else "")
+def _two(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, islice(names, 2))) or "none"
 
 
 def _misshapen(where: str | Path, what: str) -> ManifestError:

@@ -12,8 +12,7 @@ from audiotag.data.clips import Clip, ClipSet
 from audiotag.errors import ManifestError, OptionError
 from audiotag.labels import LabelSet
 from audiotag.places import missing_files
-
-_MAX_NAMED = 5
+from audiotag.printing import few
 
 
 def select_split(clips: ClipSet, split: str) -> ClipSet:
@@ -102,8 +101,7 @@ def align_labels(clips: ClipSet, labels: LabelSet, *, unknown_labels: str = "err
         if lacking and unknown_labels == "error":
             absent = sorted({clips.labels[i].name for other in clips for i in other.labels if position[i] is None})
             raise ManifestError(
-                f"{len(absent)} classes of the clips are not among those of {labels.source}: "
-                f"{', '.join(absent[:_MAX_NAMED])}{', …' if len(absent) > _MAX_NAMED else ''}",
+                f"{len(absent)} classes of the clips are not among those of {labels.source}: {few(absent)}",
                 where=f"{clips.source}, clip {clip.id!r}",
                 fix="Classes are matched by mid. Give the list that fits, or --unknown-labels skip.",
             )
@@ -125,9 +123,8 @@ def require_files(clips: ClipSet) -> None:
         ManifestError: Some are missing; the message counts them and names the first.
     """
     if missing := [str(Path(path)) for path in dict.fromkeys(missing_files(clips.columns.full_paths()))]:
-        names = ", ".join(missing[:_MAX_NAMED]) + (", …" if len(missing) > _MAX_NAMED else "")
         raise ManifestError(
-            f"recordings are missing ({len(missing)}): {names}",
+            f"recordings are missing ({len(missing)}): {few(missing)}",
             where=clips.source,
             fix="Check the paths; relative ones start at the folder of the list, or at --root.",
         )

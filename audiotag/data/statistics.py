@@ -13,6 +13,7 @@ from audiotag.data.checking import begins_too_late, in_parallel
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.published import Progress
 from audiotag.data.recording import clip_info
+from audiotag.documents import plain_json
 from audiotag.errors import AudiotagError
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -63,12 +64,9 @@ class Statistics:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as values that JSON knows."""
-        plain: dict[str, Any] = {**vars(self), "label_cardinality": self.label_cardinality}
-        plain["seconds"] = {f"{quantile:g}": value for quantile, value in self.seconds.items()}
-        for name in ("rates", "channels", "labels_per_clip", "folds"):
-            plain[name] = {str(key): value for key, value in plain[name].items()}
-        plain["classes"], plain["listed_again"] = list(self.classes), list(self.listed_again)
-        return plain
+        seconds = {f"{quantile:g}": value for quantile, value in self.seconds.items()}
+        plain = {**vars(self), "label_cardinality": self.label_cardinality, "seconds": seconds}
+        return dict(plain_json(plain))
 
 
 def describe(clips: ClipSet, progress: Progress | None = None) -> Statistics:

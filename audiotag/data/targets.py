@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +37,6 @@ class Targets:
         counts = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
         indices = np.fromiter(chain.from_iterable(lists), dtype=np.int32, count=int(counts.sum()))
         return cls(indices, offsets_of(counts), classes)
-
-    @classmethod
-    def from_dense(cls, targets: NDArray[Any]) -> Self:
-        """The targets of a table (clips, classes), in which whatever is not 0 is a label."""
-        clips, indices = np.nonzero(targets)
-        counts = np.bincount(clips, minlength=len(targets))
-        return cls(indices.astype(np.int32), offsets_of(counts), targets.shape[1])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

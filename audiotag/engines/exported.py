@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,22 @@ from numpy.typing import NDArray
 
 from audiotag.audio.frontends.log_mel import LogMel, log_mel_from
 from audiotag.audio.windows import PassLengths
-from audiotag.documents import Fields, json_text, read_json
+from audiotag.documents import Fields, json_text
 from audiotag.engines.network_file import check_network_file
 from audiotag.errors import CheckpointError
 from audiotag.files import write_text
 from audiotag.folders import current_folder
-from audiotag.labels import Label, LabelSet
-from audiotag.models.facts import EXPORT_FORMAT, FACTS_FILE, check_classes, model_folder
+from audiotag.labels import LabelSet
+from audiotag.models.facts import (
+    EXPORT_FORMAT,
+    FACTS_FILE,
+    FORMAT_VERSION,
+    Classes,
+    model_folder,
+    open_facts,
+    read_classes,
+)
 
-FORMAT_VERSION = 1
 NETWORK_FILE = "network.onnx"
 FRONT_END_FILE = "front_end.safetensors"
 
@@ -42,7 +49,7 @@ INPUTS: Mapping[str, str] = {"waveform": SPECTROGRAM, "video": PICTURE}
 """What a model takes → the network's input for it."""
 
 PRECISIONS = ("fp32", "fp16", "int8")
-"""How the weights are kept; all of them are computed with in float32 but those of ``int8``."""
+"""How the weights are kept; all of them are computed with in float32."""
 
 _FIX = "Copy the folder again, or export the model again."
 _LARGEST_FACTS = 64 << 20
@@ -103,7 +110,6 @@ class Exported:
 
     def facts(self) -> dict[str, Any]:
         """All of it as JSON has it, but for the arrays of the front end; `read_exported` takes it back."""
-        lengths = self.lengths
         front_end = None if self.front_end is None else {**self.front_end.numbers(), "digest": self.front_end.digest}
         return {
             "format": EXPORT_FORMAT,
@@ -114,17 +120,10 @@ class Exported:
             "inputs": list(self.inputs),
             "front_end": front_end,
             "video_shape": None if self.video_shape is None else list(self.video_shape),
-            "lengths": {
-                "sample_rate": lengths.sample_rate,
-                "shortest": lengths.shortest,
-                "clip": lengths.clip,
-                "longest": lengths.longest,
-            },
+            "lengths": asdict(self.lengths),
             "embedding_dim": self.embedding_dim,
             "frame_rate": self.frame_rate,
-            "labels": [{"mid": label.mid, "name": label.name} for label in self.labels],
-            "single_label": self.single_label,
-            "thresholds": None if self.thresholds is None else [float(value) for value in self.thresholds],
+            **Classes(self.labels, self.single_label, self.thresholds).to_dict(),
             "source": dict(self.source),
             "card": dict(self.card),
             "versions": dict(self.versions),
@@ -146,17 +145,7 @@ def read_exported(folder: str | Path) -> Exported:
     actual = current_folder(proper)
     path = actual / FACTS_FILE
     _require_size(path, _LARGEST_FACTS)
-    facts = Fields(read_json(path, error=CheckpointError, fix=_FIX), where=path, error=CheckpointError, fix=_FIX)
-    if facts.get("format") != EXPORT_FORMAT:
-        raise CheckpointError("the file does not describe an exported network", where=path)
-    if facts.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(
-            f"the folder has format version {facts.get('format_version')!r}, and this audiotag reads version "
-            f"{FORMAT_VERSION}",
-            where=path,
-            fix="Upgrade audiotag (pip install --upgrade audiotag).",
-        )
-    check_classes(facts)
+    facts = open_facts(path, EXPORT_FORMAT, "an exported network", _FIX)
     network = facts.fields("network")
     exported = Exported(
         folder=proper,
@@ -170,9 +159,7 @@ def read_exported(folder: str | Path) -> Exported:
         lengths=_lengths(facts.fields("lengths")),
         embedding_dim=facts.integer("embedding_dim", least=1),
         frame_rate=facts.number("frame_rate", least=1e-6),
-        labels=LabelSet([Label(row.text("mid"), row.text("name")) for row in facts.records("labels")], str(proper)),
-        single_label=facts.flag("single_label"),
-        thresholds=_thresholds(facts),
+        **read_classes(facts, proper)._asdict(),
         source=dict(facts.fields("source")),
         card=dict(facts.fields("card")),
         metadata=dict(facts.fields("metadata")),
@@ -221,6 +208,8 @@ def _check(exported: Exported, facts: Fields) -> None:
         raise facts.refuse("front_end", "must be there for a waveform, and for nothing else")
     if (exported.video_shape is None) == ("video" in exported.inputs):
         raise facts.refuse("video_shape", "must be there for a picture, and for nothing else")
+    if exported.thresholds is not None and not ((exported.thresholds >= 0) & (exported.thresholds <= 1)).all():
+        raise facts.refuse("thresholds", "must lie between 0 and 1")
     front_end, lengths = exported.front_end, exported.lengths
     if front_end is None:
         return
@@ -249,15 +238,6 @@ def _video_shape(facts: Fields) -> tuple[int, int, int] | None:
     if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > _MOST_PIXELS:
         raise facts.refuse("video_shape", "must be channels, height and width of a picture")
     return shape[0], shape[1], shape[2]
-
-
-def _thresholds(facts: Fields) -> NDArray[np.float64] | None:
-    if facts.get("thresholds") is None:
-        return None
-    values = facts.numbers("thresholds")
-    if not all(0 <= value <= 1 for value in values):
-        raise facts.refuse("thresholds", "must lie between 0 and 1")
-    return np.asarray(values, dtype=np.float64)
 
 
 def _front_end(facts: Fields, path: Path) -> LogMel | None:

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.data.clips import Clip
 from audiotag.data.heard import CHOSEN_ON, Heard, Recordings
+from audiotag.printing import few
 
-_MAX_NAMED = 5
-
-
-class Described(Protocol):
-    """What says something about itself: a model, or what is known of an engine."""
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """What it says."""
+if TYPE_CHECKING:
+    from audiotag.engines.interface import EngineFacts
+    from audiotag.models.model import Model
 
 
 @dataclass(frozen=True)
@@ -44,7 +35,7 @@ class Doubts:
 
 
 def doubts_about(
-    models: Sequence[Described],
+    models: Sequence[Model | EngineFacts],
     clips: Sequence[Clip],
     *,
     learning: Heard | None = None,
@@ -73,28 +64,28 @@ def doubts_about(
     if ids:
         warnings.append(
             f"{counted(ids, clips, learned)} clips measured on are clips that the model has learned from "
-            f"({listed(ids)}): these numbers say what it remembers, not how it does on new sounds. Measure on clips "
+            f"({few(ids)}): these numbers say what it remembers, not how it does on new sounds. Measure on clips "
             "that it has not heard (another fold, split or list)."
         )
     if others:
         warnings.append(
             f"The epoch of this model was chosen on {counted(others, clips, chosen)} clips measured on "
-            f"({listed(others)}), which flatters it a little. The run's last epoch was not chosen on them."
+            f"({few(others)}), which flatters it a little. The run's last epoch was not chosen on them."
         )
     if shared := tuned.among(measured):
         warnings.append(
-            f"The thresholds were tuned on {counted(shared, clips, tuned)} clips measured on ({listed(shared)}), "
+            f"The thresholds were tuned on {counted(shared, clips, tuned)} clips measured on ({few(shared)}), "
             "which flatters whatever depends on thresholds. Tune them on other clips."
         )
     if shared := learned.among(validation):
         warnings.append(
             f"{counted(shared, tuning, learned)} clips that the thresholds are tuned on are clips that the model has "
-            f"learned from ({listed(shared)}); its scores there are surer than on new sounds, and so are the "
+            f"learned from ({few(shared)}); its scores there are surer than on new sounds, and so are the "
             "thresholds. Tune them on clips that it has not heard."
         )
     if unknown := [model.name for model in models if Heard.of_models([model.metadata]).unnamed]:
         warnings.append(
-            f"{listed(unknown)} does not say all that it has learned from; whether some of these clips are among that "
+            f"{few(unknown)} does not say all that it has learned from; whether some of these clips are among that "
             "is not known."
         )
     return Doubts(tuple(ids), tuple(warnings))
@@ -121,8 +112,3 @@ def nothing_to_tell_apart(
     if not ((support > 0) & (against > 0)).any():
         return f"no class is in some of the {clips} clips and not in others"
     return None
-
-
-def listed(items: Sequence[str]) -> str:
-    """The first few, as people read them."""
-    return ", ".join(items[:_MAX_NAMED]) + (", …" if len(items) > _MAX_NAMED else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.csv_text import frame_csv
+from audiotag.documents import plain_json
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.evaluation import metrics
 from audiotag.host import get_host
@@ -103,7 +103,7 @@ class Measurement(Provenance):
         return self.targets[rows, index], self.scores[rows, index]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but targets and scores, as values that JSON knows; see `as_json`."""
+        """Everything but targets and scores, as values that JSON knows; see `plain_json`."""
         content: dict[str, Any] = {
             "format": "audiotag-metrics",
             "format_version": FORMAT_VERSION,
@@ -127,7 +127,7 @@ class Measurement(Provenance):
             content["thresholds"] = dict(zip(self.labels.mids, self.thresholds.tolist(), strict=True))
         if self.confusion is not None:
             content["confusion"] = self.confusion.tolist()
-        return dict(as_json(content))
+        return dict(plain_json(content, infinity="Infinity"))
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
@@ -184,24 +184,11 @@ class FoldMeasurements:
             "folds": {fold: result.summary for fold, result in self.folds.items()},
             "pooled": self.pooled.to_dict(),
         }
-        return dict(as_json(content))
+        return dict(plain_json(content, infinity="Infinity"))
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def as_json(value: Any) -> Any:
-    """*value* as types of JSON: NaN becomes None, an infinity "Infinity" or "-Infinity" (which ``float()`` reads)."""
-    if isinstance(value, Mapping):
-        return {str(key): as_json(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    return value
 
 
 def require_metrics(names: Sequence[str]) -> None:

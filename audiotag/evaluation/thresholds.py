@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike
 from audiotag.csv_text import read_cell
 from audiotag.data.formats.tables import read_table
 from audiotag.data.rows import read_number
-from audiotag.documents import Fields, read_json
+from audiotag.documents import read_fields
 from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.evaluation.metrics import Bools, Floats, checked, checked_known
 from audiotag.labels import LabelSet, composed
+from audiotag.printing import few
 
 DEFAULT_THRESHOLD = 0.5
 
@@ -135,14 +136,12 @@ def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:
         thresholds[index] = value
     missing = [labels.mids[index] for index in np.flatnonzero(np.isnan(thresholds))]
     if missing:
-        named = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-        raise OptionError(f"{len(missing)} classes have no threshold ({named})", where=path, fix=_FIX)
+        raise OptionError(f"{len(missing)} classes have no threshold ({few(missing)})", where=path, fix=_FIX)
     return thresholds
 
 
 def _from_json(path: Path) -> Iterator[tuple[str, float]]:
-    found = read_json(path, error=OptionError, fix=_FIX, unique_keys=True)
-    content = Fields(found, where=path, error=OptionError, fix=_FIX)
+    content = read_fields(path, error=OptionError, fix=_FIX, unique_keys=True)
     if content.get("format") == "audiotag-metrics":
         content = content.fields("thresholds")
     for mid in content:

@@ -11,35 +11,34 @@ import numpy as np
 import torch
 
 from audiotag.audio.frontends.log_mel import LogMel
-from audiotag.documents import json_text
+from audiotag.documents import json_text, plain_json
 from audiotag.engines.exported import FRONT_END_FILE, NETWORK_FILE, Exported, file_sha256
-from audiotag.errors import OptionError
+from audiotag.errors import CheckpointError, OptionError
+from audiotag.export.calibration import Calibration
 from audiotag.export.network import OPSET, write_network
-from audiotag.export.precision import keep_half
+from audiotag.export.precision import keep_half, keep_int8
 from audiotag.files import set_usual_mode
 from audiotag.host import get_host
 from audiotag.models.create import resolved_options
-from audiotag.models.facts import FACTS_FILE, plain_json
+from audiotag.models.facts import FACTS_FILE
 from audiotag.models.fingerprints import model_fingerprint
 from audiotag.models.model import Model
 
-WRITTEN = ("fp32", "fp16")
-"""Precisions that an export can have."""
 
-
-def write_exported(model: Model, folder: Path, precision: str = "fp32") -> Exported:
+def write_exported(
+    model: Model, folder: Path, precision: str = "fp32", calibration: Calibration | None = None
+) -> Exported:
     """Write *model* into *folder*, an empty one.
 
     Args:
         model: What to write.
         folder: Where to.
-        precision: ``"fp32"``, or ``"fp16"`` for weights of half the size, which are computed with in float32.
+        precision: One of `audiotag.engines.exported.PRECISIONS`: how weights are kept.
+        calibration: What int8 weights are rounded for; None with other precisions.
 
     Raises:
-        OptionError: Its family cannot be exported, or *precision* is another.
+        OptionError: Its family cannot be exported.
     """
-    if precision not in WRITTEN:
-        raise OptionError(f"there is no precision {precision!r}", fix=f"Use one of: {', '.join(WRITTEN)}.")
     front_end = _front_end(model)
     backbone = model.backbone
     lengths = model.lengths
@@ -48,6 +47,8 @@ def write_exported(model: Model, folder: Path, precision: str = "fp32") -> Expor
         written = write_network(backbone, folder / NETWORK_FILE, samples)
     if precision == "fp16":
         keep_half(folder / NETWORK_FILE)
+    elif calibration is not None:
+        keep_int8(folder / NETWORK_FILE, calibration.inputs)
     set_usual_mode(folder / NETWORK_FILE)
     if front_end is not None:
         write_front_end(front_end, folder / FRONT_END_FILE)
@@ -68,7 +69,7 @@ def write_exported(model: Model, folder: Path, precision: str = "fp32") -> Expor
         thresholds=model.thresholds,
         source=_source(model),
         card=_card(model),
-        metadata=plain_json(model.metadata, "metadata"),
+        metadata=plain_json(model.metadata, "metadata", error=CheckpointError),
         versions={
             "audiotag": version("audiotag"),
             "torch": torch.__version__,
@@ -130,7 +131,7 @@ def _source(model: Model) -> dict[str, Any]:
         "model": model.spec.name,
         "family": model.spec.family,
         "plugin": {"distribution": owner.distribution, "version": owner.version},
-        "options": plain_json(resolved_options(model.spec, model.options), "options"),
+        "options": plain_json(resolved_options(model.spec, model.options), "options", error=CheckpointError),
         "weights": model_fingerprint(model),
     }
 

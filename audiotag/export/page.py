@@ -12,6 +12,7 @@ def page(exported: Exported, proof: Proof) -> str:
     facts = {
         "Made from": f"{source['model']} of {source['plugin']['distribution']} {source['plugin']['version']}",
         "Weights": f"{exported.precision}, made from {source['weights']}",
+        "Rounded for": _calibrated(proof),
         "Licence of the weights": card["weights_licence"] or "that of whoever trained them",
         "Licence of the published code": card["code_licence"],
         "Citation": card["citation"],
@@ -39,6 +40,11 @@ def page(exported: Exported, proof: Proof) -> str:
         lines += ["| Measure | torch | export |", "| --- | ---: | ---: |"]
         lines += [f"| {name} | {_number(a)} | {_number(b)} |" for name, (a, b) in proof.check.items()] + [""]
     return "\n".join(lines)
+
+
+def _calibrated(proof: Proof) -> str:
+    made = proof.calibrated
+    return "" if made is None else f"{made['passes']} passes of {made['sounds']}"
 
 
 def _differences(proof: Proof) -> list[tuple[str, str]]:

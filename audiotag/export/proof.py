@@ -69,6 +69,8 @@ class Proof:
         bytes: Of the network's file, and of the network's parameters in float32.
         milliseconds: For one clip of the usual length and one thread, median of several: front end and network
             together, by torch's accelerated copy and by this.
+        calibrated: What int8 weights were rounded for (``sounds``), and how many passes through the network that made;
+            None for other precisions.
     """
 
     sounds: str
@@ -82,6 +84,7 @@ class Proof:
     check: dict[str, tuple[float | None, float | None]] | None
     bytes: dict[str, int]
     milliseconds: dict[str, float]
+    calibrated: dict[str, str | int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types."""

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, get_type_hints
 
-from audiotag.annotations import description, fits
+from audiotag.arguments import description, fits
 from audiotag.errors import OptionError, suggest
 from audiotag.specs import MadeSpec
 
@@ -14,7 +14,7 @@ from audiotag.specs import MadeSpec
 def wrongly_typed(factory: Callable[..., Any], options: Mapping[str, Any]) -> tuple[str, str] | None:
     """The first of *options* whose value is of another type than *factory*'s annotation says.
 
-    `audiotag.annotations.fits` says which annotations are looked at.
+    `audiotag.arguments.fits` says which annotations are looked at.
 
     Returns:
         The option and what it should be (``"a whole number"``); None where every value fits.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +12,14 @@ from numpy.typing import NDArray
 from audiotag.errors import LabelError, OptionError
 from audiotag.labels import LabelSet
 
+if TYPE_CHECKING:
+    from audiotag.engines.interface import EngineFacts
+    from audiotag.models.model import Model
+
 EnsembleMode = Literal["logits", "probabilities"]
 
 _LEAST = 1e-12
 """Probabilities are kept this far from 0 and 1 where their logits are wanted, which would be infinite."""
-
-
-class Classifier(Protocol):
-    """What has classes: a model, or what is known of an engine."""
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-
-    @property
-    def labels(self) -> LabelSet:
-        """Its classes, in the order of its logits."""
-
-    @property
-    def single_label(self) -> bool:
-        """Whether scores are a softmax over classes."""
 
 
 def probabilities(logits: NDArray[np.float32], single_label: bool) -> NDArray[np.float64]:
@@ -78,7 +66,7 @@ def _log_softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def check_ensemble(members: Sequence[Classifier], mode: str) -> list[list[int] | None]:
+def check_ensemble(members: Sequence[Model | EngineFacts], mode: str) -> list[list[int] | None]:
     """For each member, the columns of its scores in the order of the first one's classes; None where they agree.
 
     Raises:
@@ -101,7 +89,7 @@ def check_ensemble(members: Sequence[Classifier], mode: str) -> list[list[int] |
     return columns
 
 
-def _columns(labels: LabelSet, member: Classifier) -> list[int] | None:
+def _columns(labels: LabelSet, member: Model | EngineFacts) -> list[int] | None:
     if member.labels.mids == labels.mids:
         return None
     change = labels.change_to(member.labels)

@@ -19,31 +19,31 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.documents import Fields, read_json
+from audiotag.documents import Fields, plain_json
 from audiotag.engines.interface import Engine
 from audiotag.engines.opening import open_engine
-from audiotag.errors import CheckpointError, LabelError, OptionError
+from audiotag.errors import CheckpointError, OptionError
 from audiotag.files import write_text
-from audiotag.folders import atomic_folder, check_new_folder, current_folder
+from audiotag.folders import atomic_folder, check_new_folder, current_folder, path_inside
 from audiotag.host import get_host
 from audiotag.inference.combine import EnsembleMode, check_ensemble
-from audiotag.inside import path_inside
-from audiotag.labels import Label, LabelSet, read_labels
+from audiotag.labels import LabelSet, read_labels
 from audiotag.models.facts import (
     ENSEMBLE_FORMAT,
     FACTS_FILE,
-    check_classes,
+    FORMAT_VERSION,
+    Classes,
     find_checkpoint,
     folder_format,
     model_folder,
-    plain_json,
+    open_facts,
+    read_classes,
 )
 
 if TYPE_CHECKING:
     from audiotag.models.loading import Labels
     from audiotag.models.model import Model
 
-FORMAT_VERSION = 1
 MEMBERS = "members"
 
 
@@ -184,7 +184,6 @@ def _entry(member: str | Path, model: Model, number: int, partial: Path, copy: b
 
 def ensemble_text(ensemble: Ensemble, entries: Sequence[Mapping[str, str]]) -> str:
     """The facts file of an ensemble whose members are *entries*, as `read_ensemble` takes it back."""
-    thresholds = None if ensemble.thresholds is None else [float(value) for value in ensemble.thresholds]
     content = {
         "format": ENSEMBLE_FORMAT,
         "format_version": FORMAT_VERSION,
@@ -192,10 +191,8 @@ def ensemble_text(ensemble: Ensemble, entries: Sequence[Mapping[str, str]]) -> s
         "name": ensemble.name,
         "combine": ensemble.combine,
         "members": list(entries),
-        "labels": [{"mid": label.mid, "name": label.name} for label in ensemble.labels],
-        "single_label": ensemble.single_label,
-        "thresholds": thresholds,
-        "metadata": plain_json(ensemble.metadata, "metadata"),
+        **Classes(ensemble.labels, ensemble.single_label, ensemble.thresholds).to_dict(),
+        "metadata": plain_json(ensemble.metadata, "metadata", error=CheckpointError),
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -213,50 +210,28 @@ def read_ensemble(folder: str | Path, labels: Labels | None = None) -> Ensemble:
     """
     folder = model_folder(folder)
     content = _content(folder)
-    check_classes(content)
-    rows = [Label(label.text("mid"), label.text("name")) for label in content.records("labels")]
+    classes = read_classes(content, folder)
     if content.text("combine") not in get_args(EnsembleMode):
         raise content.refuse("combine", f"must be {' or '.join(get_args(EnsembleMode))}")
     members = tuple(_member(entry, folder) for entry in content.records("members"))
     if len(members) < 2:
         raise content.refuse("members", "must be two or more")
-    thresholds = content.numbers("thresholds", None)
     ensemble = Ensemble(
         folder=folder,
         name=content.text("name"),
         combine=cast(EnsembleMode, content.text("combine")),
         members=members,
-        labels=LabelSet(rows, str(folder)),
-        single_label=content.flag("single_label"),
-        thresholds=None if thresholds is None else np.asarray(thresholds, dtype=np.float64),
+        **classes._asdict(),
         metadata=dict(content.fields("metadata")),
     )
     if labels is None:
         return ensemble
-    chosen = read_labels(labels)
-    if chosen.mids != ensemble.labels.mids:
-        raise LabelError(
-            f"{chosen.source} has other classes than the ensemble, or another order of them",
-            where=folder,
-            fix="Leave the labels out: the ensemble knows its own classes.",
-        )
-    return replace(ensemble, labels=chosen)
+    return replace(ensemble, labels=read_labels(labels).required(ensemble.labels, where=folder))
 
 
 def _content(folder: Path) -> Fields:
-    path = current_folder(folder) / FACTS_FILE
     fix = "Copy the folder again, or make the ensemble again (audiotag models ensemble)."
-    content = Fields(read_json(path, error=CheckpointError, fix=fix), where=path, error=CheckpointError, fix=fix)
-    if content.get("format") != ENSEMBLE_FORMAT:
-        raise CheckpointError("the file does not describe an ensemble", where=path)
-    if content.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(
-            f"the ensemble has format version {content.get('format_version')!r}, and this audiotag reads version "
-            f"{FORMAT_VERSION}",
-            where=path,
-            fix="Upgrade audiotag (pip install --upgrade audiotag).",
-        )
-    return content
+    return open_facts(current_folder(folder) / FACTS_FILE, ENSEMBLE_FORMAT, "an ensemble", fix)
 
 
 def _member(entry: Fields, folder: Path) -> str:

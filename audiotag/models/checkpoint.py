@@ -21,12 +21,12 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from audiotag.documents import Fields, plain_json
 from audiotag.errors import CheckpointError, OptionError, OutputError
 from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
 from audiotag.host.needs import needed, requirement, warn_of_version
-from audiotag.labels import Label, LabelSet
 from audiotag.models.create import build_backbone, resolved_options
 from audiotag.models.facts import (
     COPY_AGAIN,
@@ -36,9 +36,10 @@ from audiotag.models.facts import (
     FORMAT_VERSION,
     TRAINING_FILE,
     WEIGHTS_FILE,
+    Classes,
     facts_in,
     find_checkpoint,
-    plain_json,
+    read_classes,
 )
 from audiotag.models.model import Model
 from audiotag.models.published import read_safetensors, require_weights
@@ -69,7 +70,7 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
     _require_replaceable(folder)
     with model.computing("asking for the state of"):
         state = _detached_state(model)
-        extra_state = plain_json(model.backbone.extra_state(), "extra_state")
+        extra_state = plain_json(model.backbone.extra_state(), "extra_state", error=CheckpointError)
     require_weights(state, folder, state)
     facts = _facts(model, extra_state)
     training = None if training_state is None else _plain_state(training_state, "training_state")
@@ -128,14 +129,12 @@ def _facts(model: Model, extra_state: Any) -> dict[str, Any]:
             "spec": model.spec.name,
             "family": model.spec.family,
             "plugin": {"distribution": owner.distribution, "version": owner.version},
-            "options": plain_json(resolved_options(model.spec, model.options), "options"),
+            "options": plain_json(resolved_options(model.spec, model.options), "options", error=CheckpointError),
             "extra_state": extra_state,
         },
         "sample_rate": model.backbone.sample_rate,
-        "labels": [{"mid": label.mid, "name": label.name} for label in model.labels],
-        "single_label": model.single_label,
-        "thresholds": None if model.thresholds is None else model.thresholds.tolist(),
-        "metadata": plain_json(model.metadata, "metadata"),
+        **Classes(model.labels, model.single_label, model.thresholds).to_dict(),
+        "metadata": plain_json(model.metadata, "metadata", error=CheckpointError),
     }
 
 
@@ -190,17 +189,17 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> Model:
+def _assemble(facts: Fields, state: dict[str, Tensor], folder: Path) -> Model:
     made_by = facts["backbone"]
     distribution, plugin_version = made_by["plugin"]["distribution"], made_by["plugin"]["version"]
-    labels = LabelSet([Label(label["mid"], label["name"]) for label in facts["labels"]], str(folder))
+    classes = read_classes(facts, folder)
     options = {key: _as_tuples(value) for key, value in made_by["options"].items()}
-    thresholds, spec_name = facts["thresholds"], made_by["spec"]
+    spec_name = made_by["spec"]
     spec = spec_of(facts, folder)
     made_with, now = f"{distribution} {plugin_version}", get_host().owner(spec).label
     fix = f"Install that version: pip install {requirement(distribution, plugin_version)}"
     try:
-        backbone = build_backbone(spec, len(labels), options)
+        backbone = build_backbone(spec, len(classes.labels), options)
     except OptionError as error:
         raise CheckpointError(
             f"{now} cannot make its network {spec_name!r} ({error.what}); the checkpoint was made with {made_with}",
@@ -228,15 +227,13 @@ def _assemble(facts: dict[str, Any], state: dict[str, Tensor], folder: Path) -> 
         backbone=backbone,
         spec=spec,
         options=options,
-        labels=labels,
         name=facts["name"],
-        single_label=facts["single_label"],
-        thresholds=None if thresholds is None else np.asarray(thresholds, dtype=np.float64),
+        **classes._asdict(),
         metadata=facts["metadata"],
     )
 
 
-def spec_of(facts: Mapping[str, Any], folder: Path) -> BackboneSpec:
+def spec_of(facts: Fields, folder: Path) -> BackboneSpec:
     """The descriptor of the network that a checkpoint in *folder* is of, by what its *facts* say.
 
     Raises:

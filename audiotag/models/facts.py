@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from audiotag.documents import Fields, read_json
+from audiotag.documents import Fields, read_fields, read_json
 from audiotag.errors import CheckpointError
 from audiotag.folders import current_folder
 from audiotag.host import get_host
+from audiotag.labels import Label, LabelSet
 from audiotag.places import exists, is_file
 
 FORMAT = "audiotag-checkpoint"
@@ -29,25 +30,6 @@ TRAINING_FILE = "optimizer.pt"
 
 FILES = (WEIGHTS_FILE, FACTS_FILE, TRAINING_FILE)
 _RUN_CHECKPOINTS = ("best", "last")
-
-
-def plain_json(value: Any, place: str) -> Any:
-    """*value* as JSON types; what has no number (NaN, an infinity) becomes null."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain_json(inner, f"{place}.{key}") for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(inner, f"{place}.{index}") for index, inner in enumerate(value)]
-    raise CheckpointError(f"{place} is a {type(value).__name__}, which cannot be written as JSON")
 
 
 def folder_format(source: object) -> str | None:
@@ -104,7 +86,7 @@ def find_checkpoint(path: str | Path) -> Path:
     )
 
 
-def read_facts(folder: str | Path) -> dict[str, Any]:
+def read_facts(folder: str | Path) -> Fields:
     """What ``audiotag.json`` of a checkpoint or run folder says.
 
     Raises:
@@ -116,58 +98,82 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
 COPY_AGAIN = "Copy the checkpoint again, or take another."
 
 
-def facts_in(folder: Path) -> dict[str, Any]:
+def facts_in(folder: Path) -> Fields:
     """What the file says, every entry of the kind that it must be."""
-    path = folder / FACTS_FILE
-    content = read_json(path, error=CheckpointError, fix=COPY_AGAIN)
-    facts = Fields(content, where=path, error=CheckpointError, fix=COPY_AGAIN)
-    kind = facts.get("format")
-    if kind == ENSEMBLE_FORMAT:
-        raise CheckpointError(
-            "the folder holds an ensemble, which tags and is evaluated as one model but is no single network",
-            where=folder,
-            fix="Name one of its members, for example one of the folders in members.",
-        )
-    if kind == EXPORT_FORMAT:
-        raise CheckpointError(
-            "the folder holds an exported network, which tags and is evaluated but cannot be trained or changed",
-            where=folder,
-            fix="Name the model that it was made from.",
-        )
-    if kind != FORMAT:
-        raise CheckpointError("the file does not describe a checkpoint of audiotag", where=path)
-    found = facts.get("format_version")
-    if found != FORMAT_VERSION:
-        newer = isinstance(found, int) and found > FORMAT_VERSION
-        raise CheckpointError(
-            f"the checkpoint has format version {found!r}, and this audiotag reads version {FORMAT_VERSION}",
-            where=path,
-            fix="Upgrade audiotag (pip install --upgrade audiotag)." if newer else "The file may be damaged.",
-        )
+    facts = open_facts(folder / FACTS_FILE, FORMAT, "a checkpoint of audiotag", COPY_AGAIN)
     made_by = facts.fields("backbone")
     plugin = made_by.fields("plugin")
     for fields, key in ((facts, "name"), (made_by, "spec"), (plugin, "distribution"), (plugin, "version")):
         fields.text(key)
     for fields, key in ((facts, "metadata"), (made_by, "options"), (made_by, "extra_state")):
         fields.fields(key)
-    facts.flag("single_label")
     if "clip_seconds" in facts["metadata"] and facts.fields("metadata").number("clip_seconds") <= 0:
         raise facts.fields("metadata").refuse("clip_seconds", "must be above 0")
-    check_classes(facts)
-    return dict(facts)
+    read_classes(facts, folder)
+    return facts
 
 
-def check_classes(facts: Fields) -> None:
-    """Refuse ``labels`` and ``thresholds`` of a facts file that are no classes, or not as many thresholds as classes.
+_OTHERS = {
+    ENSEMBLE_FORMAT: (
+        "an ensemble, which tags and is evaluated as one model but is no single network",
+        "Name one of its members, for example one of the folders in members.",
+    ),
+    EXPORT_FORMAT: (
+        "an exported network, which tags and is evaluated but cannot be trained or changed",
+        "Name the model that it was made from.",
+    ),
+}
+"""Format of what is no single network that learns → what it is, and what to do."""
+
+
+def open_facts(path: Path, kind: str, what: str, fix: str) -> Fields:
+    """The facts file at *path*, of the format *kind*, which messages call *what*.
 
     Raises:
-        AudiotagError: As *facts* raises.
+        CheckpointError: It cannot be read (*fix* says what to do then), or is of another format or version.
     """
-    mids = [label.text("mid") for label in facts.records("labels") if label.text("name") is not None]
-    if not mids or len(set(mids)) < len(mids):
+    facts = read_fields(path, error=CheckpointError, fix=fix)
+    other = facts.get("format")
+    if other != kind and isinstance(other, str) and other in _OTHERS:
+        holds, advice = _OTHERS[other]
+        raise CheckpointError(f"the folder holds {holds}", where=path.parent, fix=advice)
+    facts.require_format(kind, FORMAT_VERSION, what)
+    return facts
+
+
+class Classes(NamedTuple):
+    """What a facts file says of the classes.
+
+    Attributes:
+        labels: The classes, in the order of the scores.
+        single_label: Whether scores are a softmax over classes.
+        thresholds: Tuned thresholds, float64 (classes,); None for none.
+    """
+
+    labels: LabelSet
+    single_label: bool
+    thresholds: NDArray[np.float64] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entries of a facts file, which `read_classes` takes back."""
+        thresholds = None if self.thresholds is None else np.asarray(self.thresholds, dtype=np.float64).tolist()
+        labels = [{"mid": label.mid, "name": label.name} for label in self.labels]
+        return {"labels": labels, "single_label": self.single_label, "thresholds": thresholds}
+
+
+def read_classes(facts: Fields, folder: Path) -> Classes:
+    """The classes of the facts file of *folder*.
+
+    Raises:
+        AudiotagError: As *facts* raises: there are none, one is there twice, or thresholds are not as many.
+    """
+    labels = [Label(label.text("mid"), label.text("name")) for label in facts.records("labels")]
+    if not labels or len({label.mid for label in labels}) < len(labels):
         raise facts.refuse("labels", "must name at least one class, and none twice")
     if "thresholds" not in facts:
         raise facts.refuse("thresholds", "is missing")
     thresholds = facts.numbers("thresholds", None)
-    if thresholds is not None and len(thresholds) != len(mids):
-        raise facts.refuse("thresholds", f"must be as many as the classes ({len(mids)}), not {len(thresholds)}")
+    if thresholds is not None and len(thresholds) != len(labels):
+        raise facts.refuse("thresholds", f"must be as many as the classes ({len(labels)}), not {len(thresholds)}")
+    cuts = None if thresholds is None else np.asarray(thresholds, dtype=np.float64)
+    return Classes(LabelSet(labels, str(folder)), facts.flag("single_label"), cuts)

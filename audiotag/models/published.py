@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -37,6 +37,31 @@ _LARGEST = 1e14
 """No trained weight comes near it, and what is computed with larger ones soon overflows float32."""
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+class Fillable(Protocol):
+    """What `load_published` fills: a `Backbone`, or another network that says as much."""
+
+    num_classes: int
+    ignored_keys: tuple[str, ...]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Entries by name."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Any:
+        """Fill them."""
+
+    def head_keys(self) -> tuple[str, ...]:
+        """See `Backbone.head_keys`."""
+
+    def class_rows(self) -> Mapping[str, ClassRows]:
+        """See `Backbone.class_rows`."""
+
+    def convert_published(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """See `Backbone.convert_published`."""
+
+    def fresh_keys(self, state: Mapping[str, Tensor]) -> Collection[str]:
+        """See `Backbone.fresh_keys`."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +281,7 @@ def _read_by_plugin(spec: BackboneSpec, reader: str, path: Path) -> dict[str, Te
     return dict(found)
 
 
-def _open(backbone: Backbone, source: Mapping[str, Any] | str | Path, where: str | Path | None) -> _Source:
+def _open(backbone: Fillable, source: Mapping[str, Any] | str | Path, where: str | Path | None) -> _Source:
     if isinstance(source, Mapping):
         name = "state dict" if where is None else str(where)
         tensors, beside = _unwrap(source, name)
@@ -297,7 +322,7 @@ def _file_classes(class_rows: Mapping[str, ClassRows], state: Mapping[str, Tenso
 
 
 def load_published(
-    backbone: Backbone,
+    backbone: Fillable,
     source: Mapping[str, Any] | str | Path,
     *,
     head: Literal["strict", "replace"] = "strict",
@@ -365,7 +390,7 @@ def _layers_of(keys: set[str], head_keys: Iterable[str]) -> set[str]:
 
 
 def _does_not_fit(
-    backbone: Backbone, opened: _Source, missing: list[str], misshapen: list[str], file_classes: int | None
+    backbone: Fillable, opened: _Source, missing: list[str], misshapen: list[str], file_classes: int | None
 ) -> CheckpointError:
     own = backbone.state_dict()
     by_class = set(backbone.class_rows())

@@ -125,13 +125,13 @@ class WeightsStore:
         return self.root / f"{weights.filename}.sha256.json"
 
     def _record(self, weights: Weights) -> Fields | None:
-        from audiotag.documents import Fields, read_json
+        from audiotag.documents import read_fields
 
         path = self.record_path(weights)
         if not path.exists():
             return None
         fix = "Delete this record of the file's hash, and the file of weights if you doubt it."
-        return Fields(read_json(path, error=WeightsError, fix=fix), where=path, error=WeightsError, fix=fix)
+        return read_fields(path, error=WeightsError, fix=fix)
 
     def _check(self, path: Path, weights: Weights, source: str = _BY_HAND) -> CheckedFile:
         """Check the file at *path* (the stored one, or one just downloaded) and record a hash seen first."""

@@ -15,7 +15,7 @@ from timm.layers import resample_abs_pos_embed  # type: ignore[attr-defined] # r
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from audiotag.audio.frontends.efficientat import efficientat_log_mel
+from audiotag.audio.frontends.families import efficientat_log_mel
 from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from audiotag.errors import OptionError, WeightsError, suggest
 from audiotag.labels import LabelSet

@@ -58,10 +58,10 @@ from audiotag.host.options import require_option as require_option
 from audiotag.host.options import wrongly_typed as wrongly_typed
 
 # Front ends
-from audiotag.audio.frontends.efficientat import efficientat_log_mel as efficientat_log_mel
-from audiotag.audio.frontends.kaldi import kaldi_log_mel as kaldi_log_mel
+from audiotag.audio.frontends.families import efficientat_log_mel as efficientat_log_mel
+from audiotag.audio.frontends.families import kaldi_log_mel as kaldi_log_mel
 from audiotag.audio.frontends.log_mel import LogMel as LogMel
-from audiotag.audio.frontends.slaney import slaney_log_mel as slaney_log_mel
+from audiotag.audio.frontends.families import slaney_log_mel as slaney_log_mel
 from audiotag.audio.frontends.torch_executor import LogMelFrontEnd as LogMelFrontEnd
 
 # Networks and their weights

@@ -46,7 +46,7 @@ class Check:
 _Function = TypeVar("_Function", bound=Callable[[Any], None])
 
 REGISTERED: list[Check] = []
-"""The checks of every module imported so far; `audiotag.testing.catalogue` imports them all."""
+"""The checks of every module imported so far; `audiotag.testing.running` imports them all."""
 
 
 def check(

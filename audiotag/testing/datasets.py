@@ -27,12 +27,6 @@ _MOST_DECODED = 50
 """Clips decoded of a source that somebody gives, which may be large."""
 
 
-def made(subject: Subject) -> Dataset:
-    """The format."""
-    dataset: Dataset = subject.make(interface=Dataset)
-    return dataset
-
-
 def changed_at(paths: Iterable[Path]) -> dict[Path, int]:
     """Path → when it was last changed, in nanoseconds."""
     return {path: path.stat().st_mtime_ns for path in paths}
@@ -44,7 +38,7 @@ def source_of(subject: Subject, seed: int = 0) -> Iterator[Path]:
     if subject.source is not None:
         yield subject.source
         return
-    dataset = made(subject)
+    dataset = subject.make(interface=Dataset)
     if not hasattr(dataset, "write_tiny"):
         skip("the format has no write_tiny, and no source is given")
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +49,7 @@ def source_of(subject: Subject, seed: int = 0) -> Iterator[Path]:
 
 def read(subject: Subject, source: Path, **more: object) -> ClipSet:
     """The clips of *source*, of the format itself."""
-    clips = made(subject).read(source, **{**subject.options, **more})
+    clips = subject.make(interface=Dataset).read(source, **{**subject.options, **more})
     require(isinstance(clips, ClipSet), f"read returns a {type(clips).__name__}, not a ClipSet")
     return clips
 
@@ -74,7 +68,7 @@ def decoded(clip: Clip, rate: int = RATE) -> NDArray[np.float32]:
 @check("dataset")
 def the_factory_makes_a_format(subject: Subject) -> None:
     """The factory is called without arguments and gives a `Dataset`."""
-    made(subject)
+    subject.make(interface=Dataset)
 
 
 @check("dataset")
@@ -153,7 +147,7 @@ def unknown_labels_are_refused_or_counted(subject: Subject) -> None:
 @check("dataset")
 def it_recognises_its_own_and_nothing_else(subject: Subject) -> None:
     """`recognises` takes its own source and no empty, missing or foreign one, and never raises."""
-    dataset = made(subject)
+    dataset = subject.make(interface=Dataset)
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         (folder / "empty").write_bytes(b"")
@@ -191,7 +185,7 @@ def it_says_what_its_sources_are_called(subject: Subject) -> None:
 @check("dataset")
 def wrong_sources_are_refused(subject: Subject) -> None:
     """A missing path and foreign content are errors of audiotag that name the source, never clips."""
-    dataset = made(subject)
+    dataset = subject.make(interface=Dataset)
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         (folder / "bytes").write_bytes(bytes(range(256)))

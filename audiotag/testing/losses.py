@@ -20,8 +20,7 @@ _EXTREMES = (1e4, 1e3, 30.0)
 
 
 def _made(subject: Subject) -> nn.Module:
-    made: nn.Module = subject.make(interface=PairLoss if _of_pairs(subject) else Loss)
-    return made
+    return subject.make(interface=PairLoss if _of_pairs(subject) else Loss)
 
 
 def _of_pairs(subject: Subject) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,6 @@ CLASSES = 5
 BATCH = 3
 _SHORT = 1.0
 
-_latest: tuple[Subject, Backbone] | None = None
-
 
 def fresh(subject: Subject, classes: int = CLASSES, *, seed: int = 0) -> Backbone:
     """A new network, in training mode."""
@@ -35,25 +34,27 @@ def settled(subject: Subject) -> Backbone:
     A fresh network's running statistics are far from what its layers give, and its outputs may hardly depend on the
     input; a head that begins with zeros would hide every mistake.
     """
-    global _latest
-    if _latest is None or _latest[0] is not subject:
-        network = fresh(subject).train()
-        norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-        momenta = [module.momentum for module in norms]
-        for module in norms:
-            module.reset_running_stats()
-            module.momentum = None  # the statistics become those of the one batch
-        with torch.no_grad(), scoped_torch_rng("settled"):
-            if norms:
-                network(**inputs(subject, network, seed=1))
-            for parameter in network.head_parameters():
-                # Little, so that heads whose parameters have a meaning (shares of attention) keep within it.
-                fan_in = parameter.numel() // max(1, len(parameter)) if parameter.ndim > 1 else 1
-                parameter.add_(torch.randn(parameter.shape), alpha=0.1 / fan_in**0.5)
-        for module, momentum in zip(norms, momenta, strict=True):
-            module.momentum = momentum
-        _latest = (subject, network.eval())
-    return copy.deepcopy(_latest[1])
+    return copy.deepcopy(_settled(subject))
+
+
+@lru_cache(maxsize=1)
+def _settled(subject: Subject) -> Backbone:
+    network = fresh(subject).train()
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [module.momentum for module in norms]
+    for module in norms:
+        module.reset_running_stats()
+        module.momentum = None  # the statistics become those of the one batch
+    with torch.no_grad(), scoped_torch_rng("settled"):
+        if norms:
+            network(**inputs(subject, network, seed=1))
+        for parameter in network.head_parameters():
+            # Little, so that heads whose parameters have a meaning (shares of attention) keep within it.
+            fan_in = parameter.numel() // max(1, len(parameter)) if parameter.ndim > 1 else 1
+            parameter.add_(torch.randn(parameter.shape), alpha=0.1 / fan_in**0.5)
+    for module, momentum in zip(norms, momenta, strict=True):
+        module.momentum = momentum
+    return network.eval()
 
 
 def seconds_of(subject: Subject, network: Backbone, wanted: float = _SHORT) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import lru_cache
 
 from audiotag.host.records import PluginRecord
 from audiotag.testing.check import check, require, skip
@@ -35,21 +36,19 @@ def it_loads(subject: Subject) -> None:
 @check("plugin", cheap=True)
 def the_host_has_no_complaint(subject: Subject) -> None:
     """No name that another plugin has, no slow import."""
-    _require_loaded(subject.record)
-    require(not subject.record.problems, "; ".join(subject.record.problems))
+    require(not _loaded(subject).problems, "; ".join(subject.record.problems))
 
 
 @check("plugin", cheap=True)
 def it_brings_something(subject: Subject) -> None:
     """At least one hook returns at least one descriptor."""
-    _require_loaded(subject.record)
-    require(any(subject.record.provides.values()), "no hook returns anything; mark functions with hookimpl")
+    require(any(_loaded(subject).provides.values()), "no hook returns anything; mark functions with hookimpl")
 
 
 @check("plugin", cheap=True)
 def descriptors_need_no_torch(subject: Subject) -> None:
     """The module of descriptors imports, and its hooks run, without torch, numpy or any other heavy package."""
-    modules, _ = _import_apart(subject.record)
+    modules, _ = _import_apart(subject)
     heavy = sorted({module.partition(".")[0] for module in modules} & set(HEAVY))
     require(not heavy, f"it imports {', '.join(heavy)}; name implementations as 'package.module:callable' instead")
 
@@ -57,26 +56,22 @@ def descriptors_need_no_torch(subject: Subject) -> None:
 @check("plugin", cheap=True)
 def hooks_give_the_same_twice(subject: Subject) -> None:
     """A hook that is called again returns equal descriptors."""
-    require(_import_apart(subject.record)[1], "a hook returns other descriptors at its second call")
+    require(_import_apart(subject)[1], "a hook returns other descriptors at its second call")
 
 
-def _require_loaded(record: PluginRecord) -> None:
-    if record.status != "loaded":
+def _loaded(subject: Subject) -> PluginRecord:
+    if subject.record.status != "loaded":
         skip("the plugin is not loaded")
+    return subject.record
 
 
-_latest: tuple[PluginRecord, tuple[list[str], bool]] | None = None
-
-
-def _import_apart(record: PluginRecord) -> tuple[list[str], bool]:
+@lru_cache(maxsize=1)
+def _import_apart(subject: Subject) -> tuple[list[str], bool]:
     """(modules, whether hooks repeat) of a process that imports the plugin's module where torch cannot be imported.
 
     The checks of one plugin share one process.
     """
-    global _latest
-    _require_loaded(record)
-    if _latest is not None and _latest[0] is record:
-        return _latest[1]
+    record = _loaded(subject)
     module = record.module.partition(":")[0]
     arguments = [module, json.dumps(sys.path), json.dumps(record.hooks)]
     done = subprocess.run([sys.executable, "-c", _PROGRAM, *arguments], capture_output=True, text=True, check=False)
@@ -89,5 +84,4 @@ def _import_apart(record: PluginRecord) -> tuple[list[str], bool]:
     lines = done.stdout.splitlines()
     require(len(lines) == 1, f"importing it prints {lines[0]!r}" if lines else "the hooks cannot be compared")
     modules, same = json.loads(lines[0])
-    _latest = (record, (modules, same))
     return modules, same

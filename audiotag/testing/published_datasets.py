@@ -8,18 +8,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.clips import Clip, ClipSet, Dataset
 from audiotag.data.published import PublishedDataset, Validation
 from audiotag.errors import AudiotagError
 from audiotag.testing.check import check, require, skip
-from audiotag.testing.datasets import changed_at, decoded, made, read, source_of
+from audiotag.testing.datasets import changed_at, decoded, read, source_of
 from audiotag.testing.subjects import Subject
 
 _OTHER_RATE = 8000
 
 
 def _published(subject: Subject) -> PublishedDataset:
-    dataset = made(subject)
+    dataset = subject.make(interface=Dataset)
     if not isinstance(dataset, PublishedDataset):
         skip("a generic format")
     return dataset

@@ -6,12 +6,32 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import import_module
 from typing import Any, Literal, Unpack, get_args
 
 from audiotag.errors import OptionError, PluginError, suggest
-from audiotag.testing.catalogue import all_checks
-from audiotag.testing.check import Check, CheckFailedError, CheckSkippedError
+from audiotag.testing.check import KINDS, REGISTERED, Check, CheckFailedError, CheckSkippedError
 from audiotag.testing.subjects import Subject, Wanted, find_subjects
+
+_MODULES = (
+    "plugins",
+    "descriptors",
+    "backbones",
+    "backbone_inputs",
+    "backbone_heads",
+    "losses",
+    "samplers",
+    "stores",
+    "datasets",
+    "published_datasets",
+    "augmentations",
+    "optimisers",
+    "metrics",
+    "writers",
+    "commands",
+)
+"""Modules of checks, in the order in which they are run and listed."""
 
 Status = Literal["passed", "failed", "skipped", "expected_failure", "unexpected_pass"]
 
@@ -122,6 +142,14 @@ class Case:
             raise
         except (Exception, SystemExit) as error:  # the code of a plugin may raise anything
             raise CheckFailedError(f"{type(error).__name__}: {error}") from error
+
+
+@cache
+def all_checks() -> tuple[Check, ...]:
+    """Every check there is, by kind."""
+    for module in _MODULES:
+        import_module(f"audiotag.testing.{module}")
+    return tuple(check for kind in KINDS for check in REGISTERED if check.kind == kind)
 
 
 def cases_of(subjects: list[Subject]) -> list[Case]:

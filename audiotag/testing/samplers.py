@@ -16,11 +16,6 @@ CLIPS = 40
 CLASSES = 4
 
 
-def _made(subject: Subject) -> BatchSampler:
-    made: BatchSampler = subject.make(interface=BatchSampler)
-    return made
-
-
 def _labels(clips: int = CLIPS, classes: int = CLASSES) -> list[tuple[int, ...]]:
     """Labels as they are: a common class, rarer ones, clips with several."""
     rarest = [next((one for one in range(classes - 1, 0, -1) if clip % (3**one) == 0), 0) for clip in range(clips)]
@@ -54,24 +49,27 @@ def _epoch(
 @check("sampler")
 def an_epoch_is_a_list_of_clips(subject: Subject) -> None:
     """int64 indices (draws,) of clips that there are, never none."""
-    _epoch(_made(subject), _targets(), "epoch")
+    _epoch(subject.make(interface=BatchSampler), _targets(), "epoch")
 
 
 @check("sampler")
 def the_generator_decides_the_epoch(subject: Subject) -> None:
     """The same state of the generator gives the same epoch, whatever came before, also from another instance."""
-    sampler, targets = _made(subject), _targets()
+    sampler, targets = subject.make(interface=BatchSampler), _targets()
     first = _epoch(sampler, targets, 0)
     _epoch(sampler, targets, 1)
     again = _epoch(sampler, targets, 0)
     require(np.array_equal(first, again), "an epoch depends on the epochs before it; a resumed run would differ")
-    require(np.array_equal(first, _epoch(_made(subject), targets, 0)), "another instance chooses otherwise")
+    require(
+        np.array_equal(first, _epoch(subject.make(interface=BatchSampler), targets, 0)),
+        "another instance chooses otherwise",
+    )
 
 
 @check("sampler")
 def it_takes_awkward_sets(subject: Subject) -> None:
     """One clip, one class, a class that no clip has, a clip that has no class."""
-    sampler = _made(subject)
+    sampler = subject.make(interface=BatchSampler)
     unlabelled = _labels()
     unlabelled[7] = ()
     sets = {
@@ -92,7 +90,9 @@ def it_takes_the_losses_of_the_epoch_before(subject: Subject) -> None:
     """With losses, NaN for clips that were not drawn, an epoch is a list of clips too, and they stay as they are."""
     losses = _losses()
     context = SamplingContext(epoch=1, epochs=3, losses=losses)
-    first, again = (_epoch(_made(subject), _targets(), "losses", context=context) for _ in range(2))
+    first, again = (
+        _epoch(subject.make(interface=BatchSampler), _targets(), "losses", context=context) for _ in range(2)
+    )
     require(np.array_equal(first, again), "the same losses give another epoch; a resumed run would differ")
     require(np.array_equal(losses, _losses(), equal_nan=True), "it changes the losses that it is given")
 
@@ -100,7 +100,7 @@ def it_takes_the_losses_of_the_epoch_before(subject: Subject) -> None:
 @check("sampler")
 def every_labelled_clip_has_a_chance(subject: Subject) -> None:
     """Over many epochs every clip with a label is chosen at least once."""
-    sampler, targets = _made(subject), _targets()
+    sampler, targets = subject.make(interface=BatchSampler), _targets()
     chosen: set[int] = set()
     for epoch in range(300):
         chosen.update(map(int, _epoch(sampler, targets, "chances", epoch)))
@@ -113,4 +113,6 @@ def every_labelled_clip_has_a_chance(subject: Subject) -> None:
 @check("sampler")
 def the_sampler_leaves_no_trace(subject: Subject) -> None:
     """Making and using it prints nothing, seeds nothing and draws from the given generator only."""
-    check_no_traces(lambda: _made(subject).epoch(_targets(), numpy_generator("trace"), SamplingContext()))
+    check_no_traces(
+        lambda: subject.make(interface=BatchSampler).epoch(_targets(), numpy_generator("trace"), SamplingContext())
+    )

@@ -29,8 +29,7 @@ DIM = 6
 
 
 def _made(subject: Subject, capacity: int = CAPACITY, classes: int = CLASSES, **more: Any) -> StoragePolicy:
-    made: StoragePolicy = subject.make(capacity, classes, interface=StoragePolicy, **{"seed": 0, **more})
-    return made
+    return subject.make(capacity, classes, interface=StoragePolicy, **{"seed": 0, **more})
 
 
 def _seen(policy: StoragePolicy, example: Example) -> Example:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from audiotag.errors import OptionError, UnknownNameError, suggest
 from audiotag.host import PluginRecord, get_host
@@ -14,6 +14,8 @@ from audiotag.host.kinds import KINDS, SORTS, sort_of
 from audiotag.host.registry import normal
 from audiotag.specs import BackboneSpec
 from audiotag.testing.check import require
+
+_Made = TypeVar("_Made")
 
 
 class Wanted(TypedDict, total=False):
@@ -25,7 +27,7 @@ class Wanted(TypedDict, total=False):
     thorough: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """One thing to check.
 
@@ -57,9 +59,9 @@ class Subject:
         """The implementation, imported."""
         return get_host().resolve(self.spec)
 
-    def make(self, *arguments: Any, interface: type, **more: Any) -> Any:
+    def make(self, *arguments: Any, interface: type[_Made], **more: Any) -> _Made:
         """What the factory gives, which must follow *interface*."""
-        made = self.factory(*arguments, **self.options, **more)
+        made: _Made = self.factory(*arguments, **self.options, **more)
         require(
             isinstance(made, interface),
             f"the factory {self.spec.factory!r} returned {type(made).__name__}, not a {interface.__name__}; "

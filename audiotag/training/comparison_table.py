@@ -13,10 +13,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.csv_text import frame_csv
+from audiotag.documents import plain_json
 from audiotag.drawing import drawing, plain
 from audiotag.errors import OptionError
 from audiotag.evaluation.definitions import title
-from audiotag.evaluation.measurement import as_json
 from audiotag.files import write_text
 
 FORMAT_VERSION = 1
@@ -120,7 +120,7 @@ class Comparison:
         rows = self.table.astype(object).where(self.table.notna(), None).to_dict(orient="records")
         plain = {name: getattr(self, name) for name in ("measured_on", "clip_seconds", "threads", "device")}
         head = {"format": "audiotag-comparison", "format_version": FORMAT_VERSION, "score": self.metric}
-        return dict(as_json({**head, **plain, "candidates": rows}))
+        return dict(plain_json({**head, **plain, "candidates": rows}, infinity="Infinity"))
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""

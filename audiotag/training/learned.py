@@ -8,8 +8,9 @@ from typing import Self
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import CHOSEN_ON, LEARNED, Heard, Recordings
-from audiotag.evaluation.doubts import counted, listed
+from audiotag.evaluation.doubts import counted
 from audiotag.models.model import Model
+from audiotag.printing import few
 from audiotag.training.ahead import ReadAhead
 from audiotag.training.processes import is_first_process
 from audiotag.training.reporting import Reporter
@@ -82,7 +83,7 @@ class LearnedFrom:
                 self._reporter.message(
                     f"Warning: {counted(shared, clips, learned)} clips to {what} "
                     "are learned from as well, by this model, the one that it starts from, or its teacher "
-                    f"({listed(shared)}): the numbers will say what it remembers, not how it does on new sounds."
+                    f"({few(shared)}): the numbers will say what it remembers, not how it does on new sounds."
                 )
         self._done = True
 

@@ -12,7 +12,7 @@ from audiotag.arguments import take
 from audiotag.data.clips import ClipSet
 from audiotag.data.selection import split_names
 from audiotag.data.source import READING, ClipSource, absolute
-from audiotag.documents import Fields, read_json
+from audiotag.documents import Fields, read_fields
 from audiotag.errors import OptionError, TrainingError
 from audiotag.files import write_text
 from audiotag.host.needs import Note, read_note
@@ -161,7 +161,7 @@ class Request:
                 fix=f"Give the folder of a run; it holds {RUN_FILE}.",
             )
         fix = "Copy the run again, or start a new one."
-        content = Fields(read_json(path, error=TrainingError, fix=fix), where=path, error=TrainingError, fix=fix)
+        content = read_fields(path, error=TrainingError, fix=fix)
         plugins = read_note(content.fields("plugins", {}))
         kept = content.fields("request")
         if isinstance(kept.get("train"), str):

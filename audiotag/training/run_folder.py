@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from audiotag.documents import Fields, read_json
+from audiotag.documents import Fields, read_fields
 from audiotag.errors import TrainingError
 from audiotag.files import check_place, lock, remove_abandoned
 from audiotag.folders import current_folder
@@ -35,7 +35,7 @@ def read_run_record(folder: Path) -> Fields:
     """
     path = folder / DATA_FILE
     fix = "Start the run anew, in another folder."
-    record = Fields(read_json(path, error=TrainingError, fix=fix), where=path, error=TrainingError, fix=fix)
+    record = read_fields(path, error=TrainingError, fix=fix)
     record.texts("train")
     record.texts("val", None)
     return record

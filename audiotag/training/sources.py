@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Any, cast
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiotag.cache.arrays import ArrayCache
+from audiotag.cache.ledger import ArrayCache
 from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.errors import TrainingError
@@ -74,11 +75,41 @@ def _whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> l
     return [draws[start : start + batch_size] for start in range(0, share, batch_size)]
 
 
-class NetworkSource:
-    """The clips of a run through the whole network."""
+class Source(ABC):
+    """Where the batches of a run come from: the clips through the network, or kept embeddings."""
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
+
+    @abstractmethod
+    def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
+        """Batches of inputs by name, with ``index`` (batch,)."""
+
+    @abstractmethod
+    def train_mode(self) -> None:
+        """Put the modules into training mode."""
+
+    @abstractmethod
+    def _logits(self, val: ClipSet) -> Tensor:
+        """Logits (clips, classes) of the validation set."""
+
+    def validate(self) -> dict[str, float]:
+        """Metrics on the validation set (``loss``, ``mAP``, …), the same on every process; empty without one."""
+        run, val = self._run, self._run.clips.val
+        if val is None:
+            return {}
+        run.model.backbone.eval()
+        return validation_metrics(self._logits(val).cpu().numpy(), val, run.loss.cpu(), run.settings.metric)
+
+    def close(self) -> None:  # noqa: B027 # there may be nothing to end
+        """End what reads the batches; a source that is used again starts it anew."""
+
+
+class NetworkSource(Source):
+    """The clips of a run through the whole network."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        super().__init__(run)
         settings, backbone, clips = run.settings, run.model.backbone, run.clips
         intake = Intake.of(backbone, (run.seconds, run.seconds))
         readers = {"train": ClipReader(clips.train, intake, settings.seed, run.cache, SetPartners.of(settings))}
@@ -100,13 +131,8 @@ class NetworkSource:
         """Everything learns."""
         self._run.model.backbone.train()
 
-    def validate(self) -> dict[str, float]:
-        """See `Source.validate`."""
-        run, val = self._run, self._run.clips.val
-        if val is None:
-            return {}
-        backbone, fabric = run.model.backbone, run.fabric
-        backbone.eval()
+    def _logits(self, val: ClipSet) -> Tensor:
+        run, backbone, fabric = self._run, self._run.model.backbone, self._run.fabric
         plan = _whole_pass(len(val), run.settings.batch_size, fabric.global_rank, fabric.world_size)
         mine = torch.full((len(val), len(run.model.labels)), float("-inf"), device=fabric.device)
         with torch.inference_mode():
@@ -115,18 +141,17 @@ class NetworkSource:
                 with run.model.computing(), fabric.autocast():
                     mine[batch["index"].to(fabric.device)] = backbone(**inputs).float()
         # Every process has filled in the rows of its own clips.
-        logits = cast(Tensor, fabric.all_gather(mine)).amax(0) if fabric.world_size > 1 else mine
-        return validation_metrics(logits.cpu().numpy(), val, run.loss.cpu(), run.settings.metric)
+        return cast(Tensor, fabric.all_gather(mine)).amax(0) if fabric.world_size > 1 else mine
 
 
-class HeadSource:
+class HeadSource(Source):
     """What the frozen network of a run gave for each clip, computed once and kept on disk, over runs."""
 
     def __init__(self, run: TrainingRun) -> None:
-        self._run = run
+        super().__init__(run)
         embed, val = FrozenEmbedder(run), run.clips.val
         self._train_inputs = torch.from_numpy(embed(run.clips.train))
-        self._val_inputs = None if val is None else torch.from_numpy(embed(val))
+        self._val_inputs = torch.empty(0) if val is None else torch.from_numpy(embed(val))
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """See `Source.train_batches`."""
@@ -134,26 +159,15 @@ class HeadSource:
             index = torch.tensor([draw[0] for draw in batch])
             yield {"index": index, "head_input": self._train_inputs[index]}
 
-    def close(self) -> None:
-        """See `Source.close`; there is nothing to end."""
-
     def train_mode(self) -> None:
         """The head learns; the rest stays in eval mode."""
         self._run.model.backbone.eval()
         self._run.model.backbone.head_module().train()
 
-    def validate(self) -> dict[str, float]:
-        """See `Source.validate`."""
-        run, val = self._run, self._run.clips.val
-        if self._val_inputs is None or val is None:
-            return {}
-        run.model.backbone.eval()
-        parts = []
-        with torch.inference_mode():
-            for inputs in torch.split(self._val_inputs, 1024):
-                with run.model.computing():
-                    parts.append(run.model.backbone.forward_head(run.fabric.to_device(inputs)).float().cpu())
-        return validation_metrics(torch.cat(parts).numpy(), val, run.loss.cpu(), run.settings.metric)
+    def _logits(self, val: ClipSet) -> Tensor:
+        head, move = self._run.model.backbone.forward_head, self._run.fabric.to_device
+        with torch.inference_mode(), self._run.model.computing():
+            return torch.cat([head(move(part)).float().cpu() for part in torch.split(self._val_inputs, 1024)])
 
 
 class FrozenEmbedder:

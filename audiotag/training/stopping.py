@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypeVar
 
@@ -36,12 +37,15 @@ class StopRequests:
 
     Args:
         fabric: The processes of the run.
-        stop: Saves, and raises `Stopped`.
+        save: Saves the run's state, and gives the epochs and the steps of the next one that are done.
+        folder: The run's folder.
+        command: What goes on with it, given ``--resume``.
     """
 
-    def __init__(self, fabric: fabric_package.Fabric, stop: Callable[[], NoReturn]) -> None:
-        self._fabric = fabric
-        self._stop = stop
+    def __init__(
+        self, fabric: fabric_package.Fabric, save: Callable[[], tuple[int, int]], folder: Path, command: str
+    ) -> None:
+        self._fabric, self._save, self._folder, self._command = fabric, save, folder, command
         self._noted: int | None = None
         self._interruptible = False
 
@@ -50,11 +54,6 @@ class StopRequests:
         """Within the block signals are noted, instead of ending the program."""
         with on_stop(self._note):
             yield
-
-    @property
-    def signal(self) -> int:
-        """The signal that came; SIGTERM where another process has got it."""
-        return self._noted or int(signal.SIGTERM)
 
     def asked(self) -> bool:
         """Whether any of the processes was asked to stop; all get the same answer."""
@@ -74,7 +73,22 @@ class StopRequests:
             pass  # and nothing keeps its traceback, in which the processes that read clips would live on
         finally:
             self._interruptible = False
-        self._stop()
+        self.stop()
+
+    def stop(self) -> NoReturn:
+        """Save, and end the run.
+
+        Raises:
+            Stopped: Always; its signal is SIGTERM where another process has got it.
+        """
+        epochs, steps = self._save()
+        stopped = Stopped(
+            f"stopped by a signal after {epochs} epochs and {steps} steps; the state is saved",
+            where=self._folder,
+            fix=f"Go on with: {self._command} --resume {self._folder}",
+        )
+        stopped.signal = self._noted or int(signal.SIGTERM)
+        raise stopped
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._noted = number

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiotag.cache.arrays import ArrayCache
+from audiotag.cache.ledger import ArrayCache
 from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from audiotag.models.checkpoint import load_training_state, save_checkpoint
 from audiotag.models.epochs import epoch_folder
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.averaging import Averages
-from audiotag.training.data import Draw, count_batches, cut_batches
+from audiotag.training.data import count_batches, cut_batches
 from audiotag.training.interfaces import SamplingContext
 from audiotag.training.loss_record import LossRecord
 from audiotag.training.optimisation import load_optimiser_state, make_optimiser, optimising
@@ -34,30 +34,14 @@ from audiotag.training.processes import in_any_process
 from audiotag.training.reporting import CsvLog, EpochLogger
 from audiotag.training.run import TrainingRun
 from audiotag.training.schedules import step_warmup
-from audiotag.training.sources import AGAINST_DIVERGENCE
-from audiotag.training.stopping import Stopped, StopRequests
+from audiotag.training.sources import AGAINST_DIVERGENCE, Source
+from audiotag.training.stopping import StopRequests
 
 SAVE_EVERY_SECONDS = 20.0
 """Least time between two checkpoints for going on; one is always written at the end and when the run is stopped."""
 
 _CHOSEN = ("best", "best_loss")
 """Checkpoints that the validation clips have chosen among the epochs."""
-
-
-class Source(Protocol):
-    """Where batches come from: the network's clips, or kept embeddings."""
-
-    def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
-        """Batches of inputs by name, with ``index`` (batch,)."""
-
-    def validate(self) -> dict[str, float]:
-        """Metrics on the validation set (``loss``, ``mAP``, …), the same on every process; empty without one."""
-
-    def train_mode(self) -> None:
-        """Put the modules into training mode."""
-
-    def close(self) -> None:
-        """End what reads the batches; a source that is used again starts it anew."""
 
 
 @dataclass
@@ -124,7 +108,7 @@ class Trainer:
                 fix="Make it shorter, or 0 for none.",
             )
         self._saved_at = time.monotonic()
-        self._stops = StopRequests(fabric, self._stop)
+        self._stops = StopRequests(fabric, self._save_state, run.folder, "audiotag finetune")
 
     def resume(self, folder: Path) -> None:
         """Take up the state that a checkpoint folder keeps; the model itself has been loaded from it already.
@@ -218,7 +202,7 @@ class Trainer:
                 progress.step += 1
                 self.reporter.step(epoch, progress.step, progress.loss_sum / progress.clips, rate)
                 if self._stops.asked():
-                    self._stop()
+                    self._stops.stop()
         rate = self._set_rates(epoch, len(batches) - 1, len(batches))
         row: dict[str, Any] = {
             "epoch": epoch + 1,
@@ -244,7 +228,7 @@ class Trainer:
         if in_any_process(self.fabric, time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS):
             self._save("last", resume=True)
         if self._stops.asked() and progress.epoch < epochs:
-            self._stop()
+            self._stops.stop()
 
     def _set_rates(self, epoch: int, step: int, steps: int) -> float:
         factor = self.schedule(epoch + (step + 0.5) / steps)
@@ -351,13 +335,6 @@ class Trainer:
             self.reporter.message(f"There is no average: the run ended before epoch {self.settings.average_from}.")
         self.fabric.barrier()
 
-    def _stop(self) -> NoReturn:
+    def _save_state(self) -> tuple[int, int]:
         self._save("last", resume=True)
-        progress = self.progress
-        stopped = Stopped(
-            f"stopped by a signal after {progress.epoch} epochs and {progress.step} steps; the state is saved",
-            where=self.folder,
-            fix=f"Go on with: audiotag finetune --resume {self.folder}",
-        )
-        stopped.signal = self._stops.signal
-        raise stopped
+        return self.progress.epoch, self.progress.step

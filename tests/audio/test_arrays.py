@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiotag.audio.arrays import as_batch, as_waveform
-from audiotag.audio.frontends.kaldi import kaldi_log_mel
+from audiotag.audio.frontends.families import kaldi_log_mel
 from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from audiotag.errors import AudioError, OptionError, RecordingWarning
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from audiotag.cache.arrays import ArrayCache
+from audiotag.cache.ledger import ArrayCache
 from audiotag.cache.place import cache_bound, cache_key
 from audiotag.errors import OptionError, StoreError
 

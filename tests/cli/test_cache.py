@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from audiotag.cache.arrays import ArrayCache
+from audiotag.cache.ledger import ArrayCache
 from audiotag.cache.place import cache_folder
 from audiotag.cli.cache import cache
 from audiotag.data.clips import Clip

@@ -634,7 +634,7 @@ def test_what_the_cache_holds(root: Path, did: list[Did]) -> None:
 
 
 def test_embeddings_take_no_more_than_the_bound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from audiotag.cache.arrays import ArrayCache
+    from audiotag.cache.ledger import ArrayCache
 
     monkeypatch.setenv("AUDIOTAG_CACHE", str(tmp_path))
     monkeypatch.delenv("AUDIOTAG_CACHE_GB", raising=False)

@@ -11,7 +11,7 @@ import random
 import torch
 from torch import nn
 from audiotag.models.backbone import ClassRows
-from audiotag.audio.frontends.kaldi import kaldi_log_mel
+from audiotag.audio.frontends.families import kaldi_log_mel
 from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from tiny import TinyBackbone, TinyFrontEnd
 

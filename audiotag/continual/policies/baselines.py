@@ -14,47 +14,21 @@ class Fifo(StoragePolicy):
 
     name = "fifo"
 
-    def __init__(self, capacity: int, num_classes: int, *, seed: int | np.random.Generator = 0) -> None:
-        super().__init__(capacity, num_classes, seed=seed)
-        self._arrived: dict[str, None] = {}  # in this order
-
     def decide(self, example: Example) -> Decision:
         """See `StoragePolicy.decide`."""
         return self.replace(self.victim(), example, "newer than the oldest", 1.0)
 
     def victim(self) -> int:
         """The slot of the oldest example."""
-        return self.index.slot(next(iter(self._arrived)))
-
-    def admit(self, example: Example) -> None:
-        """See `StoragePolicy.admit`."""
-        super().admit(example)
-        self._arrived[example.id] = None
-
-    def discard(self, slot: int) -> str:
-        """See `StoragePolicy.discard`."""
-        gone = super().discard(slot)
-        del self._arrived[gone]
-        return gone
-
-    def replace(
-        self, slot: int, example: Example, reason: str, probability: float, reduced_class: int | None = None
-    ) -> Decision:
-        """See `StoragePolicy.replace`."""
-        del self._arrived[self.index.ids[slot]]
-        self._arrived[example.id] = None
-        return super().replace(slot, example, reason, probability, reduced_class)
+        return self.index.oldest()
 
     def extra_state(self) -> dict[str, Any]:
         """The ids in the order in which they came."""
-        return {"arrived": list(self._arrived)}
+        return {"arrived": self.index.by_arrival()}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         """See `StoragePolicy.load_extra_state`."""
-        arrived: list[str] = state["arrived"]
-        if sorted(arrived) != sorted(self.index.ids):
-            raise ValueError("the order of arrival is not that of the stored examples")
-        self._arrived = dict.fromkeys(arrived)
+        self.index.set_arrival(state["arrived"])
 
 
 class Nothing(StoragePolicy):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.continual.index import ExampleIndex
 from audiotag.continual.policy import Decision, Example, StoragePolicy
 
 
@@ -30,8 +31,7 @@ class ClassBalanced(StoragePolicy):
     def __init__(self, capacity: int, num_classes: int, *, seed: int | np.random.Generator = 0) -> None:
         super().__init__(capacity, num_classes, seed=seed)
         self._full: NDArray[np.bool_] = np.zeros(num_classes, dtype=np.bool_)
-        # The largest classes change only with the store, so they are found again only then.
-        self._largest: NDArray[np.intp] | None = None
+        self._largest: tuple[ExampleIndex, int, NDArray[np.intp]] | None = None  # and what it was found in
 
     def decide(self, example: Example) -> Decision:
         """See `StoragePolicy.decide`."""
@@ -39,7 +39,7 @@ class ClassBalanced(StoragePolicy):
         label = min(example.labels, key=lambda label: (counts[label], offered[label], label))
         stored = int(counts[label])
         if not self._full[label] or stored < max(1, int(counts[largest[0]]) - 1):
-            slot, reduced = self._from_largest()
+            slot, reduced = self._from(largest)
             return self.replace(slot, example, "its class is not full", 1.0, reduced)
         probability = stored / int(offered[label])
         if self.draws.uniform() < probability:
@@ -48,37 +48,18 @@ class ClassBalanced(StoragePolicy):
 
     def victim(self) -> int:
         """The slot of an example of a largest class."""
-        return self._from_largest()[0]
+        return self._from(self._find_largest())[0]
 
     def _find_largest(self) -> NDArray[np.intp]:
-        if self._largest is None:
-            counts = self.index.counts
-            self._largest = np.flatnonzero(counts == counts.max())
-            self._full[self._largest] = True  # asked for only while the store is full
-        return self._largest
+        index = self.index
+        if self._largest is None or self._largest[:2] != (index, index.changes):
+            self._largest = index, index.changes, np.flatnonzero(index.counts == index.counts.max())
+            self._full[self._largest[2]] = True  # asked for only while the store is full
+        return self._largest[2]
 
-    def _from_largest(self) -> tuple[int, int]:
-        largest = self._find_largest()
+    def _from(self, largest: NDArray[np.intp]) -> tuple[int, int]:
         label = int(largest[self.draws.below(len(largest)) if len(largest) > 1 else 0])
         return self.any_member(label), label
-
-    def admit(self, example: Example) -> None:
-        """See `StoragePolicy.admit`."""
-        super().admit(example)
-        self._largest = None
-
-    def discard(self, slot: int) -> str:
-        """See `StoragePolicy.discard`."""
-        self._largest = None
-        return super().discard(slot)
-
-    def replace(
-        self, slot: int, example: Example, reason: str, probability: float, reduced_class: int | None = None
-    ) -> Decision:
-        """See `StoragePolicy.replace`."""
-        if self.index.labels[slot] != example.labels:
-            self._largest = None
-        return super().replace(slot, example, reason, probability, reduced_class)
 
     def extra_state(self) -> dict[str, Any]:
         """Which classes are full."""
@@ -90,9 +71,7 @@ class ClassBalanced(StoragePolicy):
         if len(full) != self.num_classes or not all(isinstance(value, bool) for value in full):
             raise ValueError("it is not said of each class whether it is full")
         self._full = np.array(full)
-        self._largest = None
 
     def extend_extra(self, count: int) -> None:
         """See `StoragePolicy.extend_extra`."""
         self._full = np.append(self._full, np.zeros(count, dtype=np.bool_))
-        self._largest = None

@@ -35,6 +35,7 @@ from audiotag.continual.store.transfer import fill_database, read_export
 from audiotag.continual.store.view import StoreView
 from audiotag.errors import OptionError, StoreError
 from audiotag.labels import LabelChange, LabelSet, read_labels
+from audiotag.printing import few
 
 
 class ClipStore(StoreView):
@@ -367,7 +368,7 @@ class ClipStore(StoreView):
         if moved:
             warnings.warn(
                 f"{self.folder}: {len(moved)} files are unknown to the index (is it an older one?): "
-                f"{', '.join(moved[:3])}{', …' if len(moved) > 3 else ''}; they are kept in {QUARANTINE}/",
+                f"{few(moved, 3)}; they are kept in {QUARANTINE}/",
                 RuntimeWarning,
                 stacklevel=4,
             )

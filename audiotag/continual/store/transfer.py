@@ -28,7 +28,7 @@ from audiotag.continual.store.database import (
 from audiotag.continual.store.files import EXPORT_NAME, PayloadFiles, copy_to_disk, own_file
 from audiotag.continual.store.payload import Payload
 from audiotag.continual.store.records import StoredClip
-from audiotag.documents import Fields, read_json
+from audiotag.documents import Fields, read_fields
 from audiotag.errors import LabelError, StoreError
 from audiotag.labels import LabelSet
 
@@ -83,7 +83,7 @@ def read_export(export: Path, folder: Path) -> None:
     try:
         own_file(export, _LABELS)
         path = own_file(export, _WHOLE)
-        whole = Fields(read_json(path, error=StoreError, fix=_AGAIN), where=path, error=StoreError, fix=_AGAIN)
+        whole = read_fields(path, error=StoreError, fix=_AGAIN)
         found = whole.integer("format", least=1)
         if found > _FORMAT:
             raise StoreError(f"the export is of format {found}", where=export, fix="Upgrade audiotag.")

@@ -24,8 +24,8 @@ from audiotag.data.rows import Row, clips_from_rows, resolve_path
 from audiotag.data.selection import select_split, splits_of
 from audiotag.errors import AudioError, ManifestError, MissingExtraError, OptionError, UnknownNameError
 from audiotag.files import write_atomically
+from audiotag.folders import path_inside, refuse_links
 from audiotag.host import get_host
-from audiotag.inside import path_inside, refuse_links
 from audiotag.labels import LabelSet
 
 MANIFEST = "clips.json"

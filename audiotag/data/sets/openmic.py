@@ -12,7 +12,7 @@ from audiotag.data.formats.tables import columns_of, read_table
 from audiotag.data.rows import Row, read_number
 from audiotag.data.sets.base import Listing, RecordedSet
 from audiotag.data.sets.tiny import write_lines, write_tiny_sound
-from audiotag.documents import Fields, read_json, read_text
+from audiotag.documents import read_fields, read_text
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
 
@@ -89,7 +89,7 @@ class OpenMic(RecordedSet):
 
 def _classes(path: Path) -> LabelSet:
     fix = 'Expected: {"accordion": 0, …}'
-    fields = Fields(read_json(path, error=ManifestError, fix=fix), where=path, error=ManifestError, fix=fix)
+    fields = read_fields(path, error=ManifestError, fix=fix)
     indices = {name: fields.integer(name, least=0) for name in fields}
     if sorted(indices.values()) != list(range(len(indices))):
         raise ManifestError("it does not number the classes from 0", where=path, fix=fix)

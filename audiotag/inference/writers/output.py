@@ -28,6 +28,7 @@ from audiotag.errors import AudiotagError, OptionError
 from audiotag.files import open_unfinished
 from audiotag.inference.writers.base import FileWriter, Writer
 from audiotag.inference.writers.rows import Key, Place, Result
+from audiotag.printing import shortened
 
 _FORMAT = "audiotag-results"
 _BEGINNING = f'{{"format": "{_FORMAT}"'.encode()
@@ -421,4 +422,4 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 def _short(value: object) -> str:
     text = "not given" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(text)

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -32,7 +32,6 @@ from audiotag.plugin import (
     Heard,
     OptionError,
     PairLoss,
-    Stopped,
     StopRequests,
     TrainingError,
     atomic_path,
@@ -278,21 +277,12 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
     network.train()
     steps = len(run.clips) // settings.batch_size
 
-    def save() -> None:
+    def save() -> tuple[int, int]:
         if fabric.is_global_zero:
             _save(run, network, optimiser, fabric, progress)
+        return progress["epoch"], progress["step"]
 
-    def stop() -> NoReturn:
-        save()
-        stopped = Stopped(
-            f"stopped by a signal after {progress['epoch']} epochs and {progress['step']} steps; the state is saved",
-            where=run.folder,
-            fix=f"Go on with: audiotag x equiav pretrain --resume {run.folder}",
-        )
-        stopped.signal = stops.signal
-        raise stopped
-
-    stops = StopRequests(fabric, stop)
+    stops = StopRequests(fabric, save, run.folder, "audiotag x equiav pretrain")
     with stops.taken(), closing(PairBatches(reader, settings.workers)) as batches:
         for epoch in range(progress["epoch"], settings.epochs):
             started = time.perf_counter()
@@ -322,7 +312,7 @@ def _train(run: _Run, fabric: Fabric) -> list[dict[str, float]]:
                     if (place + 1) % settings.save_steps == 0 and place + 1 < steps:
                         save()
                     if stops.asked():
-                        stop()
+                        stops.stop()
             names = ("loss", "inter", "intra_sound", "intra_picture")
             row = {"epoch": epoch + 1.0}
             row |= {name: total / steps for name, total in zip(names, progress["sums"], strict=True)}

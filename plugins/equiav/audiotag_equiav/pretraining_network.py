@@ -149,9 +149,12 @@ class TransformationPredictor(nn.Module):
 class PretrainingNetwork(Branches):
     """Both branches, transformation encoders and predictors, projections into a common and two own spaces."""
 
+    num_classes = 0
+
     def __init__(self, options: PretrainingOptions) -> None:
         super().__init__(options, (SOUND, PICTURE))
         self.options = options
+        self.ignored_keys = self.unused_norms()
         self.front_end: LogMelFrontEnd = make_front_end(options.num_mel_bins, options.target_length, options.statistics)
         self.vector_sizes = {SOUND: options.aug_size_a, PICTURE: options.aug_size_v}
         dim, width = options.augmentation_dim, options.width
@@ -231,6 +234,14 @@ class PretrainingNetwork(Branches):
             tokens_aug = self.get_submodule(f"norm_{modality}_aug")(self.encode(modality, changed))
             aug[modality] = self._project(modality, "intra", tokens_aug.mean(dim=1))
         return Embeddings(inv[SOUND], inv[PICTURE], equi[SOUND], equi[PICTURE], aug[SOUND], aug[PICTURE])
+
+    def class_rows(self) -> Mapping[str, Any]:
+        """There are no classes."""
+        return {}
+
+    def head_keys(self) -> tuple[str, ...]:
+        """There is no head."""
+        return ()
 
     def convert_published(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Entries of a pre-trained or MAE file under this network's names."""

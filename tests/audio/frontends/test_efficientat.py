@@ -7,7 +7,7 @@ import soundfile
 import torch
 from torchaudio.compliance.kaldi import get_mel_banks
 
-from audiotag.audio.frontends.efficientat import efficientat_log_mel
+from audiotag.audio.frontends.families import efficientat_log_mel
 from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from audiotag.errors import AudioError, OptionError
 from audiotag.seeding import torch_generator

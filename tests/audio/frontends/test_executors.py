@@ -14,12 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiotag.audio.decoding import read_audio
-from audiotag.audio.frontends.efficientat import efficientat_log_mel
-from audiotag.audio.frontends.kaldi import kaldi_log_mel
+from audiotag.audio.frontends.families import efficientat_log_mel, kaldi_log_mel, slaney_log_mel
 from audiotag.audio.frontends.log_mel import LogMel, log_mel_from
 from audiotag.audio.frontends.mel import kaldi_filters
 from audiotag.audio.frontends.numpy_executor import log_mel_features
-from audiotag.audio.frontends.slaney import slaney_log_mel
 from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from audiotag.errors import AudioError, CheckpointError
 
@@ -134,7 +132,7 @@ def test_filters_are_those_of_kaldi(bands, n_fft, rate, low, high):
 def test_features_are_computed_without_torch():
     code = (
         "import sys, numpy as np\n"
-        "from audiotag.audio.frontends.kaldi import kaldi_log_mel\n"
+        "from audiotag.audio.frontends.families import kaldi_log_mel\n"
         "from audiotag.audio.frontends.numpy_executor import log_mel_features\n"
         "assert log_mel_features(kaldi_log_mel(), np.zeros(16000, np.float32)).shape == (128, 98)\n"
         "assert not [name for name in sys.modules if name.startswith('torch')]"

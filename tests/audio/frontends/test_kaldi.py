@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchaudio.compliance.kaldi import fbank
 
-from audiotag.audio.frontends.kaldi import kaldi_log_mel
+from audiotag.audio.frontends.families import kaldi_log_mel
 from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from audiotag.errors import OptionError
 

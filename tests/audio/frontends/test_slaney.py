@@ -7,8 +7,8 @@ import pytest
 import torch
 from torchaudio.functional import melscale_fbanks
 
+from audiotag.audio.frontends.families import slaney_log_mel
 from audiotag.audio.frontends.mel import slaney_filters
-from audiotag.audio.frontends.slaney import slaney_log_mel
 from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from audiotag.errors import OptionError
 from audiotag.seeding import torch_generator
