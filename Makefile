@@ -1,7 +1,7 @@
 # Two commands for a fresh machine with Python 3.11: `make demo` and `make test`.
 PYTHON ?= python3.11
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
 INSTALLED := $(VENV)/.installed
 SOURCES := pyproject.toml $(wildcard plugins/*/pyproject.toml)
@@ -10,7 +10,7 @@ SOURCES := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 WORKERS ?= auto
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
-.PHONY: install demo test test-slow fuzz mutants coverage lint format docs docs-serve bench clean
+.PHONY: install demo test test-slow fuzz mutants coverage lint format docs docs-serve bench bump address release-check clean
 
 install: $(INSTALLED)
 
@@ -67,6 +67,18 @@ docs-serve: install
 
 bench: install
 	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+
+# make bump VERSION=0.2.0, make address URL=https://HOST/NAME, make release-check: see tools/release.py.
+bump: install
+	$(BIN)/python tools/release.py bump "$(VERSION)"
+	$(MAKE) docs
+
+address: install
+	$(BIN)/python tools/release.py address "$(URL)"
+
+release-check: install
+	$(BIN)/pip install --quiet "build>=1.2" "twine>=6"
+	$(BIN)/python tools/release.py check --tag "$(TAG)"
 
 clean:
 	rm -rf $(VENV) demo-output build dist site htmlcov .coverage

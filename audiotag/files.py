@@ -14,18 +14,15 @@ import hashlib
 import os
 import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
+from audiotag import places
 from audiotag.errors import OptionError, OutputError
 from audiotag.places import exists, is_folder
-
-if sys.platform != "win32":
-    import fcntl
 
 _ENDING = ".audiotag-part"
 _LONGEST_NAME = 200  # of the 255 bytes that file systems allow; the rest is for what makes a hidden name
@@ -63,8 +60,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 set_usual_mode(temporary)
             else:
                 temporary.chmod(mode)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            sync(temporary)
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -237,6 +233,17 @@ def open_unfinished(path: Path) -> FileIO:
         os.close(handle)  # its writer was done with it, and renamed it, before it could be locked
 
 
+def sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, outlive a power cut."""
+    if places.WINDOWS and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDWR if places.WINDOWS else os.O_RDONLY)  # what was opened to read is not flushed there
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def set_usual_mode(path: Path) -> None:
     """Make a file as readable as any other that the user makes; temporary files, for one, are for their owner alone."""
     mask = os.umask(0)
@@ -262,6 +269,12 @@ def file_digest(path: Path) -> str:
     """Hash of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, _digest).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal: where others state it too."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_digest(content: bytes) -> str:
@@ -316,7 +329,7 @@ def _begin(path: Path) -> tuple[int | None, Path]:
         if handle is None:
             number += 1
             continue
-        if sys.platform == "win32":  # an open file cannot be renamed there
+        if places.WINDOWS:
             os.close(handle)
             return None, temporary
         return handle, temporary
@@ -351,7 +364,7 @@ def _is_own(handle: int, path: Path) -> bool:
         there = os.path.samestat(status, path.lstat())
     except FileNotFoundError:
         return False  # its writer has renamed it
-    mine = sys.platform == "win32" or status.st_uid == os.geteuid()
+    mine = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
     return there and mine and stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
@@ -362,7 +375,9 @@ def lock(handle: int, *, wait: bool) -> bool | None:
         Whether it is locked now; False where another process has it (and *wait* is not). None where there are no locks
         (Windows, some network file systems) and nobody can tell.
     """
-    if sys.platform == "win32":
+    try:
+        import fcntl
+    except ImportError:
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from audiotag import places
 from audiotag.errors import AudiotagError, OptionError
-from audiotag.files import check_place, lock, refuse_inputs, write_atomically, writing
+from audiotag.files import check_place, lock, refuse_inputs, sync, write_atomically, writing
 from audiotag.places import exists, is_file, is_folder, is_link
 from audiotag.printing import shortened
 
@@ -26,6 +27,8 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 # Windows opens these whatever ending they have, and in every folder.
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
+# Nor does Windows have files with these names: a colon leads to another content of the file before it, dots go.
+_NOT_ON_WINDOWS = re.compile(r'.*[<>:"|?*].*|.*[. ]')
 _LONGEST = 240
 """Bytes of one part of a name: file systems take 255, and a temporary file needs a few more."""
 
@@ -184,13 +187,16 @@ def _sweep(work: Path) -> None:
 
 def _finish(path: Path, work: Path, handle: int) -> None:
     """Tidy up; what cannot be removed is left to the next writer."""
+    if places.WINDOWS:
+        os.close(handle)
     if path.is_dir() or not (work / "old").is_dir():  # else the only whole copies are in there
         _sweep(work)
         with suppress(OSError):
             if {entry.name for entry in work.iterdir()} == {_MARK}:
                 (work / _MARK).unlink()
                 work.rmdir()
-    os.close(handle)
+    if not places.WINDOWS:
+        os.close(handle)
 
 
 def _followed(path: Path) -> Path:
@@ -204,22 +210,12 @@ def _work(path: Path) -> Path:
     return path.with_name(f".{path.name}.audiotag")
 
 
-def sync(path: Path) -> None:
-    """Make the content of a file, or the names in a folder, outlive a power cut."""
-    if os.name == "nt" and path.is_dir():  # folders cannot be opened there
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def path_inside(folder: str | Path, name: str, *, error: type[AudiotagError], where: object = None) -> Path:
     """The file called *name* in *folder*, where *name* comes from data.
 
     Slashes and backslashes both separate folders. The rule is the same on every system, because what is written on one
-    is read on another.
+    is read on another; but colons and the like, which recordings are called by in the field, are refused where the
+    system has no such files.
 
     Args:
         folder: Where the file has to be.
@@ -243,6 +239,8 @@ def path_inside(folder: str | Path, name: str, *, error: type[AudiotagError], wh
         what = "holds control characters"
     elif any(_DEVICE.fullmatch(part) for part in parts):
         what = "is the name of a device on Windows"
+    elif places.WINDOWS and any(_NOT_ON_WINDOWS.fullmatch(part) for part in parts):
+        what = "is none that Windows has"
     elif any(len(part.encode()) > _LONGEST for part in parts):
         what = "is too long for a file"
     elif not (path := folder.joinpath(*parts)).resolve().is_relative_to(folder.resolve()):

@@ -11,6 +11,9 @@ from array import array
 from collections import defaultdict
 from collections.abc import Sequence
 
+WINDOWS = os.name == "nt"
+"""Whether files are as on Windows: an open one is neither renamed nor removed, and a folder is not opened."""
+
 _WORTH_LISTING = 16
 """Files asked for in a folder from which on it is read as a whole: over a network each question costs a journey."""
 

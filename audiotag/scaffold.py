@@ -153,7 +153,7 @@ def write_plugin(name: str, kinds: Sequence[str], output: Path, *, role: str | N
         "class_name": _class_name(name),
         "title": _enumerated(titles),
         "extra": max(kind.extra for kind in about),
-        "audiotag_versions": _compatible(version("audiotag")),
+        "audiotag_versions": compatible_versions(version("audiotag")),
         "interface": str(INTERFACE_VERSION),
     }
     words["modules"] = Template(_enumerated([f"`{kind.module}`" for kind in about])).substitute(words)
@@ -213,7 +213,7 @@ def _descriptors(parts: list[str], words: Mapping[str, str]) -> dict[str, str]:
     return {"imports": "\n".join(f"    {name}," for name in sorted(imports)), "hooks": hooks.rstrip()}
 
 
-def _compatible(installed: str) -> str:
+def compatible_versions(installed: str) -> str:
     """The versions that a plugin asks for: this minor one, because the next may change the interface."""
     major, minor = (int(part) for part in installed.split(".")[:2])
     return f">={major}.{minor},<{major}.{minor + 1}"

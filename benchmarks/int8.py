@@ -33,7 +33,7 @@ from tagging import settle
 from audiotag.data.source import ClipSource
 from audiotag.engines.exported import LOGITS, NETWORK_FILE, SPECTROGRAM
 from audiotag.engines.interface import Floats
-from audiotag.engines.runtime import onnx_runtime
+from audiotag.engines.runtime import open_session
 from audiotag.export import matrices
 from audiotag.export.calibration import Calibration
 from audiotag.export.folder import write_exported
@@ -128,11 +128,7 @@ WAYS: dict[str, Callable[[Path, Inputs], None]] = {
 
 
 def session(path: Path) -> Any:
-    onnxruntime = onnx_runtime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return open_session(str(path), threads=1)
 
 
 def highest(path: Path, inputs: Inputs) -> list[int]:

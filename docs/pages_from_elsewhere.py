@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 def places() -> dict[str, str]:
     """File in the repository → file in the site, for everything that does not lie in docs/."""
-    found = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+    found = {page.name: f"{page.stem.lower()}.md" for page in sorted(ROOT.glob("*.md"))} | {"README.md": "index.md"}
     for page in sorted(ROOT.glob("plugins/*/README.md")):
         found[page.relative_to(ROOT).as_posix()] = f"plugins/{page.parent.name}.md"
     for card in sorted(ROOT.glob("plugins/*/audiotag_*/*/README.md")):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audiotag import places
 from audiotag.errors import ManifestError
 from audiotag.folders import path_inside
 
@@ -41,6 +42,15 @@ def test_refused(tmp_path, name, message):
 @pytest.mark.parametrize("name", ["a.wav", "a/b.wav", "a\\b.wav", "..a/b..wav", "console.wav", "12:30.wav", "Käuze/ß"])
 def test_allowed(tmp_path, name):
     assert path_inside(tmp_path, name, error=ManifestError) == tmp_path / name.replace("\\", "/")
+
+
+@pytest.mark.parametrize("name", ["a.wav:hidden", "12:30.wav", "what?.wav", "a./b.wav", "a.wav.", "a.wav "])
+def test_what_windows_takes_for_another_name_is_refused_there(tmp_path, monkeypatch, name):
+    path_inside(tmp_path, name, error=ManifestError)
+    monkeypatch.setattr(places, "WINDOWS", True)
+    with pytest.raises(ManifestError, match="none that Windows has"):
+        path_inside(tmp_path, name, error=ManifestError)
+    assert path_inside(tmp_path, "a/..b.c.wav", error=ManifestError) == tmp_path / "a" / "..b.c.wav"
 
 
 def test_a_link_in_the_folder_leads_out(tmp_path):

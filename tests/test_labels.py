@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audiotag.csv_text import read_cell
 from audiotag.errors import LabelError
 from audiotag.labels import Label, LabelSet, composed, known_labels, read_labels
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1).map(str.strip).filter(bool)
-ROWS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=20, unique_by=lambda row: composed(row[0]))
+# A quote before a formula is taken for the one that our own writer puts there.
+PLAIN_ROW = st.tuples(TEXT, TEXT).filter(lambda row: all(read_cell(text) == text for text in row))
+ROWS = st.lists(PLAIN_ROW, min_size=1, max_size=20, unique_by=lambda row: composed(row[0]))
 
 
 def as_csv(rows, header="index,mid,display_name"):

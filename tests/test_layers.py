@@ -133,7 +133,7 @@ def test_every_plugin_requires_torch_through_the_core_and_all_brings_every_plugi
     plugins = [_project(package.parent) for package in PACKAGES[1:]]
     for plugin in plugins:
         requirements = [requirement for requirement in plugin["dependencies"] if requirement.startswith("audiotag")]
-        assert requirements == ["audiotag[torch]>=0.1,<0.2"], plugin["name"]
+        assert [one.partition(">")[0] for one in requirements] == ["audiotag[torch]"], plugin["name"]
     core = _project(ROOT)
     brought = {requirement.partition(">")[0] for requirement in core["optional-dependencies"]["all"][1:]}
     assert brought == {plugin["name"] for plugin in plugins}

@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from audiotag import places
 from audiotag.audio.containers import CONTAINER_SUFFIXES, MissingDecoderError, container_blocks, probe_container
 from audiotag.audio.encoded import EncodedAudio, Part, Recording
 from audiotag.audio.failures import decoding, truncated
@@ -219,7 +220,7 @@ def _open(piece: Piece) -> soundfile.SoundFile | None:
         try:
             if isinstance(recording, Path):
                 # soundfile encodes names strictly, and names need not be valid text.
-                sound = soundfile.SoundFile(recording if os.name == "nt" else os.fsencode(recording))
+                sound = soundfile.SoundFile(recording if places.WINDOWS else os.fsencode(recording))
             else:
                 sound = _SoundInPart(recording)
         except soundfile.LibsndfileError as error:

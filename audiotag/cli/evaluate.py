@@ -42,7 +42,7 @@ _MAX_NAMED = 8
 @click.command(
     cls=Command,
     short_help="Measure a model on labelled clips.",
-    first="--model --weights --ensemble --data --split --fold --cross-validate --labels --threshold --tune-thresholds"
+    first="--model --weights --ensemble --data --split --fold --folds --labels --thresholds --tune-thresholds"
     " --output --figures --json --device",
 )
 @model_option()
@@ -54,20 +54,21 @@ _MAX_NAMED = 8
     "--data", "split", "folds", "labels", "format", "root", "unknown_labels", "single_label", "frames", required=True
 )
 @option(
-    "--cross-validate",
+    "--folds",
+    "by_fold",
     is_flag=True,
-    help="--model is a folder with fold_1, fold_2, ..., each measured on the fold it has not seen.",
+    help="Cross-validation: --model is a folder with fold_1, fold_2, ..., each measured on the fold it has not seen.",
     group="Data",
 )
 @option(
     "--checkpoint",
     type=["last", "best"],
     default="last",
-    help="With --cross-validate: best was chosen by looking at the fold, so it flatters.",
+    help="With --folds: best was chosen by looking at the fold, so it flatters.",
     group="Data",
 )
 @option(
-    "--threshold",
+    "--thresholds",
     metavar="SCORE|tuned|FILE",
     help="Score from which a class counts as heard: a number, the model's tuned ones, or a file mid -> threshold."
     "  [default: tuned where there are any, else 0.5]",
@@ -116,14 +117,14 @@ _MAX_NAMED = 8
 )
 @json_option
 def evaluate(
-    model: str | None, ensemble: tuple[str, ...], data: ClipSource, cross_validate: bool, as_json: bool, **settings: Any
+    model: str | None, ensemble: tuple[str, ...], data: ClipSource, by_fold: bool, as_json: bool, **settings: Any
 ) -> None:
     """Measure a model on labelled clips.
 
     \b
     audiotag evaluate --model runs/home --data test.json --output results
     audiotag evaluate --model runs/home --data test.json --tune-thresholds val.json
-    audiotag evaluate --model runs/folds --data esc50.csv --cross-validate
+    audiotag evaluate --model runs/folds --data esc50.csv --folds
 
     Clips that cannot be read are reported and left out; the exit code is then 1. Classes that no clip has are left
     out of every mean and listed.
@@ -141,7 +142,7 @@ def evaluate(
     shared |= {"top_k": settings["top_k"] or None, "metrics": settings["metrics"]}
     result: Evaluation | CrossValidation
     with progress_bar("Tagging") as progress:
-        if cross_validate:
+        if by_fold:
             result = _cross_validate(models, data, settings, {**shared, "progress": progress})
         else:
             from audiotag.evaluation.evaluate import evaluate as measure
@@ -152,7 +153,7 @@ def evaluate(
                 weights=settings["weights"],
                 options=settings["options"],
                 combine=settings["combine"],
-                threshold=_threshold(settings["threshold"]),
+                thresholds=_thresholds(settings["thresholds"]),
                 tune_thresholds_on=settings["tune_thresholds_on"],
                 beta=settings["beta"],
                 per_class_thresholds=not settings["one_threshold"],
@@ -180,7 +181,7 @@ def _models(model: str | None, ensemble: tuple[str, ...]) -> list[str]:
     return name_list(*ensemble) if model is None else [model]
 
 
-def _threshold(text: str | None) -> str | float | None:
+def _thresholds(text: str | None) -> str | float | None:
     if text is None or text == "tuned":
         return text
     try:
@@ -189,7 +190,7 @@ def _threshold(text: str | None) -> str | float | None:
         if exists(text):
             return text
         raise OptionError(
-            f"{text!r} is neither a number, nor 'tuned', nor a file", where="--threshold", fix="Give one of these."
+            f"{text!r} is neither a number, nor 'tuned', nor a file", where="--thresholds", fix="Give one of these."
         ) from None
 
 
@@ -203,11 +204,11 @@ def _cross_validate(
     if len(models) > 1 or unused:
         options = {"options": "option", "tune_thresholds_on": "tune-thresholds"}
         named = ", ".join(f"--{options.get(name, name)}" for name in unused) or "--ensemble"
-        raise OptionError(f"{named} does not go with --cross-validate", fix="Leave it out.")
-    threshold = _threshold(settings["threshold"])
+        raise OptionError(f"{named} does not go with --folds", fix="Leave it out.")
+    threshold = _thresholds(settings["thresholds"])
     if isinstance(threshold, str):
         raise OptionError(
-            "a cross-validation takes one threshold for all folds", where="--threshold", fix="Give a number."
+            "a cross-validation takes one threshold for all folds", where="--thresholds", fix="Give a number."
         )
     return evaluate_folds(
         models[0],

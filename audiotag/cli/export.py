@@ -9,22 +9,21 @@ import click
 
 from audiotag.cli.command import Command
 from audiotag.cli.completion import names_of
-from audiotag.cli.options import labels_option, option_option, weights_option
+from audiotag.cli.options import labels_option, option, option_option, weights_option
 from audiotag.cli.printing import warn_failed_plugins
 from audiotag.errors import OptionError
 
 
 @click.command(cls=Command, short_help="Write a model as a folder that tags without torch.")
 @click.argument("model", metavar="MODEL", shell_complete=names_of("backbones"))
-@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="The new folder.")
-@click.option(
+@option("--output", required=True, type=Path, metavar="FOLDER", help="The new folder.")
+@option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8"]),
+    type=["fp32", "fp16", "int8"],
     default="fp32",
-    show_default=True,
     help="How weights are kept: fp16 makes half the file, int8 a quarter; all are computed with in float32.",
 )
-@click.option(
+@option(
     "--calibrate",
     metavar="PATH",
     help="For int8: recordings like those that it will hear, fifty or more (a folder, list or pattern).",
@@ -32,7 +31,7 @@ from audiotag.errors import OptionError
 @weights_option
 @labels_option
 @option_option
-@click.option(
+@option(
     "--check",
     metavar="PATH",
     help="Labelled clips to compare on; without them, sounds are made up, and nothing is measured.",

@@ -143,8 +143,15 @@ class ClipColumns(Sequence[Clip]):
         )
 
     def subset(self, places: Iterable[int]) -> ClipColumns:
-        """The clips at *places*, in that order."""
-        chosen = np.asarray(places if isinstance(places, np.ndarray) else list(places), dtype=np.int64)
+        """The clips at *places*, in that order.
+
+        Raises:
+            TypeError: *places* are no whole numbers; a mask would be taken for the places 0 and 1.
+        """
+        given = np.asarray(places if isinstance(places, np.ndarray) else list(places))
+        if given.size and given.dtype.kind not in "iu":
+            raise TypeError(f"places are whole numbers, not {given.dtype}; np.flatnonzero makes them of a mask")
+        chosen = given.astype(np.int64)
         ids = self.ids.take(chosen)
         return replace(
             self,

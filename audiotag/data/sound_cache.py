@@ -24,6 +24,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from audiotag import places
 from audiotag.audio.encoding import encode_lossless
 from audiotag.audio.resampling import QUALITY
 from audiotag.cache.ledger import Entry, Ledger
@@ -63,7 +64,7 @@ class SoundRoom(Ledger):
         return path
 
     def _drop(self, value: str) -> None:
-        self._place(value).unlink(missing_ok=True)
+        _remove(self._place(value))
 
 
 class SoundCache(SoundRoom):
@@ -156,8 +157,17 @@ class SoundCache(SoundRoom):
                     continue
                 is_old = _PART.fullmatch(path.name) and now - path.lstat().st_mtime > _PART_SECONDS
                 if is_old or (_OURS.fullmatch(path.name) and path.name not in known):
-                    path.unlink(missing_ok=True)
+                    _remove(path)
             self._make_room(ledger, 0)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        if not places.WINDOWS:
+            raise
+        # Another process reads it, and the ledger knows it no longer: the next one that opens the cache removes it.
 
 
 def _samples(sound: soundfile.SoundFile, part: Part | None) -> NDArray[np.float32]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,9 +14,10 @@ from audiotag.errors import OptionError
 from audiotag.folders import current_folder
 from audiotag.host import get_host
 from audiotag.models.facts import EXPORT_FORMAT, FACTS_FILE, folder_format
-from audiotag.places import exists
+from audiotag.places import exists, is_link
 from audiotag.specs import BackboneSpec
 
+_NAMED = re.compile(r"[^.].*-[0-9a-f]{12}")
 _DEVICES_OF_ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
@@ -56,7 +59,7 @@ def may_have_accelerator() -> bool:
     """Whether it is worth asking torch for an accelerator, told without importing it."""
     if find_spec("torch") is None:
         return False
-    return sys.platform == "darwin" or any(map(exists, _DEVICES_OF_ACCELERATORS))
+    return sys.platform != "linux" or any(map(exists, _DEVICES_OF_ACCELERATORS))
 
 
 class ExportsRoom:
@@ -64,21 +67,31 @@ class ExportsRoom:
 
     def usage(self) -> Usage:
         """What is there."""
-        files = [file for folder in self._folders() for file in folder.rglob("*") if file.is_file()]
-        return Usage(len(self._folders()), sum(file.stat().st_size for file in files))
+        return self._usage(self._folders())
 
     def clear(self, before: float | None = None) -> Usage:
         """Remove all, or those that were made before that moment, and say how much."""
         going = [one for one in self._folders() if before is None or (one / FACTS_FILE).stat().st_mtime < before]
-        sizes = [sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) for folder in going]
+        usage = self._usage(going)
         for folder in going:
             shutil.rmtree(folder)
-        return Usage(len(going), sum(sizes))
+        return usage
+
+    @staticmethod
+    def _usage(folders: Sequence[Path]) -> Usage:
+        files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+        return Usage(len(folders), sum(file.stat().st_size for file in files))
 
     @staticmethod
     def _folders() -> list[Path]:
+        """Those that `export_place` has named; none is reached through a link."""
         place = exports_folder()
-        found = sorted(place.iterdir()) if place.is_dir() else []
+        if is_link(place) or not place.is_dir():
+            return []
         return [
-            folder for folder in found if folder.is_dir() and folder_format(current_folder(folder)) == EXPORT_FORMAT
+            folder
+            for folder in sorted(place.iterdir())
+            if _NAMED.fullmatch(folder.name)
+            and not is_link(folder)
+            and folder_format(current_folder(folder)) == EXPORT_FORMAT
         ]

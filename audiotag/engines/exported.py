@@ -9,7 +9,6 @@ docs/export.md describes every field for those who write such folders, or read t
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -24,7 +23,7 @@ from audiotag.audio.windows import PassLengths
 from audiotag.documents import Fields, json_text
 from audiotag.engines.network_file import check_network_file
 from audiotag.errors import CheckpointError
-from audiotag.files import write_text
+from audiotag.files import file_sha256, write_text
 from audiotag.folders import current_folder
 from audiotag.labels import LabelSet
 from audiotag.models.facts import (
@@ -187,13 +186,12 @@ def keep_exported_thresholds(folder: str | Path, thresholds: NDArray[np.float64]
     """
     exported = read_exported(folder)
     changed = replace(exported, thresholds=thresholds, metadata={**exported.metadata, **metadata})
-    write_text(current_folder(exported.folder) / FACTS_FILE, json_text(changed.facts(), indent=2) + "\n")
+    write_facts(changed, current_folder(exported.folder))
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def write_facts(exported: Exported, folder: Path) -> None:
+    """Write ``audiotag.json`` into *folder*, at once."""
+    write_text(folder / FACTS_FILE, json_text(exported.facts(), indent=2) + "\n")
 
 
 def _check(exported: Exported, facts: Fields) -> None:

@@ -26,13 +26,12 @@ from audiotag.engines.exported import (
     read_exported,
 )
 from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats
-from audiotag.engines.runtime import onnx_runtime
+from audiotag.engines.runtime import open_session
 from audiotag.engines.threads import usable_threads
 from audiotag.errors import CheckpointError, OptionError
 
 _BATCH = 1
 """More at a time are no faster, and take more memory: 166 MB for an hour with mn10, 295 MB for four at a time."""
-_ERRORS_ONLY = 3
 
 
 class OnnxEngine(Engine):
@@ -81,14 +80,9 @@ class OnnxEngine(Engine):
         return {**self.__dict__, "_session": None}
 
     def _open(self) -> Any:
-        onnxruntime = onnx_runtime()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
         path = self.exported.network
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = open_session(str(path), self.threads)
         except Exception as error:  # its errors have no class in common
             raise CheckpointError(
                 f"ONNX Runtime cannot open the network ({str(error).partition(chr(10))[0]})",

@@ -25,3 +25,19 @@ def onnx_runtime() -> Any:
             os.environ[_SWITCH] = before
     onnxruntime.disable_telemetry_events()
     return onnxruntime
+
+
+def open_session(network: str | bytes, threads: int, *, silent: bool = False) -> Any:
+    """A session of ONNX Runtime on the CPU.
+
+    Args:
+        network: The path of a file, or its content.
+        threads: Threads that compute.
+        silent: Whether errors are not printed, beside being raised.
+    """
+    onnxruntime = onnx_runtime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4 if silent else 3
+    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])

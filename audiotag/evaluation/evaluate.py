@@ -41,9 +41,9 @@ class Measuring:
     """What is measured of scores.
 
     Attributes:
-        threshold: Multi-label decisions: one number, one for each class, a file (see `read_thresholds`), ``"tuned"``
+        thresholds: Multi-label decisions: one number, one for each class, a file (see `read_thresholds`), ``"tuned"``
             for those in the checkpoint; None for those where there are any, else 0.5.
-        tune_thresholds_on: Clips on which thresholds that maximise F-beta are found, instead of `threshold`.
+        tune_thresholds_on: Clips on which thresholds that maximise F-beta are found, instead of `thresholds`.
         beta: Weight of recall against precision in that tuning.
         per_class_thresholds: Tune one threshold for each class, or one for all.
         store_thresholds: Keep the tuned thresholds in the checkpoint, where the model is one of ours.
@@ -55,7 +55,7 @@ class Measuring:
         UnknownNameError: Nobody registers a metric of that name.
     """
 
-    threshold: str | Path | ArrayLike | None = None
+    thresholds: str | Path | ArrayLike | None = None
     tune_thresholds_on: ClipSource | str | Path | ClipSet | None = None
     beta: float = 1.0
     per_class_thresholds: bool = True
@@ -65,7 +65,7 @@ class Measuring:
 
     def __post_init__(self) -> None:
         require_metrics(self.metrics)
-        if self.threshold is not None and self.tune_thresholds_on is not None:
+        if self.thresholds is not None and self.tune_thresholds_on is not None:
             raise OptionError("thresholds are given, and are to be tuned", fix="Do one of them.")
 
 
@@ -97,7 +97,7 @@ def evaluate(
         combine: As for `audiotag.load`.
         output: Folder for ``metrics.json``, ``per_class.csv``, ``report.html`` and ``confusion.csv``.
         progress: Called with (clips done, clips in all).
-        arguments: Fields of `ClipSource` (``split="test", folds=[1], labels=…``), of `Measuring` (``threshold=0.3,
+        arguments: Fields of `ClipSource` (``split="test", folds=[1], labels=…``), of `Measuring` (``thresholds=0.3,
             tune_thresholds_on="val.json"``) and of `Compute` (``device="cuda", workers=4``).
 
     Raises:
@@ -114,7 +114,7 @@ def evaluate(
     tuned_on: Heard | None = None
     validation: ClipSet | None = None
     if clips.single_label:
-        if measuring.threshold is not None or measuring.tune_thresholds_on is not None:
+        if measuring.thresholds is not None or measuring.tune_thresholds_on is not None:
             raise OptionError(
                 "thresholds do not apply: each clip has one class, and the highest score decides",
                 where=clips.source,
@@ -129,7 +129,7 @@ def evaluate(
         if measuring.store_thresholds and (folder := checkpoint_folder(model)) is not None:
             keep_thresholds(folder, tuned, validation, measuring.beta)
     else:
-        cuts = choose_thresholds(measuring.threshold, tagger)
+        cuts = choose_thresholds(measuring.thresholds, tagger)
         if tagger.thresholds is not None and np.array_equal(cuts, tagger.thresholds):
             tuned_on = Heard.of_models([tagger.metadata], TUNED_ON)
     scored = score(tagger, clips, compute, progress)
@@ -139,7 +139,7 @@ def evaluate(
         scored.scores,
         tagger.labels,
         single_label=clips.single_label,
-        threshold=cuts,
+        thresholds=cuts,
         top_k=measuring.top_k,
         known=scored.known,
         provenance=scored.provenance(tagger.name, source, clips, doubts),

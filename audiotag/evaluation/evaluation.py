@@ -132,7 +132,7 @@ def evaluate_scores(
     labels: LabelSet,
     *,
     single_label: bool = False,
-    threshold: ArrayLike | None = None,
+    thresholds: ArrayLike | None = None,
     top_k: Sequence[int] | None = None,
     known: ArrayLike | None = None,
     provenance: Provenance | None = None,
@@ -144,7 +144,7 @@ def evaluate_scores(
         scores: (clips, classes), probabilities.
         labels: The classes.
         single_label: Decide for the highest score, and report accuracy, top-k and the confusion matrix.
-        threshold: One for all classes or one for each, where not *single_label*; None for 0.5.
+        thresholds: One for all classes or one for each, where not *single_label*; None for 0.5.
         top_k: The k of ``top_k_accuracy``; None for 3 and 5 (fewer where there are no more classes) for single-label
             data and none otherwise.
         known: (clips, classes), which labels are known; None where all are. The others are left out of every number.
@@ -176,7 +176,9 @@ def evaluate_scores(
     if single_label:
         decisions = metrics.decide_single(values)
     else:
-        cuts = np.broadcast_to(np.asarray(DEFAULT_THRESHOLD if threshold is None else threshold, float), classes).copy()
+        cuts = np.broadcast_to(
+            np.asarray(DEFAULT_THRESHOLD if thresholds is None else thresholds, float), classes
+        ).copy()
         decisions = metrics.decide(values, cuts)
     decisions = decisions & counted
     if top_k is None:

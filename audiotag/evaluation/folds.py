@@ -96,7 +96,7 @@ def evaluate_folds(
             scored.scores,
             labels,
             single_label=held_out.single_label,
-            threshold=threshold,
+            thresholds=threshold,
             top_k=top_k,
             known=scored.known,
             provenance=provenance,

@@ -11,16 +11,15 @@ import numpy as np
 import torch
 
 from audiotag.audio.frontends.log_mel import LogMel
-from audiotag.documents import json_text, plain_json
-from audiotag.engines.exported import FRONT_END_FILE, NETWORK_FILE, Exported, file_sha256
+from audiotag.documents import plain_json
+from audiotag.engines.exported import FRONT_END_FILE, NETWORK_FILE, Exported, write_facts
 from audiotag.errors import CheckpointError, OptionError
 from audiotag.export.calibration import Calibration
 from audiotag.export.network import OPSET, write_network
 from audiotag.export.precision import keep_half, keep_int8
-from audiotag.files import set_usual_mode
+from audiotag.files import file_sha256, set_usual_mode
 from audiotag.host import get_host
 from audiotag.models.create import resolved_options
-from audiotag.models.facts import FACTS_FILE
 from audiotag.models.fingerprints import model_fingerprint
 from audiotag.models.model import Model
 
@@ -82,11 +81,6 @@ def write_exported(
     )
     write_facts(exported, folder)
     return exported
-
-
-def write_facts(exported: Exported, folder: Path) -> None:
-    """Write ``audiotag.json`` into *folder*, where nothing is read meanwhile."""
-    (folder / FACTS_FILE).write_text(json_text(exported.facts(), indent=2) + "\n", encoding="utf-8")
 
 
 def write_front_end(front_end: LogMel, path: Path) -> None:

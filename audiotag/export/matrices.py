@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.engines.interface import Floats
-from audiotag.engines.runtime import onnx_runtime
+from audiotag.engines.runtime import open_session
 from audiotag.engines.threads import usable_threads
 
 _LEAST_NUMBERS = 4096
@@ -137,11 +137,7 @@ def _moments(network: bytes, axes: Mapping[str, int], inputs: Sequence[Mapping[s
     model.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in axes if name not in given | there
     )
-    onnxruntime = onnx_runtime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = usable_threads(None)
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString(), usable_threads())
     names = [name for name in axes if name not in given]
     sums: dict[str, Floats] = {}
     for one in inputs:

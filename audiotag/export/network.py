@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from audiotag.engines.exported import EMBEDDING, FRAME_LOGITS, FRAMES, INPUTS, LOGITS, PICTURE
 from audiotag.engines.interface import Floats
-from audiotag.engines.runtime import onnx_runtime
+from audiotag.engines.runtime import open_session
+from audiotag.engines.threads import usable_threads
 from audiotag.errors import AudiotagError, OptionError, needed_for
 from audiotag.models.backbone import Backbone
 from audiotag.seeding import torch_generator
@@ -184,10 +185,7 @@ def _quietly(export: Any, *arguments: Any) -> None:
 
 def _largest_difference(network: _Outputs, trials: Sequence[tuple[Tensor, ...]], path: Path) -> float:
     """Of any output of any trial, relative to the output's largest number; infinite where shapes differ."""
-    onnxruntime = onnx_runtime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is an error of Python's, too
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = open_session(str(path), usable_threads(), silent=True)
     worst = 0.0
     for given in trials:
         with torch.inference_mode():

@@ -177,7 +177,7 @@ def _check(
             one,
             tagger.labels,
             single_label=clips.single_label,
-            threshold=thresholds,
+            thresholds=thresholds,
             known=None if known is None else known[rows],
         ).summary
         for one in scores

@@ -15,7 +15,7 @@ _LONGEST = 2000
 
 
 class plugin_code:
-    """Runs code of *who* (``"plugin 'psla' of audiotag-psla 0.1.0"``) that is *doing* something (``"reading a.csv"``).
+    """Runs code of *who* (``"plugin 'psla' of audiotag-psla 1.2.0"``) that is *doing* something (``"reading a.csv"``).
 
     Errors of ours pass, since a plugin may refuse what it is given, and a lack of memory, which is nobody's fault.
     Ctrl-C passes with a note of who was running.

@@ -113,15 +113,17 @@ def require_noted(what: str, noted: Note, *, error: type[AudiotagError], where: 
     Warns where another version is installed than it began with.
 
     Raises:
-        AudiotagError: As *error*; see `needed`.
+        AudiotagError: As *error*; see `needed`. Also where it noted a kind of a later version.
     """
     found: dict[tuple[str, str], Spec] = {}
     for thing, (distribution, release) in noted.items():
         kind = next((kind for kind in KINDS.values() if thing.startswith(f"{kind.one} ")), None)
-        if kind is not None:
-            brought = {"distribution": distribution, "release": release}
-            name = thing.removeprefix(f"{kind.one} ")
-            found[distribution, release] = needed(what, kind.spec, name, **brought, error=error, where=where)
+        if kind is None:
+            unknown = f"{what} needs {thing!r} of {distribution} {release}, a kind that this audiotag does not know"
+            raise error(unknown, where=where, fix="Upgrade audiotag (pip install --upgrade audiotag).")
+        brought = {"distribution": distribution, "release": release}
+        name = thing.removeprefix(f"{kind.one} ")
+        found[distribution, release] = needed(what, kind.spec, name, **brought, error=error, where=where)
     for (distribution, release), spec in found.items():
         then = "it may come out otherwise than one without a break."
         warn_of_version(f"{what} began with", spec, distribution, release, where=where, then=then)

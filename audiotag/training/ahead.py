@@ -12,7 +12,6 @@ import atexit
 import multiprocessing
 import pickle
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -154,7 +153,7 @@ class ReadAhead(Generic[_Part, _Batch]):
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
     """A process that is forked within the block meets no signal before it ignores them; ours come after the block."""
-    if sys.platform == "win32":
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows, where nothing is forked
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())

@@ -89,7 +89,9 @@ def _refusal(
         settings = chosen.resolve(situation)
         Parts.of(settings, single_label, settings.sampler_options, where=request.train)
         rate = settings.learning_rate
-        group = {"name": "network", "params": [nn.Parameter(torch.zeros(1))], "lr": rate, "base_lr": rate}
+        # A matrix too: some optimisers split the parameters by their dimensions, and fail where a part is empty.
+        params = [nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1, 1))]
+        group = {"name": "network", "params": params, "lr": rate, "base_lr": rate}
         build_optimiser(settings, [{**group, "weight_decay": settings.weight_decay}])
         make_fabric(settings)
     except AudiotagError as error:

@@ -17,7 +17,7 @@ from audiotag.data.clips import ClipSet
 from audiotag.data.recording import clip_seconds as seconds_of
 from audiotag.data.source import ClipSource
 from audiotag.engines.torch_engine import choose_device
-from audiotag.errors import AudiotagError, OptionError, TrainingError
+from audiotag.errors import AudiotagError, OptionError, PluginError, TrainingError
 from audiotag.files import write_text
 from audiotag.folders import claim_folder
 from audiotag.host import get_host
@@ -160,9 +160,11 @@ def _candidates(
     for name in names:
         if not _NAME.fullmatch(name):
             raise OptionError(f"a candidate cannot be called {name!r}", fix="Use letters, digits and _.()+- only.")
-        if names.count(name) > 1:
+        alike = [other for other in names if other.casefold() == name.casefold()]
+        if len(alike) > 1:  # where file systems know no case, names that differ in it alone are one folder
             raise OptionError(
-                f"{names.count(name)} candidates are called {name!r}", fix=f"Name them: {name}1=…, {name}2=…"
+                f"{len(alike)} candidates are called {name!r}, in capitals or not",
+                fix=f"Name them: {name}1=…, {name}2=…",
             )
     for name in options:
         if name not in names:
@@ -324,10 +326,11 @@ def _rows(
 
 def _failure(candidate: Candidate, plan: Plan, error: Exception, reporter: Reporter) -> dict[str, Any]:
     """The row of a candidate that failed; what was not foreseen leaves its traceback beside the record."""
-    reason = str(error)
-    if not isinstance(error, AudiotagError):
+    reason = str(error) if isinstance(error, AudiotagError) else f"{type(error).__name__}: {error}"
+    cause = error.__cause__ if isinstance(error, PluginError) else error
+    if cause is not None and not isinstance(cause, AudiotagError):
         path = plan.output / "records" / f"{candidate.name}.traceback.txt"
         write_text(path, "".join(traceback.format_exception(error)))
-        reason = f"{type(error).__name__}: {error} (see {path})"
+        reason += f" (see {path})"
     reporter.message(f"{candidate.name} failed; its reason is in the table.")
     return {"name": candidate.name, "backbone": candidate.backbone, "error": reason}

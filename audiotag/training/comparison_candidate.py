@@ -20,7 +20,7 @@ from audiotag.errors import TrainingError
 from audiotag.evaluation.evaluate import evaluate
 from audiotag.evaluation.folds import evaluate_folds
 from audiotag.evaluation.measurement import Measurement
-from audiotag.files import write_text
+from audiotag.files import file_sha256, write_text
 from audiotag.folders import current_folder
 from audiotag.host import get_host
 from audiotag.inference.speed import Speed, measure_speed
@@ -222,8 +222,7 @@ def _mark(source: object) -> Any:
         files = sorted(file for file in path.rglob("*") if file.is_file())
         return _digest("\n".join(f"{file.relative_to(path)} {file.stat().st_size}" for file in files))
     if path.is_file():
-        with path.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return file_sha256(path)
     return str(source)
 
 
@@ -277,7 +276,7 @@ def _train(candidate: Candidate, plan: Plan, record: Record, reporter: Reporter)
         if plan.cross_validate:
             finetune_folds(request, plan.settings, record.run, reporter=reporter)
             logs = [inside / "log.csv" for inside in record.run.glob("fold_*")]
-            record.epochs = max(len(log.read_text().splitlines()) - 1 for log in logs)
+            record.epochs = max(len(log.read_text(encoding="utf-8").splitlines()) - 1 for log in logs)
         else:
             result = run(request, plan.settings, record.run, resume=begun(record.run), reporter=reporter)
             record.epochs = len(result.history)

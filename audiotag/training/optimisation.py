@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audiotag.errors import OptionError, TrainingError
+from audiotag.errors import OptionError, PluginError, TrainingError
 from audiotag.host import get_host
 from audiotag.host.options import check_options
 from audiotag.models.backbone import Backbone
@@ -77,6 +77,12 @@ class _NamedLoss(Loss):
         """See `Loss.forward`."""
         with get_host().computing(self._spec, f"computing the loss {self._spec.name!r}"):
             losses: Tensor = self.loss(logits, targets, mask)
+        if not isinstance(losses, Tensor) or losses.shape != logits.shape[:1]:
+            what = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
+            raise PluginError(
+                f"the loss {self._spec.name!r} gives {what} for {len(logits)} clips, and not one number for each",
+                where=get_host().owner(self._spec).place,
+            )
         return losses
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from audiotag import places
 from audiotag.documents import Fields, read_fields
 from audiotag.errors import TrainingError
 from audiotag.files import check_place, lock, remove_abandoned
@@ -78,7 +78,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def _lock(folder: Path) -> int | None:
-    if sys.platform == "win32":  # folders cannot be opened there
+    if places.WINDOWS:
         return None
     handle = os.open(folder, os.O_RDONLY)
     if lock(handle, wait=False) is False:
@@ -99,7 +99,7 @@ def _leave_to_parent() -> None:
     _held.clear()
 
 
-if sys.platform != "win32":
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_parent)
 
 

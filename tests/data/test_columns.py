@@ -66,6 +66,14 @@ def test_a_set_of_columns_is_a_set_of_clips():
     assert replace(plain, clips=listed[::-1]) != plain
 
 
+@pytest.mark.parametrize("places", [np.array([True, False]), [False, True], [0.5]])
+def test_a_mask_is_not_taken_for_places(places):
+    clips = tuple(Clip(name, Path(name)) for name in ("a", "b"))
+    for some in (clips, ClipColumns.of(clips, 1)):
+        with pytest.raises(TypeError, match="whole numbers, not"):
+            ClipSet(some, LabelSet.from_names(["dog"])).subset(places)
+
+
 @given(st.lists(st.text()), st.lists(st.text()), st.data())
 def test_texts_in_one_piece(first, second, data):
     both = Texts.joined([Texts.of(first), Texts.of(second)])

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from audiotag.data.reading import read_clips
 from audiotag.data.rows import Row, clips_from_rows, split_labels
-from audiotag.labels import Label, LabelSet
+from audiotag.labels import Label, LabelSet, composed
 
+# In a text that holds several, a name without a picture (a soft hyphen alone) is none: `composed` leaves it out.
 plain = st.text(st.characters(exclude_characters=",;|\x00", exclude_categories=["Cs", "Cc"]), min_size=1).filter(
-    lambda text: text.strip() == text
+    lambda text: text.strip() == text and composed(f"x{text}") != "x"
 )
 with_commas = st.lists(plain, min_size=1, max_size=3, unique=True).map(", ".join)
 

@@ -33,5 +33,5 @@ def test_wrong_files(tmp_path, text, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(ManifestError, match=r"none\.csv.*cannot be read"):
+    with pytest.raises(ManifestError, match=r"none\.csv.*does not exist"):
         read_sampling_weights(tmp_path / "none.csv", 2)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from audiotag.cli.main import main
 from audiotag.errors import OptionError, PluginError
-from audiotag.scaffold import KINDS, ROLES, write_plugin
+from audiotag.scaffold import KINDS, ROLES, compatible_versions, write_plugin
 
 PLUGINS = {
     "my_net": ("backbone", None),
@@ -184,7 +185,8 @@ def test_what_is_written_is_python_without_placeholders(tmp_path, kind, role):
         if path.suffix == ".py":
             compile(text, path, "exec")
     requirements = tomllib.loads((plugin.folder / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert requirements == [f"audiotag{'[torch]' if kind in TORCH or role == 'training' else ''}>=0.1,<0.2"]
+    extra = "[torch]" if kind in TORCH or role == "training" else ""
+    assert requirements == [f"audiotag{extra}{compatible_versions(version('audiotag'))}"]
 
 
 @pytest.mark.parametrize(

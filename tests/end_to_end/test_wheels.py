@@ -1,4 +1,7 @@
-"""Wheels of the core and of every plugin, built and installed together into a fresh environment."""
+"""Source distributions and wheels of the core and every plugin, the wheels installed together into a fresh environment.
+
+They are built here, or are those in the folder ``AUDIOTAG_DIST``, as `make release-check` has built them.
+"""
 
 import json
 import os
@@ -121,19 +124,33 @@ def _run(command, **options):
     return done.stdout
 
 
+def _sources(project):
+    """The files of *project* that are its own: neither what git ignores, nor those of plugins within it."""
+    listed = _run(["git", "ls-files", "-co", "--exclude-standard"], cwd=project).splitlines()
+    return [name for name in listed if not name.startswith("plugins/") and (project / name).is_file()]
+
+
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory):
-    """Wheels built from clean copies of the sources, so that leftovers of earlier builds get into none."""
-    folder = tmp_path_factory.mktemp("wheels")
+def built(tmp_path_factory):
+    """A folder with the source distributions and, built from them, the wheels."""
+    if folder := os.environ.get("AUDIOTAG_DIST"):
+        return Path(folder)
+    folder = tmp_path_factory.mktemp("dist")
+    script = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index")
     for project in (ROOT, *PLUGINS):
         copy = tmp_path_factory.mktemp("source")
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(project / name, copy)
-        for package in _packages(project):
-            shutil.copytree(package, copy / package.name, ignore=shutil.ignore_patterns("__pycache__"))
-        _run([*pip, "--wheel-dir", folder / "dist", copy])
-    return sorted((folder / "dist").glob("*.whl"))
+        for name in _sources(project):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(project / name, copy / name)
+        archive = _run([sys.executable, "-c", script, folder], cwd=copy).split()[-1]
+        _run([*pip, "--wheel-dir", folder, folder / archive])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheels(built):
+    return sorted(built.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -200,24 +217,26 @@ def test_every_file_of_the_packages_is_in_its_wheel(wheels):
 
 
 @pytest.mark.slow
-def test_the_licence_is_in_every_wheel_and_source_distribution(wheels, tmp_path):
+def test_the_licence_is_in_every_wheel(wheels):
     text = (ROOT / "LICENSE").read_bytes()
     assert b"The audiotag authors" in text
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as opened:
             (name,) = (name for name in opened.namelist() if name.endswith(".dist-info/licenses/LICENSE"))
             assert opened.read(name) == text
-    for number, project in enumerate((ROOT, *PLUGINS)):
-        copy = tmp_path / str(number)
-        copy.mkdir()
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(project / name, copy)
-        script = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
-        _run([sys.executable, "-c", script, copy / "dist"], cwd=copy)
-        (archive,) = (copy / "dist").glob("*.tar.gz")
+
+
+@pytest.mark.slow
+def test_a_source_distribution_has_packages_tests_and_licence_and_nothing_else(built):
+    assert len([*built.glob("*.tar.gz")]) == 1 + len(PLUGINS)
+    for project in (ROOT, *PLUGINS):
+        (archive,) = built.glob(f"{_distribution(project).replace('-', '_')}-[0-9]*.tar.gz")
         with tarfile.open(archive) as opened:
-            (name,) = (name for name in opened.getnames() if name.count("/") == 1 and name.endswith("/LICENSE"))
-            assert opened.extractfile(name).read() == text
+            packed = {member.name.partition("/")[2] for member in opened.getmembers() if member.isfile()}
+            licence = opened.extractfile(f"{archive.name.removesuffix('.tar.gz')}/LICENSE").read()
+        assert licence == (ROOT / "LICENSE").read_bytes()
+        packed = {name for name in packed if ".egg-info/" not in name and name not in ("PKG-INFO", "setup.cfg")}
+        assert packed == {name for name in _sources(project) if not name.startswith(".")}
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ def test_failed_clips_give_exit_code_1_and_are_named(run, checkpoint, sounds, wr
 def test_options_reach_the_evaluation(run, checkpoint, sounds):
     model = checkpoint(names=["hum", "hiss"])
     arguments = ("--model", model, "--data", sounds / "clips.csv", "--unknown-labels", "skip", "--json")
-    content = json.loads(run(*arguments, "--fold", 1, "--fold", 2, "--threshold", 0.25).stdout)
+    content = json.loads(run(*arguments, "--fold", 1, "--fold", 2, "--thresholds", 0.25).stdout)
     assert content["summary"]["clips"] == 6
     assert content["skipped_labels"] == {"beep": 4}  # counted over the whole list
     assert set(content["thresholds"].values()) == {0.25}
@@ -92,7 +92,7 @@ def test_thresholds_are_tuned_and_kept(run, checkpoint, sounds):
     result = run("--model", model, "--data", sounds / "clips.csv", "--tune-thresholds", sounds / "clips.csv", "--json")
     used = list(json.loads(result.stdout)["thresholds"].values())
     np.testing.assert_allclose(load_checkpoint(model).thresholds, used)
-    again = run("--model", model, "--data", sounds / "clips.csv", "--threshold", "tuned", "--json")
+    again = run("--model", model, "--data", sounds / "clips.csv", "--thresholds", "tuned", "--json")
     assert json.loads(again.stdout)["thresholds"] == json.loads(result.stdout)["thresholds"]
 
 
@@ -100,13 +100,13 @@ def test_cross_validation(run, checkpoint, sounds, tmp_path):
     for fold in range(1, 5):
         checkpoint(f"cv/fold_{fold}", seed=fold, single_label=True)
     folder = tmp_path / "runs" / "cv"
-    result = run("--model", folder, "--data", sounds / "clips.csv", "--cross-validate", "--output", tmp_path / "out")
+    result = run("--model", folder, "--data", sounds / "clips.csv", "--folds", "--output", tmp_path / "out")
     assert result.exit_code == 0
     header = next(line for line in result.stdout.splitlines() if line.startswith("Measure"))
     assert header.split("  ")[0] == "Measure"
     assert all(f"Fold {fold}" in header for fold in range(1, 5))
     assert "Mean" in header and "Pooled" in header
-    content = json.loads(run("--model", folder, "--data", sounds / "clips.csv", "--cross-validate", "--json").stdout)
+    content = json.loads(run("--model", folder, "--data", sounds / "clips.csv", "--folds", "--json").stdout)
     assert content == json.loads((tmp_path / "out/metrics.json").read_text())
     assert shown(content["mean"]["accuracy"]) in result.stdout
 
@@ -116,14 +116,11 @@ def test_cross_validation(run, checkpoint, sounds, tmp_path):
     [
         ((), "one model or one ensemble"),
         (("--model", "a", "--ensemble", "b,c"), "one model or one ensemble"),
-        (("--model", "a", "--threshold", "high"), "'high' is neither a number, nor 'tuned', nor a file"),
-        (("--model", "a", "--cross-validate", "--fold", "1"), "--fold does not go with --cross-validate"),
-        (
-            ("--model", "a", "--cross-validate", "--tune-thresholds", "x"),
-            "--tune-thresholds does not go with --cross-validate",
-        ),
-        (("--ensemble", "a,b", "--cross-validate"), "--ensemble does not go with --cross-validate"),
-        (("--model", "a", "--cross-validate", "--threshold", "tuned"), "takes one threshold"),
+        (("--model", "a", "--thresholds", "high"), "'high' is neither a number, nor 'tuned', nor a file"),
+        (("--model", "a", "--folds", "--fold", "1"), "--fold does not go with --folds"),
+        (("--model", "a", "--folds", "--tune-thresholds", "x"), "--tune-thresholds does not go with --folds"),
+        (("--ensemble", "a,b", "--folds"), "--ensemble does not go with --folds"),
+        (("--model", "a", "--folds", "--thresholds", "tuned"), "takes one threshold"),
     ],
 )
 def test_options_that_do_not_go_together(run, arguments, message):

@@ -71,7 +71,7 @@ def test_single_label_models(checkpoint, sounds):
     several = evaluate(run, sounds / "clips.csv", single_label=False)
     assert not several.single_label
     with pytest.raises(OptionError, match="thresholds do not apply"):
-        evaluate(run, sounds / "clips.csv", threshold=0.3)
+        evaluate(run, sounds / "clips.csv", thresholds=0.3)
 
 
 def test_single_label_is_checked(checkpoint, sounds, write_csv):
@@ -160,15 +160,15 @@ def test_thresholds_in_every_form(checkpoint, sounds, tmp_path):
     table.write_text("mid,threshold\nhiss,0.5\nother,0.1\nbeep,0.7\nhum,0.3\n")
     plain = tmp_path / "cuts.json"
     plain.write_text(json.dumps(dict(zip(NAMES, cuts, strict=True))))
-    first = evaluate(run, sounds / "clips.csv", threshold=cuts, output=tmp_path / "out")
+    first = evaluate(run, sounds / "clips.csv", thresholds=cuts, output=tmp_path / "out")
     saved = [tmp_path / "out/metrics.json", tmp_path / "out/per_class.csv"]
     for thresholds in (table, str(plain), *saved):
-        result = evaluate(run, sounds / "clips.csv", threshold=thresholds)
+        result = evaluate(run, sounds / "clips.csv", thresholds=thresholds)
         np.testing.assert_allclose(result.thresholds, cuts)
         assert result.summary == first.summary
-    assert evaluate(run, sounds / "clips.csv", threshold=0.0).summary["micro_recall"] == 1
+    assert evaluate(run, sounds / "clips.csv", thresholds=0.0).summary["micro_recall"] == 1
     with pytest.raises(OptionError, match="no tuned thresholds"):
-        evaluate(run, sounds / "clips.csv", threshold="tuned")
+        evaluate(run, sounds / "clips.csv", thresholds="tuned")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_wrong_threshold_files(checkpoint, sounds, tmp_path, name, text, message
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(OptionError, match=message):
-        evaluate(checkpoint(), sounds / "clips.csv", threshold=path)
+        evaluate(checkpoint(), sounds / "clips.csv", thresholds=path)
 
 
 def test_tuned_thresholds_are_used_and_kept_in_the_checkpoint(checkpoint, sounds, write_csv):
@@ -208,10 +208,10 @@ def test_tuned_thresholds_are_used_and_kept_in_the_checkpoint(checkpoint, sounds
     assert stored.metadata["thresholds"]["classes_without_positives"] == ["beep"]
     assert load_training_state(run) == {"step": 7}
     for thresholds in (None, "tuned"):
-        again = evaluate(run, sounds / "clips.csv", threshold=thresholds)
+        again = evaluate(run, sounds / "clips.csv", thresholds=thresholds)
         np.testing.assert_allclose(again.thresholds, expected.thresholds)
     with pytest.raises(OptionError, match="Do one of them"):
-        evaluate(run, sounds / "clips.csv", tune_thresholds_on=val, threshold=0.5)
+        evaluate(run, sounds / "clips.csv", tune_thresholds_on=val, thresholds=0.5)
 
 
 def test_tuning_without_keeping(checkpoint, sounds):

@@ -51,7 +51,7 @@ def test_classes_without_positives_or_negatives_are_listed_and_left_out():
 
 def test_thresholds_decide():
     targets, scores = multi_label()
-    result = evaluate_scores(targets, scores, LABELS, threshold=[0.9, 0.1, 0.5, 0.5])
+    result = evaluate_scores(targets, scores, LABELS, thresholds=[0.9, 0.1, 0.5, 0.5])
     assert list(result.per_class["threshold"]) == [0.9, 0.1, 0.5, 0.5]
     assert list(result.per_class["detected"]) == list((scores >= [0.9, 0.1, 0.5, 0.5]).sum(axis=0))
 

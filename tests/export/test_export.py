@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -275,7 +276,13 @@ def test_the_kept_export_of_a_registered_model_is_taken_on_the_cpu(
     assert told.exit_code == 0, told.output
     listed = json.loads(CliRunner().invoke(main, ["cache", "list", "--json"]).output)
     assert [kind["entries"] for kind in listed["kinds"] if kind["kind"] == "exports"] == [1]
+    place = audiotag.load("home10").engines[0].exported.folder
+    mine = shutil.copytree(place, place.with_name("mine"))  # not of a name that audiotag gives
+    (tmp_path / "far").mkdir()
+    far = shutil.copytree(place, tmp_path / "far" / place.name.replace("home10", "far"))
+    (place.parent / far.name).symlink_to(far)
     assert CliRunner().invoke(main, ["cache", "clear", "exports"]).output.startswith("exports: 1 removed")
+    assert mine.is_dir() and any(far.iterdir()) and not place.exists()
     assert engine() is TorchEngine
     with pytest.raises(OptionError, match="there is no engine"):
         engine(engine="jax")

@@ -237,7 +237,7 @@ def test_what_lies_on_disk_finds_the_one_that_made_it(install_plugin):
     install_plugin("audiotag-first", good("shared", "math:sqrt"))
     install_plugin("audiotag-second", good("shared", "math:exp"))
     for name, factory in (("audiotag-first", "math:sqrt"), ("audiotag-second", "math:exp")):
-        assert needed("it", "loss", "shared", distribution=name, error=StoreError).factory == factory
+        assert needed("it", LossSpec, "shared", distribution=name, error=StoreError).factory == factory
 
 
 def test_a_plugin_that_registers_a_name_twice_is_told(install_plugin):

@@ -130,7 +130,7 @@ def test_thresholds_are_tuned_and_kept(write, tmp_path, overlaps):
     np.testing.assert_array_equal(tagger.thresholds, result.thresholds)
     assert read_ensemble(tmp_path / "both").metadata["thresholds"]["clips"] == 24
     assert load_checkpoint(members[0]).thresholds is None
-    assert audiotag.evaluate(tmp_path / "both", overlaps, threshold="tuned").summary == result.summary
+    assert audiotag.evaluate(tmp_path / "both", overlaps, thresholds="tuned").summary == result.summary
 
 
 def test_a_damaged_file_is_named(write, tmp_path):

@@ -176,7 +176,7 @@ def test_thresholds_tuned_on_the_measured_clips_are_said(tiny, overlaps, tmp_pat
     assert "thresholds were tuned on 24 of the 24 clips" in now[0]
     assert "24 of the 24 clips that the thresholds are tuned on are clips that the model has learned" in now[1]
     assert said() == now[:1]  # kept with them
-    assert not said(threshold=0.5)
+    assert not said(thresholds=0.5)
 
 
 def online(model, folder, stream, store, **options):

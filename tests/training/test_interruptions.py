@@ -134,13 +134,17 @@ def test_going_on_without_a_plugin_says_what_to_install(tones, tmp_path):
     path = tmp_path / "run" / "run.json"
     content = json.loads(path.read_text())
     assert content["plugins"]["model tiny"] == ["audiotag-tiny", "1.0"]
-    for kind in ("loss", "sampling policy", "model", "dataset"):
+    for kind in ("loss", "sampling policy", "model", "dataset format"):
         content["plugins"] = {f"{kind} lost": ["audiotag-lost", "1.2"]}
         path.write_text(json.dumps(content))
         with pytest.raises(
             TrainingError, match=rf"the {kind} 'lost' of audiotag-lost 1.2.*pip install 'audiotag-lost==1.2'"
         ):
             resume_run(tmp_path / "run")
+    content["plugins"] = {"seance ghost": ["audiotag-lost", "1.2"]}
+    path.write_text(json.dumps(content))
+    with pytest.raises(TrainingError, match=r"needs 'seance ghost' of audiotag-lost 1.2, a kind .*Upgrade audiotag"):
+        resume_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ from audiotag.training.schedules import make_schedule
 from audiotag.training.settings import Settings, Situation
 
 PLUGIN = """
-from audiotag.plugin import MetricSpec, OptimiserSpec, SamplingPolicySpec, ScheduleSpec, hookimpl
+from audiotag.plugin import LossSpec, MetricSpec, OptimiserSpec, SamplingPolicySpec, ScheduleSpec, hookimpl
 
 @hookimpl
 def register_optimisers():
     return [
         OptimiserSpec(name="down", factory="odd_training:make_down"),
         OptimiserSpec(name="torn", factory="math:sqrt"),
+        OptimiserSpec(name="split", factory="odd_training:make_split"),
     ]
 
 @hookimpl
@@ -37,10 +38,14 @@ def register_sampling_policies():
 @hookimpl
 def register_metrics():
     return [MetricSpec(name="seven", factory="odd_training:seven")]
+
+@hookimpl
+def register_losses():
+    return [LossSpec(name="whole", factory="odd_training:Whole", task="singlelabel")]
 """
 TRAINING = """
 import torch
-from audiotag.plugin import BatchSampler
+from audiotag.plugin import BatchSampler, Loss
 SEEN = {}
 
 class Down(torch.optim.SGD):
@@ -52,6 +57,18 @@ def make_down(groups, *, momentum: float, weight: float = 1.0):
     SEEN["options"] = momentum, weight
     print("a word to the author")
     return Down(groups, momentum=momentum)
+
+def make_split(groups):
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    for some in (True, False):
+        torch.optim.SGD([one for one in parameters if (one.ndim >= 2) == some])
+    return torch.optim.SGD(groups)
+
+class Whole(Loss):
+    task = "singlelabel"
+
+    def forward(self, logits, targets, mask=None):
+        return (logits - targets).square().mean()
 
 def make_half(*, epochs, warmup, final_lr):
     return lambda position: final_lr
@@ -86,6 +103,16 @@ def test_a_run_with_everything_of_a_plugin(odd_training, tones, tmp_path, capsys
     assert list(result.history["val_seven"]) == [7.0]
     out, err = capsys.readouterr()
     assert "a word to the author" in err and "a word" not in out
+
+
+def test_a_loss_that_is_no_number_for_each_clip_is_told(odd_training, tones, tmp_path):
+    with pytest.raises(PluginError, match=r"audiotag-odd 1\.0: the loss 'whole' gives shape \(\) for \d+ clips"):
+        _run(tones, tmp_path / "run", loss="whole")
+
+
+def test_an_optimiser_that_splits_parameters_by_their_dimensions(odd_training, tones, tmp_path):
+    settings = {"optimiser": "split", "epochs": 1, "workers": 0, "device": "cpu"}
+    assert len(finetune("tiny", tones, output=tmp_path / "run", **settings).history) == 1
 
 
 def test_names_and_settings_are_those_that_are_registered(odd_training):

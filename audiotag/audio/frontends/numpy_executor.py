@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
@@ -31,7 +33,7 @@ def log_mel_features(description: LogMel, waveform: ArrayLike) -> NDArray[np.flo
     count = description.count_frames(len(sound))
     frames = _frames(description, sound)[:count]
     features = np.full((description.bands, count), description.padding_value, dtype=np.float32)
-    window, mel = _window(description), _Mel(description.filters)
+    window, mel = _prepared(description)
     for first in range(0, len(frames), _FRAMES_AT_ONCE):
         part = frames[first : first + _FRAMES_AT_ONCE]
         spectrum = np.fft.rfft(_windowed(description, part, window), n=description.n_fft)
@@ -42,6 +44,11 @@ def log_mel_features(description: LogMel, waveform: ArrayLike) -> NDArray[np.flo
             (logarithms + np.float32(description.shift)) / np.float32(description.scale)
         ).T
     return features
+
+
+@lru_cache(maxsize=8)
+def _prepared(description: LogMel) -> tuple[NDArray[np.float32], _Mel]:
+    return _window(description), _Mel(description.filters)
 
 
 class _Mel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from audiotag.continual.store.database import (
 from audiotag.continual.store.files import PayloadFiles
 from audiotag.continual.store.records import StoredClip, Verification
 from audiotag.errors import AudiotagError
+from audiotag.files import file_sha256
 
 
 def verify_store(database: sqlite3.Connection, files: PayloadFiles, folder: Path, deep: bool) -> Verification:
@@ -52,16 +52,11 @@ def file_problem(clip: StoredClip, deep: bool) -> str | None:
         size = clip.path.stat().st_size
         if size != clip.bytes:
             return f"has {size} bytes and should have {clip.bytes}"
-        if deep and _digest(clip.path) != clip.sha256:
+        if deep and file_sha256(clip.path) != clip.sha256:
             return "is not what was stored: its SHA-256 digest differs"
     except OSError as error:
         return f"cannot be read: {error}"
     return None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _database_problems(database: sqlite3.Connection, folder: Path) -> Iterator[str]:

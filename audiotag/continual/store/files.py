@@ -18,9 +18,10 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from audiotag import places
 from audiotag.continual.store.payload import Payload
 from audiotag.errors import StoreError
-from audiotag.folders import sync
+from audiotag.files import sync
 
 FILES, QUARANTINE = "files", "quarantine"
 
@@ -296,6 +297,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
         try:
             yield temporary
             sync(temporary)
+            if places.WINDOWS and folder.exists():  # there even an empty folder is in the way
+                folder.rmdir()
             temporary.rename(folder)
             sync(folder.parent)
         finally:

@@ -23,6 +23,7 @@ from io import FileIO
 from pathlib import Path
 from typing import IO, Any
 
+from audiotag import places
 from audiotag.documents import Fields, parse_json
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.files import open_unfinished
@@ -131,10 +132,8 @@ class _PartOutput(Output):
             self.kept = self._part
             return
         os.fsync(self._file.fileno())
-        if sys.platform == "win32":  # an open file cannot be renamed there
-            self._file.close()
-        self._part.replace(self._path)
-        self._file.close()
+        with self._letting_go():
+            self._part.replace(self._path)
 
     def _refuse_others(self, beginning: bytes) -> None:
         """Refuse to write over a part that is not ours: one of ours is empty or starts with *beginning*."""
@@ -143,7 +142,15 @@ class _PartOutput(Output):
             raise OptionError(_NOT_OURS, where=self._part, fix=_AWAY)
 
     def _remove(self) -> None:
-        self._part.unlink(missing_ok=True)
+        with self._letting_go():
+            self._part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _letting_go(self) -> Iterator[None]:
+        """The part is moved or removed within the block, and then its lock is gone; on Windows it must go before."""
+        if places.WINDOWS:
+            self._file.close()
+        yield
         self._file.close()
 
     @contextmanager
@@ -161,7 +168,7 @@ class _PartOutput(Output):
             yield
         except BaseException:
             if self._file.seek(0, os.SEEK_END) == 0:
-                self._part.unlink(missing_ok=True)
+                self._remove()
             self._file.close()
             raise
 
