@@ -69,9 +69,7 @@ def clip_source(
         "split": option(
             "--split", metavar=_SPLIT, help=f"Only the clips of this official split of {name}.", group="Data"
         ),
-        "folds": option(
-            "--fold", "folds", type=int, multiple=True, help="Only this fold; may be repeated.", group="Data"
-        ),
+        "fold": option("--fold", type=int, multiple=True, help="Only this fold; may be repeated.", group="Data"),
     }
     options += [one for field, one in chosen.items() if field in fields]
     for part in parts:
@@ -85,8 +83,8 @@ def clip_source(
             from audiotag.data.source import ClipSource
 
             how = {field: given.pop(field) for field in fields}
-            if "folds" in how:
-                how["folds"] = how["folds"] or None
+            if "fold" in how:
+                how["fold"] = how["fold"] or None
             clips = given[main]
             source = ClipSource("" if clips is None else clips, **how)
             given[main] = None if clips is None else source

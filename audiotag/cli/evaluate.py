@@ -51,7 +51,7 @@ _MAX_NAMED = 8
 @weights_option
 @option_option
 @clip_source(
-    "--data", "split", "folds", "labels", "format", "root", "unknown_labels", "single_label", "frames", required=True
+    "--data", "split", "fold", "labels", "format", "root", "unknown_labels", "single_label", "frames", required=True
 )
 @option(
     "--folds",
@@ -200,7 +200,7 @@ def _cross_validate(
     from audiotag.evaluation.folds import evaluate_folds
 
     unused = [name for name in ("weights", "options", "tune_thresholds_on") if settings[name]]
-    unused += [] if data.folds is None else ["fold"]
+    unused += [] if data.fold is None else ["fold"]
     if len(models) > 1 or unused:
         options = {"options": "option", "tune_thresholds_on": "tune-thresholds"}
         named = ", ".join(f"--{options.get(name, name)}" for name in unused) or "--ensemble"

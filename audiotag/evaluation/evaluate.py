@@ -97,7 +97,7 @@ def evaluate(
         combine: As for `audiotag.load`.
         output: Folder for ``metrics.json``, ``per_class.csv``, ``report.html`` and ``confusion.csv``.
         progress: Called with (clips done, clips in all).
-        arguments: Fields of `ClipSource` (``split="test", folds=[1], labels=…``), of `Measuring` (``thresholds=0.3,
+        arguments: Fields of `ClipSource` (``split="test", fold=1, labels=…``), of `Measuring` (``thresholds=0.3,
             tune_thresholds_on="val.json"``) and of `Compute` (``device="cuda", workers=4``).
 
     Raises:

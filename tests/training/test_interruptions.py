@@ -153,7 +153,7 @@ def test_going_on_without_a_plugin_says_what_to_install(tones, tmp_path):
         (("request", "train"), 3),
         (("request", "fold"), "x"),
         (("request", "train", "labels"), 3),
-        (("request", "train", "folds"), [1.5]),
+        (("request", "train", "fold"), [1.5]),
         (("request", "train", "single_label"), "yes"),
         (("request", "train", "unknown_labels"), "x"),
         (("request", "train", "frames"), 0),
