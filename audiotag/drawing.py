@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 FORMATS = ("pdf", "png", "svg")
 
 
+def require_drawing() -> None:
+    """Do nothing where figures can be drawn.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with needed_for("drawing figures"):
+        import matplotlib.figure  # noqa: F401 # only whether it is there
+
+
 @contextmanager
 def drawing(path: str | Path, width: float = 9.0, height: float = 6.0, *, dpi: int = 120) -> Iterator[Figure]:
     """A new figure; what the block draws on it is written to *path*.
@@ -36,8 +46,9 @@ def drawing(path: str | Path, width: float = 9.0, height: float = 6.0, *, dpi: i
     if format not in FORMATS:
         endings = f".{', .'.join(FORMATS[:-1])} or .{FORMATS[-1]}"
         raise OptionError(f"there is no figure format {format!r}", where=path, fix=f"Use {endings}.")
-    with needed_for("drawing figures"):
-        from matplotlib.figure import Figure
+    require_drawing()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     yield figure
     with atomic_path(path) as temporary:

@@ -12,7 +12,8 @@ import click
 from audiotag.cli.clip_source import clip_source
 from audiotag.cli.command import Command
 from audiotag.cli.finetune import stoppable
-from audiotag.cli.options import given_settings, json_option, option, parse_options, settings_options
+from audiotag.cli.options import figures_option, given_settings, json_option, option, parse_options, settings_options
+from audiotag.cli.outputs import check_figures
 from audiotag.cli.printing import duration, warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.places import exists
@@ -44,7 +45,7 @@ _OF_COMPARISON = (
     cls=Command,
     short_help="Fine-tune and measure several models in the same way.",
     first="--backbone --finished --no-train --train --val --test --fold --cross-validate --output --recipe --epochs"
-    " --freeze-backbone --device --json",
+    " --freeze-backbone --figures --device --json",
 )
 @option(
     "--backbone",
@@ -89,7 +90,7 @@ _OF_COMPARISON = (
     type=Path,
     folder=True,
     metavar="FOLDER",
-    help="Tables, plot, runs and reports; the same command goes on with what is there.",
+    help="Tables, runs and reports; the same command goes on with what is there.",
     group="Results",
 )
 @option(
@@ -129,13 +130,13 @@ _OF_COMPARISON = (
     group="Training",
 )
 @settings_options(Settings)
-@option("--no-plot", is_flag=True, help="Draw no comparison.png, which needs matplotlib.", group="Results")
+@figures_option("score against multiply-accumulates")
 @json_option
 def compare(
     train: ClipSource | None,
     output: Path,
     options: dict[str, list[str]],
-    no_plot: bool,
+    figures: str | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -149,8 +150,8 @@ def compare(
     audiotag compare --no-train --backbone runs/one --backbone runs/two --test test.json --output comparison
 
     Each model is trained with the same data and settings and measured on the same clips; parameters,
-    multiply-accumulates, memory, file size and speed are beside its score, in comparison.csv, comparison.json and
-    comparison.png. * marks those that no other beats at both score and multiply-accumulates.
+    multiply-accumulates, memory, file size and speed are beside its score, in comparison.csv and comparison.json.
+    * marks those that no other beats at both score and multiply-accumulates.
 
     A model that fails is reported, the others go on, and the exit code is 1. The same command goes on after an
     interruption and takes further models.
@@ -160,6 +161,7 @@ def compare(
     from audiotag.training.comparison_table import plot_comparison
 
     warn_failed_plugins()
+    check_figures(figures, output)
     candidates = _candidates(**{name: settings.pop(name) for name in ("backbones", "finished", "no_train", "weights")})
     of_comparison = {name: value for name in _OF_COMPARISON if (value := settings.pop(name)) is not None}
     comparison = stoppable(
@@ -182,8 +184,8 @@ def compare(
     lost = comparison.measured["failed_clips"].sum() if "failed_clips" in comparison.measured else 0
     if lost:
         click.echo(f"Error: clips could not be read; {output / 'reports'} has their names.", err=True)
-    if not no_plot and not comparison.measured.empty:
-        plot_comparison(comparison, output / "comparison.png")
+    if figures is not None and not comparison.measured.empty:
+        plot_comparison(comparison, output / f"comparison.{figures}")
     if comparison.failed or lost:
         sys.exit(1)
 

@@ -80,4 +80,5 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     made = get_completion_class(shell)
     assert made is not None
-    click.echo(made(ctx.find_root().command, {}, "audiotag", "_AUDIOTAG_COMPLETE").source())
+    script = made(ctx.find_root().command, {}, "audiotag", "_AUDIOTAG_COMPLETE")
+    click.echo(script.source_template % script.source_vars())  # its `source` would start the shell, to ask its version

@@ -16,6 +16,7 @@ from audiotag.cli.options import (
     device_option,
     engine_option,
     ensemble_option,
+    figures_option,
     json_option,
     model_option,
     name_list,
@@ -26,7 +27,7 @@ from audiotag.cli.options import (
     weights_option,
     workers_option,
 )
-from audiotag.cli.outputs import check_folder
+from audiotag.cli.outputs import check_figures, check_folder
 from audiotag.cli.printing import print_doubts, progress_bar, warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.places import exists
@@ -109,12 +110,7 @@ _MAX_NAMED = 8
     group="Results",
 )
 @overwrite_option
-@option(
-    "--figures",
-    type=["pdf", "png", "svg"],
-    help="Also draw figures for papers into --output, with matplotlib.",
-    group="Results",
-)
+@figures_option("figures for papers")
 @json_option
 def evaluate(
     model: str | None, ensemble: tuple[str, ...], data: ClipSource, by_fold: bool, as_json: bool, **settings: Any
@@ -133,8 +129,7 @@ def evaluate(
 
     warn_failed_plugins()
     models = _models(model, ensemble)
-    if settings["figures"] is not None and settings["output"] is None:
-        raise OptionError("there is no folder to draw figures into", where="--figures", fix="Give --output FOLDER.")
+    check_figures(settings["figures"], settings["output"])
     check_folder(settings["output"], *RESULT_FILES, overwrite=settings["overwrite"])
     shared = {
         name: settings[name] for name in ("device", "precision", "engine", "batch_size", "workers", "strict", "output")

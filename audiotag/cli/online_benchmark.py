@@ -12,6 +12,7 @@ from audiotag.cli.command import Command
 from audiotag.cli.options import (
     device_option,
     echo_json,
+    figures_option,
     given_settings,
     json_option,
     option,
@@ -20,7 +21,7 @@ from audiotag.cli.options import (
     settings_options,
     weights_option,
 )
-from audiotag.cli.outputs import check_folder
+from audiotag.cli.outputs import check_figures, check_folder
 from audiotag.cli.printing import print_columns, print_doubts, warn_failed_plugins
 from audiotag.cli.store_simulate import contender_of, repeated_runs_options
 from audiotag.continual.online_settings import OnlineSettings
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 @settings_options(OnlineSettings, "replay", "steps", "learning_rate", "loss", "optimiser")
 @option("--output", type=Path, metavar="FOLDER", help="Write runs.csv, summary.csv and scores.csv.")
 @overwrite_option
-@option("--figures", type=["png", "svg"], help="Draw scores and forgetting, into --output.")
+@figures_option("scores and forgetting")
 @device_option
 @json_option
 def benchmark(
@@ -87,8 +88,7 @@ def benchmark(
     warn_failed_plugins()
     if (test is None) == (test_fold is None):
         raise OptionError("the clips to measure on are not named, or twice", fix="Give --test or --test-fold.")
-    if figures is not None and output is None:
-        raise OptionError("--figures needs --output", fix="Name a folder for the pictures.")
+    check_figures(figures, output)
     model, weights, options, device = (settings.pop(name) for name in ("model", "weights", "options", "device"))
     tasks, classes_per_task = settings.pop("tasks"), settings.pop("classes_per_task")
     capacity, seeds, seed = (settings.pop(name) for name in ("capacity", "seeds", "seed"))

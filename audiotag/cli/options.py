@@ -218,6 +218,13 @@ def overwrite_option(function: _Function) -> _Function:
     return option("--overwrite", is_flag=True, help="Replace results that exist already.", group="Results")(function)
 
 
+def figures_option(what: str) -> Callable[[_Function], _Function]:
+    """``--figures FORMAT``: parameter ``figures``, a text or None; see `audiotag.cli.outputs.check_figures`."""
+    return option(
+        "--figures", type=["pdf", "png", "svg"], help=f"Draw {what} into --output, with matplotlib.", group="Results"
+    )
+
+
 json_option = option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.", group="Results")
 
 

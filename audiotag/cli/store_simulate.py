@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.command import Command
-from audiotag.cli.options import echo_json, json_option, labels_option, option, overwrite_option, parse_options
-from audiotag.cli.outputs import check_folder
+from audiotag.cli.options import (
+    echo_json,
+    figures_option,
+    json_option,
+    labels_option,
+    option,
+    overwrite_option,
+    parse_options,
+)
+from audiotag.cli.outputs import check_figures, check_folder
 from audiotag.cli.printing import print_columns
 from audiotag.errors import OptionError
 from audiotag.places import exists
@@ -62,10 +70,10 @@ def repeated_runs_options(which: str) -> Callable[[Callable[..., Any]], Callable
     "--output",
     type=Path,
     metavar="FOLDER",
-    help="Write measures.csv and counts.csv here (and figures, with --figures).",
+    help="Write measures.csv and counts.csv here.",
 )
 @overwrite_option
-@option("--figures", type=["png", "svg"], help="Draw distributions and measures over time.")
+@figures_option("distributions and measures over time")
 @json_option
 def simulate(
     preset: str | None,
@@ -94,8 +102,7 @@ def simulate(
 
     if sum(source is not None for source in (preset, counts, log)) > 1:
         raise OptionError("--preset, --counts and --log are three streams", fix="Give one of them.")
-    if figures is not None and output is None:
-        raise OptionError("--figures needs --output", fix="Name a folder for the pictures.")
+    check_figures(figures, output)
     drawn = [f"{name}.{figures}" for name in ("measures", "distributions") if figures is not None]
     check_folder(output, "measures.csv", "counts.csv", *drawn, overwrite=overwrite)
     contenders = [contender_of(text) for text in policies]

@@ -168,7 +168,7 @@ def test_a_comparison_measures_on_the_split(tiny_set, tmp_path):
 
 def test_a_comparison_takes_splits_on_the_command_line(tiny_set, tmp_path):
     source = tiny_set("fsd50k")
-    quick = ("--epochs", "1", "--batch-size", "4", "--workers", "0", "--device", "cpu", "--no-plot")
+    quick = ("--epochs", "1", "--batch-size", "4", "--workers", "0", "--device", "cpu")
     command = ("compare", "--backbone", "tiny", "--train", source, "--split", "train", "--val-split", "val", *quick)
     done = CliRunner().invoke(main, [*map(str, command), "--output", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
