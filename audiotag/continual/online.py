@@ -22,6 +22,7 @@ from audiotag.continual.pupils import load_taught, make_pupil
 from audiotag.continual.store import Addition, ClipStore, Payload, StoredClip
 from audiotag.data.clips import Clip
 from audiotag.data.heard import LEARNED, Heard
+from audiotag.display import brief_repr, line
 from audiotag.documents import Fields
 from audiotag.errors import (
     AudioError,
@@ -50,6 +51,7 @@ _CODE = "embeddings by code"
 """Note of a store: the fingerprint of the code that made them."""
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class OnlineEvent:
     """What the learner did with one clip.
@@ -154,6 +156,9 @@ class OnlineLearner:
         self._last_id: str | None = None
         if self._folder is not None:
             self.save()
+
+    def __repr__(self) -> str:
+        return line(self, self.model, self._store, position=self.position, folder=self._folder)
 
     @property
     def model(self) -> Teachable:

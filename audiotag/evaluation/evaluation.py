@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,11 +15,15 @@ from audiotag.drawing import FORMATS
 from audiotag.errors import AudiotagError
 from audiotag.evaluation import metrics
 from audiotag.evaluation.doubts import nothing_to_tell_apart
+from audiotag.evaluation.figures import plot_evaluation
 from audiotag.evaluation.measurement import Measurement, Provenance
 from audiotag.evaluation.report import render_report
 from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD
 from audiotag.files import write_text
 from audiotag.labels import LabelSet
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 DEFAULT_TOP_K = (3, 5)
 
@@ -52,6 +56,24 @@ class Evaluation(Measurement):
         if self.confusion is not None:
             files["confusion.csv"] = self.confusion_csv()
         return save_results(Path(folder), {**files, "report.html": render_report(self)})
+
+    def plot(self, kind: str = "precision_recall", ax: Axes | None = None) -> Axes:
+        """Draw one picture of it with matplotlib.
+
+        Classes without positives are left out. Colours are safe for the colour-blind and for grey print.
+
+        Args:
+            kind: ``"precision_recall"``, ``"average_precision"`` or, for single-label data, ``"confusion"``.
+            ax: What to draw on; None for a new figure of pyplot's, which a notebook shows.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+            OptionError: There is no such picture.
+        """
+        return plot_evaluation(self, kind, ax)
 
 
 def save_results(folder: Path, files: Mapping[str, str]) -> Path:
