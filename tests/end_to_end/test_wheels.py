@@ -108,6 +108,22 @@ save_checkpoint(sys.argv[1], Model(create_backbone("mn", 2, seed=0, **options), 
 """
 
 
+EXPORTED = """
+from pathlib import Path
+from audiotag.export.export import export_model
+from audiotag.host import get_host
+from audiotag.labels import read_labels
+from audiotag.models.create import create_backbone
+from audiotag.models.model import Model
+
+Path("pets.csv").write_text("index,mid,display_name\\n0,dog,Dog\\n1,rain,Rain\\n")
+options = {"width_mult": 0.1}
+backbone = create_backbone("mn", 2, seed=0, **options).eval()
+spec = get_host().backbone("mn")
+export_model(Model(backbone, spec, options, read_labels("pets.csv"), "network", single_label=True), "network")
+"""
+
+
 def _packages(project):
     """Folders of the import packages that *project* says it has."""
     settings = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["setuptools"]
@@ -331,6 +347,11 @@ WORKS_LIGHT = {
     "store init owls --policy night --labels audioset --capacity 2": "policy night",
     "store add owls sounds": "2 in the store",
     "labels check --data exported/manifest.json": "5 clips",
+    "infer sounds/Dog/0.wav --model network": "Dog",
+    "evaluate --model network --data sounds --output measured": "measured/report.html",
+    "store init heard --labels pets.csv --capacity 5": "at most 5 clips",
+    "online --model network --store heard --stream sounds --output learned": "loss",
+    "evaluate --model learned --data sounds": "Accuracy",
 }
 """Command → part of what it prints; in turn, each in a folder with what those before it and `LIGHT` have left."""
 
@@ -346,6 +367,7 @@ def test_the_core_alone_works_without_any_extra(light, environment, install_plug
 
     environment["PYTHONPATH"] = os.pathsep.join([str(plugin_folder), str(tmp_path / "audiotag-owls")])
     (tmp_path / "published.pt").write_bytes(bytes(100))
+    _run([sys.executable, "-c", EXPORTED], cwd=tmp_path)
     install_plugin("audiotag-fetched", FETCHED)
     told = run(light / "python", "-W", "error", "-c", LIGHT).splitlines()
     install = "which is not installed. Install it with: pip install 'audiotag[torch]'"
