@@ -55,8 +55,13 @@ class Range:
         return f"{low}, {'below' if self.below else 'at most'} {self.high:g}"
 
 
-COUNT, FROM_ONE = Range(0, 2**31 - 1), Range(1, 2**31 - 1)
-POSITIVE, NOT_NEGATIVE = Range(0, 1e9, above=True), Range(0, 1e9)  # products of two fit any kind of number
+COUNT = Range(0, 2**31 - 1)
+FROM_ONE = Range(1, 2**31 - 1)
+"""A count of at least one."""
+POSITIVE = Range(0, 1e9, above=True)
+"""A number above 0. The upper bound keeps products of two settings within any numeric type."""
+NOT_NEGATIVE = Range(0, 1e9)
+"""A number of at least 0."""
 SHARE, BELOW_ONE, ABOVE_ZERO = Range(0, 1), Range(0, 1, below=True), Range(0, 1, above=True)
 
 
