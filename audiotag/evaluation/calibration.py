@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.csv_text import csv_text
+from audiotag.display import brief_repr
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.evaluation.metrics import Bools, Floats, checked_known
 
@@ -17,6 +18,7 @@ BINS = 15
 """Bins of a reliability curve, as in Guo et al. (2017)."""
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class Reliability:
     """How often what is said with some confidence is so.
