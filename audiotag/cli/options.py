@@ -137,7 +137,7 @@ weights_option = option(
 labels_option = option(
     "--labels",
     metavar="CSV|NAME",
-    help="Classes: a class_labels_indices.csv, or the name of a known list (audioset, fsd50k, home).",
+    help="Classes: a class_labels_indices.csv, or the name of a known list (audioset, audioset_strong, fsd50k, home).",
 )
 previous_labels_option = option(
     "--previous-labels", metavar="CSV|NAME", help="Classes of the model that is started from, where it does not say."
