@@ -192,6 +192,8 @@ def _assemble(facts: Fields, state: dict[str, Tensor], folder: Path) -> Model:
             where=folder,
             fix=fix,
         ) from error
+    with get_host().computing(spec, f"taking back the state of {folder}"):
+        backbone.load_extra_state(made_by["extra_state"])  # which may decide the shapes of weights
     own = backbone.state_dict()
     wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
     if wrong:
@@ -207,7 +209,6 @@ def _assemble(facts: Fields, state: dict[str, Tensor], folder: Path) -> Model:
     require_weights(state, folder, backbone.state_dict())
     with get_host().computing(spec, f"taking back the state of {folder}"):
         backbone.load_state_dict(state)
-        backbone.load_extra_state(made_by["extra_state"])
     backbone.eval()
     return Model(
         backbone=backbone,
