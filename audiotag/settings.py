@@ -25,6 +25,7 @@ from typing import (
 
 from audiotag import documents
 from audiotag.arguments import description, fits
+from audiotag.display import line
 from audiotag.errors import OptionError, suggest
 from audiotag.files import write_text
 from audiotag.printing import shortened
@@ -288,8 +289,9 @@ class SettingsGroup:
         return type(self) is type(other) and vars(self) == vars(other)
 
     def __repr__(self) -> str:
-        chosen = (f"{name}={vars(self)[name]!r}" for name in declared(type(self)) if name in vars(self))
-        return f"{type(self).__name__}({', '.join(chosen)})"
+        usual = {one.name: one.default for one in fields(type(self))}  # type: ignore[arg-type]
+        chosen = {name: vars(self)[name] for name in declared(type(self)) if name in vars(self)}
+        return line(self, **{name: value for name, value in chosen.items() if value not in (usual[name], {})})
 
     if not TYPE_CHECKING:  # type checkers shall know attributes by their declaration alone
 
