@@ -75,11 +75,13 @@ class OnlineSettings(Replay, Learner, Objective, Optimiser, Seeded):
         """Refuse what cannot be learnt from, and a schedule without an end."""
         if self.keep == "embedding" and not self.freeze_backbone:
             raise OptionError(
-                "embeddings say nothing to a backbone that learns", where=self.WHERE, fix="Keep audio, or freeze it."
+                "embeddings are useless to a backbone that is trained",
+                where=self.WHERE,
+                fix="Keep audio, or freeze it.",
             )
         if self.schedule != "constant" and self.schedule_clips is None:
             raise OptionError(
-                f"the schedule {self.schedule!r} needs to know how long the stream is",
+                f"the schedule {self.schedule!r} needs the length of the stream",
                 where=self.WHERE,
                 fix="Give schedule_clips, or the schedule constant.",
             )

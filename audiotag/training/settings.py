@@ -429,14 +429,14 @@ class Settings(
         changing += self.augmentations
         if self.freeze_backbone and changing:
             raise OptionError(
-                f"{', '.join(changing)} cannot be used with a frozen backbone, which hears each clip once",
+                f"{', '.join(changing)} cannot be used with a frozen backbone, which processes each clip once",
                 where=self.WHERE,
                 fix="Leave them out, or train the whole network.",
             )
         if unborne := self.unborne(situation):
             raise OptionError(
-                f"{', '.join(unborne)} vary what this network does not bear to have varied "
-                f"(it bears: {', '.join(situation.bears)})",
+                f"{', '.join(unborne)} do not suit this network "
+                f"(it takes augmentations of: {', '.join(situation.bears) or 'nothing'})",
                 where=self.WHERE,
                 fix="Leave them out, or set them to 0.",
             )
