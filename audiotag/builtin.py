@@ -150,7 +150,7 @@ def register_optimisers() -> list[OptimiserSpec]:
     """PyTorch's."""
     make = _maker(OptimiserSpec, "torch.optim:")
     return [
-        make("adamw", "AdamW", "Adam with decoupled decay of weights"),
+        make("adamw", "AdamW", "Adam with decoupled weight decay"),
         make("adam", "Adam", "Adam"),
         make("sgd", "SGD", "Gradient descent with momentum"),
     ]

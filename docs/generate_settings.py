@@ -48,12 +48,16 @@ def _row(name: str, one: Setting) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _table(title: str, rows: Mapping[str, str]) -> str:
-    return "\n".join([f"## {title}", "", "| setting | | values | default |", "|---|---|---|---|", *rows.values(), ""])
-
-
 def _rows(group: type[SettingsGroup]) -> dict[str, str]:
     return {name: _row(name, one) for name, one in declared(group).items()}
+
+
+def _tables(group: type[SettingsGroup], rows: Mapping[str, str]) -> list[str]:
+    by_title: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        by_title.setdefault(declared(group)[name].group, []).append(row)
+    head = ["", "| setting | | values | default |", "|---|---|---|---|"]
+    return [line for title, found in by_title.items() for line in (f"### {title}", *head, *found, "")]
 
 
 def render() -> str:
@@ -61,8 +65,9 @@ def render() -> str:
     training, online = _rows(Settings), _rows(OnlineSettings)
     own = {name: row for name, row in online.items() if row != training.get(name)}
     shared = ", ".join(f"`{name}`" for name in online if name not in own)
-    parts = [HEAD, _table("`audiotag finetune`, `audiotag compare`", training), _table("`audiotag online`", own)]
-    return "\n".join([*parts, f"As for `finetune`: {shared}.\n"])
+    parts = [HEAD, "## `audiotag finetune`, `audiotag compare`", "", *_tables(Settings, training)]
+    parts += ["## `audiotag online`", "", f"As for `finetune`: {shared}.", "", *_tables(OnlineSettings, own)]
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

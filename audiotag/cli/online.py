@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Group
 from audiotag.cli.labels import print_change
 from audiotag.cli.online_benchmark import benchmark
 from audiotag.cli.options import (
@@ -40,14 +41,27 @@ if TYPE_CHECKING:
 _OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single_label")
 
 
-@click.group(invoke_without_command=True, short_help="Learn from a stream of clips, one by one, with a bounded store.")
-@option("--model", metavar="NAME|FOLDER", help="Model to start from: a name, or a run or checkpoint folder.")
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    short_help="Learn from a stream of clips, one by one, with a bounded store.",
+    first="--model --weights --store --stream --labels --output --resume --teacher --pseudo-label --replay --steps"
+    " --learning-rate --device --json --quiet",
+)
+@option(
+    "--model", metavar="NAME|FOLDER", help="Model to start from: a name, or a run or checkpoint folder.", group="Model"
+)
 @weights_option
 @option_option
 @previous_labels_option
 @labels_option
-@option("--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: as the model]")
-@option("--store", "store_folder", type=Path, metavar="STORE", help="Made by `audiotag store init`.")
+@option(
+    "--single-label/--multi-label",
+    default=None,
+    help="One class a clip, or any number.  [default: as the model]",
+    group="Model",
+)
+@option("--store", "store_folder", type=Path, metavar="STORE", help="Made by `audiotag store init`.", group="Data")
 @clip_source(
     "--stream",
     "format",
@@ -55,13 +69,20 @@ _OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single
     "unknown_labels",
     help="Labelled list (JSON, CSV), folder of class folders or of recordings; - takes lines from the standard input.",
 )
-@option("--output", type=Path, metavar="FOLDER", help="The run folder: checkpoints go to FOLDER/last.")
-@option("--resume", is_flag=True, help="Go on with the run in --output; where there is none, begin it.")
-@option("--teacher", metavar="NAME|FOLDER", help="Model that gives pseudo-labels, with --pseudo-label.")
+@option("--output", type=Path, metavar="FOLDER", help="The run folder: checkpoints go to FOLDER/last.", group="Results")
+@option(
+    "--resume", is_flag=True, help="Go on with the run in --output; where there is none, begin it.", group="Results"
+)
+@option(
+    "--teacher",
+    metavar="NAME|FOLDER",
+    help="Model that gives pseudo-labels, with --pseudo-label.",
+    group="On-line learning",
+)
 @settings_options(OnlineSettings)
 @device_option
-@option("--json", "as_json", is_flag=True, help="Print a JSON object for each clip.")
-@option("--quiet", is_flag=True, help="Print problems and totals only.")
+@option("--json", "as_json", is_flag=True, help="Print a JSON object for each clip.", group="Results")
+@option("--quiet", is_flag=True, help="Print problems and totals only.", group="Results")
 @click.pass_context
 def online(
     context: click.Context,

@@ -161,7 +161,7 @@ class OnnxEngine(Engine):
             raise OptionError(
                 f"ONNX Runtime cannot compute the network ({str(error).partition(chr(10))[0]})",
                 where=self.facts.name,
-                fix="Export the model again, or compute with --engine torch.",
+                fix="Export the model again, or compute with --engine=torch.",
             ) from error
         return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 

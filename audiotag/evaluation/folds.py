@@ -111,8 +111,8 @@ def evaluate_folds(
             _require_same_folds(runs, clips, Path(run_folder))
         elif (change := first.labels.change_to(tagger.labels)).added or change.dropped:
             raise LabelError(f"its classes differ from those of the first fold: {change}", where=folder)
-        of_fold = replace(source, folds=[fold])
-        held_out = ClipSource(clips, folds=[fold]).read(tagger.labels)
+        of_fold = replace(source, fold=fold)
+        held_out = ClipSource(clips, fold=fold).read(tagger.labels)
         scored = score(tagger, held_out, compute, progress)
         doubts = doubts_about(tagger.facts, scored.clips)
         provenance = scored.provenance(f"{tagger.name} (fold {fold})", of_fold, held_out, doubts)
@@ -129,7 +129,7 @@ def evaluate_folds(
     )
     warnings = tuple(f"Fold {fold}: {one}" for fold, result in results.items() for one in result.warnings)
     name = Path(run_folder).resolve().name
-    provenance = pooled.provenance(name, replace(source, folds=list(runs)), clips, Doubts(learned, warnings))
+    provenance = pooled.provenance(name, replace(source, fold=list(runs)), clips, Doubts(learned, warnings))
     validation = _summed_up(results, measure(pooled, clips, first.labels, provenance))
     if output is not None:
         validation.save(output)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.data.clips import Clip
-from audiotag.data.recording import clip_info
+from audiotag.data.recording import clip_info, clip_seconds
 from audiotag.errors import AudiotagError, OptionError, PluginError
 from audiotag.files import content_digest
 from audiotag.host import get_host
@@ -34,6 +34,7 @@ from audiotag.inference.writers import (
 from audiotag.inference.writers.rows import Key
 
 _DEFAULT_TOP = 10
+_FEW = 20
 
 _DECIDING = ("mode", "window", "hop", "threshold", "merge", "min_duration", "top", "frames", "format", "verbatim")
 """Settings that decide what the results are."""
@@ -42,8 +43,8 @@ _DECIDING = ("mode", "window", "hop", "threshold", "merge", "min_duration", "top
 class Listener(Protocol):
     """Told of the progress of a run."""
 
-    def begin(self, total: int, skipped: int) -> None:
-        """*total* recordings will be tagged; *skipped* are in the output already."""
+    def begin(self, total: int, skipped: int, seconds: float | None) -> None:
+        """*total* recordings will be tagged, of so many *seconds* where it is known; *skipped* were done before."""
 
     def heard(self, seconds: float) -> None:
         """*seconds* more of sound are done."""
@@ -161,7 +162,7 @@ class InferRun:
         try:
             with opened as output:
                 waiting = _without(clips, output.done)
-                progress.begin(len(waiting) + len(not_found), len(clips) - len(waiting))
+                progress.begin(len(waiting) + len(not_found), len(clips) - len(waiting), _length(waiting))
                 results = _Results(self, tagger, collector, progress)
                 complete = self._write(output, chain(not_found, results.of(waiting)), progress)
         finally:
@@ -243,6 +244,13 @@ class _Results:
                 yield error
 
     def _tagged(self, clips: Sequence[Clip]) -> Iterator[Result | AudiotagError]:
+        told = 0.0  # of the recording that is at work
+
+        def heard(seconds: float) -> None:
+            nonlocal told
+            told += seconds
+            self.progress.heard(seconds)
+
         files = self.tagger.tag_files(
             clips,
             top=self.plan.top,
@@ -250,15 +258,17 @@ class _Results:
             batch_size=self.plan.batch_size,
             workers=self.plan.workers,
             embeddings=self.collector is not None,
+            heard=heard,
         )
         for file in files:
+            before, told = told, 0.0
             try:
                 result = self._result(file.clip, file.seconds, tag_rows(file.unwrap(), 0.0, file.seconds))
                 self._collect(file.clip, 0.0, file.seconds, file.embedding)
             except AudiotagError as error:
                 yield error
                 continue
-            self.progress.heard(file.seconds)
+            self.progress.heard(file.seconds - before)
             yield result
 
     def _timed(self, clip: Clip) -> Result:
@@ -327,6 +337,16 @@ def _without(clips: Sequence[Clip], done: Counter[Key]) -> list[Clip]:
         else:
             waiting.append(clip)
     return waiting
+
+
+def _length(clips: Sequence[Clip]) -> float | None:
+    """Seconds of a few clips as their headers say; None of many, whose number tells as much."""
+    if len(clips) > _FEW:
+        return None
+    try:
+        return sum(map(clip_seconds, clips))
+    except AudiotagError:  # said when it is tagged
+        return None
 
 
 def _times(clip: Clip, onset: float, offset: float) -> tuple[float, float]:

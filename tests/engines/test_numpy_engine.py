@@ -141,7 +141,7 @@ from audiotag.inference.run import InferRun
 
 
 class Quiet:
-    def begin(self, total, skipped): pass
+    def begin(self, total, skipped, seconds): pass
     def heard(self, seconds): pass
     def done(self): pass
     def failed(self, error): raise error

@@ -113,7 +113,7 @@ def pretrain(
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes that read clips.")
 @device_option
 @click.option(
-    "--precision", type=click.Choice(_PRECISIONS), default="32", show_default=True, help="Numbers to compute with."
+    "--precision", type=click.Choice(_PRECISIONS), default="32", show_default=True, help="Numerical precision."
 )
 @option_option
 def retrieve(
@@ -165,7 +165,7 @@ def _print(result: Any) -> None:
     "--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Where all of it is written."
 )
 @click.option("--epochs", type=int, default=8, show_default=True, help="Passes over the set.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 def demo(output: Path, epochs: int, seed: int) -> None:
     """Pre-train and retrieve on a small synthetic set: tones paired with colours."""
     from audiotag.plugin import check_new_folder
