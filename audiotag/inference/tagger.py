@@ -100,7 +100,7 @@ def _load_ensemble(
     known = read_ensemble(folder, labels)
     if combine not in (None, known.combine):
         raise OptionError(
-            f"the ensemble averages {known.combine}, and {combine} are asked for",
+            f"the ensemble averages {known.combine}, not {combine}",
             where=folder,
             fix="Leave it out, or make another ensemble (audiotag models ensemble --combine).",
         )

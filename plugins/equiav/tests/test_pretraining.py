@@ -192,7 +192,7 @@ def test_mae_weights_start_it(write_pairs: Write, learn: Learn, tmp_path: Path, 
     settings = replace(SETTINGS, epochs=1, warmup=0.5, learning_rate=1e-12, weight_decay=0.0)
     said: list[str] = []
     learn(read_pairs(write_pairs(4)), settings=settings, init=tmp_path / "mae.pth", report=said.append)
-    assert "start anew" in said[0]
+    assert "start untrained" in said[0]
     for modality in ("a", "v"):
         trained = weights(tmp_path / "run")[f"blocks_{modality}.1.mlp.fc1.weight"]
         torch.testing.assert_close(trained, donor["blocks_a.1.mlp.fc1.weight"], atol=1e-9, rtol=0)
@@ -272,7 +272,7 @@ def test_a_run_killed_before_it_had_saved_anything_is_begun_again(
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / ".last.pt.0.audiotag-part").write_bytes(b"half of it")
-    with pytest.raises(CheckpointError, match=r"no run.*begun again"):
+    with pytest.raises(CheckpointError, match=r"no run.*restarted"):
         resume_pretraining(folder, clips)
     pretrain(clips, folder, options=options, settings=QUICK)
     assert sorted(one.name for one in folder.iterdir()) == ["last.pt", "log.csv", "pretrained.safetensors"]
