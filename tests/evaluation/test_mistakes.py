@@ -70,8 +70,9 @@ def test_several_labels():
     assert first["truth"] == "Dog (/m/1); <i>Bell</i>" and first["decided"] == first["false_alarm"] == ""
     assert (first["missed"], first["missed_score"]) == ("<i>Bell</i>", "0.2")
     assert (second["false_alarm"], second["false_alarm_score"]) == ("<i>Bell</i>", "0.7")
-    assert [(one.row, one.index) for one in misses(result, 9)] == [(0, 1), (0, 0)]
+    assert [(one.row, one.index, one.score) for one in misses(result, 9)] == [(0, 1, 0.2)]  # each clip once
     assert [(one.row, one.index, one.score) for one in false_alarms(result, 1)] == [(1, 1, 0.7)]
+    assert misses(result, 0) == []
 
 
 def test_labels_that_are_not_known_are_no_mistakes():
