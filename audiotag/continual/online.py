@@ -159,6 +159,12 @@ class OnlineLearner:
         if self._folder is not None:
             self.save()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise OptionError(
+            "an on-line learner cannot be copied or handed to another process: two would learn apart",
+            fix="Go on with its folder there (OnlineLearner.resume), or hand over its model.",
+        )
+
     def __repr__(self) -> str:
         return line(self, self.model, self._store, position=self.position, folder=self._folder)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -322,3 +324,24 @@ def test_onnx_runtime_keeps_no_number_of_the_device_and_reports_nothing(
     done = run_light(LIGHT, folder, tmp_path / "sound.npy")
     assert done.returncode == 0, done.stderr
     assert not list(home.rglob("*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_forked_processes_compute_with_a_session_of_their_own_and_end(folder: Path) -> None:
+    """An inherited session has threads in the parent alone: one that goes would wait for them for ever."""
+    program = (
+        "import os, sys, numpy as np, audiotag\n"
+        "from audiotag.engines.onnx_engine import OnnxEngine\n"
+        "tagger = audiotag.Tagger(OnnxEngine(sys.argv[1], threads=3))\n"
+        "sound = np.linspace(-1, 1, 8000, dtype=np.float32), 8000\n"
+        "expected = tagger.tag(sound).scores\n"
+        "for number in range(6):\n"
+        "    if (child := os.fork()) == 0:\n"
+        "        if number % 2:\n"
+        "            assert np.allclose(tagger.tag(sound).scores, expected)\n"
+        "        sys.exit(0)\n"
+        "    assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
