@@ -25,6 +25,7 @@ from typing import (
 
 from audiotag import documents
 from audiotag.arguments import description, fits
+from audiotag.display import line
 from audiotag.errors import OptionError, suggest
 from audiotag.files import write_text
 from audiotag.printing import shortened
@@ -55,8 +56,13 @@ class Range:
         return f"{low}, {'below' if self.below else 'at most'} {self.high:g}"
 
 
-COUNT, FROM_ONE = Range(0, 2**31 - 1), Range(1, 2**31 - 1)
-POSITIVE, NOT_NEGATIVE = Range(0, 1e9, above=True), Range(0, 1e9)  # products of two fit any kind of number
+COUNT = Range(0, 2**31 - 1)
+FROM_ONE = Range(1, 2**31 - 1)
+"""A count of at least one."""
+POSITIVE = Range(0, 1e9, above=True)
+"""A number above 0. The upper bound keeps products of two settings within any numeric type."""
+NOT_NEGATIVE = Range(0, 1e9)
+"""A number of at least 0."""
 SHARE, BELOW_ONE, ABOVE_ZERO = Range(0, 1), Range(0, 1, below=True), Range(0, 1, above=True)
 
 
@@ -74,6 +80,7 @@ class Setting:
         option: How the command line spells it, where that is not ``--its-name``.
         of: The setting that it belongs to: where that one is chosen anew, what shaped the former choice goes.
         varies: What of a clip it varies (``"waveform"``, ``"spectrogram"``, or all of a ``"clip"``); 0 switches it off.
+        group: Heading that it stands under: the `SettingsGroup.TITLE` of where it was declared first.
         name: Its name, and
         hint: its type; both are those of the field.
     """
@@ -87,6 +94,7 @@ class Setting:
     option: str | None = None
     of: str | None = None
     varies: str | None = None
+    group: str = ""
     name: str = ""
     hint: Any = Any
 
@@ -167,14 +175,22 @@ def declared(group: type[SettingsGroup]) -> dict[str, Setting]:
 
 def _declarations(group: type[SettingsGroup]) -> dict[str, Setting]:
     hints, found = get_type_hints(group), {one.name: one.metadata["setting"] for one in fields(group)}  # type: ignore[arg-type]
-    names = dict.fromkeys(name for name in _names(group) if name in found)
-    return {name: replace(found[name], name=name, hint=hints[name]) for name in names}
+    titles: dict[str, str] = {}
+    for name, title in _titles(group):
+        if name in found:
+            titles.setdefault(name, title)
+    return {
+        name: replace(found[name], name=name, hint=hints[name], group=found[name].group or title)
+        for name, title in titles.items()
+    }
 
 
-def _names(group: type) -> Iterator[str]:
+def _titles(group: type) -> Iterator[tuple[str, str]]:
+    """Names with the titles of where they are declared."""
     for base in group.__bases__:
-        yield from _names(base)
-    yield from vars(group).get("__annotations__", {})
+        yield from _titles(base)
+    for name in vars(group).get("__annotations__", {}):
+        yield name, getattr(group, "TITLE", "")
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -189,6 +205,9 @@ class SettingsGroup:
 
     WHERE: ClassVar[str] = "settings"
     """What messages call it."""
+
+    TITLE: ClassVar[str] = "Settings"
+    """Heading of its settings in help and documentation."""
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
@@ -283,8 +302,9 @@ class SettingsGroup:
         return type(self) is type(other) and vars(self) == vars(other)
 
     def __repr__(self) -> str:
-        chosen = (f"{name}={vars(self)[name]!r}" for name in declared(type(self)) if name in vars(self))
-        return f"{type(self).__name__}({', '.join(chosen)})"
+        usual = {one.name: one.default for one in fields(type(self))}  # type: ignore[arg-type]
+        chosen = {name: vars(self)[name] for name in declared(type(self)) if name in vars(self)}
+        return line(self, **{name: value for name, value in chosen.items() if value not in (usual[name], {})})
 
     if not TYPE_CHECKING:  # type checkers shall know attributes by their declaration alone
 

@@ -24,6 +24,7 @@ from audiotag.audio.failures import decoding, truncated
 from audiotag.audio.integrity import Piece, inspect
 from audiotag.audio.resampling import StreamResampler
 from audiotag.audio.samples import RATES, MonoMix, check_samples
+from audiotag.display import brief_repr
 from audiotag.errors import EXTRAS, AudioError, OptionError, RecordingWarning
 
 _ENDINGS = ".aif .aifc .aiff .au .bwf .caf .flac .mp3 .nist .oga .ogg .opus .rf64 .snd .sph .voc .w64 .wav .wave"
@@ -44,6 +45,7 @@ MOST_CHANNELS = 1024
 """Channels of a recording, as libsndfile counts too."""
 
 
+@brief_repr
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
     """What a recording says about itself.

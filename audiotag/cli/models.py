@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.command import Group
+from audiotag.cli.completion import names_of
 from audiotag.cli.models_combine import average, ensemble, summary
 from audiotag.cli.options import echo_json, json_option, option, option_option
 from audiotag.cli.printing import print_columns, warn_failed_plugins
@@ -15,13 +17,14 @@ from audiotag.errors import AudiotagError, OptionError
 from audiotag.host import get_host
 
 if TYPE_CHECKING:
+    from audiotag.models.known import KnownModel
     from audiotag.models.store import WeightsStore
     from audiotag.specs import BackboneSpec, Weights
 
 
-@click.group()
+@click.group(cls=Group)
 def models() -> None:
-    """Known models: list, facts, weights, complexity; average and ensemble."""
+    """Known models: list, facts, weights; average and ensemble."""
     warn_failed_plugins()
 
 
@@ -38,38 +41,28 @@ def list_models(as_json: bool, family: str | None, published: bool) -> None:
 
     A family (without weights) makes fresh networks; a model has published weights.
     """
+    from audiotag.models.known import known_models
     from audiotag.models.store import WeightsStore
 
-    host = get_host()
-    if family is not None:
-        family = host.backbone(family).name  # an unknown family is an error with close matches
-    store = WeightsStore()
-    named = [
-        (name, spec)  # the name in full where several plugins have it
-        for name, spec in host.backbones.items()
-        if (family is None or spec.family == family) and (not published or spec.weights is not None)
-    ]
+    known = known_models(family, published=published)
     if as_json:
-        echo_json([{**facts(spec, store), "name": name} for name, spec in named])
+        store = WeightsStore()
+        echo_json([{**facts(get_host().backbone(name), store), "name": name} for name in known.names])
         return
-    if not named:
+    if not known:
         click.echo("No model is registered. Plugins bring them: pip install audiotag-mobilenet-baseline")
         return
     print_columns(
         ("NAME", "FAMILY", "RATE", "CLASSES", "HERE", "PUBLISHED RESULT"),
-        [_row(name, spec, store) for name, spec in named],
+        [_row(one) for one in known],
         right=("RATE", "CLASSES"),
     )
 
 
-def _row(name: str, spec: BackboneSpec, store: WeightsStore) -> tuple[str, ...]:
-    here = "family" if spec.weights is None else _here(store, spec.weights)
-    result = next((f"{figure} {value:g}" for figure, value in spec.figures.items()), "")
-    return (name, spec.family, f"{spec.sample_rate // 1000} kHz", str(spec.num_classes or ""), here, result)
-
-
-def _here(store: WeightsStore, weights: Weights) -> str:
-    return "yes" if all(store.path(one).is_file() for one in weights.files) else "no"
+def _row(model: KnownModel) -> tuple[str, ...]:
+    here = "family" if model.downloaded is None else "yes" if model.downloaded else "no"
+    rate, classes = f"{model.sample_rate // 1000} kHz", str(model.num_classes or "")
+    return (model.name, model.family, rate, classes, here, model.result)
 
 
 def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
@@ -94,7 +87,7 @@ def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
         found["weights"] = {
             "urls": list(weights.urls),
             "path": str(store.path(weights)),
-            "downloaded": _here(store, weights) == "yes",
+            "downloaded": store.has(weights),
             **_fields(weights, "sha256", "bytes", "licence", "note"),
             "parts": [str(store.path(part)) for part in weights.parts],
         }
@@ -106,7 +99,7 @@ def _fields(spec: BackboneSpec | Weights, *names: str) -> dict[str, Any]:
 
 
 @models.command("info")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("backbones"))
 @json_option
 def info(name: str, as_json: bool) -> None:
     """Show what is known of one model."""
@@ -152,7 +145,7 @@ def _files(name: str) -> list[tuple[BackboneSpec, Weights]]:
 
 
 @models.command("download")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, shell_complete=names_of("backbones"), required=True, metavar="NAME...")
 @option("--refresh", is_flag=True, help="Download again what is there already.")
 def download(names: tuple[str, ...], refresh: bool) -> None:
     """Download published weights, check them, and print where they are."""
@@ -167,7 +160,7 @@ def download(names: tuple[str, ...], refresh: bool) -> None:
 
 
 @models.command("export")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, shell_complete=names_of("backbones"), required=True, metavar="NAME...")
 def export(names: tuple[str, ...]) -> None:
     """Export published models for tagging on the CPU, which then takes them (--engine auto), and print where they are.
 
@@ -181,7 +174,7 @@ def export(names: tuple[str, ...]) -> None:
 
 
 @models.command("verify")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, shell_complete=names_of("backbones"), metavar="[NAME...]")
 @option("--all", "everything", is_flag=True, help="Every model whose weights have been downloaded.")
 def verify(names: tuple[str, ...], everything: bool) -> None:
     """Check downloaded weights: size, and SHA-256 as published or as recorded at the first download."""
@@ -222,7 +215,7 @@ def _each_file(chosen: list[tuple[BackboneSpec, Weights]], work: Callable[[Backb
 
 
 @models.command("path")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("backbones"))
 def path_of(name: str) -> None:
     """Print where the weights of a model are, or where to put them."""
     from audiotag.models.store import WeightsStore
@@ -235,7 +228,7 @@ def path_of(name: str) -> None:
 
 
 @models.command("complexity")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("backbones"))
 @option("--seconds", type=click.FloatRange(min=0.0, min_open=True), default=10.0)
 @option("--num-classes", least=1, help="Size of the head, where the name states none.")
 @option_option

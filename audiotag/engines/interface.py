@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from audiotag.audio.frontends.log_mel import LogMel
 from audiotag.audio.windows import PassLengths
+from audiotag.display import brief_repr, line
 from audiotag.errors import OptionError
 from audiotag.labels import LabelSet
 
 Floats = NDArray[np.float32]
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EngineFacts:
     """What an engine takes and gives.
@@ -53,6 +55,7 @@ class EngineFacts:
     front_end: LogMel | None = None
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class EngineOutput:
     """What one pass gives.
@@ -77,6 +80,9 @@ class Engine(ABC):
     """
 
     facts: EngineFacts
+
+    def __repr__(self) -> str:
+        return line(self, self.facts.name, self.facts.labels, self.facts.device)
 
     @abstractmethod
     def forward(self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False) -> EngineOutput:
@@ -113,6 +119,16 @@ class Engine(ABC):
             OptionError: The engine has none.
         """
         raise OptionError("it gives no embeddings of frames", where=self.facts.name, fix="Take kind='clip'.")
+
+    def head_input(
+        self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False
+    ) -> tuple[Floats, Floats | None]:
+        """What the part that learns on a device takes, float32 (batch, …), and where asked for the clip embeddings.
+
+        Raises:
+            OptionError: The engine does not say.
+        """
+        raise OptionError("it does not give what its head takes", where=self.facts.name, fix="Learn with torch.")
 
     def feature_map(self, waveforms: Floats | None, video: Floats | None = None) -> tuple[Floats, NDArray[np.float64]]:
         """The network's last feature map (batch, …) in its own order of axes, and the seconds of its frames.

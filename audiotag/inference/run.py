@@ -14,20 +14,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.data.clips import Clip
-from audiotag.data.recording import clip_info
+from audiotag.data.recording import clip_info, clip_seconds
 from audiotag.errors import AudiotagError, OptionError, PluginError
 from audiotag.files import content_digest
 from audiotag.host import get_host
-from audiotag.inference.events import Event, detect_events
+from audiotag.inference.events import Event, Span, detect_events, named_events
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores, select_tags
 from audiotag.inference.writers import (
     EmbeddingCollector,
     Output,
     Result,
-    Row,
     clip_key,
-    event_rows,
     format_of,
     open_output,
     require_file,
@@ -36,6 +34,7 @@ from audiotag.inference.writers import (
 from audiotag.inference.writers.rows import Key
 
 _DEFAULT_TOP = 10
+_FEW = 20
 
 _DECIDING = ("mode", "window", "hop", "threshold", "merge", "min_duration", "top", "frames", "format", "verbatim")
 """Settings that decide what the results are."""
@@ -44,8 +43,8 @@ _DECIDING = ("mode", "window", "hop", "threshold", "merge", "min_duration", "top
 class Listener(Protocol):
     """Told of the progress of a run."""
 
-    def begin(self, total: int, skipped: int) -> None:
-        """*total* recordings will be tagged; *skipped* are in the output already."""
+    def begin(self, total: int, skipped: int, seconds: float | None) -> None:
+        """*total* recordings will be tagged, of so many *seconds* where it is known; *skipped* were done before."""
 
     def heard(self, seconds: float) -> None:
         """*seconds* more of sound are done."""
@@ -163,7 +162,7 @@ class InferRun:
         try:
             with opened as output:
                 waiting = _without(clips, output.done)
-                progress.begin(len(waiting) + len(not_found), len(clips) - len(waiting))
+                progress.begin(len(waiting) + len(not_found), len(clips) - len(waiting), _length(waiting))
                 results = _Results(self, tagger, collector, progress)
                 complete = self._write(output, chain(not_found, results.of(waiting)), progress)
         finally:
@@ -245,6 +244,13 @@ class _Results:
                 yield error
 
     def _tagged(self, clips: Sequence[Clip]) -> Iterator[Result | AudiotagError]:
+        told = 0.0  # of the recording that is at work
+
+        def heard(seconds: float) -> None:
+            nonlocal told
+            told += seconds
+            self.progress.heard(seconds)
+
         files = self.tagger.tag_files(
             clips,
             top=self.plan.top,
@@ -252,15 +258,17 @@ class _Results:
             batch_size=self.plan.batch_size,
             workers=self.plan.workers,
             embeddings=self.collector is not None,
+            heard=heard,
         )
         for file in files:
+            before, told = told, 0.0
             try:
                 result = self._result(file.clip, file.seconds, tag_rows(file.unwrap(), 0.0, file.seconds))
                 self._collect(file.clip, 0.0, file.seconds, file.embedding)
             except AudiotagError as error:
                 yield error
                 continue
-            self.progress.heard(file.seconds)
+            self.progress.heard(file.seconds - before)
             yield result
 
     def _timed(self, clip: Clip) -> Result:
@@ -288,7 +296,7 @@ class _Results:
         if self.collector is not None and embedding is not None:
             self.collector.add(clip, *_times(clip, onset, offset), embedding)
 
-    def _result(self, clip: Clip, seconds: float, rows: list[Row]) -> Result:
+    def _result(self, clip: Clip, seconds: float, rows: list[Event]) -> Result:
         """What an output says of a clip: times from the beginning of its recording, not of the part that it is."""
         moved = []
         for row in rows:
@@ -299,7 +307,7 @@ class _Results:
         whole = clip_info(clip).seconds if laid else None
         return Result(clip, seconds, tuple(moved), whole)
 
-    def _event_rows(self, windows: Iterable[WindowScores]) -> list[Row]:
+    def _event_rows(self, windows: Iterable[WindowScores]) -> list[Event]:
         window = self.tagger.clip_seconds if self.plan.window is None else self.plan.window
         events = detect_events(
             windows,
@@ -308,11 +316,11 @@ class _Results:
             merge=self.plan.merge,
             min_duration=self.plan.min_duration,
         )
-        return event_rows(_top_classes(events, self.plan.top), self.tagger.labels)
+        return named_events(_top_classes(events, self.plan.top), self.tagger.labels)
 
-    def _window_rows(self, windows: Iterable[WindowScores]) -> list[Row]:
+    def _window_rows(self, windows: Iterable[WindowScores]) -> list[Event]:
         thresholds = self.plan.thresholds(self.tagger)
-        rows: list[Row] = []
+        rows: list[Event] = []
         for window in windows:
             tags = select_tags(window.scores, self.tagger.labels, top=self.plan.top, threshold=thresholds)
             rows.extend(tag_rows(tags, window.onset, window.offset))
@@ -329,6 +337,16 @@ def _without(clips: Sequence[Clip], done: Counter[Key]) -> list[Clip]:
         else:
             waiting.append(clip)
     return waiting
+
+
+def _length(clips: Sequence[Clip]) -> float | None:
+    """Seconds of a few clips as their headers say; None of many, whose number tells as much."""
+    if len(clips) > _FEW:
+        return None
+    try:
+        return sum(map(clip_seconds, clips))
+    except AudiotagError:  # said when it is tagged
+        return None
 
 
 def _times(clip: Clip, onset: float, offset: float) -> tuple[float, float]:
@@ -355,7 +373,7 @@ def _check_numbers(settings: dict[str, Any]) -> None:
         raise OptionError(f"--threshold is {threshold:g}", fix="Give a score from 0 to 1.")
 
 
-def _top_classes(events: list[Event], top: int | None) -> list[Event]:
+def _top_classes(events: list[Span], top: int | None) -> list[Span]:
     """The events of the *top* classes with the highest scores."""
     if top is None:
         return events

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,14 +19,13 @@ from audiotag.engines.opening import as_engine, open_engine
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.inference.combine import EnsembleMode, scores_of
 from audiotag.inference.ensemble import is_ensemble, read_ensemble, refuse_nesting
-from audiotag.inference.events import detect_events, events_frame
+from audiotag.inference.events import Events, detect_events, named_events
 from audiotag.inference.scorer import Answers, Scorer
 from audiotag.inference.sound import Sound, as_clip, as_source, place_of
 from audiotag.inference.tags import TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
 from audiotag.labels import LabelSet
 
 if TYPE_CHECKING:
-    import pandas
     import torch
 
     from audiotag.models.model import Model
@@ -42,7 +41,7 @@ def load(
     device: str = "cpu",
     options: Mapping[str, Any] | None = None,
     precision: str = "32",
-    ensemble: EnsembleMode | None = None,
+    combine: EnsembleMode | None = None,
     engine: str = "auto",
     progress: bool = False,
 ) -> Tagger:
@@ -56,7 +55,7 @@ def load(
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``.
         options: Settings of the family (``{"width_mult": 0.4}``).
         precision: ``"32"``, ``"bf16-mixed"`` or ``"16-mixed"``.
-        ensemble: How several models' outputs are averaged: ``"logits"`` (the default) or ``"probabilities"``. The
+        combine: How several models' outputs are averaged: ``"logits"`` (the default) or ``"probabilities"``. The
             folder of an ensemble has its own rule.
         engine: ``"auto"`` (the kept export of a registered model on the CPU where there is one, else torch),
             ``"torch"`` or ``"onnx"``.
@@ -73,7 +72,7 @@ def load(
         for what, given in (("weights", weights), ("options", options)):
             if given:
                 raise OptionError(f"{what} are given for an ensemble, whose members have their own", where=names[0])
-        return _load_ensemble(names[0], labels, ensemble, computing)
+        return _load_ensemble(names[0], labels, combine, computing)
     refuse_nesting(names)
     files: list[Any] = [None] * len(names) if weights is None else _each("weights", weights)
     if len(files) != len(names):
@@ -84,7 +83,7 @@ def load(
         open_engine(one, weights=file, labels=labels, options=options, **computing)
         for one, file in zip(names, files, strict=True)
     ]
-    return Tagger(engines, ensemble=ensemble or "logits")
+    return Tagger(engines, combine=combine or "logits")
 
 
 def _each(what: str, value: Any) -> list[str | Path]:
@@ -105,7 +104,7 @@ def _load_ensemble(
             where=folder,
             fix="Leave it out, or make another ensemble (audiotag models ensemble --combine).",
         )
-    tagger = Tagger(known.load(**computing), ensemble=known.combine)
+    tagger = Tagger(known.load(**computing), combine=known.combine)
     tagger.name, tagger.labels, tagger.metadata = known.name, known.labels, known.metadata
     if known.thresholds is not None:
         tagger.thresholds = per_class_thresholds(known.thresholds, len(known.labels))
@@ -128,7 +127,7 @@ class Tagger:
         precision: ``"32"``, ``"bf16-mixed"`` or ``"16-mixed"`` (and ``"bf16"``, ``"16"`` for short).
         accelerate: Compute with a copy made for speed (on the CPU). Without it the model's own network is used, and is
             moved to the device and put into evaluation mode.
-        ensemble: Average ``"logits"`` or ``"probabilities"``.
+        combine: Average ``"logits"`` or ``"probabilities"``.
 
     Raises:
         OptionError: A setting cannot be.
@@ -156,13 +155,13 @@ class Tagger:
         device: str | torch.device = "cpu",
         precision: str = "32",
         accelerate: bool = True,
-        ensemble: EnsembleMode = "logits",
+        combine: EnsembleMode = "logits",
     ) -> None:
         several = list(models) if isinstance(models, Iterable) else [models]
-        self._scorer = Scorer([as_engine(one, device, precision, accelerate) for one in several], ensemble)
+        self._scorer = Scorer([as_engine(one, device, precision, accelerate) for one in several], combine)
         self.engines: tuple[Engine, ...] = self._scorer.engines
         self.facts: tuple[EngineFacts, ...] = tuple(engine.facts for engine in self.engines)
-        self.combine: EnsembleMode = ensemble
+        self.combine: EnsembleMode = combine
         first = self.facts[0]
         alone = len(self.engines) == 1
         self.precision: str = first.precision
@@ -287,6 +286,7 @@ class Tagger:
         batch_size: int | None = None,
         workers: int = 2,
         embeddings: bool = False,
+        heard: Callable[[float], object] | None = None,
     ) -> Iterator[TaggedFile]:
         """Tag many recordings; reading goes on in threads while the network computes.
 
@@ -297,6 +297,7 @@ class Tagger:
             batch_size: Clips computed at a time; None for `default_batch_size`.
             workers: Threads that read.
             embeddings: Whether each result has its embedding.
+            heard: Called within a long recording, with how many seconds more of it are done.
 
         Yields:
             One result of each recording, in the order given. One that cannot be read has an `error`, and the rest
@@ -315,7 +316,7 @@ class Tagger:
         batch_size = self._batch_size(batch_size)
         if embeddings:
             self._scorer.only_engine()
-        results = self._scorer.score_clips(map(as_clip, paths), batch_size, workers, embed=embeddings)
+        results = self._scorer.score_clips(map(as_clip, paths), batch_size, workers, embed=embeddings, heard=heard)
         return (self._tagged(result, top, threshold) for result in results)
 
     def _tagged(self, result: TaggedFile, top: int | None, threshold: ArrayLike | None) -> TaggedFile:
@@ -402,7 +403,7 @@ class Tagger:
         merge: float = 0.0,
         min_duration: float = 0.0,
         batch_size: int | None = None,
-    ) -> pandas.DataFrame:
+    ) -> Events:
         """What is heard when, in a recording of any length and in bounded memory.
 
         Scores are averaged over the windows that cover each moment (see `audiotag.inference.events`); a class is heard
@@ -418,8 +419,8 @@ class Tagger:
             batch_size: Windows computed at a time; None for `default_batch_size`.
 
         Returns:
-            DataFrame with the columns ``filename`` (``waveform`` for sound in memory), ``onset``, ``offset`` (seconds),
-            ``event_label`` (display name) and ``score`` (the highest within the event), by onset.
+            The events by onset, a list that knows its columns, draws itself (``plot``) and becomes a DataFrame
+            (``to_frame``).
 
         Raises:
             AudioError: The recording cannot be read, or the network's answer is not finite.
@@ -427,14 +428,14 @@ class Tagger:
         """
         source = as_source(recording)
         window, hop = self._grid(window, hop)
-        events = detect_events(
+        spans = detect_events(
             self._score_windows(source, window, hop, self._batch_size(batch_size), embeddings=False),
             hop=hop,
             thresholds=self.event_thresholds(threshold),
             merge=merge,
             min_duration=min_duration,
         )
-        return events_frame(place_of(source), events, self.labels)
+        return Events(named_events(spans, self.labels), place_of(source), source)
 
     def event_thresholds(self, threshold: ArrayLike | None = None) -> NDArray[np.float64]:
         """The threshold of each class, float64 (classes,): those given, else the model's tuned ones, else 0.5."""

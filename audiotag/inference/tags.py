@@ -12,11 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from audiotag.arguments import whole_number
 from audiotag.data.clips import Clip
+from audiotag.display import Shown, brief_repr, html_table, line
 from audiotag.errors import AudiotagError, OptionError, needed_for
+from audiotag.inference.pictures import draw_tags
 from audiotag.labels import LabelSet
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,26 @@ class Tags:
 
     def __str__(self) -> str:
         return ", ".join(f"{label} {score:.3f}" for label, score in self)
+
+    def __repr__(self) -> str:
+        return line(self, *(Shown(f"{label!r:.40} {score:.3f}") for label, score in self))
+
+    def _repr_html_(self) -> str:
+        return html_table({"label": self.labels, "mid": self.mids, "score": self.scores})
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw them as bars with matplotlib.
+
+        Args:
+            ax: What to draw on; None for a new figure of pyplot's, which a notebook shows.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        return draw_tags(self.labels, self.scores, ax)
 
     def to_frame(self) -> pandas.DataFrame:
         """A DataFrame with the columns ``label``, ``mid`` and ``score``."""
@@ -103,6 +126,7 @@ def per_class_thresholds(threshold: ArrayLike, classes: int) -> NDArray[np.float
     return np.broadcast_to(values, (classes,))
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class TaggedFile:
     """What became of one recording.
@@ -146,6 +170,7 @@ class TaggedFile:
         return self.tags
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class WindowScores:
     """Scores of one window of a recording.
