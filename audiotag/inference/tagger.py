@@ -383,8 +383,9 @@ class Tagger:
     def _score_windows(
         self, source: Clip | Waveform, window: float, hop: float, batch_size: int, embeddings: bool
     ) -> Iterator[WindowScores]:
+        shared = self._scorer.shared_frames(window, hop)
         for sounds in self._scorer.windows(source, window, hop, batch_size):
-            answers = self._scorer.score(sounds, batch_size, embed=embeddings)
+            answers = self._scorer.score(sounds, batch_size, embed=embeddings, shared=shared)
             self._scorer.require_finite(place_of(source), answers.logits, answers.embeddings)
             scores = scores_of(answers.logits, self.single_label)
             for row, sound in enumerate(sounds):

@@ -19,6 +19,7 @@ import torch
 from click.testing import CliRunner
 
 import audiotag
+from audiotag.audio.decoding import read_audio
 from audiotag.cli.main import main
 from audiotag.engines.exported import read_exported
 from audiotag.engines.onnx_engine import OnnxEngine
@@ -71,6 +72,45 @@ def test_a_batch_of_any_size_and_frames_come_out_right(model: Model, folder: Pat
         assert times.tolist() == middles.tolist()
     with pytest.raises(OptionError, match="no feature maps"):
         after.embed(waveforms, 8000, "map")
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_clips_that_threads_share_come_out_in_their_order(folder: Path, threads: int) -> None:
+    engine, alone = OnnxEngine(folder, threads=threads), OnnxEngine(folder, threads=1)
+    for count, samples in ((7, 8000), (5, 1300), (2, 20_000)):
+        waveforms = np.random.default_rng(count).uniform(-0.3, 0.3, (count, samples)).astype(np.float32)
+        found = engine.forward(waveforms, embed=True)
+        wanted = [alone.forward(row[None], embed=True) for row in waveforms]
+        same(found.logits, np.concatenate([one.logits for one in wanted]))
+        same(found.embeddings, np.concatenate([one.embeddings for one in wanted if one.embeddings is not None]))
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx", "onnx in threads"])
+def test_overlapping_windows_share_frames_and_score_as_each_alone(
+    model: Model, folder: Path, recordings: list[Path], kind: str
+) -> None:
+    engine = TorchEngine(model) if kind == "torch" else OnnxEngine(folder, threads=1 if kind == "onnx" else 2)
+    tagger, heard = Tagger(engine), []
+    spectrograms = engine.spectrograms
+
+    def counted(waveforms: np.ndarray) -> np.ndarray:
+        heard.append(waveforms.size)
+        return spectrograms(waveforms)
+
+    engine.spectrograms = counted  # type: ignore[method-assign]
+    sound = read_audio(recordings[3], 8000)
+    for window, hop, batch in ((1.0, 0.25, 4), (1.0, 0.1, 1), (2.0, 0.123, 3), (0.05, 0.03, 2), (70.0, 3.0, 2)):
+        heard.clear()
+        scored = list(tagger.score_windows(recordings[3], window=window, hop=hop, batch_size=batch, embeddings=True))
+        for one in scored[:3] + scored[-3:]:
+            alone = sound[round(one.onset * 8000) :][: round(window * 8000)]
+            same(one.scores, tagger.scores(alone, 8000)[0])
+            same(one.embedding, tagger.embed(alone, 8000)[0])
+        if window == 1.0:
+            assert 70 * 8000 < sum(heard) < 1.6 * 70 * 8000
+    heard.clear()
+    assert len(list(tagger.score_windows(recordings[3], window=1.0, hop=1.0))) == 70
+    assert heard == []  # they share nothing
 
 
 def test_the_folder_says_all_about_the_model_and_how_well_it_does(model: Model, folder: Path) -> None:
