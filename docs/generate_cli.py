@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 
+from audiotag.cli.command import HELP_ALL
 from audiotag.cli.main import main
 
 PAGE = Path(__file__).parent / "cli.md"
 HEAD = """# Commands
 
-Made by `python docs/generate_cli.py` from the commands themselves; a test compares the two.
+Made by `python docs/generate_cli.py` from the commands themselves; a test compares the two. Commands with many options
+have them in groups here, as `--help-all` shows them; `--help` shows those that matter most.
 """
 
 
@@ -21,6 +23,7 @@ def pages(command: click.Command, path: list[str]) -> list[str]:
     """The help of *command* and of every command below it, as sections."""
     context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
     context.help_option_names = ["-h", "--help"]
+    context.meta[HELP_ALL] = True
     level = "#" * min(len(path) + 1, 4)
     sections = [f"{level} {' '.join(path)}\n\n```text\n{command.get_help(context).rstrip()}\n```\n"]
     if isinstance(command, click.Group) and path[-1] != "x":

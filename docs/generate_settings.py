@@ -35,19 +35,20 @@ def _values(one: Setting) -> str:
 
 
 def _rows(group: type[SettingsGroup]) -> list[str]:
-    rows = ["| setting | what it means | values | default |", "|---|---|---|---|"]
+    by_title: dict[str, list[str]] = {}
     for name, one in declared(group).items():
         default = one.default_text or (str(one.default).lower() if isinstance(one.default, bool) else "")
         cells = [cell.replace("|", r"\|") for cell in (f"`{name}`", one.help, _values(one), default)]
-        rows.append(f"| {' | '.join(cells)} |")
-    return rows
+        by_title.setdefault(one.group, []).append(f"| {' | '.join(cells)} |")
+    head = ["", "| setting | what it means | values | default |", "|---|---|---|---|"]
+    return [line for title, rows in by_title.items() for line in (f"### {title}", *head, *rows, "")]
 
 
 def render() -> str:
     """The whole page."""
     parts = [HEAD]
     for title, group in PAGES.items():
-        parts.append("\n".join([f"## {title}", "", *_rows(group), ""]))
+        parts.append("\n".join([f"## {title}", "", *_rows(group)]))
     return "\n".join(parts)
 
 

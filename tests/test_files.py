@@ -161,7 +161,7 @@ def test_what_exists_or_is_read_is_not_written_over(tmp_path):
     (tmp_path / "here.csv").write_text("precious")
     (tmp_path / "link.csv").symlink_to(tmp_path / "here.csv")
     os.link(tmp_path / "here.csv", tmp_path / "hard.csv")
-    with pytest.raises(OptionError, match=r"here\.csv: the file exists already.*--overwrite"):
+    with pytest.raises(OptionError, match=r"here\.csv: the file exists already.*overwrite=True"):
         check_output(tmp_path / "here.csv")
     check_output(tmp_path / "here.csv", overwrite=True)
     for name in ("here.csv", "link.csv", "hard.csv"):

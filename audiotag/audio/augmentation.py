@@ -10,6 +10,8 @@ from audiotag.settings import BELOW_ONE, COUNT, FROM_ONE, NOT_NEGATIVE, SHARE, R
 class Augmentation(SettingsGroup):
     """What is varied in training. Zero switches a step off; all stripes of a kind together cover at most half."""
 
+    TITLE = "Augmentation"
+
     gain_db: float = setting(0.0, range=Range(0, 200), varies="waveform", help="Gain within ± dB.")
     time_shift: float = setting(
         0.0, range=NOT_NEGATIVE, varies="waveform", help="Waveform rolled within ± seconds; what leaves returns."

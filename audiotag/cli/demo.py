@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from audiotag.cli.command import Command
 from audiotag.cli.options import device_option, option
 
 
-@click.command(short_help="Synthesise sounds, learn them, measure and tag: the whole job on made-up data.")
+@click.command(cls=Command, short_help="The whole job on made-up sounds: learn them, measure and tag.")
 @option(
     "--output",
     type=Path,

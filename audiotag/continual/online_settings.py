@@ -14,6 +14,8 @@ Keep = Literal["audio", "embedding"]
 class Replay(SettingsGroup):
     """What a clip is learnt with."""
 
+    TITLE = "On-line learning"
+
     replay: int = setting(
         16, range=COUNT, help="Stored clips that each step learns from beside the new one, drawn anew for every step."
     )

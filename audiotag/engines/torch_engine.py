@@ -113,6 +113,7 @@ class TorchEngine(Engine):
             metadata=model.metadata,
             inputs=backbone.inputs,
             video_shape=backbone.video_shape,
+            frame_seconds=1 / backbone.frame_rate if backbone.gives_frame_logits else None,
             device=str(self.device),
             precision=precision,
             batch_size=_CPU_BATCH if on_cpu else _ACCELERATOR_BATCH,
@@ -143,6 +144,11 @@ class TorchEngine(Engine):
             frames = network.frames(self._features(waveforms, video))
             return _array(frames), self._middles(frames)
 
+    def frame_logits(self, waveforms: Floats) -> Floats:
+        """See `Engine.frame_logits`."""
+        with self._pass() as network:
+            return _array(network.frame_logits(self._features(waveforms, None)))
+
     def feature_map(self, waveforms: Floats | None, video: Floats | None = None) -> tuple[Floats, NDArray[np.float64]]:
         """See `Engine.feature_map`."""
         with self._pass() as network:
@@ -152,7 +158,7 @@ class TorchEngine(Engine):
     def head_input(
         self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False
     ) -> tuple[Floats, Floats | None]:
-        """What the model's head takes, float32 (batch, …), and where asked for the clip embeddings (batch, dim)."""
+        """See `Engine.head_input`; what the model's head takes."""
         with self._pass() as network:
             features = self._features(waveforms, video)
             return _array(network.head_input(features)), _array(network.pool(features)) if embed else None

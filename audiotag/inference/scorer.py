@@ -8,7 +8,7 @@ Recordings longer than a pass are read while they are computed, in bounded memor
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -25,6 +25,9 @@ from audiotag.inference.ahead import iterate_ahead, map_ahead
 from audiotag.inference.combine import EnsembleMode, check_ensemble, combine_logits
 from audiotag.inference.sound import Sound, SoundReader
 from audiotag.inference.tags import TaggedFile
+
+Heard = Callable[[float], object]
+"""Told how many seconds more of a recording are done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,13 +142,16 @@ class Scorer:
             raise OptionError("an ensemble has no embedding of its own", where=self.name, fix="Load one model.")
         return self.engines[0]
 
-    def score(self, sounds: Sequence[Sound], batch_size: int, *, embed: bool = False) -> Answers:
+    def score(
+        self, sounds: Sequence[Sound], batch_size: int, *, embed: bool = False, heard: Heard | None = None
+    ) -> Answers:
         """Combined logits, and the only engine's embeddings where *embed*.
 
         Args:
             sounds: At least one; each of any length.
             batch_size: Pieces of the trained length in a pass; longer ones go in smaller passes.
             embed: Whether embeddings are wanted.
+            heard: Called with the seconds of an only sound that each pass adds.
 
         Raises:
             AudiotagError: A sound is read here, as long ones are, and cannot be.
@@ -154,6 +160,7 @@ class Scorer:
         embeddings: Floats | None = None
         seconds = np.zeros(len(sounds))
         for engine in self.engines:
+            before = 0.0
             logits, pooled = _Means(len(sounds)), _Means(len(sounds))
             for batch in self.passes(engine, sounds, batch_size):
                 output = engine.forward(batch.waveforms, batch.video, embed=embed)
@@ -162,6 +169,9 @@ class Scorer:
                 if output.embeddings is not None:
                     pooled.add(owners, output.embeddings)
                 seconds[owners] = [piece.offset for piece in batch.pieces]  # they come in order: the last stays
+                if heard is not None:
+                    heard((seconds[0] - before) / len(self.engines))
+                    before = seconds[0]
             members.append(logits.values())
             embeddings = pooled.values() if embed else None
         aligned = [
@@ -203,9 +213,18 @@ class Scorer:
         return iterate_ahead(iter(lambda: list(islice(windows, batch_size)), []), depth=2)
 
     def score_clips(
-        self, clips: Iterable[Clip], batch_size: int, workers: int, *, embed: bool = False
+        self,
+        clips: Iterable[Clip],
+        batch_size: int,
+        workers: int,
+        *,
+        embed: bool = False,
+        heard: Heard | None = None,
     ) -> Iterator[TaggedFile]:
-        """What became of each clip (its logits, no tags), in order; threads read ahead of the engines."""
+        """What became of each clip (its logits, no tags), in order; threads read ahead of the engines.
+
+        Of a clip that is longer than a pass, *heard* is told how many seconds more are done, before its result comes.
+        """
         chunk: list[Sound] = []
         for sound in map_ahead(self.reader.read, clips, workers=workers, depth=batch_size + 2 * workers):
             if not sound.is_long:
@@ -214,7 +233,7 @@ class Scorer:
                 yield from self._score_whole(chunk, batch_size, embed)
                 chunk = []
             if sound.is_long:
-                yield self._score_long(sound, batch_size, embed)
+                yield self._score_long(sound, batch_size, embed, heard)
         yield from self._score_whole(chunk, batch_size, embed)
 
     def _score_whole(self, sounds: list[Sound], batch_size: int, embed: bool) -> Iterator[TaggedFile]:
@@ -228,10 +247,10 @@ class Scorer:
             else:
                 yield self._result(sound.clip, answers, next(rows))
 
-    def _score_long(self, sound: Sound, batch_size: int, embed: bool) -> TaggedFile:
+    def _score_long(self, sound: Sound, batch_size: int, embed: bool, heard: Heard | None) -> TaggedFile:
         assert sound.clip is not None  # it was read from one
         try:
-            return self._result(sound.clip, self.score([sound], batch_size, embed=embed), 0)
+            return self._result(sound.clip, self.score([sound], batch_size, embed=embed, heard=heard), 0)
         except PluginError:
             raise
         except AudiotagError as error:  # of reading, most of which is done here

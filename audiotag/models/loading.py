@@ -91,7 +91,7 @@ def load_model(
         raise OptionError(
             "it is a family of networks and has no weights of its own",
             where=spec.name,
-            fix=f"Give weights=FILE, or load one of: {', '.join(published) or 'none'}.",
+            fix=f"Give --weights FILE, or load one of: {', '.join(published) or 'none'}.",
         )
     with _taking_weights(spec, found.path):
         told = load_published(found.backbone, found.source, head=found.head, where=found.path)

@@ -220,7 +220,7 @@ def _plan(
             raise OptionError("a cross-validation takes no other clips", fix="Leave --test, --val and --fold out.")
         measured: ClipSource | None = request.train
     elif test is None and request.fold is not None and train is not None:
-        measured = replace(request.train, folds=[request.fold])
+        measured = replace(request.train, fold=request.fold)
     else:
         measured = request.val if test is None else test
     if measured is None:

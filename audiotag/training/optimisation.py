@@ -59,7 +59,7 @@ def make_loss(settings: Objective, single_label: bool, *, where: object) -> Loss
         raise OptionError(
             f"the loss {settings.loss!r} is for clips with exactly one class, and these may have several",
             where=where,
-            fix="Use --loss bce, or --single-label where each clip has one.",
+            fix="Use --loss=bce, or --single-label where each clip has one.",
         )
     return _NamedLoss(spec, loss)
 

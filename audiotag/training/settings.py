@@ -61,6 +61,8 @@ class Situation:
 class RunLength(SettingsGroup):
     """How long a run is."""
 
+    TITLE = "Training"
+
     epochs: int = setting(
         by=lambda s, run: 100 if s.freeze_backbone else 15 if run.pretrained else 30,
         usual="15; 30 from scratch, 100 for a head alone",
@@ -73,11 +75,15 @@ class RunLength(SettingsGroup):
 class Learner(SettingsGroup):
     """What learns."""
 
+    TITLE = "Training"
+
     freeze_backbone: bool = setting(False, help="Train the head alone, on what the frozen backbone makes of each clip.")
 
 
 class Objective(SettingsGroup):
     """What is minimised."""
+
+    TITLE = "Training"
 
     loss: str = setting(
         by=lambda s, run: "ce" if run.single_label else "bce",
@@ -89,6 +95,8 @@ class Objective(SettingsGroup):
 
 class AdamW(SettingsGroup):
     """The least that an optimiser takes."""
+
+    TITLE = "Optimiser"
 
     learning_rate: float = setting(
         by=lambda s, run: 1e-3 if s.freeze_backbone or not run.pretrained else 3e-4,
@@ -127,6 +135,8 @@ class Optimiser(AdamW):
 class Seeded(SettingsGroup):
     """Randomness."""
 
+    TITLE = "Training"
+
     seed: int = setting(0, range=Range(-(2**63), 2**63 - 1), help="Seed of everything random.")
 
 
@@ -137,6 +147,8 @@ def _shape(schedule: str) -> Mapping[str, float | None]:
 
 class RateSchedule(SettingsGroup):
     """How the rate changes. What belongs to another schedule is refused."""
+
+    TITLE = "Learning rate schedule"
 
     schedule: str = setting(
         "cosine",
@@ -212,6 +224,8 @@ class RateSchedule(SettingsGroup):
 class Mixing(SettingsGroup):
     """How clips are mixed with one another."""
 
+    TITLE = "Mixing clips"
+
     mixup_alpha: float = setting(
         by=lambda s, _: 0.0 if s.freeze_backbone or s.mixstyle_rate else 0.3,
         usual="0.3; 0 for a head alone or with mixstyle",
@@ -268,6 +282,8 @@ def _while_it_learns(what: str, value: float) -> dict[str, Any]:
 class Variation(Augmentation):
     """How clips are varied."""
 
+    TITLE = "Augmentation"
+
     gain_db: float = varied(Augmentation, "gain_db", **_while_it_learns("waveform", 6.0))
     time_shift: float = varied(Augmentation, "time_shift", **_while_it_learns("waveform", 0.5))
     frequency_mask: int = varied(Augmentation, "frequency_mask", **_while_it_learns("spectrogram", 16))
@@ -288,12 +304,14 @@ class Variation(Augmentation):
                 raise OptionError(
                     f"there are options for {name!r}, which is none of the augmentations",
                     where="augmentation_options",
-                    fix=suggest(name, self.augmentations) or f"Name it too (--augment {name}).",
+                    fix=suggest(name, self.augmentations) or f"Name it too (--augment={name}).",
                 )
 
 
 class Sampling(SettingsGroup):
     """Which clips a pass takes, and how much of them."""
+
+    TITLE = "Sampling"
 
     sampler: str = setting("shuffle", help="How clips are chosen (shuffle, balanced, a plugin's).")
     sampler_options: Mapping[str, Any] = setting(
@@ -309,6 +327,8 @@ class Sampling(SettingsGroup):
 
 class Teaching(SettingsGroup):
     """What a teacher says."""
+
+    TITLE = "Distillation"
 
     distill_weight: float = setting(
         by=lambda s, run: 0.9 if run.taught else 0.0,
@@ -331,6 +351,8 @@ class Teaching(SettingsGroup):
 class Averaging(SettingsGroup):
     """Averages of the weights."""
 
+    TITLE = "Averaging weights"
+
     average_from: int = setting(
         0, usual="none", range=COUNT, help="First epoch whose weights go into the checkpoint averaged, 0 for none."
     )
@@ -343,6 +365,8 @@ class Averaging(SettingsGroup):
 
 class Measuring(SettingsGroup):
     """What "best" means, and when it is enough."""
+
+    TITLE = "Best epoch"
 
     metric: str = setting(
         by=lambda s, run: "accuracy" if run.single_label else "mAP",
@@ -360,6 +384,8 @@ class Measuring(SettingsGroup):
 
 class Processes(SettingsGroup):
     """What computes."""
+
+    TITLE = "Hardware"
 
     precision: Literal["32", "16-mixed", "bf16-mixed"] = setting("32", help="Numbers to compute with.")
     devices: int = setting(1, range=Range(1, 1024), help="Number of processes; on GPUs each has one of its own.")

@@ -361,7 +361,7 @@ def test_the_core_alone_works_without_any_extra(light, environment, install_plug
         assert re.match(rf"Error: (audiotag {words}|the model '\w+') needs the package '", told), told
         assert told.endswith(f"{install}\n")
     assert "audiotag[plots]" in run(
-        light / "audiotag", "store", "simulate", "--output", "drawn", "--plots", "svg", fails=True
+        light / "audiotag", "store", "simulate", "--output", "drawn", "--figures", "svg", fails=True
     )
 
 

@@ -76,7 +76,7 @@ def test_a_tagger_works_in_another_process(tmp_path: Path, method: str) -> None:
 
 
 def test_a_tagger_can_be_pickled_before_and_after_use(model: MakeModel, sound: Sound) -> None:
-    tagger = Tagger([model(), model(16_000, order=(2, 0, 1))], ensemble="probabilities")
+    tagger = Tagger([model(), model(16_000, order=(2, 0, 1))], combine="probabilities")
     fresh = pickle.loads(pickle.dumps(tagger))
     expected = tagger.scores(sound(2.0, (1, 0.0, 2.0)), 8000)
     for copy in (fresh, pickle.loads(pickle.dumps(tagger))):

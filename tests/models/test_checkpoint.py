@@ -350,7 +350,7 @@ def test_a_wrong_entry_of_the_description_is_named(make_model, tmp_path, change,
 
 def test_a_file_is_no_model(tmp_path):
     (tmp_path / "x.pt").write_bytes(b"PK")
-    with pytest.raises(CheckpointError, match=r"x\.pt: this is a file.*--model NAME --weights FILE"):
+    with pytest.raises(CheckpointError, match=r"x\.pt: this is a file.*model=NAME weights=FILE"):
         find_checkpoint(tmp_path / "x.pt")
 
 

@@ -90,7 +90,7 @@ def _need_too_much(_):
 
 @pytest.mark.parametrize("read", [_leave, _need_too_much])
 def test_a_process_that_goes_is_said_to_have_gone(read):
-    with pytest.raises(TrainingError, match=r"ended from outside, or ran out of memory.*--workers"):
+    with pytest.raises(TrainingError, match=r"ended from outside, or ran out of memory.*workers="):
         list(ReadAhead(read, 1).read([1, 2]))
     assert not multiprocessing.active_children()
 
@@ -103,7 +103,7 @@ def test_processes_that_cannot_be_started_are_one_error(monkeypatch):
 
     start = multiprocessing.Process.start
     monkeypatch.setattr(multiprocessing.Process, "start", refused)
-    with pytest.raises(TrainingError, match=r"cannot be started: Resource temporarily unavailable.*--workers"):
+    with pytest.raises(TrainingError, match=r"cannot be started: Resource temporarily unavailable.*workers="):
         list(ReadAhead(_squares, 2).read([[1], [2]]))
     assert not multiprocessing.active_children()
 

@@ -247,7 +247,9 @@ def test_augmentations_that_cannot_work_are_refused(odd_augmentations, tones, tm
     assert (resolved.augmentations, resolved.augmentation_options, resolved.gain_db) == ((), {}, 0)
     with pytest.raises(UnknownNameError, match=r"there is no augmentation 'shfit'.*'shift'"):
         Settings(augmentations=("shfit",)).resolve(run)
-    with pytest.raises(OptionError, match=r"options for 'dim', which is none of the augmentations.*--augment dim"):
+    with pytest.raises(
+        OptionError, match=r"options for 'dim', which is none of the augmentations.*augmentations='dim'"
+    ):
         Settings(augmentations=("shift",), augmentation_options={"dim": {}}).resolve(run)
     with pytest.raises(OptionError, match=r"shift: there is no option 'bye'\. Did you mean 'by'"):
         _run(tones, tmp_path / "a", augmentations=["shift"], augmentation_options={"shift": {"bye": 1.0}})

@@ -39,6 +39,14 @@ def train(output, *arguments, code=0):
     return result.output
 
 
+def test_a_script_reads_what_came_of_a_run_and_nothing_else(tiny_set, tmp_path):
+    run = tmp_path / "run"
+    said = train(run, "--train", tiny_set("dcase20"), "--split", "train", "--val-split", "test", "--quiet", "--json")
+    told = json.loads(said[said.index("{") :])
+    assert told["folder"] == str(run) and told["best"]["epoch"] == 1
+    assert "epoch " not in said and "val_loss" not in said.partition("{")[0]
+
+
 def ids(source, split):
     return [clip.id for clip in read_clips(source, split=split)]
 
@@ -160,7 +168,7 @@ def test_a_comparison_measures_on_the_split(tiny_set, tmp_path):
 
 def test_a_comparison_takes_splits_on_the_command_line(tiny_set, tmp_path):
     source = tiny_set("fsd50k")
-    quick = ("--epochs", "1", "--batch-size", "4", "--workers", "0", "--device", "cpu", "--no-plot")
+    quick = ("--epochs", "1", "--batch-size", "4", "--workers", "0", "--device", "cpu")
     command = ("compare", "--backbone", "tiny", "--train", source, "--split", "train", "--val-split", "val", *quick)
     done = CliRunner().invoke(main, [*map(str, command), "--output", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
