@@ -17,7 +17,7 @@ EMPTY = "Is it a variable that is not set? A dot is the current folder."
 
 EXTRAS: Mapping[str, str] = {
     **dict.fromkeys(
-        ("torch", "torchaudio", "timm", "lightning_fabric", "pandas", "sklearn", "scipy", "jinja2"), "audiotag[torch]"
+        ("torch", "torchaudio", "timm", "lightning_fabric", "pandas", "sklearn", "scipy"), "audiotag[torch]"
     ),
     **dict.fromkeys(("onnx", "onnxscript"), "audiotag[export]"),
     "matplotlib": "audiotag[plots]",

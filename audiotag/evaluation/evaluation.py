@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.documents import read_json
@@ -15,11 +15,15 @@ from audiotag.drawing import FORMATS
 from audiotag.errors import AudiotagError
 from audiotag.evaluation import metrics
 from audiotag.evaluation.doubts import nothing_to_tell_apart
+from audiotag.evaluation.figures import plot_evaluation
 from audiotag.evaluation.measurement import Measurement, Provenance
 from audiotag.evaluation.report import render_report
 from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD
 from audiotag.files import write_text
 from audiotag.labels import LabelSet
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 DEFAULT_TOP_K = (3, 5)
 
@@ -52,6 +56,24 @@ class Evaluation(Measurement):
         if self.confusion is not None:
             files["confusion.csv"] = self.confusion_csv()
         return save_results(Path(folder), {**files, "report.html": render_report(self)})
+
+    def plot(self, kind: str = "precision_recall", ax: Axes | None = None) -> Axes:
+        """Draw one picture of it with matplotlib.
+
+        Classes without positives are left out. Colours are safe for the colour-blind and for grey print.
+
+        Args:
+            kind: ``"precision_recall"``, ``"average_precision"`` or, for single-label data, ``"confusion"``.
+            ax: What to draw on; None for a new figure of pyplot's, which a notebook shows.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+            OptionError: There is no such picture.
+        """
+        return plot_evaluation(self, kind, ax)
 
 
 def save_results(folder: Path, files: Mapping[str, str]) -> Path:
@@ -104,26 +126,30 @@ class _Found:
             named |= {f"{kind}_{name}": value for name, value in rates}
         return named
 
-    def per_class(self, labels: LabelSet, support: NDArray[np.int64]) -> pd.DataFrame:
-        """A row a class; *support* has the number of its positives."""
-        table = pd.DataFrame(
-            {
-                "index": range(len(labels)),
-                "mid": labels.mids,
-                "name": labels.names,
-                "support": support.astype(int),
-                "detected": self.decisions.sum(axis=0).astype(int),
-                "average_precision": self.precisions,
-                "roc_auc": self.auc,
-                "d_prime": metrics.d_prime(self.auc),
-                "precision": np.nan,
-                "recall": np.nan,
-                "f1": np.nan,
-            }
-        )
-        rates = [self.rates.precision, self.rates.recall, self.rates.f_score]
-        table.loc[self.has, ["precision", "recall", "f1"]] = np.stack(rates, axis=1)
-        return table
+    def class_columns(
+        self, labels: LabelSet, support: NDArray[np.int64], known: NDArray[np.int64] | None
+    ) -> dict[str, NDArray[Any]]:
+        """See `Measurement.class_columns`.
+
+        Args:
+            labels: The classes.
+            support: Number of positives of each.
+            known: Number of clips of which each is known; None where all are.
+        """
+        rates = np.full((3, len(labels)), np.nan)
+        rates[:, self.has] = [self.rates.precision, self.rates.recall, self.rates.f_score]
+        return {
+            "index": np.arange(len(labels)),
+            "mid": np.array(labels.mids, dtype=object),
+            "name": np.array(labels.names, dtype=object),
+            "support": support,
+            **({} if known is None else {"known": known}),
+            "detected": self.decisions.sum(axis=0),
+            "average_precision": self.precisions,
+            "roc_auc": self.auc,
+            "d_prime": metrics.d_prime(self.auc),
+            **dict(zip(("precision", "recall", "f1"), rates, strict=True)),
+        }
 
 
 def evaluate_scores(
@@ -205,14 +231,12 @@ def evaluate_scores(
     summary |= found.summary()
     if not single_label:
         summary["detections_of_classes_without_positives"] = int(decisions[:, ~has].sum())
-    per_class = found.per_class(labels, support)
-    if mask is not None:
-        per_class.insert(4, "known", mask.sum(axis=0).astype(int))
+    columns = found.class_columns(labels, support, None if mask is None else mask.sum(axis=0))
     if cuts is not None:
-        per_class["threshold"] = cuts
+        columns["threshold"] = cuts
     return Evaluation(
         summary=summary,
-        per_class=per_class,
+        class_columns=columns,
         labels=labels,
         single_label=single_label,
         thresholds=cuts,

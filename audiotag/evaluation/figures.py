@@ -6,19 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from audiotag.drawing import drawing, plain
+from audiotag.drawing import ACCENT, MARK, axes_for, drawing, legend_above, plain
+from audiotag.errors import OptionError
 from audiotag.evaluation.measurement import Measurement
 from audiotag.evaluation.metrics import precision_recall_curve
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+
+MAX_BARS = 60
+"""Classes with a bar; with more, half of these are the best and half the worst."""
 
 
 def save_figures(result: Measurement, folder: str | Path, *, format: str = "pdf") -> list[Path]:
-    """Draw ``average_precision``, ``precision_recall`` and, for single-label data, ``confusion``.
-
-    Classes without positives are left out. Colours are safe for the colour-blind and for grey print.
+    """Draw all that there is of `plot_evaluation`'s kinds, each into a file of its name.
 
     Args:
         result: What to draw.
@@ -32,61 +35,98 @@ def save_figures(result: Measurement, folder: str | Path, *, format: str = "pdf"
         MissingExtraError: matplotlib is not installed.
         OptionError: *format* is unknown.
     """
-    drawn = {"average_precision": _bars, "precision_recall": _curves}
-    if result.confusion is not None:
-        drawn["confusion"] = _confusion
     written = []
-    for name, draw in drawn.items():
-        written.append(Path(folder) / f"{name}.{format}")
-        with drawing(written[-1], dpi=200) as figure:
-            draw(result, figure)
+    for kind in kinds_of(result):
+        written.append(Path(folder) / f"{kind}.{format}")
+        with drawing(written[-1], *_size(result, kind), dpi=200) as figure:
+            _DRAWN[kind](result, figure.add_subplot())
     return written
 
 
-def _ranked(result: Measurement) -> Any:
-    table = result.per_class[result.per_class["support"] > 0]
-    return table.sort_values("average_precision", kind="stable")
+def plot_evaluation(result: Measurement, kind: str, ax: Axes | None = None) -> Axes:
+    """Draw *kind* of *result*; see `Evaluation.plot`."""
+    if kind not in kinds_of(result):
+        raise OptionError(f"there is no plot {kind!r} of it", fix=f"Take one of: {', '.join(kinds_of(result))}.")
+    with axes_for(ax, *_size(result, kind)) as axes:
+        _DRAWN[kind](result, axes)
+        return axes
 
 
-def _bars(result: Measurement, figure: Figure) -> None:
-    table = _ranked(result)
-    figure.set_size_inches(6, 1.2 + 0.22 * len(table))
-    axes = figure.add_subplot()
-    axes.barh([plain(name) for name in table["name"]], table["average_precision"], color="#1f6f8b")
-    axes.axvline(result.summary["mAP"], color="#b3541e", linestyle="--", label=f"mAP {result.summary['mAP']:.3f}")
+def kinds_of(result: Measurement) -> list[str]:
+    """What can be drawn of *result*."""
+    return [kind for kind in _DRAWN if kind != "confusion" or result.confusion is not None]
+
+
+def _size(result: Measurement, kind: str) -> tuple[float, float]:
+    """Width and height of a figure, in inches."""
+    if kind == "average_precision":
+        return 6.0, 1.4 + 0.22 * min(len(_ranked(result)), MAX_BARS)
+    if kind == "confusion":
+        used = _used(result)
+        side = 1.2 + 0.35 * len(used) + 0.08 * max(len(plain(result.labels.names[index])) for index in used)
+        return side, side
+    return 4.6, 4.8
+
+
+def _ranked(result: Measurement) -> list[dict[str, Any]]:
+    """What is known of the classes with positives, the worst first."""
+    rows = [row for row in result.class_rows() if row["support"]]
+    return sorted(rows, key=lambda row: float(row["average_precision"]))
+
+
+def _bars(result: Measurement, axes: Axes) -> None:
+    rows, half, cut = _ranked(result), MAX_BARS // 2, None
+    if len(rows) > MAX_BARS:
+        cut = f"the {half} best and the {half} worst of {len(rows)} classes"
+        rows = [*rows[:half], *rows[-half:]]
+    places = range(len(rows))  # two classes may have one name
+    bars = axes.barh(places, [row["average_precision"] for row in rows], color=ACCENT)
+    axes.set_yticks(places, [plain(row["name"]) for row in rows])
+    mean = result.summary["mAP"]
+    line = axes.axvline(mean, color=MARK, linestyle="--", linewidth=2)
     axes.set(xlim=(0, 1), xlabel="Average precision")
+    axes.grid(visible=False, axis="y")
     axes.margins(y=0.01)
-    axes.legend(loc="lower right", frameon=False)
+    legend_above(axes, {"of a class": bars, f"mAP {mean:.3f}": line}, title=cut)
 
 
-def _curves(result: Measurement, figure: Figure) -> None:
+def _curves(result: Measurement, axes: Axes) -> None:
     """Every class's curve in grey, and their mean at each recall."""
-    figure.set_size_inches(4.5, 4.2)
-    axes = figure.add_subplot()
     grid = np.linspace(0, 1, 201)
-    heights = []
-    for column in _ranked(result)["index"]:
-        precision, recall, _ = precision_recall_curve(*result.column(column))
-        axes.step([0, *recall], [precision[0], *precision], where="pre", color="#9aa5ad", linewidth=0.6, alpha=0.6)
+    heights, entries = [], {}
+    rows = _ranked(result)
+    look: dict[str, Any] = {"color": "#8a949c", "linewidth": 0.8, "alpha": min(0.7, 0.15 + 8 / max(len(rows), 1))}
+    for row in rows:
+        precision, recall, _ = precision_recall_curve(*result.column(row["index"]))
+        corners = [0, *recall], [precision[0], *precision]
+        (entries["one class"],) = axes.step(*corners, where="pre", **look)
         heights.append(precision[np.minimum(np.searchsorted(recall, grid - 1e-12), len(recall) - 1)])
-    axes.plot(grid, np.mean(heights, axis=0), color="#1f6f8b", linewidth=2, label="mean over classes")
+    if heights:
+        (entries["mean over classes"],) = axes.plot(grid, np.mean(heights, axis=0), color=ACCENT, linewidth=2.5)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Recall", ylabel="Precision", aspect="equal")
-    axes.legend(loc="lower left", frameon=False)
+    legend_above(axes, entries)
 
 
-def _confusion(result: Measurement, figure: Figure) -> None:
+def _used(result: Measurement) -> NDArray[np.intp]:
+    """The classes that occur or were decided for."""
     assert result.confusion is not None
-    used = np.flatnonzero(result.confusion.sum(axis=0) + result.confusion.sum(axis=1))
+    return np.flatnonzero(result.confusion.sum(axis=0) + result.confusion.sum(axis=1))
+
+
+def _confusion(result: Measurement, axes: Axes) -> None:
+    assert result.confusion is not None
+    used = _used(result)
     matrix = result.confusion[np.ix_(used, used)]
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     names = [plain(result.labels.names[index]) for index in used]
-    size = 2 + 0.35 * len(used)
-    figure.set_size_inches(size, size)
-    axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(used)), names, rotation=90)
     axes.set_yticks(range(len(used)), names)
     axes.set(xlabel="Decided class", ylabel="True class")
+    axes.grid(visible=False)
     for row, column in np.argwhere(matrix):
         colour = "white" if shares[row, column] > 0.55 else "black"
         axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
+
+
+_DRAWN = {"average_precision": _bars, "precision_recall": _curves, "confusion": _confusion}

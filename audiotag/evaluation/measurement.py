@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from audiotag.csv_text import frame_csv
+from audiotag.csv_text import csv_text
 from audiotag.documents import plain_json
-from audiotag.errors import AudiotagError, OptionError
+from audiotag.errors import AudiotagError, OptionError, needed_for
 from audiotag.evaluation import metrics
 from audiotag.host import get_host
 from audiotag.labels import LabelSet
+
+if TYPE_CHECKING:
+    import pandas
 
 FORMAT_VERSION = 1
 """Version of ``metrics.json``."""
@@ -59,10 +62,7 @@ class Measurement(Provenance):
 
     Attributes:
         summary: Name → number. ``docs/metrics.md`` defines each.
-        per_class: One row a class, in the order of `labels`: ``index``, ``mid``, ``name``, ``support`` (clips that
-            have it), ``detected`` (clips decided for), ``average_precision``, ``roc_auc``, ``d_prime``,
-            ``precision``, ``recall``, ``f1`` and, for multi-label data, ``threshold``. NaN where a number is not
-            defined. Where labels are unknown, ``known`` follows ``support``: clips of which it is known.
+        class_columns: The columns of `per_class`.
         labels: The classes.
         single_label: Whether each clip has exactly one class and decisions are the highest score.
         thresholds: float64 (classes,) used for decisions; None for single-label data.
@@ -77,7 +77,7 @@ class Measurement(Provenance):
     """
 
     summary: dict[str, float | int]
-    per_class: pd.DataFrame
+    class_columns: Mapping[str, NDArray[Any]]
     labels: LabelSet
     single_label: bool
     thresholds: metrics.Floats | None
@@ -87,6 +87,27 @@ class Measurement(Provenance):
     targets: metrics.Bools = field(default_factory=lambda: np.zeros((0, 0), dtype=np.bool_), repr=False)
     scores: metrics.Floats = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
     known: metrics.Bools | None = field(default=None, repr=False)
+
+    @cached_property
+    def per_class(self) -> pandas.DataFrame:
+        """One row a class, in the order of `labels`.
+
+        Columns are ``index``, ``mid``, ``name``, ``support`` (clips that have it), ``detected`` (clips decided for),
+        ``average_precision``, ``roc_auc``, ``d_prime``, ``precision``, ``recall``, ``f1`` and, for multi-label data,
+        ``threshold``. NaN where a number is not defined. Where labels are unknown, ``known`` follows ``support``:
+        clips of which it is known.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        with needed_for("a DataFrame"):
+            import pandas
+        return pandas.DataFrame(dict(self.class_columns))
+
+    def class_rows(self) -> list[dict[str, Any]]:
+        """The rows of `per_class`, plain types."""
+        columns = [values.tolist() for values in self.class_columns.values()]
+        return [dict(zip(self.class_columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
     @property
     def measured_on(self) -> str:
@@ -115,7 +136,7 @@ class Measurement(Provenance):
             "learned_clips": list(self.learned),
             "single_label": self.single_label,
             "summary": self.summary,
-            "per_class": self.per_class.to_dict(orient="records"),
+            "per_class": self.class_rows(),
             "classes_without_positives": list(self.without_positives),
             "classes_without_negatives": list(self.without_negatives),
             "failed_clips": [{"clip": clip, "reason": reason} for clip, reason in self.failed],
@@ -135,7 +156,9 @@ class Measurement(Provenance):
 
     def to_csv(self) -> str:
         """`per_class` as CSV text; undefined numbers are empty cells."""
-        return frame_csv(self.per_class)
+        rows = self.class_rows()
+        cells = [[None if value != value else value for value in row.values()] for row in rows]  # NaN is not itself
+        return csv_text([list(self.class_columns), *cells])
 
     def confusion_csv(self) -> str:
         """`confusion` as CSV text with mids, true class by row.
@@ -145,8 +168,9 @@ class Measurement(Provenance):
         """
         if self.confusion is None:
             raise AudiotagError("multi-label data has no confusion matrix", where=self.data)
-        table = pd.DataFrame(self.confusion, index=self.labels.mids, columns=self.labels.mids)
-        return frame_csv(table.reset_index(names="true"))
+        mids = self.labels.mids
+        rows = [[mid, *counts] for mid, counts in zip(mids, self.confusion.tolist(), strict=True)]
+        return csv_text([["true", *mids], *rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +187,7 @@ class FoldMeasurements:
 
     folds: Mapping[int, Measurement]
     pooled: Measurement
-    table: pd.DataFrame
+    table: pandas.DataFrame
     mean: dict[str, float]
     std: dict[str, float]
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from audiotag.errors import AudiotagError, OptionError
 
@@ -104,7 +104,14 @@ def mean_roc_auc(targets: ArrayLike, scores: ArrayLike, known: ArrayLike | None 
 
 def d_prime(auc: ArrayLike) -> Floats:
     """d′ = √2 · Φ⁻¹(AUC), Φ being the normal distribution; ±∞ at AUC 1 and 0, NaN where AUC is."""
-    return np.asarray(math.sqrt(2.0) * ndtri(np.asarray(auc, dtype=np.float64)))
+    values = np.asarray(auc, dtype=np.float64)
+    return math.sqrt(2.0) * np.reshape([_normal_quantile(one) for one in values.ravel().tolist()], values.shape)
+
+
+def _normal_quantile(share: float) -> float:
+    if 0 < share < 1:
+        return NormalDist().inv_cdf(share)
+    return math.copysign(math.inf, share - 0.5) if share in (0, 1) else math.nan
 
 
 def d_prime_of_mean_auc(auc: ArrayLike) -> float:

@@ -62,8 +62,8 @@ def render_report(result: Measurement, *, folds: FoldMeasurements | None = None)
     """
     kind = "single-label" if result.single_label else "multi-label"
     name = result.model or "Model"
-    ranked = result.per_class.sort_values("average_precision", ascending=False, kind="stable")
-    classes = ranked[ranked["support"] > 0].to_dict(orient="records")
+    classes = [row for row in result.class_rows() if row["support"]]
+    classes.sort(key=lambda row: -row["average_precision"])
     fold_metrics = [] if folds is None else [name for name in folds.table if name not in ("fold", *_COUNTS)]
     return render(
         "report.html",
@@ -79,7 +79,7 @@ def render_report(result: Measurement, *, folds: FoldMeasurements | None = None)
         notes=_notes(result),
         fold_metrics={one: definitions.title(one) for one in fold_metrics},
         classes=classes,
-        class_metrics={one: title for one, title in _CLASS_METRICS.items() if one in ranked},
+        class_metrics={one: title for one, title in _CLASS_METRICS.items() if one in result.class_columns},
         curves=_curves(result, classes),
         frame=FRAME,
         confusion=_confusion(result),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from audiotag.csv_text import frame_csv
 from audiotag.documents import plain_json
-from audiotag.drawing import drawing, plain
+from audiotag.drawing import ACCENT, MARK, SOFT, drawing, legend_above, plain
 from audiotag.errors import OptionError
 from audiotag.evaluation.definitions import title
 from audiotag.files import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FORMAT_VERSION = 1
 """Version of ``comparison.json``."""
@@ -165,28 +168,54 @@ def plot_comparison(comparison: Comparison, path: str | Path) -> Path:
     return Path(path)
 
 
-def _draw(comparison: Comparison, axes: Any) -> None:
+def _draw(comparison: Comparison, axes: Axes) -> None:
     from matplotlib.ticker import EngFormatter, LogLocator
 
-    table, front_colour = comparison.measured, "#b3541e"
+    table = comparison.measured
     macs = table["macs"].astype(float).clip(lower=1.0)  # a logarithmic axis has no zero
     scores, front = table["score"].astype(float), table["pareto"].astype(bool)
     spread = table["score_std"].astype(float)
     if spread.notna().any():
-        axes.errorbar(macs, scores, yerr=spread.fillna(0.0), fmt="none", ecolor="#9aa5ad", capsize=3, zorder=1)
+        axes.errorbar(macs, scores, yerr=spread.fillna(0.0), fmt="none", ecolor=SOFT, capsize=3, zorder=1)
     on_front = table[front].assign(macs=macs[front]).sort_values("macs")
-    axes.plot(on_front["macs"], on_front["score"], color=front_colour, linewidth=1, drawstyle="steps-post", zorder=2)
-    axes.scatter(macs[front], scores[front], color=front_colour, label="nobody better at this cost or less", zorder=3)
+    axes.plot(on_front["macs"], on_front["score"], color=MARK, linewidth=1, drawstyle="steps-post", zorder=2)
+    entries = {"nobody better at this cost or less": axes.scatter(macs[front], scores[front], color=MARK, zorder=3)}
     if not front.all():
-        axes.scatter(macs[~front], scores[~front], color="#1f6f8b", marker="s", label="others", zorder=3)
-    for name, x, y in zip(table["name"], macs, scores, strict=True):
-        axes.annotate(plain(str(name)), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
+        entries["others"] = axes.scatter(macs[~front], scores[~front], color=ACCENT, marker="s", zorder=3)
+    centre, half = np.log(macs).agg(["min", "max"]).mean(), max(1.3 * float(np.ptp(np.log(macs))) / 2, 1.0)
     axes.set_xscale("log")
-    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        set_formatter(EngFormatter())
-    axes.margins(x=0.15, y=0.12)
+    axes.set_xlim(np.exp(centre - half), np.exp(centre + half))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if half < _NARROW else (1,)))
+    axes.xaxis.set_major_formatter(EngFormatter())
+    axes.minorticks_off()
+    axes.margins(y=0.15)
     axes.set_xlabel(f"Multiply-accumulates for a clip of {comparison.clip_seconds:g} s")
     axes.set_ylabel(title(comparison.metric))
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(frameon=False, fontsize=8)
+    legend_above(axes, entries)
+    _name(axes, table["name"], np.stack([macs, scores], axis=1))
+
+
+_NARROW = np.log(1000) / 2
+"""Half of the width of a logarithmic axis, as a logarithm, up to which there is room for ticks at 1, 2 and 5."""
+
+_BESIDE = [(8, 6), (-8, 6), (8, -6), (-8, -6), (0, 12), (0, -12), (8, 20), (-8, 20), (8, -20), (-8, -20)]
+"""Where names may stand, in points from what they name."""
+
+
+def _name(axes: Axes, names: Iterable[object], points: NDArray[np.float64]) -> None:
+    """Write each name beside its point, at the first place where it covers no point and no other name, if any does."""
+    from matplotlib.transforms import Bbox
+
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr] # the layout is made only now
+    placed = axes.transData.transform(points)
+    taken = [Bbox([at - 8, at + 8]) for at in placed]
+    for name, point in zip(names, points, strict=True):
+        text = axes.annotate(plain(name), point, (8, 6), textcoords="offset points", fontsize=8, va="center")
+        extents = []
+        for x, y in _BESIDE:
+            text.set(position=(x, y), horizontalalignment="left" if x > 0 else "right" if x < 0 else "center")
+            extents.append(text.get_window_extent())
+        free = [place for place, extent in enumerate(extents) if not extent.count_overlaps(taken)]
+        x, y = _BESIDE[free[0] if free else 0]
+        text.set(position=(x, y), horizontalalignment="left" if x > 0 else "right" if x < 0 else "center")
+        taken.append(text.get_window_extent())

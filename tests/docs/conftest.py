@@ -5,7 +5,8 @@ Everything is made up. In the folder where a page is run there are
 - ``clip.wav``, ``door.wav``, ``hour.flac``, ``night.flac`` (not an hour, nor a night) and the folder ``recordings``;
 - ``train.json``, ``val.json``, ``test.json``, ``evening.json`` with clips of four of the classes in ``home.csv``, and
   ``labelled.json`` with classes of the list ``home``;
-- ``sounds``, a folder per class, and ``esc50.csv``, ``esc10.csv`` with the folder ``audio``: four classes, five folds.
+- ``sounds`` and ``test``, a folder per class in each, and ``esc50.csv``, ``esc10.csv`` with the folder ``audio``:
+  four classes, five folds.
 
 Python blocks may use the names ``waveform`` (a second at 16 kHz), ``sample_rate``, ``batch``, ``vector`` and
 ``generator``.
@@ -74,10 +75,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         soundfile.write(folder / "audio" / f"{fold}-{number}-A-{target}.wav", sound([mids[target]], number), RATE)
     for name in ("esc50.csv", "esc10.csv"):
         (folder / name).write_text("\n".join(rows) + "\n")
-    for name, mid in (("Doorbell", mids[0]), ("Kettle", mids[2]), ("Vacuum", mids[5])):
-        (folder / "sounds" / name).mkdir(parents=True)
-        for number in range(6):
-            soundfile.write(folder / "sounds" / name / f"{number}.wav", sound([mid], name, number), RATE)
+    for source, count in (("sounds", 6), ("test", 2)):
+        for name, mid in (("Doorbell", mids[0]), ("Kettle", mids[2]), ("Vacuum", mids[5])):
+            (folder / source / name).mkdir(parents=True)
+            for number in range(count):
+                path = folder / source / name / f"{source}_{number}.wav"
+                soundfile.write(path, sound([mid], source, name, number), RATE)
     return folder
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -18,8 +19,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from snippets import SHELL, blocks, lines
 
 from audiotag.cli.main import VERBS
+from audiotag.data.synthesis import demo_labels, mix_clip
+from audiotag.seeding import numpy_generator
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
@@ -181,6 +185,26 @@ def light(wheels, tmp_path_factory):
     return folder / "bin"
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """The ``bin`` of an environment without audiotag, in which pip finds what audiotag needs already installed."""
+    folder = tmp_path_factory.mktemp("empty")
+    _run([sys.executable, "-m", "venv", folder / "venv"])
+    # Until Python 3.12 a fresh environment has a setuptools, which would be older than torch wants.
+    _run([folder / "venv" / "bin" / "python", "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools"])
+    needed = folder / "needed"
+    needed.mkdir()
+    for place in (Path(path) for path in sys.path if Path(path).name == "site-packages"):
+        for entry in place.iterdir():
+            ours = entry.name.startswith(("audiotag", "__editable__")) or entry.suffix == ".pth"
+            if not ours and not (needed / entry.name).exists():
+                (needed / entry.name).symlink_to(entry)
+    scheme = {"base": str(folder / "venv"), "platbase": str(folder / "venv")}
+    packages = Path(sysconfig.get_path("purelib", "venv", vars=scheme))
+    (packages / "needed.pth").write_text(f"{needed}\n")
+    return folder / "venv" / "bin"
+
+
 @pytest.fixture
 def environment(tmp_path):
     """No variable that could lead back to the checkout, an empty cache, strict plugins."""
@@ -339,3 +363,47 @@ def test_the_core_alone_works_without_any_extra(light, environment, install_plug
     assert "audiotag[plots]" in run(
         light / "audiotag", "store", "simulate", "--output", "drawn", "--figures", "svg", fails=True
     )
+
+
+def _recordings(folder):
+    """What a person has who follows docs/getting_started.md: a recording, and two folders with a folder per class."""
+    mids = demo_labels().mids
+    made = {"clip.wav": mids[0]}
+    for source, count in (("sounds", 8), ("test", 4)):
+        for name, mid in (("Doorbell", mids[0]), ("Kettle", mids[2]), ("Vacuum", mids[5])):
+            made |= {f"{source}/{name}/{number}.wav": mid for number in range(count)}
+    for name, mid in made.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / name, mix_clip([mid], 32_000, 2.0, 1, numpy_generator(0, name))[:, 0], 32_000)
+
+
+@pytest.mark.slow
+def test_the_page_to_get_started_with_does_what_it_says_with_so_many_commands(
+    empty, wheels, environment, assets, tmp_path, capsys
+):
+    text = (ROOT / "docs" / "getting_started.md").read_text(encoding="utf-8")
+    commands = [line for block in blocks(text) if block.language in SHELL for line in lines(block.code)]
+    (stated,) = re.findall(r"^(\w+) commands", text, re.MULTILINE)
+    assert stated == ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven")[len(commands)]
+    assert len(text.split("\n")) < 50, "the page is one screen"
+    work, weights = tmp_path / "work", tmp_path / "cache" / "weights"
+    weights.mkdir(parents=True)
+    shutil.copy(assets / "assets" / "weights" / "mn04_as_mAP_432.pt", weights)
+    _recordings(work)
+    environment |= {"PATH": f"{empty}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
+    environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels[0].parent)}
+    took, printed = [], []
+    for command in commands:
+        start = time.perf_counter()
+        printed.append(_run(["bash", "-c", command], env=environment, cwd=work))
+        took.append(time.perf_counter() - start)
+    with capsys.disabled():
+        print()
+        for command, seconds in zip(commands, took, strict=True):
+            print(f"{seconds:6.1f} s  {command}")
+        print(f"{sum(took):6.1f} s  {len(commands)} commands, with PyTorch and the weights already there")
+    assert "audiotag-psla" in printed[0] and "clip.wav" in printed[1]
+    measured = json.loads((work / "report" / "metrics.json").read_text())
+    assert measured["summary"]["accuracy"] == 1.0
+    report = (work / "report" / "report.html").read_text(encoding="utf-8")
+    assert all(name in report for name in ("Doorbell", "Kettle", "Vacuum"))

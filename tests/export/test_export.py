@@ -146,6 +146,23 @@ def test_infer_writes_the_same_files_without_torch(
         assert light.read_bytes() == plain.read_bytes()
 
 
+def test_evaluate_writes_the_same_files_without_torch(
+    folder: Path, recordings: list[Path], tmp_path: Path, run_light: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    rows = zip(recordings[:3], ("kettle", "rain", "doorbell"), strict=True)
+    (tmp_path / "clips.csv").write_text("path,labels\n" + "".join(f"{path},{label}\n" for path, label in rows))
+    for kind in ("--multi-label", "--single-label"):
+        plain, light = tmp_path / f"plain{kind}", tmp_path / f"light{kind}"
+        shared = ["evaluate", "--model", str(folder), "--data", str(tmp_path / "clips.csv"), kind, "--metric", "mAP"]
+        run = CliRunner().invoke(main, [*shared, "--output", str(plain)])
+        assert run.exit_code == 0, run.output
+        done = run_light(COMMAND, *shared, "--output", light)
+        assert done.returncode == 0, done.stderr
+        names = sorted(path.name for path in plain.iterdir())
+        assert "per_class.csv" in names and names == sorted(path.name for path in light.iterdir())
+        assert [(light / name).read_text() for name in names] == [(plain / name).read_text() for name in names]
+
+
 def test_a_tagger_of_a_folder_can_be_pickled(folder: Path) -> None:
     tagger = audiotag.load(folder)
     sound = np.random.default_rng(2).uniform(-0.3, 0.3, 8000).astype(np.float32)

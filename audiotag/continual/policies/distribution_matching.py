@@ -19,7 +19,7 @@ class DistributionMatching(StoragePolicy):
     stored with probability *replace_prob* × (mean of p_observed over its labels). It takes the place of one that
     carries a class drawn with probability proportional to max(p_stored − p_observed, 0), all of that class equally
     likely; where no class is over-represented, of any. Frequent classes thus enter more often, and rare ones may die
-    out: see ``docs/continual.md``.
+    out: see ``docs/policies.md``.
 
     Args:
         capacity: See `StoragePolicy`.
