@@ -54,11 +54,8 @@ format: install
 
 docs: install
 	$(BIN)/python docs/generate_cli.py
-	$(BIN)/python docs/generate_checks.py
 	$(BIN)/python docs/generate_formats.py
-	$(BIN)/python docs/generate_hooks.py
 	$(BIN)/python docs/generate_models.py
-	$(BIN)/python docs/generate_plugin_parts.py
 	$(BIN)/python docs/generate_settings.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 

@@ -25,10 +25,15 @@ def exports(package: str, file: str) -> _Exports:
     stub = Path(file).with_name("__init__.pyi").read_text(encoding="utf-8")
     places = {name: module for module, name in re.findall(r"^from (\S+) import (\w+) as \2$", stub, re.MULTILINE)}
 
+    # What type checkers know by ``import package.name`` alone is there without it.
+    packages = {path.parent.name for path in Path(file).parent.glob("*/__init__.pyi")}
+
     def resolve(name: str) -> Any:
+        if name in packages:
+            return import_module(f"{package}.{name}")
         if name in places:
             with needed_for(f"{package}.{name}"):
                 return getattr(import_module(places[name]), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return resolve, lambda: sorted(places), sorted(places)
+    return resolve, lambda: sorted({*places, *packages}), sorted(places)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotag.csv_text import csv_text, read_cell
+from audiotag.display import brief_repr
 from audiotag.documents import read_text
 from audiotag.errors import LabelError, suggest
 from audiotag.files import write_text
@@ -55,6 +56,7 @@ class Label:
         object.__setattr__(self, "name", composed(self.name))
 
 
+@brief_repr
 @dataclass(frozen=True, slots=True)
 class LabelChange:
     """What became of the classes of one set in another.

@@ -25,6 +25,7 @@ from typing import (
 
 from audiotag import documents
 from audiotag.arguments import description, fits
+from audiotag.display import line
 from audiotag.errors import OptionError, suggest
 from audiotag.files import write_text
 from audiotag.printing import shortened
@@ -55,8 +56,13 @@ class Range:
         return f"{low}, {'below' if self.below else 'at most'} {self.high:g}"
 
 
-COUNT, FROM_ONE = Range(0, 2**31 - 1), Range(1, 2**31 - 1)
-POSITIVE, NOT_NEGATIVE = Range(0, 1e9, above=True), Range(0, 1e9)  # products of two fit any kind of number
+COUNT = Range(0, 2**31 - 1)
+FROM_ONE = Range(1, 2**31 - 1)
+"""A count of at least one."""
+POSITIVE = Range(0, 1e9, above=True)
+"""A number above 0. The upper bound keeps products of two settings within any numeric type."""
+NOT_NEGATIVE = Range(0, 1e9)
+"""A number of at least 0."""
 SHARE, BELOW_ONE, ABOVE_ZERO = Range(0, 1), Range(0, 1, below=True), Range(0, 1, above=True)
 
 
@@ -296,8 +302,9 @@ class SettingsGroup:
         return type(self) is type(other) and vars(self) == vars(other)
 
     def __repr__(self) -> str:
-        chosen = (f"{name}={vars(self)[name]!r}" for name in declared(type(self)) if name in vars(self))
-        return f"{type(self).__name__}({', '.join(chosen)})"
+        usual = {one.name: one.default for one in fields(type(self))}  # type: ignore[arg-type]
+        chosen = {name: vars(self)[name] for name in declared(type(self)) if name in vars(self)}
+        return line(self, **{name: value for name, value in chosen.items() if value not in (usual[name], {})})
 
     if not TYPE_CHECKING:  # type checkers shall know attributes by their declaration alone
 

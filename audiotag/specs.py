@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pluggy
 
 from audiotag.arguments import description, fits
+from audiotag.display import brief_repr
 from audiotag.errors import PluginError, suggest
 
 INTERFACE_VERSION = 2
@@ -99,6 +100,7 @@ class _Descriptor(metaclass=_Checked):
         self.__dict__.update(state, **views)
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class Spec(_Descriptor):
     """What every descriptor carries.
@@ -123,6 +125,7 @@ class Spec(_Descriptor):
         return self.name
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class MadeSpec(Spec):
     """What every descriptor of an implementation carries.
@@ -138,6 +141,7 @@ class MadeSpec(Spec):
         self._require_reference("factory")
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class Weights(_Descriptor):
     """A published file of weights.
@@ -193,6 +197,7 @@ class Weights(_Descriptor):
         return (package, path) if scheme == "package" else None
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec(MadeSpec):
     """A network that turns sound (and pictures) into class scores.
@@ -260,6 +265,7 @@ class BackboneSpec(MadeSpec):
         self._require(counted, "a spec with labels must state num_classes")
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class Remote(_Descriptor):
     """A file that a data set is published in.
@@ -286,6 +292,7 @@ class Remote(_Descriptor):
         self._require(right, f"checksum {self.checksum!r} is not md5:… or sha256:… in lower-case hex")
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(MadeSpec):
     """A way to read labelled clips. The factory returns an object that follows `Dataset`.
@@ -312,6 +319,7 @@ class DatasetSpec(MadeSpec):
         self._require(bool(self.licence) == bool(self.citation), "licence and citation go together")
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class LossSpec(MadeSpec):
     """A training loss. The factory returns a module that follows `Loss`, or `PairLoss` for the task ``"embedding"``.
@@ -323,6 +331,7 @@ class LossSpec(MadeSpec):
     task: Literal["multilabel", "singlelabel", "embedding"] = "multilabel"
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class SamplingPolicySpec(MadeSpec):
     """A policy that chooses examples.
@@ -335,6 +344,7 @@ class SamplingPolicySpec(MadeSpec):
     role: Literal["training", "storage"]
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class WriterSpec(MadeSpec):
     """A format of ``audiotag infer``. The factory is called with a `WriterSettings` and returns a `Writer`.
@@ -361,6 +371,7 @@ class WriterSpec(MadeSpec):
         self._require(right, "endings begin with a dot, in small letters")
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class AugmentationSpec(MadeSpec):
     """How clips are varied in training. The factory returns a function of a batch; see `AugmentationContext`.
@@ -372,11 +383,13 @@ class AugmentationSpec(MadeSpec):
     on: Literal["waveform", "spectrogram"]
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSpec(MadeSpec):
     """How parameters follow the gradient. The factory returns a ``torch.optim.Optimizer``."""
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSpec(MadeSpec):
     """How the learning rate changes. The factory returns a function: position in epochs → factor of the base rate.
@@ -395,6 +408,7 @@ class ScheduleSpec(MadeSpec):
             self._require(name in known, f"there is no setting {name!r} of schedules; there are {', '.join(known)}")
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec(MadeSpec):
     """A number that says how well scores fit the labels. The factory is the metric itself.
@@ -408,6 +422,7 @@ class MetricSpec(MadeSpec):
     task: Literal["multilabel", "singlelabel", "any"] = "any"
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class CommandSpec(MadeSpec):
     """A click command of a plugin, reached as ``audiotag x GROUP NAME``.
@@ -428,6 +443,7 @@ class CommandSpec(MadeSpec):
         return f"{self.group} {self.name}"
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class RecipeSpec(Spec):
     """Named settings of a fine-tuning run, kept as a TOML file in a package.

@@ -3,17 +3,20 @@
     python benchmarks/tagging.py --threads 2
 
 The plain loop is what a script around a published model does: soundfile, soxr, the mel filters rebuilt at each call,
-one clip at a time, the network as it is. Both sides have the same network (`mn10`, fresh parameters), the same files
-(44.1 kHz stereo WAV) and the same number of threads; audiotag's reading threads share them.
+one clip at a time, the network as it is. All sides have the same network (`mn10`, fresh parameters), the same files
+(44.1 kHz stereo WAV) and the same number of threads that compute; audiotag reads in others besides, unless --cores
+leaves them no core of their own. All are timed in turns; ratios are the median of those within a turn, with quartiles.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import os
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,11 @@ import soxr
 import torch
 from torchaudio.compliance.kaldi import get_mel_banks
 
+from audiotag.audio.decoding import read_audio
+from audiotag.engines.exported import LOGITS, SPECTROGRAM
+from audiotag.engines.interface import Floats
+from audiotag.engines.onnx_engine import OnnxEngine
+from audiotag.export.export import export_model
 from audiotag.host import get_host
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
@@ -33,6 +41,8 @@ from audiotag.seeding import numpy_generator
 RATE = 44_100
 SECONDS = 10
 CLASSES = 527
+PLAIN, TORCH, ONNX = "plain loop", "audiotag, torch", "audiotag, exported"
+FRONT_END, NETWORK, BOTH = "front end alone", "network alone", "front end and network"
 
 
 def write_clips(folder: Path, count: int) -> list[Path]:
@@ -81,50 +91,100 @@ def plain_loop(backbone: Backbone, paths: list[Path]) -> np.ndarray:
     return np.stack(rows)
 
 
-def ours(tagger: Tagger, paths: list[Path], batch_size: int | None, workers: int) -> np.ndarray:
-    """The same by `Tagger.tag_files`."""
-    return np.stack([file.scores for file in tagger.tag_files(paths, batch_size=batch_size, workers=workers)])
+@dataclass(frozen=True)
+class Sides:
+    """What is timed, each on the same clips."""
+
+    backbone: Backbone
+    torch_tagger: Tagger
+    onnx_tagger: Tagger
+    workers: int
+
+    def runs(self, paths: list[Path]) -> dict[str, Callable[[], object]]:
+        """By name."""
+        engine = self.onnx_tagger.engines[0]
+        assert isinstance(engine, OnnxEngine)
+        rate, size = engine.facts.lengths.sample_rate, engine.facts.batch_size
+        sounds = np.stack([read_audio(path, rate) for path in paths])
+        batches = [sounds[first : first + size] for first in range(0, len(sounds), size)]
+        spectrograms = [engine.spectrograms(sound[None]) for sound in sounds]
+        pool = ThreadPoolExecutor(engine.threads)
+
+        def network(spectrogram: Floats) -> None:
+            engine.session.run([LOGITS], {SPECTROGRAM: spectrogram})
+
+        return {
+            PLAIN: lambda: plain_loop(self.backbone, paths),
+            TORCH: lambda: self._tagged(self.torch_tagger, paths),
+            ONNX: lambda: self._tagged(self.onnx_tagger, paths),
+            "reading alone": lambda: list(pool.map(lambda path: read_audio(path, rate), paths)),
+            FRONT_END: lambda: list(pool.map(lambda sound: engine.spectrograms(sound[None]), sounds)),
+            NETWORK: lambda: list(pool.map(network, spectrograms)),
+            BOTH: lambda: [engine.forward(batch) for batch in batches],
+        }
+
+    def _tagged(self, tagger: Tagger, paths: list[Path]) -> np.ndarray:
+        return np.stack([file.scores for file in tagger.tag_files(paths, workers=self.workers)])
 
 
-def seconds_of(run: Callable[[], np.ndarray]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
+def timed(runs: dict[str, Callable[[], object]], repeats: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Seconds of each run, and those of processors, all runs in turns, after one that is not counted."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            started, used = time.perf_counter(), time.process_time()
+            run()
+            if repeat:
+                found[name].append((time.perf_counter() - started, time.process_time() - used))
+    walls, processors = ({name: np.asarray(pairs)[:, side] for name, pairs in found.items()} for side in (0, 1))
+    return walls, processors
+
+
+def ratio(text: str, values: np.ndarray, target: str = "") -> None:
+    low, middle, high = np.percentile(values, (25, 50, 75))
+    print(f"{text:58} {middle:5.2f} ({low:.2f} to {high:.2f})  {target}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch on both sides")
-    parser.add_argument("--clips", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--backbone", default="mn")
+    parser.add_argument("--threads", type=int, default=2, help="threads that compute, on all sides")
+    parser.add_argument("--cores", type=int, default=None, help="let the whole process use so many cores only")
+    parser.add_argument("--clips", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--width", type=float, default=1.0, help="width_mult of the network")
-    parser.add_argument("--batch-size", type=int, default=None)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="threads that read")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.cores is not None:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
 
-    backbone = settle(create_backbone(arguments.backbone, CLASSES, width_mult=arguments.width))
-    spec = get_host().backbone(arguments.backbone)
+    options = {"width_mult": arguments.width}
+    backbone = settle(create_backbone("mn", CLASSES, **options))
     labels = LabelSet.from_names([f"class {index}" for index in range(CLASSES)])
-    tagger = Tagger(Model(backbone, spec, {"width_mult": arguments.width}, labels, arguments.backbone))
+    model = Model(backbone, get_host().backbone("mn"), options, labels, "mn")
     with tempfile.TemporaryDirectory() as folder:
         paths = write_clips(Path(folder), arguments.clips)
-        runs = {
-            "plain loop": lambda: plain_loop(backbone, paths),
-            "audiotag": lambda: ours(tagger, paths, arguments.batch_size, arguments.workers),
-        }
-        difference = np.abs(runs["plain loop"]() - runs["audiotag"]()).max()
-        times: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(arguments.repeats):
-            for name, run in runs.items():
-                times[name].append(seconds_of(run))
-    print(f"{arguments.clips} clips of {SECONDS} s, {arguments.threads} threads, largest difference {difference:.1e}")
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    for name, median in medians.items():
-        speed = arguments.clips * SECONDS / median
-        print(f"{name:12} {median:7.3f} s  {1000 * median / arguments.clips:7.1f} ms a clip  {speed:6.0f} × real time")
-    print(f"ratio        {medians['plain loop'] / medians['audiotag']:7.2f}  (target at least 1.8)")
+        exported, _ = export_model(model, Path(folder) / "exported")
+        onnx = Tagger(OnnxEngine(exported, threads=arguments.threads))
+        runs = Sides(backbone, Tagger(model), onnx, arguments.workers).runs(paths)
+        difference = max(np.abs(runs[PLAIN]() - runs[side]()).max() for side in (TORCH, ONNX))
+        times, processors = timed(runs, arguments.repeats)
+    print(
+        f"{arguments.clips} clips of {SECONDS} s, {arguments.threads} threads, {arguments.cores or 'all'} cores; "
+        f"largest difference of a score {difference:.1e}"
+    )
+    for name, values in times.items():
+        each = np.median(values) / arguments.clips
+        busy = np.median(processors[name]) / arguments.clips
+        print(
+            f"{name:24} {1000 * each:7.1f} ms a clip  {SECONDS / each:6.0f} × real time  "
+            f"{1000 * busy:7.1f} ms of processors"
+        )
+    ratio("plain loop / audiotag, torch", times[PLAIN] / times[TORCH])
+    ratio("plain loop / audiotag, exported", times[PLAIN] / times[ONNX], "target at least 3")
+    alone = times[FRONT_END] + times[NETWORK]
+    ratio("front end and network together / sum of both alone", times[BOTH] / alone, "target at most 1.15")
+    ratio("audiotag, exported / sum of front end and network alone", times[ONNX] / alone)
 
 
 if __name__ == "__main__":

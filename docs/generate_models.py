@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlparse
 
 from audiotag.host import get_host
 from audiotag.models.complexity import Complexity, measure_complexity
@@ -23,15 +22,11 @@ CLASSES = 527
 
 HEAD = f"""# Known models
 
-Made by `python docs/generate_models.py` from the descriptors of the plugins in this repository; a test compares the
-two.
-
-Parameters (in millions) and multiply-accumulates (in billions, for ten seconds of sound, without the front end) are
-what `audiotag models complexity NAME` counts; a network without a head of its own is counted with {CLASSES} classes.
-Everything under *published* is the authors' own figure. `audiotag models info NAME` shows all that is known of one
-model, and `audiotag models download NAME` fetches its weights.
-
-A name in brackets belongs to a shell's syntax: write `'mn40_as(2)'` in quotes.
+Written by `python docs/generate_models.py` from the plugins' descriptors. Parameters and multiply-accumulates (for ten
+seconds of audio, without the front end; {CLASSES} classes where a network has no head of its own) are those of
+`audiotag models complexity NAME`. *Published* results are the authors' own. `audiotag models info NAME` shows
+everything known about a model, with its citation and where its weights are; `audiotag models download NAME` fetches
+them. Quote names with brackets in a shell: `'mn40_as(2)'`.
 """
 
 
@@ -60,29 +55,28 @@ def _unique(values: Iterable[str]) -> list[str]:
 
 
 def _figures(spec: BackboneSpec) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in spec.figures.items()) or "–"
+    sizes = ("parameters", "GMAC")  # measured here
+    return ", ".join(f"{name} {value:g}" for name, value in spec.figures.items() if not name.startswith(sizes)) or "–"
 
 
-def _origin(spec: BackboneSpec) -> str:
+def _licence(spec: BackboneSpec) -> str:
+    """Licence of the weights, with a link to them where they have an address."""
     if spec.weights is None:
         return "–"
-    if (address := spec.weights.urls[0]).startswith("http"):
-        return f"[{urlparse(address).netloc}](<{address}>)"
-    return f"`{address}`"
+    address = spec.weights.urls[0]
+    return f"[{spec.weights.licence}](<{address}>)" if address.startswith("http") else spec.weights.licence
 
 
 def _row(spec: BackboneSpec, alike: dict[tuple[str, str, int], str]) -> str:
     measured = complexity(spec, alike)
-    classes = "–" if spec.num_classes is None else f"{spec.num_classes}" + (f" ({spec.labels})" if spec.labels else "")
     cells = (
-        f"`{spec.name}`" + (" (family)" if spec.weights is None else ""),
-        spec.summary.replace("|", r"\|"),
-        classes,
+        f"`{spec.name}`",
+        ("" if spec.weights else "Family: ") + spec.summary.replace("|", r"\|"),
+        "–" if spec.num_classes is None else spec.labels or str(spec.num_classes),
         f"{measured.parameters / 1e6:.3g}",
         f"{measured.macs / 1e9:.3g}",
         _figures(spec),
-        "–" if spec.weights is None else spec.weights.licence,
-        _origin(spec),
+        _licence(spec),
     )
     return "| " + " | ".join(cells) + " |"
 
@@ -91,18 +85,12 @@ def section(family: str, specs: list[BackboneSpec], alike: dict[tuple[str, str, 
     """One family: facts that its models share, notes on their weights, and the table."""
     first = specs[0]
     owner = get_host().owner(first).distribution
-    facts = [
-        f"From `{owner}`.",
-        f"Input: {' and '.join(first.inputs)}, {first.sample_rate / 1000:g} kHz, trained on {first.clip_seconds:g} s.",
-        f"Licence of the code it was described in: {', '.join(_unique(spec.licence for spec in specs))}.",
-    ]
-    text = [f"## {family}\n", " ".join(facts) + "\n"]
-    if citations := _unique(spec.citation for spec in specs):
-        text.append("\n".join(f"- {citation}" for citation in citations) + "\n")
-    if notes := _unique(spec.weights.note for spec in specs if spec.weights is not None):
-        text.append("About the weights:\n\n" + "\n".join(f"- {note}" for note in notes) + "\n")
-    text.append("| name | | classes | parameters (M) | GMAC | published | licence of the weights | weights |")
-    text.append("| --- | --- | --- | ---: | ---: | --- | --- | --- |")
+    licences = ", ".join(_unique(spec.licence for spec in specs))
+    facts = f"`{owner}`; {' and '.join(first.inputs)}, {first.sample_rate / 1000:g} kHz; code: {licences}."
+    notes = _unique(spec.weights.note for spec in specs if spec.weights is not None)
+    text = [f"## {family}\n", " ".join([facts, *(f"{note.rstrip('.')}." for note in notes)]) + "\n"]
+    text.append("| name | | classes | parameters (M) | GMAC | published | weights |")
+    text.append("| --- | --- | --- | ---: | ---: | --- | --- |")
     text += [_row(spec, alike) for spec in specs]
     return "\n".join(text) + "\n"
 

@@ -1,7 +1,8 @@
 """Brings files outside docs/ into the site (changelog, contributing, plugins' pages, examples), with links that fit.
 
-A hook of MkDocs, named in mkdocs.yml. Pages are written so that their links work in the repository; where a link leads
-to a file that has another place in the site, it is rewritten.
+It also writes the table of the conformance kit's checks into the page that asks for it. A hook of MkDocs, named in
+mkdocs.yml. Pages are written so that their links work in the repository; where a link leads to a file that has another
+place in the site, it is rewritten.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+
+from audiotag.testing import all_checks
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,9 +40,18 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Rewrite the links of a page to where their targets are in the site."""
+    """Rewrite the links of a page to where their targets are in the site, and fill in the table of checks."""
     source = Path(page.file.abs_src_path).resolve().relative_to(ROOT).as_posix()
+    markdown = markdown.replace("<!-- table of checks -->", table_of_checks())
     return rewrite_links(markdown, source, page.file.src_uri)
+
+
+def table_of_checks() -> str:
+    """Every check of the conformance kit, in Markdown."""
+    rows = ["| of | check | | requirement |", "|---|---|---|---|"]
+    for one in all_checks():
+        rows.append(f"| {one.kind} | `{one.name}` | {'cheap' if one.cheap else ''} | {one.description} |")
+    return "\n".join(rows)
 
 
 def rewrite_links(markdown: str, source: str, place: str) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from snippets import blocks, pages
 
 import audiotag
+from audiotag.settings import SettingsGroup
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(".".join(stub.parent.relative_to(ROOT).parts) for stub in (ROOT / "audiotag").rglob("__init__.pyi"))
@@ -96,3 +101,33 @@ def test_pages_and_examples_use_public_names_only(where: str, name: str) -> None
     parents = [name.rsplit(".", count)[0] for count in range(name.count(".") + 1)]
     packages = [*PACKAGES, "audiotag.host", *MODULES, *FOR_PLUGINS]
     assert name in packages or any(parent in PUBLIC for parent in parents)
+
+
+CLASSES = sorted(
+    {
+        value
+        for name, value in PUBLIC.items()
+        if inspect.isclass(value) and not inspect.isabstract(value) and not name.startswith("audiotag.plugin.")
+        if not issubclass(value, BaseException | SettingsGroup)
+    },
+    key=lambda kind: kind.__qualname__,
+)
+SHOW_NOTHING = ("Reporter", "ScoresFile")
+"""Classes that hold nothing."""
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__qualname__)
+def test_every_public_class_shows_itself_in_a_short_line(kind: type[Any]) -> None:
+    if kind.__name__ in SHOW_NOTHING:
+        return
+    assert kind.__repr__ is not object.__repr__
+    if kind.__repr__.__qualname__.startswith("brief_repr"):
+        for value in (np.zeros((1000, 50)), "x" * 10_000, ["a"] * 10_000, dict.fromkeys(range(99), "y" * 99)):
+            shown = object.__new__(kind)
+            for field in fields(kind):
+                object.__setattr__(shown, field.name, value)
+            text = repr(shown)
+            assert len(text) <= 300 and "\n" not in text and "array(" not in text
+    elif "__create_fn__" in kind.__repr__.__qualname__:  # what dataclasses make: good for a few numbers and words
+        kinds = {str(field.type).split(" |")[0] for field in fields(kind)}
+        assert kinds <= {"int", "float", "str", "bool", "Sequence[int]"}

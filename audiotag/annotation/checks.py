@@ -11,6 +11,7 @@ import numpy as np
 
 from audiotag.annotation.enhancement import named_pair, relations
 from audiotag.data.clips import ClipSet
+from audiotag.display import brief_repr
 from audiotag.ontology import Ontology, read_ontology
 
 
@@ -33,6 +34,7 @@ class ErrorCount:
     wrong: int
 
 
+@brief_repr
 @dataclass(frozen=True)
 class LabelCheck:
     """Errors in the labels of a set.

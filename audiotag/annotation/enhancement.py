@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.scores import Scores
+from audiotag.display import brief_repr
 from audiotag.errors import LabelError, OptionError
 from audiotag.labels import LabelSet
 from audiotag.ontology import Ontology, read_ontology
@@ -76,6 +77,7 @@ class RelationCount:
     added: int
 
 
+@brief_repr
 @dataclass(frozen=True)
 class Enhancement:
     """Labels before and after.

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from audiotag.arguments import real_number
 from audiotag.audio.samples import RATES, MonoMix, check_samples
+from audiotag.display import brief_repr
 from audiotag.errors import AudioError, OptionError, RecordingWarning
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ MOST_CHANNELS = 64
 """A clip has more samples than this, and a recording no more channels."""
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class Waveform:
     """Sound in memory.

@@ -24,14 +24,16 @@ from audiotag.audio.failures import decoding, truncated
 from audiotag.audio.integrity import Piece, inspect
 from audiotag.audio.resampling import StreamResampler
 from audiotag.audio.samples import RATES, MonoMix, check_samples
+from audiotag.display import brief_repr
 from audiotag.errors import EXTRAS, AudioError, OptionError, RecordingWarning
 
 _ENDINGS = ".aif .aifc .aiff .au .bwf .caf .flac .mp3 .nist .oga .ogg .opus .rf64 .snd .sph .voc .w64 .wav .wave"
 AUDIO_SUFFIXES = CONTAINER_SUFFIXES | frozenset(_ENDINGS.split())
 """Endings, in lower case, of files that are taken for recordings when a folder is searched."""
 
-_BLOCK_VALUES = 1 << 21
-"""Most samples of all channels together that one block holds: 8 MiB, however many channels and whatever the rate."""
+_BLOCK_VALUES = 1 << 17
+"""Most samples of all channels together that one block holds, however many channels and whatever the rate: 512 KiB,
+which are mixed, checked and resampled while they are in a core's cache. Blocks of a minute take half as long again."""
 
 _UNKNOWN_FRAMES = 1 << 62
 """libsndfile gives more frames than this for a file whose header leaves the length open."""
@@ -43,6 +45,7 @@ MOST_CHANNELS = 1024
 """Channels of a recording, as libsndfile counts too."""
 
 
+@brief_repr
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
     """What a recording says about itself.
@@ -104,7 +107,7 @@ def read_audio(
         MissingExtraError: It needs PyAV, which is not installed.
         OptionError: *sample_rate*, *start* or *stop* cannot be.
     """
-    return np.concatenate(list(stream_audio(path, sample_rate, start=start, stop=stop, block_seconds=600.0)))
+    return np.concatenate(list(stream_audio(path, sample_rate, start=start, stop=stop)))
 
 
 def stream_audio(
@@ -122,7 +125,7 @@ def stream_audio(
         sample_rate: Hz wanted.
         start: Seconds from which to read.
         stop: Seconds up to which to read; None, or beyond the end, for the end.
-        block_seconds: Longest block; files of a high rate or many channels come in shorter ones.
+        block_seconds: Longest block; most come in shorter ones, which are quicker.
 
     Yields:
         float32 (samples,), none of them empty.

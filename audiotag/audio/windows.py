@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -101,26 +102,31 @@ def iterate_windows(blocks: Iterable[NDArray[np.float32]], window: int, hop: int
             f"a hop of {hop} samples does not fit a window of {window}",
             fix="Take a hop above 0 and at most as long as the window.",
         )
-    held = np.empty(0, dtype=np.float32)
+    held: deque[NDArray[np.float32]] = deque()  # joined when a window is full
     position = 0  # of the first sample held
+    end = 0
     next_start = 0
     covered = 0
     for block in blocks:
-        held = np.concatenate([held, block])
-        end = position + held.size
-        while next_start + window <= end:
-            begin = next_start - position
-            yield Window(next_start, held[begin : begin + window])
-            covered = next_start + window
-            next_start += hop
-        # A last window that ends with the recording begins at most one window before the end.
-        keep_from = min(next_start, max(end - window, 0))
-        held = held[keep_from - position :]
-        position = keep_from
-    end = position + held.size
+        held.append(block)
+        end += block.size
+        if next_start + window <= end:
+            joined = np.concatenate(held)
+            held = deque([joined])
+            while next_start + window <= end:
+                begin = next_start - position
+                yield Window(next_start, joined[begin : begin + window])
+                covered = next_start + window
+                next_start += hop
+        # Whatever window comes next begins no earlier.
+        keep_from = max(end - window, 0)
+        while held and position + held[0].size <= keep_from:
+            position += held.popleft().size
+        if position < keep_from:
+            held[0] = held[0][keep_from - position :]
+            position = keep_from
     if end > covered:
-        begin = max(end - window, 0)
-        yield Window(begin, held[begin - position :])
+        yield Window(position, np.concatenate(held))
 
 
 @dataclass(frozen=True)

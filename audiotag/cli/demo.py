@@ -71,8 +71,8 @@ def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
     click.echo("4. Tagging a recording with timestamps")
     events = load(str(result.folder), device=device).events(data.recording, window=2.0, hop=1.0)
     events_file = output / "events.csv"
-    events_file.write_text(frame_csv(events), encoding="utf-8", newline="")
-    click.echo(events.head(8).to_string(index=False))
+    events_file.write_text(frame_csv(events.to_frame()), encoding="utf-8", newline="")
+    click.echo(events[:8])
     click.echo(
         f"\nHeld-out mAP {evaluation.summary['mAP']:.3f} after {time.monotonic() - started:.0f} s. What was written:"
     )

@@ -17,6 +17,7 @@ from audiotag.errors import AudiotagError, OptionError
 from audiotag.host import get_host
 
 if TYPE_CHECKING:
+    from audiotag.models.known import KnownModel
     from audiotag.models.store import WeightsStore
     from audiotag.specs import BackboneSpec, Weights
 
@@ -40,38 +41,28 @@ def list_models(as_json: bool, family: str | None, published: bool) -> None:
 
     A family (without weights) makes fresh networks; a model has published weights.
     """
+    from audiotag.models.known import known_models
     from audiotag.models.store import WeightsStore
 
-    host = get_host()
-    if family is not None:
-        family = host.backbone(family).name  # an unknown family is an error with close matches
-    store = WeightsStore()
-    named = [
-        (name, spec)  # the name in full where several plugins have it
-        for name, spec in host.backbones.items()
-        if (family is None or spec.family == family) and (not published or spec.weights is not None)
-    ]
+    known = known_models(family, published=published)
     if as_json:
-        echo_json([{**facts(spec, store), "name": name} for name, spec in named])
+        store = WeightsStore()
+        echo_json([{**facts(get_host().backbone(name), store), "name": name} for name in known.names])
         return
-    if not named:
+    if not known:
         click.echo("No model is registered. Plugins bring them: pip install audiotag-mobilenet-baseline")
         return
     print_columns(
         ("NAME", "FAMILY", "RATE", "CLASSES", "HERE", "PUBLISHED RESULT"),
-        [_row(name, spec, store) for name, spec in named],
+        [_row(one) for one in known],
         right=("RATE", "CLASSES"),
     )
 
 
-def _row(name: str, spec: BackboneSpec, store: WeightsStore) -> tuple[str, ...]:
-    here = "family" if spec.weights is None else _here(store, spec.weights)
-    result = next((f"{figure} {value:g}" for figure, value in spec.figures.items()), "")
-    return (name, spec.family, f"{spec.sample_rate // 1000} kHz", str(spec.num_classes or ""), here, result)
-
-
-def _here(store: WeightsStore, weights: Weights) -> str:
-    return "yes" if all(store.path(one).is_file() for one in weights.files) else "no"
+def _row(model: KnownModel) -> tuple[str, ...]:
+    here = "family" if model.downloaded is None else "yes" if model.downloaded else "no"
+    rate, classes = f"{model.sample_rate // 1000} kHz", str(model.num_classes or "")
+    return (model.name, model.family, rate, classes, here, model.result)
 
 
 def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
@@ -96,7 +87,7 @@ def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
         found["weights"] = {
             "urls": list(weights.urls),
             "path": str(store.path(weights)),
-            "downloaded": _here(store, weights) == "yes",
+            "downloaded": store.has(weights),
             **_fields(weights, "sha256", "bytes", "licence", "note"),
             "parts": [str(store.path(part)) for part in weights.parts],
         }

@@ -13,6 +13,7 @@ from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.rows import split_labels
 from audiotag.data.sniffing import load_dataset
 from audiotag.data.source import ClipSource
+from audiotag.display import brief_repr
 from audiotag.documents import Fields, parse_json
 from audiotag.errors import AudiotagError, LabelError, ManifestError, suggest
 from audiotag.inference.inputs import find_clips
@@ -21,6 +22,7 @@ from audiotag.labels import LabelSet
 from audiotag.places import is_folder
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class StreamClip:
     """One clip of a stream.

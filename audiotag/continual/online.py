@@ -21,6 +21,7 @@ from audiotag.continual.stepping import OnlineTraining, Sample
 from audiotag.continual.store import Addition, ClipStore, Payload, StoredClip
 from audiotag.data.clips import Clip
 from audiotag.data.heard import LEARNED, Heard
+from audiotag.display import brief_repr, line
 from audiotag.documents import Fields
 from audiotag.errors import (
     AudioError,
@@ -52,6 +53,7 @@ _CODE = "embeddings by code"
 """Note of a store: the fingerprint of the code that made them."""
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class OnlineEvent:
     """What the learner did with one clip.
@@ -156,6 +158,9 @@ class OnlineLearner:
         if self._folder is not None:
             model.name = self._folder.name
             self.save()
+
+    def __repr__(self) -> str:
+        return line(self, self.model, self._store, position=self.position, folder=self._folder)
 
     @classmethod
     def resume(

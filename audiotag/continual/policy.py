@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from audiotag.continual.draws import Draws
 from audiotag.continual.index import ExampleIndex
+from audiotag.display import brief_repr
 from audiotag.documents import Fields
 from audiotag.errors import OptionError, StoreError
 
 
+@brief_repr
 @dataclass(frozen=True, slots=True)
 class Example:
     """What a policy knows of a clip.
@@ -44,6 +46,7 @@ class Example:
             raise OptionError(f"the label {self.labels[0]} is negative", where=self.id)
 
 
+@brief_repr
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What became of an offer.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from audiotag.data.targets import Targets
 from audiotag.data.texts import Texts
+from audiotag.display import Shown, brief_repr, line
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
 
@@ -23,6 +24,7 @@ FRAMES = 10
 """Frames kept of a clip with pictures: ``frame_0`` to ``frame_9``."""
 
 
+@brief_repr
 @dataclass(frozen=True, slots=True)
 class Clip:
     """One recording, or a part of it.
@@ -126,6 +128,9 @@ class ClipColumns(Sequence[Clip]):
     def __iter__(self) -> Iterator[Clip]:
         return map(self._clip, range(len(self)))
 
+    def __repr__(self) -> str:
+        return line(self, Shown(f"{len(self)} clips"), str(self.folder))
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
             return NotImplemented
@@ -220,6 +225,11 @@ class ClipSet(Sequence[Clip]):
     skipped: dict[str, int] = field(default_factory=dict)
     repeated: dict[str, int] = field(default_factory=dict)
     absent: dict[str, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        kind = "single-label" if self.single_label else "multi-label"
+        counts = [Shown(f"{len(self)} clips"), Shown(f"{len(self.labels)} classes"), Shown(kind)]
+        return line(self, self.source, *counts)
 
     def __len__(self) -> int:
         return len(self.clips)

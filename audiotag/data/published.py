@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiotag.data.clips import Dataset
+from audiotag.display import brief_repr
 
 Progress = Callable[[int, int], None]
 """Told (files done, files in all)."""
 
 
+@brief_repr
 @dataclass(frozen=True)
 class Validation:
     """What `PublishedDataset.validate` found.

@@ -22,6 +22,7 @@ from audiotag.data.clips import ClipColumns, ClipSet, values_of
 from audiotag.data.label_texts import AmbiguousError, Classes, Finder, LabelTexts, separator_in
 from audiotag.data.targets import Targets
 from audiotag.data.texts import Texts
+from audiotag.display import brief_repr
 from audiotag.errors import ManifestError, OptionError, suggest
 from audiotag.labels import Label, LabelSet, known_labels
 from audiotag.places import exists
@@ -30,6 +31,7 @@ _MAX_NAMED = 5
 _TOGETHER = 8191
 
 
+@brief_repr
 @dataclass(slots=True)  # not frozen, which would take three times as long to make, for each of two million
 class Row:
     """One clip as a list gives it, before its path and labels are resolved.
@@ -209,6 +211,7 @@ def read_fold(text: object, where: str) -> int:
     raise ManifestError(f"fold is {text!r}, not a whole number", where=where, fix="Number the folds 1, 2, 3, …")
 
 
+@brief_repr
 @dataclass(slots=True)
 class Rows:
     """Some rows of a list as columns, which are read in a tenth of the time.

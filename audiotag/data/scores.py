@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard
+from audiotag.display import brief_repr
 from audiotag.documents import read_fields
 from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.files import atomic_path
@@ -34,6 +35,7 @@ _MOST_SQUEEZED = 1100
 """Deflate makes nothing smaller than by this; whatever claims more is not read."""
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class Scores:
     """Probabilities of classes in clips.

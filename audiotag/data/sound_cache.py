@@ -31,6 +31,7 @@ from audiotag.cache.ledger import Entry, Ledger
 from audiotag.cache.place import cache_key
 from audiotag.data.clips import Clip
 from audiotag.data.recording import clip_digest, part_name, read_clip
+from audiotag.display import line
 from audiotag.errors import AudioError, StoreError
 
 Part = Callable[[int], tuple[int, int]]
@@ -86,6 +87,9 @@ class SoundCache(SoundRoom):
         self._digests: dict[tuple[object, ...], str] = {}
         with self._failures():
             self._sweep()
+
+    def __repr__(self) -> str:
+        return line(self, self.root, max_bytes=self.max_bytes)
 
     def read(self, clip: Clip, sample_rate: int, part: Part | None = None) -> NDArray[np.float32]:
         """A clip, or a part of it, as mono at *sample_rate*.

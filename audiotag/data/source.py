@@ -16,6 +16,7 @@ from audiotag.arguments import as_path
 from audiotag.data.clips import ClipSet
 from audiotag.data.selection import align_labels, require_files, select_folds, select_split, with_frames
 from audiotag.data.sniffing import load_dataset, sniff_format
+from audiotag.display import brief_repr
 from audiotag.documents import Fields
 from audiotag.errors import ManifestError, OptionError, PluginError
 from audiotag.host import get_host
@@ -26,6 +27,7 @@ from audiotag.places import exists
 _FOR_EVERY_FORMAT = ("source", "labels", "root", "unknown_labels", "single_label")
 
 
+@brief_repr
 @dataclass(frozen=True)
 class ClipSource:
     """Labelled clips, how they are read and which of them are wanted.

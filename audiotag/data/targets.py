@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.data.texts import offsets_of
+from audiotag.display import brief_repr
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class Targets:
     """The classes of clips, one list after the other.

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from audiotag.audio.frontends.log_mel import LogMel, log_mel_from
 from audiotag.audio.windows import PassLengths
+from audiotag.display import brief_repr
 from audiotag.documents import Fields, json_text
 from audiotag.engines.network_file import check_network_file
 from audiotag.errors import CheckpointError
@@ -58,6 +59,7 @@ _MOST_FEATURES = 1 << 27  # of one pass: 512 MB
 _MOST_PIXELS = 1 << 26
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Exported:
     """What the folder says; see the module.

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.windows import PassLengths
+from audiotag.display import brief_repr, line
 from audiotag.errors import OptionError
 from audiotag.labels import LabelSet
 
 Floats = NDArray[np.float32]
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EngineFacts:
     """What an engine takes and gives.
@@ -50,6 +52,7 @@ class EngineFacts:
     batch_size: int = 4
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class EngineOutput:
     """What one pass gives.
@@ -74,6 +77,9 @@ class Engine(ABC):
     """
 
     facts: EngineFacts
+
+    def __repr__(self) -> str:
+        return line(self, self.facts.name, self.facts.labels, self.facts.device)
 
     @abstractmethod
     def forward(self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False) -> EngineOutput:

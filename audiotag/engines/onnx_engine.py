@@ -28,14 +28,17 @@ from audiotag.engines.exported import (
 from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats
 from audiotag.engines.runtime import open_session
 from audiotag.engines.threads import usable_threads
-from audiotag.errors import CheckpointError, OptionError
+from audiotag.errors import AudiotagError, CheckpointError, OptionError
 
-_BATCH = 1
-"""More at a time are no faster, and take more memory: 166 MB for an hour with mn10, 295 MB for four at a time."""
+_BATCHES = 2
+"""Clips for each thread in a batch: while one waits for the last of them, the others have more to do."""
 
 
 class OnnxEngine(Engine):
     """An exported network on the CPU.
+
+    Each thread takes clips of a batch from waveform to answer, one at a time: more at once are no faster, and take more
+    memory. That leaves threads less to wait for than sharing each operation, which is what happens with a single clip.
 
     Args:
         source: Its folder, or what `read_exported` says of it.
@@ -54,6 +57,7 @@ class OnnxEngine(Engine):
         self.exported = exported = source if isinstance(source, Exported) else read_exported(source)
         self.threads = usable_threads(threads)
         self._session: Any = None
+        self._pool: ThreadPoolExecutor | None = None
         self._process = 0
         self.facts = EngineFacts(
             name=exported.name,
@@ -65,7 +69,7 @@ class OnnxEngine(Engine):
             metadata=exported.metadata,
             inputs=exported.inputs,
             video_shape=exported.video_shape,
-            batch_size=_BATCH,
+            batch_size=1 if self.threads == 1 else _BATCHES * self.threads,
         )
 
     @property
@@ -73,11 +77,12 @@ class OnnxEngine(Engine):
         """ONNX Runtime's session, made at first use, and anew in a forked process, which has none of its threads."""
         if self._session is None or self._process != os.getpid():
             self._session = self._open()
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="audiotag-onnx")
             self._process = os.getpid()
         return self._session
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_session": None}
+        return {**self.__dict__, "_session": None, "_pool": None}
 
     def _open(self) -> Any:
         path = self.exported.network
@@ -128,26 +133,42 @@ class OnnxEngine(Engine):
         """What the network takes of *waveforms* (batch, samples): float32 (batch, bands, frames)."""
         front_end = self.exported.front_end
         assert front_end is not None  # the folder was checked
-        threads = min(self.threads, len(waveforms))
-        if threads == 1:
-            return np.stack([log_mel_features(front_end, row) for row in waveforms])
-        with ThreadPoolExecutor(threads) as pool:
-            return np.stack(list(pool.map(lambda row: log_mel_features(front_end, row), waveforms)))
+        return np.stack([log_mel_features(front_end, row) for row in waveforms])
 
     def _run(self, outputs: Sequence[str], waveforms: Floats | None, video: Floats | None) -> list[Floats]:
-        given: dict[str, Floats] = {}
-        if "waveform" in self.facts.inputs and waveforms is not None:
-            given[SPECTROGRAM] = self.spectrograms(waveforms)
-        if "video" in self.facts.inputs and video is not None:
-            given[PICTURE] = np.ascontiguousarray(video, dtype=np.float32)
+        if "waveform" not in self.facts.inputs:
+            waveforms = None
+        if "video" not in self.facts.inputs:
+            video = None
+
+        def run(rows: slice) -> list[Floats]:
+            given: dict[str, Floats] = {}
+            if waveforms is not None:
+                given[SPECTROGRAM] = self.spectrograms(waveforms[rows])
+            if video is not None:
+                given[PICTURE] = np.ascontiguousarray(video[rows], dtype=np.float32)
+            answers: list[Floats] = session.run(list(outputs), given)
+            return answers
+
+        session = self.session
+        assert self._pool is not None  # it came with the session
+        parts = self._parts(waveforms, video)
         try:
-            answers: list[Floats] = self.session.run(list(outputs), given)
-        except CheckpointError:
+            answers = [run(parts[0])] if len(parts) == 1 else list(self._pool.map(run, parts))
+        except AudiotagError:
             raise
-        except Exception as error:  # its errors have no class in common
+        except Exception as error:  # those of ONNX Runtime have no class in common
             raise OptionError(
                 f"ONNX Runtime cannot compute the network ({str(error).partition(chr(10))[0]})",
                 where=self.facts.name,
                 fix="Export the model again, or compute with --engine=torch.",
             ) from error
-        return answers
+        return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+
+    def _parts(self, waveforms: Floats | None, video: Floats | None) -> list[slice]:
+        """The rows of a batch that go through the network at once: as many as make a clip of the trained length."""
+        given = waveforms if waveforms is not None else video
+        assert given is not None  # a network takes something
+        size = 1 if waveforms is None else max(1, self.facts.lengths.clip_samples // max(1, waveforms.shape[1]))
+        size = min(size, -(-len(given) // self.threads))
+        return [slice(first, first + size) for first in range(0, len(given), size)]

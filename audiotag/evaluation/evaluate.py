@@ -14,6 +14,7 @@ from audiotag.arguments import refuse_others, take, takes
 from audiotag.data.clips import ClipSet
 from audiotag.data.heard import TUNED_ON, Heard
 from audiotag.data.source import READING, ClipSource
+from audiotag.display import brief_repr
 from audiotag.engines.exported import keep_exported_thresholds
 from audiotag.errors import OptionError
 from audiotag.evaluation.doubts import doubts_about
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 ModelSource: TypeAlias = "str | Path | Model | Tagger | Sequence[str | Path]"
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class Measuring:
     """What is measured of scores.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.csv_text import csv_text
+from audiotag.display import Shown, brief_repr, html_table, line
 from audiotag.documents import plain_json
 from audiotag.errors import AudiotagError, OptionError, needed_for
 from audiotag.evaluation import metrics
@@ -27,6 +28,7 @@ FORMAT_VERSION = 1
 M = TypeVar("M", bound="Measurement")
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Provenance:
     """Where scores and targets come from, for reports.
@@ -56,7 +58,7 @@ class Provenance:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Measurement(Provenance):
     """What came out of one evaluation, and where it comes from.
 
@@ -87,6 +89,22 @@ class Measurement(Provenance):
     targets: metrics.Bools = field(default_factory=lambda: np.zeros((0, 0), dtype=np.bool_), repr=False)
     scores: metrics.Floats = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
     known: metrics.Bools | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        shown = ["accuracy", "mAP", "mAUC", "micro_f1", "macro_f1"]
+        return line(
+            self,
+            self.model,
+            self.measured_on,
+            Shown(f"{self.summary.get('clips', 0)} clips"),
+            **{name: Shown(f"{self.summary[name]:.3f}") for name in shown if name in self.summary},
+        )
+
+    def _repr_html_(self) -> str:
+        names = {"metric": list(self.summary), "value": list(self.summary.values())}
+        shown = ("name", "support", "detected", "average_precision", "roc_auc", "precision", "recall", "f1")
+        classes = html_table({name: self.class_columns[name] for name in shown})
+        return html_table(names, f"{self.model} on {self.measured_on}") + classes
 
     @cached_property
     def per_class(self) -> pandas.DataFrame:
@@ -173,7 +191,7 @@ class Measurement(Provenance):
         return csv_text([["true", *mids], *rows])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FoldMeasurements:
     """What came out of a cross-validation.
 
@@ -190,6 +208,15 @@ class FoldMeasurements:
     table: pandas.DataFrame
     mean: dict[str, float]
     std: dict[str, float]
+
+    def __repr__(self) -> str:
+        shown = ["accuracy", "mAP", "mAUC", "macro_f1"]
+        means = {name: Shown(f"{self.mean[name]:.3f} ± {self.std[name]:.3f}") for name in shown if name in self.mean}
+        return line(self, self.pooled.model, self.pooled.data, Shown(f"{len(self.folds)} folds"), **means)
+
+    def _repr_html_(self) -> str:
+        columns = {"metric": list(self.mean), "mean": list(self.mean.values()), "std": list(self.std.values())}
+        return html_table(columns, f"{self.pooled.model} on {self.pooled.data}: {len(self.folds)} folds")
 
     @property
     def failed(self) -> Sequence[tuple[str, str]]:

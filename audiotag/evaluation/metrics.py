@@ -18,6 +18,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from audiotag.display import brief_repr
 from audiotag.errors import AudiotagError, OptionError
 
 Floats = NDArray[np.float64]
@@ -132,6 +133,7 @@ def mean_defined(values: ArrayLike) -> float:
         return float(np.mean(kept)) if kept.size else math.nan
 
 
+@brief_repr
 @dataclass(frozen=True)
 class PrecisionRecall:
     """Precision, recall and F-beta of decisions, by class and together.

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from audiotag.csv_text import read_cell
 from audiotag.data.formats.tables import read_table
 from audiotag.data.rows import read_number
+from audiotag.display import brief_repr
 from audiotag.documents import read_fields
 from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.evaluation.metrics import Bools, Floats, checked, checked_known
@@ -24,6 +25,7 @@ DEFAULT_THRESHOLD = 0.5
 _FIX = 'Give {"mid": threshold, …} as JSON, or a CSV with the columns mid,threshold (per_class.csv of an evaluation).'
 
 
+@brief_repr
 @dataclass(frozen=True)
 class TunedThresholds:
     """Thresholds and what they reach where they were tuned.

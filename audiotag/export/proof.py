@@ -15,6 +15,7 @@ from audiotag.audio.arrays import Waveform
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
 from audiotag.data.synthesis import CLASSES, mix_clip
+from audiotag.display import brief_repr
 from audiotag.engines.interface import Engine, Floats
 from audiotag.engines.onnx_engine import OnnxEngine
 from audiotag.engines.torch_engine import TorchEngine
@@ -51,6 +52,7 @@ class Difference:
         return cls(largest, largest / max(1e-12, *(float(np.abs(one).max()) for one in wanted)))
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class Proof:
     """What ``parity.json`` says.

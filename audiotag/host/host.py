@@ -16,6 +16,7 @@ from importlib.metadata import packages_distributions
 from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
+from audiotag.display import Shown, line
 from audiotag.errors import AudiotagWarning, PluginError, UnknownNameError, suggest
 from audiotag.host.guard import guarded, importing, plugin_code
 from audiotag.host.kinds import KINDS, Kind, kind_of
@@ -91,6 +92,9 @@ class Host:
     writers, writer = _All(WriterSpec), _Named(WriterSpec)
     commands = _All(CommandSpec)
     recipes, recipe = _All(RecipeSpec), _Named(RecipeSpec)
+
+    def __repr__(self) -> str:
+        return line(self, *(Shown(one.label) for one in self._records))
 
     def __init__(self) -> None:
         self._plugins = discover()

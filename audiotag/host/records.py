@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from audiotag.display import brief_repr
 from audiotag.errors import AudiotagError
 
 CORE_DISTRIBUTION = "audiotag"
 SLOW_IMPORT_SECONDS = 1.0
 
 
+@brief_repr
 @dataclass
 class PluginRecord:
     """One entry point of the group ``audiotag`` and what came of it.

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
+from audiotag.display import line
 from audiotag.errors import NameTakenError
 from audiotag.host.kinds import Kind
 from audiotag.host.records import CORE_DISTRIBUTION, PluginRecord
@@ -37,6 +38,9 @@ class Registry(Mapping[str, S]):
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self._owners: dict[str, list[Owned[S]]] = {}
+
+    def __repr__(self) -> str:
+        return line(self, *self)
 
     def add(self, record: PluginRecord, spec: S) -> NameTakenError | None:
         """Take a descriptor in; gives what is to be told where another has its name."""

@@ -10,28 +10,35 @@ threshold; consecutive ones make an event, whose score is the highest of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.arguments import real_number
+from audiotag.audio.arrays import Waveform
+from audiotag.data.clips import Clip
+from audiotag.display import brief, html_table
 from audiotag.errors import OptionError, needed_for
 from audiotag.inference.tags import WindowScores
 from audiotag.labels import LabelSet
+from audiotag.printing import printable_name
 
 if TYPE_CHECKING:
     import pandas
+
+COLUMNS = ("filename", "onset", "offset", "event_label", "mid", "score")
+"""Columns of events as tables, in order."""
 
 _TOLERANCE = 1e-6
 """Seconds by which times may differ from rounding alone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """A class heard from *onset* to *offset* (seconds).
+class Span:
+    """An event while only the index of its class is known.
 
     Attributes:
         index: The class.
@@ -44,6 +51,130 @@ class Event:
     onset: float
     offset: float
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One class in one part of a recording.
+
+    Attributes:
+        onset: Seconds from the beginning of the recording at which the part begins.
+        offset: Seconds at which it ends.
+        label: Display name.
+        mid: Identity of the class.
+        score: Probability, the highest within the part.
+    """
+
+    onset: float
+    offset: float
+    label: str
+    mid: str
+    score: float
+
+
+def named_events(spans: Iterable[Span], labels: LabelSet) -> list[Event]:
+    """*spans* with the names of their classes."""
+    return [
+        Event(span.onset, span.offset, labels[span.index].name, labels[span.index].mid, span.score) for span in spans
+    ]
+
+
+class Events(Sequence[Event]):
+    """What is heard when in a recording: a list of `Event`s by onset, and its columns.
+
+    ``events[0]`` is an `Event`, ``events["onset"]`` a column, ``events[:5]`` or ``events[events.score > 0.8]`` fewer
+    events. A notebook shows them as a table.
+
+    Attributes:
+        filename: The recording; ``waveform`` for sound in memory.
+    """
+
+    def __init__(self, events: Iterable[Event], filename: str, source: Clip | Waveform | None = None) -> None:
+        self._events = tuple(events)
+        self.filename = filename
+        self._source = source
+
+    @property
+    def onset(self) -> NDArray[np.float64]:
+        """Seconds at which each begins, float64 (events,)."""
+        return np.array([event.onset for event in self], dtype=np.float64)
+
+    @property
+    def offset(self) -> NDArray[np.float64]:
+        """Seconds at which each ends, never beyond the recording, float64 (events,)."""
+        return np.array([event.offset for event in self], dtype=np.float64)
+
+    @property
+    def event_label(self) -> NDArray[np.object_]:
+        """Display name of each one's class, objects (events,)."""
+        return np.array([event.label for event in self], dtype=object)
+
+    @property
+    def mid(self) -> NDArray[np.object_]:
+        """Identity of each one's class, objects (events,)."""
+        return np.array([event.mid for event in self], dtype=object)
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """The highest score within each, float64 (events,)."""
+        return np.array([event.score for event in self], dtype=np.float64)
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Name → column: ``onset``, ``offset``, ``event_label``, ``mid``, ``score``."""
+        return {name: getattr(self, name) for name in COLUMNS[1:]}
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    @overload
+    def __getitem__(self, wanted: int) -> Event: ...
+
+    @overload
+    def __getitem__(self, wanted: str) -> NDArray[Any]: ...
+
+    @overload
+    def __getitem__(self, wanted: slice | NDArray[Any] | list[int]) -> Events: ...
+
+    def __getitem__(self, wanted: Any) -> Any:
+        if isinstance(wanted, str):
+            if wanted not in COLUMNS:
+                raise KeyError(f"{wanted!r}: the columns are {', '.join(COLUMNS)}")
+            return getattr(self, wanted)
+        if isinstance(wanted, int | np.integer):
+            return self._events[wanted]
+        chosen = np.arange(len(self))[wanted]
+        return Events([self._events[place] for place in chosen.tolist()], self.filename, self._source)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Events):
+            return NotImplemented
+        return self.filename == other.filename and self._events == other._events
+
+    __hash__ = None  # type: ignore[assignment] # as of any list
+
+    def __repr__(self) -> str:
+        return f"Events({brief(self.filename)}, {len(self)} events)"
+
+    def __str__(self) -> str:
+        """A line for each event."""
+        width = max((len(f"{event.offset:.2f}") for event in self), default=0)
+        return "\n".join(
+            f"{event.onset:{width}.2f} – {event.offset:{width}.2f} s  {event.score:.3f}  {printable_name(event.label)}"
+            for event in self
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table(self.columns, f"{self.filename}: {len(self)} events")
+
+    def to_frame(self) -> pandas.DataFrame:
+        """A DataFrame with the columns ``filename``, ``onset``, ``offset``, ``event_label``, ``mid`` and ``score``."""
+        with needed_for("a DataFrame"):
+            import pandas
+        columns = {name: pandas.Series(column) for name, column in self.columns.items()}
+        columns |= {name: columns[name].astype("str") for name in ("event_label", "mid")}
+        filenames = pandas.Series([self.filename] * len(self), dtype="str")
+        return pandas.DataFrame({"filename": filenames, **columns})
 
 
 def average_cells(windows: Iterable[WindowScores], hop: float) -> Iterator[WindowScores]:
@@ -86,7 +217,7 @@ def _average(windows: list[WindowScores], onset: float, offset: float) -> Window
 
 def merge_cells(
     cells: Iterable[WindowScores], thresholds: NDArray[np.float64], *, merge: float = 0.0, min_duration: float = 0.0
-) -> Iterator[Event]:
+) -> Iterator[Span]:
     """Join the cells in which a class reaches its threshold.
 
     Args:
@@ -106,11 +237,11 @@ def merge_cells(
     is_open = np.zeros(classes, dtype=bool)
     onsets, offsets, peaks = np.zeros(classes), np.zeros(classes), np.zeros(classes)
 
-    def close(indices: NDArray[np.intp]) -> Iterator[Event]:
+    def close(indices: NDArray[np.intp]) -> Iterator[Span]:
         is_open[indices] = False
         for index in indices:
             if offsets[index] - onsets[index] >= min_duration - _TOLERANCE:
-                yield Event(int(index), float(onsets[index]), float(offsets[index]), float(peaks[index]))
+                yield Span(int(index), float(onsets[index]), float(offsets[index]), float(peaks[index]))
 
     for cell in cells:
         yield from close(np.flatnonzero(is_open & (cell.onset - offsets > merge + _TOLERANCE)))
@@ -131,7 +262,7 @@ def detect_events(
     thresholds: NDArray[np.float64],
     merge: float = 0.0,
     min_duration: float = 0.0,
-) -> list[Event]:
+) -> list[Span]:
     """Events from the scores of windows: `average_cells`, then `merge_cells`; ordered by onset, then class.
 
     Raises:
@@ -139,13 +270,3 @@ def detect_events(
     """
     events = merge_cells(average_cells(windows, hop), thresholds, merge=merge, min_duration=min_duration)
     return sorted(events, key=lambda event: (event.onset, event.index))
-
-
-def events_frame(filename: str, events: Iterable[Event], labels: LabelSet) -> pandas.DataFrame:
-    """A DataFrame with the columns ``filename``, ``onset``, ``offset``, ``event_label`` and ``score``."""
-    with needed_for("a DataFrame"):
-        import pandas
-    rows = [(filename, event.onset, event.offset, labels[event.index].name, event.score) for event in events]
-    columns = ["filename", "onset", "offset", "event_label", "score"]
-    types = {"filename": "str", "onset": "float64", "offset": "float64", "event_label": "str", "score": "float64"}
-    return pandas.DataFrame(rows, columns=columns).astype(types)

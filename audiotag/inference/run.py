@@ -18,16 +18,14 @@ from audiotag.data.recording import clip_info, clip_seconds
 from audiotag.errors import AudiotagError, OptionError, PluginError
 from audiotag.files import content_digest
 from audiotag.host import get_host
-from audiotag.inference.events import Event, detect_events
+from audiotag.inference.events import Event, Span, detect_events, named_events
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores, select_tags
 from audiotag.inference.writers import (
     EmbeddingCollector,
     Output,
     Result,
-    Row,
     clip_key,
-    event_rows,
     format_of,
     open_output,
     require_file,
@@ -298,7 +296,7 @@ class _Results:
         if self.collector is not None and embedding is not None:
             self.collector.add(clip, *_times(clip, onset, offset), embedding)
 
-    def _result(self, clip: Clip, seconds: float, rows: list[Row]) -> Result:
+    def _result(self, clip: Clip, seconds: float, rows: list[Event]) -> Result:
         """What an output says of a clip: times from the beginning of its recording, not of the part that it is."""
         moved = []
         for row in rows:
@@ -309,7 +307,7 @@ class _Results:
         whole = clip_info(clip).seconds if laid else None
         return Result(clip, seconds, tuple(moved), whole)
 
-    def _event_rows(self, windows: Iterable[WindowScores]) -> list[Row]:
+    def _event_rows(self, windows: Iterable[WindowScores]) -> list[Event]:
         window = self.tagger.clip_seconds if self.plan.window is None else self.plan.window
         events = detect_events(
             windows,
@@ -318,11 +316,11 @@ class _Results:
             merge=self.plan.merge,
             min_duration=self.plan.min_duration,
         )
-        return event_rows(_top_classes(events, self.plan.top), self.tagger.labels)
+        return named_events(_top_classes(events, self.plan.top), self.tagger.labels)
 
-    def _window_rows(self, windows: Iterable[WindowScores]) -> list[Row]:
+    def _window_rows(self, windows: Iterable[WindowScores]) -> list[Event]:
         thresholds = self.plan.thresholds(self.tagger)
-        rows: list[Row] = []
+        rows: list[Event] = []
         for window in windows:
             tags = select_tags(window.scores, self.tagger.labels, top=self.plan.top, threshold=thresholds)
             rows.extend(tag_rows(tags, window.onset, window.offset))
@@ -375,7 +373,7 @@ def _check_numbers(settings: dict[str, Any]) -> None:
         raise OptionError(f"--threshold is {threshold:g}", fix="Give a score from 0 to 1.")
 
 
-def _top_classes(events: list[Event], top: int | None) -> list[Event]:
+def _top_classes(events: list[Span], top: int | None) -> list[Span]:
     """The events of the *top* classes with the highest scores."""
     if top is None:
         return events

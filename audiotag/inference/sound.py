@@ -23,9 +23,6 @@ from audiotag.errors import AudiotagError, OptionError
 if TYPE_CHECKING:
     import torch
 
-_BLOCK_SECONDS = 15.0
-"""Seconds read at a time; a tagger's reading threads hold a few of these."""
-
 LEAST_SECONDS, MOST_SECONDS = 0.001, 1e9
 """Least and greatest length of a window and of a hop."""
 
@@ -122,7 +119,7 @@ class SoundReader:
             limit = round(self.longest_seconds * self.sample_rate)
             blocks: list[NDArray[np.float32]] = []
             samples = 0
-            for block in self._stream(clip, self.longest_seconds):
+            for block in self._stream(clip):
                 blocks.append(block)
                 samples += block.size
                 if samples > limit:
@@ -158,7 +155,7 @@ class SoundReader:
         step = min(max(1, round(hop * self.sample_rate)), size)
         # Resampling rounds the length up by less than a sample, and no window may end after the recording.
         end = _end(source)
-        for piece in iterate_windows(self._stream(source, _BLOCK_SECONDS), size, step):
+        for piece in iterate_windows(self._stream(source), size, step):
             onset, offset = piece.start / self.sample_rate, min(piece.stop / self.sample_rate, end)
             picture = None
             if self.video_shape is not None and isinstance(source, Clip):
@@ -173,10 +170,10 @@ class SoundReader:
 
         return read_frame(clip, self.video_shape)
 
-    def _stream(self, source: Clip | Waveform, block_seconds: float) -> Iterator[NDArray[np.float32]]:
+    def _stream(self, source: Clip | Waveform) -> Iterator[NDArray[np.float32]]:
         if isinstance(source, Waveform):
             return iter([resample(source.samples, source.sample_rate, self.sample_rate)])
-        return stream_clip(source, self.sample_rate, block_seconds=block_seconds)
+        return stream_clip(source, self.sample_rate)
 
 
 def _check_part(clip: Clip) -> None:

@@ -19,14 +19,13 @@ from audiotag.engines.opening import as_engine, open_engine
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.inference.combine import EnsembleMode, scores_of
 from audiotag.inference.ensemble import is_ensemble, read_ensemble, refuse_nesting
-from audiotag.inference.events import detect_events, events_frame
+from audiotag.inference.events import Events, detect_events, named_events
 from audiotag.inference.scorer import Answers, Scorer
 from audiotag.inference.sound import Sound, as_clip, as_source, place_of
 from audiotag.inference.tags import TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
 from audiotag.labels import LabelSet
 
 if TYPE_CHECKING:
-    import pandas
     import torch
 
     from audiotag.models.model import Model
@@ -403,7 +402,7 @@ class Tagger:
         merge: float = 0.0,
         min_duration: float = 0.0,
         batch_size: int | None = None,
-    ) -> pandas.DataFrame:
+    ) -> Events:
         """What is heard when, in a recording of any length and in bounded memory.
 
         Scores are averaged over the windows that cover each moment (see `audiotag.inference.events`); a class is heard
@@ -419,8 +418,8 @@ class Tagger:
             batch_size: Windows computed at a time; None for `default_batch_size`.
 
         Returns:
-            DataFrame with the columns ``filename`` (``waveform`` for sound in memory), ``onset``, ``offset`` (seconds),
-            ``event_label`` (display name) and ``score`` (the highest within the event), by onset.
+            The events by onset, a list that knows its columns, draws itself (``plot``) and becomes a DataFrame
+            (``to_frame``).
 
         Raises:
             AudioError: The recording cannot be read, or the network's answer is not finite.
@@ -428,14 +427,14 @@ class Tagger:
         """
         source = as_source(recording)
         window, hop = self._grid(window, hop)
-        events = detect_events(
+        spans = detect_events(
             self._score_windows(source, window, hop, self._batch_size(batch_size), embeddings=False),
             hop=hop,
             thresholds=self.event_thresholds(threshold),
             merge=merge,
             min_duration=min_duration,
         )
-        return events_frame(place_of(source), events, self.labels)
+        return Events(named_events(spans, self.labels), place_of(source), source)
 
     def event_thresholds(self, threshold: ArrayLike | None = None) -> NDArray[np.float64]:
         """The threshold of each class, float64 (classes,): those given, else the model's tuned ones, else 0.5."""

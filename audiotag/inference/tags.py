@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from audiotag.arguments import whole_number
 from audiotag.data.clips import Clip
+from audiotag.display import Shown, brief_repr, html_table, line
 from audiotag.errors import AudiotagError, OptionError, needed_for
 from audiotag.labels import LabelSet
 
@@ -42,6 +43,12 @@ class Tags:
 
     def __str__(self) -> str:
         return ", ".join(f"{label} {score:.3f}" for label, score in self)
+
+    def __repr__(self) -> str:
+        return line(self, *(Shown(f"{label!r:.40} {score:.3f}") for label, score in self))
+
+    def _repr_html_(self) -> str:
+        return html_table({"label": self.labels, "mid": self.mids, "score": self.scores})
 
     def to_frame(self) -> pandas.DataFrame:
         """A DataFrame with the columns ``label``, ``mid`` and ``score``."""
@@ -103,6 +110,7 @@ def per_class_thresholds(threshold: ArrayLike, classes: int) -> NDArray[np.float
     return np.broadcast_to(values, (classes,))
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class TaggedFile:
     """What became of one recording.
@@ -146,6 +154,7 @@ class TaggedFile:
         return self.tags
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class WindowScores:
     """Scores of one window of a recording.

@@ -4,6 +4,9 @@ from audiotag.models.checkpoint import save_checkpoint as save_checkpoint
 from audiotag.models.complexity import Complexity as Complexity
 from audiotag.models.complexity import measure_complexity as measure_complexity
 from audiotag.models.heads import change_classes as change_classes
+from audiotag.models.known import KnownModel as KnownModel
+from audiotag.models.known import KnownModels as KnownModels
+from audiotag.models.known import known_models as known_models
 from audiotag.models.loading import load_model as load_model
 from audiotag.models.model import Model as Model
 from audiotag.models.published import LoadReport as LoadReport

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.windows import PassLengths
+from audiotag.display import Shown, line
 from audiotag.host import get_host
 from audiotag.labels import LabelSet
 from audiotag.models.backbone import Backbone
@@ -40,6 +41,10 @@ class Model:
     single_label: bool = False
     thresholds: NDArray[np.float64] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        network = type(self.backbone).__name__
+        return line(self, self.name, Shown(network), Shown(f"{len(self.labels)} classes"), **dict(self.options))
 
     @property
     def clip_seconds(self) -> float:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from audiotag.display import brief_repr
 
+
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class ParameterGroup:
     """Parameters that learn at one rate and are decayed alike.

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from audiotag.arguments import as_path
+from audiotag.display import brief_repr
 from audiotag.errors import CheckpointError, PluginError
 from audiotag.host import get_host
 from audiotag.models.backbone import Backbone, ClassRows
@@ -64,6 +65,7 @@ class Fillable(Protocol):
         """See `Backbone.fresh_keys`."""
 
 
+@brief_repr
 @dataclass(frozen=True)
 class LoadReport:
     """What became of the entries of a published file.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiotag.cache.place import Usage, cache_folder
+from audiotag.display import line
 from audiotag.errors import AudiotagError, OutputError, PluginError, WeightsError
 from audiotag.specs import Weights
 from audiotag.transfer import TransferError, is_plain, transfer
@@ -54,6 +55,9 @@ class WeightsStore:
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = cache_folder() / "weights" if root is None else Path(root)
 
+    def __repr__(self) -> str:
+        return line(self, self.root)
+
     def path(self, weights: Weights) -> Path:
         """Where the file is, or would be; a file that a plugin ships is in its package."""
         if weights.shipped is None:
@@ -62,6 +66,10 @@ class WeightsStore:
 
         package, path = weights.shipped
         return Path(str(files(package).joinpath(path)))
+
+    def has(self, weights: Weights) -> bool:
+        """Whether every file is there."""
+        return all(self.path(file).is_file() for file in weights.files)
 
     def fetch(self, weights: Weights, *, name: str, progress: bool = False, refresh: bool = False) -> Path:
         """The path of the checked file, downloaded where it is not there yet.

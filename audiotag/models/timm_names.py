@@ -84,7 +84,7 @@ def _spec(name: str, summary: str, architecture: str | None = None, **others: An
 
 
 def _fresh(architecture: str) -> BackboneSpec:
-    return _spec(f"{FAMILY}.{architecture}", "Image model of timm, fresh", architecture)
+    return _spec(f"{FAMILY}.{architecture}", "timm image model, untrained", architecture)
 
 
 def _pretrained(architecture: str, tag: str, licence: str | None = None) -> BackboneSpec:
@@ -94,5 +94,5 @@ def _pretrained(architecture: str, tag: str, licence: str | None = None) -> Back
         licence=licence or "see the model's card at timm",
         fetcher="audiotag.models.timm_backbone:fetch_weights",
     )
-    summary = "Image model of timm with its own weights; the head starts anew"
+    summary = "timm image model, pretrained; new head"
     return _spec(f"{FAMILY}.{architecture}.{tag}", summary, architecture, weights=weights)

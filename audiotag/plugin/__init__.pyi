@@ -1,5 +1,5 @@
 # ruff: isort: skip_file
-# The headings are those of the page docs/plugin_parts.md.
+# Documented on docs/plugin_parts.md, docs/hooks.md and docs/python.md.
 
 # Descriptors and hooks
 from audiotag.specs import AugmentationSpec as AugmentationSpec

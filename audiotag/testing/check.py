@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
+from audiotag.display import brief_repr
 from audiotag.host.kinds import SORTS
 
 KINDS = ("plugin", "descriptor", *SORTS)
@@ -22,6 +23,7 @@ class CheckSkippedError(Exception):
     """A check has nothing to look at; the message says why."""
 
 
+@brief_repr
 @dataclass(frozen=True)
 class Check:
     """One thing that every plugin of a kind must keep to.

@@ -10,6 +10,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Literal, Unpack, get_args
 
+from audiotag.display import brief_repr
 from audiotag.errors import OptionError, PluginError, suggest
 from audiotag.testing.check import KINDS, REGISTERED, Check, CheckFailedError, CheckSkippedError
 from audiotag.testing.subjects import Subject, Wanted, find_subjects
@@ -36,6 +37,7 @@ _MODULES = (
 Status = Literal["passed", "failed", "skipped", "expected_failure", "unexpected_pass"]
 
 
+@brief_repr
 @dataclass(frozen=True)
 class CheckResult:
     """What came of one check.
@@ -76,6 +78,9 @@ class Report:
 
     name: str
     results: tuple[CheckResult, ...]
+
+    def __repr__(self) -> str:
+        return f"Report({self.name!r}, {self.summary()})"
 
     @property
     def ok(self) -> bool:

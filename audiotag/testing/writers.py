@@ -6,18 +6,19 @@ from io import BytesIO
 from pathlib import Path
 
 from audiotag.data.clips import Clip
+from audiotag.inference.events import Event
 from audiotag.inference.writers.base import FileWriter, Writer, WriterSettings
-from audiotag.inference.writers.rows import Result, Row
+from audiotag.inference.writers.rows import Result
 from audiotag.testing.check import check, require, skip
 from audiotag.testing.subjects import Subject
 
 _RESULTS = (
-    Result(Clip("a", Path("ordner/Straße, laut.wav")), 12.5, (Row(0.0, 2.5, 'Wagon, "train"', "/m/1", 0.75),)),
+    Result(Clip("a", Path("ordner/Straße, laut.wav")), 12.5, (Event(0.0, 2.5, 'Wagon, "train"', "/m/1", 0.75),)),
     Result(Clip("b", Path("silent.wav")), 3.0, ()),
     Result(
         Clip("c", Path("tab\tand\nline.wav")),
         4.0,
-        (Row(0.0, 1.5, "雨", "/m/3", 0.9), Row(1.0, 4.0, "Bébé", "/m/4", 0.25)),
+        (Event(0.0, 1.5, "雨", "/m/3", 0.9), Event(1.0, 4.0, "Bébé", "/m/4", 0.25)),
     ),
 )
 

@@ -16,6 +16,7 @@ from audiotag.arguments import take, takes
 from audiotag.data.clips import ClipSet
 from audiotag.data.recording import clip_seconds as seconds_of
 from audiotag.data.source import ClipSource
+from audiotag.display import brief_repr
 from audiotag.engines.torch_engine import choose_device
 from audiotag.errors import AudiotagError, OptionError, PluginError, TrainingError
 from audiotag.files import write_text
@@ -40,6 +41,7 @@ _CHECKPOINTS = ("best", "best_loss", "last")
 _PROBED = 500
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """What candidates are measured on, and what their cost is for.

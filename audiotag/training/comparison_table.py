@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.csv_text import frame_csv
+from audiotag.display import Shown, html_table, line
 from audiotag.documents import plain_json
 from audiotag.drawing import ACCENT, MARK, SOFT, drawing, legend_above, plain
 from audiotag.errors import OptionError
@@ -106,6 +107,18 @@ class Comparison:
     clip_seconds: float
     threads: int
     device: str
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{name} {score:.3f}" for name, score in zip(self.measured["name"], self.measured["score"], strict=True)
+        )
+        counts = [Shown(f"{self.metric} of {len(self.table)} candidates"), *map(Shown, shown)]
+        return line(self, *counts)
+
+    def _repr_html_(self) -> str:
+        shown = ("name", "score", "parameters", "macs", "ms_per_clip", "training_seconds", "pareto", "error")
+        caption = f"{title(self.metric)} on {self.measured_on}"
+        return html_table({name: self.table[name].tolist() for name in shown}, caption)
 
     @property
     def failed(self) -> dict[str, str]:

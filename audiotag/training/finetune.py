@@ -14,6 +14,7 @@ from torch import nn
 from audiotag.arguments import take, takes
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
+from audiotag.display import brief_repr
 from audiotag.errors import TrainingError
 from audiotag.host.needs import require_noted
 from audiotag.inference.clip_scores import Compute
@@ -33,6 +34,7 @@ from audiotag.training.supervision import SupervisedLoss
 from audiotag.training.trainer import Trainer
 
 
+@brief_repr
 @dataclass(frozen=True)
 class FinetuneResult:
     """What came of a run.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audiotag.data.targets import Targets
+from audiotag.display import brief_repr
 
 
 class Loss(nn.Module, ABC):
@@ -77,6 +78,7 @@ Augment = Callable[[Tensor, torch.Generator, AugmentationContext], Tensor]
 """What the factory of an augmentation returns; `audiotag.hookspecs.register_augmentations` says how it is called."""
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class SamplingContext:
     """Where a run is when the clips of an epoch are chosen.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audiotag.display import brief_repr
 from audiotag.documents import Fields, parse_toml
 from audiotag.errors import PluginError
 from audiotag.host import get_host
@@ -16,6 +17,7 @@ from audiotag.training.reporting import Reporter
 from audiotag.training.settings import Settings
 
 
+@brief_repr
 @dataclass(frozen=True)
 class Recipe:
     """What a recipe sets.

@@ -12,6 +12,7 @@ from audiotag.arguments import take
 from audiotag.data.clips import ClipSet
 from audiotag.data.selection import split_names
 from audiotag.data.source import READING, ClipSource, absolute
+from audiotag.display import brief_repr
 from audiotag.documents import Fields, read_fields
 from audiotag.errors import OptionError, TrainingError
 from audiotag.files import write_text
@@ -23,6 +24,7 @@ HELD_OUT = 0.15
 """Share of the training clips that is held out for validation where none are given."""
 
 
+@brief_repr
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """Model and data of a run.

@@ -61,7 +61,7 @@ def test_it_tags_as_the_same_network_in_torch_does(bands: ModuleType, network: M
             np.testing.assert_allclose(here, there, atol=1e-5)
     here, there = (tagger.events(long_file, window=2.0, hop=0.5) for tagger in (ours, theirs))
     assert list(here.event_label) == list(there.event_label) == ["Low", "High"]
-    np.testing.assert_array_equal(here[["onset", "offset"]], there[["onset", "offset"]])
+    np.testing.assert_array_equal([here.onset, here.offset], [there.onset, there.offset])
     assert ours.tag(long_file).mids == theirs.tag(long_file).mids
 
 
@@ -165,8 +165,10 @@ assert tagger.tag((sound, RATE)).labels[0] == "Middle, of three"
 assert tagger.embed(sound, RATE).shape == (1, 3)
 frames, times = tagger.embed(sound, RATE, "frame")
 assert frames.shape == (1, 40, 3) and times.shape == (40,)
+found = tagger.events(recording, hop=0.5)
+assert "<td" in found._repr_html_()
 try:
-    tagger.events(recording)
+    found.to_frame()
 except Exception as error:
     print(error)
 """

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiotag.errors import AudioError, OptionError
-from audiotag.inference.events import Event, average_cells, detect_events, events_frame, merge_cells
+from audiotag.inference.events import Event, Events, Span, average_cells, detect_events, merge_cells, named_events
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores
 from audiotag.labels import LabelSet
@@ -165,19 +166,37 @@ def test_events_are_ordered_by_their_beginning_then_their_class() -> None:
 
 def test_the_frame_of_events() -> None:
     labels = LabelSet.from_names(["Low", "High"])
-    frame = events_frame("a.wav", [Event(1, 0.5, 2, 0.75)], labels)
+    frame = Events(named_events([Span(1, 0.5, 2, 0.75)], labels), "a.wav").to_frame()
     assert frame.to_dict("list") == {
         "filename": ["a.wav"],
         "onset": [0.5],
         "offset": [2.0],
         "event_label": ["High"],
+        "mid": ["High"],
         "score": [0.75],
     }
-    for rows in (frame, events_frame("a.wav", [], labels)):
-        assert list(rows.columns) == ["filename", "onset", "offset", "event_label", "score"]
+    nothing = Events([], "a.wav").to_frame()
+    for rows in (frame, nothing):
+        assert list(rows.columns) == ["filename", "onset", "offset", "event_label", "mid", "score"]
         assert rows.onset.dtype == rows.offset.dtype == rows.score.dtype == np.float64
         assert rows.filename.dtype == rows.event_label.dtype == frame.filename.dtype
-    assert len(events_frame("a.wav", [], labels)) == 0
+    assert len(nothing) == 0
+
+
+def test_events_are_a_list_with_columns() -> None:
+    spans = [Span(1, 0.5, 2, 0.75), Span(0, 1.0, 12.25, 0.9)]
+    events = Events(named_events(spans, LabelSet.from_names(["Lo<w", "High"])), "a.wav")
+    assert events[0] == events[-2] == Event(0.5, 2, "High", "High", 0.75)
+    assert events["onset"].tolist() == [0.5, 1.0] and events.event_label.tolist() == ["High", "Lo<w"]
+    loud = events[events.score > 0.8]
+    assert [event.label for event in loud] == ["Lo<w"] and loud == events[1:] == events[[1]]
+    assert repr(events) == "Events('a.wav', 2 events)"
+    assert str(events).splitlines() == [" 0.50 –  2.00 s  0.750  High", " 1.00 – 12.25 s  0.900  Lo<w"]
+    assert str(events[:0]) == "" and len(events[:0].columns["mid"]) == 0
+    assert "Lo&lt;w" in events._repr_html_() and "Lo<w" not in events._repr_html_()
+    assert pickle.loads(pickle.dumps(events)) == events
+    with pytest.raises(KeyError, match="the columns are"):
+        events["label"]
 
 
 @pytest.mark.parametrize("settings", [{"merge": -1.0}, {"min_duration": -0.5}, {"merge": float("nan")}])
@@ -234,13 +253,14 @@ def test_events_of_a_recording(model: MakeModel, record: Record) -> None:
     tagger = Tagger(model())
     path = record("day one.wav", 30.4, (0, 6.0, 12.0), (2, 20.0, 30.4), rate=44_100, channels=2)
     events = tagger.events(path, window=2.0, hop=0.5)
-    assert list(events.columns) == ["filename", "onset", "offset", "event_label", "score"]
+    assert list(events.columns) == ["onset", "offset", "event_label", "mid", "score"]
     assert list(events.event_label) == ["Low", "High"]
-    assert (events.filename == str(path)).all()
+    assert events.filename == str(path)
+    assert [event.label for event in events] == list(events["event_label"])
     np.testing.assert_allclose(events.onset, [6, 20], atol=1.0)
     np.testing.assert_allclose(events.offset, [12, 30.4], atol=1.0)
     assert events.offset.max() <= 30.4
-    assert events.score.between(0.5, 1).all()
+    assert ((events.score >= 0.5) & (events.score <= 1)).all()
 
 
 def test_the_end_of_an_awkward_length_is_not_overrun(model: MakeModel, record: Record) -> None:
@@ -253,13 +273,15 @@ def test_the_end_of_an_awkward_length_is_not_overrun(model: MakeModel, record: R
 
 def test_a_recording_shorter_than_a_window_is_one_event(model: MakeModel, record: Record) -> None:
     events = Tagger(model()).events(record("a.wav", 0.4, (1, 0.0, 0.4)), window=2.0, hop=1.0)
-    assert [tuple(row) for row in events[["onset", "offset"]].to_numpy()] == [(0.0, 0.4)]
+    assert [(event.onset, event.offset) for event in events] == [(0.0, 0.4)]
 
 
 def test_silence_has_no_events_but_their_columns(model: MakeModel, record: Record) -> None:
     events = Tagger(model()).events(record("a.wav", 5.0))
     assert len(events) == 0
-    assert events.onset.dtype == events.score.dtype == np.float64
+    frame = events.to_frame()
+    assert list(frame.columns) == ["filename", "onset", "offset", "event_label", "mid", "score"]
+    assert frame.onset.dtype == frame.score.dtype == np.float64
 
 
 def test_thresholds_given_tuned_or_half(model: MakeModel, record: Record) -> None:

@@ -17,11 +17,10 @@ import pytest
 from audiotag.data.clips import Clip
 from audiotag.errors import AudioError, OptionError, PluginError, UnknownNameError
 from audiotag.host import get_host
+from audiotag.inference.events import COLUMNS, Event
 from audiotag.inference.writers import (
-    COLUMNS,
     EmbeddingCollector,
     Result,
-    Row,
     format_of,
     open_output,
 )
@@ -34,12 +33,12 @@ RESULTS = [
         Clip("a", Path("ordner/Straße, laut.wav")),
         12.5,
         (
-            Row(0.0, 2.5, 'Railroad car, "train" wagon', "/m/1", 0.75),
-            Row(1.25, 12.5, "Bébé, qui pleure", "/m/2", 0.5123),
+            Event(0.0, 2.5, 'Railroad car, "train" wagon', "/m/1", 0.75),
+            Event(1.25, 12.5, "Bébé, qui pleure", "/m/2", 0.5123),
         ),
     ),
     Result(Clip("b", Path("silent.wav")), 3.0, ()),
-    Result(Clip("c", Path("tab\tand\nline.wav")), 1.0 / 3, (Row(0.0, 1.0 / 3, "雨", "/m/3", 0.9),)),
+    Result(Clip("c", Path("tab\tand\nline.wav")), 1.0 / 3, (Event(0.0, 1.0 / 3, "雨", "/m/3", 0.9),)),
 ]
 
 ROWS = [(result, row) for result in RESULTS for row in result.rows]
@@ -338,9 +337,9 @@ def test_what_is_no_plain_file_is_written_through(tmp_path: Path) -> None:
 
 
 PARTS = [
-    Result(Clip("l@0-4", Path("l.wav"), stop=4.0), 4.0, (Row(1.0, 2.0, "Dog", "/m/1", 0.5),), 12.0),
-    Result(Clip("l@4-8", Path("l.wav"), start=4.0, stop=8.0), 4.0, (Row(4.0, 8.0, "Dog", "/m/1", 0.5),), 12.0),
-    Result(Clip("m", Path("m.wav")), 3.0, (Row(0.0, 3.0, "Dog", "/m/1", 0.5),)),
+    Result(Clip("l@0-4", Path("l.wav"), stop=4.0), 4.0, (Event(1.0, 2.0, "Dog", "/m/1", 0.5),), 12.0),
+    Result(Clip("l@4-8", Path("l.wav"), start=4.0, stop=8.0), 4.0, (Event(4.0, 8.0, "Dog", "/m/1", 0.5),), 12.0),
+    Result(Clip("m", Path("m.wav")), 3.0, (Event(0.0, 3.0, "Dog", "/m/1", 0.5),)),
 ]
 
 
@@ -381,7 +380,7 @@ def test_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize("score", [float("nan"), float("inf")])
 def test_a_score_that_is_no_number_is_an_error_of_the_recording(score: float) -> None:
     with pytest.raises(AudioError, match=r"x\.wav: the score of 'Dog' is (nan|inf)"):
-        Result(Clip("x", Path("x.wav")), 1.0, (Row(0.0, 1.0, "Dog", "/m/1", score),))
+        Result(Clip("x", Path("x.wav")), 1.0, (Event(0.0, 1.0, "Dog", "/m/1", score),))
 
 
 def test_endings_tell_the_format() -> None:
@@ -394,7 +393,7 @@ def test_endings_tell_the_format() -> None:
 
 
 def test_csv_names_that_a_spreadsheet_would_compute(tmp_path: Path) -> None:
-    result = Result(Clip("=x", Path("=x.wav")), 1.0, (Row(0.0, 1.0, "@SUM(1)", "-1", 0.5),))
+    result = Result(Clip("=x", Path("=x.wav")), 1.0, (Event(0.0, 1.0, "@SUM(1)", "-1", 0.5),))
     for verbatim, expected in (
         (False, [str(Path("./=x.wav")), "'@SUM(1)", "-1"]),
         (True, ["=x.wav", "@SUM(1)", "-1"]),
@@ -410,7 +409,7 @@ def test_long_names_and_carriage_returns_are_gone_on_with(tmp_path: Path) -> Non
     name = "a\rb" + "c" * 140_000
     path = tmp_path / "out.csv"
     with open_output("csv", path) as output:
-        output.write(Result(Clip("x", Path("x\r.wav")), 1.0, (Row(0.0, 1.0, name, "/m/1", 0.5),)))
+        output.write(Result(Clip("x", Path("x\r.wav")), 1.0, (Event(0.0, 1.0, name, "/m/1", 0.5),)))
     assert pandas.read_csv(path).event_label[0] == name
     with open_output("csv", path, resume=True) as output:
         assert len(output.done) == 1
@@ -443,7 +442,7 @@ def test_names_that_are_not_valid_text_can_be_written(format: str, tmp_path: Pat
         pytest.importorskip("pyarrow")
     name = os.fsdecode(b"caf\xe9.wav")
     with open_output(format, tmp_path / "out", high_frequency=8000.0) as writer:
-        writer.write(Result(Clip(Path(name).stem, Path(name)), 1.0, (Row(0.0, 1.0, "Dog", "/m/1", 0.5),)))
+        writer.write(Result(Clip(Path(name).stem, Path(name)), 1.0, (Event(0.0, 1.0, "Dog", "/m/1", 0.5),)))
     content = (tmp_path / "out").read_bytes()
     assert (
         b"caf\\udce9" if format in ("parquet", "json", "jsonl") else b"Dog" if format == "audacity" else b"caf\xe9"
@@ -459,7 +458,7 @@ def test_names_do_not_steer_a_terminal_that_results_are_printed_to(
     with open(writer, "w", encoding="utf-8") as terminal:  # noqa: PTH123 # a handle, not a path
         monkeypatch.setattr(sys, "stdout", PrintableStream(terminal, coloured=True, errors="strict"))
         with open_output(format, None, high_frequency=8000.0) as output:
-            output.write(Result(Clip("a", Path("\x1b[2J\x07.wav")), 1.0, (Row(0.0, 1.0, "\x1b[2J", "/m/1", 0.5),)))
+            output.write(Result(Clip("a", Path("\x1b[2J\x07.wav")), 1.0, (Event(0.0, 1.0, "\x1b[2J", "/m/1", 0.5),)))
     printed = b""
     with suppress(OSError):  # the end
         while part := os.read(reader, 10_000):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.frontends.mel import kaldi_filters
+from audiotag.display import brief_repr
 from audiotag.documents import Fields
 from audiotag.errors import AudioError, CheckpointError, OptionError
 
@@ -37,6 +38,7 @@ class BandEdges:
     high: int
 
 
+@brief_repr
 @dataclass(frozen=True, eq=False)
 class LogMel:
     """A log-mel spectrogram: frames, window, power spectrum, filters, logarithm, an affine map.

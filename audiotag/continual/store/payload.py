@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from audiotag.audio.arrays import as_waveform
 from audiotag.continual.store.records import Kind
 from audiotag.data.clips import Clip
+from audiotag.display import brief_repr
 from audiotag.errors import OptionError
 
 
+@brief_repr
 @dataclass(frozen=True, slots=True)
 class Payload:
     """The content of a clip's file; read only when the clip is really stored.

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.continual.distances import classes_retained, kl_stored_from_observed, total_variation
+from audiotag.display import brief_repr
 from audiotag.errors import StoreError
 
 Kind = Literal["audio", "embedding"]
 
 
+@brief_repr
 @dataclass(frozen=True, slots=True)
 class StoredClip:
     """A clip in a store.
@@ -80,6 +82,7 @@ def read_embedding(path: Path, sha256: str) -> NDArray[Any]:
     return array.copy()
 
 
+@brief_repr
 @dataclass(frozen=True, slots=True)
 class Addition:
     """What became of a clip that was added to a store.
@@ -99,6 +102,7 @@ class Addition:
     operation: int
 
 
+@brief_repr
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """How full a store is, and of what.
@@ -149,6 +153,7 @@ class Statistics:
         }
 
 
+@brief_repr
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What a check of a store found.

@@ -29,6 +29,7 @@ from audiotag.continual.store.files import PayloadFiles, new_folder
 from audiotag.continual.store.records import Statistics, StoredClip, Verification
 from audiotag.continual.store.transfer import write_export
 from audiotag.data.clips import Clip, ClipSet
+from audiotag.display import Shown, line
 from audiotag.errors import StoreError
 from audiotag.labels import Label, LabelSet
 
@@ -62,6 +63,16 @@ class StoreView:
     def close(self) -> None:
         """Let go of the store. Nothing is lost without it."""
         self._opened.close()
+
+    def __repr__(self) -> str:
+        try:
+            about = self.statistics()
+        except StoreError:
+            return line(self, self.folder, Shown("closed or damaged"))
+        bounds = [f"{about.capacity} clips" * (about.capacity is not None)]
+        bounds += [f"{about.capacity_bytes} bytes" * (about.capacity_bytes is not None)]
+        held = f"{about.clips} clips of at most {' and '.join(filter(None, bounds))}"
+        return line(self, self.folder, Shown(about.policy), Shown(held), Shown(f"{len(about.names)} classes"))
 
     @property
     def labels(self) -> LabelSet:

@@ -22,6 +22,7 @@ from audiotag.data.published import Progress, PublishedDataset, Validation
 from audiotag.data.recording import read_clip
 from audiotag.data.rows import Row, clips_from_rows, resolve_path
 from audiotag.data.selection import select_split, splits_of
+from audiotag.display import brief_repr
 from audiotag.errors import AudioError, ManifestError, MissingExtraError, OptionError, UnknownNameError
 from audiotag.files import write_atomically
 from audiotag.folders import path_inside, refuse_links
@@ -33,6 +34,7 @@ CLASSES = "class_labels_indices.csv"
 _MAX_NAMED = 20
 
 
+@brief_repr
 @dataclass(frozen=True)
 class Listing:
     """What the lists of a data set say.

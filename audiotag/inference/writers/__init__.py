@@ -17,13 +17,10 @@ from audiotag.inference.writers.base import FileWriter, Writer, WriterSettings
 from audiotag.inference.writers.embeddings import EmbeddingCollector
 from audiotag.inference.writers.output import FileOutput, Output, ResumableOutput, StreamOutput
 from audiotag.inference.writers.rows import (
-    COLUMNS,
     Place,
     Result,
-    Row,
     clip_key,
     clip_path,
-    event_rows,
     tag_rows,
 )
 from audiotag.printing import unfiltered
@@ -167,14 +164,11 @@ class _Guarded(Writer, FileWriter):
 
 
 __all__ = [
-    "COLUMNS",
     "EmbeddingCollector",
     "Output",
     "Result",
-    "Row",
     "clip_key",
     "clip_path",
-    "event_rows",
     "format_of",
     "open_output",
     "require_file",

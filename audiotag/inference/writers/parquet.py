@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import IO, Any
 
 from audiotag.errors import needed_for
+from audiotag.inference.events import COLUMNS
 from audiotag.inference.writers.base import FileWriter, WriterSettings
-from audiotag.inference.writers.rows import COLUMNS, Result
+from audiotag.inference.writers.rows import Result
 
 _ROWS_IN_A_GROUP = 65_536
 

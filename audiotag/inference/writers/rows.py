@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from audiotag.data.clips import Clip
+from audiotag.display import brief_repr
 from audiotag.errors import AudioError
 from audiotag.inference.events import Event
 from audiotag.inference.tags import Tags
-from audiotag.labels import LabelSet
-
-COLUMNS = ("filename", "onset", "offset", "event_label", "mid", "score")
-"""Columns of the table formats, in order."""
 
 NOT_FINITE = "Check the weights of the model (a lower --precision may overflow)."
 """What can be done about scores that are NaN or infinite."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One class in one part of a recording.
-
-    Attributes:
-        onset: Seconds from the beginning of the recording at which the part begins.
-        offset: Seconds at which it ends.
-        label: Display name.
-        mid: Identity of the class.
-        score: Probability.
-    """
-
-    onset: float
-    offset: float
-    label: str
-    mid: str
-    score: float
 
 
 Key = tuple[str, float, float | None, str | None]
 """What tells the clips of an output apart: the recording, start, stop, and the name of its picture where it has one."""
 
 
+@brief_repr
 @dataclass(frozen=True, slots=True)
 class Result:
     """What an output says about one clip: a recording, or a part of one.
@@ -59,7 +37,7 @@ class Result:
 
     clip: Clip
     seconds: float
-    rows: tuple[Row, ...]
+    rows: tuple[Event, ...]
     whole: float | None = None
 
     def __post_init__(self) -> None:
@@ -109,17 +87,9 @@ def clip_key(clip: Clip) -> Key:
     return (str(clip_path(clip)), clip.start, clip.stop, None if clip.video_path is None else clip.id)
 
 
-def tag_rows(tags: Tags, onset: float, offset: float) -> list[Row]:
+def tag_rows(tags: Tags, onset: float, offset: float) -> list[Event]:
     """Rows of the tags of one part of a recording, the highest score first."""
     return [
-        Row(onset, offset, label, mid, score)
+        Event(onset, offset, label, mid, score)
         for label, mid, score in zip(tags.labels, tags.mids, tags.scores.tolist(), strict=True)
-    ]
-
-
-def event_rows(events: Iterable[Event], labels: LabelSet) -> list[Row]:
-    """Rows of events."""
-    return [
-        Row(event.onset, event.offset, labels[event.index].name, labels[event.index].mid, event.score)
-        for event in events
     ]

@@ -7,8 +7,9 @@ import re
 from typing import Any
 
 from audiotag.csv_text import csv_text
+from audiotag.inference.events import COLUMNS
 from audiotag.inference.writers.base import EndToEnd, Writer, WriterSettings, seconds_text
-from audiotag.inference.writers.rows import COLUMNS, Place, Result
+from audiotag.inference.writers.rows import Place, Result
 
 
 class CsvWriter(Writer):

@@ -172,7 +172,7 @@ def _audioset(name: str, file: str, mean_ap: float | None, options: _Options) ->
 
 
 def _imagenet(name: str, num_classes: int) -> BackboneSpec:
-    return _spec(name, name, summary="ImageNet, to start training from", num_classes=num_classes)
+    return _spec(name, name, summary="ImageNet weights", num_classes=num_classes)
 
 
 def _family(name: str, summary: str) -> BackboneSpec:
@@ -187,7 +187,7 @@ def _home10() -> BackboneSpec:
     return BackboneSpec(
         name="home10",
         factory=_FACTORIES["mn"],
-        summary="Ten sounds of a home, in 0.8 MB that come with the plugin",
+        summary="Ten household sounds; 0.8 MB, included in the plugin",
         family="mn",
         embedding_dim=embedding_size(_HOME10_OPTIONS["width_mult"]),
         labels=f"{package}:home10/classes.csv",

@@ -93,7 +93,7 @@ def _tagger(
     averaged = ", weights averaged over the last epochs" if file.endswith("_wa") else what
     return BackboneSpec(
         name=f"psla.{file}",
-        summary=f"PSLA, EfficientNet-B2 with four attention heads, {data}{averaged}",
+        summary=f"{data} tagger, EfficientNet-B2{averaged}",
         max_seconds=_AUDIOSET_SECONDS if audioset else _FSD50K_SECONDS,
         embedding_dim=1408,
         labels=data.lower(),
@@ -109,7 +109,7 @@ def _tagger(
 def _imagenet(variant: str, channels: int, file: str) -> BackboneSpec:
     return BackboneSpec(
         name=f"psla.{variant}_imagenet",
-        summary=f"EfficientNet-{variant.upper()} from ImageNet to train PSLA from; the head starts anew",
+        summary=f"ImageNet weights, EfficientNet-{variant.upper()}",
         max_seconds=_AUDIOSET_SECONDS,
         embedding_dim=channels,
         options={"variant": variant},
