@@ -91,24 +91,6 @@ def dress(place: int) -> Dress:
     )
 
 
-@contextmanager
-def styled() -> Iterator[None]:
-    """Draw in our style within the block, whatever the user's settings of matplotlib are.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    with needed_for("drawing figures"):
-        import matplotlib.figure
-        from matplotlib.font_manager import fontManager
-    fonts = set(fontManager.get_font_names()).intersection(_OTHER_SCRIPTS)
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        matplotlib.rcParams["font.family"] = ["DejaVu Sans", *sorted(fonts, key=_OTHER_SCRIPTS.index)]
-        yield
-
-
 def require_drawing() -> None:
     """Do nothing where figures can be drawn.
 
@@ -117,6 +99,25 @@ def require_drawing() -> None:
     """
     with needed_for("drawing figures"):
         import matplotlib.figure  # noqa: F401 # only whether it is there
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in our style within the block, whatever the user's settings of matplotlib are.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    require_drawing()
+    import matplotlib
+    from matplotlib.font_manager import fontManager
+
+    fonts = set(fontManager.get_font_names()).intersection(_OTHER_SCRIPTS)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams["font.family"] = ["DejaVu Sans", *sorted(fonts, key=_OTHER_SCRIPTS.index)]
+        yield
 
 
 @contextmanager

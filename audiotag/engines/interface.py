@@ -107,6 +107,16 @@ class Engine(ABC):
         """
         raise OptionError("it gives no embeddings of frames", where=self.facts.name, fix="Take kind='clip'.")
 
+    def head_input(
+        self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False
+    ) -> tuple[Floats, Floats | None]:
+        """What the part that learns on a device takes, float32 (batch, …), and where asked for the clip embeddings.
+
+        Raises:
+            OptionError: The engine does not say.
+        """
+        raise OptionError("it does not give what its head takes", where=self.facts.name, fix="Learn with torch.")
+
     def feature_map(self, waveforms: Floats | None, video: Floats | None = None) -> tuple[Floats, NDArray[np.float64]]:
         """The network's last feature map (batch, …) in its own order of axes, and the seconds of its frames.
 

@@ -18,11 +18,15 @@ from audiotag.audio.frontends.numpy_executor import log_mel_features
 from audiotag.engines.exported import (
     EMBEDDING,
     FRAMES,
+    HEAD_BIAS,
+    HEAD_INPUT,
+    HEAD_WEIGHT,
     INPUTS,
     LOGITS,
     PICTURE,
     SPECTROGRAM,
     Exported,
+    Head,
     read_exported,
 )
 from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats
@@ -106,8 +110,46 @@ class OnnxEngine(Engine):
 
     def forward(self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False) -> EngineOutput:
         """See `Engine.forward`."""
-        answers = self._run([LOGITS, EMBEDDING] if embed else [LOGITS], waveforms, video)
-        return EngineOutput(answers[0], answers[1] if embed else None)
+        head = self.exported.head
+        logits, *more = self._run([LOGITS if head is None else HEAD_INPUT, *_embedding(embed)], waveforms, video)
+        if head is not None:
+            logits = logits @ head.weight.T + head.bias
+        return EngineOutput(logits, more[0] if embed else None)
+
+    def head_input(
+        self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False
+    ) -> tuple[Floats, Floats | None]:
+        """See `Engine.head_input`; what the last layer takes, float32 (batch, dim)."""
+        if not self.exported.learns:
+            return super().head_input(waveforms, video, embed=embed)
+        found, *more = self._run([HEAD_INPUT, *_embedding(embed)], waveforms, video)
+        return found, more[0] if embed else None
+
+    def head(self) -> Head:
+        """The last layer.
+
+        Raises:
+            OptionError: The network's is not linear, or the folder does not have it.
+        """
+        if self.exported.head is not None:
+            return self.exported.head
+        if not self.exported.learns:
+            raise OptionError(
+                "its head is more than one linear layer, and only such a one learns without torch",
+                where=self.exported.folder,
+                fix="Learn with the model that it was made from.",
+            )
+        facts = self.facts  # the network gives its layer with any pass
+        waveforms = np.zeros((1, facts.lengths.clip_samples), np.float32) if "waveform" in facts.inputs else None
+        video = None if facts.video_shape is None else np.zeros((1, *facts.video_shape), np.float32)
+        head = Head(*self._run([HEAD_WEIGHT, HEAD_BIAS], waveforms, video))
+        if head.weight.shape != (len(facts.labels), head.weight.shape[1]) or head.bias.shape != (len(facts.labels),):
+            raise CheckpointError(
+                "the last layer of the network is not of the classes that the folder names",
+                where=self.exported.network,
+                fix="Export the model again.",
+            )
+        return head
 
     def frames(self, waveforms: Floats | None, video: Floats | None = None) -> tuple[Floats, NDArray[np.float64]]:
         """See `Engine.frames`."""
@@ -118,9 +160,13 @@ class OnnxEngine(Engine):
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
+        head = self.exported.head
+        return self.body_fingerprint() if head is None else _digest(self.body_fingerprint(), head.digest)
+
+    def body_fingerprint(self) -> str:
+        """A hash of the numbers that decide what the last layer takes; another layer leaves it the same."""
         front_end = self.exported.front_end
-        numbers = (self.exported.network_sha256, None if front_end is None else front_end.digest)
-        return hashlib.blake2b(repr(numbers).encode(), digest_size=16).hexdigest()
+        return _digest(self.exported.network_sha256, None if front_end is None else front_end.digest)
 
     def code_fingerprint(self) -> str:
         """See `Engine.code_fingerprint`."""
@@ -172,3 +218,11 @@ class OnnxEngine(Engine):
         size = 1 if waveforms is None else max(1, self.facts.lengths.clip_samples // max(1, waveforms.shape[1]))
         size = min(size, -(-len(given) // self.threads))
         return [slice(first, first + size) for first in range(0, len(given), size)]
+
+
+def _embedding(wanted: bool) -> list[str]:
+    return [EMBEDDING] if wanted else []
+
+
+def _digest(*numbers: str | None) -> str:
+    return hashlib.blake2b(repr(numbers).encode(), digest_size=16).hexdigest()

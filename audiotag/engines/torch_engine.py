@@ -152,7 +152,7 @@ class TorchEngine(Engine):
     def head_input(
         self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False
     ) -> tuple[Floats, Floats | None]:
-        """What the model's head takes, float32 (batch, …), and where asked for the clip embeddings (batch, dim)."""
+        """See `Engine.head_input`; what the model's head takes."""
         with self._pass() as network:
             features = self._features(waveforms, video)
             return _array(network.head_input(features)), _array(network.pool(features)) if embed else None

@@ -22,12 +22,14 @@ from audiotag.audio.arrays import Waveform
 from audiotag.data.clips import Clip
 from audiotag.display import brief, html_table
 from audiotag.errors import OptionError, needed_for
+from audiotag.inference.pictures import Bar, Under, draw_events
 from audiotag.inference.tags import WindowScores
 from audiotag.labels import LabelSet
 from audiotag.printing import printable_name
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
 
 COLUMNS = ("filename", "onset", "offset", "event_label", "mid", "score")
 """Columns of events as tables, in order."""
@@ -166,6 +168,24 @@ class Events(Sequence[Event]):
 
     def _repr_html_(self) -> str:
         return html_table(self.columns, f"{self.filename}: {len(self)} events")
+
+    def plot(self, ax: Axes | None = None, *, under: Under | None = "spectrogram") -> Axes:
+        """Draw them as a timeline with matplotlib: a line a class, and above it the sound, which is read again.
+
+        Args:
+            ax: What to draw on; None for a new figure of pyplot's, which a notebook shows.
+            under: What is drawn of the sound: ``"spectrogram"``, ``"waveform"``, or None for nothing.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+            AudioError: The recording cannot be read any more.
+            OptionError: *under* is something else.
+        """
+        bars = [Bar(event.label, event.onset, event.offset, event.score) for event in self]
+        return draw_events(bars, self.filename, self._source, under, ax)
 
     def to_frame(self) -> pandas.DataFrame:
         """A DataFrame with the columns ``filename``, ``onset``, ``offset``, ``event_label``, ``mid`` and ``score``."""
