@@ -91,6 +91,16 @@ def dress(place: int) -> Dress:
     )
 
 
+def require_drawing() -> None:
+    """Do nothing where figures can be drawn.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with needed_for("drawing figures"):
+        import matplotlib.figure  # noqa: F401 # only whether it is there
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw in our style within the block, whatever the user's settings of matplotlib are.
@@ -98,9 +108,10 @@ def styled() -> Iterator[None]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with needed_for("drawing figures"):
-        import matplotlib.figure
-        from matplotlib.font_manager import fontManager
+    require_drawing()
+    import matplotlib
+    from matplotlib.font_manager import fontManager
+
     fonts = set(fontManager.get_font_names()).intersection(_OTHER_SCRIPTS)
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

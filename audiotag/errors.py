@@ -5,6 +5,7 @@ Each message says what happened, to which file or name, and what to do about it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self
@@ -42,12 +43,14 @@ class AudiotagError(Exception):
         self.what = what
         self.where = None if where is None else str(where)
         self.fix = fix
+        self._for_command_line = _on_command_line
         super().__init__(str(self))
 
     def __str__(self) -> str:
         place = "" if self.where is None else f"{printable_name(self.where)}: "
         advice = "" if self.fix is None else f" {self.fix}"
-        return printable(f"{place}{self.what.rstrip('.')}.{advice}")
+        said = f"{self.what.rstrip('.')}.{advice}"
+        return printable(f"{place}{said if self._for_command_line else in_python(said)}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # Worker processes pass exceptions on by pickling; keyword arguments would be lost otherwise.
@@ -56,6 +59,54 @@ class AudiotagError(Exception):
 
 def _rebuild(kind: type[AudiotagError], what: str, where: str | None, fix: str | None) -> AudiotagError:
     return kind(what, where=where, fix=fix)
+
+
+_on_command_line = False
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Within, errors name options as the command line does; otherwise they do as Python does: ``fold=``."""
+    global _on_command_line
+    before, _on_command_line = _on_command_line, True
+    try:
+        yield
+    finally:
+        _on_command_line = before
+
+
+_COMMAND_OR_OPTION = re.compile(
+    r"(?P<command>`[^`]*`|(?:audiotag|pip install) [^,;)]*)"
+    r"|(?<![\w/-])--(?P<option>[a-z][a-z-]*)(?:[= ](?P<number>\d[\w.-]*|[A-Z]+\b)|=(?P<word>[^\s,;)]*[^\s,;).]))?"
+)
+_FLAGS = ("cross-validate", "freeze-backbone", "keep-epochs", "overwrite", "refresh", "resume", "single-label")
+_OTHERWISE = {
+    "augment": "augmentations",
+    "augment-option": "augmentation_options",
+    "loss-option": "loss_options",
+    "optimiser-option": "optimiser_options",
+    "option": "options",
+    "sampler-option": "sampler_options",
+    "tune-thresholds": "tune_thresholds_on",
+}
+
+
+def in_python(text: str) -> str:
+    """*text*, which names options as the command line does (``--val-fraction 0``), for Python (``val_fraction=0``).
+
+    What follows ``audiotag`` or stands between back ticks is a command, and stays one.
+    """
+
+    def spelled(match: re.Match[str]) -> str:
+        option = match["option"]
+        if option is None:
+            return match[0]
+        if option == "multi-label":
+            return "single_label=False"
+        value = match["number"] or (match["word"] and repr(match["word"])) or ("True" if option in _FLAGS else "")
+        return f"{_OTHERWISE.get(option, option.replace('-', '_'))}={value}"
+
+    return _COMMAND_OR_OPTION.sub(spelled, text)
 
 
 class AudiotagWarning(UserWarning):

@@ -80,6 +80,7 @@ class Setting:
         option: How the command line spells it, where that is not ``--its-name``.
         of: The setting that it belongs to: where that one is chosen anew, what shaped the former choice goes.
         varies: What of a clip it varies (``"waveform"``, ``"spectrogram"``, or all of a ``"clip"``); 0 switches it off.
+        group: Heading that it stands under: the `SettingsGroup.TITLE` of where it was declared first.
         name: Its name, and
         hint: its type; both are those of the field.
     """
@@ -93,6 +94,7 @@ class Setting:
     option: str | None = None
     of: str | None = None
     varies: str | None = None
+    group: str = ""
     name: str = ""
     hint: Any = Any
 
@@ -173,14 +175,22 @@ def declared(group: type[SettingsGroup]) -> dict[str, Setting]:
 
 def _declarations(group: type[SettingsGroup]) -> dict[str, Setting]:
     hints, found = get_type_hints(group), {one.name: one.metadata["setting"] for one in fields(group)}  # type: ignore[arg-type]
-    names = dict.fromkeys(name for name in _names(group) if name in found)
-    return {name: replace(found[name], name=name, hint=hints[name]) for name in names}
+    titles: dict[str, str] = {}
+    for name, title in _titles(group):
+        if name in found:
+            titles.setdefault(name, title)
+    return {
+        name: replace(found[name], name=name, hint=hints[name], group=found[name].group or title)
+        for name, title in titles.items()
+    }
 
 
-def _names(group: type) -> Iterator[str]:
+def _titles(group: type) -> Iterator[tuple[str, str]]:
+    """Names with the titles of where they are declared."""
     for base in group.__bases__:
-        yield from _names(base)
-    yield from vars(group).get("__annotations__", {})
+        yield from _titles(base)
+    for name in vars(group).get("__annotations__", {}):
+        yield name, getattr(group, "TITLE", "")
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -195,6 +205,9 @@ class SettingsGroup:
 
     WHERE: ClassVar[str] = "settings"
     """What messages call it."""
+
+    TITLE: ClassVar[str] = "Settings"
+    """Heading of its settings in help and documentation."""
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
@@ -353,7 +366,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     Raises:
         OptionError: The file is missing or not TOML.
     """
-    return documents.read_toml(path, error=OptionError, fix="Settings stand in a TOML file, as name = value.")
+    return documents.read_toml(path, error=OptionError, fix="Settings are in a TOML file, as name = value.")
 
 
 def write_settings(settings: SettingsGroup, path: str | Path) -> None:

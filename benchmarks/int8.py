@@ -187,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         published = load_model("mn04_as", weights=given.weights)
-        clips = {fold: ClipSource(ESC10, folds=(fold,)) for fold in FOLDS}
+        clips = {fold: ClipSource(ESC10, fold=fold) for fold in FOLDS}
         inputs = {fold: Calibration.of(published, clips[fold]).inputs for fold in FOLDS}
         classes = {fold: [clip.labels[0] for clip in clips[fold].read()] for fold in FOLDS}
         base = written(published, folder / "published")

@@ -3,7 +3,7 @@ import pickle
 import pytest
 
 from audiotag import errors
-from audiotag.errors import AudiotagError, MissingExtraError, needed_for, suggest
+from audiotag.errors import AudiotagError, MissingExtraError, OptionError, command_line, needed_for, suggest
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AudiotagError)]
 
@@ -67,3 +67,25 @@ def test_suggestions_are_close_and_ignore_case(name, expected):
 def test_suggestions_are_few():
     text = suggest("mn1_as", [f"mn{width}0_as" for width in range(1, 9)])
     assert text.count("'") == 6
+
+
+@pytest.mark.parametrize(
+    ("said", "in_python"),
+    [
+        ("Give --val, or --val-fraction 0", "Give val=, or val_fraction=0"),
+        ("Leave --test, --val and --fold out", "Leave test=, val= and fold= out"),
+        ("Use --loss=bce, or --multi-label", "Use loss='bce', or single_label=False"),
+        ("Begin from --backbone=runs/a/last", "Begin from backbone='runs/a/last'"),
+        ("Replace it with --overwrite", "Replace it with overwrite=True"),
+        ("Go on with: audiotag finetune --resume runs/a", "Go on with: audiotag finetune --resume runs/a"),
+        ("Run `audiotag models verify --all`", "Run `audiotag models verify --all`"),
+        ("Install it with: pip install --upgrade audiotag", "Install it with: pip install --upgrade audiotag"),
+    ],
+)
+def test_options_are_named_in_the_words_of_the_interface_that_the_user_is_in(said: str, in_python: str) -> None:
+    raised = OptionError("it cannot be", where="my--fold.wav", fix=f"{said}.")
+    assert str(raised) == f"my--fold.wav: it cannot be. {in_python}."
+    with command_line():
+        told = OptionError(raised.what, where=raised.where, fix=raised.fix)
+        assert str(pickle.loads(pickle.dumps(raised))) == str(told)
+    assert str(told) == f"my--fold.wav: it cannot be. {said}."

@@ -52,12 +52,12 @@ def run(*arguments: str) -> str:
 
 def test_options_and_help_follow():
     text = " ".join(run("--help").split())
-    assert "--degrees FLOAT How hot it is. [default: 200]" in text
+    assert "--degrees NUMBER How hot it is. [default: 200]" in text
     assert "--fan / --no-fan Whether air moves." in text
     assert "--programme [bread|cake] What it is for. [default: bread]" in text
-    assert "--minutes INTEGER How long. [default: as the dough wants]" in text
+    assert "--minutes N How long. [default: as the dough wants]" in text
     assert "--cook-option KEY=VALUE Option of the cook." in text
-    assert "--shelves INTEGER... Which shelves. [default: 1 3]" in text
+    assert "--shelves NUMBER NUMBER Which shelves. [default: 1 3]" in text
 
 
 def test_what_is_given_becomes_settings():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audiotag.cli.command import Group
 from audiotag.cli.options import echo_json, json_option, option
 from audiotag.cli.printing import print_columns, warn_failed_plugins
 from audiotag.errors import OptionError
@@ -22,7 +23,7 @@ _COMPUTED = ("sounds", "embeddings")
 _UNITS = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
 
-@click.group(short_help="What is kept on this machine to save work.")
+@click.group(cls=Group, short_help="What is kept on this machine to save work.")
 def cache() -> None:
     """Decoded clips (sounds), embeddings and what teachers say (embeddings), published weights, and exports of models.
 

@@ -13,13 +13,14 @@ from audiotag.cli.options import frames_option, labels_option, option
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-format_option = option("--format", metavar="NAME", help="Format of the clips (see `audiotag data list`).")
-root_option = option("--root", metavar="FOLDER", help="Folder that relative paths of a list start from.")
+format_option = option("--format", metavar="NAME", help="Format of the clips (see `audiotag data list`).", group="Data")
+root_option = option("--root", metavar="FOLDER", help="Folder that relative paths of a list start from.", group="Data")
 unknown_labels_option = option(
     "--unknown-labels",
     type=["error", "skip"],
     default="error",
     help="What to do with labels that the class list, the model or the store lacks.",
+    group="Data",
 )
 _SPLIT = "NAME[,NAME...]"
 _OPTIONS: Mapping[str, Callable[[Any], Any]] = {
@@ -28,7 +29,10 @@ _OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     "root": root_option,
     "unknown_labels": unknown_labels_option,
     "single_label": option(
-        "--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: asks the data]"
+        "--single-label/--multi-label",
+        default=None,
+        help="One class a clip, or any number.  [default: asks the data]",
+        group="Data",
     ),
     "frames": frames_option,
 }
@@ -57,18 +61,20 @@ def clip_source(
     main = name.removeprefix("--").lower()
     options: list[Callable[[Any], Any]] = []
     if name.startswith("--"):
-        options.append(option(name, required=required, metavar="PATH", help=help))
+        options.append(option(name, required=required, metavar="PATH", help=help, group="Data"))
     else:
         options.append(click.argument(main, type=click.Path(exists=True, path_type=Path), metavar=name))
-    options += [option(f"--{other}", metavar="PATH", help=text) for other, text in others.items()]
+    options += [option(f"--{other}", metavar="PATH", help=text, group="Data") for other, text in others.items()]
     chosen = {
-        "split": option("--split", metavar=_SPLIT, help=f"Only the clips of this official split of {name}."),
-        "folds": option("--fold", "folds", type=int, multiple=True, help="Only this fold; may be repeated."),
+        "split": option(
+            "--split", metavar=_SPLIT, help=f"Only the clips of this official split of {name}.", group="Data"
+        ),
+        "fold": option("--fold", type=int, multiple=True, help="Only this fold; may be repeated.", group="Data"),
     }
     options += [one for field, one in chosen.items() if field in fields]
     for part in parts:
         text = f"Only those of this split of --{part}; without --{part}, of {name}, whose --split leaves it out."
-        options.append(option(f"--{part}-split", metavar=_SPLIT, help=text))
+        options.append(option(f"--{part}-split", metavar=_SPLIT, help=text, group="Data"))
     options += [one for field, one in _OPTIONS.items() if field in fields]
 
     def decorate(function: _Function) -> _Function:
@@ -77,8 +83,8 @@ def clip_source(
             from audiotag.data.source import ClipSource
 
             how = {field: given.pop(field) for field in fields}
-            if "folds" in how:
-                how["folds"] = how["folds"] or None
+            if "fold" in how:
+                how["fold"] = how["fold"] or None
             clips = given[main]
             source = ClipSource("" if clips is None else clips, **how)
             given[main] = None if clips is None else source

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Command
 from audiotag.cli.finetune import stoppable
-from audiotag.cli.options import given_settings, json_option, option, parse_options, settings_options
-from audiotag.cli.printing import warn_failed_plugins
+from audiotag.cli.options import figures_option, given_settings, json_option, option, parse_options, settings_options
+from audiotag.cli.outputs import check_figures
+from audiotag.cli.printing import duration, warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.places import exists
 from audiotag.training.settings import Settings
@@ -39,7 +41,12 @@ _OF_COMPARISON = (
 )  # fmt: skip
 
 
-@click.command(short_help="Fine-tune and measure several models in the same way.")
+@click.command(
+    cls=Command,
+    short_help="Fine-tune and measure several models in the same way.",
+    first="--backbone --finished --no-train --train --val --test --fold --cross-validate --output --recipe --epochs"
+    " --freeze-backbone --figures --device --json",
+)
 @option(
     "--backbone",
     "backbones",
@@ -47,14 +54,16 @@ _OF_COMPARISON = (
     metavar="[NAME=]MODEL|FOLDER",
     help="Model to fine-tune from (mn04_as), a family for a fresh network (mn), or a checkpoint folder; repeat it."
     " NAME= is what the table calls it.",
+    group="Model",
 )
 @option(
     "--finished",
     multiple=True,
     metavar="[NAME=]MODEL|FOLDER",
     help="Run folder or published model to measure as it is, beside the others; may be repeated.",
+    group="Model",
 )
-@option("--no-train", is_flag=True, help="Measure every --backbone as it is.")
+@option("--no-train", is_flag=True, help="Measure every --backbone as it is.", group="Model")
 @clip_source(
     "--train",
     "split",
@@ -70,16 +79,19 @@ _OF_COMPARISON = (
     },
     parts=("val",),
 )
-@option("--fold", type=int, help="Hold out this fold of --train; without --test, it is measured on.")
-@option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
-@option("--cross-validate", is_flag=True, help="Train once for each fold; the score is the mean over folds.")
+@option("--fold", type=int, help="Hold out this fold of --train; without --test, it is measured on.", group="Data")
+@option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]", group="Data")
+@option(
+    "--cross-validate", is_flag=True, help="Train once for each fold; the score is the mean over folds.", group="Data"
+)
 @option(
     "--output",
     required=True,
     type=Path,
     folder=True,
     metavar="FOLDER",
-    help="Tables, plot, runs and reports; the same command goes on with what is there.",
+    help="Tables, runs and reports; the same command goes on with what is there.",
+    group="Results",
 )
 @option(
     "--option",
@@ -88,6 +100,7 @@ _OF_COMPARISON = (
     metavar="NAME:KEY=VALUE",
     callback=_by_name,
     help="Setting of one model's family (mn:width_mult=0.1); may be repeated.",
+    group="Model",
 )
 @option(
     "--weights",
@@ -95,21 +108,35 @@ _OF_COMPARISON = (
     metavar="NAME:PATH",
     callback=_by_name,
     help="Local weights of one model: a published file or a checkpoint folder.",
+    group="Model",
 )
 @option(
-    "--clip-seconds", type=float, help="Clip that costs and speed are for.  [default: median of the clips measured on]"
+    "--clip-seconds",
+    type=float,
+    help="Clip that costs and speed are for.  [default: median of the clips measured on]",
+    group="Results",
 )
-@option("--threads", least=1, help="CPU threads while speed is measured.  [default: torch's]")
-@option("--recipe", metavar="NAME", help="Named settings (see `audiotag recipes list`), without their options.")
-@option("--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it.")
+@option("--threads", least=1, help="CPU threads while speed is measured.  [default: torch's]", group="Hardware")
+@option(
+    "--recipe",
+    metavar="NAME",
+    help="Named settings (see `audiotag recipes list`), without their options.",
+    group="Training",
+)
+@option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False),
+    help="TOML file of settings; options win over it.",
+    group="Training",
+)
 @settings_options(Settings)
-@option("--no-plot", is_flag=True, help="Draw no comparison.png, which needs matplotlib.")
+@figures_option("score against multiply-accumulates")
 @json_option
 def compare(
     train: ClipSource | None,
     output: Path,
     options: dict[str, list[str]],
-    no_plot: bool,
+    figures: str | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -123,8 +150,8 @@ def compare(
     audiotag compare --no-train --backbone runs/one --backbone runs/two --test test.json --output comparison
 
     Each model is trained with the same data and settings and measured on the same clips; parameters,
-    multiply-accumulates, memory, file size and speed are beside its score, in comparison.csv, comparison.json and
-    comparison.png. * marks those that no other beats at both score and multiply-accumulates.
+    multiply-accumulates, memory, file size and speed are beside its score, in comparison.csv and comparison.json.
+    * marks those that no other beats at both score and multiply-accumulates.
 
     A model that fails is reported, the others go on, and the exit code is 1. The same command goes on after an
     interruption and takes further models.
@@ -134,6 +161,7 @@ def compare(
     from audiotag.training.comparison_table import plot_comparison
 
     warn_failed_plugins()
+    check_figures(figures, output)
     candidates = _candidates(**{name: settings.pop(name) for name in ("backbones", "finished", "no_train", "weights")})
     of_comparison = {name: value for name in _OF_COMPARISON if (value := settings.pop(name)) is not None}
     comparison = stoppable(
@@ -156,8 +184,8 @@ def compare(
     lost = comparison.measured["failed_clips"].sum() if "failed_clips" in comparison.measured else 0
     if lost:
         click.echo(f"Error: clips could not be read; {output / 'reports'} has their names.", err=True)
-    if not no_plot and not comparison.measured.empty:
-        plot_comparison(comparison, output / "comparison.png")
+    if figures is not None and not comparison.measured.empty:
+        plot_comparison(comparison, output / f"comparison.{figures}")
     if comparison.failed or lost:
         sys.exit(1)
 
@@ -237,4 +265,4 @@ def _scaled(value: float) -> str:
 def _duration(seconds: float) -> str:
     if isnan(seconds):
         return "–"
-    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+    return duration(seconds)

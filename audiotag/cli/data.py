@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Group
+from audiotag.cli.completion import names_of
 from audiotag.cli.options import OutputFile, echo_json, json_option, option, overwrite_option
 from audiotag.cli.outputs import check_files, files_of
 from audiotag.cli.printing import print_columns, progress_bar, warn_failed_plugins
@@ -31,7 +33,7 @@ _MAX_NAMED = 20
 _source_argument = click.argument("source", type=click.Path(exists=True, path_type=Path), metavar="SOURCE")
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Labelled sets: known ones, preparation, checks, numbers."""
     warn_failed_plugins()
@@ -66,7 +68,7 @@ def list_data(published: bool, as_json: bool) -> None:
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("datasets"))
 @json_option
 def info(name: str, as_json: bool) -> None:
     """Show what is known of a data set: licence, citation, addresses and checksums."""
@@ -109,7 +111,7 @@ def _facts(spec: DatasetSpec) -> dict[str, Any]:
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("datasets"))
 @option("--output", required=True, type=Path, folder=True, metavar="FOLDER", help="Where to.")
 @option("--file", "files", multiple=True, metavar="NAME", help="Only this file; may be repeated.")
 def download(name: str, output: Path, files: tuple[str, ...]) -> None:
@@ -145,7 +147,7 @@ def download(name: str, output: Path, files: tuple[str, ...]) -> None:
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("datasets"))
 @_source_argument
 @option("--output", required=True, type=Path, folder=True, metavar="FOLDER", help="A new folder.")
 @option("--sample-rate", least=1, metavar="HZ", help="Rate to write.  [default: the data set's usual one]")
@@ -295,7 +297,7 @@ def weights(source: ClipSource, output: Path, overwrite: bool, rule: str | None,
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("datasets"))
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @option("--seed", type=int, default=0, help="Seed of the sounds.")
 def tiny(name: str, folder: Path, seed: int) -> None:

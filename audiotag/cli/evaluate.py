@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Command
 from audiotag.cli.options import (
     batch_size_option,
     combine_option,
     device_option,
     engine_option,
+    ensemble_option,
+    figures_option,
     json_option,
     model_option,
     name_list,
@@ -26,7 +29,7 @@ from audiotag.cli.options import (
     weights_option,
     workers_option,
 )
-from audiotag.cli.outputs import check_folder
+from audiotag.cli.outputs import check_figures, check_folder
 from audiotag.cli.printing import print_doubts, progress_bar, warn_failed_plugins
 from audiotag.errors import OptionError
 from audiotag.places import exists
@@ -39,52 +42,64 @@ if TYPE_CHECKING:
 _MAX_NAMED = 8
 
 
-@click.command(short_help="Measure a model on labelled clips.")
+@click.command(
+    cls=Command,
+    short_help="Measure a model on labelled clips.",
+    first="--model --weights --ensemble --data --split --fold --folds --labels --thresholds --tune-thresholds"
+    " --output --figures --json --device",
+)
 @model_option()
-@option("--ensemble", metavar="NAME,NAME,...", help="Several models whose outputs are averaged, for --model.")
+@ensemble_option
 @combine_option
 @weights_option
 @option_option
 @clip_source(
-    "--data", "split", "folds", "labels", "format", "root", "unknown_labels", "single_label", "frames", required=True
+    "--data", "split", "fold", "labels", "format", "root", "unknown_labels", "single_label", "frames", required=True
 )
 @option(
     "--folds",
     "by_fold",
     is_flag=True,
     help="Cross-validation: --model is a folder with fold_1, fold_2, ..., each measured on the fold it has not seen.",
+    group="Data",
 )
 @option(
     "--checkpoint",
     type=["last", "best"],
     default="last",
     help="With --folds: best was chosen by looking at the fold, so it flatters.",
+    group="Data",
 )
 @option(
     "--thresholds",
     metavar="SCORE|tuned|FILE",
     help="Score from which a class counts as heard: a number, the model's tuned ones, or a file mid -> threshold."
     "  [default: tuned where there are any, else 0.5]",
+    group="Measures",
 )
 @option(
     "--tune-thresholds",
     "tune_thresholds_on",
     metavar="PATH",
     help="Labelled clips on which to find the thresholds that maximise F-beta; they are kept in the checkpoint.",
+    group="Measures",
 )
-@option("--beta", type=float, default=1.0, help="Weight of recall in that tuning.")
-@option("--one-threshold", is_flag=True, help="Tune one threshold for all classes, for micro F-beta.")
-@option("--top-k", least=1, multiple=True, help="k of top-k accuracy.  [default: 3, 5 for single-label]")
+@option("--beta", type=float, default=1.0, help="Weight of recall in that tuning.", group="Measures")
+@option("--one-threshold", is_flag=True, help="Tune one threshold for all classes, for micro F-beta.", group="Measures")
+@option(
+    "--top-k", least=1, multiple=True, help="k of top-k accuracy.  [default: 3, 5 for single-label]", group="Measures"
+)
 @option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="NAME",
     help="Another metric, of a plugin for one, beside the usual ones (see `audiotag plugins list`); may be repeated.",
+    group="Measures",
 )
 @batch_size_option
 @workers_option
-@option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.")
+@option("--strict", is_flag=True, help="Stop at the first clip that cannot be read.", group="Results")
 @device_option
 @precision_option
 @engine_option
@@ -94,13 +109,14 @@ _MAX_NAMED = 8
     folder=True,
     metavar="FOLDER",
     help="Write the report there: report.html, metrics.json, per_class.csv, clips.csv (the worst first) and more.",
+    group="Results",
 )
 @overwrite_option
 @option("--with-audio", is_flag=True, help="Put the sounds of the most confident mistakes into the report (some MB).")
-@option("--figures", type=["pdf", "png", "svg"], help="Also draw figures for papers into --output, with matplotlib.")
+@figures_option("figures for papers")
 @json_option
 def evaluate(
-    model: str | None, ensemble: str | None, data: ClipSource, by_fold: bool, as_json: bool, **settings: Any
+    model: str | None, ensemble: tuple[str, ...], data: ClipSource, by_fold: bool, as_json: bool, **settings: Any
 ) -> None:
     """Measure a model on labelled clips.
 
@@ -116,8 +132,7 @@ def evaluate(
 
     warn_failed_plugins()
     models = _models(model, ensemble)
-    if settings["figures"] is not None and settings["output"] is None:
-        raise OptionError("there is no folder to draw figures into", where="--figures", fix="Give --output FOLDER.")
+    check_figures(settings["figures"], settings["output"])
     if settings["with_audio"] and settings["output"] is None:
         raise OptionError("there is no report to put sounds into", where="--with-audio", fix="Give --output FOLDER.")
     check_folder(settings["output"], *RESULT_FILES, overwrite=settings["overwrite"])
@@ -135,7 +150,7 @@ def evaluate(
                 data,
                 weights=settings["weights"],
                 options=settings["options"],
-                ensemble=settings["combine"],
+                combine=settings["combine"],
                 thresholds=_thresholds(settings["thresholds"]),
                 tune_thresholds_on=settings["tune_thresholds_on"],
                 beta=settings["beta"],
@@ -171,12 +186,10 @@ def _with_command(result: Evaluation | CrossValidation) -> Evaluation | CrossVal
     return replace(result, pooled=replace(result.pooled, command=command))
 
 
-def _models(model: str | None, ensemble: str | None) -> list[str]:
-    if (model is None) == (ensemble is None):
+def _models(model: str | None, ensemble: tuple[str, ...]) -> list[str]:
+    if (model is None) == (not ensemble):
         raise OptionError("one model or one ensemble is needed", fix="Give --model, or --ensemble NAME,NAME.")
-    if ensemble is None:
-        return [str(model)]
-    return name_list(ensemble)
+    return name_list(*ensemble) if model is None else [model]
 
 
 def _thresholds(text: str | None) -> str | float | None:
@@ -198,7 +211,7 @@ def _cross_validate(
     from audiotag.evaluation.folds import evaluate_folds
 
     unused = [name for name in ("weights", "options", "tune_thresholds_on") if settings[name]]
-    unused += [] if data.folds is None else ["fold"]
+    unused += [] if data.fold is None else ["fold"]
     if len(models) > 1 or unused:
         options = {"options": "option", "tune_thresholds_on": "tune-thresholds"}
         named = ", ".join(f"--{options.get(name, name)}" for name in unused) or "--ensemble"

@@ -7,13 +7,15 @@ from typing import Any
 
 import click
 
+from audiotag.cli.command import Command
+from audiotag.cli.completion import names_of
 from audiotag.cli.options import labels_option, option, option_option, weights_option
 from audiotag.cli.printing import warn_failed_plugins
 from audiotag.errors import OptionError
 
 
-@click.command(short_help="Write a model as a folder that tags without torch.")
-@click.argument("model", metavar="MODEL")
+@click.command(cls=Command, short_help="Write a model as a folder that tags without torch.")
+@click.argument("model", metavar="MODEL", shell_complete=names_of("backbones"))
 @option("--output", required=True, type=Path, metavar="FOLDER", help="The new folder.")
 @option(
     "--precision",

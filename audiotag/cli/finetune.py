@@ -10,12 +10,15 @@ import click
 from click.core import ParameterSource
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Command
 from audiotag.cli.options import (
     given_settings,
+    json_option,
     name_list,
     option,
     option_option,
     previous_labels_option,
+    quiet_option,
     settings_options,
     weights_option,
 )
@@ -28,12 +31,20 @@ if TYPE_CHECKING:
 
 _OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fraction", "teacher", "teacher_scores")
 
+_SHOWN = ("quiet", "as_json")
 
-@click.command(short_help="Teach a model the sounds of a labelled set.")
+
+@click.command(
+    cls=Command,
+    short_help="Teach a model the sounds of a labelled set.",
+    first="--backbone --weights --train --val --fold --labels --output --resume --recipe --epochs --batch-size"
+    " --learning-rate --freeze-backbone --device",
+)
 @option(
     "--backbone",
     metavar="NAME|FOLDER",
     help="Model to start from (mn04_as), a family for a fresh network (mn), or a checkpoint folder.",
+    group="Model",
 )
 @clip_source(
     "--train",
@@ -50,7 +61,7 @@ _OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fractio
     },
     parts=("val", "eval"),
 )
-@option("--output", type=Path, metavar="FOLDER", help="The run folder, new or empty.")
+@option("--output", type=Path, metavar="FOLDER", help="The run folder, new or empty.", group="Results")
 @option(
     "--resume",
     type=Path,
@@ -58,28 +69,48 @@ _OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fractio
     folder=True,
     metavar="FOLDER",
     help="Go on with the run in FOLDER, exactly; nothing else is needed.",
+    group="Results",
 )
 @previous_labels_option
-@option("--fold", type=int, help="Validate on this fold, learn from the others.")
-@option("--cross-validate", is_flag=True, help="Train once for each fold; sums up in folds.csv.")
-@option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]")
+@option("--fold", type=int, help="Validate on this fold, learn from the others.", group="Data")
+@option("--cross-validate", is_flag=True, help="Train once for each fold; sums up in folds.csv.", group="Data")
+@option("--val-fraction", type=float, help="Share of clips to hold out without --val.  [default: 0.15]", group="Data")
 @option(
     "--teacher",
     metavar="MODEL[,MODEL...]",
     help="Learn also from what these models say of the training clips; it is computed once and kept.",
+    group="Distillation",
 )
 @option(
     "--teacher-scores",
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE",
     help="The same from a file of scores (.npz, .npy); clips without scores learn from their labels alone.",
+    group="Distillation",
 )
 @weights_option
 @option_option
-@option("--recipe", metavar="NAME", help="Named settings (see `audiotag recipes list`); --config and options win.")
-@option("--mode", metavar="NAME", help="Short for --option mode=NAME (equiav: audio_only, video_only, multimodal).")
-@option("--config", type=click.Path(exists=True, dir_okay=False), help="TOML file of settings; options win over it.")
+@option(
+    "--recipe",
+    metavar="NAME",
+    help="Named settings (see `audiotag recipes list`); --config and options win.",
+    group="Training",
+)
+@option(
+    "--mode",
+    metavar="NAME",
+    help="Short for --option mode=NAME (equiav: audio_only, video_only, multimodal).",
+    group="Model",
+)
+@option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False),
+    help="TOML file of settings; options win over it.",
+    group="Training",
+)
 @settings_options(Settings)
+@quiet_option
+@json_option
 def finetune(
     backbone: str | None,
     train: ClipSource | None,
@@ -104,9 +135,10 @@ def finetune(
     """  # noqa: D301
     of_request = {name: value for name in _OF_REQUEST if (value := settings.pop(name)) is not None}
     mode = settings.pop("mode")
+    shown = {name: settings.pop(name) for name in _SHOWN}
     asked = given_settings(settings)
     if resume is not None:
-        _resume(resume, asked)
+        _resume(resume, asked, shown)
         return
     missing = [
         f"--{name}" for name, value in (("backbone", backbone), ("train", train), ("output", output)) if value is None
@@ -121,7 +153,7 @@ def finetune(
 
     warn_failed_plugins()
     assert backbone is not None and train is not None and output is not None
-    reporter = RichReporter()
+    reporter = RichReporter(**shown)
     merged, of_recipe = asked_for(backbone, recipe, config, asked, reporter)
     options = {**of_recipe, **({"mode": mode} if mode else {}), **options}
     if "teacher" in of_request:
@@ -137,10 +169,10 @@ def finetune(
     reporter.summary(result)
 
 
-def _resume(folder: Path, asked: dict[str, Any]) -> None:
+def _resume(folder: Path, asked: dict[str, Any], shown: dict[str, bool]) -> None:
     context = click.get_current_context()
     named = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
-    if named - FREE_TO_CHANGE - {"resume"}:
+    if named - FREE_TO_CHANGE - {"resume", *_SHOWN}:
         raise click.UsageError(
             "--resume takes its data and settings from the run; only --workers, --device and --logger can be given."
         )
@@ -148,7 +180,7 @@ def _resume(folder: Path, asked: dict[str, Any]) -> None:
     from audiotag.training.finetune import resume_run
 
     warn_failed_plugins()
-    reporter = RichReporter()
+    reporter = RichReporter(**shown)
     reporter.summary(stoppable(lambda: resume_run(folder, reporter, **asked)))
 
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import root_option
+from audiotag.cli.command import Command
+from audiotag.cli.completion import complete_value, names_of
 from audiotag.cli.options import (
     OutputFile,
     combine_option,
     device_option,
     engine_option,
+    ensemble_option,
     frames_option,
     labels_option,
     model_option,
@@ -22,11 +25,13 @@ from audiotag.cli.options import (
     option_option,
     overwrite_option,
     precision_option,
+    quiet_option,
     weights_option,
 )
 from audiotag.cli.outputs import check_files, files_of
 from audiotag.cli.printing import warn_failed_plugins
-from audiotag.errors import AudiotagError, OptionError
+from audiotag.errors import AudioError, AudiotagError, OptionError
+from audiotag.places import exists
 
 if TYPE_CHECKING:
     from audiotag.inference.tagger import Tagger
@@ -49,64 +54,119 @@ class _Threshold(click.ParamType[float | str]):
             self.fail(f"{value!r} is neither a number nor 'tuned'", param, ctx)
 
 
-@click.command(short_help="Tag recordings: files, folders, globs or manifests.")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.command(
+    cls=Command,
+    short_help="Tag recordings: files, folders, globs or manifests.",
+    first="--model --weights --ensemble --events --window --hop --threshold --top --format --output --overwrite"
+    " --resume --device",
+)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=complete_value)
 @model_option(default=DEFAULT_MODEL)
 @weights_option
 @labels_option
 @option_option
-@option(
-    "--ensemble",
-    multiple=True,
-    metavar="NAME,NAME,...",
-    help="Several models whose outputs are averaged, instead of --model; may be repeated.",
-)
+@ensemble_option
 @combine_option
-@option("--window", type=float, metavar="SECONDS", help="Report events, from windows of this length.")
-@option("--hop", type=float, metavar="SECONDS", help="Time between windows.  [default: half a window]")
-@option("--events", is_flag=True, help="Report events, from windows as long as the model was trained on.")
-@option("--per-window", is_flag=True, help="Report the tags of each window instead of events.")
+@option(
+    "--window",
+    type=float,
+    metavar="SECONDS",
+    help="Report events, from windows of this length.",
+    group="Tags and events",
+)
+@option(
+    "--hop",
+    type=float,
+    metavar="SECONDS",
+    help="Time between windows.  [default: half a window]",
+    group="Tags and events",
+)
+@option(
+    "--events",
+    is_flag=True,
+    help="Report events: from frames where the model scores frames and neither --window nor --hop is given, otherwise"
+    " from windows, as long as the model was trained on.",
+    group="Tags and events",
+)
+@option(
+    "--resolution",
+    type=float,
+    metavar="SECONDS",
+    help="Report events whose times lie on a grid of this length.  [default: single frames, or half a window]",
+    group="Tags and events",
+)
+@option("--per-window", is_flag=True, help="Report the tags of each window instead of events.", group="Tags and events")
 @option(
     "--threshold",
     type=_Threshold(),
     metavar="SCORE|tuned",
     help="Least score to report; 'tuned' takes the model's own thresholds."
     "  [default: for events the tuned ones or 0.5, for home 0.5, otherwise none]",
+    group="Tags and events",
 )
-@option("--merge", type=float, metavar="SECONDS", help="Join events of a class this far apart.  [default: 0]")
-@option("--min-duration", type=float, metavar="SECONDS", help="Leave out shorter events.  [default: 0]")
+@option(
+    "--merge",
+    type=float,
+    metavar="SECONDS",
+    help="Join events of a class this far apart.  [default: 0]",
+    group="Tags and events",
+)
+@option(
+    "--min-duration",
+    type=float,
+    metavar="SECONDS",
+    help="Leave out shorter events.  [default: 0]",
+    group="Tags and events",
+)
 @option(
     "--top",
     least=1,
     help="Most classes of a recording (or window) to report.  [default: 10 without a threshold, otherwise all]",
+    group="Tags and events",
 )
 @option(
     "--format",
     "format_",
+    shell_complete=names_of("writers"),
     metavar="NAME",
     help="Output format: table, csv, json, jsonl, tsv, audacity, raven, parquet, home, or one of a plugin."
     "  [default: what the ending of --output tells (.csv .json .jsonl .ndjson .tsv .parquet);"
     " without --output, or without an ending, table]",
+    group="Results",
 )
-@option("--output", type=Path, metavar="FILE", help="Where to write; without it, print.")
+@option("--output", type=Path, metavar="FILE", help="Where to write; without it, print.", group="Results")
 @overwrite_option
 @option(
     "--resume",
     is_flag=True,
     help="Go on with what an earlier run with the same settings has left in --output, finished or stopped"
     " (any format but parquet).",
+    group="Results",
 )
 @option(
     "--verbatim",
     is_flag=True,
     help="Write names into CSV as they are, also those that a spreadsheet would take for formulas (= + - @).",
+    group="Results",
 )
-@option("--embeddings", type=OutputFile(".npz"), metavar="FILE.npz", help="Also write the embeddings into this file.")
+@option(
+    "--embeddings",
+    type=OutputFile(".npz"),
+    metavar="FILE.npz",
+    help="Also write the embeddings into this file.",
+    group="Results",
+)
 @root_option
 @frames_option
-@option("--batch-size", type=click.IntRange(1, MOST), help="Clips at a time.  [default: 4 on the CPU, 32 elsewhere]")
-@option("--workers", type=click.IntRange(1, MOST), default=2, help="Threads that read.")
-@option("--strict", is_flag=True, help="Stop at the first recording that cannot be read.")
+@option(
+    "--batch-size",
+    type=click.IntRange(1, MOST),
+    help="Clips at a time.  [default: 4 on the CPU, 32 elsewhere]",
+    group="Hardware",
+)
+@option("--workers", type=click.IntRange(1, MOST), default=2, help="Threads that read.", group="Hardware")
+@quiet_option
+@option("--strict", is_flag=True, help="Stop at the first recording that cannot be read.", group="Results")
 @device_option
 @precision_option
 @engine_option
@@ -124,25 +184,39 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
 
     warn_failed_plugins()
     plan = InferRun.plan(settings)
+    if settings["ensemble"]:
+        _refuse_models(paths)
     not_found: list[AudiotagError] = []
     clips = find_clips(paths, settings["root"], frames=settings["frames"], failed=not_found.append)
+    if clips and not any(exists(clip.path) for clip in clips):  # known before a model is loaded for nothing
+        raise AudioError("no such recording", where=clips[0].path, fix="Check the path.")
     replace = settings["overwrite"] or plan.resume
     check_files(plan.output, plan.embeddings, overwrite=replace, inputs=files_of(clips))
     tagger = _load(settings)
     # A bar would be drawn into results that go to the same terminal.
-    with InferProgress(silent=plan.output is None and sys.stdout.isatty()) as progress:
+    silent = plan.output is None and sys.stdout.isatty()
+    with InferProgress(silent=silent or settings["quiet"]) as progress:
         complete = plan.run(tagger, clips, progress, not_found=not_found)
-    progress.summarise()
+    progress.summarise(quiet=settings["quiet"])
     if not complete:
         sys.exit(1)
+
+
+def _refuse_models(paths: tuple[str, ...]) -> None:
+    """Refuse ``--ensemble mn04_as mn10_as``, which other tools take for two models."""
+    from audiotag.host import get_host
+
+    known = get_host().backbones
+    if models := [path for path in paths if path in known and not exists(path)]:
+        raise OptionError(
+            f"{', '.join(models)}: models, not recordings", fix="Join the models by commas: --ensemble A,B"
+        )
 
 
 def _load(settings: dict[str, Any]) -> Tagger:
     from audiotag.inference.tagger import load
 
-    names: list[str] = []
-    for text in settings["ensemble"]:
-        names.extend(name_list(text))
+    names = name_list(*settings["ensemble"])
     if settings["ensemble"]:
         if not names:
             raise OptionError("--ensemble names no model", fix="Name several, separated by commas.")
@@ -157,6 +231,6 @@ def _load(settings: dict[str, Any]) -> Tagger:
         options=settings["options"],
         precision=settings["precision"],
         engine=settings["engine"],
-        ensemble=settings["combine"],
+        combine=settings["combine"],
         progress=True,
     )

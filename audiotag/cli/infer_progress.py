@@ -9,14 +9,16 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from audiotag.errors import AudiotagError
 from audiotag.printing import escape, unfiltered
 
 
 class InferProgress:
-    """A bar with recordings a second and how many times faster than real time; errors one by one; a last line.
+    """A bar with how much is done and how many times faster than real time; errors one by one; a last line.
+
+    Where the length of all sound is known, the bar follows it, within long recordings too; otherwise the recordings.
 
     Args:
         silent: Draw no bar.
@@ -27,15 +29,16 @@ class InferProgress:
         self._progress = Progress(
             TextColumn("Tagging"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
             disable=silent or not self._console.is_terminal,
         )
-        self._task = self._progress.add_task("", total=None, rate="")
+        self._task = self._progress.add_task("", total=None, state="")
         self._started = time.perf_counter()
+        self._total = 0
+        self._total_seconds: float | None = None
         self._skipped = 0
         self._seconds = 0.0
         self._done = 0
@@ -50,26 +53,26 @@ class InferProgress:
     ) -> None:
         self._progress.stop()
 
-    def begin(self, total: int, skipped: int) -> None:
-        """Set the number of recordings, and of those that an earlier output already has."""
-        self._skipped = skipped
-        self._progress.update(self._task, total=total)
+    def begin(self, total: int, skipped: int, seconds: float | None) -> None:
+        """See `audiotag.inference.run.Listener.begin`."""
+        self._total, self._skipped, self._total_seconds = total, skipped, seconds
+        self._update()
 
     def heard(self, seconds: float) -> None:
         """Count *seconds* of sound."""
         self._seconds += seconds
-        self._update(0)
+        self._update()
 
     def done(self) -> None:
         """Count a recording."""
         self._done += 1
-        self._update(1)
+        self._update()
 
     def failed(self, error: AudiotagError) -> None:
         """Report a recording that could not be read."""
         self._failed += 1
         self._say(f"Error: {error}")
-        self._update(1)
+        self._update()
 
     def interrupted(self) -> None:
         """Say that somebody stopped the run."""
@@ -79,14 +82,15 @@ class InferProgress:
         """Say where the results of a run are that was stopped beside an earlier file."""
         self._say(f"The earlier file is as it was; what was done is kept in {path}. Go on with --resume.")
 
-    def summarise(self) -> None:
-        """Print the last line: how many, how fast, and how many could not be read."""
+    def summarise(self, *, quiet: bool = False) -> None:
+        """Print the last line: how many, how fast, and how many could not be read; that alone where *quiet*."""
         elapsed = time.perf_counter() - self._started
         recordings = "recording" if self._done == 1 else "recordings"
         line = f"Tagged {self._done} {recordings}, {self._seconds:.0f} s of sound, in {elapsed:.1f} s ({self._rate()})."
         if self._skipped:
             line += f" {self._skipped} were done before."
-        self._say(line)
+        if not quiet:
+            self._say(line)
         if self._failed:
             total = self._failed + self._done
             self._say(f"{self._failed} of {total} recordings could not be read.")
@@ -96,7 +100,18 @@ class InferProgress:
 
     def _rate(self) -> str:
         elapsed = max(time.perf_counter() - self._started, 1e-9)
-        return f"{(self._done + self._failed) / elapsed:.1f} files/s, {self._seconds / elapsed:.0f} × real time"
+        files = (self._done + self._failed) / elapsed
+        return (f"{files:.1f} files/s, " if files >= 0.05 else "") + f"{self._seconds / elapsed:.0f} × real time"
 
-    def _update(self, advance: int) -> None:
-        self._progress.update(self._task, advance=advance, rate=self._rate())
+    def _update(self) -> None:
+        files, total = self._done + self._failed, self._total_seconds
+        state = f"{files} of {self._total}"
+        if total is not None:
+            state += f", {minutes(self._seconds)} of {minutes(total)} min"
+        completed, whole = (self._seconds, total) if total else (files, self._total)
+        self._progress.update(self._task, completed=completed, total=whole, state=f"{state}, {self._rate()}")
+
+
+def minutes(seconds: float) -> str:
+    """Minutes, with one digit behind the point where there are few."""
+    return f"{seconds / 60:.1f}" if seconds < 600 else f"{seconds / 60:.0f}"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.command import Group
+from audiotag.cli.completion import names_of
 from audiotag.cli.labels_enhance import check, enhance
 from audiotag.cli.options import echo_json, json_option, option, option_option, weights_option
 from audiotag.cli.printing import warn_failed_plugins
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from audiotag.labels import LabelChange, LabelSet
 
 
-@click.group()
+@click.group(cls=Group)
 def labels() -> None:
     """Give a model other classes; find labels that clips lack."""
     warn_failed_plugins()
@@ -26,7 +28,7 @@ labels.add_command(check)
 
 
 @labels.command()
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=names_of("backbones"))
 @option(
     "--labels",
     "new_labels",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Command
 from audiotag.cli.options import (
     OutputFile,
     device_option,
@@ -48,7 +49,7 @@ _ontology_option = option(
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @_data_option
 @option(
     "--scores",
@@ -199,7 +200,7 @@ def _print_enhancement(facts: Mapping[str, Any], clips: ClipSet, output: Path) -
     )
 
 
-@click.command()
+@click.command(cls=Command)
 @_data_option
 @_ontology_option
 @json_option

@@ -11,44 +11,65 @@ import warnings
 from importlib import import_module
 from itertools import pairwise
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiotag.errors import EMPTY, AudiotagError, AudiotagWarning, MissingExtraError, OptionError, PluginError
+from audiotag.cli.command import Group
+from audiotag.errors import (
+    EMPTY,
+    AudiotagError,
+    AudiotagWarning,
+    MissingExtraError,
+    OptionError,
+    PluginError,
+)
 from audiotag.printing import PrintableStream, printable_name
 from audiotag.signals import on_stop, stop_signals
 
-VERBS: dict[str, tuple[str, str]] = {
-    "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
-    "finetune": ("audiotag.cli.finetune:finetune", "Teach a model the sounds of a labelled set."),
-    "evaluate": ("audiotag.cli.evaluate:evaluate", "Measure a model on labelled clips."),
-    "compare": ("audiotag.cli.compare:compare", "Fine-tune and measure several models in the same way."),
-    "export": ("audiotag.cli.export:export", "Write a model as a folder that tags without torch."),
-    "store": ("audiotag.cli.store:store", "A bounded store of labelled clips that a policy chooses."),
-    "recipes": ("audiotag.cli.recipes:recipes", "Named settings for fine-tuning."),
-    "online": (
-        "audiotag.cli.online:online",
-        "Learn from a stream of clips, one by one, with a bounded store.",
-    ),
-    "labels": ("audiotag.cli.labels:labels", "Give a model other classes; find labels that clips lack."),
-    "data": ("audiotag.cli.data:data", "Labelled sets: known ones, preparation, checks, numbers."),
-    "models": ("audiotag.cli.models:models", "Known models: list, facts, weights, complexity; average and ensemble."),
-    "cache": ("audiotag.cli.cache:cache", "What is kept on this machine to save work."),
-    "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
-    "demo": (
-        "audiotag.cli.demo:demo",
-        "Synthesise sounds, learn them, measure and tag: the whole job on made-up data.",
-    ),
-    "x": ("audiotag.cli.extensions:extensions", "Commands of plugins: audiotag x GROUP NAME."),
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "Tag": {
+        "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
+    },
+    "Learn": {
+        "finetune": ("audiotag.cli.finetune:finetune", "Teach a model the sounds of a labelled set."),
+        "recipes": ("audiotag.cli.recipes:recipes", "Named settings for fine-tuning."),
+        "labels": ("audiotag.cli.labels:labels", "Give a model other classes; find labels that clips lack."),
+        "demo": ("audiotag.cli.demo:demo", "The whole job on made-up sounds: learn them, measure and tag."),
+    },
+    "Look": {
+        "evaluate": ("audiotag.cli.evaluate:evaluate", "Measure a model on labelled clips."),
+        "compare": ("audiotag.cli.compare:compare", "Fine-tune and measure several models in the same way."),
+        "data": ("audiotag.cli.data:data", "Labelled sets: known ones, preparation, checks, numbers."),
+    },
+    "Devices": {
+        "export": ("audiotag.cli.export:export", "Write a model as a folder that tags without torch."),
+        "online": ("audiotag.cli.online:online", "Learn from a stream of clips, one by one, with a bounded store."),
+        "store": ("audiotag.cli.store:store", "A bounded store of labelled clips that a policy chooses."),
+    },
+    "Manage": {
+        "models": ("audiotag.cli.models:models", "Known models: list, facts, weights; average and ensemble."),
+        "cache": ("audiotag.cli.cache:cache", "What is kept on this machine to save work."),
+        "plugins": ("audiotag.cli.plugins:plugins", "Installed plugins and what they bring."),
+        "completion": (
+            "audiotag.cli.completion:completion",
+            "Let the shell complete commands, options and names.",
+        ),
+        "x": ("audiotag.cli.extensions:extensions", "Commands of plugins: audiotag x GROUP NAME."),
+    },
 }
-"""Verb → (module:command, the line that `audiotag --help` shows)."""
+"""Heading → verb → (module:command, the line that `audiotag --help` shows)."""
+
+VERBS = {verb: place for group in VERB_GROUPS.values() for verb, place in group.items()}
 
 _ARGUMENTS = "audiotag.arguments"
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called, not when they are listed."""
+class LazyGroup(Group):
+    """The group whose commands are imported when they are called, not when they are listed."""
 
     def __init__(self, *args: Any, verbs: dict[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -64,7 +85,7 @@ class LazyGroup(click.Group):
         Raises:
             OptionError: There is one.
         """
-        for before, argument in pairwise(["", *args] if args[:1] != ["x"] else []):
+        for before, argument in pairwise(["", *args] if args[:1] != ["x"] and not ctx.resilient_parsing else []):
             option, equals, value = argument.partition("=")
             named = bool(equals) and option.startswith("--")
             if not (value if named else argument).strip():
@@ -72,6 +93,15 @@ class LazyGroup(click.Group):
                 raise OptionError(f"{what} is empty", fix=EMPTY)
         ctx.meta[_ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Verbs and options, without an import of any verb."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [
+            CompletionItem(verb, help=told) for verb, (_, told) in self.verbs.items() if verb.startswith(incomplete)
+        ]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one verb."""
@@ -106,9 +136,11 @@ class LazyGroup(click.Group):
         return " ".join(names)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(verb, summary) for verb, (_, summary) in self.verbs.items()])
+        """List the verbs in groups, without importing them."""
+        width = max(map(len, self.verbs))
+        for heading, verbs in VERB_GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(verb.ljust(width), summary) for verb, (_, summary) in verbs.items()])
 
 
 def _name_plugin(error: BaseException, ctx: click.Context) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiotag.cli.command import Group
+from audiotag.cli.completion import names_of
 from audiotag.cli.models_combine import average, ensemble, summary
 from audiotag.cli.options import echo_json, json_option, option, option_option
 from audiotag.cli.printing import print_columns, warn_failed_plugins
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
     from audiotag.specs import BackboneSpec, Weights
 
 
-@click.group()
+@click.group(cls=Group)
 def models() -> None:
-    """Known models: list, facts, weights, complexity; average and ensemble."""
+    """Known models: list, facts, weights; average and ensemble."""
     warn_failed_plugins()
 
 
@@ -97,7 +99,7 @@ def _fields(spec: BackboneSpec | Weights, *names: str) -> dict[str, Any]:
 
 
 @models.command("info")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("backbones"))
 @json_option
 def info(name: str, as_json: bool) -> None:
     """Show what is known of one model."""
@@ -143,7 +145,7 @@ def _files(name: str) -> list[tuple[BackboneSpec, Weights]]:
 
 
 @models.command("download")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, shell_complete=names_of("backbones"), required=True, metavar="NAME...")
 @option("--refresh", is_flag=True, help="Download again what is there already.")
 def download(names: tuple[str, ...], refresh: bool) -> None:
     """Download published weights, check them, and print where they are."""
@@ -158,7 +160,7 @@ def download(names: tuple[str, ...], refresh: bool) -> None:
 
 
 @models.command("export")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, shell_complete=names_of("backbones"), required=True, metavar="NAME...")
 def export(names: tuple[str, ...]) -> None:
     """Export published models for tagging on the CPU, which then takes them (--engine auto), and print where they are.
 
@@ -172,7 +174,7 @@ def export(names: tuple[str, ...]) -> None:
 
 
 @models.command("verify")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, shell_complete=names_of("backbones"), metavar="[NAME...]")
 @option("--all", "everything", is_flag=True, help="Every model whose weights have been downloaded.")
 def verify(names: tuple[str, ...], everything: bool) -> None:
     """Check downloaded weights: size, and SHA-256 as published or as recorded at the first download."""
@@ -213,7 +215,7 @@ def _each_file(chosen: list[tuple[BackboneSpec, Weights]], work: Callable[[Backb
 
 
 @models.command("path")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("backbones"))
 def path_of(name: str) -> None:
     """Print where the weights of a model are, or where to put them."""
     from audiotag.models.store import WeightsStore
@@ -226,7 +228,7 @@ def path_of(name: str) -> None:
 
 
 @models.command("complexity")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("backbones"))
 @option("--seconds", type=click.FloatRange(min=0.0, min_open=True), default=10.0)
 @option("--num-classes", least=1, help="Size of the head, where the name states none.")
 @option_option

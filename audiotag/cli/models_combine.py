@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from audiotag.cli.command import Command
 from audiotag.cli.options import batch_size_option, device_option, option, precision_option, workers_option
 
 _EPOCHS_HELP = "Of run folders, these kept epochs (16-30, 1,3,5-8, all) instead of the best one."
@@ -33,7 +34,7 @@ def _expand(sources: tuple[str, ...], epochs: str | None) -> list[str | Path]:
     return found
 
 
-@click.command("average")
+@click.command("average", cls=Command)
 @click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT...")
 @option("--epochs", metavar="RANGE", help=_EPOCHS_HELP)
 @option("--output", required=True, type=Path, metavar="FOLDER", help="The new checkpoint.")
@@ -54,7 +55,7 @@ def average(checkpoints: tuple[str, ...], epochs: str | None, output: Path) -> N
     click.echo(f"{len(sources)} checkpoints of {model.spec.name} averaged: {output}")
 
 
-@click.command("ensemble")
+@click.command("ensemble", cls=Command)
 @click.argument("members", nargs=-1, required=True, metavar="MEMBER...")
 @option("--epochs", metavar="RANGE", help=_EPOCHS_HELP)
 @option("--combine", type=["logits", "probabilities"], default="logits", help="What is averaged.")
@@ -81,7 +82,7 @@ def ensemble(members: tuple[str, ...], epochs: str | None, combine: str, output:
     click.echo(f"{len(made.members)} models, averaging {combine}, {len(made.labels)} classes: {output}")
 
 
-@click.command("summary")
+@click.command("summary", cls=Command)
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @option("--val", metavar="PATH", help="Validation set.  [default: the run's own]")
 @option("--eval", "evaluation", metavar="PATH", help="Evaluation set.  [default: the run's own, where it has one]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Group
 from audiotag.cli.labels import print_change
 from audiotag.cli.online_benchmark import benchmark
 from audiotag.cli.options import (
@@ -26,28 +28,41 @@ from audiotag.cli.options import (
 )
 from audiotag.cli.printing import plain_warnings, warn_failed_plugins
 from audiotag.continual.online_settings import OnlineSettings
-from audiotag.errors import LabelError, ManifestError
+from audiotag.errors import LabelError, ManifestError, OptionError
 from audiotag.signals import on_stop
 
 if TYPE_CHECKING:
     from audiotag.continual.listening import StreamClip
     from audiotag.continual.online import OnlineEvent
+    from audiotag.continual.pupil import Teachable
     from audiotag.data.source import ClipSource
     from audiotag.labels import LabelSet
-    from audiotag.models.model import Model
 
 
 _OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single_label")
 
 
-@click.group(invoke_without_command=True, short_help="Learn from a stream of clips, one by one, with a bounded store.")
-@option("--model", metavar="NAME|FOLDER", help="Model to start from: a name, or a run or checkpoint folder.")
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    short_help="Learn from a stream of clips, one by one, with a bounded store.",
+    first="--model --weights --store --stream --labels --output --resume --teacher --pseudo-label --replay --steps"
+    " --learning-rate --device --json --quiet",
+)
+@option(
+    "--model", metavar="NAME|FOLDER", help="Model to start from: a name, or a run or checkpoint folder.", group="Model"
+)
 @weights_option
 @option_option
 @previous_labels_option
 @labels_option
-@option("--single-label/--multi-label", default=None, help="One class a clip, or any number.  [default: as the model]")
-@option("--store", "store_folder", type=Path, metavar="STORE", help="Made by `audiotag store init`.")
+@option(
+    "--single-label/--multi-label",
+    default=None,
+    help="One class a clip, or any number.  [default: as the model]",
+    group="Model",
+)
+@option("--store", "store_folder", type=Path, metavar="STORE", help="Made by `audiotag store init`.", group="Data")
 @clip_source(
     "--stream",
     "format",
@@ -55,13 +70,20 @@ _OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single
     "unknown_labels",
     help="Labelled list (JSON, CSV), folder of class folders or of recordings; - takes lines from the standard input.",
 )
-@option("--output", type=Path, metavar="FOLDER", help="The run folder: checkpoints go to FOLDER/last.")
-@option("--resume", is_flag=True, help="Go on with the run in --output; where there is none, begin it.")
-@option("--teacher", metavar="NAME|FOLDER", help="Model that gives pseudo-labels, with --pseudo-label.")
+@option("--output", type=Path, metavar="FOLDER", help="The run folder: checkpoints go to FOLDER/last.", group="Results")
+@option(
+    "--resume", is_flag=True, help="Go on with the run in --output; where there is none, begin it.", group="Results"
+)
+@option(
+    "--teacher",
+    metavar="NAME|FOLDER",
+    help="Model that gives pseudo-labels, with --pseudo-label.",
+    group="On-line learning",
+)
 @settings_options(OnlineSettings)
 @device_option
-@option("--json", "as_json", is_flag=True, help="Print a JSON object for each clip.")
-@option("--quiet", is_flag=True, help="Print problems and totals only.")
+@option("--json", "as_json", is_flag=True, help="Print a JSON object for each clip.", group="Results")
+@option("--quiet", is_flag=True, help="Print problems and totals only.", group="Results")
 @click.pass_context
 def online(
     context: click.Context,
@@ -95,7 +117,6 @@ def online(
     from audiotag.continual.listening import stream_of_lines
     from audiotag.continual.online import OnlineLearner, has_checkpoint
     from audiotag.continual.store import ClipStore
-    from audiotag.engines.torch_engine import choose_device
     from audiotag.inference.tagger import load
     from audiotag.labels import read_labels
 
@@ -109,7 +130,7 @@ def online(
     signals = _StopSignals()
     with plain_warnings(), ClipStore(store_folder) as store, on_stop(signals.note):
         common: dict[str, Any] = {
-            "device": str(choose_device(device)),
+            "device": device,
             "teacher": None if teacher is None else load(teacher, device=device),
         }
         if resume and has_checkpoint(output):
@@ -155,18 +176,37 @@ def online(
 online.add_command(benchmark)
 
 
-def _starting_model(start: dict[str, Any], seed: int) -> Model:
+def _starting_model(start: dict[str, Any], seed: int) -> Teachable:
     from audiotag.labels import read_labels
-    from audiotag.models.heads import change_classes
-    from audiotag.models.loading import load_model
+    from audiotag.models.facts import EXPORT_FORMAT, folder_format
 
-    options = start["options"] or None
-    model = load_model(start["model"], weights=start["weights"], labels=start["previous_labels"], options=options)
-    if start["single_label"] is not None:
-        model.single_label = start["single_label"]
-    if start["labels"] is not None:
-        old, new = model.labels, read_labels(start["labels"])
-        change = change_classes(model, new, seed=seed)
+    single_label = start["single_label"]
+    new = None if start["labels"] is None else read_labels(start["labels"])
+    model: Teachable
+    if folder_format(start["model"]) == EXPORT_FORMAT:
+        from audiotag.continual.exported_pupil import change_exported_classes
+        from audiotag.engines.exported import read_exported
+
+        if given := [name for name in ("weights", "options", "previous_labels") if start[name]]:
+            raise OptionError(f"{' and '.join(given)} are given for an exported network, which has its own")
+        model = read_exported(start["model"])
+        old = model.labels
+        if single_label is not None:
+            model = replace(model, single_label=single_label)
+        if new is not None:
+            model, change = change_exported_classes(model, new, seed=seed)
+    else:
+        from audiotag.models.heads import change_classes
+        from audiotag.models.loading import load_model
+
+        options = start["options"] or None
+        model = load_model(start["model"], weights=start["weights"], labels=start["previous_labels"], options=options)
+        old = model.labels
+        if single_label is not None:
+            model.single_label = single_label
+        if new is not None:
+            change = change_classes(model, new, seed=seed)
+    if new is not None:
         print_change(old, new, change, err=True)
         click.echo(f"Classes: {change}", err=True)
         if not change.kept:

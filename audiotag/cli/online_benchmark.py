@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import clip_source
+from audiotag.cli.command import Command
 from audiotag.cli.options import (
     device_option,
     echo_json,
+    figures_option,
     given_settings,
     json_option,
     option,
@@ -19,7 +21,7 @@ from audiotag.cli.options import (
     settings_options,
     weights_option,
 )
-from audiotag.cli.outputs import check_folder
+from audiotag.cli.outputs import check_figures, check_folder
 from audiotag.cli.printing import print_columns, print_doubts, warn_failed_plugins
 from audiotag.cli.store_simulate import contender_of, repeated_runs_options
 from audiotag.continual.online_settings import OnlineSettings
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from audiotag.evaluation.doubts import Doubts
 
 
-@click.command()
+@click.command(cls=Command)
 @option("--model", required=True, metavar="NAME|FOLDER", help="Model whose frozen backbone hears the clips.")
 @weights_option
 @option_option
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
 @settings_options(OnlineSettings, "replay", "steps", "learning_rate", "loss", "optimiser")
 @option("--output", type=Path, metavar="FOLDER", help="Write runs.csv, summary.csv and scores.csv.")
 @overwrite_option
-@option("--plots", type=["png", "svg"], help="Draw scores and forgetting, into --output.")
+@figures_option("scores and forgetting")
 @device_option
 @json_option
 def benchmark(
@@ -63,14 +65,14 @@ def benchmark(
     test_fold: int | None,
     mixtures: bool,
     output: Path | None,
-    plots: str | None,
+    figures: str | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
     """Learn a class-incremental stream on-line with each storage policy, and measure what is forgotten.
 
     \b
-    audiotag online benchmark --model mn04_as --data esc10.csv --test-fold 4 --output report --plots png
+    audiotag online benchmark --model mn04_as --data esc10.csv --test-fold 4 --output report --figures png
 
     The stream brings task after task, each with classes of its own, every clip once. After each task the model is
     measured on the classes so far. Prints mean and standard deviation over the seeds after the last task: average
@@ -86,12 +88,11 @@ def benchmark(
     warn_failed_plugins()
     if (test is None) == (test_fold is None):
         raise OptionError("the clips to measure on are not named, or twice", fix="Give --test or --test-fold.")
-    if plots is not None and output is None:
-        raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
+    check_figures(figures, output)
     model, weights, options, device = (settings.pop(name) for name in ("model", "weights", "options", "device"))
     tasks, classes_per_task = settings.pop("tasks"), settings.pop("classes_per_task")
     capacity, seeds, seed = (settings.pop(name) for name in ("capacity", "seeds", "seed"))
-    drawn = [] if plots is None else [f"benchmark.{plots}"]
+    drawn = [] if figures is None else [f"benchmark.{figures}"]
     check_folder(output, "runs.csv", "summary.csv", "scores.csv", *drawn, overwrite=settings.pop("overwrite"))
     contenders = [contender_of(text) for text in settings.pop("policies")]
     where, wanted = str(choose_device(device)), OnlineSettings(**given_settings(settings))
@@ -140,10 +141,10 @@ def benchmark(
     )
     if output is not None:
         result.write(output)
-        if plots is not None:
+        if figures is not None:
             from audiotag.continual.plots import plot_benchmark
 
-            plot_benchmark(result, output / f"benchmark.{plots}")
+            plot_benchmark(result, output / f"benchmark.{figures}")
     _show(result, doubts, as_json)
     print_doubts(doubts.warnings)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import click
 
+from audiotag.cli.command import Option
 from audiotag.errors import OptionError
 from audiotag.places import exists
 from audiotag.settings import Setting, SettingsGroup, declared
@@ -89,9 +90,10 @@ def named_pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: 
     return {name: pairs_callback(ctx, parameter, of_name) for name, of_name in named.items()}
 
 
-def name_list(text: str) -> list[str]:
-    """The models in ``NAME,NAME``; a text that is an existing path is one name, whatever it holds."""
-    return [text] if exists(text) else [name.strip() for name in text.split(",") if name.strip()]
+def name_list(*texts: str) -> list[str]:
+    """The models in each ``NAME,NAME``; a text that is an existing path is one name, whatever it holds."""
+    parts = [part for text in texts for part in ([text] if exists(text) else text.split(","))]
+    return [part.strip() for part in parts if part.strip()]
 
 
 def option(
@@ -105,13 +107,17 @@ def option(
         least: Of a whole number.
         exists: Whether the path must be there.
         folder: Whether the path is one of a folder.
-        told: More for click.
+        told: More for `Option`: the ``group`` that it stands in, and what click takes.
     """
     if type is Path:
         type = click.Path(exists=exists, file_okay=not folder, path_type=Path)
     elif isinstance(type, list) or least is not None:
         type = click.IntRange(min=least) if least is not None else click.Choice(type)
-    return click.option(*names, type=type, **{"show_default": True, **told})
+    if isinstance(type, click.types.IntParamType) or type is int:
+        told = {"metavar": "N", **told}
+    elif isinstance(type, click.types.FloatParamType) or type is float:
+        told = {"metavar": "NUMBER", **told}
+    return click.option(*names, cls=Option, type=type, **{"show_default": True, **told})
 
 
 def option_option(function: _Function) -> _Function:
@@ -123,6 +129,7 @@ def option_option(function: _Function) -> _Function:
         metavar="KEY=VALUE",
         callback=pairs_callback,
         help="Setting of the model's family (width_mult=0.4, strides=2,2,2,1); may be repeated.",
+        group="Model",
     )(function)
 
 
@@ -132,15 +139,20 @@ weights_option = option(
     exists=True,
     metavar="PATH",
     help="Local weights: a published file (.pt, .pth, .safetensors) or a checkpoint folder of audiotag.",
+    group="Model",
 )
 """``--weights PATH``: parameter ``weights``, a `Path` or None."""
 labels_option = option(
     "--labels",
     metavar="CSV|NAME",
-    help="Classes: a class_labels_indices.csv, or the name of a known list (audioset, fsd50k, home).",
+    help="Classes: a class_labels_indices.csv, or the name of a known list (audioset, audioset_strong, fsd50k, home).",
+    group="Data",
 )
 previous_labels_option = option(
-    "--previous-labels", metavar="CSV|NAME", help="Classes of the model that is started from, where it does not say."
+    "--previous-labels",
+    metavar="CSV|NAME",
+    help="Classes of the model that is started from, where it does not say.",
+    group="Model",
 )
 
 
@@ -152,6 +164,7 @@ def frames_option(function: _Function) -> _Function:
         metavar="N",
         help="For models that see: take pictures from N evenly spaced frames of a video file, or from frame_0 to"
         " frame_N-1 of a folder; training draws one, testing takes the middle one.  [default: 10]",
+        group="Data",
     )(function)
 
 
@@ -162,6 +175,7 @@ def device_option(function: _Function) -> _Function:
         default="auto",
         metavar="auto|cpu|cuda[:N]|mps",
         help="Where to compute; auto takes an accelerator where there is one.",
+        group="Hardware",
     )(function)
 
 
@@ -170,14 +184,23 @@ precision_option = option(
     type=["32", "16-mixed", "bf16-mixed"],
     default="32",
     help="Numbers to compute with; the mixed ones are for GPUs.",
+    group="Hardware",
+)
+ensemble_option = option(
+    "--ensemble",
+    multiple=True,
+    metavar="NAME,NAME,...",
+    help="Several models whose outputs are averaged, instead of --model; may be repeated.",
+    group="Model",
 )
 combine_option = option(
     "--combine",
     type=["logits", "probabilities"],
     help="What is averaged over several models; the folder of an ensemble has its own rule.  [default: logits]",
+    group="Model",
 )
-batch_size_option = option("--batch-size", least=1, default=16, help="Clips at a time.")
-workers_option = option("--workers", least=1, default=2, help="Threads that read.")
+batch_size_option = option("--batch-size", least=1, default=16, help="Clips at a time.", group="Hardware")
+workers_option = option("--workers", least=1, default=2, help="Threads that read.", group="Hardware")
 
 
 engine_option = option(
@@ -186,21 +209,32 @@ engine_option = option(
     default="auto",
     help="What computes: torch, or ONNX Runtime with an export (see `audiotag models export`); auto takes the export"
     " on the CPU where there is one.",
+    group="Hardware",
 )
 
 
 def overwrite_option(function: _Function) -> _Function:
     """``--overwrite``: parameter ``overwrite``, a flag."""
-    return option("--overwrite", is_flag=True, help="Replace results that exist already.")(function)
+    return option("--overwrite", is_flag=True, help="Replace results that exist already.", group="Results")(function)
 
 
-json_option = option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def figures_option(what: str) -> Callable[[_Function], _Function]:
+    """``--figures FORMAT``: parameter ``figures``, a text or None; see `audiotag.cli.outputs.check_figures`."""
+    return option(
+        "--figures", type=["pdf", "png", "svg"], help=f"Draw {what} into --output, with matplotlib.", group="Results"
+    )
+
+
+json_option = option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.", group="Results")
+
+
+quiet_option = option("--quiet", is_flag=True, help="Print results and problems only.", group="Results")
 
 
 def model_option(default: str | None = None) -> Callable[[_Function], _Function]:
     """``--model NAME|FOLDER``: parameter ``model``, a text, or None."""
     text = "Model name (see `audiotag models list`), or a folder: run, checkpoint or ensemble."
-    return option("--model", default=default, metavar="NAME|FOLDER", help=text)
+    return option("--model", default=default, metavar="NAME|FOLDER", help=text, group="Model")
 
 
 def echo_json(value: Any) -> None:
@@ -229,7 +263,7 @@ def given_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _option(one: Setting) -> Callable[[_Function], _Function]:
     spelled = one.option or f"--{one.name.replace('_', '-')}"
-    told: dict[str, Any] = {"default": None, "help": one.help}
+    told: dict[str, Any] = {"default": None, "help": one.help, "group": one.group}
     if one.default_text:
         told["help"] += f"  [default: {one.default_text}]"
     kind = next((kind for kind in (one.hint, *get_args(one.hint)) if kind in _KINDS), str)
@@ -240,11 +274,16 @@ def _option(one: Setting) -> Callable[[_Function], _Function]:
     elif ... in get_args(one.hint):
         told |= {"multiple": True, "metavar": "NAME"}
     elif get_origin(one.hint) is tuple:
-        told |= {"type": kind, "nargs": len(get_args(one.hint))}
+        told |= {
+            "type": kind,
+            "nargs": len(get_args(one.hint)),
+            "metavar": " ".join("NUMBER" for _ in get_args(one.hint)),
+        }
     elif kind is bool:
         spelled = one.option or f"{spelled}/--no-{spelled.removeprefix('--')}"
     else:
         # Names that plugins may add to are looked up when the settings are made: `--help` loads no plugin.
         few = one.words if not callable(one.choices) else ()
         told["type"] = click.Choice(few) if few else _KINDS.get(kind, click.STRING)
+        told |= {"metavar": "NAME"} if told["type"] is click.STRING else {}
     return option(spelled, one.name, **told)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audiotag.drawing import require_drawing
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.files import check_output
 from audiotag.folders import check_results_folder
@@ -56,6 +57,19 @@ def check_folder(output: Path | None, *names: str, overwrite: bool) -> None:
     """
     if output is not None:
         check_results_folder(output, names, inputs=_other_paths(output), overwrite=overwrite)
+
+
+def check_figures(figures: str | None, output: Path | None) -> None:
+    """Refuse to draw *figures* (a format, or None) without a folder, or without matplotlib.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OptionError: There is no folder.
+    """
+    if figures is not None:
+        if output is None:
+            raise OptionError("there is no folder to draw into", where="--figures", fix="Give --output FOLDER.")
+        require_drawing()
 
 
 def _refuse_part_of_input(output: Path, others: Iterable[str | Path]) -> None:

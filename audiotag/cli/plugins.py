@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag import scaffold
+from audiotag.cli.command import Group
 from audiotag.cli.options import echo_json, json_option, option, parse_options
 from audiotag.cli.printing import print_columns
 from audiotag.errors import OptionError
@@ -22,7 +23,7 @@ _COLOURS = {"loaded": "green", "failed": "red", "skipped": "yellow"}
 _FEW = 5
 
 
-@click.group()
+@click.group(cls=Group)
 def plugins() -> None:
     """Installed plugins and what they bring."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,42 @@ def print_columns(header: Sequence[str], rows: Iterable[Sequence[str]], *, right
             space = " " * (width - len(click.unstyle(text)))
             cells.append(space + text if flush else text + space)
         click.echo("  ".join(cells).rstrip())
+
+
+class TimeLeft:
+    """How long work will take yet, by how long its parts have taken so far.
+
+    Args:
+        total: Number of parts.
+        clock: Seconds.
+    """
+
+    LEAST = 5.0
+    """Seconds of work before there is an answer."""
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total, self._clock = total, clock
+        self._first: tuple[float, int] | None = None
+
+    def after(self, done: int) -> str | None:
+        """``about 12 min left in all``, now that *done* parts are done; None where it is too early to say.
+
+        The first part, which brings everything up, is no measure.
+        """
+        now = self._clock()
+        if self._first is None:
+            self._first = now, done
+        began, first = self._first
+        if done <= first or now - began < self.LEAST:
+            return None
+        return f"about {duration((now - began) / (done - first) * (self._total - done))} left in all"
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 600:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.cli.clip_source import format_option, root_option, unknown_labels_option
+from audiotag.cli.command import Group
 from audiotag.cli.options import echo_json, json_option, labels_option, option, parse_options
 from audiotag.cli.printing import plain_warnings, print_columns, warn_failed_plugins
 from audiotag.cli.store_simulate import simulate
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-@click.group()
+@click.group(cls=Group)
 def store() -> None:
     """A bounded store of labelled clips that a policy chooses."""
     warn_failed_plugins()
@@ -38,7 +39,9 @@ _store_argument = click.argument("store_folder", metavar="STORE", type=click.Pat
 @_store_argument
 @labels_option
 @option("--policy", default="class_balanced", metavar="NAME", help="Who decides what is kept.")
-@option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Setting of the policy (replace_prob=0.7).")
+@option(
+    "--policy-option", "options", multiple=True, metavar="KEY=VALUE", help="Setting of the policy (replace_prob=0.7)."
+)
 @option("--capacity", type=int, metavar="N", help="Most clips.")
 @option("--capacity-bytes", metavar="SIZE", help="Most bytes of all clips together: 500M, 2G.")
 @option("--seed", least=0, default=0, help="Seed of the policy's random choices.")

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiotag.cli.options import echo_json, json_option, labels_option, option, overwrite_option, parse_options
-from audiotag.cli.outputs import check_folder
+from audiotag.cli.command import Command
+from audiotag.cli.options import (
+    echo_json,
+    figures_option,
+    json_option,
+    labels_option,
+    option,
+    overwrite_option,
+    parse_options,
+)
+from audiotag.cli.outputs import check_figures, check_folder
 from audiotag.cli.printing import print_columns
 from audiotag.errors import OptionError
 from audiotag.places import exists
@@ -38,7 +47,7 @@ def repeated_runs_options(which: str) -> Callable[[Callable[..., Any]], Callable
     return lambda function: policy(seeds(seed(function)))
 
 
-@click.command()
+@click.command(cls=Command)
 @option(
     "--preset",
     type=click.Choice(_PRESETS),
@@ -58,10 +67,13 @@ def repeated_runs_options(which: str) -> Callable[[Callable[..., Any]], Callable
 @repeated_runs_options("all")
 @option("--points", least=1, default=50, help="Points in time recorded.")
 @option(
-    "--output", type=Path, metavar="FOLDER", help="Write measures.csv and counts.csv here (and plots, with --plots)."
+    "--output",
+    type=Path,
+    metavar="FOLDER",
+    help="Write measures.csv and counts.csv here.",
 )
 @overwrite_option
-@option("--plots", type=["png", "svg"], help="Draw distributions and measures over time.")
+@figures_option("distributions and measures over time")
 @json_option
 def simulate(
     preset: str | None,
@@ -75,7 +87,7 @@ def simulate(
     points: int,
     output: Path | None,
     overwrite: bool,
-    plots: str | None,
+    figures: str | None,
     as_json: bool,
     **made_up: Any,
 ) -> None:
@@ -90,9 +102,8 @@ def simulate(
 
     if sum(source is not None for source in (preset, counts, log)) > 1:
         raise OptionError("--preset, --counts and --log are three streams", fix="Give one of them.")
-    if plots is not None and output is None:
-        raise OptionError("--plots needs --output", fix="Name a folder for the pictures.")
-    drawn = [f"{name}.{plots}" for name in ("measures", "distributions") if plots is not None]
+    check_figures(figures, output)
+    drawn = [f"{name}.{figures}" for name in ("measures", "distributions") if figures is not None]
     check_folder(output, "measures.csv", "counts.csv", *drawn, overwrite=overwrite)
     contenders = [contender_of(text) for text in policies]
     if preset is not None:
@@ -106,7 +117,7 @@ def simulate(
     capacity = places if capacity is None else capacity
     simulation = run(maker, contenders, capacity, seeds=range(seed, seed + seeds), points=points)
     if output is not None:
-        _write(simulation, output, plots)
+        _write(simulation, output, figures)
     if as_json:
         echo_json(simulation.summary())
         return
@@ -161,14 +172,14 @@ def _from_log(path: Path, labels: str | None) -> StreamMaker:
     return lambda generator: heard
 
 
-def _write(simulation: Simulation, output: Path, plots: str | None) -> None:
+def _write(simulation: Simulation, output: Path, figures: str | None) -> None:
     simulation.write_measures(output / "measures.csv")
     simulation.write_counts(output / "counts.csv")
     written = ["measures.csv", "counts.csv"]
-    if plots is not None:
+    if figures is not None:
         from audiotag.continual.plots import plot_distributions, plot_measures
 
         for name, plot in (("measures", plot_measures), ("distributions", plot_distributions)):
-            plot(simulation, output / f"{name}.{plots}")
-            written.append(f"{name}.{plots}")
+            plot(simulation, output / f"{name}.{figures}")
+            written.append(f"{name}.{figures}")
     click.echo(f"Written to {output}: {', '.join(written)}", err=True)

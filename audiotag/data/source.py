@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class ClipSource:
         unknown_labels: ``"error"``, or ``"skip"`` to leave out labels that the classes lack; they are counted in
             `ClipSet.skipped`.
         split: Keep the clips of this official split, or of several with commas between them.
-        folds: Keep the clips of these folds.
+        fold: Keep the clips of this fold, or of several.
         single_label: Whether each clip has exactly one class; None takes what the format says.
         frames: Pictures of a clip there are to choose from, where clips have pictures: of a folder the first so many,
             of a video file so many evenly spaced frames. None for ten.
@@ -58,7 +58,7 @@ class ClipSource:
     labels: str | Path | LabelSet | Sequence[str] | None = None
     unknown_labels: str = "error"
     split: str | None = None
-    folds: Sequence[int] | None = None
+    fold: int | Sequence[int] | None = None
     single_label: bool | None = None
     frames: int | None = None
     format_options: Mapping[str, Any] = field(default_factory=dict)
@@ -68,8 +68,8 @@ class ClipSource:
             as_path("the list of clips", self.clips)
         if self.unknown_labels not in ("error", "skip"):
             raise OptionError(f"unknown_labels is {self.unknown_labels!r}", fix="It may be 'error' or 'skip'.")
-        if self.folds is not None:
-            object.__setattr__(self, "folds", tuple(self.folds))
+        if self.fold is not None:
+            object.__setattr__(self, "fold", tuple(self.fold) if isinstance(self.fold, Iterable) else (self.fold,))
 
     @classmethod
     def of(cls, clips: ClipSource | str | Path | ClipSet, **given: Any) -> ClipSource:
@@ -84,7 +84,12 @@ class ClipSource:
             return None
         if isinstance(clips, ClipSource):
             return clips if split is None else replace(clips, split=split)
-        return replace(self, clips=self.clips if clips is None else clips, split=split, folds=None)
+        return replace(self, clips=self.clips if clips is None else clips, split=split, fold=None)
+
+    @property
+    def folds(self) -> tuple[int, ...] | None:
+        """The numbers in `fold`."""
+        return cast("tuple[int, ...] | None", self.fold)
 
     def is_part_of(self, other: ClipSource) -> bool:
         """Whether both name the same list or set."""
@@ -203,7 +208,7 @@ class ClipSource:
             labels=kept.texts("labels") if several else kept.text("labels", None),
             unknown_labels=kept.text("unknown_labels", "error"),
             split=kept.text("split", None),
-            folds=kept.integers("folds", None),
+            fold=kept.integers("fold", None),
             single_label=kept.flag("single_label", None),
             frames=kept.integer("frames", None, least=1),
             format_options=dict(kept.fields("format_options", {})),

@@ -93,7 +93,7 @@ def evaluate(
     *,
     weights: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
-    ensemble: EnsembleMode | None = None,
+    combine: EnsembleMode | None = None,
     output: str | Path | None = None,
     progress: Progress | None = None,
     **arguments: Any,
@@ -108,10 +108,10 @@ def evaluate(
         data: Labelled clips: a file, a folder, a `ClipSet` or a `ClipSource`.
         weights: As for `audiotag.load`. The *labels* of the data are then those of the weights, too.
         options: As for `audiotag.load`.
-        ensemble: As for `audiotag.load`.
+        combine: As for `audiotag.load`.
         output: Folder for what `Evaluation.save` writes.
         progress: Called with (clips done, clips in all).
-        arguments: Fields of `ClipSource` (``split="test", folds=[1], labels=…``), of `Measuring` (``thresholds=0.3,
+        arguments: Fields of `ClipSource` (``split="test", fold=1, labels=…``), of `Measuring` (``thresholds=0.3,
             tune_thresholds_on="val.json"``) and of `Compute` (``device="cuda", workers=4``).
 
     Raises:
@@ -122,7 +122,7 @@ def evaluate(
     compute = Compute(**take(arguments, _COMPUTE))
     refuse_others("evaluate", arguments, (*READING, *_MEASURING, *_COMPUTE))
     own = source.labels if weights is not None else None  # labels describe the weights only where those come alone
-    tagger = _tagger(model, compute, weights=weights, options=options, labels=own, ensemble=ensemble)
+    tagger = _tagger(model, compute, weights=weights, options=options, labels=own, combine=combine)
     clips = clips_for(tagger, source)
     cuts: Floats | None = None
     tuned_on: Heard | None = None
@@ -132,7 +132,7 @@ def evaluate(
             raise OptionError(
                 "thresholds do not apply: each clip has one class, and the highest score decides",
                 where=clips.source,
-                fix="Leave them out, or measure as multi-label (single_label=False, --multi-label).",
+                fix="Leave them out, or measure as multi-label (--multi-label).",
             )
     elif (held_out := source.other(measuring.tune_thresholds_on)) is not None:
         validation = held_out.read(tagger.labels, check_files=False)

@@ -111,8 +111,8 @@ def evaluate_folds(
             _require_same_folds(runs, clips, Path(run_folder))
         elif (change := first.labels.change_to(tagger.labels)).added or change.dropped:
             raise LabelError(f"its classes differ from those of the first fold: {change}", where=folder)
-        of_fold = replace(source, folds=[fold])
-        held_out = ClipSource(clips, folds=[fold]).read(tagger.labels)
+        of_fold = replace(source, fold=fold)
+        held_out = ClipSource(clips, fold=fold).read(tagger.labels)
         scored = score(tagger, held_out, compute, progress)
         doubts = doubts_about(tagger.facts, scored.clips)
         model = f"{tagger.name} (fold {fold})"
@@ -131,7 +131,7 @@ def evaluate_folds(
     )
     warnings = tuple(f"Fold {fold}: {one}" for fold, result in results.items() for one in result.warnings)
     made |= {"model": Path(run_folder).resolve().name, "weights": sum((one.weights for one in results.values()), ())}
-    provenance = pooled.provenance(replace(source, folds=list(runs)), clips, Doubts(learned, warnings), **made)
+    provenance = pooled.provenance(replace(source, fold=list(runs)), clips, Doubts(learned, warnings), **made)
     validation = _summed_up(results, measure(pooled, clips, first.labels, provenance))
     if output is not None:
         validation.save(output)
@@ -197,5 +197,5 @@ def _require_same_folds(runs: dict[int, Path], clips: ClipSet, folder: Path) -> 
             f"it has runs for the folds {', '.join(map(str, runs))}, and {clips.source} has the folds "
             f"{', '.join(map(str, sorted(folds))) or 'none'}",
             where=folder,
-            fix="Each fold needs its run; audiotag finetune --cross-validate goes on with what is missing.",
+            fix="Each fold needs its run; audiotag finetune --cross-validate trains the missing ones.",
         )

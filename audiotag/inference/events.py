@@ -264,8 +264,10 @@ def merge_cells(
                 yield Span(int(index), float(onsets[index]), float(offsets[index]), float(peaks[index]))
 
     for cell in cells:
-        yield from close(np.flatnonzero(is_open & (cell.onset - offsets > merge + _TOLERANCE)))
         heard = cell.scores >= thresholds
+        if not (heard.any() or is_open.any()):
+            continue
+        yield from close(np.flatnonzero(is_open & (cell.onset - offsets > merge + _TOLERANCE)))
         begins = heard & ~is_open
         onsets[begins] = cell.onset
         peaks[begins] = 0.0
@@ -278,15 +280,23 @@ def merge_cells(
 def detect_events(
     windows: Iterable[WindowScores],
     *,
-    hop: float,
+    hop: float | None,
     thresholds: NDArray[np.float64],
     merge: float = 0.0,
     min_duration: float = 0.0,
 ) -> list[Span]:
     """Events from the scores of windows: `average_cells`, then `merge_cells`; ordered by onset, then class.
 
+    Args:
+        windows: As `average_cells` takes them.
+        hop: Seconds of a cell; None for windows that are cells already (frames).
+        thresholds: As `merge_cells` takes them, like the rest.
+        merge: The same.
+        min_duration: The same.
+
     Raises:
         OptionError: A setting is out of range.
     """
-    events = merge_cells(average_cells(windows, hop), thresholds, merge=merge, min_duration=min_duration)
+    cells = windows if hop is None else average_cells(windows, hop)
+    events = merge_cells(cells, thresholds, merge=merge, min_duration=min_duration)
     return sorted(events, key=lambda event: (event.onset, event.index))

@@ -8,7 +8,7 @@ Recordings longer than a pass are read while they are computed, in bounded memor
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,12 +19,16 @@ from audiotag.audio.arrays import Waveform
 from audiotag.audio.resampling import resample
 from audiotag.audio.windows import Window
 from audiotag.data.clips import Clip
-from audiotag.engines.interface import Engine, Floats
+from audiotag.engines.interface import Engine, EngineOutput, Floats
+from audiotag.engines.shared_frames import SharedFrames
 from audiotag.errors import AudioError, AudiotagError, OptionError, PluginError
 from audiotag.inference.ahead import iterate_ahead, map_ahead
 from audiotag.inference.combine import EnsembleMode, check_ensemble, combine_logits
 from audiotag.inference.sound import Sound, SoundReader
 from audiotag.inference.tags import TaggedFile
+
+Heard = Callable[[float], object]
+"""Told how many seconds more of a recording are done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +40,14 @@ class Piece:
         offset: Seconds up to which that sound is read with it.
         waveform: float32 (samples,) at the engine's rate; None where the engine takes no sound.
         picture: float32 (channels, height, width), None where there is none.
+        start: Which sample of that sound's recording comes first; None where it is another rate, or repeated.
     """
 
     owner: int
     offset: float
     waveform: Floats | None
     picture: Floats | None
+    start: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +82,13 @@ class Pass:
                     "this model needs a picture with each sound", where=engine.facts.name, fix="Give video= as well."
                 )
         return cls(pieces, np.stack(waveforms) if waveforms else None, np.stack(pictures) if pictures else None)
+
+    def through(self, engine: Engine, shared: SharedFrames | None, embed: bool) -> EngineOutput:
+        """What *engine* makes of them."""
+        if shared is None or self.waveforms is None:
+            return engine.forward(self.waveforms, self.video, embed=embed)
+        spectrograms = shared.spectrograms([piece.start for piece in self.pieces], self.waveforms)
+        return engine.forward_spectrograms(spectrograms, self.video, embed=embed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,13 +152,32 @@ class Scorer:
             raise OptionError("an ensemble has no embedding of its own", where=self.name, fix="Load one model.")
         return self.engines[0]
 
-    def score(self, sounds: Sequence[Sound], batch_size: int, *, embed: bool = False) -> Answers:
+    def shared_frames(self, window: float, hop: float) -> list[SharedFrames | None]:
+        """For each engine, what overlapping windows over one recording share; None where they share nothing."""
+        return [
+            SharedFrames(facts.front_end, engine.spectrograms)
+            if facts.front_end is not None and hop < window and facts.lengths.sample_rate == self.sample_rate
+            else None
+            for engine, facts in ((engine, engine.facts) for engine in self.engines)
+        ]
+
+    def score(
+        self,
+        sounds: Sequence[Sound],
+        batch_size: int,
+        *,
+        embed: bool = False,
+        shared: Sequence[SharedFrames | None] | None = None,
+        heard: Heard | None = None,
+    ) -> Answers:
         """Combined logits, and the only engine's embeddings where *embed*.
 
         Args:
             sounds: At least one; each of any length.
             batch_size: Pieces of the trained length in a pass; longer ones go in smaller passes.
             embed: Whether embeddings are wanted.
+            shared: Where the sounds are windows over one recording, in their order: its `shared_frames`.
+            heard: Called with the seconds of an only sound that each pass adds.
 
         Raises:
             AudiotagError: A sound is read here, as long ones are, and cannot be.
@@ -153,15 +185,19 @@ class Scorer:
         members: list[Floats] = []
         embeddings: Floats | None = None
         seconds = np.zeros(len(sounds))
-        for engine in self.engines:
+        for engine, frames in zip(self.engines, shared or [None] * len(self.engines), strict=True):
+            before = 0.0
             logits, pooled = _Means(len(sounds)), _Means(len(sounds))
             for batch in self.passes(engine, sounds, batch_size):
-                output = engine.forward(batch.waveforms, batch.video, embed=embed)
+                output = batch.through(engine, frames, embed)
                 owners = [piece.owner for piece in batch.pieces]
                 logits.add(owners, output.logits)
                 if output.embeddings is not None:
                     pooled.add(owners, output.embeddings)
                 seconds[owners] = [piece.offset for piece in batch.pieces]  # they come in order: the last stays
+                if heard is not None:
+                    heard((seconds[0] - before) / len(self.engines))
+                    before = seconds[0]
             members.append(logits.values())
             embeddings = pooled.values() if embed else None
         aligned = [
@@ -194,8 +230,11 @@ class Scorer:
                 if part.waveform is None or "waveform" not in engine.facts.inputs:
                     yield Piece(owner, part.offset, None, part.picture)
                     continue
-                for cut in lengths.cut(resample(part.waveform, part.sample_rate, lengths.sample_rate)):
-                    yield Piece(owner, part.offset, cut.samples, part.picture)
+                own = resample(part.waveform, part.sample_rate, lengths.sample_rate)
+                begin = round(part.onset * part.sample_rate)
+                for cut in lengths.cut(own):
+                    as_read = part.sample_rate == lengths.sample_rate and cut.samples.size <= own.size
+                    yield Piece(owner, part.offset, cut.samples, part.picture, begin + cut.start if as_read else None)
 
     def windows(self, source: Clip | Waveform, window: float, hop: float, batch_size: int) -> Iterator[list[Sound]]:
         """`SoundReader.windows`, *batch_size* at a time, read ahead in a thread."""
@@ -203,9 +242,18 @@ class Scorer:
         return iterate_ahead(iter(lambda: list(islice(windows, batch_size)), []), depth=2)
 
     def score_clips(
-        self, clips: Iterable[Clip], batch_size: int, workers: int, *, embed: bool = False
+        self,
+        clips: Iterable[Clip],
+        batch_size: int,
+        workers: int,
+        *,
+        embed: bool = False,
+        heard: Heard | None = None,
     ) -> Iterator[TaggedFile]:
-        """What became of each clip (its logits, no tags), in order; threads read ahead of the engines."""
+        """What became of each clip (its logits, no tags), in order; threads read ahead of the engines.
+
+        Of a clip that is longer than a pass, *heard* is told how many seconds more are done, before its result comes.
+        """
         chunk: list[Sound] = []
         for sound in map_ahead(self.reader.read, clips, workers=workers, depth=batch_size + 2 * workers):
             if not sound.is_long:
@@ -214,7 +262,7 @@ class Scorer:
                 yield from self._score_whole(chunk, batch_size, embed)
                 chunk = []
             if sound.is_long:
-                yield self._score_long(sound, batch_size, embed)
+                yield self._score_long(sound, batch_size, embed, heard)
         yield from self._score_whole(chunk, batch_size, embed)
 
     def _score_whole(self, sounds: list[Sound], batch_size: int, embed: bool) -> Iterator[TaggedFile]:
@@ -228,10 +276,10 @@ class Scorer:
             else:
                 yield self._result(sound.clip, answers, next(rows))
 
-    def _score_long(self, sound: Sound, batch_size: int, embed: bool) -> TaggedFile:
+    def _score_long(self, sound: Sound, batch_size: int, embed: bool, heard: Heard | None) -> TaggedFile:
         assert sound.clip is not None  # it was read from one
         try:
-            return self._result(sound.clip, self.score([sound], batch_size, embed=embed), 0)
+            return self._result(sound.clip, self.score([sound], batch_size, embed=embed, heard=heard), 0)
         except PluginError:
             raise
         except AudiotagError as error:  # of reading, most of which is done here
@@ -308,7 +356,7 @@ class Scorer:
                 raise AudioError(
                     f"{broken} of the {values.size} numbers that {self.name} gives are not finite",
                     where=where,
-                    fix="Compute with precision 32; if that is no help, the weights are damaged: load them anew.",
+                    fix="Compute with precision 32; if that is no help, the weights are damaged: download them again.",
                 )
 
 

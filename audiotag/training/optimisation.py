@@ -59,7 +59,7 @@ def make_loss(settings: Objective, single_label: bool, *, where: object) -> Loss
         raise OptionError(
             f"the loss {settings.loss!r} is for clips with exactly one class, and these may have several",
             where=where,
-            fix="Use --loss bce, or --single-label where each clip has one.",
+            fix="Use --loss=bce, or --single-label where each clip has one.",
         )
     return _NamedLoss(spec, loss)
 
@@ -142,7 +142,7 @@ def load_optimiser_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]
         optimiser.load_state_dict(state)
     except ValueError as error:
         raise TrainingError(
-            f"the parameters are grouped otherwise than when the run began ({error})",
+            f"the parameters are grouped differently than at the start of the run ({error})",
             where=folder,
-            fix="Install the versions that it began with, or begin a new run from its checkpoint (--backbone FOLDER).",
+            fix="Install the versions it was started with, or start a new run from its checkpoint (--backbone FOLDER).",
         ) from error

@@ -95,10 +95,10 @@ class Request:
             val_split: Validate on the clips of this official split of *val*; where none is given, of *train*, whose
                 own ``split`` must leave it out.
             eval_split: Measure on those of this split of *eval*; likewise.
-            arguments: Fields of `ClipSource`, which say how all three are read (``split`` and ``folds`` are of *train*
-                alone), and of this class.
+            arguments: Fields of `ClipSource`, which say how all three are read (``split`` is of *train* alone), and of
+                this class, whose ``fold`` wins.
         """
-        source = ClipSource.of(train, **take(arguments, READING))
+        source = ClipSource.of(train, **take(arguments, (name for name in READING if name != "fold")))
         val_source, eval_source = source.other(val, val_split), source.other(eval, eval_split)
         return cls(backbone=backbone, train=source, val=val_source, eval=eval_source, **arguments)
 
@@ -158,7 +158,7 @@ class Request:
         path = folder / RUN_FILE
         if not path.exists():
             raise TrainingError(
-                "there is no run to go on with",
+                "there is no run to resume",
                 where=folder,
                 fix=f"Give the folder of a run; it holds {RUN_FILE}.",
             )
@@ -168,11 +168,11 @@ class Request:
         kept = content.fields("request")
         if isinstance(kept.get("train"), str):
             raise TrainingError(
-                "the run was begun with an earlier version of audiotag, which kept its data in another way",
+                "the run was started with an earlier version of audiotag, whose format differs",
                 where=path,
-                fix=f"Start a new run from its checkpoint: --backbone {folder / 'last'}."
+                fix=f"Start a new run from its checkpoint: --backbone={folder / 'last'}."
                 if has_state(folder)
-                else "It had saved no state to go on from; start a new run.",
+                else "It had saved no state to resume from; start a new run.",
             )
         try:
             return cls._from_fields(kept), dict(content.fields("settings")), plugins

@@ -73,7 +73,7 @@ def summarise_run(
     quiet = Reporter()
 
     def read(clips: str | Path | ClipSet) -> ClipSet:
-        source = replace(request.train, clips=clips, labels=None, split=None, folds=None, single_label=None)
+        source = replace(request.train, clips=clips, labels=None, split=None, fold=None, single_label=None)
         return clips_for(tagger, source)
 
     if val is not None:

@@ -14,7 +14,7 @@ def ask(*words, **more):
 
     @click.command()
     @clip_source(
-        "--train", "split", "folds", "labels", "format", "root", "unknown_labels", "single_label", "frames",
+        "--train", "split", "fold", "labels", "format", "root", "unknown_labels", "single_label", "frames",
         others={"val": "To validate on.", "test": "To measure on."}, parts=("val",), **more,
     )  # fmt: skip
     def verb(**arguments):
@@ -30,7 +30,7 @@ def test_every_option_is_a_field():
     words += ["--root", "sounds", "--unknown-labels", "skip", "--multi-label", "--frames", "2"]
     assert ask(*words) == {
         "train": ClipSource(
-            "a.csv", split="x,y", folds=(1, 3), labels="home", format="csv", root="sounds", unknown_labels="skip",
+            "a.csv", split="x,y", fold=(1, 3), labels="home", format="csv", root="sounds", unknown_labels="skip",
             single_label=False, frames=2,
         ),
         "val": None,

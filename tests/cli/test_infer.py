@@ -340,7 +340,7 @@ def test_no_recording_and_no_list_is_written_over(run: Run, recordings: Path) ->
     ):
         Path("model.pt").write_text("weights")
         refused = run(*paths, "--weights", "model.pt", option, output, "--overwrite", "--format", "csv")
-        assert isinstance(refused.exception, OptionError) and "would be written over" in str(refused.exception)
+        assert isinstance(refused.exception, OptionError) and "would be overwritten" in str(refused.exception)
     assert low.read_bytes() == before
     Path("kept/best").mkdir(parents=True)
     for option, name, marker in (
@@ -533,3 +533,27 @@ def test_a_folder_that_cannot_be_searched_is_reported_and_the_rest_goes_on(
     assert result.exit_code == 1
     assert "Error: sounds/closed: the folder cannot be searched: Permission denied" in result.stderr
     assert "Tagged 3 recordings" in result.stderr
+
+
+def test_no_model_is_loaded_for_recordings_that_are_not_there(run: Run, loaded: list[object]) -> None:
+    failure = run("missing.wav", "gone.wav").exception
+    assert isinstance(failure, AudiotagError) and str(failure) == "missing.wav: no such recording. Check the path."
+    assert not loaded
+
+
+def test_models_behind_ensemble_are_not_taken_for_recordings(run: Run) -> None:
+    failure = run("--ensemble", "home10", "home10").exception
+    assert isinstance(failure, OptionError) and "home10: models, not recordings" in str(failure)
+    assert "--ensemble A,B" in str(failure)
+
+
+def test_quiet_says_nothing_but_problems(run: Run, recordings: Path) -> None:
+    good = run(recordings, "--quiet", "--format", "csv")
+    assert good.exit_code == 0 and good.stdout and good.stderr == ""
+    (recordings / "broken.wav").write_bytes(b"RIFF")
+    try:
+        bad = run(recordings, "--quiet", "--format", "csv")
+    finally:
+        (recordings / "broken.wav").unlink()
+    assert bad.exit_code == 1 and "broken.wav" in bad.stderr and "could not be read" in bad.stderr
+    assert "Tagged" not in bad.stderr

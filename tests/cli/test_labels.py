@@ -98,4 +98,4 @@ def test_finetune_takes_previous_labels(model, tmp_path):
     assert change_classes(started, labels).kept == ("c",)
     with pytest.raises(AudiotagError, match="no previous classes"):
         starting_model(Request.of("tiny", train="unused", previous_labels=old), labels, 0, Reporter())
-    assert "--previous-labels" in run("finetune", "--help").stdout
+    assert "--previous-labels" in run("finetune", "--help-all").stdout

@@ -317,7 +317,7 @@ def test_the_benchmark_measures_forgetting(home, buzzes):
     save_checkpoint(home / "wide", model)
     arguments = ("online", "benchmark", "--model", home / "wide", "--data", buzzes, "--test-fold", 2, "--capacity", 8)
     more = ("--seeds", 2, "--learning-rate", 0.05, "--policy", "none", "--policy", "class_balanced", "--device", "cpu")
-    done = run(*arguments, *more, "--output", home / "report", "--plots", "svg")
+    done = run(*arguments, *more, "--output", home / "report", "--figures", "svg")
     assert "class_balanced" in done.stdout and "AVERAGE ACCURACY" in done.stdout
     summary = pd.read_csv(home / "report" / "summary.csv").set_index("policy")
     assert summary.average_score["class_balanced"] > summary.average_score["none"]

@@ -1,5 +1,7 @@
 """``audiotag recipes`` and recipes that plugins bring."""
 
+import json
+
 import pytest
 from click.testing import CliRunner
 
@@ -37,6 +39,8 @@ def test_a_recipe_has_settings_and_options(mine):
 
 def test_recipes_are_listed_and_shown_with_their_comments(mine):
     assert "mine" in CliRunner().invoke(recipes, ["list"]).output
+    listed = json.loads(CliRunner().invoke(recipes, ["list", "--json"]).output)
+    assert {"name": "mine", "summary": "Mine", "citation": "Me, 2026"} in listed
     shown = CliRunner().invoke(recipes, ["show", "mine"]).output
     assert "# Me, 2026" in shown
     assert "# why" in shown

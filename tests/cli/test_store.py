@@ -139,7 +139,16 @@ def test_wrong_settings_are_explained(home: Path) -> None:
         run("init", home / "m", "--labels", "home", "--capacity", 5, "--policy", "resevoir")
     with pytest.raises(OptionError, match="rho"):
         run(
-            "init", home / "m", "--labels", "home", "--capacity", 5, "--policy", "partitioning", "--option", "rho=often"
+            "init",
+            home / "m",
+            "--labels",
+            "home",
+            "--capacity",
+            5,
+            "--policy",
+            "partitioning",
+            "--policy-option",
+            "rho=often",
         )
     with pytest.raises(StoreError, match="no store"):
         run("list", home / "m")
@@ -158,9 +167,9 @@ def test_wrong_places_and_settings_are_errors_of_ours(home: Path) -> None:
         ("init", file / "below", *labels),
         ("init", "/proc/store", *labels),
         ("init", home / "n", "--labels", home, "--capacity", 5),
-        ("init", home / "n", *labels, "--policy", "fifo", "--option", "seed=3"),
-        ("init", home / "n", *labels, "--policy", "fifo", "--option", "generator=3"),
-        ("init", home / "n", *labels, "--policy", "partitioning", "--option", "rho=nan"),
+        ("init", home / "n", *labels, "--policy", "fifo", "--policy-option", "seed=3"),
+        ("init", home / "n", *labels, "--policy", "fifo", "--policy-option", "generator=3"),
+        ("init", home / "n", *labels, "--policy", "partitioning", "--policy-option", "rho=nan"),
         ("init", home / "n", "--from", file),
         ("init", home / "n", "--from", home / "nowhere"),
         ("add", file, file, "--label", "Dog"),
@@ -207,7 +216,17 @@ def test_sizes() -> None:
 
 def test_simulations_print_and_write(tmp_path: Path) -> None:
     result = run(
-        "simulate", "--preset", "published", "--seeds", 2, "--points", 5, "--output", tmp_path / "out", "--plots", "svg"
+        "simulate",
+        "--preset",
+        "published",
+        "--seeds",
+        2,
+        "--points",
+        5,
+        "--output",
+        tmp_path / "out",
+        "--figures",
+        "svg",
     )
     lines = result.stdout.splitlines()
     assert lines[0].startswith("POLICY") and len(lines) == 7
@@ -252,7 +271,7 @@ def test_simulations_of_every_stream(tmp_path: Path) -> None:
         ("--counts", "dog"),
         ("--counts", "dog=x"),
         ("--preset", "rare", "--counts", "a=1"),
-        ("--plots", "svg"),
+        ("--figures", "svg"),
     ):
         with pytest.raises(OptionError):
             run("simulate", *wrong)

@@ -29,7 +29,7 @@ def names(clips):
 
 
 def test_a_list_and_the_same_clips_in_memory_are_read_alike(listed):
-    wanted = {"labels": ["a", "b"], "unknown_labels": "skip", "split": "train", "folds": [1, 2], "frames": 3}
+    wanted = {"labels": ["a", "b"], "unknown_labels": "skip", "split": "train", "fold": [1, 2], "frames": 3}
     from_list = ClipSource(listed, **wanted).read()
     in_memory = ClipSource(read_clips(listed), **wanted).read()
     assert names(from_list) == names(in_memory) == ["0.wav", "4.wav"]
@@ -72,10 +72,10 @@ def test_what_there_is_not_is_refused(listed, wrong):
 
 
 def test_others_are_read_in_the_same_way(listed):
-    source = ClipSource(listed, labels=["a"], unknown_labels="skip", split="train", folds=[1])
+    source = ClipSource(listed, labels=["a"], unknown_labels="skip", split="train", fold=1)
     assert source.other() is None
     assert source.other("val.csv") == ClipSource("val.csv", labels=["a"], unknown_labels="skip")
-    assert source.other(split="test") == replace(source, split="test", folds=None)
+    assert source.other(split="test") == replace(source, split="test", fold=None)
     mine = ClipSource("mine.csv", split="x")
     assert source.other(mine) == mine
     assert source.other(mine, "y") == ClipSource("mine.csv", split="y")
@@ -85,7 +85,7 @@ def test_others_are_read_in_the_same_way(listed):
 def test_it_is_kept_and_read_again(listed, monkeypatch):
     monkeypatch.chdir(listed.parent)
     source = ClipSource(
-        Path("clips.csv"), format="csv", root=".", labels="home", unknown_labels="skip", split="train", folds=(1, 3),
+        Path("clips.csv"), format="csv", root=".", labels="home", unknown_labels="skip", split="train", fold=(1, 3),
         single_label=False, frames=4, format_options={"labels_required": False},
     )  # fmt: skip
     kept = json.loads(json.dumps(source.to_dict()))
@@ -100,5 +100,5 @@ def test_it_is_kept_and_read_again(listed, monkeypatch):
 def test_it_says_what_is_wanted(listed):
     assert str(ClipSource("clips.csv")) == "clips.csv"
     assert str(ClipSource("clips.csv", split="val")) == "val of clips.csv"
-    assert str(ClipSource("clips.csv", folds=[1])) == "fold 1 of clips.csv"
-    assert str(ClipSource(read_clips(listed), split="train", folds=[1, 2])) == f"train, folds 1, 2 of {listed}"
+    assert str(ClipSource("clips.csv", fold=1)) == "fold 1 of clips.csv"
+    assert str(ClipSource(read_clips(listed), split="train", fold=[1, 2])) == f"train, folds 1, 2 of {listed}"

@@ -126,6 +126,7 @@ QUICK: list[tuple[str, dict[str, Any]]] = [
     ("plugins list --json", {}),
     ("plugins new mine --kind loss --output made", {}),
     ("plugins check --kind loss bce", {}),
+    ("completion bash", {}),
     ("recipes list", {}),
     ("recipes show equiav", {}),
     ("x equiav create --output equiav.pth --option depth=1 --option width=32 --option heads=2", {}),

@@ -313,7 +313,7 @@ WORKS_LIGHT = {
     "recipes list": "efficientat-esc50",
     "recipes show efficientat-esc50": "epochs = ",
     "data list": "vggsound",
-    "data tiny esc50 tiny": "made-up sounds",
+    "data tiny esc50 tiny": "synthetic sounds",
     "data validate tiny": "20 recordings, 0 missing",
     "data stats tiny": "4 classes",
     "data prepare esc50 tiny --output prepared": "prepared in prepared",
@@ -361,7 +361,7 @@ def test_the_core_alone_works_without_any_extra(light, environment, install_plug
         assert re.match(rf"Error: (audiotag {words}|the model '\w+') needs the package '", told), told
         assert told.endswith(f"{install}\n")
     assert "audiotag[plots]" in run(
-        light / "audiotag", "store", "simulate", "--output", "drawn", "--plots", "svg", fails=True
+        light / "audiotag", "store", "simulate", "--output", "drawn", "--figures", "svg", fails=True
     )
 
 

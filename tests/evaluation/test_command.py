@@ -63,7 +63,7 @@ def test_an_earlier_evaluation_is_replaced_whole_when_asked_and_nothing_else_eve
     assert sorted(path.name for path in out.iterdir()) == sorted(["metrics.json", "notes.html", "report.html", *tables])
     assert (out / "notes.html").read_text() == "mine"
     (out / "per_class.csv").write_bytes(data.read_bytes())
-    with pytest.raises(OptionError, match="would be written over"):
+    with pytest.raises(OptionError, match="would be overwritten"):
         run("--model", checkpoint(), "--data", out / "per_class.csv", "--output", out, "--overwrite")
     assert (out / "per_class.csv").read_bytes() == data.read_bytes()
 

@@ -147,7 +147,7 @@ def test_no_clip_that_can_be_read(checkpoint, sounds, write_csv):
 
 def test_folds_and_splits_choose_clips(checkpoint, sounds, write_csv):
     run = checkpoint()
-    assert evaluate(run, sounds / "clips.csv", folds=[2, 3]).summary["clips"] == 6
+    assert evaluate(run, sounds / "clips.csv", fold=[2, 3]).summary["clips"] == 6
     path = write_csv(sounds / "split.csv", [["0.wav", "hum", "a"], ["1.wav", "hum", "b"]], ("path", "labels", "split"))
     assert evaluate(run, path, split="b").clip_ids == ("1.wav",)
     assert evaluate(run, read_clips(path, labels=NAMES), split="b").clip_ids == ("1.wav",)
@@ -183,7 +183,7 @@ def test_thresholds_in_every_form(checkpoint, sounds, tmp_path):
         ("a.json", '{"hum": "high"}', "hum must be a finite number"),
         ("a.json", '{"hum": true}', "hum must be a finite number"),
         ("a.json", '{"hum": 1' + "0" * 5000 + "}", "not valid JSON"),
-        ("a.json", '{"hum": 0.5, "hum": 0.6}', "stands there twice"),
+        ("a.json", '{"hum": 0.5, "hum": 0.6}', "occurs twice"),
         ("a.json", '{"hum": 1.5}', "'hum' has no threshold between 0 and 1"),
         ("a.json", '{"format": "audiotag-metrics", "thresholds": null}', "thresholds must be an object"),
     ],
@@ -250,7 +250,7 @@ class TestFolds:
         assert list(result.folds) == [1, 2, 3, 4]
         assert result.pooled.summary["clips"] == 12
         for fold, inside in result.folds.items():
-            expected = evaluate(runs / f"fold_{fold}/last", sounds / "clips.csv", folds=[fold], single_label=False)
+            expected = evaluate(runs / f"fold_{fold}/last", sounds / "clips.csv", fold=fold, single_label=False)
             np.testing.assert_allclose(inside.scores, expected.scores, atol=1e-6)
             assert inside.summary == pytest.approx(expected.summary, nan_ok=True)
         rows = dict(zip(result.pooled.clip_ids, result.pooled.scores, strict=True))
@@ -270,7 +270,7 @@ class TestFolds:
         last = evaluate_folds(runs, sounds / "clips.csv")
         best = evaluate_folds(runs, sounds / "clips.csv", checkpoint="best")
         assert not np.allclose(last.pooled.scores, best.pooled.scores)
-        expected = evaluate(runs / "fold_1/best", sounds / "clips.csv", folds=[1])
+        expected = evaluate(runs / "fold_1/best", sounds / "clips.csv", fold=1)
         np.testing.assert_allclose(best.folds[1].scores, expected.scores, atol=1e-6)
 
     def test_class_order_may_differ_between_folds(self, checkpoint, sounds, tmp_path):

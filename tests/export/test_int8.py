@@ -174,7 +174,7 @@ def test_the_clips_of_a_list_can_be_calibrated_on(wide: Model, recordings: list[
         "path,labels,fold\n" + "".join(f"{path.name},other,{number}\n" for number, path in enumerate(recordings[:3]))
     )
     _, proof = export_model(
-        wide, tmp_path / "out", precision="int8", calibrate=ClipSource(tmp_path / "clips.csv", folds=(1, 2))
+        wide, tmp_path / "out", precision="int8", calibrate=ClipSource(tmp_path / "clips.csv", fold=(1, 2))
     )
     assert proof.calibrated == {"sounds": f"folds 1, 2 of {tmp_path / 'clips.csv'}", "passes": 2}
     (tmp_path / "clips.csv").write_text("path,labels\n0.wav,other\ngone.wav,other\n")

@@ -100,7 +100,7 @@ def test_one_that_says_yes_to_everything_does_not_block_the_others(odd, table):
 
 def test_two_that_both_look_into_the_file_are_named(odd, table):
     odd(recognising="return 'Dog' in source.read_text()")
-    with pytest.raises(ManifestError, match=r"fits several formats \(csv, odd\).*--format"):
+    with pytest.raises(ManifestError, match=r"fits several formats \(csv, odd\).*format="):
         sniff_format(table)
 
 

@@ -48,7 +48,7 @@ def waveform():
 def test_the_folder_scores_as_its_members_do_together(write, tmp_path, waveform, combine, copy):
     members = [write("one", ("a", "b", "c"), 1), write("two", ("c", "a", "b"), 2)]
     save_ensemble(members, tmp_path / "both", combine=combine, copy=copy)
-    together = audiotag.load(members, ensemble=combine)
+    together = audiotag.load(members, combine=combine)
     tagger = audiotag.load(tmp_path / "both")
     assert tagger.labels.names == ("a", "b", "c")
     assert tagger.name == "both"
@@ -113,9 +113,9 @@ def test_an_ensemble_is_no_member_and_no_network(write, tmp_path, tones):
 
 def test_another_rule_weights_and_options_are_refused(write, tmp_path):
     save_ensemble([write("one"), write("two", seed=1)], tmp_path / "both", combine="probabilities")
-    assert audiotag.load(tmp_path / "both", ensemble="probabilities").name == "both"
+    assert audiotag.load(tmp_path / "both", combine="probabilities").name == "both"
     with pytest.raises(OptionError, match="averages probabilities"):
-        audiotag.load(tmp_path / "both", ensemble="logits")
+        audiotag.load(tmp_path / "both", combine="logits")
     with pytest.raises(OptionError, match="options"):
         audiotag.load(tmp_path / "both", options={"width": 3})
     with pytest.raises(LabelError, match="other classes"):

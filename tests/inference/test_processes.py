@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,10 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method",
+    [name if name == "fork" else pytest.param(name, marks=pytest.mark.slow) for name in get_all_start_methods()],
+)
 def test_a_tagger_works_in_another_process(tmp_path: Path, method: str) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     done = subprocess.run(
@@ -76,7 +80,7 @@ def test_a_tagger_works_in_another_process(tmp_path: Path, method: str) -> None:
 
 
 def test_a_tagger_can_be_pickled_before_and_after_use(model: MakeModel, sound: Sound) -> None:
-    tagger = Tagger([model(), model(16_000, order=(2, 0, 1))], ensemble="probabilities")
+    tagger = Tagger([model(), model(16_000, order=(2, 0, 1))], combine="probabilities")
     fresh = pickle.loads(pickle.dumps(tagger))
     expected = tagger.scores(sound(2.0, (1, 0.0, 2.0)), 8000)
     for copy in (fresh, pickle.loads(pickle.dumps(tagger))):

@@ -234,7 +234,7 @@ def test_settings_out_of_range_are_errors_at_once(model: MakeModel) -> None:
     with pytest.raises(OptionError, match="at least one model"):
         Tagger([])
     with pytest.raises(OptionError, match="combine"):
-        Tagger(model(), ensemble="votes")  # type: ignore[arg-type]
+        Tagger(model(), combine="votes")  # type: ignore[arg-type]
 
 
 def test_clips_of_a_set_are_scored_within_their_bounds(model: MakeModel, record: Record, tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_an_ensemble_averages_logits(model: MakeModel, sound: Sound) -> None:
     waveform = sound(2.0, (0, 0.0, 2.0), (1, 0.0, 0.7))
     each = [Tagger(one).logits(waveform, RATE) for one in members]
     np.testing.assert_allclose(Tagger(members).logits(waveform, RATE), np.mean(each, axis=0), rtol=1e-5)
-    by_probability = Tagger(members, ensemble="probabilities")
+    by_probability = Tagger(members, combine="probabilities")
     expected = np.mean([sigmoid(logits) for logits in each], axis=0)
     np.testing.assert_allclose(by_probability.scores(waveform, RATE), expected, rtol=1e-4)
     assert Tagger(members).name == "tones + louder"
@@ -270,7 +270,7 @@ def test_an_ensemble_averages_logits(model: MakeModel, sound: Sound) -> None:
 
 def test_a_single_label_ensemble_of_probabilities_adds_up(model: MakeModel, sound: Sound) -> None:
     members = [model(single_label=True), model(single_label=True, order=(2, 0, 1))]
-    scores = Tagger(members, ensemble="probabilities").scores(sound(2.0, (1, 0.0, 2.0)), RATE)
+    scores = Tagger(members, combine="probabilities").scores(sound(2.0, (1, 0.0, 2.0)), RATE)
     np.testing.assert_allclose(scores, Tagger(members[0]).scores(sound(2.0, (1, 0.0, 2.0)), RATE), rtol=1e-5)
 
 
@@ -374,7 +374,7 @@ def test_settings_that_are_not_finite_are_refused(model: MakeModel, record: Reco
 def test_a_rate_beside_the_recording_is_not_taken_for_a_setting(model: MakeModel, record: Record, method: str) -> None:
     path = record("one.wav", 2.0)
     for recording in (path, str(path), np.zeros(8000, dtype=np.float32)):
-        with pytest.raises(OptionError, match=rf"16000 follows the recording.*{method}\(\(samples, sample_rate\)\)"):
+        with pytest.raises(OptionError, match=rf"16000 is a positional argument.*{method}\(\(samples, sample_rate\)\)"):
             getattr(Tagger(model()), method)(recording, 16000)
 
 
@@ -441,7 +441,7 @@ def test_a_clip_with_impossible_times_costs_no_other(model: MakeModel, record: R
 
 
 def test_misused_names_are_refused_with_a_word(model: MakeModel) -> None:
-    for arguments in ({"name": 5}, {"weights": 5}, {"device": 5}, {"options": [1]}, {"precision": []}, {"ensemble": 5}):
+    for arguments in ({"name": 5}, {"weights": 5}, {"device": 5}, {"options": [1]}, {"precision": []}, {"combine": 5}):
         with pytest.raises(AudiotagError):
             audiotag.load(**{"name": [], **arguments})  # type: ignore[arg-type]
     for models in (None, 5, ["mn10_as"]):

@@ -171,7 +171,7 @@ def test_other_text_is_refused(text):
 
 
 def test_epochs_that_were_not_kept_are_named(write, tmp_path):
-    with pytest.raises(CheckpointError, match="--keep-epochs"):
+    with pytest.raises(CheckpointError, match="keep_epochs=True"):
         choose_epochs(tmp_path, "all")
     epoch_folder(tmp_path, 7).mkdir(parents=True)
     assert choose_epochs(tmp_path, "all") == [tmp_path / "epochs" / "epoch_007"]

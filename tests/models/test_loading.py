@@ -109,7 +109,7 @@ def test_another_class_count_is_named_on_both_sides(tiny, tmp_path):
     torch.save(tiny.TinyBackbone(7, width=3).state_dict(), tmp_path / "seven.pt")
     with pytest.raises(LabelError, match=r"has 3 classes, and the file .*seven.pt has 7"):
         load_model("tiny", weights=tmp_path / "seven.pt", options={"width": 3}, labels=list("abc"))
-    with pytest.raises(LabelError, match=r"the file has 7 classes, and 'tiny_home' has 21.*--labels"):
+    with pytest.raises(LabelError, match=r"the file has 7 classes, and 'tiny_home' has 21.*labels="):
         load_model("tiny_home", weights=tmp_path / "seven.pt")
     fine = load_model("tiny_home", weights=tmp_path / "seven.pt", labels=list("abcdefg"))
     assert len(fine.labels) == 7

@@ -156,7 +156,7 @@ def test_the_last_error_lists_every_address_and_says_where_to_put_the_file(store
         assert f"\n  {url}: " in message
     assert message.count("no connection") == 2 and "scheme 'gone' is not understood" in message
     assert "Note: The page needs a login." in message
-    assert f"put it at {store.root / 'net.pt'}, or name it with --weights FILE" in message
+    assert f"put it at {store.root / 'net.pt'}, or name it with weights=FILE" in message
 
 
 def test_a_file_put_there_by_hand_is_taken_and_recorded(store):

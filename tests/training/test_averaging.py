@@ -71,7 +71,7 @@ def test_averages_are_validated_and_say_what_they_are_made_of(tones, tmp_path):
     averaged, ema = (read_facts(run / name)["metadata"] for name in ("averaged", "ema"))
     assert averaged["averaged"] == {"count": 2, "first_epoch": 2, "last_epoch": 3}
     assert ema["averaged"] == {"steps": 12, "decay": 0.9}
-    measured = audiotag.evaluate(run / "averaged", tones, folds=[2])
+    measured = audiotag.evaluate(run / "averaged", tones, fold=2)
     assert averaged["metrics"]["val_accuracy"] == pytest.approx(measured.summary["accuracy"])
     assert averaged["metrics"]["val_mAP"] == pytest.approx(measured.summary["mAP"])
     assert set(averaged["metrics"]) == set(ema["metrics"]) == {"val_loss", "val_mAP", "val_accuracy"}

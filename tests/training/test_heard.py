@@ -65,7 +65,7 @@ def run(tiny, tones, tmp_path):
 def test_a_forgotten_fold_is_said_with_the_count(run, tones, tmp_path):
     result = evaluate(run / "last", tones, output=tmp_path / "report")
     assert set(result.learned) == {f"{number}.wav" for number in range(12, 24)}
-    assert "12 of the 24 clips measured on are clips that the model has learned from" in result.warnings[0]
+    assert "12 of the 24 clips measured on were used to train this model" in result.warnings[0]
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert len(metrics["learned_clips"]) == 12 and metrics["warnings"] == list(result.warnings)
     page = (tmp_path / "report" / "report.html").read_text()
@@ -73,7 +73,7 @@ def test_a_forgotten_fold_is_said_with_the_count(run, tones, tmp_path):
 
 
 def test_the_held_out_fold_is_measured_without_a_warning_and_named(run, tones, tmp_path):
-    result = evaluate(run / "last", tones, folds=[1], output=tmp_path / "report")
+    result = evaluate(run / "last", tones, fold=1, output=tmp_path / "report")
     assert result.warnings == () and result.learned == ()
     assert result.measured_on.endswith("tones.csv (fold 1)")
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
@@ -83,7 +83,7 @@ def test_the_held_out_fold_is_measured_without_a_warning_and_named(run, tones, t
 
 
 def test_the_best_epoch_was_chosen_on_the_held_out_fold(run, tones):
-    result = evaluate(run / "best", tones, folds=[1])
+    result = evaluate(run / "best", tones, fold=1)
     assert result.learned == ()
     assert "chosen on 12 of the 12 clips" in result.warnings[0]
 
@@ -197,11 +197,11 @@ def test_what_is_learned_on_line_is_known(run, tones, tmp_path):
     silent = [replace(clip, labels=None) for clip in stream[:2]]  # heard, and not learned from
     with store_for(run / "last", tmp_path / "store") as store:
         live = online(run / "last", tmp_path / "live", silent + stream[2:5], store)
-    assert set(evaluate(live, tones, folds=[1]).learned) == {"2.wav", "3.wav", "4.wav"}
+    assert set(evaluate(live, tones, fold=1).learned) == {"2.wav", "3.wav", "4.wav"}
     with ClipStore(tmp_path / "store") as store:
         learner = OnlineLearner.resume(tmp_path / "live", store)
         list(learner.run(stream[5:8]))
-    assert len(evaluate(live, tones, folds=[1]).learned) == 6
+    assert len(evaluate(live, tones, fold=1).learned) == 6
     assert len(evaluate(live, tones).learned) == 6 + 12  # with the fold that it began with
 
 
@@ -220,8 +220,8 @@ def test_the_export_of_a_store_is_known_to_who_learned_from_it(run, tones, tmp_p
     manifest = tmp_path / "export" / "manifest.json"
     for model in (live, other):
         assert set(evaluate(model, manifest, labels=labels).learned) == {"memory", "part"}
-    assert evaluate(other, tones, folds=[1]).learned == ("2.wav", "3.wav", "4.wav")
-    assert not evaluate(other, tones, folds=[1]).warnings[1:]
+    assert evaluate(other, tones, fold=1).learned == ("2.wav", "3.wav", "4.wav")
+    assert not evaluate(other, tones, fold=1).warnings[1:]
 
 
 def test_embeddings_of_a_store_do_not_say_what_they_are_of(run, tones, tmp_path):
@@ -230,11 +230,11 @@ def test_embeddings_of_a_store_do_not_say_what_they_are_of(run, tones, tmp_path)
         for name, clips in (("first", stream[:3]), ("second", stream[3:6])):
             learner = OnlineLearner(load_model(run / "last"), store, OnlineSettings(), folder=tmp_path / name)
             list(learner.run(clips))
-    assert len(evaluate(tmp_path / "first", tones, folds=[1]).warnings) == 1
-    warnings = evaluate(tmp_path / "second", tones, folds=[1]).warnings
+    assert len(evaluate(tmp_path / "first", tones, fold=1).warnings) == 1
+    warnings = evaluate(tmp_path / "second", tones, fold=1).warnings
     assert "3 of the 12 clips" in warnings[0] and "does not say all that it has learned from" in warnings[1]
     finetune(str(tmp_path / "second"), tones, fold=1, output=tmp_path / "third", **QUICK)
-    assert "does not say all" in evaluate(tmp_path / "third" / "last", tones, folds=[1]).warnings[1]
+    assert "does not say all" in evaluate(tmp_path / "third" / "last", tones, fold=1).warnings[1]
 
 
 def test_who_gives_pseudo_labels_on_line_is_a_teacher(run, tones, tmp_path):
@@ -251,7 +251,7 @@ def test_the_call_of_the_home_system_is_known(run, tones, tmp_path):
         recording = tones.parent / "audio" / f"{number}.wav"
         train_on_audio_only(model, recording, ["low"], epochs=1, steps_per_epoch=1)
     save_checkpoint(tmp_path / "taught", model)
-    assert evaluate(tmp_path / "taught", tones, folds=[1]).learned == ("0.wav", "3.wav")
+    assert evaluate(tmp_path / "taught", tones, fold=1).learned == ("0.wav", "3.wav")
 
 
 def test_the_online_benchmark_says_it(run, tones):
@@ -405,13 +405,13 @@ def test_a_large_set_is_looked_into_while_the_run_learns(tones, tmp_path, tiny, 
     for name in ("best", "best_loss", "last"):
         assert load_model(str(tmp_path / "run" / name)).metadata[LEARNED] == expected
     assert len(evaluate(tmp_path / "run", tones).learned) == 12
-    assert not any("learned from as well" in text for text in told.texts)
+    assert not any("also training clips" in text for text in told.texts)
 
 
 def test_overlaps_of_a_large_set_are_said_before_the_first_epoch_is_kept(tones, tmp_path, tiny, large):
     told = Messages()
     finetune("tiny", tones, val=tones, output=tmp_path / "run", reporter=told, **QUICK)
-    assert any("24 of the 24 clips to validate on are learned from as well" in text for text in told.texts)
+    assert any("24 of the 24 clips to validate on are also training clips" in text for text in told.texts)
 
 
 def test_a_run_that_is_stopped_before_it_knows_all_says_so_and_knows_when_it_went_on(
@@ -445,4 +445,4 @@ def test_of_a_large_set_a_sample_is_opened_before_training_and_that_is_said(tone
     assert len(found) == len(set(opened)) == 5
     told = Messages()
     finetune("tiny", tones, fold=1, output=tmp_path / "run", reporter=told, **QUICK)
-    assert any("5 of the 12 clips to learn from are looked into before training" in text for text in told.texts)
+    assert any("5 of the 12 training clips are checked before training" in text for text in told.texts)

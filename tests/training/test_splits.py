@@ -39,6 +39,14 @@ def train(output, *arguments, code=0):
     return result.output
 
 
+def test_a_script_reads_what_came_of_a_run_and_nothing_else(tiny_set, tmp_path):
+    run = tmp_path / "run"
+    said = train(run, "--train", tiny_set("dcase20"), "--split", "train", "--val-split", "test", "--quiet", "--json")
+    told = json.loads(said[said.index("{") :])
+    assert told["folder"] == str(run) and told["best"]["epoch"] == 1
+    assert "epoch " not in said and "val_loss" not in said.partition("{")[0]
+
+
 def ids(source, split):
     return [clip.id for clip in read_clips(source, split=split)]
 
@@ -70,7 +78,7 @@ def test_official_splits_of_one_folder(tiny_set, tmp_path, name, splits):
     )
     assert record(run)["train"] == ids(source, learn)
     assert record(run)["val"] == ids(source, validate)
-    assert "all of them are learned from" not in told
+    assert "all of them are trained on" not in told
     if measure:
         assert set(pd.read_csv(run / "summary.csv")["eval_clips"]) == {len(ids(source, measure))}
 
@@ -108,7 +116,7 @@ def test_folds_and_held_out_clips_come_from_the_split(tiny_set, tmp_path):
 
 def test_a_source_with_splits_is_not_learned_whole_in_silence(tiny_set, tmp_path):
     told = train(tmp_path / "run", "--train", tiny_set("fsd50k"))
-    assert "has the splits eval, train, val; all of them are learned from" in told
+    assert "has the splits eval, train, val; all of them are trained on" in told
 
 
 @pytest.mark.parametrize("option", ["--split", "--val-split", "--eval-split"])
@@ -160,7 +168,7 @@ def test_a_comparison_measures_on_the_split(tiny_set, tmp_path):
 
 def test_a_comparison_takes_splits_on_the_command_line(tiny_set, tmp_path):
     source = tiny_set("fsd50k")
-    quick = ("--epochs", "1", "--batch-size", "4", "--workers", "0", "--device", "cpu", "--no-plot")
+    quick = ("--epochs", "1", "--batch-size", "4", "--workers", "0", "--device", "cpu")
     command = ("compare", "--backbone", "tiny", "--train", source, "--split", "train", "--val-split", "val", *quick)
     done = CliRunner().invoke(main, [*map(str, command), "--output", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output

@@ -46,7 +46,7 @@ def test_its_scores_are_those_of_one_class_a_clip():
 
 
 def test_it_knows_what_it_was_taught(assets):
-    report = evaluate("home10", assets / "assets/esc10", folds=[1])
+    report = evaluate("home10", assets / "assets/esc10", fold=1)
     assert report.summary["accuracy"] >= 0.97
 
 
