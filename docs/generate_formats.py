@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import av.logging
@@ -134,7 +135,7 @@ def damages(folder: Path, kind: str) -> list[str]:
 
 
 def wav_headers() -> list[tuple[str, str]]:
-    """What a WAV's header may state, and what comes of it."""
+    """What a WAV's header may state, and the result of reading it."""
     data = (tone(READ_AT, 1)[:, 0] * 32767).astype("<i2").tobytes()
     tags = b"LIST" + struct.pack("<I", 26) + b"INFOISFT" + struct.pack("<I", 14) + b"Lavf60.16.100\0"
 
@@ -145,31 +146,37 @@ def wav_headers() -> list[tuple[str, str]]:
 
     whole = len(data)
     cases: dict[str, Callable[[], bytes]] = {
-        "44 bytes more than there are (the header is counted in)": lambda: wav(whole + 44),
-        "1100 bytes more than there are": lambda: wav(whole + 1100),
-        "0, 2³¹ − 1 or 2³² − 1, as a pipe leaves it": lambda: wav(0xFFFFFFFF),
-        "another number near 2 or 4 GiB": lambda: wav(0x80000000 - 44),
-        "0, and only tags follow": lambda: wav(0, content=tags),
-        "half of what is there": lambda: wav(whole // 2),
-        "all of it, and tags follow": lambda: wav(whole, content=data + tags),
-        "a rate of 1 Hz, or of 20 MHz": lambda: wav(whole, rate=1),
+        "44 bytes too large (header included)": lambda: wav(whole + 44),
+        "1100 bytes too large": lambda: wav(whole + 1100),
+        "0, 2³¹ − 1 or 2³² − 1, as written to a pipe": lambda: wav(0xFFFFFFFF),
+        "another value near 2 or 4 GiB": lambda: wav(0x80000000 - 44),
+        "0, followed by tags only": lambda: wav(0, content=tags),
+        "half of the data": lambda: wav(whole // 2),
+        "correct, followed by tags": lambda: wav(whole, content=data + tags),
+        "(sample rate of 1 Hz or 20 MHz)": lambda: wav(whole, rate=1),
     }
     return [(name, outcome(case(), "a.wav", SECONDS)) for name, case in cases.items()]
 
 
-def render() -> str:
-    """The two tables."""
-    from tempfile import TemporaryDirectory
+DAMAGES = ("another ending", "cut short", "two files joined", "two of different rate and channels joined")
+DAMAGES += ("777 bytes of junk in front", "a flipped bit", "tags in Latin-1")
 
+
+def render() -> str:
+    """The tables: what every kind withstands in a sentence, kinds that behave alike in one row."""
     av.logging.set_level(None)
-    head = ["recording", "wrong ending", "cut short", "two joined", "two of different rate and channels joined"]
-    head += ["777 bytes of junk in front", "a flipped bit", "tags in Latin-1"]
-    lines = [head, ["---"] * len(head)]
     with TemporaryDirectory() as folder:
-        lines += [[kind, *damages(Path(folder), kind)] for kind in KINDS]
-    lines += [[], ["the size in the header of a WAV", "what comes of it"], ["---", "---"]]
-    lines += [list(row) for row in wav_headers()]
-    return "\n".join(f"| {' | '.join(line)} |" if line else "" for line in lines) + "\n"
+        found = {kind: damages(Path(folder), kind) for kind in KINDS}
+    harmless = [column for column, cells in enumerate(zip(*found.values(), strict=True)) if {*cells} <= {"read", "–"}]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for kind, cells in found.items():
+        kept = tuple(cell for column, cell in enumerate(cells) if column not in harmless)
+        alike.setdefault(kept, []).append(kind)
+    text = f"Harmless in every format: {', '.join(DAMAGES[column] for column in harmless)}.\n\n"
+    head = ["recording", *(name for column, name in enumerate(DAMAGES) if column not in harmless)]
+    lines = [head, ["---"] * len(head), *(["; ".join(kinds), *cells] for cells, kinds in alike.items()), []]
+    lines += [["size in the header of a WAV", "result"], ["---", "---"], *map(list, wav_headers())]
+    return text + "\n".join(f"| {' | '.join(line)} |" if line else "" for line in lines) + "\n"
 
 
 if __name__ == "__main__":
