@@ -59,9 +59,9 @@ from audiotag.audio import efficientat_log_mel, log_mel_features, read_audio
 from audiotag.audio.windows import iterate_windows
 from audiotag.data import read_clips
 from audiotag.errors import EXTRAS, MissingExtraError
-from audiotag.inference.events import detect_events
+from audiotag.inference.events import detect_events, named_events
 from audiotag.inference.tags import WindowScores
-from audiotag.inference.writers import Result, event_rows, open_output
+from audiotag.inference.writers import Result, open_output
 
 assert not [package for package in EXTRAS if find_spec(package)]
 generator = np.random.default_rng(0)
@@ -84,7 +84,7 @@ events = detect_events(windows, hop=0.25, thresholds=np.zeros(2))
 assert [(event.onset, event.offset) for event in events] == [(0.0, 1.0), (0.0, 1.0)]
 for name in ("csv", "audacity", "jsonl"):
     with open_output(name, Path(f"events.{name}")) as output:
-        output.write(Result(clips[0], 1.0, tuple(event_rows(events, labels))))
+        output.write(Result(clips[0], 1.0, tuple(named_events(events, labels))))
     assert "low" in Path(f"events.{name}").read_text()
 for lacking in (lambda: audiotag.load("net"), lambda: audiotag.finetune):
     try:
@@ -350,8 +350,8 @@ WORKS_LIGHT = {
     "infer sounds/Dog/0.wav --model network": "Dog",
     "evaluate --model network --data sounds --output measured": "measured/report.html",
     "store init heard --labels pets.csv --capacity 5": "at most 5 clips",
-    "online --model network --store heard --stream sounds --output learned": "loss",
-    "evaluate --model learned --data sounds": "Accuracy",
+    "online --model network --store heard --stream sounds --output taught": "loss",
+    "evaluate --model taught --data sounds": "Accuracy",
 }
 """Command → part of what it prints; in turn, each in a folder with what those before it and `LIGHT` have left."""
 
