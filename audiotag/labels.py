@@ -242,7 +242,7 @@ class LabelSet(Sequence[Label]):
         write_text(path, lines)
 
 
-CORE_LISTS = ("audioset", "fsd50k", "home")
+CORE_LISTS = ("audioset", "audioset_strong", "fsd50k", "home")
 """Names of the class lists that the core brings."""
 
 

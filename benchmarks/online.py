@@ -53,7 +53,7 @@ def main() -> None:
     spec = get_host().backbone(arguments.model)
     model = Model(create_backbone(arguments.model, len(labels)).eval(), spec, dict(spec.options), labels, "benchmark")
     settings = OnlineSettings().resolve(Situation(single_label=False, pretrained=True))
-    hearing, training = Hearing(model, "cpu", frozen=True), OnlineTraining(model, settings)
+    hearing, training = Hearing.of_model(model, "cpu", frozen=True), OnlineTraining(model, settings)
     times: dict[str, list[float]] = {"tag": [], "offer": [], "step": [], "steps of a clip": []}
     generator = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as name:

@@ -1,8 +1,8 @@
 """Brings files outside docs/ into the site (changelog, contributing, plugins' pages, examples), with links that fit.
 
-It also writes the table of the conformance kit's checks into the page that asks for it. A hook of MkDocs, named in
-mkdocs.yml. Pages are written so that their links work in the repository; where a link leads to a file that has another
-place in the site, it is rewritten.
+It also writes the table of the conformance kit's checks into the page that asks for it, and says what the search puts
+first. A hook of MkDocs, named in mkdocs.yml. Pages are written so that their links work in the repository; where a link
+leads to a file that has another place in the site, it is rewritten.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from mkdocs.structure.files import File, Files
 from audiotag.testing import all_checks
 
 ROOT = Path(__file__).parents[1]
+
+LESS_SEARCHED = {"python.md": 0.3, "hooks.md": 0.3, "plugin_parts.md": 0.3, "changelog.md": 0.3, "architecture.md": 0.5}
+"""Weights in the search: the many short sections of these pages would outdo those that tell how."""
 
 
 def places() -> dict[str, str]:
@@ -41,7 +44,10 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Rewrite the links of a page to where their targets are in the site, and fill in the table of checks."""
+    if page.file.abs_src_path is None:  # a page that another hook has made
+        return markdown
     source = Path(page.file.abs_src_path).resolve().relative_to(ROOT).as_posix()
+    page.meta["search"] = {"boost": LESS_SEARCHED.get(page.file.src_uri, 1.0)}
     markdown = markdown.replace("<!-- table of checks -->", table_of_checks())
     return rewrite_links(markdown, source, page.file.src_uri)
 

@@ -128,7 +128,15 @@ const { rate, sound } = readWav(recording);
 if (rate !== facts.lengths.sample_rate) throw new Error(`${recording} has ${rate} Hz; the model takes ${facts.lengths.sample_rate}`);
 const spectrogram = logMel(facts.front_end, readArrays(join(folder, "front_end.safetensors")), sound);
 const session = await ort.InferenceSession.create(join(folder, facts.network.file));
-const logits = Array.from((await session.run({ spectrogram }, ["logits"])).logits.data);
+let logits;
+if (facts.head === null) {
+  logits = Array.from((await session.run({ spectrogram }, ["logits"])).logits.data);
+} else {
+  // Learned on a device since.
+  const { weight, bias } = readArrays(join(folder, "head.safetensors"));
+  const input = (await session.run({ spectrogram }, ["head_input"])).head_input.data;
+  logits = Array.from(bias.data, (sum, row) => input.reduce((total, value, i) => total + value * weight.data[row * input.length + i], sum));
+}
 const highest = logits.reduce((most, value) => Math.max(most, value), -Infinity);
 const shifted = logits.map((value) => Math.exp(value - highest));
 const sum = shifted.reduce((total, value) => total + value, 0);

@@ -62,7 +62,12 @@ def main(folder, recording):
     sound = samples.mean(axis=1).astype(np.float32) / 32768
     features = log_mel(facts["front_end"], **read_arrays(folder / "front_end.safetensors"), sound=sound)
     session = onnxruntime.InferenceSession(str(folder / facts["network"]["file"]))
-    (logits,) = session.run(["logits"], {"spectrogram": features[None]})[0]
+    given = {"spectrogram": features[None]}
+    if facts["head"] is None:
+        (logits,) = session.run(["logits"], given)[0]
+    else:  # learned on a device since
+        head = read_arrays(folder / "head.safetensors")
+        (logits,) = session.run(["head_input"], given)[0] @ head["weight"].T + head["bias"]
     shifted = np.exp(logits - logits.max())
     scores = shifted / shifted.sum() if facts["single_label"] else 1 / (1 + np.exp(-logits))
     for index in np.argsort(-scores)[:5]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,10 +108,11 @@ _MAX_NAMED = 8
     type=Path,
     folder=True,
     metavar="FOLDER",
-    help="Write metrics.json, per_class.csv and report.html there.",
+    help="Write the report there: report.html, metrics.json, per_class.csv, clips.csv (the worst first) and more.",
     group="Results",
 )
 @overwrite_option
+@option("--with-audio", is_flag=True, help="Put the sounds of the most confident mistakes into the report (some MB).")
 @figures_option("figures for papers")
 @json_option
 def evaluate(
@@ -130,10 +133,10 @@ def evaluate(
     warn_failed_plugins()
     models = _models(model, ensemble)
     check_figures(settings["figures"], settings["output"])
+    if settings["with_audio"] and settings["output"] is None:
+        raise OptionError("there is no report to put sounds into", where="--with-audio", fix="Give --output FOLDER.")
     check_folder(settings["output"], *RESULT_FILES, overwrite=settings["overwrite"])
-    shared = {
-        name: settings[name] for name in ("device", "precision", "engine", "batch_size", "workers", "strict", "output")
-    }
+    shared = {name: settings[name] for name in ("device", "precision", "engine", "batch_size", "workers", "strict")}
     shared |= {"top_k": settings["top_k"] or None, "metrics": settings["metrics"]}
     result: Evaluation | CrossValidation
     with progress_bar("Tagging") as progress:
@@ -157,17 +160,30 @@ def evaluate(
             )
     from audiotag.evaluation.evaluation import Evaluation
 
+    result = _with_command(result)
+    pooled = result if isinstance(result, Evaluation) else result.pooled
+    if settings["output"] is not None:
+        result.save(settings["output"], with_audio=settings["with_audio"])
     if settings["figures"] is not None:
         from audiotag.evaluation.figures import save_figures
 
-        pooled = result if isinstance(result, Evaluation) else result.pooled
         save_figures(pooled, settings["output"], format=settings["figures"])
     if as_json:
         click.echo(result.to_json(), nl=False)
     else:
         _print(result, settings["output"])
-    print_doubts((result if isinstance(result, Evaluation) else result.pooled).warnings)
+    print_doubts(pooled.warnings)
     _report_failures(result)
+
+
+def _with_command(result: Evaluation | CrossValidation) -> Evaluation | CrossValidation:
+    """*result* with the command line that runs."""
+    from audiotag.evaluation.evaluation import Evaluation
+
+    command = shlex.join(["audiotag", *sys.argv[1:]])
+    if isinstance(result, Evaluation):
+        return replace(result, command=command)
+    return replace(result, pooled=replace(result.pooled, command=command))
 
 
 def _models(model: str | None, ensemble: tuple[str, ...]) -> list[str]:

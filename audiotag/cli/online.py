@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
@@ -27,15 +28,15 @@ from audiotag.cli.options import (
 )
 from audiotag.cli.printing import plain_warnings, warn_failed_plugins
 from audiotag.continual.online_settings import OnlineSettings
-from audiotag.errors import LabelError, ManifestError
+from audiotag.errors import LabelError, ManifestError, OptionError
 from audiotag.signals import on_stop
 
 if TYPE_CHECKING:
     from audiotag.continual.listening import StreamClip
     from audiotag.continual.online import OnlineEvent
+    from audiotag.continual.pupil import Teachable
     from audiotag.data.source import ClipSource
     from audiotag.labels import LabelSet
-    from audiotag.models.model import Model
 
 
 _OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single_label")
@@ -116,7 +117,6 @@ def online(
     from audiotag.continual.listening import stream_of_lines
     from audiotag.continual.online import OnlineLearner, has_checkpoint
     from audiotag.continual.store import ClipStore
-    from audiotag.engines.torch_engine import choose_device
     from audiotag.inference.tagger import load
     from audiotag.labels import read_labels
 
@@ -130,7 +130,7 @@ def online(
     signals = _StopSignals()
     with plain_warnings(), ClipStore(store_folder) as store, on_stop(signals.note):
         common: dict[str, Any] = {
-            "device": str(choose_device(device)),
+            "device": device,
             "teacher": None if teacher is None else load(teacher, device=device),
         }
         if resume and has_checkpoint(output):
@@ -176,18 +176,37 @@ def online(
 online.add_command(benchmark)
 
 
-def _starting_model(start: dict[str, Any], seed: int) -> Model:
+def _starting_model(start: dict[str, Any], seed: int) -> Teachable:
     from audiotag.labels import read_labels
-    from audiotag.models.heads import change_classes
-    from audiotag.models.loading import load_model
+    from audiotag.models.facts import EXPORT_FORMAT, folder_format
 
-    options = start["options"] or None
-    model = load_model(start["model"], weights=start["weights"], labels=start["previous_labels"], options=options)
-    if start["single_label"] is not None:
-        model.single_label = start["single_label"]
-    if start["labels"] is not None:
-        old, new = model.labels, read_labels(start["labels"])
-        change = change_classes(model, new, seed=seed)
+    single_label = start["single_label"]
+    new = None if start["labels"] is None else read_labels(start["labels"])
+    model: Teachable
+    if folder_format(start["model"]) == EXPORT_FORMAT:
+        from audiotag.continual.exported_pupil import change_exported_classes
+        from audiotag.engines.exported import read_exported
+
+        if given := [name for name in ("weights", "options", "previous_labels") if start[name]]:
+            raise OptionError(f"{' and '.join(given)} are given for an exported network, which has its own")
+        model = read_exported(start["model"])
+        old = model.labels
+        if single_label is not None:
+            model = replace(model, single_label=single_label)
+        if new is not None:
+            model, change = change_exported_classes(model, new, seed=seed)
+    else:
+        from audiotag.models.heads import change_classes
+        from audiotag.models.loading import load_model
+
+        options = start["options"] or None
+        model = load_model(start["model"], weights=start["weights"], labels=start["previous_labels"], options=options)
+        old = model.labels
+        if single_label is not None:
+            model.single_label = single_label
+        if new is not None:
+            change = change_classes(model, new, seed=seed)
+    if new is not None:
         print_change(old, new, change, err=True)
         click.echo(f"Classes: {change}", err=True)
         if not change.kept:

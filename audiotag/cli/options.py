@@ -145,7 +145,7 @@ weights_option = option(
 labels_option = option(
     "--labels",
     metavar="CSV|NAME",
-    help="Classes: a class_labels_indices.csv, or the name of a known list (audioset, fsd50k, home).",
+    help="Classes: a class_labels_indices.csv, or the name of a known list (audioset, audioset_strong, fsd50k, home).",
     group="Data",
 )
 previous_labels_option = option(

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from audiotag.continual.create import build_policy
-from audiotag.continual.hearing import Hearing
+from audiotag.continual.hearing import Hearing, Sample
 from audiotag.continual.metrics import average_score_after_each_task, backward_transfer, forgetting_from_best
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.policy import Example
 from audiotag.continual.simulation import Contender
-from audiotag.continual.stepping import OnlineTraining, Sample
+from audiotag.continual.stepping import OnlineTraining
 from audiotag.csv_text import frame_csv
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.recording import read_clip
@@ -143,7 +143,7 @@ def hear_clips(model: Model, clips: ClipSet, *, device: str = "cpu", progress: P
     Raises:
         AudiotagError: A clip cannot be read.
     """
-    hearing = Hearing(model, device, frozen=True)
+    hearing = Hearing.of_model(model, device, frozen=True)
     samples = []
     for number, clip in enumerate(clips, start=1):
         samples.append(hearing.hear(clip).sample)
@@ -225,7 +225,7 @@ def mixture_stream(
         device: Where to compute.
         cache: Samples of the clips by id, kept over several streams.
     """
-    hearing = Hearing(model, device, frozen=True)
+    hearing = Hearing.of_model(model, device, frozen=True)
     rate = model.backbone.sample_rate
     sounds = {} if cache is None else cache
 

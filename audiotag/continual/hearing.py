@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.audio.arrays import as_waveform
-from audiotag.continual.stepping import Sample
 from audiotag.data.clips import Clip
-from audiotag.engines.torch_engine import TorchEngine
+from audiotag.engines.interface import Engine, Floats
 from audiotag.errors import AudioError, OptionError
 from audiotag.inference.combine import scores_of
 from audiotag.inference.scorer import Scorer
 from audiotag.inference.sound import Sound
-from audiotag.models.model import Model
+
+if TYPE_CHECKING:
+    from audiotag.models.model import Model
+
+Sample = NDArray[np.float32]
+"""A clip as the part of the network that learns takes it, float32 (pieces, …).
+
+What the frozen backbone gives its head, or the samples of the waveform. A clip longer than the network takes in one
+pass has several pieces, and its logits are their mean, as in tagging.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,28 +49,57 @@ class Hearing:
     """Listens with a model whose head, or whole network, is learning.
 
     Args:
-        model: The model. A frozen backbone is run as a copy made for speed; the head is always the model's own.
-        device: As `audiotag.engines.torch_engine.choose_device` takes it; the model is moved there.
+        engine: What computes the part that stays as it is.
+        logits: A sample → the logits of its pieces (pieces, classes), with what has learned as it is now.
         frozen: Whether the backbone stays as it is.
         embeds: Whether clip embeddings are wanted too.
 
     Raises:
-        OptionError: There is no such device, or the whole network is to learn and it needs pictures.
+        OptionError: The whole network is to learn and it needs pictures.
     """
 
-    def __init__(self, model: Model, device: str, *, frozen: bool, embeds: bool = False) -> None:
-        if not frozen and model.backbone.inputs != ("waveform",):
+    def __init__(
+        self, engine: Engine, logits: Callable[[Sample], Floats], *, frozen: bool, embeds: bool = False
+    ) -> None:
+        if not frozen and engine.facts.inputs != ("waveform",):
             raise OptionError(
-                f"the network takes {' and '.join(model.backbone.inputs)}, and a store keeps sound only",
-                where=model.name,
+                f"the network takes {' and '.join(engine.facts.inputs)}, and a store keeps sound only",
+                where=engine.facts.name,
                 fix="Learn the head alone (a frozen backbone).",
             )
-        self.model = model
         self.frozen = frozen
         self.embeds = embeds
-        self._engine = TorchEngine(model, device=device, accelerate=frozen)
-        self._scorer = Scorer([self._engine])
-        model.backbone.to(self._engine.device).eval()
+        self._engine = engine
+        self._logits = logits
+        self._scorer = Scorer([engine])
+
+    @classmethod
+    def of_model(cls, model: Model, device: str, *, frozen: bool, embeds: bool = False) -> Hearing:
+        """Listen with a model of torch.
+
+        Args:
+            model: The model. A frozen backbone is run as a copy made for speed; the head is always the model's own.
+            device: As `audiotag.engines.torch_engine.choose_device` takes it; the model is moved there.
+            frozen: Whether the backbone stays as it is.
+            embeds: Whether clip embeddings are wanted too.
+
+        Raises:
+            OptionError: There is no such device, or the whole network is to learn and it needs pictures.
+        """
+        import torch
+
+        from audiotag.engines.torch_engine import TorchEngine
+
+        engine = TorchEngine(model, device=device, accelerate=frozen)
+        backbone = model.backbone.to(engine.device).eval()
+
+        def logits(sample: Sample) -> Floats:
+            with model.computing(), torch.inference_mode():
+                pieces = torch.from_numpy(sample).to(engine.device)
+                answers: Floats = (backbone.forward_head(pieces) if frozen else backbone(pieces)).float().cpu().numpy()
+                return answers
+
+        return cls(engine, logits, frozen=frozen, embeds=embeds)
 
     def hear(self, clip: Clip) -> HeardClip:
         """Score a recording.
@@ -81,8 +119,9 @@ class Hearing:
             AudioError: The samples are none, or the axes are wrong; see `audiotag.audio.arrays.as_waveform`.
             OptionError: The model needs pictures, or the rate is none.
         """
-        if "video" in self.model.backbone.inputs:
-            raise OptionError("the model needs a picture with each sound", where=self.model.name, fix="Give a clip.")
+        facts = self._engine.facts
+        if "video" in facts.inputs:
+            raise OptionError("the model needs a picture with each sound", where=facts.name, fix="Give a clip.")
         return self._heard(Sound.in_memory(as_waveform(waveform, sample_rate)))
 
     def _heard(self, sound: Sound) -> HeardClip:
@@ -107,14 +146,11 @@ class Hearing:
         Raises:
             AudioError: They are not finite.
         """
-        backbone = self.model.backbone
-        with self.model.computing(), torch.inference_mode():
-            pieces = torch.from_numpy(sample).to(self._engine.device)
-            logits = backbone.forward_head(pieces) if self.frozen else backbone(pieces)
-            mean = logits.float().mean(dim=0, keepdim=True).cpu().numpy()
-        scores: NDArray[np.float32] = scores_of(mean, self.model.single_label)[0]
+        facts = self._engine.facts
+        mean = self._logits(sample).mean(axis=0, keepdims=True)
+        scores: NDArray[np.float32] = scores_of(mean, facts.single_label)[0]
         if not np.isfinite(scores).all():
             raise AudioError(
-                "the model gives scores that are not finite", where=self.model.name, fix="Leave the recording out."
+                "the model gives scores that are not finite", where=facts.name, fix="Leave the recording out."
             )
         return scores

@@ -75,7 +75,7 @@ def train_on_audio_only(
         replay=0,
         seed=seed,
     ).resolve(Situation(single_label=model.single_label, pretrained=True))
-    hearing = Hearing(model, device, frozen=True)
+    hearing = Hearing.of_model(model, device, frozen=True)
     if isinstance(wav, str | Path):
         clip = as_clip(wav)
         heard = hearing.hear(clip)

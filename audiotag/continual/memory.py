@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.continual.stepping import Sample
+from audiotag.continual.hearing import Sample
 from audiotag.continual.store import Addition, ClipStore, StoredClip
 from audiotag.errors import AudiotagError, PluginError
 from audiotag.labels import LabelSet

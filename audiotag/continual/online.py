@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.encoded import EncodedAudio
-from audiotag.continual.hearing import HeardClip, Hearing
+from audiotag.continual.hearing import HeardClip, Sample
 from audiotag.continual.listening import StreamClip, Waveform
 from audiotag.continual.memory import ReplayMemory, Target, multi_hot
 from audiotag.continual.online_settings import OnlineSettings
-from audiotag.continual.stepping import OnlineTraining, Sample
+from audiotag.continual.pupil import Teachable
+from audiotag.continual.pupils import load_taught, make_pupil
 from audiotag.continual.store import Addition, ClipStore, Payload, StoredClip
 from audiotag.data.clips import Clip
 from audiotag.data.heard import LEARNED, Heard
@@ -37,10 +38,7 @@ from audiotag.host import get_host
 from audiotag.host.needs import note, read_note, require_noted
 from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
 from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
-from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 from audiotag.models.facts import find_checkpoint
-from audiotag.models.fingerprints import backbone_fingerprint, code_fingerprint
-from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator
 from audiotag.training.settings import Situation
 
@@ -100,7 +98,9 @@ class OnlineLearner:
     with ``checkpoint_every=1`` it does not, and the model is the same bit for bit here too.
 
     Args:
-        model: What learns, in place. Its classes are appended to those of the store where it lacks some.
+        model: What learns: a model of torch, in place, or the facts of an exported folder
+            (`audiotag.engines.exported.read_exported`). Its classes are appended to those of the store where it
+            lacks some.
         store: The store; other processes may add clips to it meanwhile.
         settings: How to learn.
         folder: Where checkpoints go (``folder / "last"``); None for none.
@@ -108,7 +108,7 @@ class OnlineLearner:
         teacher: A model that gives pseudo-labels in the learner's place.
 
     Attributes:
-        model: The model.
+        pupil: The model with the part that learns.
         position: Clips of the stream that are done.
 
     Raises:
@@ -119,7 +119,7 @@ class OnlineLearner:
 
     def __init__(
         self,
-        model: Model,
+        model: Teachable,
         store: ClipStore,
         settings: OnlineSettings | None = None,
         *,
@@ -132,14 +132,13 @@ class OnlineLearner:
             raise CheckpointError(
                 "there is a run here already", where=self._folder, fix="Resume it (--resume), or name another."
             )
-        self.model, self._store, self._teacher = model, store, teacher
+        self._store, self._teacher = store, teacher
         situation = Situation(single_label=model.single_label, pretrained=True)
         self._settings = (settings or OnlineSettings()).resolve(situation)
         self._needs = store.needs
-        self._hearing = Hearing(model, device, frozen=self._settings.freeze_backbone, embeds="embedding" in self._needs)
-        self._training = OnlineTraining(model, self._settings)
+        self.pupil = make_pupil(model, self._settings, device, embeds="embedding" in self._needs)
         self._notes: dict[str, Any] = {}
-        self._check_embeddings(backbone_fingerprint(model) if self._settings.freeze_backbone else None)
+        self._check_embeddings(self.pupil.body_fingerprint() if self._settings.freeze_backbone else None)
         self._learned = self._learned_before()
         if teacher is not None:
             self._teacher_columns = model.labels.positions_in(teacher.labels)
@@ -158,11 +157,21 @@ class OnlineLearner:
         self.position = self._offered = 0
         self._last_id: str | None = None
         if self._folder is not None:
-            model.name = self._folder.name
             self.save()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise OptionError(
+            "an on-line learner cannot be copied or handed to another process: two would learn apart",
+            fix="Go on with its folder there (OnlineLearner.resume), or hand over its model.",
+        )
 
     def __repr__(self) -> str:
         return line(self, self.model, self._store, position=self.position, folder=self._folder)
+
+    @property
+    def model(self) -> Teachable:
+        """The model, as it is now; of an exported folder, as it was last saved."""
+        return self.pupil.model
 
     @classmethod
     def resume(
@@ -191,10 +200,7 @@ class OnlineLearner:
             TrainingError: The settings are not those of the run.
         """
         place = Path(folder) / "last"
-        model = load_checkpoint(place)
-        state = Fields(
-            load_training_state(place).get("online"), where=place, error=CheckpointError, name="on-line learning"
-        )
+        model, state, training = load_taught(place)
         run, position = state.text("run"), state.integer("position", least=0)
         situation = Situation(single_label=model.single_label, pretrained=True)
         try:
@@ -213,10 +219,7 @@ class OnlineLearner:
         learner = cls(model, store, chosen, device=device, teacher=teacher)
         learner._folder = Path(folder)
         learner._learned = learner._learned_before()  # the run itself has said so of embeddings that it found
-        try:
-            learner._training.load_state_dict(state["training"])
-        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            raise CheckpointError(f"the state of the training is damaged: {error!r}", where=place) from error
+        learner.pupil.load_state(training)
         learner._run, learner.position = run, position
         key = learner._note_key
         noted = Fields(store.note(key) or {}, where=store.folder, error=StoreError, name=key)
@@ -243,7 +246,7 @@ class OnlineLearner:
                 fix="Take a new store, or one of audio, which any model can learn from.",
             )
         if self._settings.keep == "embedding":
-            code = code_fingerprint(self.model)
+            code = self.pupil.code_fingerprint()
             if noted is not None and self._store.note(_CODE) not in (None, code):
                 warnings.warn(
                     f"{self._store.folder}: its embeddings are by another version of the model's plugin; "
@@ -341,9 +344,9 @@ class OnlineLearner:
     def _listen(self, clip: StreamClip) -> tuple[HeardClip, NDArray[np.float32] | None]:
         sound = clip.sound
         if isinstance(sound, Waveform):
-            heard = self._hearing.hear_waveform(sound.samples, sound.sample_rate)
+            heard = self.pupil.hearing.hear_waveform(sound.samples, sound.sample_rate)
         else:
-            heard = self._hearing.hear(sound)
+            heard = self.pupil.hearing.hear(sound)
         if self._teacher is None or clip.labels:
             return heard, None
         if isinstance(sound, Waveform):
@@ -408,13 +411,13 @@ class OnlineLearner:
         for step in range(self._settings.steps):
             samples, targets = [sample], [target]
             if self._settings.replay:
-                draws = numpy_generator(self._settings.seed, "replay", self._training.learned, step)
+                draws = numpy_generator(self._settings.seed, "replay", self.pupil.learned, step)
                 stored = self._memory.draw(self._settings.replay, draws, without=clip_id)
                 samples, targets = samples + stored[0], targets + stored[1]
-            value = self._training.learn(samples, np.stack(targets), step)
+            value = self.pupil.learn(samples, np.stack(targets), step)
             if step == 0:
                 loss, replayed = value, len(samples) - 1
-        self._training.learned += 1
+        self.pupil.learned += 1
         return loss, replayed
 
     def _recall(self, clip: StoredClip) -> Sample:
@@ -422,15 +425,13 @@ class OnlineLearner:
             embedding: Sample = clip.embedding().astype(np.float32, copy=False)
             return embedding
         self._learned |= Heard.of_recording(clip.path)
-        return self._hearing.hear(Clip(id=clip.id, path=clip.path)).sample
+        return self.pupil.hearing.hear(Clip(id=clip.id, path=clip.path)).sample
 
     def save(self) -> None:
         """Write a checkpoint, atomically; without a folder nothing happens."""
         if self._folder is None:
             return
         settings = self._settings.to_dict()
-        self.model.metadata[LEARNED] = str(self._learned)
-        self.model.metadata["online"] = {"position": self.position, "settings": settings}
         host, chosen = get_host(), self._settings
         used = [host.loss(chosen.loss), host.optimiser(chosen.optimiser), host.schedule(chosen.schedule)]
         state = {
@@ -438,9 +439,9 @@ class OnlineLearner:
             "position": self.position,
             "settings": settings,
             "plugins": {name: list(brought) for name, brought in note(used).items()},
-            "training": self._training.state_dict(),
         }
-        save_checkpoint(self._folder / "last", self.model, training_state={"online": state})
+        metadata = {LEARNED: str(self._learned), "online": {"position": self.position, "settings": settings}}
+        self.pupil.save(self._folder / "last", self._folder.name, metadata, state)
 
 
 def _by_columns(scores: NDArray[np.float32], columns: Sequence[int | None]) -> NDArray[np.float32]:

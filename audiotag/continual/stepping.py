@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from audiotag.continual.hearing import Sample
 from audiotag.continual.online_settings import OnlineSettings
+from audiotag.continual.rates import rate_factor
 from audiotag.errors import TrainingError
 from audiotag.models.model import Model
 from audiotag.seeding import scoped_torch_rng
 from audiotag.training.optimisation import freeze_all_but_head, make_loss, make_optimiser, optimising
-from audiotag.training.schedules import Schedule, constant, make_schedule
-
-Sample = NDArray[np.float32]
-"""A clip as the part of the network that learns takes it, float32 (pieces, …).
-
-What the frozen backbone gives its head, or the samples of the waveform. A clip longer than the network takes in one
-pass has several pieces, and its logits are their mean, as in tagging.
-"""
 
 
 class OnlineTraining:
@@ -59,7 +52,7 @@ class OnlineTraining:
         with model.computing("grouping the parameters of"):
             self._optimiser = make_optimiser(backbone, settings)
         self._optimising = optimising(settings)
-        self._schedule = _make_schedule(settings)
+        self._factor = rate_factor(settings)
         # A step on the head must not walk through all modules of the network to set their mode.
         backbone.eval()
         learning = backbone.head_module() if settings.freeze_backbone else backbone
@@ -80,7 +73,7 @@ class OnlineTraining:
         Raises:
             TrainingError: The loss is not finite; nothing has changed.
         """
-        factor = self._schedule(self.learned + (step + 0.5) / max(self.settings.steps, 1))
+        factor = self._factor(self.learned, step)
         for group in self._optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
         device = self._parameters[0].device
@@ -143,11 +136,3 @@ class OnlineTraining:
         self.learned = int(state["learned"])
         with self._optimising:
             self._optimiser.load_state_dict(state["optimiser"])
-
-
-def _make_schedule(settings: OnlineSettings) -> Schedule:
-    if settings.schedule_clips is None:
-        return partial(constant, warmup=float(settings.warmup))
-    return make_schedule(
-        settings.schedule, epochs=settings.schedule_clips, warmup=settings.warmup, final_lr=settings.final_lr
-    )

@@ -2,6 +2,7 @@
 
     network.onnx            spectrogram (and picture) → logits, embedding, frames, frame_logits
     front_end.safetensors   window and filters of the front end, where there is one
+    head.safetensors        weight and bias of another last layer, where one was learned since (`audiotag online`)
     audiotag.json           all numbers: front end, classes, thresholds, lengths, licences, where the weights came from
 
 docs/export.md describes every field for those who write such folders, or read them elsewhere.
@@ -9,11 +10,12 @@ docs/export.md describes every field for those who write such folders, or read t
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +41,16 @@ from audiotag.models.facts import (
 
 NETWORK_FILE = "network.onnx"
 FRONT_END_FILE = "front_end.safetensors"
+HEAD_FILE = "head.safetensors"
 
 SPECTROGRAM, PICTURE = "spectrogram", "picture"
 """Inputs of the network: float32 (batch, bands, frames) and (batch, channels, height, width)."""
 LOGITS, EMBEDDING, FRAMES, FRAME_LOGITS = "logits", "embedding", "frames", "frame_logits"
 """Its outputs: float32 (batch, classes), (batch, dim), (batch, frames, dim), (batch, frames, classes)."""
+
+HEAD_INPUT, HEAD_WEIGHT, HEAD_BIAS = HEAD_OUTPUTS = ("head_input", "head_weight", "head_bias")
+"""Outputs of a network whose last layer is linear: float32 (batch, dim), (classes, dim), (classes,); its logits are
+head_input · head_weightᵀ + head_bias."""
 
 INPUTS: Mapping[str, str] = {"waveform": SPECTROGRAM, "video": PICTURE}
 """What a model takes → the network's input for it."""
@@ -54,9 +61,30 @@ PRECISIONS = ("fp32", "fp16", "int8")
 _FIX = "Copy the folder again, or export the model again."
 _LARGEST_FACTS = 64 << 20
 _LARGEST_FRONT_END = 64 << 20
+_LARGEST_HEAD = 1 << 30
 _LONGEST_SECONDS = 3600.0
 _MOST_FEATURES = 1 << 27  # of one pass: 512 MB
 _MOST_PIXELS = 1 << 26
+
+
+class Head(NamedTuple):
+    """The last layer of a network: logits are v · weightᵀ + bias.
+
+    Attributes:
+        weight: float32 (classes, dim).
+        bias: float32 (classes,).
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    @property
+    def digest(self) -> str:
+        """A hash of its numbers."""
+        digest = hashlib.blake2b(digest_size=16)
+        for array in self:
+            digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
 
 @brief_repr
@@ -79,6 +107,7 @@ class Exported:
         labels: The classes of its logits, in order.
         single_label: Whether scores are a softmax over classes.
         thresholds: Tuned thresholds, float64 (classes,); None for none.
+        head: A last layer that was learned since, for the network's own, whose logits are of no use then.
         source: Which model it was made from: its descriptor's name, plugin, options, and a digest of its weights.
         card: Licences, citation and published results.
         metadata: What the model says about itself beyond that.
@@ -99,10 +128,16 @@ class Exported:
     labels: LabelSet
     single_label: bool
     thresholds: NDArray[np.float64] | None
+    head: Head | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def learns(self) -> bool:
+        """Whether the network says what its last layer is, so that another can be learned."""
+        return not {*HEAD_OUTPUTS}.isdisjoint(self.outputs)
 
     @property
     def network(self) -> Path:
@@ -120,6 +155,7 @@ class Exported:
             "network": {"file": NETWORK_FILE, "sha256": self.network_sha256, "outputs": list(self.outputs)},
             "inputs": list(self.inputs),
             "front_end": front_end,
+            "head": None if self.head is None else {"digest": self.head.digest},
             "video_shape": None if self.video_shape is None else list(self.video_shape),
             "lengths": asdict(self.lengths),
             "embedding_dim": self.embedding_dim,
@@ -161,6 +197,7 @@ def read_exported(folder: str | Path) -> Exported:
         embedding_dim=facts.integer("embedding_dim", least=1),
         frame_rate=facts.number("frame_rate", least=1e-6),
         **read_classes(facts, proper)._asdict(),
+        head=_head(facts, actual / HEAD_FILE),
         source=dict(facts.fields("source")),
         card=dict(facts.fields("card")),
         metadata=dict(facts.fields("metadata")),
@@ -202,8 +239,18 @@ def _check(exported: Exported, facts: Fields) -> None:
         raise facts.refuse("precision", f"must be one of {', '.join(PRECISIONS)}")
     if exported.inputs not in (("waveform",), ("video",), ("waveform", "video")):
         raise facts.refuse("inputs", "must name waveform, video or both, in this order")
-    if not {LOGITS, EMBEDDING} <= {*exported.outputs} <= {LOGITS, EMBEDDING, FRAMES, FRAME_LOGITS}:
-        raise facts.refuse("network.outputs", f"must be {LOGITS}, {EMBEDDING}, and may be {FRAMES} and {FRAME_LOGITS}")
+    classwise = {LOGITS, FRAME_LOGITS} if exported.head is None else set()
+    least = {EMBEDDING, *(classwise - {FRAME_LOGITS})}
+    if exported.learns or exported.head is not None:
+        least |= {*HEAD_OUTPUTS}
+    if not least <= {*exported.outputs} <= {EMBEDDING, FRAMES, *HEAD_OUTPUTS, *classwise}:
+        raise facts.refuse(
+            "network.outputs",
+            f"must be {LOGITS}, {EMBEDDING}, and may be {FRAMES}, {FRAME_LOGITS} and all of {', '.join(HEAD_OUTPUTS)}; "
+            f"beside another head these must be there, and {LOGITS} and {FRAME_LOGITS} must not",
+        )
+    if exported.head is not None and len(exported.head.bias) != len(exported.labels):
+        raise facts.refuse("head", f"has {len(exported.head.bias)} classes, and there are {len(exported.labels)}")
     if (exported.front_end is None) == ("waveform" in exported.inputs):
         raise facts.refuse("front_end", "must be there for a waveform, and for nothing else")
     if (exported.video_shape is None) == ("video" in exported.inputs):
@@ -241,25 +288,54 @@ def _video_shape(facts: Fields) -> tuple[int, int, int] | None:
 
 
 def _front_end(facts: Fields, path: Path) -> LogMel | None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     if facts.get("front_end") is None:
         return None
     numbers = facts.fields("front_end")
-    _require_size(path, _LARGEST_FRONT_END)
-    try:
-        arrays = load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"the front end cannot be read ({error})", where=path, fix=_FIX) from error
-    if set(arrays) != {"window", "filters"} or not all(
-        array.dtype == np.float32 and np.isfinite(array).all() for array in arrays.values()
-    ):
-        raise CheckpointError("a front end has window and filters, finite numbers of float32", where=path, fix=_FIX)
+    arrays = read_arrays(path, ("window", "filters"), _LARGEST_FRONT_END)
     described = log_mel_from(numbers, arrays, where=path)
     if described.digest != numbers.text("digest"):
         raise CheckpointError("it is not the front end that the folder was written with", where=path, fix=_FIX)
     return described
+
+
+def _head(facts: Fields, path: Path) -> Head | None:
+    if facts.get("head") is None:
+        return None
+    arrays = read_arrays(path, Head._fields, _LARGEST_HEAD)
+    head = Head(**arrays)
+    if head.weight.ndim != 2 or head.bias.shape != head.weight.shape[:1]:
+        raise CheckpointError("a head has a row of weights and a bias for each class", where=path, fix=_FIX)
+    if head.digest != facts.fields("head").text("digest"):
+        raise CheckpointError("it is not the head that the folder was written with", where=path, fix=_FIX)
+    return head
+
+
+def read_arrays(path: Path, names: Collection[str], largest: int) -> dict[str, NDArray[np.float32]]:
+    """The arrays of a safetensors file, which must be these.
+
+    Args:
+        path: The file.
+        names: What it must hold, and nothing else: finite numbers of float32.
+        largest: Bytes that it may have.
+
+    Raises:
+        CheckpointError: It cannot be read, or holds something else.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    _require_size(path, largest)
+    try:
+        arrays: dict[str, NDArray[Any]] = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"the arrays cannot be read ({error})", where=path, fix=_FIX) from error
+    if set(arrays) != {*names} or not all(
+        array.dtype == np.float32 and np.isfinite(array).all() for array in arrays.values()
+    ):
+        raise CheckpointError(
+            f"it must hold {' and '.join(names)}, finite numbers of float32, and nothing else", where=path, fix=_FIX
+        )
+    return arrays
 
 
 def _require_size(path: Path, most: int) -> None:

@@ -1,3 +1,4 @@
+from audiotag.evaluation.calibration import Reliability as Reliability
 from audiotag.evaluation.evaluate import Measuring as Measuring
 from audiotag.evaluation.evaluation import Evaluation as Evaluation
 from audiotag.evaluation.evaluation import evaluate_scores as evaluate_scores

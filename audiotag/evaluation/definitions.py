@@ -24,6 +24,8 @@ _METRICS = {
     "macro_precision": ("Precision (macro)", "mean over classes of precision"),
     "macro_recall": ("Recall (macro)", "mean over classes of recall"),
     "macro_f1": ("F1 (macro)", "mean over classes of F1"),
+    "ece": ("ECE", "expected calibration error: mean distance of scores from the share that is right, in 15 bins"),
+    "classwise_ece": ("classwise ECE", "mean over classes of the calibration error of their scores"),
     "detections_of_classes_without_positives": (
         "Detections of other classes",
         "decisions for classes that no clip has; in no other number",

@@ -21,7 +21,7 @@ from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores
 from audiotag.evaluation.measurement import require_metrics, with_metrics
 from audiotag.evaluation.metrics import Floats
-from audiotag.evaluation.scoring import clips_for, score
+from audiotag.evaluation.scoring import clips_for, score, weights_of
 from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD, TunedThresholds, read_thresholds, tune_thresholds
 from audiotag.host import get_host
 from audiotag.inference.clip_scores import Compute, Progress
@@ -70,6 +70,18 @@ class Measuring:
         if self.thresholds is not None and self.tune_thresholds_on is not None:
             raise OptionError("thresholds are given, and are to be tuned", fix="Do one of them.")
 
+    def thresholds_in_words(self, tagger: Tagger, tuned_on: ClipSet | None) -> str:
+        """Where the thresholds for *tagger* come from; *tuned_on* are the clips that they were tuned on, if any."""
+        if tuned_on is not None:
+            each = "each class" if self.per_class_thresholds else "all classes"
+            return f"tuned on {tuned_on.source} for the F-score of {each} (beta {self.beta:g})"
+        given = self.thresholds
+        if given is None:
+            given = "tuned" if tagger.thresholds is not None else DEFAULT_THRESHOLD
+        if isinstance(given, str | Path):
+            return "those of the model" if given == "tuned" else f"read from {given}"
+        return f"{np.asarray(given).item():g} for every class" if np.ndim(given) == 0 else "given for each class"
+
 
 _MEASURING, _COMPUTE = Measuring.__dataclass_fields__, Compute.__dataclass_fields__
 
@@ -97,7 +109,7 @@ def evaluate(
         weights: As for `audiotag.load`. The *labels* of the data are then those of the weights, too.
         options: As for `audiotag.load`.
         combine: As for `audiotag.load`.
-        output: Folder for ``metrics.json``, ``per_class.csv``, ``report.html`` and ``confusion.csv``.
+        output: Folder for what `Evaluation.save` writes.
         progress: Called with (clips done, clips in all).
         arguments: Fields of `ClipSource` (``split="test", fold=1, labels=…``), of `Measuring` (``thresholds=0.3,
             tune_thresholds_on="val.json"``) and of `Compute` (``device="cuda", workers=4``).
@@ -144,7 +156,14 @@ def evaluate(
         thresholds=cuts,
         top_k=measuring.top_k,
         known=scored.known,
-        provenance=scored.provenance(tagger.name, source, clips, doubts),
+        provenance=scored.provenance(
+            source,
+            clips,
+            doubts,
+            model=tagger.name,
+            weights=weights_of(tagger),
+            thresholds_from="" if clips.single_label else measuring.thresholds_in_words(tagger, validation),
+        ),
     )
     result = with_metrics(result, measuring.metrics)
     if output is not None:

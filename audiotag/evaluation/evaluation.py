@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +15,14 @@ from audiotag.documents import read_json
 from audiotag.drawing import FORMATS
 from audiotag.errors import AudiotagError
 from audiotag.evaluation import metrics
+from audiotag.evaluation.calibration import Reliability, class_calibration_errors, reliability_of
 from audiotag.evaluation.doubts import nothing_to_tell_apart
 from audiotag.evaluation.figures import plot_evaluation
 from audiotag.evaluation.measurement import Measurement, Provenance
+from audiotag.evaluation.mistakes import clips_csv
 from audiotag.evaluation.report import render_report
 from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD
-from audiotag.files import write_text
+from audiotag.files import check_output, write_text
 from audiotag.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -27,11 +30,13 @@ if TYPE_CHECKING:
 
 DEFAULT_TOP_K = (3, 5)
 
-FIGURES = ("average_precision", "precision_recall", "confusion")
+FIGURES = ("average_precision", "precision_recall", "calibration", "confusion")
 
 RESULT_FILES = (
     "metrics.json",
     "per_class.csv",
+    "clips.csv",
+    "calibration.csv",
     "confusion.csv",
     "folds.csv",
     "report.html",
@@ -43,19 +48,25 @@ RESULT_FILES = (
 class Evaluation(Measurement):
     """What came out of an evaluation; see `Measurement` for what it holds."""
 
-    def save(self, folder: str | Path) -> Path:
-        """Write ``metrics.json``, ``per_class.csv``, ``report.html`` and, for single-label data, ``confusion.csv``.
+    def save(self, folder: str | Path, *, with_audio: bool = False) -> Path:
+        """Write ``metrics.json``, ``report.html`` and tables: ``per_class``, ``clips``, ``calibration``, ``confusion``.
 
-        The folder is made with its parents. Files of an earlier evaluation are replaced or, where this one has none of
-        that name, removed, figures included.
+        The last is for single-label data. The folder is made with its parents. Files of an earlier evaluation are
+        replaced or, where this one has none of that name, removed, figures included.
+
+        Args:
+            folder: Where to.
+            with_audio: Put the sounds of the most confident mistakes into the page.
 
         Returns:
             *folder*.
+
+        Raises:
+            OptionError: A file would be written over the list of clips.
         """
-        files = {"metrics.json": self.to_json(), "per_class.csv": self.to_csv()}
-        if self.confusion is not None:
-            files["confusion.csv"] = self.confusion_csv()
-        return save_results(Path(folder), {**files, "report.html": render_report(self)})
+        page = render_report(self, with_audio=with_audio)
+        files = {"metrics.json": self.to_json(), **tables(self), "report.html": page}
+        return save_results(Path(folder), files, data=self.data)
 
     def plot(self, kind: str = "precision_recall", ax: Axes | None = None) -> Axes:
         """Draw one picture of it with matplotlib.
@@ -63,7 +74,8 @@ class Evaluation(Measurement):
         Classes without positives are left out. Colours are safe for the colour-blind and for grey print.
 
         Args:
-            kind: ``"precision_recall"``, ``"average_precision"`` or, for single-label data, ``"confusion"``.
+            kind: ``"precision_recall"``, ``"average_precision"``, ``"calibration"`` or, for single-label data,
+                ``"confusion"``.
             ax: What to draw on; None for a new figure of pyplot's, which a notebook shows.
 
         Returns:
@@ -76,8 +88,24 @@ class Evaluation(Measurement):
         return plot_evaluation(self, kind, ax)
 
 
-def save_results(folder: Path, files: Mapping[str, str]) -> Path:
-    """Write *files*, name to text, into *folder*, and remove what an earlier evaluation has left there beside them."""
+def tables(result: Measurement) -> dict[str, str]:
+    """The tables of *result* as files, name to text."""
+    files = {"per_class.csv": result.to_csv(), "clips.csv": clips_csv(result)}
+    if result.calibration is not None:
+        files["calibration.csv"] = result.calibration.to_csv()
+    if result.confusion is not None:
+        files["confusion.csv"] = result.confusion_csv()
+    return files
+
+
+def save_results(folder: Path, files: Mapping[str, str], *, data: str = "") -> Path:
+    """Write *files*, name to text, into *folder*, and remove what an earlier evaluation has left there beside them.
+
+    Raises:
+        OptionError: One of them is *data*, the list that was measured on.
+    """
+    for name in files:
+        check_output(folder / name, inputs=[data] if data else [], overwrite=True)
     earlier = _holds_evaluation(folder)
     for name, text in files.items():
         write_text(folder / name, text)
@@ -105,6 +133,8 @@ class _Found:
         precisions: Average precision of each class.
         auc: Area under the ROC curve of each class.
         rates: Precision, recall and F1 of the decisions.
+        calibration: The reliability curve; None where scores are no probabilities.
+        class_errors: The calibration error of each class.
     """
 
     has: NDArray[np.bool_]
@@ -112,6 +142,8 @@ class _Found:
     precisions: metrics.Floats
     auc: metrics.Floats
     rates: metrics.PrecisionRecall
+    calibration: Reliability | None
+    class_errors: metrics.Floats
 
     def summary(self) -> dict[str, float]:
         """The means over classes, and the rates of all decisions."""
@@ -124,6 +156,8 @@ class _Found:
         for kind, triple in (("micro", self.rates.micro), ("macro", self.rates.macro)):
             rates = zip(("precision", "recall", "f1"), triple, strict=True)
             named |= {f"{kind}_{name}": value for name, value in rates}
+        named["ece"] = math.nan if self.calibration is None else self.calibration.error
+        named["classwise_ece"] = metrics.mean_defined(self.class_errors[self.has])
         return named
 
     def class_columns(
@@ -149,6 +183,7 @@ class _Found:
             "roc_auc": self.auc,
             "d_prime": metrics.d_prime(self.auc),
             **dict(zip(("precision", "recall", "f1"), rates, strict=True)),
+            "ece": self.class_errors,
         }
 
 
@@ -215,6 +250,8 @@ def evaluate_scores(
         metrics.average_precision(truth, values, mask),
         metrics.roc_auc(truth, values, mask),
         metrics.precision_recall_f1(truth[:, has], decisions[:, has], known=counted[:, has]),
+        reliability_of(truth, values, mask, single_label=single_label),
+        class_calibration_errors(truth, values, mask),
     )
     summary: dict[str, float | int] = {
         "clips": clips,
@@ -246,5 +283,6 @@ def evaluate_scores(
         targets=truth,
         scores=values,
         known=mask,
+        calibration=found.calibration,
         **vars(about),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.drawing import ACCENT, MARK, axes_for, drawing, legend_above, plain
+from audiotag.drawing import ACCENT, FAINT, MARK, SOFT, axes_for, drawing, legend_above, plain
 from audiotag.errors import OptionError
 from audiotag.evaluation.measurement import Measurement
 from audiotag.evaluation.metrics import precision_recall_curve
@@ -54,7 +54,8 @@ def plot_evaluation(result: Measurement, kind: str, ax: Axes | None = None) -> A
 
 def kinds_of(result: Measurement) -> list[str]:
     """What can be drawn of *result*."""
-    return [kind for kind in _DRAWN if kind != "confusion" or result.confusion is not None]
+    lacking = {"confusion": result.confusion is None, "calibration": result.calibration is None}
+    return [kind for kind in _DRAWN if not lacking.get(kind)]
 
 
 def _size(result: Measurement, kind: str) -> tuple[float, float]:
@@ -107,6 +108,20 @@ def _curves(result: Measurement, axes: Axes) -> None:
     legend_above(axes, entries)
 
 
+def _calibration(result: Measurement, axes: Axes) -> None:
+    """The share that is right in each bin of scores, and how many statements are in it."""
+    curve = result.calibration
+    assert curve is not None
+    filled = curve.counts > 0
+    (ideal,) = axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1)
+    share = curve.counts / curve.counts.sum()
+    bars = axes.bar(curve.edges[:-1], share, np.diff(curve.edges), align="edge", color=FAINT, linewidth=0)
+    (line,) = axes.plot(curve.confidence[filled], curve.frequency[filled], color=ACCENT, marker="o", linewidth=2)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Score", ylabel="Share", aspect="equal")
+    entries = {"right, of those with such scores": line, "calibrated": ideal, "with such scores, of all": bars}
+    legend_above(axes, entries, title=f"expected calibration error {curve.error:.3f}")
+
+
 def _used(result: Measurement) -> NDArray[np.intp]:
     """The classes that occur or were decided for."""
     assert result.confusion is not None
@@ -129,4 +144,9 @@ def _confusion(result: Measurement, axes: Axes) -> None:
         axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
 
 
-_DRAWN = {"average_precision": _bars, "precision_recall": _curves, "confusion": _confusion}
+_DRAWN = {
+    "average_precision": _bars,
+    "precision_recall": _curves,
+    "calibration": _calibration,
+    "confusion": _confusion,
+}

@@ -17,11 +17,11 @@ from audiotag.data.clips import ClipSet
 from audiotag.data.source import READING, ClipSource
 from audiotag.errors import CheckpointError, LabelError
 from audiotag.evaluation.doubts import Doubts, doubts_about
-from audiotag.evaluation.evaluation import Evaluation, evaluate_scores, save_results
+from audiotag.evaluation.evaluation import Evaluation, evaluate_scores, save_results, tables
 from audiotag.evaluation.measurement import FoldMeasurements, Provenance, require_metrics, with_metrics
 from audiotag.evaluation.metrics import mean_defined
 from audiotag.evaluation.report import render_report
-from audiotag.evaluation.scoring import Scored, clips_for, score
+from audiotag.evaluation.scoring import Scored, clips_for, score, weights_of
 from audiotag.inference.clip_scores import Compute, Progress
 from audiotag.inference.tagger import Tagger, load
 from audiotag.labels import LabelSet
@@ -31,20 +31,19 @@ from audiotag.models.facts import find_checkpoint
 class CrossValidation(FoldMeasurements):
     """What came out of a cross-validation; see `FoldMeasurements` for what it holds."""
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, with_audio: bool = False) -> Path:
         """Write ``metrics.json`` and ``folds.csv``, and the tables and the page of the pooled evaluation.
+
+        Args:
+            folder: Where to.
+            with_audio: As for `Evaluation.save`.
 
         Returns:
             *folder*.
         """
-        files = {
-            "metrics.json": self.to_json(),
-            "folds.csv": frame_csv(self.table),
-            "per_class.csv": self.pooled.to_csv(),
-        }
-        if self.pooled.confusion is not None:
-            files["confusion.csv"] = self.pooled.confusion_csv()
-        return save_results(Path(folder), {**files, "report.html": render_report(self.pooled, folds=self)})
+        files = {"metrics.json": self.to_json(), "folds.csv": frame_csv(self.table), **tables(self.pooled)}
+        page = render_report(self.pooled, folds=self, with_audio=with_audio)
+        return save_results(Path(folder), {**files, "report.html": page}, data=self.pooled.data)
 
 
 @takes(ClipSource, Compute)
@@ -89,6 +88,7 @@ def evaluate_folds(
     results: dict[int, Evaluation] = {}
     parts: list[Scored] = []
     learned: tuple[str, ...] = ()
+    made: dict[str, Any] = {}
 
     def measure(scored: Scored, held_out: ClipSet, labels: LabelSet, provenance: Provenance) -> Evaluation:
         result = evaluate_scores(
@@ -115,7 +115,9 @@ def evaluate_folds(
         held_out = ClipSource(clips, fold=fold).read(tagger.labels)
         scored = score(tagger, held_out, compute, progress)
         doubts = doubts_about(tagger.facts, scored.clips)
-        provenance = scored.provenance(f"{tagger.name} (fold {fold})", of_fold, held_out, doubts)
+        model = f"{tagger.name} (fold {fold})"
+        made = {"model": model, "weights": weights_of(tagger), "thresholds_from": f"{threshold:g} for every class"}
+        provenance = scored.provenance(of_fold, held_out, doubts, **made)
         results[fold] = measure(scored, held_out, tagger.labels, provenance)
         learned += doubts.learned
         parts.append(_in_order(scored, tagger.labels, first.labels))
@@ -128,8 +130,8 @@ def evaluate_folds(
         known=_known(parts),
     )
     warnings = tuple(f"Fold {fold}: {one}" for fold, result in results.items() for one in result.warnings)
-    name = Path(run_folder).resolve().name
-    provenance = pooled.provenance(name, replace(source, fold=list(runs)), clips, Doubts(learned, warnings))
+    made |= {"model": Path(run_folder).resolve().name, "weights": sum((one.weights for one in results.values()), ())}
+    provenance = pooled.provenance(replace(source, fold=list(runs)), clips, Doubts(learned, warnings), **made)
     validation = _summed_up(results, measure(pooled, clips, first.labels, provenance))
     if output is not None:
         validation.save(output)

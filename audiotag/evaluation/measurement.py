@@ -6,16 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.csv_text import csv_text
+from audiotag.data.clips import Clip
 from audiotag.display import Shown, brief_repr, html_table, line
 from audiotag.documents import plain_json
 from audiotag.errors import AudiotagError, OptionError, needed_for
 from audiotag.evaluation import metrics
+from audiotag.evaluation.calibration import Reliability
 from audiotag.host import get_host
 from audiotag.labels import LabelSet
 
@@ -38,24 +41,37 @@ class Provenance:
         data: Where the clips come from.
         split: The split of `data` that was measured, as it was asked for; None for no choice.
         folds: The folds that were measured; None for no choice.
-        clip_ids: Names of the clips.
+        clips: The clips, for their names and recordings; none for scores that come alone.
         failed: (clip id, reason) of clips that could not be read; they count nowhere.
         skipped: Labels of the data that the model lacks and that were left out, label → number of clips.
         absent: Number of clips that the data lists without a recording (see `ClipSet.absent`); they count nowhere.
         learned: Ids of the measured clips that the model has learned from.
         warnings: What makes the numbers worth less than they look, in sentences.
+        weights: A digest of the options and weights of each network.
+        thresholds_from: Where the thresholds come from, in words.
+        measured_at: Date and time (ISO 8601, UTC).
+        command: The command that measured.
     """
 
     model: str = ""
     data: str = ""
     split: str | None = None
     folds: Sequence[int] | None = None
-    clip_ids: Sequence[str] = ()
+    clips: Sequence[Clip] = ()
     failed: Sequence[tuple[str, str]] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
     absent: int = 0
     learned: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    thresholds_from: str = ""
+    measured_at: str = ""
+    command: str = ""
+
+    @property
+    def clip_ids(self) -> tuple[str, ...]:
+        """Names of the clips."""
+        return tuple(clip.id for clip in self.clips)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,6 +92,7 @@ class Measurement(Provenance):
         targets: bool (clips, classes).
         scores: float64 (clips, classes), probabilities.
         known: bool (clips, classes), which labels are known; None where all are. The others are in no number.
+        calibration: The reliability curve; see `reliability_of`. None where the scores are no probabilities.
     """
 
     summary: dict[str, float | int]
@@ -89,6 +106,15 @@ class Measurement(Provenance):
     targets: metrics.Bools = field(default_factory=lambda: np.zeros((0, 0), dtype=np.bool_), repr=False)
     scores: metrics.Floats = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
     known: metrics.Bools | None = field(default=None, repr=False)
+    calibration: Reliability | None = field(default=None, repr=False)
+
+    @cached_property
+    def decisions(self) -> metrics.Bools:
+        """What was decided, bool (clips, classes), nothing on labels that are not known."""
+        if self.thresholds is None:
+            return metrics.decide_single(self.scores)
+        decided = metrics.decide(self.scores, self.thresholds)
+        return decided if self.known is None else decided & self.known
 
     def __repr__(self) -> str:
         shown = ["accuracy", "mAP", "mAUC", "micro_f1", "macro_f1"]
@@ -111,8 +137,8 @@ class Measurement(Provenance):
         """One row a class, in the order of `labels`.
 
         Columns are ``index``, ``mid``, ``name``, ``support`` (clips that have it), ``detected`` (clips decided for),
-        ``average_precision``, ``roc_auc``, ``d_prime``, ``precision``, ``recall``, ``f1`` and, for multi-label data,
-        ``threshold``. NaN where a number is not defined. Where labels are unknown, ``known`` follows ``support``:
+        ``average_precision``, ``roc_auc``, ``d_prime``, ``precision``, ``recall``, ``f1``, ``ece`` and, for multi-label
+        data, ``threshold``. NaN where a number is not defined. Where labels are unknown, ``known`` follows ``support``:
         clips of which it is known.
 
         Raises:
@@ -147,9 +173,13 @@ class Measurement(Provenance):
             "format": "audiotag-metrics",
             "format_version": FORMAT_VERSION,
             "model": self.model,
+            "weights": list(self.weights),
             "data": self.data,
             "split": self.split,
             "folds": None if self.folds is None else list(self.folds),
+            "measured_at": self.measured_at,
+            "audiotag": version("audiotag"),
+            "command": self.command,
             "warnings": list(self.warnings),
             "learned_clips": list(self.learned),
             "single_label": self.single_label,
@@ -163,7 +193,10 @@ class Measurement(Provenance):
             "clips": list(self.clip_ids),
         }
         if self.thresholds is not None:
+            content["thresholds_from"] = self.thresholds_from
             content["thresholds"] = dict(zip(self.labels.mids, self.thresholds.tolist(), strict=True))
+        if self.calibration is not None:
+            content["calibration"] = self.calibration.rows()
         if self.confusion is not None:
             content["confusion"] = self.confusion.tolist()
         return dict(plain_json(content, infinity="Infinity"))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.evaluation import definitions
+from audiotag.evaluation.excerpts import embedded
 from audiotag.evaluation.measurement import FoldMeasurements, Measurement
 from audiotag.evaluation.metrics import Floats, precision_recall_curve
+from audiotag.evaluation.mistakes import clip_names, false_alarms, file_of, misses
 from audiotag.pages import render
 
 FRAME = (160, 136)
@@ -18,12 +21,15 @@ FRAME = (160, 136)
 MAX_CURVES = 24
 """Curves on a page; with more classes, half of these are the best and half the worst."""
 
+MAX_MISTAKES = 20
+"""Mistakes of each kind on a page, and so the clips whose sound it may hold."""
+
 MAX_MATRIX = 50
 """Classes of a confusion matrix that is drawn; beyond, the most frequent confusions stand alone."""
 
 _MAX_CONFUSIONS = 20
-_CARDS_MULTI = ("mAP", "mAUC", "d_prime_of_mean_auc", "micro_f1", "macro_f1")
-_CARDS_SINGLE = ("accuracy", "top_3_accuracy", "mAP", "mAUC", "macro_f1")
+_CARDS_MULTI = ("mAP", "mAUC", "d_prime_of_mean_auc", "micro_f1", "macro_f1", "ece")
+_CARDS_SINGLE = ("accuracy", "top_3_accuracy", "mAP", "mAUC", "macro_f1", "ece")
 _COUNTS = ("clips", "failed_clips", "classes", "classes_with_positives", "detections_of_classes_without_positives")
 _CLASS_METRICS = {
     "average_precision": "AP",
@@ -31,6 +37,7 @@ _CLASS_METRICS = {
     "precision": "Precision",
     "recall": "Recall",
     "f1": "F1",
+    "ece": "ECE",
     "threshold": "Threshold",
 }
 
@@ -53,12 +60,13 @@ class Curve(NamedTuple):
     point: tuple[float, float] | None
 
 
-def render_report(result: Measurement, *, folds: FoldMeasurements | None = None) -> str:
+def render_report(result: Measurement, *, folds: FoldMeasurements | None = None, with_audio: bool = False) -> str:
     """The page as text.
 
     Args:
         result: What to show.
         folds: The cross-validation that *result* pools; its folds get a table.
+        with_audio: Put the sounds of the mistakes that it shows into it.
     """
     kind = "single-label" if result.single_label else "multi-label"
     name = result.model or "Model"
@@ -76,14 +84,36 @@ def render_report(result: Measurement, *, folds: FoldMeasurements | None = None)
         result=result,
         folds=folds,
         cards=[one for one in (_CARDS_SINGLE if result.single_label else _CARDS_MULTI) if one in result.summary],
+        facts=_facts(result),
         notes=_notes(result),
         fold_metrics={one: definitions.title(one) for one in fold_metrics},
         classes=classes,
         class_metrics={one: title for one, title in _CLASS_METRICS.items() if one in result.class_columns},
         curves=_curves(result, classes),
+        calibration=_calibration(result),
         frame=FRAME,
+        mistakes=_mistakes(result, with_audio),
+        most_mistakes=MAX_MISTAKES,
+        with_audio=with_audio,
         confusion=_confusion(result),
     )
+
+
+def _facts(result: Measurement) -> dict[str, str]:
+    """What was measured, and how: a name → a text; what is not known is left out."""
+    decided = "the highest score" if result.single_label else f"thresholds: {result.thresholds_from}"
+    facts = {
+        "Data": result.data,
+        "Split": result.split or "",
+        "Folds": ", ".join(map(str, result.folds or ())),
+        "Model": result.model,
+        "Weights": ", ".join(result.weights),
+        "Decided by": decided if result.single_label or result.thresholds_from else "",
+        "Measured": result.measured_at,
+        "With": f"audiotag {version('audiotag')}",
+        "Command": result.command,
+    }
+    return {name: text for name, text in facts.items() if text}
 
 
 def _notes(result: Measurement) -> dict[str, list[str]]:
@@ -108,6 +138,52 @@ def _curves(result: Measurement, classes: list[dict[str, Any]]) -> list[Curve]:
     return [_curve_of(result, record) for record in shown]
 
 
+def _calibration(result: Measurement) -> dict[str, Any] | None:
+    """The reliability curve as points, and the share of all statements in each bin as bars."""
+    curve = result.calibration
+    if curve is None:
+        return None
+    filled = curve.counts > 0
+    points = [_at(*one) for one in zip(curve.confidence[filled], curve.frequency[filled], strict=True)]
+    edges, shares = FRAME[0] * curve.edges, FRAME[1] * curve.counts / curve.counts.sum()
+    bars = [
+        (round(left, 2), round(right - left, 2), round(height, 2))
+        for left, right, height in zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True)
+    ]
+    return {"points": points, "bars": bars, "error": curve.error}
+
+
+def _mistakes(result: Measurement, with_audio: bool) -> dict[str, list[dict[str, Any]]]:
+    """Heading → the most confident mistakes under it, with what the page says of each."""
+    if not result.targets.size:
+        return {}
+    names, ids = result.labels.names, clip_names(result)
+    heard = result.targets if result.known is None else result.targets & result.known
+    found = {"False alarms": false_alarms(result, MAX_MISTAKES), "Misses": misses(result, MAX_MISTAKES)}
+    if result.single_label:  # each of them is both
+        found = {"Mistakes": found["False alarms"]}
+    rows = {one.row for mistakes in found.values() for one in mistakes}
+    sounds = {row: embedded(result.clips[row]) for row in sorted(rows)} if with_audio and result.clips else {}
+    return {
+        heading: [
+            {
+                "clip": ids[one.row],
+                "file": file_of(result.clips[one.row]) if result.clips else "",
+                "name": names[one.index],
+                "score": one.score,
+                "truth": [
+                    (names[index], float(result.scores[one.row, index])) for index in np.flatnonzero(heard[one.row])
+                ],
+                "decided": [names[index] for index in np.flatnonzero(result.decisions[one.row])],
+                "sound": sounds.get(one.row),
+            }
+            for one in mistakes
+        ]
+        for heading, mistakes in found.items()
+        if mistakes
+    }
+
+
 def _confusion(result: Measurement) -> dict[str, Any] | None:
     """The classes that occur or were decided for, the matrix where it is small, and the mistakes."""
     if result.confusion is None:
@@ -118,7 +194,7 @@ def _confusion(result: Measurement) -> dict[str, Any] | None:
     return {
         "names": names,
         "counts": matrix.tolist() if len(used) <= MAX_MATRIX else None,
-        "mistakes": _mistakes(names, matrix),
+        "mistakes": _confusions(names, matrix),
     }
 
 
@@ -142,7 +218,7 @@ def _steps(recall: Floats, precision: Floats) -> str:
     return " ".join([f"M0,{corners[0, 1]:g}", *(f"V{y:g} H{x:g}" for x, y in corners[moved])])
 
 
-def _mistakes(names: list[str], confusion: NDArray[np.int64]) -> list[tuple[str, str, int, float]]:
+def _confusions(names: list[str], confusion: NDArray[np.int64]) -> list[tuple[str, str, int, float]]:
     """The most frequent mistakes: (true class, decided class, clips, share of the true class)."""
     mistakes = confusion.copy()
     np.fill_diagonal(mistakes, 0)

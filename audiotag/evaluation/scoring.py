@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.source import ClipSource
@@ -47,25 +49,33 @@ class Scored:
     failed: tuple[tuple[str, str], ...]
     known: Bools | None = None
 
-    @property
-    def clip_ids(self) -> tuple[str, ...]:
-        """The names of `clips`."""
-        return tuple(clip.id for clip in self.clips)
+    def provenance(self, source: ClipSource, clips: ClipSet, doubts: Doubts, **made: Any) -> Provenance:
+        """Where these scores come from: a model on *clips*, which were read from *source*.
 
-    def provenance(self, model: str, source: ClipSource, clips: ClipSet, doubts: Doubts) -> Provenance:
-        """Where these scores come from: *model* on *clips*, which were read from *source*."""
+        Args:
+            source: What was asked for.
+            clips: What there was.
+            doubts: What is to be said of it.
+            made: Fields of `Provenance` about the model and its thresholds.
+        """
         return Provenance(
-            model=model,
             data=clips.source,
             split=source.split,
             folds=source.folds,
-            clip_ids=self.clip_ids,
+            clips=self.clips,
             failed=self.failed,
             skipped=dict(clips.skipped),
             absent=sum(clips.absent.values()),
             learned=doubts.learned,
             warnings=doubts.warnings,
+            measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            **made,
         )
+
+
+def weights_of(tagger: Tagger) -> tuple[str, ...]:
+    """A digest of the options and weights of each network of *tagger*."""
+    return tuple(engine.fingerprint() for engine in tagger.engines)
 
 
 def score(tagger: Tagger, clips: ClipSet, compute: Compute, progress: Progress | None = None) -> Scored:

@@ -15,6 +15,7 @@ from audiotag.documents import plain_json
 from audiotag.engines.exported import FRONT_END_FILE, NETWORK_FILE, Exported, write_facts
 from audiotag.errors import CheckpointError, OptionError
 from audiotag.export.calibration import Calibration
+from audiotag.export.head import expose_head
 from audiotag.export.network import OPSET, write_network
 from audiotag.export.precision import keep_half, keep_int8
 from audiotag.files import file_sha256, set_usual_mode
@@ -48,6 +49,7 @@ def write_exported(
         keep_half(folder / NETWORK_FILE)
     elif calibration is not None:
         keep_int8(folder / NETWORK_FILE, calibration.inputs)
+    outputs = written.outputs + expose_head(backbone, folder / NETWORK_FILE)
     set_usual_mode(folder / NETWORK_FILE)
     if front_end is not None:
         write_front_end(front_end, folder / FRONT_END_FILE)
@@ -56,7 +58,7 @@ def write_exported(
         name=model.name,
         precision=precision,
         network_sha256=file_sha256(folder / NETWORK_FILE),
-        outputs=written.outputs,
+        outputs=outputs,
         front_end=front_end,
         inputs=backbone.inputs,
         video_shape=backbone.video_shape,

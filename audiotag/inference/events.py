@@ -22,12 +22,14 @@ from audiotag.audio.arrays import Waveform
 from audiotag.data.clips import Clip
 from audiotag.display import brief, html_table
 from audiotag.errors import OptionError, needed_for
+from audiotag.inference.pictures import Bar, Under, draw_events
 from audiotag.inference.tags import WindowScores
 from audiotag.labels import LabelSet
 from audiotag.printing import printable_name
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
 
 COLUMNS = ("filename", "onset", "offset", "event_label", "mid", "score")
 """Columns of events as tables, in order."""
@@ -167,6 +169,24 @@ class Events(Sequence[Event]):
     def _repr_html_(self) -> str:
         return html_table(self.columns, f"{self.filename}: {len(self)} events")
 
+    def plot(self, ax: Axes | None = None, *, under: Under | None = "spectrogram") -> Axes:
+        """Draw them as a timeline with matplotlib: a line a class, and above it the sound, which is read again.
+
+        Args:
+            ax: What to draw on; None for a new figure of pyplot's, which a notebook shows.
+            under: What is drawn of the sound: ``"spectrogram"``, ``"waveform"``, or None for nothing.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+            AudioError: The recording cannot be read any more.
+            OptionError: *under* is something else.
+        """
+        bars = [Bar(event.label, event.onset, event.offset, event.score) for event in self]
+        return draw_events(bars, self.filename, self._source, under, ax)
+
     def to_frame(self) -> pandas.DataFrame:
         """A DataFrame with the columns ``filename``, ``onset``, ``offset``, ``event_label``, ``mid`` and ``score``."""
         with needed_for("a DataFrame"):
@@ -244,8 +264,10 @@ def merge_cells(
                 yield Span(int(index), float(onsets[index]), float(offsets[index]), float(peaks[index]))
 
     for cell in cells:
-        yield from close(np.flatnonzero(is_open & (cell.onset - offsets > merge + _TOLERANCE)))
         heard = cell.scores >= thresholds
+        if not (heard.any() or is_open.any()):
+            continue
+        yield from close(np.flatnonzero(is_open & (cell.onset - offsets > merge + _TOLERANCE)))
         begins = heard & ~is_open
         onsets[begins] = cell.onset
         peaks[begins] = 0.0
@@ -258,15 +280,23 @@ def merge_cells(
 def detect_events(
     windows: Iterable[WindowScores],
     *,
-    hop: float,
+    hop: float | None,
     thresholds: NDArray[np.float64],
     merge: float = 0.0,
     min_duration: float = 0.0,
 ) -> list[Span]:
     """Events from the scores of windows: `average_cells`, then `merge_cells`; ordered by onset, then class.
 
+    Args:
+        windows: As `average_cells` takes them.
+        hop: Seconds of a cell; None for windows that are cells already (frames).
+        thresholds: As `merge_cells` takes them, like the rest.
+        merge: The same.
+        min_duration: The same.
+
     Raises:
         OptionError: A setting is out of range.
     """
-    events = merge_cells(average_cells(windows, hop), thresholds, merge=merge, min_duration=min_duration)
+    cells = windows if hop is None else average_cells(windows, hop)
+    events = merge_cells(cells, thresholds, merge=merge, min_duration=min_duration)
     return sorted(events, key=lambda event: (event.onset, event.index))

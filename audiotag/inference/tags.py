@@ -14,10 +14,12 @@ from audiotag.arguments import whole_number
 from audiotag.data.clips import Clip
 from audiotag.display import Shown, brief_repr, html_table, line
 from audiotag.errors import AudiotagError, OptionError, needed_for
+from audiotag.inference.pictures import draw_tags
 from audiotag.labels import LabelSet
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,20 @@ class Tags:
 
     def _repr_html_(self) -> str:
         return html_table({"label": self.labels, "mid": self.mids, "score": self.scores})
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw them as bars with matplotlib.
+
+        Args:
+            ax: What to draw on; None for a new figure of pyplot's, which a notebook shows.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        return draw_tags(self.labels, self.scores, ax)
 
     def to_frame(self) -> pandas.DataFrame:
         """A DataFrame with the columns ``label``, ``mid`` and ``score``."""

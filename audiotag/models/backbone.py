@@ -130,6 +130,8 @@ class Backbone(nn.Module, ABC):
     def frame_logits(self, features: Tensor) -> Tensor:
         """Logits (batch, frames, classes) of each frame of `frames`, as the head scores a map of that frame alone.
 
+        A head that is given frames in their context (after a sequence model) scores each as it stands there.
+
         Raises:
             OptionError: The head scores whole clips only (`gives_frame_logits`).
         """
@@ -280,7 +282,7 @@ class Backbone(nn.Module, ABC):
         return {}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `extra_state` gave."""
+        """Take back what `extra_state` gave, before the weights: it may decide their shapes."""
 
 
 def _append(outputs: list[Tensor], module: nn.Module, inputs: Any, output: Tensor) -> None:

@@ -40,10 +40,11 @@ from audiotag.models.facts import (
     facts_in,
     find_checkpoint,
     read_classes,
+    require_replaceable,
 )
 from audiotag.models.model import Model
 from audiotag.models.published import read_safetensors, require_weights
-from audiotag.places import exists, is_file
+from audiotag.places import is_file
 from audiotag.specs import BackboneSpec
 
 
@@ -67,7 +68,7 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
         OutputError: *folder* cannot be written.
     """
     folder = Path(folder)
-    _require_replaceable(folder)
+    require_replaceable(folder, FILES)
     with model.computing("asking for the state of"):
         state = _detached_state(model)
         extra_state = plain_json(model.backbone.extra_state(), "extra_state", error=CheckpointError)
@@ -89,21 +90,6 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
             fix="Free some space, or name another folder.",
         ) from error
     return folder
-
-
-def _require_replaceable(folder: Path) -> None:
-    if not exists(folder):
-        return
-    if not folder.is_dir():
-        raise CheckpointError("a checkpoint is a folder, and this is a file", where=folder, fix="Name another place.")
-    found = sorted(path.name for path in folder.iterdir())
-    foreign = [name for name in found if name not in FILES]
-    if foreign or (found and FACTS_FILE not in found):  # other programs call their weights model.safetensors too
-        raise CheckpointError(
-            f"the folder holds what is no part of a checkpoint and would be lost: {', '.join((foreign or found)[:5])}",
-            where=folder,
-            fix="Name another folder, or move them away.",
-        )
 
 
 def _detached_state(model: Model) -> dict[str, Tensor]:
@@ -206,6 +192,8 @@ def _assemble(facts: Fields, state: dict[str, Tensor], folder: Path) -> Model:
             where=folder,
             fix=fix,
         ) from error
+    with get_host().computing(spec, f"taking back the state of {folder}"):
+        backbone.load_extra_state(made_by["extra_state"])  # which may decide the shapes of weights
     own = backbone.state_dict()
     wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
     if wrong:
@@ -221,7 +209,6 @@ def _assemble(facts: Fields, state: dict[str, Tensor], folder: Path) -> Model:
     require_weights(state, folder, backbone.state_dict())
     with get_host().computing(spec, f"taking back the state of {folder}"):
         backbone.load_state_dict(state)
-        backbone.load_extra_state(made_by["extra_state"])
     backbone.eval()
     return Model(
         backbone=backbone,

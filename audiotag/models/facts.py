@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,9 +49,12 @@ def folder_format(source: object) -> str | None:
 
 
 def model_folder(source: str | Path) -> Path:
-    """The folder that *source* means, which may be its ``audiotag.json``."""
+    """The folder that *source* means, or its ``audiotag.json``, or a run: its ``best`` or ``last``."""
     path = Path(source)
-    return path.parent if path.name == FACTS_FILE else path
+    if path.name == FACTS_FILE:
+        return path.parent
+    candidates = (path, *(path / name for name in _RUN_CHECKPOINTS))
+    return next((one for one in candidates if is_file(current_folder(one) / FACTS_FILE)), path)
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -84,6 +88,30 @@ def find_checkpoint(path: str | Path) -> Path:
         where=path,
         fix="Give the folder of a training run or of a checkpoint.",
     )
+
+
+def require_replaceable(folder: Path, files: Collection[str]) -> None:
+    """Refuse to replace a folder by a model where it holds something else.
+
+    Args:
+        folder: The folder, which need not exist.
+        files: What such a model is made of.
+
+    Raises:
+        CheckpointError: It does.
+    """
+    if not exists(folder):
+        return
+    if not folder.is_dir():
+        raise CheckpointError("a checkpoint is a folder, and this is a file", where=folder, fix="Name another place.")
+    found = sorted(path.name for path in folder.iterdir())
+    foreign = [name for name in found if name not in files]
+    if foreign or (found and FACTS_FILE not in found):  # other programs call their weights model.safetensors too
+        raise CheckpointError(
+            f"the folder holds what is no part of a checkpoint and would be lost: {', '.join((foreign or found)[:5])}",
+            where=folder,
+            fix="Name another folder, or move them away.",
+        )
 
 
 def read_facts(folder: str | Path) -> Fields:

@@ -212,8 +212,8 @@ class TrainingRun:
         self._require_same()
         saved = load_model(str(self.folder / "last")).backbone
         with self.model.computing("taking back the state of"):
-            self.model.backbone.load_state_dict(saved.state_dict())
             self.model.backbone.load_extra_state(saved.extra_state())
+            self.model.backbone.load_state_dict(saved.state_dict())
 
     def _require_same(self) -> None:
         before = read_run_record(self.folder)

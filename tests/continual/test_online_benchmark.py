@@ -103,7 +103,7 @@ def test_the_learner_is_the_one_that_devices_run(tiny, tmp_path, policy):
         for number, wave in enumerate(waves):
             learner.hear(StreamClip(f"0/{number}", Waveform(wave, 8000), (f"c{number % 2}",)))
         heads.append(device.backbone.state_dict()["classifier.0.weight"])
-        hearing = Hearing(made_model(classes=2), "cpu", frozen=True)
+        hearing = Hearing.of_model(made_model(classes=2), "cpu", frozen=True)
         heard = HeardSet(
             [hearing.hear_waveform(wave, 8000).sample for wave in waves],
             np.eye(2, dtype=np.float32)[np.arange(12) % 2],

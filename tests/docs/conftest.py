@@ -15,8 +15,11 @@ Python blocks may use the names ``waveform`` (a second at 16 kHz), ``sample_rate
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +84,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number in range(count):
                 path = folder / source / name / f"{source}_{number}.wav"
                 soundfile.write(path, sound([mid], source, name, number), RATE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built without a warning."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stdout + done.stderr
     return folder
 
 

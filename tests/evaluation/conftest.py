@@ -1,6 +1,7 @@
 """Short recordings, their lists, and checkpoints of the tiny network."""
 
 import csv
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,40 @@ from audiotag.models.create import create_backbone
 from audiotag.models.model import Model
 
 NAMES = ["hum", "hiss", "beep"]
+
+VOID = {"meta", "link", "br", "img", "input", "circle", "rect", "line", "path"}
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and keeps the page's texts, tags and attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.texts, self.values = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.values += attributes
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.values += attributes
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture
+def read_page():
+    """The parts of a page: ``read_page(text).tags``, ``.texts`` and ``.values``; tags must nest."""
+    return Page
 
 
 @pytest.fixture

@@ -307,6 +307,8 @@ class TestFolds:
             "metrics.json",
             "folds.csv",
             "per_class.csv",
+            "clips.csv",
+            "calibration.csv",
             "confusion.csv",
             "report.html",
         }

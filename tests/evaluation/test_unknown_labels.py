@@ -109,7 +109,7 @@ def test_curves_are_those_of_the_known_clips(tmp_path):
     truth, scores = result.column(0)
     assert list(truth) == [True, False, False] and len(scores) == 3
     assert "Unknown labels" in render_report(result)
-    assert len(save_figures(result, tmp_path, format="svg")) == 2
+    assert len(save_figures(result, tmp_path, format="svg")) == 3
 
 
 @pytest.fixture

@@ -12,8 +12,12 @@ import pytest
 import soundfile
 
 import audiotag
+from audiotag.continual.exported_pupil import ExportedPupil, change_exported_classes
+from audiotag.continual.online_settings import OnlineSettings
 from audiotag.engines.exported import read_exported
 from audiotag.export.export import export_model
+from audiotag.labels import LabelSet
+from audiotag.training.settings import Situation
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BARE = """
@@ -24,12 +28,18 @@ runpy.run_path(EXAMPLE, run_name="__main__")
 """
 
 
-@pytest.fixture(params=["home10", "small"])
+@pytest.fixture(params=["home10", "small", "learned"])
 def exported(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Path:
-    """A folder with a clip beside it; frames of home10 are centred, those of the other are not."""
+    """A folder with a clip beside it; frames of home10 are centred, those of the others are not."""
     if request.param == "home10":
         folder = tmp_path / "home10"
         export_model("home10", folder)
+    if request.param == "learned":
+        labels = LabelSet.from_names(["rain", "bell"], source="test")
+        changed, _ = change_exported_classes(read_exported(folder), labels)
+        settings = OnlineSettings().resolve(Situation(single_label=False, pretrained=True))
+        folder = tmp_path / "learned"
+        ExportedPupil(changed, settings, "cpu", embeds=False).save(folder, "learned", {}, {})
     rate = read_exported(folder).lengths.sample_rate
     sound = np.random.default_rng(5).uniform(-0.3, 0.3, int(2.5 * rate))
     soundfile.write(tmp_path / "clip.wav", sound, rate)

@@ -44,7 +44,7 @@ class ClipStore(StoreView):
     When a method that changes the store returns, the change is on disk: neither ``kill -9`` nor a power cut undoes it.
     When it raises, nothing has changed. Several processes may use one store at once: each change waits for the one
     before, and the policy's decisions are those of one policy that saw every offer in that order. An object serves
-    one thread.
+    one thread; other processes may be handed it, and open the store for themselves.
 
     Args:
         folder: A store made by `create` (or ``audiotag store init``). Files that a killed change left behind are

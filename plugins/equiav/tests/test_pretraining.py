@@ -39,6 +39,10 @@ from audiotag.plugin import (
     read_clip,
 )
 
+PATCHED = pytest.mark.skipif(
+    multiprocessing.get_start_method() != "fork", reason="a fresh process has no function that a test has replaced"
+)
+
 SETTINGS = PretrainingSettings(
     epochs=3, batch_size=4, learning_rate=1e-3, warmup=1.0, centroid_count=2, accelerator="cpu", workers=0
 )
@@ -298,6 +302,7 @@ def _results(folder: Path) -> tuple[str, dict[str, str], dict[str, bytes]]:
         return (folder / "log.csv").read_text(), file.metadata(), tensors
 
 
+@PATCHED
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_a_run_that_waits_for_a_batch(
     write_pairs: Write, learn: Learn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
@@ -411,6 +416,7 @@ def test_a_diverged_run_is_said_to_have_diverged(write_pairs: Write, learn: Lear
         learn(read_pairs(write_pairs(4)), settings=settings)
 
 
+@PATCHED
 def test_a_reader_that_is_killed_ends_the_run_with_a_word(
     write_pairs: Write, learn: Learn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,283 @@
+"""On-line learning with an exported folder: the same as with torch, without it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from click.testing import CliRunner
+from safetensors.numpy import load_file, save_file
+
+import audiotag
+from audiotag.cli.main import main
+from audiotag.continual import OnlineSettings
+from audiotag.continual.exported_pupil import change_exported_classes
+from audiotag.continual.listening import StreamClip, Waveform
+from audiotag.continual.online import OnlineEvent, OnlineLearner
+from audiotag.continual.store import ClipStore
+from audiotag.engines.exported import read_exported
+from audiotag.engines.onnx_engine import OnnxEngine
+from audiotag.errors import AudiotagError, CheckpointError, OptionError, StoreError, TrainingError
+from audiotag.export.export import export_model
+from audiotag.host import get_host
+from audiotag.labels import LabelSet
+from audiotag.models.create import create_backbone
+from audiotag.models.model import Model
+
+RATE = 8000
+NAMES = ("low", "high", "noise")
+
+PLUGIN = """
+from audiotag.plugin import BackboneSpec, hookimpl
+
+@hookimpl
+def register_backbones():
+    return [BackboneSpec(
+        name="small", family="small", factory="audiotag_small_plugin:small", sample_rate=8000, clip_seconds=1.0,
+        min_seconds=0.1, max_seconds=1.5, embedding_dim=6, licence="MIT",
+    )]
+
+def small(num_classes, head_type="linear"):
+    from tiny import BANDS, TinyBackbone
+    from audiotag.plugin import LogMelFrontEnd, kaldi_log_mel
+
+    network = TinyBackbone(num_classes, 6, head_type)
+    network.front_end = LogMelFrontEnd(kaldi_log_mel(8000, BANDS))
+    return network
+"""
+
+
+@pytest.fixture
+def make(tiny: ModuleType, install_plugin: Callable[..., str]) -> Callable[..., Model]:
+    install_plugin("audiotag-small", PLUGIN)
+
+    def made(single_label: bool = False, labels: tuple[str, ...] = NAMES, **options: Any) -> Model:
+        backbone = create_backbone("small", len(labels), seed=0, **options)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in backbone.parameters():
+                parameter.normal_(0, 0.5, generator=generator)
+        spec = get_host().backbone("small")
+        labelled = LabelSet.from_names(list(labels), source="test")
+        return Model(backbone.eval(), spec, options, labelled, "small", single_label=single_label)
+
+    return made
+
+
+def wave(number: int) -> np.ndarray:
+    """Of three kinds in turn, one in four longer than the network takes at once."""
+    generator = np.random.default_rng(number)
+    time = np.arange(round(RATE * (0.6 if number % 4 else 2.7))) / RATE
+    tone = np.sin(2 * np.pi * (150, 3000, 0)[number % 3] * time)
+    return (0.4 * tone + 0.1 * generator.standard_normal(len(time))).astype(np.float32)
+
+
+def stream(count: int, first: int = 0) -> list[StreamClip]:
+    return [
+        StreamClip(f"clip {number}", Waveform(wave(number), RATE), (NAMES[number % 3],) if number % 5 else None)
+        for number in range(first, first + count)
+    ]
+
+
+def store_in(folder: Path, policy: str = "reservoir", capacity: int = 5) -> ClipStore:
+    return ClipStore.create(folder, list(NAMES), policy=policy, capacity=capacity)
+
+
+def what(event: OnlineEvent) -> tuple[Any, ...]:
+    """What must be the same: all but numbers that are rounded."""
+    stored = None if event.addition is None else (event.addition.stored, event.addition.evicted)
+    return event.position, event.id, event.seconds, event.labels, event.label_source, stored, event.replayed
+
+
+SETTINGS = (
+    {},
+    {"optimiser": "adam", "weight_decay": 0.1, "keep": "audio"},
+    {"optimiser": "sgd", "learning_rate": 0.1, "weight_decay": 0.01, "momentum": 0.8, "clip_grad_norm": 0.05},
+    {"schedule": "cosine", "schedule_clips": 12, "warmup": 3, "steps": 2, "replay": 3, "pseudo_label": 0.6},
+)
+
+
+@pytest.mark.parametrize("single_label", [False, True])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_an_exported_folder_learns_what_the_model_learns(
+    make: Callable[..., Model], tmp_path: Path, settings: dict[str, Any], single_label: bool
+) -> None:
+    export_model(make(single_label), tmp_path / "exported")
+    heads, told = [], []
+    for model in (make(single_label), read_exported(tmp_path / "exported")):
+        name = type(model).__name__
+        with store_in(tmp_path / name, "herding" if not settings else "reservoir") as store:
+            learner = OnlineLearner(model, store, OnlineSettings(**settings), folder=tmp_path / f"{name} run")
+            told.append(list(learner.run(stream(24))))
+            kept = audiotag.load(tmp_path / f"{name} run")
+            heads.append(np.concatenate([kept.logits(wave(number), RATE) for number in range(50, 56)]))
+    for one, other in zip(*told, strict=True):
+        assert what(one) == what(other)
+        assert (one.loss is None) == (other.loss is None)
+        assert one.loss is None or other.loss == pytest.approx(one.loss, rel=1e-3)
+        assert one.tags is not None and other.tags is not None
+        assert dict(one.tags) == pytest.approx(dict(other.tags), abs=1e-3)
+    before = np.concatenate(
+        [audiotag.load(tmp_path / "exported").logits(wave(number), RATE) for number in range(50, 56)]
+    )
+    assert np.abs(before - heads[0]).max() > 0.05
+    np.testing.assert_allclose(heads[1], heads[0], atol=1e-3 * np.abs(heads[0]).max())
+
+
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(make: Callable[..., Model], tmp_path: Path) -> None:
+    export_model(make(), tmp_path / "exported")
+    for name, parts in (("whole", (20,)), ("cut", (7, 13))):
+        with store_in(tmp_path / name) as store:
+            done = 0
+            for count in parts:
+                if done:
+                    learner = OnlineLearner.resume(tmp_path / f"{name} run", store)
+                else:
+                    learner = OnlineLearner(
+                        read_exported(tmp_path / "exported"), store, OnlineSettings(), folder=tmp_path / f"{name} run"
+                    )
+                assert learner.position == done
+                list(learner.run(stream(count, done)))
+                done += count
+    for file in ("head.safetensors", "learning.safetensors"):
+        whole, cut = (load_file(tmp_path / f"{name} run/last/{file}") for name in ("whole", "cut"))
+        assert whole.keys() == cut.keys() and all((whole[key] == cut[key]).all() for key in whole)
+    assert audiotag.load(tmp_path / "whole run/last").metadata["online"]["position"] == 20
+    with store_in(tmp_path / "more") as store:  # a learned folder learns on, in a run of its own
+        again = OnlineLearner(read_exported(tmp_path / "whole run/last"), store, folder=tmp_path / "more run")
+        list(again.run(stream(3)))
+        with pytest.raises(CheckpointError, match="a run here already"):
+            OnlineLearner(read_exported(tmp_path / "exported"), store, folder=tmp_path / "more run")
+
+
+def test_what_cannot_learn_without_torch_is_refused(make: Callable[..., Model], tmp_path: Path) -> None:
+    export_model(make(), tmp_path / "exported")
+    export_model(make(head_type="mlp"), tmp_path / "deep")
+    for folder, settings, told in (
+        ("deep", {}, "more than one linear layer"),
+        ("exported", {"freeze_backbone": False}, "the last layer alone"),
+        ("exported", {"loss": "focal"}, "for torch only"),
+        ("exported", {"optimiser_options": {"amsgrad": True}}, "with options is there for torch only"),
+    ):
+        with store_in(tmp_path / f"{folder}{len(told)}") as store, pytest.raises(OptionError, match=told):
+            OnlineLearner(read_exported(tmp_path / folder), store, OnlineSettings(**settings))
+    with store_in(tmp_path / "memory") as store:
+        with pytest.raises(OptionError, match="on the CPU"):
+            OnlineLearner(read_exported(tmp_path / "exported"), store, device="cuda")
+        fast = OnlineSettings(optimiser="sgd", learning_rate=1e30, replay=0)
+        with pytest.raises(TrainingError, match="the loss became"), np.errstate(all="ignore"):
+            list(OnlineLearner(read_exported(tmp_path / "exported"), store, fast).run(stream(9, 1)))
+    with store_in(tmp_path / "of torch") as store:
+        list(OnlineLearner(make(), store).run(stream(3)))
+        with pytest.raises(StoreError, match="another backbone"):
+            OnlineLearner(read_exported(tmp_path / "exported"), store)
+
+
+def _rewrite(file: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def rewritten(folder: Path) -> None:
+        path = folder / file
+        if file.endswith(".json"):
+            content = json.loads(path.read_text())
+            change(content)
+            path.write_text(json.dumps(content))
+        else:
+            arrays = load_file(path)
+            change(arrays)
+            save_file(arrays, path)
+
+    return rewritten
+
+
+DAMAGES: list[Callable[[Path], Any]] = [
+    lambda folder: (folder / "learning.json").unlink(),
+    lambda folder: (folder / "learning.json").write_text("[]"),
+    lambda folder: (folder / "learning.safetensors").write_bytes(b"\x80\x05cos\nsystem\n(S'true'\ntR."),
+    lambda folder: (folder / "head.safetensors").write_bytes(b""),
+    _rewrite("learning.json", lambda content: content["training"].update(steps=-1)),
+    _rewrite("learning.json", lambda content: content["training"].pop("learned")),
+    _rewrite("learning.json", lambda content: content["online"].update(position="3")),
+    _rewrite("learning.json", lambda content: content["online"].update(settings=[])),
+    _rewrite("learning.safetensors", lambda arrays: arrays.pop("weight.first")),
+    _rewrite("learning.safetensors", lambda arrays: arrays.update({"bias.first": np.zeros(9, np.float32)})),
+    _rewrite("head.safetensors", lambda arrays: arrays.update(bias=np.zeros(3, np.float32))),
+    _rewrite("head.safetensors", lambda arrays: arrays.update(weight=np.zeros(3, np.float32))),
+    _rewrite("head.safetensors", lambda arrays: arrays.update(bias=np.full(3, np.nan, np.float32))),
+    _rewrite("audiotag.json", lambda content: content["labels"].append({"mid": "more", "name": "more"})),
+    _rewrite("audiotag.json", lambda content: content["network"]["outputs"].append("logits")),
+    _rewrite("audiotag.json", lambda content: content["network"]["outputs"].remove("head_bias")),
+    _rewrite("audiotag.json", lambda content: content.update(head=None)),
+]
+
+
+def test_damaged_runs_are_refused(make: Callable[..., Model], tmp_path: Path) -> None:
+    export_model(make(), tmp_path / "exported")
+    with store_in(tmp_path / "memory") as store:
+        list(OnlineLearner(read_exported(tmp_path / "exported"), store, folder=tmp_path / "run").run(stream(3)))
+        for number, damage in enumerate(DAMAGES):
+            run = shutil.copytree(tmp_path / "run", tmp_path / f"run {number}")
+            assert OnlineLearner.resume(run, store).position == 3
+            damage(run / "last")
+            with pytest.raises(AudiotagError):
+                OnlineLearner.resume(run, store)
+
+
+def test_rows_of_classes_that_stay_are_carried_over_by_mid(make: Callable[..., Model], tmp_path: Path) -> None:
+    model = make()
+    model.thresholds = np.array([0.2, 0.3, 0.4])
+    export_model(model, tmp_path / "exported")
+    labels = LabelSet.from_names(["bell", "noise", "low"], source="test")
+    changed, change = change_exported_classes(read_exported(tmp_path / "exported"), labels, seed=3)
+    assert (change.kept, change.added, change.dropped) == (("noise", "low"), ("bell",), ("high",))
+    before, after = OnnxEngine(tmp_path / "exported").head(), changed.head
+    assert after is not None and changed.thresholds is not None
+    assert changed.thresholds.tolist() == [0.5, 0.4, 0.2]
+    for now, then in ((1, 2), (2, 0)):
+        assert (after.weight[now] == before.weight[then]).all() and after.bias[now] == before.bias[then]
+    assert after.bias[0] == 0 and 0 < np.abs(after.weight[0]).max() < 0.1
+    same, _ = change_exported_classes(read_exported(tmp_path / "exported"), labels, seed=3)
+    assert same.head is not None and same.head.digest == after.digest
+
+
+COMMAND = """
+from audiotag.cli.main import run
+sys.argv = ["audiotag", *sys.argv[1:]]
+run()
+"""
+
+
+def test_the_command_learns_new_classes_without_torch(
+    make: Callable[..., Model], tmp_path: Path, run_light: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    rows = []
+    for number in range(12):
+        soundfile.write(tmp_path / f"{number}.wav", wave(number), RATE)
+        rows.append(f"{number}.wav,{NAMES[number % 3]}\n")
+    (tmp_path / "clips.csv").write_text("path,labels\n" + "".join(rows))
+    export_model(make(labels=("low", "high", "bell")), tmp_path / "exported")
+    (tmp_path / "names.csv").write_text("index,mid,display_name\n0,noise,noise\n1,high,high\n2,low,low\n")
+    with ClipStore.create(tmp_path / "memory", list(NAMES), policy="reservoir", capacity=5):
+        pass
+    shared = ["--store", tmp_path / "memory", "--stream", tmp_path / "clips.csv", "--output", tmp_path / "run"]
+    begin = ["online", "--model", tmp_path / "exported", "--labels", tmp_path / "names.csv", *shared, "--json"]
+    done = run_light(COMMAND, *begin)
+    assert done.returncode == 0, done.stderr
+    assert "1 added" in done.stderr and "1 dropped" in done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["labels"] for event in events] == [[NAMES[number % 3]] for number in range(12)]
+    assert all(event["loss"] > 0 and event["error"] is None for event in events)
+    tagger = audiotag.load(tmp_path / "run")
+    assert tagger.labels.names == ("noise", "high", "low")
+    done = run_light(COMMAND, "infer", "--model", tmp_path / "run", tmp_path / "1.wav", "--top", "1")
+    assert done.returncode == 0, done.stderr
+    assert tagger.tag(tmp_path / "1.wav").labels[0] in done.stdout
+    refused = CliRunner().invoke(main, [*map(str, begin), "--option", "width=3"])
+    assert refused.exit_code == 1 and "which has its own" in str(refused.exception)
