@@ -173,7 +173,7 @@ class OnnxEngine(Engine):
         """See `Engine.frame_logits`."""
         if FRAME_LOGITS not in self.exported.outputs:
             return super().frame_logits(waveforms)
-        (logits,) = self._run([FRAME_LOGITS], waveforms, None)
+        (logits,) = self._run([FRAME_LOGITS], {_WAVEFORM: waveforms})
         return logits
 
     def fingerprint(self) -> str:

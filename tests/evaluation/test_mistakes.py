@@ -79,7 +79,7 @@ def test_labels_that_are_not_known_are_no_mistakes():
     known = np.array([[0, 1, 1], [1, 1, 1], [1, 1, 1], [1, 1, 1]], dtype=bool)
     result = evaluate_scores(TARGETS, np.full((4, 3), 0.9), LABELS, known=known)
     assert (0, 0) not in [(one.row, one.index) for one in false_alarms(result, 99)]
-    assert not result.decisions[0, 0]
+    assert not result.decisions[0, 0] and not misses(result, 99)
     losses = clip_losses(result)
     assert losses[0] == pytest.approx(-2 * math.log(0.1))
     assert {row["clip"]: row["unknown"] for row in rows_of(clips_csv(result))}["0"] == "Dog (/m/1)"
