@@ -112,7 +112,12 @@ _MAX_NAMED = 8
     group="Results",
 )
 @overwrite_option
-@option("--with-audio", is_flag=True, help="Put the sounds of the most confident mistakes into the report (some MB).")
+@option(
+    "--with-audio",
+    is_flag=True,
+    help="Put the sounds of the most confident mistakes into the report (some MB).",
+    group="Results",
+)
 @figures_option("figures for papers")
 @json_option
 def evaluate(

@@ -378,7 +378,7 @@ class Measuring(SettingsGroup):
         None, usual="never", range=FROM_ONE, help="Stop after this many epochs without a better metric."
     )
     summary: bool | None = setting(
-        None, usual="with --eval, an average, or kept epochs", help="Measure the finished models."
+        None, usual="with --test, an average, or kept epochs", help="Measure the finished models."
     )
 
 
