@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.audio.frontends.log_mel import LogMel
 from audiotag.audio.windows import PassLengths
 from audiotag.display import brief_repr, line
 from audiotag.errors import OptionError
@@ -33,9 +34,12 @@ class EngineFacts:
         metadata: What the model says about itself beyond that.
         inputs: What it takes: ``("waveform",)``, ``("waveform", "video")`` or ``("video",)``.
         video_shape: (channels, height, width) of a picture, None where it takes none.
+        frame_seconds: Seconds from frame to frame where it scores them (`Engine.frame_logits`), None where it scores
+            whole clips only.
         device: Where it computes.
         precision: Numbers it computes with.
         batch_size: Clips at a time that suit it.
+        front_end: What its spectrograms are, where `Engine.spectrograms` gives them; None otherwise.
     """
 
     name: str
@@ -47,9 +51,11 @@ class EngineFacts:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ("waveform",)
     video_shape: tuple[int, int, int] | None = None
+    frame_seconds: float | None = None
     device: str = "cpu"
     precision: str = "32"
     batch_size: int = 4
+    front_end: LogMel | None = None
 
 
 @brief_repr
@@ -91,6 +97,16 @@ class Engine(ABC):
             embed: Whether embeddings are wanted.
         """
 
+    def spectrograms(self, waveforms: Floats) -> Floats:
+        """The first half of `forward`, as `EngineFacts.front_end` describes it: float32 (batch, bands, frames)."""
+        raise NotImplementedError
+
+    def forward_spectrograms(
+        self, spectrograms: Floats, video: Floats | None = None, *, embed: bool = False
+    ) -> EngineOutput:
+        """The second half of `forward`, from what `spectrograms` gives."""
+        raise NotImplementedError
+
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash of the numbers that decide its logits (parameters, options)."""
@@ -106,6 +122,16 @@ class Engine(ABC):
             OptionError: The engine has none.
         """
         raise OptionError("it gives no embeddings of frames", where=self.facts.name, fix="Take kind='clip'.")
+
+    def frame_logits(self, waveforms: Floats) -> Floats:
+        """Logits (batch, frames, classes) of frames, `EngineFacts.frame_seconds` each.
+
+        Raises:
+            OptionError: The engine scores whole clips only.
+        """
+        raise OptionError(
+            "the model scores whole clips, and no frames", where=self.facts.name, fix="Score short windows instead."
+        )
 
     def head_input(
         self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False
