@@ -135,7 +135,7 @@ def test_every_way_to_measure_a_run_knows(run, tones, tmp_path, kind):
 
 def test_learning_from_the_clips_to_validate_on_is_said(tiny, tones, tmp_path):
     messages = Messages()
-    finetune("tiny", tones, val=tones, eval=tones, output=tmp_path / "run", reporter=messages, **QUICK)
+    finetune("tiny", tones, val=tones, test=tones, output=tmp_path / "run", reporter=messages, **QUICK)
     warnings = [text for text in messages.texts if text.startswith("Warning")]
     assert "24 of the 24 clips to validate on" in warnings[0]
     assert "24 of the 24 clips to measure the finished models on" in warnings[1]
