@@ -214,7 +214,8 @@ class BackboneSpec(MadeSpec):
             `clip_seconds`), None for no bound.
         embedding_dim: Size of the clip embedding, None where options decide it.
         labels: The ordered classes of the weights: the name of a class list of the core (``"audioset"``,
-            ``"fsd50k"``, ``"home"``), or ``"package:path/in/package.csv"``; None where there are none.
+            ``"audioset_strong"``, ``"fsd50k"``, ``"home"``), or ``"package:path/in/package.csv"``; None where there
+            are none.
         num_classes: Size of the published head, None for a family and for weights without a head (pre-training).
         single_label: True where logits mean a softmax over classes, False where each means a sigmoid.
         inputs: What the network takes: ``"waveform"``, ``"video"``.

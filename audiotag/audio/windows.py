@@ -129,6 +129,32 @@ def iterate_windows(blocks: Iterable[NDArray[np.float32]], window: int, hop: int
         yield Window(position, np.concatenate(held))
 
 
+def iterate_blocks(blocks: Iterable[NDArray[np.float32]], size: int, step: int) -> Iterator[tuple[Window, int]]:
+    """Cut a stream into blocks of *size* samples that begin every *step*, the last one filled up with zeros.
+
+    Whatever pieces the stream comes in, the blocks are the same. One begins only where sound lies beyond the one
+    before.
+
+    Args:
+        blocks: Consecutive pieces of a recording, float32 (samples,).
+        size: Samples of a block, ≥ 1.
+        step: Samples between the beginnings of blocks, 1 ≤ step ≤ size.
+
+    Yields:
+        Each block, and how many of its samples are the recording's.
+    """
+    held = np.empty(0, dtype=np.float32)
+    start = 0  # of what is held
+    for block in blocks:
+        held = np.concatenate([held, block])
+        while held.size > size:
+            yield Window(start, held[:size]), size
+            held = held[step:]
+            start += step
+    if held.size > size - step or start == 0:
+        yield Window(start, np.pad(held, (0, size - held.size))), held.size
+
+
 @dataclass(frozen=True)
 class PassLengths:
     """How much sound a network takes in one pass, in seconds.

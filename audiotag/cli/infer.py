@@ -84,7 +84,15 @@ class _Threshold(click.ParamType[float | str]):
 @option(
     "--events",
     is_flag=True,
-    help="Report events, from windows as long as the model was trained on.",
+    help="Report events: from frames where the model scores frames and neither --window nor --hop is given, otherwise"
+    " from windows, as long as the model was trained on.",
+    group="Tags and events",
+)
+@option(
+    "--resolution",
+    type=float,
+    metavar="SECONDS",
+    help="Report events whose times lie on a grid of this length.  [default: single frames, or half a window]",
     group="Tags and events",
 )
 @option("--per-window", is_flag=True, help="Report the tags of each window instead of events.", group="Tags and events")

@@ -39,6 +39,8 @@ class EngineFacts:
         metadata: What the model says about itself beyond that.
         inputs: What it takes: ``("waveform",)``, ``("waveform", "video")`` or ``("video",)``.
         video_shape: (channels, height, width) of a picture, None where it takes none.
+        frame_seconds: Seconds from frame to frame where it scores them (`Engine.frame_logits`), None where it scores
+            whole clips only.
         device: Where it computes.
         precision: Numbers it computes with.
         batch_size: Clips at a time that suit it.
@@ -54,6 +56,7 @@ class EngineFacts:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ("waveform",)
     video_shape: tuple[int, int, int] | None = None
+    frame_seconds: float | None = None
     device: str = "cpu"
     precision: str = "32"
     batch_size: int = 4
@@ -124,6 +127,16 @@ class Engine(ABC):
             OptionError: The engine has none.
         """
         raise OptionError("it gives no embeddings of frames", where=self.facts.name, fix="Take kind='clip'.")
+
+    def frame_logits(self, waveforms: Floats) -> Floats:
+        """Logits (batch, frames, classes) of frames, `EngineFacts.frame_seconds` each.
+
+        Raises:
+            OptionError: The engine scores whole clips only.
+        """
+        raise OptionError(
+            "the model scores whole clips, and no frames", where=self.facts.name, fix="Score short windows instead."
+        )
 
     def head_input(
         self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False

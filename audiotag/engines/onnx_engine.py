@@ -17,6 +17,7 @@ from audiotag.audio.frontends import numpy_executor
 from audiotag.audio.frontends.numpy_executor import log_mel_features
 from audiotag.engines.exported import (
     EMBEDDING,
+    FRAME_LOGITS,
     FRAMES,
     HEAD_BIAS,
     HEAD_INPUT,
@@ -76,6 +77,7 @@ class OnnxEngine(Engine):
             metadata=exported.metadata,
             inputs=exported.inputs,
             video_shape=exported.video_shape,
+            frame_seconds=1 / exported.frame_rate if FRAME_LOGITS in exported.outputs else None,
             batch_size=1 if self.threads == 1 else _BATCHES * self.threads,
             front_end=exported.front_end if "waveform" in exported.inputs else None,
         )
@@ -166,6 +168,13 @@ class OnnxEngine(Engine):
             return super().frames(waveforms, video)
         (frames,) = self._run([FRAMES], {_WAVEFORM: waveforms, PICTURE: video})
         return frames, (np.arange(frames.shape[1], dtype=np.float64) + 0.5) / self.exported.frame_rate
+
+    def frame_logits(self, waveforms: Floats) -> Floats:
+        """See `Engine.frame_logits`."""
+        if FRAME_LOGITS not in self.exported.outputs:
+            return super().frame_logits(waveforms)
+        (logits,) = self._run([FRAME_LOGITS], {_WAVEFORM: waveforms})
+        return logits
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""

@@ -114,6 +114,7 @@ class TorchEngine(Engine):
             metadata=model.metadata,
             inputs=backbone.inputs,
             video_shape=backbone.video_shape,
+            frame_seconds=1 / backbone.frame_rate if backbone.gives_frame_logits else None,
             device=str(self.device),
             precision=precision,
             batch_size=_CPU_BATCH if on_cpu else _ACCELERATOR_BATCH,
@@ -161,6 +162,11 @@ class TorchEngine(Engine):
         with self._pass() as network:
             frames = network.frames(self._features(waveforms, video))
             return _array(frames), self._middles(frames)
+
+    def frame_logits(self, waveforms: Floats) -> Floats:
+        """See `Engine.frame_logits`."""
+        with self._pass() as network:
+            return _array(network.frame_logits(self._features(waveforms, None)))
 
     def feature_map(self, waveforms: Floats | None, video: Floats | None = None) -> tuple[Floats, NDArray[np.float64]]:
         """See `Engine.feature_map`."""

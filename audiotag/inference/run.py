@@ -19,6 +19,7 @@ from audiotag.errors import AudiotagError, OptionError, PluginError
 from audiotag.files import content_digest
 from audiotag.host import get_host
 from audiotag.inference.events import Event, Span, detect_events, named_events
+from audiotag.inference.frame_scores import frame_cells
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores, select_tags
 from audiotag.inference.writers import (
@@ -36,7 +37,19 @@ from audiotag.inference.writers.rows import Key
 _DEFAULT_TOP = 10
 _FEW = 20
 
-_DECIDING = ("mode", "window", "hop", "threshold", "merge", "min_duration", "top", "frames", "format", "verbatim")
+_DECIDING = (
+    "mode",
+    "window",
+    "hop",
+    "resolution",
+    "threshold",
+    "merge",
+    "min_duration",
+    "top",
+    "frames",
+    "format",
+    "verbatim",
+)
 """Settings that decide what the results are."""
 
 
@@ -76,6 +89,7 @@ class InferRun:
     embeddings: Path | None
     window: float | None
     hop: float | None
+    resolution: float | None
     threshold: float | str | None
     merge: float
     min_duration: float
@@ -99,7 +113,7 @@ class InferRun:
         format = settings["format_"] or format_of(output)
         spec = get_host().writer(format)
         _check_numbers(settings)
-        about_events = [name for name in ("merge", "min_duration") if settings[name] is not None]
+        about_events = [name for name in ("merge", "min_duration", "resolution") if settings[name] is not None]
         if settings["per_window"]:
             mode = "windows"
         elif settings["events"] or about_events or settings["window"] is not None or settings["hop"] is not None:
@@ -107,7 +121,9 @@ class InferRun:
         else:
             mode = "clips"
         if about_events and mode == "windows":
-            raise OptionError("--merge and --min-duration are about events", fix="Leave out --per-window.")
+            raise OptionError(
+                "--merge, --min-duration and --resolution are about events", fix="Leave out --per-window."
+            )
         if not spec.times and mode != "clips":
             raise OptionError(
                 f"the {format} format has no times", fix="Leave out the options about windows and events."
@@ -276,14 +292,7 @@ class _Results:
 
         def followed() -> Iterator[WindowScores]:
             nonlocal seconds
-            windows = self.tagger.score_windows(
-                clip,
-                window=self.plan.window,
-                hop=self.plan.hop,
-                batch_size=self.plan.batch_size,
-                embeddings=self.collector is not None,
-            )
-            for window in windows:
+            for window in self._frames(clip) if self._by_frames else self._windows(clip):
                 self.progress.heard(window.offset - seconds)
                 seconds = window.offset
                 self._collect(clip, window.onset, window.offset, window.embedding)
@@ -291,6 +300,29 @@ class _Results:
 
         rows = self._event_rows(followed()) if self.plan.mode == "events" else self._window_rows(followed())
         return self._result(clip, seconds, rows)
+
+    @property
+    def _by_frames(self) -> bool:
+        """Whether events come from frames; embeddings are those of windows."""
+        wanted = self.plan.mode == "events" and self.collector is None
+        return wanted and self.tagger.hears_frames(self.plan.window, self.plan.hop)
+
+    def _frames(self, clip: Clip) -> Iterator[WindowScores]:
+        return frame_cells(self.tagger.score_frames(clip, batch_size=self.plan.batch_size), self.plan.resolution)
+
+    def _windows(self, clip: Clip) -> Iterator[WindowScores]:
+        return self.tagger.score_windows(
+            clip,
+            window=self.plan.window,
+            hop=self._hop,
+            batch_size=self.plan.batch_size,
+            embeddings=self.collector is not None,
+        )
+
+    @property
+    def _hop(self) -> float:
+        window = self.tagger.clip_seconds if self.plan.window is None else self.plan.window
+        return next((hop for hop in (self.plan.hop, self.plan.resolution) if hop is not None), window / 2)
 
     def _collect(self, clip: Clip, onset: float, offset: float, embedding: NDArray[np.float32] | None) -> None:
         if self.collector is not None and embedding is not None:
@@ -308,10 +340,9 @@ class _Results:
         return Result(clip, seconds, tuple(moved), whole)
 
     def _event_rows(self, windows: Iterable[WindowScores]) -> list[Event]:
-        window = self.tagger.clip_seconds if self.plan.window is None else self.plan.window
         events = detect_events(
             windows,
-            hop=window / 2 if self.plan.hop is None else self.plan.hop,
+            hop=None if self._by_frames else self._hop,
             thresholds=self.tagger.event_thresholds(self.plan.thresholds(self.tagger)),
             merge=self.plan.merge,
             min_duration=self.plan.min_duration,
@@ -357,12 +388,15 @@ def _times(clip: Clip, onset: float, offset: float) -> tuple[float, float]:
 
 def _check_numbers(settings: dict[str, Any]) -> None:
     """Refuse what cannot be before any model is loaded or output begun."""
-    for name, least_is_allowed in (("window", False), ("hop", False), ("merge", True), ("min_duration", True)):
+    may_be_0 = {"window": False, "hop": False, "resolution": False, "merge": True, "min_duration": True}
+    for name, least_is_allowed in may_be_0.items():
         value = settings[name]
         if value is not None and not (0 < value < math.inf or (least_is_allowed and value == 0)):
             least = "0 or more" if least_is_allowed else "more than 0"
             raise OptionError(f"--{name.replace('_', '-')} is {value} s", fix=f"Give {least} seconds.")
     window, hop = settings["window"], settings["hop"]
+    if hop is not None and settings["resolution"] is not None:
+        raise OptionError("--hop and --resolution both give the grid of times", fix="Give one of them.")
     if window is not None and hop is not None and hop > window:
         raise OptionError(
             f"a hop of {hop} s leaves gaps between windows of {window} s",

@@ -356,7 +356,7 @@ class Scorer:
                 raise AudioError(
                     f"{broken} of the {values.size} numbers that {self.name} gives are not finite",
                     where=where,
-                    fix="Compute with precision 32; if that is no help, the weights are damaged: load them anew.",
+                    fix="Compute with precision 32; if that is no help, the weights are damaged: download them again.",
                 )
 
 

@@ -15,7 +15,7 @@ from audiotag.arguments import as_path, real_number
 from audiotag.audio.arrays import Waveform, as_waveform
 from audiotag.audio.containers import CONTAINER_SUFFIXES
 from audiotag.audio.resampling import resample
-from audiotag.audio.windows import iterate_windows
+from audiotag.audio.windows import Window, iterate_blocks, iterate_windows
 from audiotag.data.clips import Clip
 from audiotag.data.recording import clip_info, stream_clip
 from audiotag.errors import AudiotagError, OptionError
@@ -140,7 +140,7 @@ class SoundReader:
             OptionError: *window* or *hop* cannot be, or pictures are needed and there are none.
         """
         if not self.hears:
-            raise OptionError("a model that only sees has no windows over sound", where=place_of(source))
+            raise OptionError("a model without sound input has no windows over sound", where=place_of(source))
         if isinstance(source, Waveform) and self.video_shape is not None:
             raise OptionError(
                 "this model needs a picture with each sound, and there is none", fix="Give a recording with pictures."
@@ -154,13 +154,23 @@ class SoundReader:
         size = max(1, round(window * self.sample_rate))
         step = min(max(1, round(hop * self.sample_rate)), size)
         # Resampling rounds the length up by less than a sample, and no window may end after the recording.
-        end = _end(source)
+        end = end_of(source)
         for piece in iterate_windows(self._stream(source), size, step):
             onset, offset = piece.start / self.sample_rate, min(piece.stop / self.sample_rate, end)
             picture = None
             if self.video_shape is not None and isinstance(source, Clip):
                 picture = self.picture(replace(source, start=source.start + onset, stop=source.start + offset))
             yield Sound(None, piece.samples, self.sample_rate, picture, onset, offset)
+
+    def blocks(self, source: Clip | Waveform, size: int, step: int) -> Iterator[tuple[Window, int]]:
+        """`iterate_blocks` over sound, read as they are asked for; a source without samples is refused.
+
+        Raises:
+            AudioError: As `stream_audio` raises; while the blocks are read.
+        """
+        if isinstance(source, Clip):
+            _check_part(source)
+        return iterate_blocks(self._stream(source), size, step)
 
     def picture(self, clip: Clip) -> NDArray[np.float32] | None:
         """The picture of a clip, None where none is needed: the only place where pictures are read."""
@@ -184,7 +194,7 @@ def _check_part(clip: Clip) -> None:
             real_number(f"{name} of the clip {clip.id!r}", value)
 
 
-def _end(source: Clip | Waveform) -> float:
+def end_of(source: Clip | Waveform) -> float:
     """Seconds at which the sound ends, infinite where its container does not know exactly."""
     if isinstance(source, Waveform):
         return source.samples.size / source.sample_rate

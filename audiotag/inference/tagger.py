@@ -20,6 +20,7 @@ from audiotag.errors import AudiotagError, OptionError
 from audiotag.inference.combine import EnsembleMode, scores_of
 from audiotag.inference.ensemble import is_ensemble, read_ensemble, refuse_nesting
 from audiotag.inference.events import Events, detect_events, named_events
+from audiotag.inference.frame_scores import FrameScores, frame_cells, score_frames
 from audiotag.inference.scorer import Answers, Scorer
 from audiotag.inference.sound import Sound, as_clip, as_source, place_of
 from audiotag.inference.tags import TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
@@ -100,7 +101,7 @@ def _load_ensemble(
     known = read_ensemble(folder, labels)
     if combine not in (None, known.combine):
         raise OptionError(
-            f"the ensemble averages {known.combine}, and {combine} are asked for",
+            f"the ensemble averages {known.combine}, not {combine}",
             where=folder,
             fix="Leave it out, or make another ensemble (audiotag models ensemble --combine).",
         )
@@ -144,6 +145,8 @@ class Tagger:
         metadata: What the model, or the ensemble's folder, says about itself beyond that.
         sample_rate: Hz that recordings are read at: the highest of the members.
         clip_seconds: Length of clip that the (first) network was trained on.
+        frame_seconds: Seconds from frame to frame where the model scores frames (`frame_scores`); None where it scores
+            whole clips only, and for an ensemble.
         name: What outputs call it.
         default_batch_size: Clips computed at a time where the caller does not say.
     """
@@ -173,6 +176,9 @@ class Tagger:
             self.thresholds = per_class_thresholds(first.thresholds, len(first.labels))
         self.sample_rate: int = self._scorer.sample_rate
         self.clip_seconds: float = first.lengths.clip
+        # Frames of several members do not lie at the same times.
+        hears_only = first.inputs == ("waveform",)
+        self.frame_seconds: float | None = first.frame_seconds if alone and hears_only else None
         self.name: str = self._scorer.name
         self.default_batch_size: int = first.batch_size
 
@@ -392,6 +398,61 @@ class Tagger:
                 embedding = None if answers.embeddings is None else answers.embeddings[row]
                 yield WindowScores(sound.onset, sound.offset, scores[row], embedding)
 
+    def frame_scores(
+        self,
+        waveform: ArrayLike | torch.Tensor,
+        sample_rate: int,
+        *,
+        overlap: float | None = None,
+        batch_size: int | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Probabilities of the frames of a waveform; see `score_frames`, which takes recordings of any length.
+
+        Args:
+            waveform: One waveform, as `tag` takes it.
+            sample_rate: Its rate in Hz.
+            overlap: See `score_frames`.
+            batch_size: See `score_frames`.
+
+        Returns:
+            float32 (frames, classes) in [0, 1], and float64 (frames,): the second in the middle of each frame.
+
+        Raises:
+            AudioError: As `logits` raises.
+            OptionError: As `score_frames` raises.
+        """
+        parts = list(self.score_frames((waveform, sample_rate), overlap=overlap, batch_size=batch_size))
+        return np.concatenate([part.scores for part in parts]), np.concatenate([part.times for part in parts])
+
+    @settings_by_name
+    def score_frames(
+        self,
+        recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        *,
+        overlap: float | None = None,
+        batch_size: int | None = None,
+    ) -> Iterator[FrameScores]:
+        """Probabilities of the frames of a recording of any length, in bounded memory.
+
+        Sound goes through in blocks as long as the clips that the network was trained on, the last one filled up with
+        zeros. Blocks overlap, and the scores of one fade into those of the next.
+
+        Args:
+            recording: As `tag` takes it; times count from the start of the clip or the waveform.
+            overlap: Seconds that blocks have in common, up to half a block; None for a fifth, 0 for none.
+            batch_size: Blocks computed at a time; None for `default_batch_size`.
+
+        Raises:
+            AudioError: The recording cannot be read, or the network's answer is not finite; possibly after some
+                frames.
+            OptionError: The model scores no frames (`frame_seconds` is None), or *overlap* cannot be.
+        """
+        if overlap is not None:
+            overlap = real_number("overlap", overlap)
+        return score_frames(
+            self._scorer, as_source(recording), overlap=overlap, batch_size=self._batch_size(batch_size)
+        )
+
     @settings_by_name
     def events(
         self,
@@ -399,6 +460,7 @@ class Tagger:
         *,
         window: float | None = None,
         hop: float | None = None,
+        resolution: float | None = None,
         threshold: ArrayLike | None = None,
         merge: float = 0.0,
         min_duration: float = 0.0,
@@ -406,13 +468,16 @@ class Tagger:
     ) -> Events:
         """What is heard when, in a recording of any length and in bounded memory.
 
-        Scores are averaged over the windows that cover each moment (see `audiotag.inference.events`); a class is heard
-        where that average reaches its threshold. No event is reported twice and none ends after the recording.
+        A class is heard where its score reaches its threshold: the score of a frame where the model scores frames
+        (`frame_seconds`) and neither *window* nor *hop* is given, and else the average over the windows that cover each
+        moment (see `audiotag.inference.events`). No event is reported twice and none ends after the recording.
 
         Args:
             recording: As `tag` takes it.
             window: Seconds of a window; None for the length the network was trained on.
             hop: Seconds between windows, and the grid of the times; None for half a window.
+            resolution: The grid of the times in place of *hop*: frames are averaged over this long, or windows begin
+                this often; None for single frames, or half a window.
             threshold: One for all or one for each class; None for the model's tuned ones, or else 0.5.
             merge: Events of a class at most this many seconds apart become one.
             min_duration: Shorter events, after merging, are left out.
@@ -426,16 +491,39 @@ class Tagger:
             AudioError: The recording cannot be read, or the network's answer is not finite.
             OptionError: A setting cannot be.
         """
+        if resolution is not None:
+            resolution = real_number("resolution", resolution)
+            if hop is not None or not resolution > 0:
+                raise OptionError(f"the resolution is {resolution} s", fix="Give more than 0, and no hop beside it.")
         source = as_source(recording)
-        window, hop = self._grid(window, hop)
+        cells, hop = self._cells(source, self._batch_size(batch_size), window, hop, resolution)
         spans = detect_events(
-            self._score_windows(source, window, hop, self._batch_size(batch_size), embeddings=False),
+            cells,
             hop=hop,
             thresholds=self.event_thresholds(threshold),
             merge=merge,
             min_duration=min_duration,
         )
         return Events(named_events(spans, self.labels), place_of(source), source)
+
+    def _cells(
+        self,
+        source: Clip | Waveform,
+        batch_size: int,
+        window: float | None,
+        hop: float | None,
+        resolution: float | None,
+    ) -> tuple[Iterator[WindowScores], float | None]:
+        """What `detect_events` takes: frames, which are cells, or windows and their hop."""
+        if self.hears_frames(window, hop):
+            parts = score_frames(self._scorer, source, overlap=None, batch_size=batch_size)
+            return frame_cells(parts, resolution), None
+        window, hop = self._grid(window, resolution if hop is None else hop)
+        return self._score_windows(source, window, hop, batch_size, embeddings=False), hop
+
+    def hears_frames(self, window: float | None, hop: float | None) -> bool:
+        """Whether events come from frames: the model scores them, and nobody asks for windows."""
+        return self.frame_seconds is not None and window is None and hop is None
 
     def event_thresholds(self, threshold: ArrayLike | None = None) -> NDArray[np.float64]:
         """The threshold of each class, float64 (classes,): those given, else the model's tuned ones, else 0.5."""

@@ -130,6 +130,8 @@ class Backbone(nn.Module, ABC):
     def frame_logits(self, features: Tensor) -> Tensor:
         """Logits (batch, frames, classes) of each frame of `frames`, as the head scores a map of that frame alone.
 
+        A head that is given frames in their context (after a sequence model) scores each as it stands there.
+
         Raises:
             OptionError: The head scores whole clips only (`gives_frame_logits`).
         """
@@ -179,7 +181,7 @@ class Backbone(nn.Module, ABC):
             if sorted(growth)[-2:] not in ([1], [0, 1]):
                 raise OptionError(
                     f"{self.head_name}.{key} is {tuple(entry.shape)} for {self.num_classes} classes and "
-                    f"{tuple(wider[key].shape)} for one more, which does not tell where each class stands",
+                    f"{tuple(wider[key].shape)} for one more, which does not show which row belongs to which class",
                     where=type(self).__name__,
                     fix="State class_rows.",
                 )
@@ -280,7 +282,7 @@ class Backbone(nn.Module, ABC):
         return {}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `extra_state` gave."""
+        """Take back what `extra_state` gave, before the weights: it may decide their shapes."""
 
 
 def _append(outputs: list[Tensor], module: nn.Module, inputs: Any, output: Tensor) -> None:

@@ -87,7 +87,7 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
         raise OutputError(
             f"the checkpoint cannot be written; the disk may be full ({reason})",
             where=folder,
-            fix="Make room, or name another folder.",
+            fix="Free some space, or name another folder.",
         ) from error
     return folder
 
@@ -192,6 +192,8 @@ def _assemble(facts: Fields, state: dict[str, Tensor], folder: Path) -> Model:
             where=folder,
             fix=fix,
         ) from error
+    with get_host().computing(spec, f"taking back the state of {folder}"):
+        backbone.load_extra_state(made_by["extra_state"])  # which may decide the shapes of weights
     own = backbone.state_dict()
     wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
     if wrong:
@@ -207,7 +209,6 @@ def _assemble(facts: Fields, state: dict[str, Tensor], folder: Path) -> Model:
     require_weights(state, folder, backbone.state_dict())
     with get_host().computing(spec, f"taking back the state of {folder}"):
         backbone.load_state_dict(state)
-        backbone.load_extra_state(made_by["extra_state"])
     backbone.eval()
     return Model(
         backbone=backbone,
@@ -250,7 +251,7 @@ def load_training_state(folder: str | Path) -> dict[str, Any]:
     path = current_folder(find_checkpoint(folder)) / TRAINING_FILE
     if not is_file(path):
         raise CheckpointError(
-            "the checkpoint holds no state of a training that could go on",
+            "the checkpoint holds no training state to resume from",
             where=path,
             fix="Resume from the run's 'last' checkpoint, or start a new training from this one.",
         )

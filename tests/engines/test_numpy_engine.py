@@ -150,7 +150,7 @@ class Quiet:
 
 
 def run(name, **settings):
-    names = ("embeddings window hop threshold merge min_duration top batch_size frames format_").split()
+    names = ("embeddings window hop resolution threshold merge min_duration top batch_size frames format_").split()
     flags = dict.fromkeys("events per_window strict resume overwrite verbatim".split(), False)
     path = Path(output) / name
     plan = InferRun.plan({**dict.fromkeys(names), **flags, "workers": 2, "output": path, **settings})

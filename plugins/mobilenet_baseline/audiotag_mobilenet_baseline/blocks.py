@@ -1,4 +1,4 @@
-"""Building blocks of `mn`: convolution with norm, squeeze-and-excitation over any axis, the inverted residual."""
+"""What `mn` and `fmn` are built of: convolution with norm, squeeze-and-excitation over any axis, inverted residual."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from audiotag.plugin import OptionError
-from audiotag_mobilenet_baseline.table import BlockShape, make_divisible
+from audiotag_mobilenet_baseline.table import LAST_EXPANSION, STEM_STRIDE, BlockShape, make_divisible
 
 NORM_EPSILON = 1e-3
 
@@ -34,7 +34,7 @@ def conv_norm(
     out_channels: int,
     kernel: int,
     *,
-    stride: int = 1,
+    stride: int | tuple[int, int] = 1,
     groups: int = 1,
     act: str | None = None,
     momentum: float,
@@ -154,6 +154,33 @@ class InvertedResidual(nn.Module):
         """Feature map (batch, in_channels, f, t) → (batch, out_channels, ⌈f / stride⌉, ⌈t / stride⌉)."""
         result: Tensor = self.block(features)
         return result.add_(features) if self.keeps_input else result
+
+
+def feature_layers(
+    shapes: Sequence[BlockShape],
+    attention_sizes: Sequence[dict[str, int]],
+    *,
+    join: str = "max",
+    reduction: int = 4,
+    momentum: float,
+) -> nn.Sequential:
+    """The layers from a spectrogram (batch, 1, bands, frames) to the last feature map: stem, blocks, one more.
+
+    Args:
+        shapes: The blocks.
+        attention_sizes: See `InvertedResidual`, for each block.
+        join: See `ConcurrentSqueezeExcitation`.
+        reduction: See `SqueezeExcitation`.
+        momentum: Of the batch norms.
+    """
+    layers: list[nn.Module] = [conv_norm(1, shapes[0].in_channels, 3, stride=STEM_STRIDE, act="HS", momentum=momentum)]
+    for shape, sizes in zip(shapes, attention_sizes, strict=True):
+        layers.append(InvertedResidual(shape, sizes, join=join, reduction=reduction, momentum=momentum))
+    last = shapes[-1].out_channels
+    layers.append(conv_norm(last, LAST_EXPANSION * last, 1, act="HS", momentum=momentum))
+    features = nn.Sequential(*layers)
+    initialise(list(features.modules()))
+    return features
 
 
 def initialise(modules: Sequence[nn.Module]) -> None:

@@ -18,6 +18,7 @@ from audiotag_mobilenet_baseline.table import (
     STEM_STRIDE,
     block_shapes,
     make_divisible,
+    square_strides,
 )
 
 DYNAMIC_BLOCKS = ("all", "replace_se")
@@ -106,7 +107,7 @@ class DyMN(MobileNetTagger):
         self.anneal_temperature = anneal_temperature
         self._annealing = (temperature, temperature_end, temperature_slope, temperature_late_slope)
 
-        shapes = block_shapes(width_mult, strides)
+        shapes = block_shapes(width_mult, square_strides(strides))
         self.layers = nn.ModuleList(
             DynamicInvertedResidual(shape, width_mult, temperature, norm_momentum)
             if use_dy_blocks == "all" or shape.attention

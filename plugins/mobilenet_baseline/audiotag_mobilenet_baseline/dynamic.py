@@ -46,7 +46,7 @@ class DynamicConv2d(nn.Module):
         out_channels: int,
         kernel: int,
         *,
-        stride: int = 1,
+        stride: int | tuple[int, int] = 1,
         groups: int = 1,
         temperature: float,
     ) -> None:
@@ -167,10 +167,10 @@ class ContextGenerator(nn.Module):
         by_time = features.mean(2, keepdim=True).transpose(2, 3)
         joint = self.joint_act(self.joint_norm(self.joint_conv(torch.cat([by_frequency, by_time], dim=2))))
         frequency, time = torch.split(joint, list(sizes), dim=2)
-        if self.stride > 1:
-            frequency, time = (
-                functional.avg_pool2d(part, (3, 1), (self.stride, 1), (1, 0)) for part in (frequency, time)
-            )
+        frequency, time = (
+            part if stride == 1 else functional.avg_pool2d(part, (3, 1), (stride, 1), (1, 0))
+            for part, stride in zip((frequency, time), self.stride, strict=True)
+        )
         return (
             joint.mean((2, 3)),
             torch.sigmoid(self.conv_f(frequency)),

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiotag.plugin import require_choice, require_option
 from audiotag_mobilenet_baseline.base import MobileNetTagger
-from audiotag_mobilenet_baseline.blocks import AXES, JOINS, InvertedResidual, conv_norm, initialise
-from audiotag_mobilenet_baseline.table import (
-    LAST_EXPANSION,
-    STEM_CHANNELS,
-    STEM_STRIDE,
-    block_shapes,
-    make_divisible,
-    reduced,
-)
+from audiotag_mobilenet_baseline.blocks import AXES, JOINS, feature_layers
+from audiotag_mobilenet_baseline.table import STEM_STRIDE, block_shapes, reduced, square_strides
 
 CLIP_SECONDS = 10
 
@@ -89,26 +82,15 @@ class MN(MobileNetTagger):
         if "t" in axes:
             self.max_seconds = input_frames * hop_size / self.sample_rate
 
-        stem = make_divisible(STEM_CHANNELS * width_mult)
-        layers: list[nn.Module] = [conv_norm(1, stem, 3, stride=STEM_STRIDE, act="HS", momentum=norm_momentum)]
+        shapes = block_shapes(width_mult, square_strides(strides))
         bands, frames = reduced(n_mels, STEM_STRIDE), reduced(input_frames, STEM_STRIDE)
-        for shape in block_shapes(width_mult, strides):
-            bands, frames = reduced(bands, shape.stride), reduced(frames, shape.stride)
+        attention: list[dict[str, int]] = []
+        for shape in shapes:
+            bands, frames = reduced(bands, shape.stride[0]), reduced(frames, shape.stride[1])
             sizes = {"c": shape.expanded_channels, "f": bands, "t": frames}
-            layers.append(
-                InvertedResidual(
-                    shape,
-                    {axis: sizes[axis] for axis in axes} if shape.attention else {},
-                    join=se_agg,
-                    reduction=se_r,
-                    momentum=norm_momentum,
-                )
-            )
-        last = self.embedding_dim // LAST_EXPANSION
-        layers.append(conv_norm(last, self.embedding_dim, 1, act="HS", momentum=norm_momentum))
-        self.features = nn.Sequential(*layers)
-        self.intermediate_names = tuple(f"features.{index}" for index in range(len(layers) - 1))
-        initialise(list(self.features.modules()))
+            attention.append({axis: sizes[axis] for axis in axes} if shape.attention else {})
+        self.features = feature_layers(shapes, attention, join=se_agg, reduction=se_r, momentum=norm_momentum)
+        self.intermediate_names = tuple(f"features.{index}" for index in range(len(self.features) - 1))
         self.classifier = self.make_classifier()
 
     def forward_spectrogram(self, spectrogram: Tensor | None, video: Tensor | None = None) -> Tensor:

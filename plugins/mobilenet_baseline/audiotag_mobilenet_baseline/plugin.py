@@ -1,4 +1,4 @@
-"""Descriptors of EfficientAT's MobileNets: the families `mn` and `dymn`, every published checkpoint, and `home10`."""
+"""Descriptors of MobileNets: the families `mn`, `dymn` and `fmn`, every published checkpoint, and `home10`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from audiotag.plugin import BackboneSpec, RecipeSpec, Weights, hookimpl
+from audiotag_mobilenet_baseline.fmn_files import fmn_backbones
 from audiotag_mobilenet_baseline.table import embedding_size
 
 AUDIOTAG_INTERFACE = 2
@@ -199,7 +200,7 @@ def _home10() -> BackboneSpec:
             filename="home10.safetensors",
             sha256=_HOME10_SHA256,
             licence="MIT; trained on ESC-10 (CC BY 3.0), credits in home10/credits.csv",
-            note="Every recording gets one of its ten classes, whatever is to be heard; see home10/README.md.",
+            note="Every recording gets one of its ten classes, other sounds too; see home10/README.md.",
         ),
         citation=f"{_CITATIONS['mn']}; Piczak, ESC: Dataset for Environmental Sound Classification, ACM MM 2015",
         figures={"ESC-10 accuracy, folds 1 to 4": 0.9031, "parameters (M)": 0.192},
@@ -209,7 +210,7 @@ def _home10() -> BackboneSpec:
 
 @hookimpl
 def register_backbones() -> list[BackboneSpec]:
-    """Two families, the AudioSet taggers, the ImageNet networks to start from, and `home10`."""
+    """Three families, the AudioSet taggers, the ImageNet networks to start from, `home10`, and event detectors."""
     return [
         _family("mn", "MobileNetV3-Large over a log-mel spectrogram, in any width"),
         *(_audioset(*row) for row in _AUDIOSET if row[0].startswith("mn")),
@@ -218,6 +219,7 @@ def register_backbones() -> list[BackboneSpec]:
         *(_audioset(*row) for row in _AUDIOSET if row[0].startswith("dymn")),
         *(_imagenet(*row) for row in _IMAGENET.items() if row[0].startswith("dymn")),
         _home10(),
+        *fmn_backbones(),
     ]
 
 

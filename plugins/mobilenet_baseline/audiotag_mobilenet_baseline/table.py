@@ -1,4 +1,4 @@
-"""The shapes of MobileNetV3-Large, scaled in width: the table that `mn` and `dymn` share. Imports no torch.
+"""The shapes of MobileNetV3-Large, scaled in width: the table that all families share. Imports no torch.
 
 Howard et al., Searching for MobileNetV3, ICCV 2019 (arXiv 1905.02244), table 1, on one input channel.
 """
@@ -13,24 +13,27 @@ STEM_STRIDE = 2
 HIDDEN_CHANNELS = 1280
 LAST_EXPANSION = 6
 
-# in, kernel, expanded, out, attention, activation, stride: 1, or which of the four adjustable strides
-_BLOCKS: tuple[tuple[int, int, int, int, bool, str, str | int], ...] = (
-    (16, 3, 16, 16, False, "RE", 1),
-    (16, 3, 64, 24, False, "RE", "s0"),
-    (24, 3, 72, 24, False, "RE", 1),
-    (24, 5, 72, 40, True, "RE", "s1"),
-    (40, 5, 120, 40, True, "RE", 1),
-    (40, 5, 120, 40, True, "RE", 1),
-    (40, 3, 240, 80, False, "HS", "s2"),
-    (80, 3, 200, 80, False, "HS", 1),
-    (80, 3, 184, 80, False, "HS", 1),
-    (80, 3, 184, 80, False, "HS", 1),
-    (80, 3, 480, 112, True, "HS", 1),
-    (112, 3, 672, 112, True, "HS", 1),
-    (112, 5, 672, 160, True, "HS", "s3"),
-    (160, 5, 960, 160, True, "HS", 1),
-    (160, 5, 960, 160, True, "HS", 1),
+# in, kernel, expanded, out, attention, activation
+_BLOCKS: tuple[tuple[int, int, int, int, bool, str], ...] = (
+    (16, 3, 16, 16, False, "RE"),
+    (16, 3, 64, 24, False, "RE"),
+    (24, 3, 72, 24, False, "RE"),
+    (24, 5, 72, 40, True, "RE"),
+    (40, 5, 120, 40, True, "RE"),
+    (40, 5, 120, 40, True, "RE"),
+    (40, 3, 240, 80, False, "HS"),
+    (80, 3, 200, 80, False, "HS"),
+    (80, 3, 184, 80, False, "HS"),
+    (80, 3, 184, 80, False, "HS"),
+    (80, 3, 480, 112, True, "HS"),
+    (112, 3, 672, 112, True, "HS"),
+    (112, 5, 672, 160, True, "HS"),
+    (160, 5, 960, 160, True, "HS"),
+    (160, 5, 960, 160, True, "HS"),
 )
+
+_STRIDED = (1, 3, 6, 12)
+"""Blocks of the table that have a stride, which is adjustable in `mn` and `dymn`."""
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
@@ -55,7 +58,7 @@ class BlockShape:
         out_channels: Channels of its output.
         attention: Whether the block carries squeeze-and-excitation.
         activation: ``"RE"`` (ReLU) or ``"HS"`` (Hardswish).
-        stride: Stride of the depthwise convolution.
+        stride: Strides of the depthwise convolution over frequency and time.
     """
 
     in_channels: int
@@ -64,30 +67,34 @@ class BlockShape:
     out_channels: int
     attention: bool
     activation: str
-    stride: int
+    stride: tuple[int, int]
 
     @property
     def residual(self) -> bool:
         """Whether the block adds its input to its output."""
-        return self.stride == 1 and self.in_channels == self.out_channels
+        return self.stride == (1, 1) and self.in_channels == self.out_channels
 
 
-def block_shapes(width_mult: float, strides: Sequence[int]) -> list[BlockShape]:
-    """The fifteen blocks at a width multiplier, with the four adjustable *strides*."""
-    shapes = []
-    for inputs, kernel, expanded, outputs, attention, activation, stride in _BLOCKS:
-        shapes.append(
-            BlockShape(
-                in_channels=make_divisible(inputs * width_mult),
-                kernel=kernel,
-                expanded_channels=make_divisible(expanded * width_mult),
-                out_channels=make_divisible(outputs * width_mult),
-                attention=attention,
-                activation=activation,
-                stride=stride if isinstance(stride, int) else strides[int(stride[1:])],
-            )
+def square_strides(adjustable: Sequence[int]) -> list[tuple[int, int]]:
+    """Strides of the fifteen blocks, alike over frequency and time, from the four that can be adjusted."""
+    strides = dict(zip(_STRIDED, adjustable, strict=True))
+    return [(strides.get(index, 1),) * 2 for index in range(len(_BLOCKS))]
+
+
+def block_shapes(width_mult: float, strides: Sequence[tuple[int, int]]) -> list[BlockShape]:
+    """The fifteen blocks at a width multiplier, each with its *strides* over frequency and time."""
+    return [
+        BlockShape(
+            in_channels=make_divisible(inputs * width_mult),
+            kernel=kernel,
+            expanded_channels=make_divisible(expanded * width_mult),
+            out_channels=make_divisible(outputs * width_mult),
+            attention=attention,
+            activation=activation,
+            stride=stride,
         )
-    return shapes
+        for (inputs, kernel, expanded, outputs, attention, activation), stride in zip(_BLOCKS, strides, strict=True)
+    ]
 
 
 def embedding_size(width_mult: float) -> int:

@@ -8,7 +8,10 @@ from audiotag import create_backbone
 from audiotag.plugin import get_host, known_labels
 
 BASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
+SED = "https://github.com/theMoro/EfficientSED/releases/download/v0.0.1/"
+PRETRAINED = "https://github.com/fschmid56/PretrainedSED/releases/download/v0.0.1/"
 SPECS = {spec.name: spec for spec in register_backbones()}
+LARGE = ("mn30", "mn40", "dymn20", "fmn20", "fmn30")
 PUBLISHED = {name: spec for name, spec in SPECS.items() if spec.weights is not None and name != "home10"}
 
 
@@ -22,7 +25,7 @@ def test_listing_imports_no_torch():
 
 def test_the_host_has_every_name():
     registered = get_host().backbones
-    assert all(registered[name].family in ("mn", "dymn") for name in SPECS)
+    assert all(registered[name].family in ("mn", "dymn", "fmn") for name in SPECS)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +49,30 @@ def test_names_stand_for_the_published_files(name, file):
     assert weights.urls == (BASE + file.replace("(", "%28").replace(")", "%29"),)
 
 
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("fmn04_weak", SED),
+        ("fmn30_strong", SED),
+        ("fmn04+hybrid-104_strong", SED),
+        ("fmn06+tf-160_strong", SED),
+        ("fmn10+gru-1024_strong", SED),
+        ("fmn20+hybrid-512_strong", SED),
+        ("fmn30+tf-768_strong", SED),
+        ("fmn10+tf-256_advanced-kd-weak-strong", SED),
+        ("frame_mn06_strong_1", PRETRAINED),
+        ("frame_mn10_strong_1", PRETRAINED),
+    ],
+)
+def test_event_detectors_are_called_as_their_files(name, address):
+    weights = SPECS[name].weights
+    assert weights.filename == f"{name}.pt"
+    assert weights.urls == (f"{address}{name}.pt",)
+
+
 def test_each_published_file_has_one_name():
     files = [spec.weights.filename for spec in PUBLISHED.values()]
-    assert len(files) == len(set(files)) == 46
+    assert len(files) == len(set(files)) == 46 + 37
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -62,13 +86,15 @@ def test_a_figure_agrees_with_the_file_it_is_named_after(name):
 def test_audioset_models_have_its_classes_and_imagenet_models_none():
     for name, spec in PUBLISHED.items():
         if spec.labels is not None:
-            assert len(known_labels(spec.labels)) == spec.num_classes == 527
+            strong = "strong" in name
+            assert spec.labels == ("audioset_strong" if strong else "audioset")
+            assert len(known_labels(spec.labels)) == spec.num_classes == (447 if strong else 527)
         else:
             assert "_im" in name
             assert spec.num_classes == (527 if name == "mn10_im_pytorch" else 1000)
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if not name.startswith(("mn30", "mn40", "dymn20"))])
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if not name.startswith(LARGE)])
 def test_the_network_is_what_the_descriptor_says(name):
     spec = SPECS[name]
     backbone = create_backbone(name)

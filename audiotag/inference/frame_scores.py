@@ -1,0 +1,203 @@
+"""Scores of frames over sound of any length, in bounded memory.
+
+Squeeze-and-excitation, attention and recurrences look at all they are given, so that a network's frames depend on the
+length of a pass, which is therefore always the trained one: blocks of it on a fixed grid, the last filled up with
+zeros. Blocks overlap, and where they do the scores of one give way to those of the next, linearly: a frame near the
+edge of a block, which has heard little of what lies beyond it, counts little, and an event over the edge is neither cut
+nor doubled. The grid depends on the beginning of the sound alone, so that it does not matter in what pieces the sound
+comes, nor how many blocks are computed at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.audio.arrays import Waveform
+from audiotag.audio.windows import Window
+from audiotag.data.clips import Clip
+from audiotag.engines.interface import Engine, Floats
+from audiotag.errors import OptionError
+from audiotag.inference.ahead import iterate_ahead
+from audiotag.inference.combine import scores_of
+from audiotag.inference.scorer import Scorer
+from audiotag.inference.sound import end_of, place_of
+from audiotag.inference.tags import WindowScores
+
+OVERLAP = 0.2
+"""Share of a block that overlaps with the next, where nobody says otherwise: a quarter more passes than without."""
+
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class FrameScores:
+    """Scores of consecutive frames.
+
+    Attributes:
+        onset: Seconds at which the first begins.
+        seconds: Length of a frame.
+        scores: float32 (frames, classes), probabilities.
+        end: Seconds at which the sound that was read ends; the last frame may reach beyond.
+    """
+
+    onset: float
+    seconds: float
+    scores: Floats
+    end: float
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Seconds of the middles of the frames, float64 (frames,)."""
+        return self.onset + (np.arange(len(self.scores), dtype=np.float64) + 0.5) * self.seconds
+
+
+@dataclass(frozen=True)
+class FrameGrid:
+    """Where blocks lie, in frames of the recording.
+
+    Attributes:
+        frame_seconds: Length of a frame.
+        sample_rate: Hz of the waveforms.
+        block_samples: Samples of a block: what the network was trained on.
+        block: Frames of a block, the last of which may end after it.
+        step: Frames between the beginnings of blocks.
+    """
+
+    frame_seconds: float
+    sample_rate: int
+    block_samples: int
+    block: int
+    step: int
+
+    @classmethod
+    def of(cls, engine: Engine, overlap: float | None) -> FrameGrid:
+        """The grid of *engine*, whose blocks overlap for *overlap* seconds; None for `OVERLAP`.
+
+        Raises:
+            OptionError: The engine scores no frames, or *overlap* is no more than half a block.
+        """
+        facts = engine.facts
+        if facts.frame_seconds is None or facts.inputs != ("waveform",):
+            raise OptionError(
+                "the model scores whole clips, and no frames",
+                where=facts.name,
+                fix="Score short windows (score_windows), or take a model whose frames are scored (fmn10_strong, say).",
+            )
+        lengths, seconds = facts.lengths, facts.frame_seconds
+        block = max(1, math.ceil(lengths.clip / seconds - _ROUNDING))
+        if overlap is None:
+            overlap = OVERLAP * lengths.clip
+        if not 0 <= overlap <= lengths.clip / 2:
+            raise OptionError(
+                f"an overlap of {overlap} s does not suit blocks of {lengths.clip:g} s",
+                where=facts.name,
+                fix="Give 0 up to half of it.",
+            )
+        whole = max(1, math.floor(lengths.clip / seconds + _ROUNDING))  # no sound may lie between two blocks
+        step = max(1, min(block - round(overlap / seconds), whole))
+        return cls(seconds, lengths.sample_rate, lengths.clip_samples, block, step)
+
+    @property
+    def step_samples(self) -> int:
+        """Samples between the beginnings of blocks."""
+        return min(max(1, round(self.step * self.frame_seconds * self.sample_rate)), self.block_samples)
+
+    def frames(self, samples: int) -> int:
+        """Frames that begin within *samples*, at least one."""
+        return max(1, math.ceil(samples / (self.sample_rate * self.frame_seconds) - _ROUNDING))
+
+    def fitted(self, scores: Floats) -> Floats:
+        """A block's scores (blocks, frames, classes) with as many frames as a block has.
+
+        Networks round the number of frames up or down, or pad sound beyond the block.
+        """
+        missing = self.block - scores.shape[1]
+        return scores[:, : self.block] if missing <= 0 else np.pad(scores, ((0, 0), (0, missing), (0, 0)), "edge")
+
+
+def score_frames(
+    scorer: Scorer, source: Clip | Waveform, *, overlap: float | None, batch_size: int
+) -> Iterator[FrameScores]:
+    """Scores of the frames of a recording by the only engine, a step of the grid at a time.
+
+    Args:
+        scorer: Has one engine, which scores frames.
+        source: The recording.
+        overlap: Seconds for which blocks overlap; None for a fifth of a block.
+        batch_size: Blocks computed at a time.
+
+    Raises:
+        AudioError: The recording cannot be read, or the network's answer is not finite; possibly after some frames.
+        OptionError: As `FrameGrid.of` raises.
+    """
+    engine = scorer.only_engine()
+    grid = FrameGrid.of(engine, overlap)
+    blocks = scorer.reader.blocks(source, grid.block_samples, grid.step_samples)
+    batches = iterate_ahead(iter(lambda: list(islice(blocks, batch_size)), []), depth=2)
+    return _faded(grid, _scored(scorer, engine, grid, batches, place_of(source)), end_of(source))
+
+
+def _scored(
+    scorer: Scorer, engine: Engine, grid: FrameGrid, batches: Iterable[list[tuple[Window, int]]], where: str
+) -> Iterator[tuple[int, int, Floats]]:
+    """Of each block its number, the samples of the recording up to its end, and its frames' scores."""
+    number = 0
+    for batch in batches:
+        logits = engine.frame_logits(np.stack([window.samples for window, _ in batch]))
+        scorer.require_finite(where, logits)
+        scores = scores_of(logits.reshape(-1, logits.shape[2]), engine.facts.single_label).reshape(logits.shape)
+        for (window, own), block in zip(batch, grid.fitted(scores), strict=True):
+            yield number, window.start + own, block
+            number += 1
+
+
+def _faded(grid: FrameGrid, blocks: Iterable[tuple[int, int, Floats]], longest: float) -> Iterator[FrameScores]:
+    """Each frame once: where blocks overlap, the scores of one give way to those of the next."""
+    shared = grid.block - grid.step
+    rising = ((np.arange(shared, dtype=np.float32) + 0.5) / max(1, shared))[:, None]
+    waiting: Floats | None = None  # the end of the block before, which the next one is faded into
+    first = samples = 0
+
+    def part(first: int, scores: Floats) -> FrameScores:
+        seconds = min(samples / grid.sample_rate, longest)
+        return FrameScores(
+            first * grid.frame_seconds, grid.frame_seconds, scores[: grid.frames(samples) - first], seconds
+        )
+
+    for number, samples, scores in blocks:  # noqa: B007 # part looks at them
+        if waiting is not None:
+            scores = np.concatenate([waiting + rising * (scores[:shared] - waiting), scores[shared:]])
+        first = number * grid.step
+        yield part(first, scores[: grid.step])
+        waiting = scores[grid.step :]
+    if waiting is not None and grid.frames(samples) > first + grid.step:
+        yield part(first + grid.step, waiting)
+
+
+def frame_cells(parts: Iterable[FrameScores], resolution: float | None = None) -> Iterator[WindowScores]:
+    """Frames as cells with onset and offset, or several at a time with the mean of their scores.
+
+    Args:
+        parts: In order, without gaps.
+        resolution: Seconds of a cell, rounded to whole frames, at least one; None for one frame.
+    """
+    held: Floats | None = None
+    index, end = 0, math.inf
+    for part in parts:
+        count = 1 if resolution is None else max(1, round(resolution / part.seconds))
+        length, end = count * part.seconds, part.end
+        scores = part.scores if held is None else np.concatenate([held, part.scores])
+        whole = len(scores) // count
+        for cell in scores[: whole * count].reshape(whole, count, -1).mean(1):
+            # The end may lie a rounding error before the beginning of a frame.
+            yield WindowScores(index * length, max(index * length, min((index + 1) * length, end)), cell)
+            index += 1
+        held = scores[whole * count :]
+    if held is not None and len(held):
+        yield WindowScores(index * length, max(index * length, end), held.mean(0))
