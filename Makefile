@@ -53,7 +53,6 @@ format: install
 	$(BIN)/ruff format .
 
 docs: install
-	$(BIN)/python docs/generate_cli.py
 	$(BIN)/python docs/generate_formats.py
 	$(BIN)/python docs/generate_models.py
 	$(BIN)/python docs/generate_settings.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -21,8 +22,11 @@ pytest_plugins = ["pytester"]
 def pytest_configure() -> None:
     """Take signals as from a terminal: under nohup, or in the background of a shell, some are ignored from the start.
 
-    The commands keep it so, and tests that send them would wait for ever.
+    The commands keep it so, and tests that send them would wait for ever. AUDIOTAG_START_METHOD=spawn starts processes
+    as macOS and Windows do.
     """
+    if method := os.environ.get("AUDIOTAG_START_METHOD"):
+        multiprocessing.set_start_method(method)
     for name, usual in (
         ("SIGINT", signal.default_int_handler),
         ("SIGTERM", signal.SIG_DFL),

@@ -114,8 +114,8 @@ def settings_by_name(method: Callable[P, R]) -> Callable[P, R]:
     def checked(*args: P.args, **settings: P.kwargs) -> R:
         if len(args) > 2:
             raise OptionError(
-                f"{shortened(repr(args[2]))} follows the recording, and nothing says which setting it is",
-                fix="Name it, as in top=5. A file knows its own sample rate; sound in memory comes with it: "
+                f"{shortened(repr(args[2]))} is a positional argument after the recording",
+                fix="Name it, as in top=5. A waveform is given with its sample rate: "
                 f"{method.__name__}((samples, sample_rate)).",
             )
         return method(*args, **settings)

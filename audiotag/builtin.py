@@ -150,7 +150,7 @@ def register_optimisers() -> list[OptimiserSpec]:
     """PyTorch's."""
     make = _maker(OptimiserSpec, "torch.optim:")
     return [
-        make("adamw", "AdamW", "Adam with decoupled decay of weights"),
+        make("adamw", "AdamW", "Adam with decoupled weight decay"),
         make("adam", "Adam", "Adam"),
         make("sgd", "SGD", "Gradient descent with momentum"),
     ]
@@ -202,14 +202,14 @@ def register_writers() -> list[WriterSpec]:
     make = _maker(WriterSpec, "audiotag.inference.writers.")
     return [
         make("table", "table:TableWriter", "A small table for people"),
-        make("csv", "text:CsvWriter", "A line for each class heard, for spreadsheets and pandas", endings=(".csv",)),
+        make("csv", "text:CsvWriter", "One row per detected class, for spreadsheets and pandas", endings=(".csv",)),
         make(
             "json",
             "text:JsonWriter",
-            "One document: what made it, and every recording with what is heard in it",
+            "One document with model, settings and the events of each recording",
             endings=(".json",),
         ),
-        make("jsonl", "text:JsonLinesWriter", "A JSON object for each class heard", endings=(".jsonl", ".ndjson")),
+        make("jsonl", "text:JsonLinesWriter", "One JSON object per detected class", endings=(".jsonl", ".ndjson")),
         make("tsv", "text:SedEvalWriter", "Event lists, as sed_eval and DCASE read them", endings=(".tsv",)),
         make("audacity", "text:AudacityWriter", "Labels of Audacity", end_to_end=True),
         make("raven", "text:RavenWriter", "A selection table of Raven", end_to_end=True),

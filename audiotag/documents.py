@@ -56,7 +56,7 @@ def parse_json(
         content = dict(pairs)
         if len(content) < len(pairs):
             twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
-            raise error(f"the key {twice!r} stands there twice", where=where, fix=fix)
+            raise error(f"the key {twice!r} occurs twice", where=where, fix=fix)
         return content
 
     try:

@@ -106,7 +106,7 @@ def _require_possible(path: str | Path) -> None:
 
 def _cannot_write(path: str | Path, error: OSError) -> OutputError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    fix = "Make room there, or name another place." if full else "Name another place, or change its permissions."
+    fix = "Free some space there, or name another place." if full else "Name another place, or change its permissions."
     return OutputError(f"it cannot be written: {error.strerror or error}", where=path, fix=fix)
 
 
@@ -185,7 +185,7 @@ def refuse_inputs(output: str | Path, inputs: Iterable[str | Path]) -> None:
             continue  # it does not exist, or is no name of a file
         if same:
             raise OptionError(
-                "it is read, or named twice, and would be written over",
+                "it is read, or named twice, and would be overwritten",
                 where=output,
                 fix="Name another file for the output.",
             )

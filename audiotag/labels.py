@@ -83,7 +83,7 @@ class LabelSet(Sequence[Label]):
         source: File or name they come from, for messages.
 
     Raises:
-        LabelError: There are none, or a mid stands twice.
+        LabelError: There are none, or a mid occurs twice.
     """
 
     def __init__(self, labels: Iterable[Label], source: str = "class list") -> None:
@@ -177,7 +177,7 @@ class LabelSet(Sequence[Label]):
             raise LabelError(
                 f"{self.source} has other classes than the model, or another order of them",
                 where=where,
-                fix="Leave the labels out: the model knows its own classes.",
+                fix="Leave the labels out: the model has its own classes.",
             )
         return self
 

@@ -57,7 +57,7 @@ class Ontology(Mapping[str, OntologyNode]):
         source: File or name they come from, for messages.
 
     Raises:
-        LabelError: There are none, a mid stands twice, a child is no node, or a class is below itself.
+        LabelError: There are none, a mid occurs twice, a child is no node, or a class is below itself.
     """
 
     def __init__(self, nodes: Iterable[OntologyNode], source: str = "ontology") -> None:
@@ -65,7 +65,7 @@ class Ontology(Mapping[str, OntologyNode]):
         self._nodes: dict[str, OntologyNode] = {}
         for node in nodes:
             if node.mid in self._nodes:
-                raise LabelError(f"the class {node.mid!r} stands twice", where=source, fix="Give each class once.")
+                raise LabelError(f"the class {node.mid!r} occurs twice", where=source, fix="Give each class once.")
             self._nodes[node.mid] = node
         if not self._nodes:
             raise LabelError("the ontology is empty", where=source, fix=_SHAPE)
@@ -74,7 +74,7 @@ class Ontology(Mapping[str, OntologyNode]):
             for child in node.children:
                 if child not in parents:
                     raise LabelError(
-                        f"{node.mid!r} ({node.name}) has the child {child!r}, which is no class of the ontology",
+                        f"{node.mid!r} ({node.name}) has the child {child!r}, which is not a class of the ontology",
                         where=source,
                         fix=suggest(child, parents) or "List every child as a class of its own.",
                     )

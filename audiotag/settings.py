@@ -366,7 +366,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     Raises:
         OptionError: The file is missing or not TOML.
     """
-    return documents.read_toml(path, error=OptionError, fix="Settings stand in a TOML file, as name = value.")
+    return documents.read_toml(path, error=OptionError, fix="Settings are in a TOML file, as name = value.")
 
 
 def write_settings(settings: SettingsGroup, path: str | Path) -> None:

@@ -44,6 +44,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Rewrite the links of a page to where their targets are in the site, and fill in the table of checks."""
+    if page.file.abs_src_path is None:  # a page that another hook has made
+        return markdown
     source = Path(page.file.abs_src_path).resolve().relative_to(ROOT).as_posix()
     page.meta["search"] = {"boost": LESS_SEARCHED.get(page.file.src_uri, 1.0)}
     markdown = markdown.replace("<!-- table of checks -->", table_of_checks())

@@ -57,7 +57,7 @@ def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
 
 def test_a_key_that_stands_twice_is_refused_where_asked() -> None:
     assert parse_json('{"a": 1, "a": 2}', where="x", error=ManifestError) == {"a": 2}
-    with pytest.raises(ManifestError, match="'a' stands there twice"):
+    with pytest.raises(ManifestError, match="'a' occurs twice"):
         parse_json('{"a": 1, "a": 2}', where="x", error=ManifestError, unique_keys=True)
 
 

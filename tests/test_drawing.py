@@ -126,6 +126,7 @@ def comparison(points):
         [(3e7, 0.81)],
         [(1e6, 0.5), (3e11, 0.9), (0, 0.4)],
         [(2.6e7, 0.8), (2.9e7, 0.81), (2.7e7, 0.805)],
+        [(1e8, 0.8), (1e8, 0.8), (1.01e8, 0.8), (1e10, 0.9)],
     ],
 )
 def test_a_comparison_has_ticks_at_one_height_and_names_side_by_side(tmp_path, drawn, points):

@@ -165,11 +165,11 @@ def test_what_exists_or_is_read_is_not_written_over(tmp_path):
         check_output(tmp_path / "here.csv")
     check_output(tmp_path / "here.csv", overwrite=True)
     for name in ("here.csv", "link.csv", "hard.csv"):
-        with pytest.raises(OptionError, match="would be written over"):
+        with pytest.raises(OptionError, match="would be overwritten"):
             check_output(
                 tmp_path / name, inputs=["no such file", "a\0b", "\ud800", tmp_path / "here.csv"], overwrite=True
             )
-    with pytest.raises(OptionError, match="would be written over"):  # two outputs of one name
+    with pytest.raises(OptionError, match="would be overwritten"):  # two outputs of one name
         refuse_inputs(tmp_path / "new.csv", [tmp_path / "x" / ".." / "new.csv"])
     with pytest.raises(OptionError, match="this is a folder"):
         check_output(tmp_path)
@@ -199,7 +199,9 @@ def test_a_folder_without_permission_is_refused_before_any_work(tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="it needs the full disk of Linux")
 def test_a_full_disk_is_one_error_that_says_what_to_do(tmp_path):
     (tmp_path / "disk").symlink_to("/dev/full")
-    with pytest.raises(OutputError, match=r"disk: it cannot be written: No space left on device\. Make room there"):
+    with pytest.raises(
+        OutputError, match=r"disk: it cannot be written: No space left on device\. Free some space there"
+    ):
         write_atomically(tmp_path / "disk", b"content")
 
 

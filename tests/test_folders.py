@@ -126,5 +126,5 @@ def test_results_are_replaced_only_when_that_is_asked_for_and_never_over_what_is
     with pytest.raises(OptionError, match=r"results already \(a\.csv\).*overwrite=True"):
         check_results_folder(tmp_path, ["b.csv", "a.csv"])
     check_results_folder(tmp_path, ["a.csv"], overwrite=True)
-    with pytest.raises(OptionError, match="would be written over"):
+    with pytest.raises(OptionError, match="would be overwritten"):
         check_results_folder(tmp_path, ["a.csv"], overwrite=True, inputs=[Path(os.path.relpath(tmp_path / "a.csv"))])

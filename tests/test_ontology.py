@@ -111,7 +111,7 @@ def test_a_users_ontology_needs_ids_only(tmp_path):
         ("[]", "is empty"),
         ('[{"name": "Dog"}]', "entry 1: id is missing"),
         ('[{"id": " "}]', "entry 1: id is empty"),
-        ('[{"id": "a"}, {"id": "a"}]', "'a' stands twice"),
+        ('[{"id": "a"}, {"id": "a"}]', "'a' occurs twice"),
         ('[{"id": "a", "child_ids": "b"}]', "entry 1: child_ids must be a list of texts"),
         ('[{"id": "a", "restrictions": [1]}]', "entry 1: restrictions must be a list of texts"),
     ],

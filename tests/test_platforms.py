@@ -1,5 +1,6 @@
 """What other systems lack or refuse, acted out on this one."""
 
+import ast
 import errno
 import multiprocessing
 import os
@@ -199,6 +200,51 @@ def test_an_accelerator_is_asked_for_where_the_system_does_not_show_it(monkeypat
     monkeypatch.setattr(cached.sys, "platform", system)
     monkeypatch.setattr(cached, "exists", lambda _: False)
     assert cached.may_have_accelerator() == asks
+
+
+UNIX_ONLY = {
+    "os": [
+        "fork",
+        "geteuid",
+        "getuid",
+        "killpg",
+        "mkfifo",
+        "register_at_fork",
+        "sched_getaffinity",
+        "setsid",
+        "statvfs",
+        "sync",
+        "sysconf",
+    ],
+    "signal": ["SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "alarm", "pthread_sigmask", "setitimer"],
+}
+SOURCES = [*(ROOT / "audiotag").rglob("*.py"), *ROOT.glob("plugins/*/audiotag_*/**/*.py")]
+
+
+def _guarded(node, parents):
+    """Whether something around *node* asks first whether the system has it, or goes on where it has not."""
+    module, name = node.value.id, node.attr
+    asks = (f"hasattr({module}, '{name}')", "places.WINDOWS")
+    while (node := parents.get(node)) is not None and not isinstance(node, ast.Module):
+        if isinstance(node, ast.Try) and any("AttributeError" in ast.unparse(one.type) for one in node.handlers):
+            return True
+        if any(asked in ast.unparse(node) for asked in asks):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_other_systems_lack_is_asked_for_first(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=module), attr=name) if name in UNIX_ONLY.get(module, ()):
+                assert _guarded(node, parents), f"line {node.lineno}: {ast.unparse(node)}"
+            case ast.Call(func=ast.Attribute(attr=name)):
+                named = {keyword.arg for keyword in node.keywords}
+                as_text = "text" in named or {"read_text": 0, "write_text": 1}.get(name) == len(node.args)
+                assert not as_text or "encoding" in named, f"line {node.lineno}: the encoding would be the system's"
 
 
 def test_modules_are_imported_where_unix_modules_are_missing():

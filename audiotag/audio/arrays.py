@@ -143,7 +143,7 @@ def as_floats(values: ArrayLike | torch.Tensor, name: str) -> NDArray[np.float32
         array = np.asarray(tensor)
     except (TypeError, ValueError, RuntimeError) as error:
         raise AudioError(
-            f"the {name} is no array of numbers: {str(error).splitlines()[0]}", fix="Give rows of one length."
+            f"the {name} is not an array of numbers: {str(error).splitlines()[0]}", fix="Give rows of one length."
         ) from error
     if np.ma.is_masked(tensor):
         raise AudioError(f"samples of the {name} are masked", fix="Fill them (waveform.filled(0)).")

@@ -140,9 +140,11 @@ def stream_audio(
             channels cancel each other.
     """
     if sample_rate < 1 or not block_seconds > 0:
-        raise OptionError(f"a rate of {sample_rate} Hz in blocks of {block_seconds} s cannot be", where=path)
+        raise OptionError(f"{sample_rate} Hz or blocks of {block_seconds} s are out of range", where=path)
     if not start >= 0 or (stop is not None and not stop > start):
-        raise OptionError(f"there is no part from {start} s to {stop} s", where=path, fix="Give 0 <= start < stop.")
+        raise OptionError(
+            f"the part from {start} s to {stop} s is out of range", where=path, fix="Give 0 <= start < stop."
+        )
     path = _check_file(path)
     layout = inspect(path)
     mix = MonoMix()
@@ -203,7 +205,7 @@ def _probe_piece(piece: Piece) -> AudioInfo:
 def _check_shape(piece: Piece, rate: int, channels: int) -> None:
     if not rate or not channels:
         raise AudioError(
-            "the file is damaged or truncated: nothing in it tells the rate of its sound",
+            "the file is damaged or truncated: it states no sample rate",
             where=piece.recording,
             fix="Copy or download it again.",
         )

@@ -214,7 +214,7 @@ class _Search:
         if any(abs(limit - promised) <= _NEAR for limit in (1 << 31, 1 << 32)):
             self.notes.append("its header leaves the length open; it was read up to the end of the file")
         elif missing <= _NOTHING or missing in (header, header - 8):
-            self.notes.append(f"its header promises {missing} bytes more than there are; all there are were read")
+            self.notes.append(f"its header states {missing} bytes more than the file has; all of them were read")
         else:
             raise self._truncated(f"{promised} {what}", str(found))
         return False

@@ -77,7 +77,5 @@ class MonoMix:
     def note(self) -> str | None:
         """What a user should know; None where nothing."""
         if self._alone > _AUDIBLE * self._samples and self._mixed < _CANCELS * self._alone:
-            return (
-                "its channels cancel each other (one is inverted?), and their average, which is heard, is nearly silent"
-            )
+            return "its channels cancel each other (is one inverted?): their average is nearly silent"
         return None

@@ -181,7 +181,7 @@ class Ledger:
             raise StoreError(
                 f"the {self.what} cannot be used: {error}",
                 where=self.path.parent,
-                fix="Make room on the disk, name another folder in AUDIOTAG_CACHE, or do without it.",
+                fix="Free some space on the disk, name another folder in AUDIOTAG_CACHE, or do without it.",
             ) from error
 
     def _ledger(self) -> sqlite3.Connection:
@@ -199,7 +199,7 @@ class Ledger:
                 raise StoreError(
                     f"the ledger of the {self.what} cannot be used: {error}",
                     where=self.path,
-                    fix="Make room there, or delete it: it is made anew.",
+                    fix="Free some space there, or delete it: it is rebuilt.",
                 ) from error
             if self._connection is not None:
                 _inherited.append(self._connection[1])

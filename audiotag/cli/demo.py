@@ -21,7 +21,7 @@ from audiotag.cli.options import device_option, option
 )
 @option("--clips", type=click.IntRange(min=64), default=320, help="Number of made-up clips.")
 @option("--epochs", least=1, default=30, help="Passes over the clips.")
-@option("--seed", type=int, default=0, help="Seed of everything random.")
+@option("--seed", type=int, default=0, help="Random seed.")
 @device_option
 def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
     """Synthesise household-like sounds, teach a small network to tag them, measure it, and tag a recording.

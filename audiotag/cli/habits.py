@@ -20,7 +20,7 @@ OPTION_HABITS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("-i", "--input", "--data-train", "--dataset", "--train-data", "--audio"), _CLIPS),
     **dict.fromkeys(("--data-val", "--valid", "--validation", "--val-data"), ("--val",)),
     **dict.fromkeys(("-o", "--out", "--outdir", "--output-dir", "--output-file", "--save-dir", "--exp-dir"), _RESULTS),
-    **dict.fromkeys(("-j", "--num-workers", "--threads", "--jobs"), ("--workers",)),
+    **dict.fromkeys(("-j", "--num-workers", "--jobs"), ("--workers",)),
     **dict.fromkeys(("--gpu", "--gpus", "--cuda", "--accelerator"), ("--device",)),
     **dict.fromkeys(("--classes", "--class-list", "--label-csv", "--class-labels"), ("--labels",)),
     **dict.fromkeys(

@@ -168,8 +168,27 @@ def frames_option(function: _Function) -> _Function:
     )(function)
 
 
+def _compute_with(ctx: click.Context, parameter: click.Parameter, threads: int | None) -> None:
+    if threads is not None:
+        from audiotag.engines.threads import computing_threads
+
+        ctx.with_resource(computing_threads(threads))
+
+
+threads_option = option(
+    "--threads",
+    least=1,
+    expose_value=False,
+    callback=_compute_with,
+    help="Threads that compute.  [default: OMP_NUM_THREADS, or all cores]",
+    group="Hardware",
+)
+"""``--threads N``: no parameter; holds until the command ends."""
+
+
 def device_option(function: _Function) -> _Function:
-    """``--device``: parameter ``device``, text such as ``cpu``, ``cuda:1`` or ``auto``."""
+    """``--device`` and ``--threads``: parameter ``device``, text such as ``cpu``, ``cuda:1`` or ``auto``."""
+    function = threads_option(function)
     return option(
         "--device",
         default="auto",

@@ -148,7 +148,7 @@ def hear_clips(model: Model, clips: ClipSet, *, device: str = "cpu", progress: P
     for number, clip in enumerate(clips, start=1):
         samples.append(hearing.hear(clip).sample)
         if progress is not None and number % 50 == 0:
-            progress(f"{number} of {len(clips)} clips heard")
+            progress(f"{number} of {len(clips)} clips processed")
     return HeardSet(samples, clips.targets())
 
 
@@ -159,7 +159,11 @@ def deal_tasks(classes: int, size: int, generator: np.random.Generator) -> list[
         OptionError: *size* is out of range.
     """
     if not 1 <= size <= classes:
-        raise OptionError(f"tasks of {size} of {classes} classes cannot be", where="benchmark", fix="Give fewer.")
+        raise OptionError(
+            f"the task size {size} is out of range for {classes} classes",
+            where="benchmark",
+            fix=f"Give 1 to {classes}.",
+        )
     order = generator.permutation(classes)
     return [np.sort(order[start : start + size]) for start in range(0, classes, size)]
 

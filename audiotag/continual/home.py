@@ -60,7 +60,7 @@ def train_on_audio_only(
     if isinstance(labels, str) or not labels:
         raise OptionError(f"the labels are {labels!r}", where="train_on_audio_only", fix="Give a list of classes.")
     if epochs < 1 or steps_per_epoch < 1:
-        raise OptionError(f"{epochs} epochs of {steps_per_epoch} steps cannot be", where="train_on_audio_only")
+        raise OptionError(f"{epochs} epochs of {steps_per_epoch} steps are out of range", where="train_on_audio_only")
     target = multi_hot([model.labels.index(label) for label in labels], len(model.labels))
     total = epochs * steps_per_epoch
     settings = OnlineSettings(

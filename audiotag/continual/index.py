@@ -148,7 +148,7 @@ class ExampleIndex:
         self.ids = list(ids)
         self.labels = [tuple(row) for row in labels]
         if not all(isinstance(example_id, str) and example_id for example_id in self.ids):
-            raise ValueError("an id is no text")
+            raise ValueError("an id is not text")
         for row in self.labels:
             if not row or list(row) != sorted(set(row)) or not all(type(label) is int for label in row):
                 raise ValueError("the labels of an example are no classes in order")

@@ -113,7 +113,7 @@ def _check_path(text: str, number: int) -> None:
     except UnicodeEncodeError:
         named = False
     if not named:
-        raise ManifestError("this cannot be the name of a file", where=f"line {number}", fix=f"It reads: {text[:80]!r}")
+        raise ManifestError("this is not a valid file name", where=f"line {number}", fix=f"It reads: {text[:80]!r}")
 
 
 def _from_json(text: str, labels: LabelSet, number: int) -> StreamClip:

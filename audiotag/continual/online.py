@@ -130,7 +130,7 @@ class OnlineLearner:
         self._folder = None if folder is None else Path(folder)
         if self._folder is not None and has_checkpoint(self._folder):
             raise CheckpointError(
-                "there is a run here already", where=self._folder, fix="Go on with it (--resume), or name another."
+                "there is a run here already", where=self._folder, fix="Resume it (--resume), or name another."
             )
         self._store, self._teacher = store, teacher
         situation = Situation(single_label=model.single_label, pretrained=True)
@@ -143,7 +143,9 @@ class OnlineLearner:
         if teacher is not None:
             self._teacher_columns = model.labels.positions_in(teacher.labels)
             if not any(column is not None for column in self._teacher_columns):
-                raise OptionError("the teacher knows no class of the model", where=teacher.name, fix="Take another.")
+                raise OptionError(
+                    "the teacher has none of the model's classes", where=teacher.name, fix="Take another."
+                )
         tuned = DEFAULT_THRESHOLD if model.thresholds is None else model.thresholds
         threshold = tuned if self._settings.threshold is None else self._settings.threshold
         self._thresholds = per_class_thresholds(threshold, len(model.labels))
@@ -156,6 +158,12 @@ class OnlineLearner:
         self._last_id: str | None = None
         if self._folder is not None:
             self.save()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise OptionError(
+            "an on-line learner cannot be copied or handed to another process: two would learn apart",
+            fix="Go on with its folder there (OnlineLearner.resume), or hand over its model.",
+        )
 
     def __repr__(self) -> str:
         return line(self, self.model, self._store, position=self.position, folder=self._folder)
@@ -203,9 +211,9 @@ class OnlineLearner:
         changed = sorted({*chosen.changes(before)} - {"checkpoint_every"})
         if changed:
             raise TrainingError(
-                f"the run cannot go on: {', '.join(changed)} differ from what it began with",
+                f"the run cannot be resumed: {', '.join(changed)} differ from its start",
                 where=folder,
-                fix="Use the same settings, or begin a new run from its checkpoint.",
+                fix="Use the same settings, or start a new run from its checkpoint.",
             )
         require_noted("the run", read_note(state.fields("plugins", {})), error=TrainingError, where=folder)
         learner = cls(model, store, chosen, device=device, teacher=teacher)
@@ -231,7 +239,7 @@ class OnlineLearner:
         if (fingerprint is None or noted not in (None, fingerprint)) and any(
             clip.kind == "embedding" for clip in self._store
         ):
-            what = "a backbone that learns cannot use" if fingerprint is None else "another backbone made"
+            what = "a backbone that is trained cannot use" if fingerprint is None else "another backbone made"
             raise StoreError(
                 f"the store holds embeddings, which {what}",
                 where=self._store.folder,

@@ -17,7 +17,7 @@ class Replay(SettingsGroup):
     TITLE = "On-line learning"
 
     replay: int = setting(
-        16, range=COUNT, help="Stored clips that each step learns from beside the new one, drawn anew for every step."
+        16, range=COUNT, help="Stored clips replayed in each step beside the new one, drawn for every step."
     )
     steps: int = setting(3, range=COUNT, help="Steps for each labelled clip.")
 
@@ -33,7 +33,7 @@ class OnlineSettings(Replay, Learner, Objective, Optimiser, Seeded):
         "freeze_backbone",
         default=True,
         option="--freeze-backbone/--whole-network",
-        help="Let the head alone learn, on what the frozen backbone makes of a clip, or the whole network.",
+        help="Train the head alone, on embeddings of the frozen backbone, or the whole network.",
     )
     learning_rate: float = varied(
         Optimiser,
@@ -46,10 +46,10 @@ class OnlineSettings(Replay, Learner, Objective, Optimiser, Seeded):
         "schedule",
         default="constant",
         choices=("constant", "cosine", "linear", "step"),
-        help="How the rate changes; all but constant need --schedule-clips.",
+        help="Learning rate schedule; all but constant need --schedule-clips.",
     )
     schedule_clips: int | None = setting(
-        None, range=FROM_ONE, help="Labelled clips that the schedule runs over; beyond, the rate stays at its end."
+        None, range=FROM_ONE, help="Length of the schedule in labelled clips; beyond, the rate stays at its end."
     )
     warmup: int = varied(RateSchedule, "warmup", default=0, range=COUNT, help="Labelled clips of warm-up.")
     final_lr: float = varied(
@@ -58,30 +58,32 @@ class OnlineSettings(Replay, Learner, Objective, Optimiser, Seeded):
     pseudo_label: float | None = setting(
         None,
         range=ABOVE_ZERO,
-        help="Learn from clips without a label: classes scored at least this by the model or teacher.",
+        help="Train on unlabelled clips too: classes with at least this score of the model or teacher.",
     )
     threshold: float | None = setting(
         None,
         usual="the model's tuned ones, or 0.5",
         range=SHARE,
-        help="Score from which a tag of a clip without a label counts as observed.",
+        help="Score at which a class of an unlabelled clip counts as observed.",
     )
     keep: Keep = setting(
         by=lambda s, _: "embedding" if s.freeze_backbone else "audio",
         usual="embedding, or audio for the whole network",
-        help="What the store keeps of a clip.",
+        help="Content of stored clips.",
     )
-    checkpoint_every: int = setting(50, range=FROM_ONE, help="Clips between two checkpoints.")
+    checkpoint_every: int = setting(50, range=FROM_ONE, help="Clips between checkpoints.")
 
     def check(self, situation: Any) -> None:
         """Refuse what cannot be learnt from, and a schedule without an end."""
         if self.keep == "embedding" and not self.freeze_backbone:
             raise OptionError(
-                "embeddings say nothing to a backbone that learns", where=self.WHERE, fix="Keep audio, or freeze it."
+                "embeddings are useless to a backbone that is trained",
+                where=self.WHERE,
+                fix="Keep audio, or freeze it.",
             )
         if self.schedule != "constant" and self.schedule_clips is None:
             raise OptionError(
-                f"the schedule {self.schedule!r} needs to know how long the stream is",
+                f"the schedule {self.schedule!r} needs the length of the stream",
                 where=self.WHERE,
                 fix="Give schedule_clips, or the schedule constant.",
             )

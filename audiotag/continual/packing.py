@@ -36,7 +36,7 @@ def unpack(fields: Fields) -> NDArray[Any]:
     try:
         content = base64.b64decode(data, validate=True)
     except ValueError as error:
-        raise fields.refuse("data", "is no base64") from error
+        raise fields.refuse("data", "is not base64") from error
     if len(content) != math.prod(shape) * np.dtype(kind).itemsize:
         raise fields.refuse("data", "has another size than its shape says")
     array: NDArray[Any] = np.frombuffer(content, dtype=kind).reshape(shape).astype(np.dtype(kind).newbyteorder("="))

@@ -143,7 +143,7 @@ class StoragePolicy(ABC):
         """Take over what `extra_state` returned; KeyError, TypeError or ValueError where it does not fit."""
 
     def extend_extra(self, count: int) -> None:  # noqa: B027 # nothing to extend by default
-        """Make room for *count* new classes in what `extra_state` holds."""
+        """Free some space for *count* new classes in what `extra_state` holds."""
 
     def check(self, example: Example) -> None:
         """Refuse an example that cannot be decided on, before it is counted.
@@ -160,7 +160,7 @@ class StoragePolicy(ABC):
             value = getattr(example, part)
             if value is None:
                 raise OptionError(
-                    f"the policy {self.name!r} decides by the {part} that a model gives, and none heard this clip",
+                    f"the policy {self.name!r} needs the {part} of a model, which this clip lacks",
                     where=example.id,
                     fix="Fill the store by on-line learning (audiotag online), or take another policy.",
                 )

@@ -222,7 +222,7 @@ def _run(
     policy = build_policy(contender.policy, capacity, len(stream.names), contender.options, seed=seed)
     if policy.needs:
         raise OptionError(
-            f"it decides by what a model hears ({', '.join(sorted(policy.needs))}), and a simulation has labels only",
+            f"it needs outputs of a model ({', '.join(sorted(policy.needs))}), and a simulation has labels only",
             where=contender.name,
             fix="Compare it by `audiotag online benchmark`.",
         )

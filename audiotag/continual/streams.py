@@ -63,7 +63,7 @@ def read_counts(path: str | Path) -> dict[str, int]:
         label, count = composed(cells["label"]), cells["count"]
         problem = None
         if not label or label in counts:
-            problem = f"the class {label!r} stands twice" if label else "the class has no name"
+            problem = f"the class {label!r} occurs twice" if label else "the class has no name"
         elif not re.fullmatch(r"\d{1,9}", count, re.ASCII):
             problem = f"the count is {count!r}, not a whole number"
         if problem is not None:

@@ -105,7 +105,7 @@ def recordings_below(folder: Path) -> Iterator[Path]:
 
     def refuse(error: OSError) -> None:
         raise ManifestError(
-            f"the folder cannot be looked into: {error.strerror}",
+            f"the folder cannot be listed: {error.strerror}",
             where=error.filename,
             fix="Check its permissions, or leave it out.",
         ) from error

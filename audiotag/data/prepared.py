@@ -17,7 +17,7 @@ MARKER = "audiotag-dataset.json"
 """The file that says of a folder which data set was prepared into it."""
 _FORMAT = "audiotag-dataset"
 _FORMAT_VERSION = 1
-_FIX = "Restore the file, or prepare the data set anew into another folder."
+_FIX = "Restore the file, or prepare the data set again in another folder."
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def _classes(listed: _Listed, labels: LabelSet) -> tuple[Classes, Targets | None
     if both.size:
         row, index = divmod(int(both[0]), len(labels))
         raise ManifestError(
-            f"the label {labels[index].name!r} is given, and said to be unknown",
+            f"the label {labels[index].name!r} is both given and marked unknown",
             where=listed.place(row),
             fix="List it in one place.",
         )
@@ -378,7 +378,7 @@ class _Listed:
             raise wrong(row, "one of the clip's labels is empty", "Name the class.")
         for texts in (self.labels, self.unknown):
             if odd := texts.first_with_control():
-                raise wrong(odd[0], f"the label {odd[1]!r} holds control characters", "Mend the label.")
+                raise wrong(odd[0], f"the label {odd[1]!r} holds control characters", "Correct the label.")
         start, stop = self._times()
         if (bad := np.flatnonzero((start < 0) | (stop <= start))).size:
             row = bad[0]
@@ -394,7 +394,7 @@ class _Listed:
         for row, name in enumerate(self.ids):
             if first.setdefault(name, row) != row:
                 raise ManifestError(
-                    f"the clip {name!r} stands twice ({self.where[first[name]]} and {self.where[row]})",
+                    f"the clip {name!r} occurs twice ({self.where[first[name]]} and {self.where[row]})",
                     where=self.source,
                     fix="Give each clip an id of its own."
                     if self.named[row]
@@ -437,5 +437,5 @@ def _unknown(first: tuple[str, str], unknown: Counter[str], labels: LabelSet) ->
     return ManifestError(
         f"the label {text!r} is not a class of {labels.source}{more}",
         where=place,
-        fix=f"{close + ' ' if close else ''}Mend it, or leave unknown labels out (--unknown-labels skip).",
+        fix=f"{close + ' ' if close else ''}Correct it, or leave unknown labels out (--unknown-labels skip).",
     )

@@ -48,7 +48,7 @@ class Scores:
         learned_from: What the model that gave them has learned from, as far as is known.
 
     Raises:
-        ManifestError: The shapes do not fit, an id or a mid stands twice, or a score is NaN or outside [0, 1].
+        ManifestError: The shapes do not fit, an id or a mid occurs twice, or a score is NaN or outside [0, 1].
     """
 
     scores: NDArray[np.float32]
@@ -66,7 +66,7 @@ class Scores:
                 raise _misshapen(self.source, f"there is no {kind} in the scores")
             if twice := [name for name, count in Counter(names).items() if count > 1]:
                 others = f", and so do {len(twice) - 1} others" if len(twice) > 1 else ""
-                what = f"the {kind} {twice[0]!r} stands twice{others}"
+                what = f"the {kind} {twice[0]!r} occurs twice{others}"
                 raise ManifestError(what, where=self.source, fix=f"Give each {kind} once.")
         wrong = ~((self.scores >= 0) & (self.scores <= 1))
         if wrong.any():
@@ -256,7 +256,7 @@ def _read_npy(path: Path, only: Collection[str] | None) -> tuple[NDArray[np.floa
 def _read_rows(path: Path) -> Mapping[str, int]:
     fields = read_fields(path, error=ManifestError, fix=_ROWS_SHAPE, unique_keys=True)
     if not fields:
-        raise ManifestError("it is no map of rows", where=path, fix=_ROWS_SHAPE)
+        raise ManifestError("it is not a map of rows", where=path, fix=_ROWS_SHAPE)
     return {name: fields.integer(name, least=0) for name in fields}
 
 

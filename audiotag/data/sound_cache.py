@@ -60,7 +60,7 @@ class SoundRoom(Ledger):
             raise StoreError(
                 f"the ledger of the sound cache names a file that is none of its own ({name!r})",
                 where=self.root,
-                fix="Delete the folder; it is made anew.",
+                fix="Delete the folder; it is rebuilt.",
             )
         return path
 

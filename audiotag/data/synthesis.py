@@ -122,7 +122,7 @@ CLASSES: dict[str, tuple[str, Maker]] = {
 
 def demo_labels() -> LabelSet:
     """The classes of the made-up set."""
-    return LabelSet([Label(mid, name) for mid, (name, _) in CLASSES.items()], "made-up sounds")
+    return LabelSet([Label(mid, name) for mid, (name, _) in CLASSES.items()], "synthetic sounds")
 
 
 @dataclass(frozen=True)

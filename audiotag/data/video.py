@@ -37,7 +37,7 @@ def require_video(clips: ClipSet) -> None:
         raise ManifestError(
             f"{len(without)} of {len(clips)} clips have no video_path, the first is {without[0].id!r}",
             where=clips.source,
-            fix="Give each clip its pictures, or use a model that listens only (--mode audio_only).",
+            fix="Give each clip its pictures, or use a model without pictures (--mode audio_only).",
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.audio.frontends.log_mel import LogMel
 from audiotag.audio.windows import PassLengths
 from audiotag.display import brief_repr, line
 from audiotag.errors import OptionError
@@ -38,6 +39,7 @@ class EngineFacts:
         device: Where it computes.
         precision: Numbers it computes with.
         batch_size: Clips at a time that suit it.
+        front_end: What its spectrograms are, where `Engine.spectrograms` gives them; None otherwise.
     """
 
     name: str
@@ -53,6 +55,7 @@ class EngineFacts:
     device: str = "cpu"
     precision: str = "32"
     batch_size: int = 4
+    front_end: LogMel | None = None
 
 
 @brief_repr
@@ -93,6 +96,16 @@ class Engine(ABC):
             video: float32 (batch, channels, height, width), normalised; None where it takes no pictures.
             embed: Whether embeddings are wanted.
         """
+
+    def spectrograms(self, waveforms: Floats) -> Floats:
+        """The first half of `forward`, as `EngineFacts.front_end` describes it: float32 (batch, bands, frames)."""
+        raise NotImplementedError
+
+    def forward_spectrograms(
+        self, spectrograms: Floats, video: Floats | None = None, *, embed: bool = False
+    ) -> EngineOutput:
+        """The second half of `forward`, from what `spectrograms` gives."""
+        raise NotImplementedError
 
     @abstractmethod
     def fingerprint(self) -> str:

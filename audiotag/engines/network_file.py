@@ -46,14 +46,14 @@ def check_network_file(path: Path) -> None:
     try:
         size = path.stat().st_size
         if not 0 < size < LARGEST:
-            raise CheckpointError(f"a network file of {size} bytes cannot be", where=path, fix=_FIX)
+            raise CheckpointError(f"the size of the network file is out of range ({size} bytes)", where=path, fix=_FIX)
         content = np.memmap(path, dtype=np.uint8, mode="r").data
     except OSError as error:
         raise CheckpointError(f"the network cannot be read: {error.strerror or error}", where=path, fix=_FIX) from error
     try:
         reason = _refusal(content, "model", 0)
     except (IndexError, ValueError) as error:
-        raise CheckpointError("the file is no ONNX network", where=path, fix=_FIX) from error
+        raise CheckpointError("the file is not an ONNX network", where=path, fix=_FIX) from error
     if reason is not None:
         raise CheckpointError(
             f"the network {reason}, so it is not opened", where=path, fix="Export the model again, or do not trust it."

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,10 @@ from audiotag.engines.runtime import open_session
 from audiotag.engines.threads import usable_threads
 from audiotag.errors import AudiotagError, CheckpointError, OptionError
 
+_Part = TypeVar("_Part")
+_Result = TypeVar("_Result")
+
+_WAVEFORM = "waveform"
 _BATCHES = 2
 """Clips for each thread in a batch: while one waits for the last of them, the others have more to do."""
 
@@ -62,7 +66,6 @@ class OnnxEngine(Engine):
         self.exported = exported = source if isinstance(source, Exported) else read_exported(source)
         self.threads = usable_threads(threads)
         self._session: Any = None
-        self._pool: ThreadPoolExecutor | None = None
         self._process = 0
         self.facts = EngineFacts(
             name=exported.name,
@@ -76,6 +79,7 @@ class OnnxEngine(Engine):
             video_shape=exported.video_shape,
             frame_seconds=1 / exported.frame_rate if FRAME_LOGITS in exported.outputs else None,
             batch_size=1 if self.threads == 1 else _BATCHES * self.threads,
+            front_end=exported.front_end if "waveform" in exported.inputs else None,
         )
 
     @property
@@ -83,12 +87,11 @@ class OnnxEngine(Engine):
         """ONNX Runtime's session, made at first use, and anew in a forked process, which has none of its threads."""
         if self._session is None or self._process != os.getpid():
             self._session = self._open()
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="audiotag-onnx")
             self._process = os.getpid()
         return self._session
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_session": None, "_pool": None}
+        return {**self.__dict__, "_session": None}
 
     def _open(self) -> Any:
         path = self.exported.network
@@ -112,11 +115,17 @@ class OnnxEngine(Engine):
 
     def forward(self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False) -> EngineOutput:
         """See `Engine.forward`."""
-        head = self.exported.head
-        logits, *more = self._run([LOGITS if head is None else HEAD_INPUT, *_embedding(embed)], waveforms, video)
-        if head is not None:
-            logits = logits @ head.weight.T + head.bias
-        return EngineOutput(logits, more[0] if embed else None)
+        return self._output({_WAVEFORM: waveforms, PICTURE: video}, embed)
+
+    def spectrograms(self, waveforms: Floats) -> Floats:
+        """See `Engine.spectrograms`."""
+        return np.concatenate(self._by_threads(self._spectrograms, list(waveforms[:, None])))
+
+    def forward_spectrograms(
+        self, spectrograms: Floats, video: Floats | None = None, *, embed: bool = False
+    ) -> EngineOutput:
+        """See `Engine.forward_spectrograms`."""
+        return self._output({SPECTROGRAM: spectrograms, PICTURE: video}, embed)
 
     def head_input(
         self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False
@@ -124,7 +133,7 @@ class OnnxEngine(Engine):
         """See `Engine.head_input`; what the last layer takes, float32 (batch, dim)."""
         if not self.exported.learns:
             return super().head_input(waveforms, video, embed=embed)
-        found, *more = self._run([HEAD_INPUT, *_embedding(embed)], waveforms, video)
+        found, *more = self._run([HEAD_INPUT, *_embedding(embed)], {_WAVEFORM: waveforms, PICTURE: video})
         return found, more[0] if embed else None
 
     def head(self) -> Head:
@@ -144,7 +153,7 @@ class OnnxEngine(Engine):
         facts = self.facts  # the network gives its layer with any pass
         waveforms = np.zeros((1, facts.lengths.clip_samples), np.float32) if "waveform" in facts.inputs else None
         video = None if facts.video_shape is None else np.zeros((1, *facts.video_shape), np.float32)
-        head = Head(*self._run([HEAD_WEIGHT, HEAD_BIAS], waveforms, video))
+        head = Head(*self._run([HEAD_WEIGHT, HEAD_BIAS], {_WAVEFORM: waveforms, PICTURE: video}))
         if head.weight.shape != (len(facts.labels), head.weight.shape[1]) or head.bias.shape != (len(facts.labels),):
             raise CheckpointError(
                 "the last layer of the network is not of the classes that the folder names",
@@ -157,14 +166,14 @@ class OnnxEngine(Engine):
         """See `Engine.frames`."""
         if FRAMES not in self.exported.outputs:
             return super().frames(waveforms, video)
-        (frames,) = self._run([FRAMES], waveforms, video)
+        (frames,) = self._run([FRAMES], {_WAVEFORM: waveforms, PICTURE: video})
         return frames, (np.arange(frames.shape[1], dtype=np.float64) + 0.5) / self.exported.frame_rate
 
     def frame_logits(self, waveforms: Floats) -> Floats:
         """See `Engine.frame_logits`."""
         if FRAME_LOGITS not in self.exported.outputs:
             return super().frame_logits(waveforms)
-        (logits,) = self._run([FRAME_LOGITS], waveforms, None)
+        (logits,) = self._run([FRAME_LOGITS], {_WAVEFORM: waveforms})
         return logits
 
     def fingerprint(self) -> str:
@@ -184,32 +193,31 @@ class OnnxEngine(Engine):
             digest.update(Path(path).read_bytes())
         return digest.hexdigest()
 
-    def spectrograms(self, waveforms: Floats) -> Floats:
-        """What the network takes of *waveforms* (batch, samples): float32 (batch, bands, frames)."""
-        front_end = self.exported.front_end
-        assert front_end is not None  # the folder was checked
-        return np.stack([log_mel_features(front_end, row) for row in waveforms])
+    def _output(self, given: Mapping[str, Floats | None], embed: bool) -> EngineOutput:
+        head = self.exported.head
+        logits, *more = self._run([LOGITS if head is None else HEAD_INPUT, *_embedding(embed)], given)
+        if head is not None:
+            logits = logits @ head.weight.T + head.bias
+        return EngineOutput(logits, more[0] if embed else None)
 
-    def _run(self, outputs: Sequence[str], waveforms: Floats | None, video: Floats | None) -> list[Floats]:
-        if "waveform" not in self.facts.inputs:
-            waveforms = None
-        if "video" not in self.facts.inputs:
-            video = None
+    def _run(self, outputs: Sequence[str], given: Mapping[str, Floats | None]) -> list[Floats]:
+        """The *outputs* for a batch of whatever the network takes of *given*."""
+        session = self.session
+        names = [one.name for one in session.get_inputs()]
 
-        def run(rows: slice) -> list[Floats]:
-            given: dict[str, Floats] = {}
-            if waveforms is not None:
-                given[SPECTROGRAM] = self.spectrograms(waveforms[rows])
-            if video is not None:
-                given[PICTURE] = np.ascontiguousarray(video[rows], dtype=np.float32)
-            answers: list[Floats] = session.run(list(outputs), given)
+        def run(part: dict[str, Floats]) -> list[Floats]:
+            if _WAVEFORM in part:
+                part[SPECTROGRAM] = self._spectrograms(part.pop(_WAVEFORM))
+            answers: list[Floats] = session.run(list(outputs), part)
             return answers
 
-        session = self.session
-        assert self._pool is not None  # it came with the session
-        parts = self._parts(waveforms, video)
+        taken = {
+            name: np.ascontiguousarray(array, dtype=np.float32)
+            for name, array in given.items()
+            if array is not None and (SPECTROGRAM if name == _WAVEFORM else name) in names
+        }
         try:
-            answers = [run(parts[0])] if len(parts) == 1 else list(self._pool.map(run, parts))
+            answers = self._by_threads(run, self._parts(taken))
         except AudiotagError:
             raise
         except Exception as error:  # those of ONNX Runtime have no class in common
@@ -220,13 +228,27 @@ class OnnxEngine(Engine):
             ) from error
         return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
-    def _parts(self, waveforms: Floats | None, video: Floats | None) -> list[slice]:
-        """The rows of a batch that go through the network at once: as many as make a clip of the trained length."""
-        given = waveforms if waveforms is not None else video
-        assert given is not None  # a network takes something
-        size = 1 if waveforms is None else max(1, self.facts.lengths.clip_samples // max(1, waveforms.shape[1]))
-        size = min(size, -(-len(given) // self.threads))
-        return [slice(first, first + size) for first in range(0, len(given), size)]
+    def _parts(self, given: Mapping[str, Floats]) -> list[dict[str, Floats]]:
+        """A batch cut into what goes through the network at once: a clip of the trained length, or shorter ones."""
+        if not given:
+            return [{}]
+        size, count = 1, min(map(len, given.values()))
+        if _WAVEFORM in given:
+            size = max(1, self.facts.lengths.clip_samples // max(1, given[_WAVEFORM].shape[1]))
+        size = min(size, -(-count // self.threads))
+        return [{name: array[first : first + size] for name, array in given.items()} for first in range(0, count, size)]
+
+    def _spectrograms(self, waveforms: Floats) -> Floats:
+        front_end = self.exported.front_end
+        assert front_end is not None  # the folder was checked
+        return np.stack([log_mel_features(front_end, row) for row in waveforms])
+
+    def _by_threads(self, function: Callable[[_Part], _Result], parts: Sequence[_Part]) -> list[_Result]:
+        """*function* of each of the *parts*, in their order."""
+        if self.threads == 1 or len(parts) == 1:
+            return list(map(function, parts))
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(function, parts))
 
 
 def _embedding(wanted: bool) -> list[str]:

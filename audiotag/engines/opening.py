@@ -54,7 +54,7 @@ def open_engine(
         given = [what for what, value in (("weights", weights), ("options", options)) if value]
         if engine == "torch":
             raise OptionError(
-                "an exported network is computed by ONNX Runtime, and torch is asked for",
+                "an exported network runs with ONNX Runtime, not torch",
                 where=name,
                 fix="Name the model that it was made from.",
             )
@@ -119,7 +119,7 @@ def as_engine(
     if isinstance(model, Engine):
         if (device, precision, accelerate) != ("cpu", "32", True):
             raise OptionError(
-                "a device, precision or copy for speed is asked for, and an engine has its own",
+                "an engine has its own device, precision and acceleration",
                 where=model.facts.name,
                 fix="Open the engine with them.",
             )

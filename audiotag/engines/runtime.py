@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from typing import Any
+from weakref import WeakSet
 
 _SWITCH = "ORT_DISABLE_TELEMETRY"
+
+_sessions: WeakSet[Any] = WeakSet()
+"""Those that are open."""
 
 
 def onnx_runtime() -> Any:
@@ -42,4 +47,16 @@ def open_session(network: str | bytes, threads: int, *, silent: bool = False) ->
     # Threads that wait by spinning take the cores from those that work: on a busy machine twice the time.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4 if silent else 3
-    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    _sessions.add(session)
+    return session
+
+
+def _keep_inherited() -> None:
+    """When a session goes, it waits for its threads, which a forked process does not have: there it never goes."""
+    for session in _sessions:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_inherited)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from audiotag.arguments import whole_number
+
+_VARIABLE = "OMP_NUM_THREADS"
 
 
 def usable_threads(threads: int | None = None) -> int:
@@ -15,10 +20,30 @@ def usable_threads(threads: int | None = None) -> int:
     """
     if threads is not None:
         return whole_number("threads", threads)
-    told = os.environ.get("OMP_NUM_THREADS", "")
+    told = os.environ.get(_VARIABLE, "")
     if told.isdecimal() and int(told) > 0:
         return int(told)
     try:
         return max(1, len(os.sched_getaffinity(0)))
     except AttributeError:  # not on macOS and Windows
         return os.cpu_count() or 1
+
+
+@contextmanager
+def computing_threads(count: int) -> Iterator[None]:
+    """Let both engines compute with *count* threads within a block, in processes that it starts too."""
+    before = os.environ.get(_VARIABLE)
+    os.environ[_VARIABLE] = str(count)
+    torch = sys.modules.get("torch")  # which reads the variable once, when it is imported
+    used = None if torch is None else torch.get_num_threads()
+    try:
+        if torch is not None:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        if torch is not None:
+            torch.set_num_threads(used)
+        if before is None:
+            del os.environ[_VARIABLE]
+        else:
+            os.environ[_VARIABLE] = before

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats
 from audiotag.errors import OptionError
 from audiotag.models.fingerprints import code_fingerprint, model_fingerprint
@@ -117,6 +118,8 @@ class TorchEngine(Engine):
             device=str(self.device),
             precision=precision,
             batch_size=_CPU_BATCH if on_cpu else _ACCELERATOR_BATCH,
+            # One that is derived from it may compute something else.
+            front_end=backbone.front_end.description if type(backbone.front_end) is LogMelFrontEnd else None,
         )
 
     @property
@@ -133,10 +136,26 @@ class TorchEngine(Engine):
 
     def forward(self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False) -> EngineOutput:
         """See `Engine.forward`."""
+        with self._pass():
+            return self._output(self._features(waveforms, video), embed)
+
+    def spectrograms(self, waveforms: Floats) -> Floats:
+        """See `Engine.spectrograms`."""
+        with self._pass():
+            return _array(self._spectrogram(waveforms))
+
+    def forward_spectrograms(
+        self, spectrograms: Floats, video: Floats | None = None, *, embed: bool = False
+    ) -> EngineOutput:
+        """See `Engine.forward_spectrograms`."""
         with self._pass() as network:
-            features = self._features(waveforms, video)
-            logits = network.forward_head(network.head_input(features))
-            return EngineOutput(_array(logits), _array(network.pool(features)) if embed else None)
+            features = network.forward_spectrogram(self._moved(spectrograms), self._moved(video))
+            return self._output(features, embed)
+
+    def _output(self, features: Tensor, embed: bool) -> EngineOutput:
+        network = self.network
+        logits = network.forward_head(network.head_input(features))
+        return EngineOutput(_array(logits), _array(network.pool(features)) if embed else None)
 
     def frames(self, waveforms: Floats | None, video: Floats | None = None) -> tuple[Floats, NDArray[np.float64]]:
         """See `Engine.frames`."""
@@ -177,16 +196,18 @@ class TorchEngine(Engine):
 
     def _features(self, waveforms: Floats | None, video: Floats | None) -> Tensor:
         network = self.network
-        waveform, pictures = self._moved(waveforms), self._moved(video)
-        if waveform is None or network.front_end is None:
-            given = {"waveform": waveform, "video": pictures}
+        if waveforms is None or network.front_end is None:
+            given = {"waveform": self._moved(waveforms), "video": self._moved(video)}
             features: Tensor = network.forward_features(**{name: given[name] for name in network.inputs})
             return features
+        features = network.forward_spectrogram(self._spectrogram(waveforms), self._moved(video))
+        return features
+
+    def _spectrogram(self, waveforms: Floats) -> Tensor:
         # Powers of a spectrum span more than half precision holds.
         with torch.autocast(self.device.type, enabled=False):
-            spectrogram = network.front_end(waveform)
-        features = network.forward_spectrogram(spectrogram, pictures)
-        return features
+            spectrogram: Tensor = self.network.front_end(self._moved(waveforms))
+            return spectrogram
 
     def _moved(self, array: Floats | None) -> Tensor | None:
         if array is None:

@@ -63,30 +63,28 @@ def doubts_about(
     warnings = []
     if ids:
         warnings.append(
-            f"{counted(ids, clips, learned)} clips measured on are clips that the model has learned from "
-            f"({few(ids)}): these numbers say what it remembers, not how it does on new sounds. Measure on clips "
-            "that it has not heard (another fold, split or list)."
+            f"{counted(ids, clips, learned)} clips measured on were used to train this model "
+            f"({few(ids)}): these figures overestimate its performance on new sounds. Measure on other clips "
+            "(another fold, split or list)."
         )
     if others:
         warnings.append(
             f"The epoch of this model was chosen on {counted(others, clips, chosen)} clips measured on "
-            f"({few(others)}), which flatters it a little. The run's last epoch was not chosen on them."
+            f"({few(others)}), which biases the result slightly. The run's last epoch was not chosen on them."
         )
     if shared := tuned.among(measured):
         warnings.append(
             f"The thresholds were tuned on {counted(shared, clips, tuned)} clips measured on ({few(shared)}), "
-            "which flatters whatever depends on thresholds. Tune them on other clips."
+            "which biases everything that depends on thresholds. Tune them on other clips."
         )
     if shared := learned.among(validation):
         warnings.append(
-            f"{counted(shared, tuning, learned)} clips that the thresholds are tuned on are clips that the model has "
-            f"learned from ({few(shared)}); its scores there are surer than on new sounds, and so are the "
-            "thresholds. Tune them on clips that it has not heard."
+            f"{counted(shared, tuning, learned)} clips for tuning thresholds were used to train this model "
+            f"({few(shared)}); its scores on them are higher than on new sounds. Tune thresholds on other clips."
         )
     if unknown := [model.name for model in models if Heard.of_models([model.metadata]).unnamed]:
         warnings.append(
-            f"{few(unknown)} does not say all that it has learned from; whether some of these clips are among that "
-            "is not known."
+            f"{few(unknown)} has an incomplete record of its training clips; some of these clips may be among them."
         )
     return Doubts(tuple(ids), tuple(warnings))
 
@@ -108,7 +106,7 @@ def nothing_to_tell_apart(
         single_label: Whether each clip has exactly one class.
     """
     if single_label and len(support) == 1:
-        return "there is one class, and each clip has exactly one: every score is 1, whatever is heard"
+        return "there is one class, and each clip has exactly one: every score is 1 for any sound"
     if not ((support > 0) & (against > 0)).any():
         return f"no class is in some of the {clips} clips and not in others"
     return None

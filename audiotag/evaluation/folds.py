@@ -197,5 +197,5 @@ def _require_same_folds(runs: dict[int, Path], clips: ClipSet, folder: Path) -> 
             f"it has runs for the folds {', '.join(map(str, runs))}, and {clips.source} has the folds "
             f"{', '.join(map(str, sorted(folds))) or 'none'}",
             where=folder,
-            fix="Each fold needs its run; audiotag finetune --cross-validate goes on with what is missing.",
+            fix="Each fold needs its run; audiotag finetune --cross-validate trains the missing ones.",
         )

@@ -93,6 +93,7 @@ def render_report(result: Measurement, *, folds: FoldMeasurements | None = None,
         calibration=_calibration(result),
         frame=FRAME,
         mistakes=_mistakes(result, with_audio),
+        most_mistakes=MAX_MISTAKES,
         with_audio=with_audio,
         confusion=_confusion(result),
     )

@@ -47,7 +47,7 @@ def export_model(
             size; or ``"int8"``, a quarter.
         calibrate: For ``"int8"``, recordings like those that it will hear, fifty or more: a path as `audiotag infer`
             takes it, or clips. Labels do not matter.
-        check: Labelled clips to compare on, measures included; None for made-up sounds.
+        check: Labelled clips to compare on, measures included; None for synthetic sounds.
         progress: Draw a progress bar while weights are downloaded.
 
     Returns:

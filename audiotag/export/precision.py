@@ -32,7 +32,7 @@ def require_precision(precision: str, calibrated: bool) -> None:
     if precision == "int8" and not calibrated:
         raise OptionError(
             "int8 needs recordings to calibrate on",
-            fix="Give some like those it will hear (--calibrate), or take fp16, which needs none.",
+            fix="Give typical recordings (--calibrate), or take fp16, which needs none.",
         )
     if precision != "int8" and calibrated:
         raise OptionError(

@@ -99,7 +99,7 @@ def prove(before: TorchEngine, after: OnnxEngine, check: ClipSource | None = Non
     Args:
         before: With torch.
         after: The exported network.
-        check: Labelled clips; None for made-up sounds.
+        check: Labelled clips; None for synthetic sounds.
 
     Raises:
         AudiotagError: *check* is wrong, or none of its clips can be read.
@@ -127,7 +127,7 @@ def prove(before: TorchEngine, after: OnnxEngine, check: ClipSource | None = Non
     decided = [one >= thresholds for one in scores]
     parameters = sum(parameter.numel() for parameter in before.model.backbone.parameters())
     return Proof(
-        sounds="made-up sounds" if clips is None else clips.source,
+        sounds="synthetic sounds" if clips is None else clips.source,
         clips=len(rows),
         features=_features(before, after, sounds),
         logits=Difference.of([wanted], [found]),

@@ -111,7 +111,8 @@ class Plugin:
         if record.seconds > SLOW_IMPORT_SECONDS:
             record.problems.append(
                 f"importing it took {record.seconds:.1f} s; its descriptor module should not import the implementation "
-                "(name it as 'package.module:callable'): tell its authors, or leave it out with AUDIOTAG_LOAD_PLUGINS"
+                "(name it as 'package.module:callable'): report it to its authors, or leave it out with "
+                "AUDIOTAG_LOAD_PLUGINS"
             )
         self._interface = getattr(module, "AUDIOTAG_INTERFACE", INTERFACE_VERSION)
         if not isinstance(self._interface, int) or self._interface < INTERFACE_VERSION:
@@ -157,7 +158,7 @@ class Plugin:
                 close = suggest(name, HOOKS, count=1)
                 newer = "Upgrade audiotag (pip install --upgrade audiotag)." if self._is_newer else close
                 raise PluginError(
-                    f"it implements the hook {name!r}, which there is not", fix=f"{newer} {advice}" if newer else advice
+                    f"it implements an unknown hook, {name!r}", fix=f"{newer} {advice}" if newer else advice
                 )
             if arguments := list(inspect.signature(getattr(module, name)).parameters):
                 raise PluginError(f"its hook {name!r} takes {', '.join(map(repr, arguments))}", fix=advice)
@@ -172,7 +173,7 @@ class Plugin:
                 raise PluginError(
                     f"the plugin {self.record.name!r} failed: {problem}",
                     where=self.record.label,
-                    fix="Mend or uninstall it, or unset AUDIOTAG_STRICT_PLUGINS to go on without it.",
+                    fix="Repair or uninstall it, or unset AUDIOTAG_STRICT_PLUGINS to continue without it.",
                 ) from (error.__cause__ or error)
             self.record.fail(problem)
 

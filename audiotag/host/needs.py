@@ -119,7 +119,7 @@ def require_noted(what: str, noted: Note, *, error: type[AudiotagError], where: 
     for thing, (distribution, release) in noted.items():
         kind = next((kind for kind in KINDS.values() if thing.startswith(f"{kind.one} ")), None)
         if kind is None:
-            unknown = f"{what} needs {thing!r} of {distribution} {release}, a kind that this audiotag does not know"
+            unknown = f"{what} needs {thing!r} of {distribution} {release}, a kind unknown to this audiotag"
             raise error(unknown, where=where, fix="Upgrade audiotag (pip install --upgrade audiotag).")
         brought = {"distribution": distribution, "release": release}
         name = thing.removeprefix(f"{kind.one} ")

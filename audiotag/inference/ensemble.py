@@ -135,7 +135,7 @@ def save_ensemble(
 
     output = Path(output)
     if len(members) < 2:
-        raise OptionError(f"an ensemble of {len(members)} is none", fix="Name two models or more.")
+        raise OptionError(f"an ensemble of {len(members)} models is too small", fix="Name two models or more.")
     if combine not in get_args(EnsembleMode):
         raise OptionError(f"there is no way to combine called {combine!r}", fix="Use logits or probabilities.")
     check_new_folder(output)

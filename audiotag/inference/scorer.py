@@ -19,7 +19,8 @@ from audiotag.audio.arrays import Waveform
 from audiotag.audio.resampling import resample
 from audiotag.audio.windows import Window
 from audiotag.data.clips import Clip
-from audiotag.engines.interface import Engine, Floats
+from audiotag.engines.interface import Engine, EngineOutput, Floats
+from audiotag.engines.shared_frames import SharedFrames
 from audiotag.errors import AudioError, AudiotagError, OptionError, PluginError
 from audiotag.inference.ahead import iterate_ahead, map_ahead
 from audiotag.inference.combine import EnsembleMode, check_ensemble, combine_logits
@@ -39,12 +40,14 @@ class Piece:
         offset: Seconds up to which that sound is read with it.
         waveform: float32 (samples,) at the engine's rate; None where the engine takes no sound.
         picture: float32 (channels, height, width), None where there is none.
+        start: Which sample of that sound's recording comes first; None where it is another rate, or repeated.
     """
 
     owner: int
     offset: float
     waveform: Floats | None
     picture: Floats | None
+    start: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,13 @@ class Pass:
                     "this model needs a picture with each sound", where=engine.facts.name, fix="Give video= as well."
                 )
         return cls(pieces, np.stack(waveforms) if waveforms else None, np.stack(pictures) if pictures else None)
+
+    def through(self, engine: Engine, shared: SharedFrames | None, embed: bool) -> EngineOutput:
+        """What *engine* makes of them."""
+        if shared is None or self.waveforms is None:
+            return engine.forward(self.waveforms, self.video, embed=embed)
+        spectrograms = shared.spectrograms([piece.start for piece in self.pieces], self.waveforms)
+        return engine.forward_spectrograms(spectrograms, self.video, embed=embed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +152,23 @@ class Scorer:
             raise OptionError("an ensemble has no embedding of its own", where=self.name, fix="Load one model.")
         return self.engines[0]
 
+    def shared_frames(self, window: float, hop: float) -> list[SharedFrames | None]:
+        """For each engine, what overlapping windows over one recording share; None where they share nothing."""
+        return [
+            SharedFrames(facts.front_end, engine.spectrograms)
+            if facts.front_end is not None and hop < window and facts.lengths.sample_rate == self.sample_rate
+            else None
+            for engine, facts in ((engine, engine.facts) for engine in self.engines)
+        ]
+
     def score(
-        self, sounds: Sequence[Sound], batch_size: int, *, embed: bool = False, heard: Heard | None = None
+        self,
+        sounds: Sequence[Sound],
+        batch_size: int,
+        *,
+        embed: bool = False,
+        shared: Sequence[SharedFrames | None] | None = None,
+        heard: Heard | None = None,
     ) -> Answers:
         """Combined logits, and the only engine's embeddings where *embed*.
 
@@ -151,6 +176,7 @@ class Scorer:
             sounds: At least one; each of any length.
             batch_size: Pieces of the trained length in a pass; longer ones go in smaller passes.
             embed: Whether embeddings are wanted.
+            shared: Where the sounds are windows over one recording, in their order: its `shared_frames`.
             heard: Called with the seconds of an only sound that each pass adds.
 
         Raises:
@@ -159,11 +185,11 @@ class Scorer:
         members: list[Floats] = []
         embeddings: Floats | None = None
         seconds = np.zeros(len(sounds))
-        for engine in self.engines:
+        for engine, frames in zip(self.engines, shared or [None] * len(self.engines), strict=True):
             before = 0.0
             logits, pooled = _Means(len(sounds)), _Means(len(sounds))
             for batch in self.passes(engine, sounds, batch_size):
-                output = engine.forward(batch.waveforms, batch.video, embed=embed)
+                output = batch.through(engine, frames, embed)
                 owners = [piece.owner for piece in batch.pieces]
                 logits.add(owners, output.logits)
                 if output.embeddings is not None:
@@ -204,8 +230,11 @@ class Scorer:
                 if part.waveform is None or "waveform" not in engine.facts.inputs:
                     yield Piece(owner, part.offset, None, part.picture)
                     continue
-                for cut in lengths.cut(resample(part.waveform, part.sample_rate, lengths.sample_rate)):
-                    yield Piece(owner, part.offset, cut.samples, part.picture)
+                own = resample(part.waveform, part.sample_rate, lengths.sample_rate)
+                begin = round(part.onset * part.sample_rate)
+                for cut in lengths.cut(own):
+                    as_read = part.sample_rate == lengths.sample_rate and cut.samples.size <= own.size
+                    yield Piece(owner, part.offset, cut.samples, part.picture, begin + cut.start if as_read else None)
 
     def windows(self, source: Clip | Waveform, window: float, hop: float, batch_size: int) -> Iterator[list[Sound]]:
         """`SoundReader.windows`, *batch_size* at a time, read ahead in a thread."""
@@ -327,7 +356,7 @@ class Scorer:
                 raise AudioError(
                     f"{broken} of the {values.size} numbers that {self.name} gives are not finite",
                     where=where,
-                    fix="Compute with precision 32; if that is no help, the weights are damaged: load them anew.",
+                    fix="Compute with precision 32; if that is no help, the weights are damaged: download them again.",
                 )
 
 

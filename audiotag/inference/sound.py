@@ -140,7 +140,7 @@ class SoundReader:
             OptionError: *window* or *hop* cannot be, or pictures are needed and there are none.
         """
         if not self.hears:
-            raise OptionError("a model that only sees has no windows over sound", where=place_of(source))
+            raise OptionError("a model without sound input has no windows over sound", where=place_of(source))
         if isinstance(source, Waveform) and self.video_shape is not None:
             raise OptionError(
                 "this model needs a picture with each sound, and there is none", fix="Give a recording with pictures."

@@ -101,7 +101,7 @@ def _load_ensemble(
     known = read_ensemble(folder, labels)
     if combine not in (None, known.combine):
         raise OptionError(
-            f"the ensemble averages {known.combine}, and {combine} are asked for",
+            f"the ensemble averages {known.combine}, not {combine}",
             where=folder,
             fix="Leave it out, or make another ensemble (audiotag models ensemble --combine).",
         )
@@ -389,8 +389,9 @@ class Tagger:
     def _score_windows(
         self, source: Clip | Waveform, window: float, hop: float, batch_size: int, embeddings: bool
     ) -> Iterator[WindowScores]:
+        shared = self._scorer.shared_frames(window, hop)
         for sounds in self._scorer.windows(source, window, hop, batch_size):
-            answers = self._scorer.score(sounds, batch_size, embed=embeddings)
+            answers = self._scorer.score(sounds, batch_size, embed=embeddings, shared=shared)
             self._scorer.require_finite(place_of(source), answers.logits, answers.embeddings)
             scores = scores_of(answers.logits, self.single_label)
             for row, sound in enumerate(sounds):

@@ -181,7 +181,7 @@ class Backbone(nn.Module, ABC):
             if sorted(growth)[-2:] not in ([1], [0, 1]):
                 raise OptionError(
                     f"{self.head_name}.{key} is {tuple(entry.shape)} for {self.num_classes} classes and "
-                    f"{tuple(wider[key].shape)} for one more, which does not tell where each class stands",
+                    f"{tuple(wider[key].shape)} for one more, which does not show which row belongs to which class",
                     where=type(self).__name__,
                     fix="State class_rows.",
                 )

@@ -87,7 +87,7 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
         raise OutputError(
             f"the checkpoint cannot be written; the disk may be full ({reason})",
             where=folder,
-            fix="Make room, or name another folder.",
+            fix="Free some space, or name another folder.",
         ) from error
     return folder
 
@@ -251,7 +251,7 @@ def load_training_state(folder: str | Path) -> dict[str, Any]:
     path = current_folder(find_checkpoint(folder)) / TRAINING_FILE
     if not is_file(path):
         raise CheckpointError(
-            "the checkpoint holds no state of a training that could go on",
+            "the checkpoint holds no training state to resume from",
             where=path,
             fix="Resume from the run's 'last' checkpoint, or start a new training from this one.",
         )

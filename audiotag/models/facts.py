@@ -82,7 +82,7 @@ def find_checkpoint(path: str | Path) -> Path:
             where=path,
             fix="A published file of weights goes with the name of its model: --model NAME --weights FILE.",
         )
-    what = "is no checkpoint and has none" if exists(path) else "does not exist"
+    what = "is not a checkpoint and contains none" if exists(path) else "does not exist"
     raise CheckpointError(
         f"the folder {what} (looked for {FACTS_FILE} in it, and in its {' and '.join(_RUN_CHECKPOINTS)})",
         where=path,
@@ -193,7 +193,7 @@ def read_classes(facts: Fields, folder: Path) -> Classes:
     """The classes of the facts file of *folder*.
 
     Raises:
-        AudiotagError: As *facts* raises: there are none, one is there twice, or thresholds are not as many.
+        AudiotagError: As *facts* raises: there are none, one occurs twice, or thresholds are not as many.
     """
     labels = [Label(label.text("mid"), label.text("name")) for label in facts.records("labels")]
     if not labels or len({label.mid for label in labels}) < len(labels):

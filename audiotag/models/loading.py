@@ -148,7 +148,7 @@ def _from_checkpoint(folder: Path, labels: LabelSet | None, options: Mapping[str
         raise OptionError(
             f"options ({', '.join(options)}) are given for a checkpoint, which has its own",
             where=folder,
-            fix=f"They stand in its {FACTS_FILE}; leave them out.",
+            fix=f"They are in its {FACTS_FILE}; leave them out.",
         )
     model = load_checkpoint(folder)
     if labels is not None:
@@ -167,9 +167,7 @@ def _same_classes(given: LabelSet, known: LabelSet, whose: str) -> LabelSet:
         index = next(i for i, pair in enumerate(zip(given.mids, known.mids, strict=True)) if pair[0] != pair[1])
         mids = f"{given[index].mid!r} at index {index}, where {whose} has {known[index].mid!r}"
         what = f"{given.source} has {mids}"
-    raise LabelError(
-        what, fix="Leave the labels out: the model knows its own classes. For other classes, fine-tune it."
-    )
+    raise LabelError(what, fix="Leave the labels out: the model has its own classes. For other classes, fine-tune it.")
 
 
 def _in_order_of(given: LabelSet, known: LabelSet, whose: str) -> LabelSet | None:

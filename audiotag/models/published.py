@@ -104,7 +104,7 @@ class LoadReport:
             counts = "" if self.file_classes is None else f" ({self.file_classes} classes there, {self.classes} here)"
             lines.append(f"  head starts fresh{counts}: {_listing(self.replaced)}")
         for title, keys in (
-            ("start anew, since files of this kind have none", self.fresh),
+            ("start untrained, since files of this kind have none", self.fresh),
             ("converted", self.converted),
             ("not in the file, kept as they were", self.missing),
             ("not needed", self.ignored),
@@ -158,7 +158,7 @@ def _torch_load(path: Path) -> Any:
     with path.open("rb") as file:
         beginning = file.read(2)
     if not beginning.startswith((b"PK", b"\x80")):  # PyTorch's archives, and its pickles from before 1.6
-        what = "is no PyTorch checkpoint" if beginning else "is empty"
+        what = "is not a PyTorch checkpoint" if beginning else "is empty"
         raise CheckpointError(f"the file {what}", where=path, fix="Check the path, or download or copy it again.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -179,7 +179,7 @@ def _torch_load(path: Path) -> Any:
 def _unreadable(path: Path, error: BaseException) -> CheckpointError:
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return CheckpointError(
-        f"the file is no readable PyTorch checkpoint ({first[:160]})",
+        f"the file is not a readable PyTorch checkpoint ({first[:160]})",
         where=path,
         fix="It may be cut short or another kind of file: download or copy it again.",
     )
@@ -200,7 +200,7 @@ def _unwrap(content: Any, source: str) -> tuple[dict[str, Tensor], tuple[str, ..
         raise CheckpointError(
             f"no state dict was found in it (it holds: {found or 'nothing'})",
             where=source,
-            fix=f"Tensors may stand at the top, or under one of: {', '.join(WRAPPERS)}.",
+            fix=f"Tensors may be at the top level, or under one of: {', '.join(WRAPPERS)}.",
         )
     beside += [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
     return tensors, tuple(beside)
@@ -222,7 +222,7 @@ def _without_prefixes(state: dict[str, Tensor], wanted: Iterable[str]) -> tuple[
         for key, value in state.items():
             name = key.removeprefix(prefix)
             if name in stripped:
-                raise CheckpointError(f"the entry {name!r} is there twice, with and without the prefix {prefix!r}")
+                raise CheckpointError(f"the entry {name!r} occurs twice, with and without the prefix {prefix!r}")
             stripped[name] = value
         state = stripped
         taken.append(prefix)

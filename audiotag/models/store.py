@@ -186,12 +186,12 @@ class WeightsStore:
                 raise WeightsError(
                     f"the weights of {name!r} {error.what.removeprefix('it ')}",
                     where=path,
-                    fix="Make room, or name another folder in AUDIOTAG_CACHE.",
+                    fix="Free some space, or name another folder in AUDIOTAG_CACHE.",
                 ) from error
         tried = "".join(f"\n  {failure}" for failure in failures)
         note = f"\nNote: {weights.note.rstrip('.')}." if weights.note else ""
         raise WeightsError(
-            f"the weights of {name!r} cannot be had from any of {len(failures)} address(es):{tried}{note}",
+            f"the weights of {name!r} could not be downloaded from any of {len(failures)} address(es):{tried}{note}",
             fix=f"\nGet the file some other way and put it at {path}, or name it with --weights FILE.",
         )
 

@@ -78,7 +78,7 @@ def its_clips_are_sound(subject: Subject) -> None:
         clips = read(subject, source)
     require(len(clips) > 0, "there are no clips")
     names = [clip.id for clip in clips]
-    require(all(names) and len(set(names)) == len(names), "names of clips are empty or stand twice")
+    require(all(names) and len(set(names)) == len(names), "names of clips are empty or occur twice")
     count = len(clips.labels)
     for clip in clips:
         require(isinstance(clip.path, Path), f"{clip.id}: path is a {type(clip.path).__name__}, not a Path")
@@ -135,7 +135,7 @@ def unknown_labels_are_refused_or_counted(subject: Subject) -> None:
             skip("it has one class only")
         gone = next(clip.labels[0] for clip in own if clip.labels)
         fewer = LabelSet([label for index, label in enumerate(own.labels) if index != gone])
-        with refused(ManifestError, f"the label {own.labels[gone].name!r} is dropped without a word"):
+        with refused(ManifestError, f"the label {own.labels[gone].name!r} is dropped silently"):
             read(subject, source, labels=fewer)
         rest = read(subject, source, labels=fewer, unknown_labels="skip")
     affected = sum(gone in clip.labels for clip in own)

@@ -74,8 +74,9 @@ def _import_apart(subject: Subject) -> tuple[list[str], bool]:
     record = _loaded(subject)
     module = record.module.partition(":")[0]
     arguments = [module, json.dumps(sys.path), json.dumps(record.hooks)]
-    done = subprocess.run([sys.executable, "-c", _PROGRAM, *arguments], capture_output=True, text=True, check=False)
-    last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    command = [sys.executable, "-X", "utf8", "-c", _PROGRAM, *arguments]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    last = (done.stderr.strip().splitlines() or ["it ended without a message"])[-1]
     require(
         done.returncode == 0,
         f"importing it without torch fails: {last}; "

@@ -136,4 +136,4 @@ def an_interrupted_preparation_goes_on(subject: Subject) -> None:
         recordings = {clip.path for clip in read(subject, whole)}
         before = changed_at(recordings)
         dataset.prepare(source, output)
-        require(changed_at(recordings) == before, "a second call writes recordings anew")
+        require(changed_at(recordings) == before, "a second call rewrites recordings")

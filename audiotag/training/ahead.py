@@ -146,7 +146,7 @@ class ReadAhead(Generic[_Part, _Batch]):
             by = f" ({signal.Signals(-code).name})" if code is not None and code < 0 else ""
             raise TrainingError(
                 f"a process that reads clips was ended from outside{by}, or ran out of memory",
-                fix="Fewer --workers need less memory, --workers 0 reads without any; a run goes on with --resume.",
+                fix="Fewer --workers need less memory, --workers 0 reads without any; runs can be resumed (--resume).",
             ) from lost
 
 

@@ -41,7 +41,7 @@ class Augmentations:
             augment = host.make(spec, **options)
             if not callable(augment):
                 raise PluginError(
-                    f"the factory {spec.factory!r} returned {type(augment).__name__}, and not what can be called",
+                    f"the factory {spec.factory!r} returned {type(augment).__name__}, not a callable",
                     where=host.owner(spec).place,
                 )
             made.append((spec, augment))
@@ -78,7 +78,7 @@ class Augmentations:
                 raise PluginError(
                     f"the augmentation {spec.name!r} gives {what} for a batch of {on}s float32 {tuple(batch.shape)}",
                     where=host.owner(spec).place,
-                    fix="Go without it, or tell its authors.",
+                    fix="Leave it out, or report it to its authors.",
                 )
             batch = varied
         return batch

@@ -210,7 +210,7 @@ def _plan(
     """
     learns = any(candidate.train for candidate in candidates)
     if train is None and learns:
-        raise OptionError("there are no clips to learn from", fix="Give --train, or measure models as they are.")
+        raise OptionError("there are no training clips", fix="Give --train, or measure models as they are.")
     request = Request.of("", "" if train is None else train, **of_request)
     test = request.train.other(trial.test)
     if trial.cross_validate:
@@ -225,7 +225,8 @@ def _plan(
         measured = request.val if test is None else test
     if measured is None:
         raise OptionError(
-            "there are no clips to measure on", fix="Give --test, or --fold, --cross-validate or --val of the training."
+            "there are no clips to evaluate on",
+            fix="Give --test, or --fold, --cross-validate or --val of the training.",
         )
     return Plan(
         output=output,
@@ -283,7 +284,7 @@ def _median_seconds(clips: ClipSet) -> float:
 
 def _measured_on(plan: Plan) -> str:
     if plan.cross_validate:
-        return f"each fold of {plan.measured} by the run that has not heard it, last epoch; mean over folds"
+        return f"each fold of {plan.measured} by the run not trained on it, last epoch; mean over folds"
     return f"{plan.measured}, {plan.checkpoint} epoch"
 
 
@@ -310,7 +311,7 @@ def _rows(
         try:
             rows[candidate.name] = carry_out(candidate, plan, records[candidate.name], reporter)
         except Stopped as stopped:
-            again = Stopped(stopped.what, where=stopped.where, fix="The same command goes on from there.")
+            again = Stopped(stopped.what, where=stopped.where, fix="The same command resumes it.")
             again.signal = stopped.signal
             raise again from stopped
         except Exception as error:  # whatever a plugin's network raises, the others go on

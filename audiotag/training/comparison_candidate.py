@@ -100,7 +100,7 @@ class Plan:
 
     @property
     def precision(self) -> str:
-        """Numbers to compute with."""
+        """Numerical precision."""
         return str(self.settings.get("precision", "32"))
 
     @cached_property

@@ -211,7 +211,7 @@ def _draw(comparison: Comparison, axes: Axes) -> None:
 _NARROW = np.log(1000) / 2
 """Half of the width of a logarithmic axis, as a logarithm, up to which there is room for ticks at 1, 2 and 5."""
 
-_BESIDE = [(8, 6), (-8, 6), (8, -6), (-8, -6), (0, 12), (0, -12), (8, 20), (-8, 20), (8, -20), (-8, -20)]
+_BESIDE = [(8, 7), (-8, 7), (8, -7), (-8, -7), (0, 14), (0, -14), (8, 21), (-8, 21), (8, -21), (-8, -21)]
 """Where names may stand, in points from what they name."""
 
 
@@ -223,7 +223,7 @@ def _name(axes: Axes, names: Iterable[object], points: NDArray[np.float64]) -> N
     placed = axes.transData.transform(points)
     taken = [Bbox([at - 8, at + 8]) for at in placed]
     for name, point in zip(names, points, strict=True):
-        text = axes.annotate(plain(name), point, (8, 6), textcoords="offset points", fontsize=8, va="center")
+        text = axes.annotate(plain(name), point, (8, 7), textcoords="offset points", fontsize=8, va="center")
         extents = []
         for x, y in _BESIDE:
             text.set(position=(x, y), horizontalalignment="left" if x > 0 else "right" if x < 0 else "center")

@@ -62,7 +62,7 @@ def clip_seconds(clips: ClipSet) -> NDArray[np.float64]:
         raise TrainingError(
             f"{len(broken)} of {len(clips)} clips cannot be read: " + "; ".join(map(str, broken[:5])),
             where=clips.source,
-            fix="Mend or remove them; training does not go on without them silently.",
+            fix="Repair or remove them; training does not skip them silently.",
         )
     return np.array(lengths, dtype=np.float64)
 

@@ -138,7 +138,7 @@ def run(
     with held(folder):
         require_usable(folder, resume=resume)
         if resume and not has_state(folder):
-            reporter.message("The run was ended before it had saved anything; it begins anew.")
+            reporter.message("The run ended before it had saved anything; it starts over.")
         return _train(TrainingRun.prepare(request, settings, folder, reporter), resume and has_state(folder))
 
 

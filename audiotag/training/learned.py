@@ -82,8 +82,8 @@ class LearnedFrom:
             if shared := learned.among(recordings):
                 self._reporter.message(
                     f"Warning: {counted(shared, clips, learned)} clips to {what} "
-                    "are learned from as well, by this model, the one that it starts from, or its teacher "
-                    f"({few(shared)}): the numbers will say what it remembers, not how it does on new sounds."
+                    "are also training clips of this model, its starting model or its teacher "
+                    f"({few(shared)}): results on them overestimate the performance on new sounds."
                 )
         self._done = True
 

@@ -142,7 +142,7 @@ def load_optimiser_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]
         optimiser.load_state_dict(state)
     except ValueError as error:
         raise TrainingError(
-            f"the parameters are grouped otherwise than when the run began ({error})",
+            f"the parameters are grouped differently than at the start of the run ({error})",
             where=folder,
-            fix="Install the versions that it began with, or begin a new run from its checkpoint (--backbone FOLDER).",
+            fix="Install the versions it was started with, or start a new run from its checkpoint (--backbone FOLDER).",
         ) from error

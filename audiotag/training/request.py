@@ -158,7 +158,7 @@ class Request:
         path = folder / RUN_FILE
         if not path.exists():
             raise TrainingError(
-                "there is no run to go on with",
+                "there is no run to resume",
                 where=folder,
                 fix=f"Give the folder of a run; it holds {RUN_FILE}.",
             )
@@ -168,11 +168,11 @@ class Request:
         kept = content.fields("request")
         if isinstance(kept.get("train"), str):
             raise TrainingError(
-                "the run was begun with an earlier version of audiotag, which kept its data in another way",
+                "the run was started with an earlier version of audiotag, whose format differs",
                 where=path,
                 fix=f"Start a new run from its checkpoint: --backbone={folder / 'last'}."
                 if has_state(folder)
-                else "It had saved no state to go on from; start a new run.",
+                else "It had saved no state to resume from; start a new run.",
             )
         try:
             return cls._from_fields(kept), dict(content.fields("settings")), plugins

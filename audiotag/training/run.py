@@ -114,7 +114,7 @@ class TrainingRun:
         )
         settings = chosen.resolve(situation)
         if off := chosen.unborne(situation):
-            reporter.message(f"{model.spec.name} bears no variation of sound; these are off: {', '.join(off)}.")
+            reporter.message(f"{model.spec.name} takes no augmentation of sound; these are off: {', '.join(off)}.")
         require_enough(len(train), settings.batch_size, settings.devices)  # before there are several
         # What is wrong with these is known before the teacher hears the clips.
         parts = Parts.of(settings, train.single_label, clips.sampler_options(settings), where=train.source)
@@ -223,7 +223,7 @@ class TrainingRun:
         changed += sorted({*self.settings.changes(began)} - FREE_TO_CHANGE)
         if changed:
             raise TrainingError(
-                f"the run cannot go on: {', '.join(changed)} differ from what it began with",
+                f"the run cannot be resumed: {', '.join(changed)} differ from its start",
                 where=self.folder,
                 fix="Use the same data and settings.",
             )
@@ -254,7 +254,7 @@ def starting_model(request: Request, labels: LabelSet, seed: int, reporter: Repo
 def _report_classes(reporter: Reporter, model: Model, change: LabelChange, pretrained: bool) -> None:
     """Tell what became of each class of the model's head."""
     if not pretrained:
-        reporter.message(f"A fresh network for {len(model.labels)} classes.")
+        reporter.message(f"An untrained network for {len(model.labels)} classes.")
         return
     names = {label.mid: label.name for label in model.labels}
     reporter.message(f"The head is replaced: {change}.")
@@ -271,8 +271,8 @@ def _training_seconds(model: Model, clips: ClipSet, settings: Sampling, reporter
     sample = sample_of(clips)
     if len(sample) < len(clips):
         reporter.message(
-            f"{len(sample)} of the {len(clips)} clips to learn from are looked into before training; another that "
-            "cannot be read ends the run at its turn (audiotag data validate reads them all)."
+            f"{len(sample)} of the {len(clips)} training clips are checked before training; other unreadable "
+            "ones end the run when they are reached (audiotag data validate reads them all)."
         )
     lengths = clip_seconds(sample)
     if settings.seconds is not None:

@@ -94,7 +94,7 @@ def read_training_clips(request: Request, reporter: Reporter) -> ClipSet:
     """
     clips = _read(request.train, None, reporter)
     if request.train.split is None and len(splits := splits_of(clips)) > 1:
-        reporter.message(f"{clips.source} has the splits {', '.join(splits)}; all of them are learned from (--split).")
+        reporter.message(f"{clips.source} has the splits {', '.join(splits)}; all of them are trained on (--split).")
     return clips
 
 
@@ -105,7 +105,7 @@ def split_clips(request: Request, clips: ClipSet, seed: int, reporter: Reporter)
     if request.fold is not None:
         return clips.split_fold(request.fold)
     if request.val_fraction <= 0:
-        reporter.message("There is no validation set: the last epoch is kept, and nothing tells which is best.")
+        reporter.message("There is no validation set: the last epoch is kept.")
         return clips, None
     return _hold_out(clips, request.val_fraction, seed, reporter)
 
@@ -155,7 +155,7 @@ def _require_something_to_learn(request: Request, train: ClipSet, val: ClipSet |
     nothing = _nothing_to_tell_apart(train)
     if nothing is not None and not request.taught:
         raise TrainingError(
-            f"nothing can be learned from these labels: {nothing}",
+            f"these labels cannot be trained on: {nothing}",
             where=train.source,
             fix="Add clips of other sounds; with --multi-label they need no label.",
         )

@@ -34,7 +34,7 @@ def read_run_record(folder: Path) -> Fields:
         TrainingError: The file is missing or damaged.
     """
     path = folder / DATA_FILE
-    fix = "Start the run anew, in another folder."
+    fix = "Start a new run in another folder."
     record = read_fields(path, error=TrainingError, fix=fix)
     record.texts("train")
     record.texts("val", None)
@@ -122,7 +122,7 @@ def require_usable(folder: Path, *, resume: bool) -> None:
     if resume:
         if not begun(folder) and not has_state(folder):
             raise TrainingError(
-                "there is no run to go on with", where=folder, fix=f"Give the folder of a run; it holds {RUN_FILE}."
+                "there is no run to resume", where=folder, fix=f"Give the folder of a run; it holds {RUN_FILE}."
             )
         strange = sorted(one.name for one in folder.iterdir() if not _OF_A_RUN.fullmatch(one.name))
         if strange and not has_state(folder):  # it begins anew, over what is there
@@ -134,5 +134,5 @@ def require_usable(folder: Path, *, resume: bool) -> None:
         return
     remove_abandoned(folder)
     if any(folder.iterdir()):
-        go_on = f", or go on with: audiotag finetune --resume {folder}" if begun(folder) else ""
+        go_on = f", or resume it with: audiotag finetune --resume {folder}" if begun(folder) else ""
         raise TrainingError("the run folder is not empty", where=folder, fix=f"Choose another --output{go_on}.")

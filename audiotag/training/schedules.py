@@ -126,7 +126,7 @@ def make_schedule(name: str, *, epochs: int, warmup: float, **shape: float | Non
     """
     initial = shape.get("initial_lr") or 0.0
     if not 0 <= initial <= 1:
-        raise OptionError(f"the rate cannot begin at {initial:g} of the base rate", fix="Give a factor from 0 to 1.")
+        raise OptionError(f"the rate cannot start at {initial:g} of the base rate", fix="Give a factor from 0 to 1.")
     if warmup < 0 or (warmup >= epochs and warmup > 0):
         raise OptionError(f"a warm-up of {warmup:g} epochs does not fit a run of {epochs}", fix="Make it shorter.")
     host = get_host()

@@ -69,7 +69,7 @@ class RunLength(SettingsGroup):
         range=FROM_ONE,
         help="Passes over the data.",
     )
-    batch_size: int = setting(32, range=FROM_ONE, help="Clips a step, over all processes.")
+    batch_size: int = setting(32, range=FROM_ONE, help="Batch size, over all processes.")
 
 
 class Learner(SettingsGroup):
@@ -77,7 +77,7 @@ class Learner(SettingsGroup):
 
     TITLE = "Training"
 
-    freeze_backbone: bool = setting(False, help="Train the head alone, on what the frozen backbone makes of each clip.")
+    freeze_backbone: bool = setting(False, help="Train the head alone, on embeddings of the frozen backbone.")
 
 
 class Objective(SettingsGroup):
@@ -100,15 +100,15 @@ class AdamW(SettingsGroup):
 
     learning_rate: float = setting(
         by=lambda s, run: 1e-3 if s.freeze_backbone or not run.pretrained else 3e-4,
-        usual="3e-4; 1e-3 for a head alone or a fresh network",
+        usual="3e-4; 1e-3 for a head alone or from scratch",
         range=Range(0, 1e38, above=True),  # what float32 holds
-        help="Base rate.",
+        help="Base learning rate.",
     )
     weight_decay: float = setting(
         by=lambda s, run: 1e-2 if s.freeze_backbone else 1e-4,
         usual="1e-4, or 1e-2 with a frozen backbone",
         range=NOT_NEGATIVE,
-        help="Decay of weights, decoupled in adamw.",
+        help="Weight decay, decoupled in adamw.",
     )
     betas: tuple[float, float] = setting((0.9, 0.999), range=BELOW_ONE, help="Momentum terms of Adam.")
 
@@ -118,18 +118,16 @@ class Optimiser(AdamW):
 
     optimiser: str = setting("adamw", choices=_registered(OptimiserSpec), help="Optimiser.")
     optimiser_options: Mapping[str, Any] = setting(
-        {}, of="optimiser", option="--optimiser-option", help="Option of the optimiser, of a plugin's for one."
+        {}, of="optimiser", option="--optimiser-option", help="Option of the optimiser."
     )
     momentum: float = setting(0.9, range=BELOW_ONE, help="Momentum of sgd.")
     head_lr_ratio: float = setting(
         by=lambda s, run: 1.0 if s.freeze_backbone or not run.pretrained else 5.0,
-        usual="5; 1 for a head alone or a fresh network",
+        usual="5; 1 for a head alone or from scratch",
         range=POSITIVE,
-        help="The head's rate as a multiple of the base rate, throughout.",
+        help="The head's learning rate as a multiple of the base rate.",
     )
-    clip_grad_norm: float | None = setting(
-        None, usual="no clipping", range=POSITIVE, help="Largest norm of the gradient."
-    )
+    clip_grad_norm: float | None = setting(None, usual="no clipping", range=POSITIVE, help="Largest gradient norm.")
 
 
 class Seeded(SettingsGroup):
@@ -137,7 +135,7 @@ class Seeded(SettingsGroup):
 
     TITLE = "Training"
 
-    seed: int = setting(0, range=Range(-(2**63), 2**63 - 1), help="Seed of everything random.")
+    seed: int = setting(0, range=Range(-(2**63), 2**63 - 1), help="Random seed.")
 
 
 def _shape(schedule: str) -> Mapping[str, float | None]:
@@ -153,7 +151,7 @@ class RateSchedule(SettingsGroup):
     schedule: str = setting(
         "cosine",
         choices=_registered(ScheduleSpec),
-        help="How the rate changes: half a cosine down, or up and down, linear, in steps, or not at all.",
+        help="Learning rate schedule.",
     )
     warmup: float = setting(
         by=lambda s, _: (
@@ -165,14 +163,14 @@ class RateSchedule(SettingsGroup):
         help="Epochs of warm-up.",
     )
     warmup_steps: int = setting(
-        0, range=COUNT, help="Steps of linear warm-up, in twenty stairs, on top of the schedule."
+        0, range=COUNT, help="Steps of linear warm-up, in twenty stairs, in addition to the schedule."
     )
     initial_lr: float | None = setting(
         by=lambda s, _: _shape(s.schedule).get("initial_lr"),
         usual="0; onecycle: 0.04",
         range=NOT_NEGATIVE,
         of="schedule",
-        help="Factor of the rate at the first step of the warm-up, but for linear.",
+        help="Factor of the rate at the start of the warm-up (not for linear).",
     )
     final_lr: float | None = setting(
         by=lambda s, _: _shape(s.schedule).get("final_lr"),
@@ -186,21 +184,21 @@ class RateSchedule(SettingsGroup):
         usual="linear: the end of the warm-up; step: half of the run",
         range=NOT_NEGATIVE,
         of="schedule",
-        help="Epoch from which linear and step go down.",
+        help="linear, step: epoch at which the rate starts to fall.",
     )
     ramp_length: float | None = setting(
         None,
         usual="the rest of the run",
         range=POSITIVE,
         of="schedule",
-        help="linear: epochs that the way down takes.",
+        help="linear: epochs over which the rate falls.",
     )
     step_every: float | None = setting(
         by=lambda s, _: _shape(s.schedule).get("step_every"),
         usual="5",
         range=POSITIVE,
         of="schedule",
-        help="Epochs between the halvings of step.",
+        help="step: epochs between halvings.",
     )
 
     @property
@@ -231,22 +229,24 @@ class Mixing(SettingsGroup):
         usual="0.3; 0 for a head alone or with mixstyle",
         range=NOT_NEGATIVE,
         varies="clip",
-        help="Mixup with shares from Beta(a, a), 0 for none.",
+        help="Mixup with λ from Beta(a, a), 0 for none.",
     )
     mixup_rate: float = setting(1.0, range=SHARE, help="Share of clips that are mixed.")
     mixup_on: Literal["spectrogram", "waveform"] = setting("spectrogram", help="What is mixed.")
-    mixup_partner: Literal["batch", "set"] = setting("batch", help="set: mix waveforms with any clip, as PSLA does.")
+    mixup_partner: Literal["batch", "set"] = setting(
+        "batch", help="set: mix waveforms with any training clip, as in PSLA."
+    )
     wavmix_rate: float = setting(
         0.0,
         range=SHARE,
         varies="waveform",
-        help="Share of clips that are also mixed as waveforms with any clip, before mixup.",
+        help="Share of clips mixed as waveforms with any training clip, before mixup.",
     )
-    wavmix_alpha: float = setting(2.0, range=POSITIVE, help="Shares of wavmix from Beta(a, a).")
+    wavmix_alpha: float = setting(2.0, range=POSITIVE, help="λ of wavmix from Beta(a, a).")
     mixstyle_rate: float = setting(
-        0.0, range=SHARE, varies="spectrogram", help="Freq-MixStyle in place of mixup: probability for a batch."
+        0.0, range=SHARE, varies="spectrogram", help="Freq-MixStyle instead of mixup: probability per batch."
     )
-    mixstyle_alpha: float = setting(0.4, range=POSITIVE, help="Shares of Freq-MixStyle from Beta(a, a).")
+    mixstyle_alpha: float = setting(0.4, range=POSITIVE, help="λ of Freq-MixStyle from Beta(a, a).")
     label_smoothing: float = setting(0.0, range=BELOW_ONE, help="Targets become 1 - s and s / classes.")
 
     def check(self, situation: Any) -> None:
@@ -291,7 +291,7 @@ class Variation(Augmentation):
     augmentations: tuple[str, ...] = setting(
         (),
         option="--augment",
-        help="Augmentation of a plugin, after those above; several are done in the order given.",
+        help="Augmentation of a plugin, applied after those above, in the order given.",
     )
     augmentation_options: Mapping[str, Mapping[str, Any]] = setting(
         {}, of="augmentations", option="--augment-option", help="Option of an augmentation."
@@ -313,15 +313,15 @@ class Sampling(SettingsGroup):
 
     TITLE = "Sampling"
 
-    sampler: str = setting("shuffle", help="How clips are chosen (shuffle, balanced, a plugin's).")
+    sampler: str = setting("shuffle", help="Sampling of clips (shuffle, balanced, or a plugin's).")
     sampler_options: Mapping[str, Any] = setting(
         {}, of="sampler", option="--sampler-option", help="Option of the sampler (weights=weights.csv)."
     )
     seconds: float | None = setting(
         None,
-        usual="what nineteen in twenty clips do not exceed, between the model's least and trained length",
+        usual="the 95th percentile of clip lengths, within the model's limits",
         range=Range(0, 3600, above=True),
-        help="Length of clips in training; shorter ones are repeated, longer ones cut at random.",
+        help="Clip length in training; shorter clips are repeated, longer ones cropped at random.",
     )
 
 
@@ -334,9 +334,9 @@ class Teaching(SettingsGroup):
         by=lambda s, run: 0.9 if run.taught else 0.0,
         usual="0.9 with a teacher",
         range=SHARE,
-        help="Share of the teacher in the loss.",
+        help="Weight of the teacher in the loss.",
     )
-    temperature: float = setting(1.0, range=POSITIVE, help="What the teacher's logits are divided by.")
+    temperature: float = setting(1.0, range=POSITIVE, help="Distillation temperature.")
 
     def check(self, situation: Any) -> None:
         """Refuse a share of nobody."""
@@ -354,11 +354,13 @@ class Averaging(SettingsGroup):
     TITLE = "Averaging weights"
 
     average_from: int = setting(
-        0, usual="none", range=COUNT, help="First epoch whose weights go into the checkpoint averaged, 0 for none."
+        0, usual="none", range=COUNT, help="First epoch of the weight average (checkpoint averaged), 0 for none."
     )
-    average_to: int = setting(0, usual="the last", range=COUNT, help="Last such epoch, 0 for the last of the run.")
+    average_to: int = setting(
+        0, usual="the last", range=COUNT, help="Last epoch of the weight average, 0 for the last of the run."
+    )
     ema_decay: float = setting(
-        0.0, usual="none", range=BELOW_ONE, help="Running average of the weights over the steps, the checkpoint ema."
+        0.0, usual="none", range=BELOW_ONE, help="Decay of the exponential moving average of weights (checkpoint ema)."
     )
     keep_epochs: bool = setting(False, help="Keep every epoch's checkpoint, as epochs/epoch_001.")
 
@@ -372,13 +374,13 @@ class Measuring(SettingsGroup):
         by=lambda s, run: "accuracy" if run.single_label else "mAP",
         usual="accuracy for single-label data, else mAP",
         choices=_registered(MetricSpec),
-        help="What best means.",
+        help="Metric that selects the best epoch.",
     )
     early_stopping: int | None = setting(
-        None, usual="never", range=FROM_ONE, help="Stop after this many epochs without a better metric."
+        None, usual="never", range=FROM_ONE, help="Stop after this many epochs without improvement."
     )
     summary: bool | None = setting(
-        None, usual="with --eval, an average, or kept epochs", help="Measure the finished models."
+        None, usual="with --eval, an average, or kept epochs", help="Evaluate the finished models."
     )
 
 
@@ -387,8 +389,8 @@ class Processes(SettingsGroup):
 
     TITLE = "Hardware"
 
-    precision: Literal["32", "16-mixed", "bf16-mixed"] = setting("32", help="Numbers to compute with.")
-    devices: int = setting(1, range=Range(1, 1024), help="Number of processes; on GPUs each has one of its own.")
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = setting("32", help="Numerical precision.")
+    devices: int = setting(1, range=Range(1, 1024), help="Number of processes, one per GPU.")
     workers: int = setting(1, range=Range(0, 1024), help="Processes that decode clips.")
 
 
@@ -396,12 +398,12 @@ class Hardware(Processes):
     """What computes, and what it takes on disk."""
 
     device: str = setting("auto", help="cpu, cuda or auto.")
-    strategy: str = setting("auto", help="How processes work together, as Lightning Fabric names it (ddp).")
+    strategy: str = setting("auto", help="Strategy of Lightning Fabric for several processes (ddp).")
     audio_cache_gb: float = setting(
         0.0,
         usual="0, none",
         range=NOT_NEGATIVE,
-        help="Keep decoded and resampled clips on disk over runs, in at most so many GB.",
+        help="Cache of decoded clips on disk, in GB.",
     )
     logger: Literal["csv", "tensorboard", "wandb"] = setting("csv", help="Log beside log.csv.")
 
@@ -428,7 +430,7 @@ class Settings(
     """
 
     batch_norm_momentum: float | None = setting(
-        None, usual="quick enough for the run", range=ABOVE_ZERO, help="Momentum of batch-norm statistics."
+        None, usual="adapted to the length of the run", range=ABOVE_ZERO, help="Momentum of batch-norm statistics."
     )
 
     @property
@@ -455,14 +457,14 @@ class Settings(
         changing += self.augmentations
         if self.freeze_backbone and changing:
             raise OptionError(
-                f"{', '.join(changing)} cannot be used with a frozen backbone, which hears each clip once",
+                f"{', '.join(changing)} cannot be used with a frozen backbone, which processes each clip once",
                 where=self.WHERE,
                 fix="Leave them out, or train the whole network.",
             )
         if unborne := self.unborne(situation):
             raise OptionError(
-                f"{', '.join(unborne)} vary what this network does not bear to have varied "
-                f"(it bears: {', '.join(situation.bears)})",
+                f"{', '.join(unborne)} do not suit this network "
+                f"(it takes augmentations of: {', '.join(situation.bears) or 'nothing'})",
                 where=self.WHERE,
                 fix="Leave them out, or set them to 0.",
             )

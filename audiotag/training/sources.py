@@ -198,7 +198,7 @@ class FrozenEmbedder:
                     known |= fresh
                     self._run.reporter.computing("embeddings", len(known), len(set(keys)))
             else:
-                self._run.reporter.message(f"All {len(clips)} embeddings were at hand in {self._store}.")
+                self._run.reporter.message(f"All {len(clips)} embeddings were cached in {self._store}.")
         return np.stack([known[key] for key in keys])
 
     def _compute(self, clips: ClipSet, indices: list[int]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:

@@ -85,7 +85,7 @@ class StopRequests:
         stopped = Stopped(
             f"stopped by a signal after {epochs} epochs and {steps} steps; the state is saved",
             where=self._folder,
-            fix=f"Go on with: {self._command} --resume {self._folder}",
+            fix=f"Resume with: {self._command} --resume {self._folder}",
         )
         stopped.signal = self._noted or int(signal.SIGTERM)
         raise stopped

@@ -74,7 +74,7 @@ def teacher_logits(tagger: Tagger, clips: ClipSet, *, store: Path, reporter: Rep
         known = kept.get(keys)
         missing = [index for index, key in enumerate(keys) if key not in known]
         if missing:
-            reporter.message(f"What the teacher {tagger.name} says is kept in {store}.")
+            reporter.message(f"Scores of the teacher {tagger.name} are cached in {store}.")
             reporter.computing(_WHAT, len(keys) - len(missing), len(keys))
         for begin in range(0, len(missing), _PART):
             part = missing[begin : begin + _PART]
@@ -109,7 +109,7 @@ def supervise(request: Request, train: ClipSet, settings: Settings, reporter: Re
         scores, missing = said.aligned(train)
         if missing:
             reporter.message(
-                f"{len(missing)} of {len(train)} clips have no scores of the teacher and learn from their labels alone."
+                f"{len(missing)} of {len(train)} clips have no teacher scores and are trained on their labels alone."
             )
         logits = logits_of(scores, train.single_label)
         return Supervision.of(train, tempered(logits, settings.temperature, train.single_label), said.learned_from)
@@ -139,9 +139,9 @@ def _columns(labels: LabelSet, teacher: Tagger) -> list[int]:
     if lacking:
         more = "" if len(lacking) == 1 else f" and {len(lacking) - 1} others"
         raise LabelError(
-            f"the teacher does not know the class {lacking[0]!r}{more} of the data",
+            f"the teacher lacks the class {lacking[0]!r}{more} of the data",
             where=teacher.name,
-            fix="Teach it first (audiotag finetune --freeze-backbone --backbone TEACHER --train ...), and give its run "
-            "folder as the teacher.",
+            fix="Fine-tune it first (audiotag finetune --freeze-backbone --backbone TEACHER --train ...), and give its "
+            "run folder as the teacher.",
         )
     return [position for position in positions if position is not None]

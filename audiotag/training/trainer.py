@@ -174,7 +174,7 @@ class Trainer:
         else:
             return chosen.astype(np.int64)
         raise PluginError(
-            f"it {what}", where=f"sampler {self.settings.sampler}", fix="Choose another, or tell its authors."
+            f"it {what}", where=f"sampler {self.settings.sampler}", fix="Choose another, or report it to its authors."
         )
 
     def _run_epoch(self, epochs: int) -> None:
@@ -332,7 +332,7 @@ class Trainer:
             self.reporter.message(f"Averaged weights are kept as {name}{shown}.")
         self.backbone.load_state_dict(live)
         if self.settings.average_from and "averaged" not in results:
-            self.reporter.message(f"There is no average: the run ended before epoch {self.settings.average_from}.")
+            self.reporter.message(f"No average: the run ended before epoch {self.settings.average_from}.")
         self.fabric.barrier()
 
     def _save_state(self) -> tuple[int, int]:

@@ -70,7 +70,7 @@ def test_a_batch_stays_a_batch() -> None:
         (noise(2000).tobytes(), "^the waveform is a text"),
         (np.ma.masked_greater(noise(2000), 0.4), "samples of the waveform are masked"),
         ([[0.1], [0.1, 0.2]], "one length"),
-        (torch.zeros(9).to_sparse(), "no array"),
+        (torch.zeros(9).to_sparse(), "not an array"),
         ([0.0, float("nan")], "NaN"),
         ([[0.0] * 100, [float("inf")] * 100], "infinite"),
         (np.array([1e300, 0.0]), "infinite"),

@@ -80,7 +80,7 @@ def keep(path: Path, content: bytes) -> Path:
 @pytest.mark.parametrize("extra", [2, 36, 44, 512, 1000])
 def test_a_size_of_wav_that_is_a_little_too_large_is_a_note(tmp_path: Path, extra: int) -> None:
     path = keep(tmp_path / "a.wav", wav(SOUND, size=len(SOUND) + extra))
-    with pytest.warns(RecordingWarning, match=rf"a\.wav: its header promises {extra} bytes more"):
+    with pytest.warns(RecordingWarning, match=rf"a\.wav: its header states {extra} bytes more"):
         assert read_audio(path, RATE).size == RATE
     assert probe(path).frames == RATE
 
@@ -479,7 +479,7 @@ def test_odd_recordings_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert done.returncode == 1, said
     assert "Traceback" not in said
     assert "a rate of 1 Hz" in said and "a page whose checksum is wrong" in said
-    assert re.search(r"^Warning: .*b\.wav: its header promises 44 bytes more", done.stderr, re.MULTILINE)
+    assert re.search(r"^Warning: .*b\.wav: its header states 44 bytes more", done.stderr, re.MULTILINE)
 
 
 # Anything at all.

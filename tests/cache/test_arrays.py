@@ -86,7 +86,7 @@ def _hammer(cache, seed, results):
 
 def test_many_processes_at_once(cache):
     cache.put({"0": numbers(0)})  # opened before the fork
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context()
     results = context.Queue()
     processes = [context.Process(target=_hammer, args=(cache, seed, results)) for seed in range(3)]
     for process in processes:
@@ -107,7 +107,7 @@ def _write_for_ever(cache, begun):
 
 @pytest.mark.parametrize("wait", [0.0, 0.013, 0.031])
 def test_a_killed_writer_leaves_a_whole_cache(cache, wait):
-    context = multiprocessing.get_context("spawn" if os.name == "nt" else "fork")
+    context = multiprocessing.get_context()
     begun = context.Event()
     writer = context.Process(target=_write_for_ever, args=(cache, begun))
     writer.start()

@@ -82,7 +82,7 @@ def test_json_is_what_the_file_holds(compare, tmp_path):
 
 def test_one_that_fails_is_reported_and_the_exit_code_is_1(compare, tmp_path):
     done = compare("--backbone", "tiny_home", "--backbone", "tiny", "--figures", "svg", code=1)
-    assert "Error: tiny_home: the weights of 'tiny_home' cannot be had" in done.stderr
+    assert "Error: tiny_home: the weights of 'tiny_home' could not be downloaded" in done.stderr
     assert "failed" in done.stdout
     assert (tmp_path / "out" / "comparison.svg").exists()
     # With the weights at hand it is made good, and the other is not trained again.
@@ -140,7 +140,7 @@ def test_a_stopped_comparison_ends_with_the_code_of_its_signal(compare, monkeypa
 
     monkeypatch.setattr(Trainer, "_one_step", interrupted)
     done = compare("--backbone", "tiny", code=128 + 15)
-    assert "The same command goes on from there" in done.stderr
+    assert "The same command resumes it" in done.stderr
     monkeypatch.undo()
 
 

@@ -229,7 +229,7 @@ def test_weights_are_not_written_over_the_lists_of_a_data_set_nor_what_a_list_na
     before = table.read_bytes()
     for source, output, why in (
         (tmp_path / "fsd50k", table, "is a part of"),
-        (tmp_path / "list.json", pictures, "would be written over"),
+        (tmp_path / "list.json", pictures, "would be overwritten"),
     ):
         assert why in run("weights", source, "--output", output, "--overwrite", code=1)
     assert (table.read_bytes(), pictures.read_text()) == (before, "stands for a film")

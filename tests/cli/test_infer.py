@@ -340,7 +340,7 @@ def test_no_recording_and_no_list_is_written_over(run: Run, recordings: Path) ->
     ):
         Path("model.pt").write_text("weights")
         refused = run(*paths, "--weights", "model.pt", option, output, "--overwrite", "--format", "csv")
-        assert isinstance(refused.exception, OptionError) and "would be written over" in str(refused.exception)
+        assert isinstance(refused.exception, OptionError) and "would be overwritten" in str(refused.exception)
     assert low.read_bytes() == before
     Path("kept/best").mkdir(parents=True)
     for option, name, marker in (

@@ -93,7 +93,7 @@ def test_enhance_with_stored_teacher_scores(files):
     assert "1 lacking classes are carried by no clip with scores, so they have no threshold: cat" in done.stdout
     with pytest.raises(OptionError, match="--labels"):
         run(*arguments, "--output", files / "other.json")
-    with pytest.raises(OptionError, match="would be written over"):
+    with pytest.raises(OptionError, match="would be overwritten"):
         run(*arguments, "--labels", files / "classes.csv", "--output", files / "teacher.json", "--overwrite")
 
 
@@ -142,7 +142,7 @@ def test_enhance_writes_nothing_where_it_fails(files):
     arguments = ("labels", "enhance", "--scores", files / "scores.npz", "--data", files / "train.json")
     with pytest.raises(LabelError, match="none of the 2 classes"):
         run(*arguments, "--output", files / "out.json")
-    with pytest.raises(OptionError, match="written over"):
+    with pytest.raises(OptionError, match="overwritten"):
         run(*arguments, "--output", files / "train.json")
     (files / "train.json").write_text(json.dumps({"data": [{"wav": "other.wav", "labels": "dog"}]}))
     with pytest.raises(ManifestError, match=r"'other\.wav' wanted, 'a', 'audio/b\.wav' here"):

@@ -84,7 +84,7 @@ def test_a_damaged_file_fails_verification_and_can_be_downloaded_again(audiotag,
 def test_one_failed_download_does_not_stop_the_others(audiotag, tmp_path):
     result = audiotag("models", "download", "tiny_home", "tiny_home")
     assert result.exit_code == 1
-    assert result.stderr.count("cannot be had from any of 1 address(es)") == 2
+    assert result.stderr.count("could not be downloaded from any of 1 address(es)") == 2
     assert "2 of 2 failed." in result.stderr
 
 

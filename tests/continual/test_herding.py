@@ -65,7 +65,7 @@ def test_embeddings_of_one_size_are_asked_for():
 
 
 def test_a_simulation_has_no_model():
-    with pytest.raises(OptionError, match="decides by what a model hears \\(embedding\\)"):
+    with pytest.raises(OptionError, match="needs outputs of a model \\(embedding\\)"):
         simulate(PRESETS["published"].stream, [Contender("herding")], 5)
 
 

@@ -115,7 +115,7 @@ def test_logs_and_counts_are_read_as_lists_to_learn_from_are(tmp_path: Path, enc
     ("text", "message"),
     [
         ("name,number\ndog,1\n", r"columns? 'label', 'count' is missing; there are: name, number"),
-        ("label,count\ndog,1\ndog,2\n", r"line 3: the class 'dog' stands twice"),
+        ("label,count\ndog,1\ndog,2\n", r"line 3: the class 'dog' occurs twice"),
         ("label,count\ndog,many\n", r"line 2: the count is 'many'"),
         ("label,count\ndog,-1\n", r"line 2: the count is '-1'"),
         ("label,count\n,1\n", r"line 2: the class has no name"),

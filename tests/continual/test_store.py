@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -566,3 +567,42 @@ def test_a_changed_policy_is_noticed_and_the_clips_can_still_be_had(
     with StoreView(tmp_path / "store") as view:
         assert len(view.clips()) == 3
         assert any("cannot be rebuilt" in problem for problem in view.verify().problems)
+
+
+IN_ANOTHER_PROCESS = """
+import multiprocessing, sys
+import numpy as np
+from audiotag import ClipStore
+from audiotag.continual import Payload
+
+
+def add(store, name):
+    store.add(name, Payload.from_embedding(np.zeros(3, np.float32)), ["a"])
+
+
+def add_inherited(name):
+    add(store, name)
+
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    store = ClipStore.create("store", ["a"], capacity=9)
+    add(store, "here")
+    calls = [(add, (store, "given"))] + [(add_inherited, ("inherited",))] * (sys.argv[1] == "fork")
+    for target, arguments in calls:
+        process = context.Process(target=target, args=arguments)
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+    add(store, "after")
+    assert store.verify().ok
+    print(*(clip.id for clip in store))
+"""
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_store_is_opened_anew_in_another_process(tmp_path, method):
+    (tmp_path / "program.py").write_text(IN_ANOTHER_PROCESS)
+    command = [sys.executable, "program.py", method]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["here", "given", *["inherited"] * (method == "fork"), "after"], done.stderr

@@ -152,7 +152,7 @@ def test_a_pipe_in_the_place_of_a_clip_is_not_waited_for(store: Path) -> None:
         path = view.clip("clip2").path
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(StoreError, match="no plain file"):
+    with pytest.raises(StoreError, match="not a regular file"):
         run("export", store, store.parent / "export")
     assert run("verify", store)[0] == 1
 

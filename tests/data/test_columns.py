@@ -87,7 +87,7 @@ def test_texts_in_one_piece(first, second, data):
     ("row", "message"),
     [
         ("bad.wav,", r"line 20005 \(bad.wav\): the clip has no labels"),
-        ("7.wav,a", r"stands twice \(line 12 and line 20005\)"),
+        ("7.wav,a", r"occurs twice \(line 12 and line 20005\)"),
         ("bad.wav,a,1", "line 20005: 3 cells"),
         ("bad.wav,zzz", r"line 20005 \(bad.wav\): the label 'zzz'"),
         ('bad.wav,"a;\nb"', "line 20006"),

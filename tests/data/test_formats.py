@@ -166,12 +166,12 @@ class TestJsonManifest:
         path = manifest(
             tmp_path, {"video_id": "v", "wav": "a", "labels": "x"}, {"video_id": "v", "wav": "b", "labels": "x"}
         )
-        with pytest.raises(ManifestError, match=r"'v' stands twice \(entry 1 and entry 2\)"):
+        with pytest.raises(ManifestError, match=r"'v' occurs twice \(entry 1 and entry 2\)"):
             read(path)
 
     def test_repeated_recordings_without_ids(self, tmp_path):
         path = manifest(tmp_path, {"wav": "a", "labels": "x"}, {"wav": "a", "labels": "y"})
-        with pytest.raises(ManifestError, match="stands twice"):
+        with pytest.raises(ManifestError, match="occurs twice"):
             read(path)
 
     def test_parts_of_a_recording_get_ids_of_their_own(self, tmp_path):
@@ -190,7 +190,7 @@ class TestJsonManifest:
     def test_a_key_that_stands_twice_is_an_error(self, tmp_path):
         path = tmp_path / "clips.json"
         path.write_text('{"data": [{"wav": "a.wav", "labels": "x", "wav": "b.wav"}]}')
-        with pytest.raises(ManifestError, match="the key 'wav' stands there twice"):
+        with pytest.raises(ManifestError, match="the key 'wav' occurs twice"):
             read(path)
 
     @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ class TestCsvTable:
             ("path,labels\na.wav,x,y\n", "line 2.*3 cells"),
             ("path,labels\na.wav\n", "line 2.*1 cells.*a cell for each column"),
             ("path,labels\n", "no clips"),
-            ("path,labels,labels\na,b,c\n", "'labels' stands twice"),
+            ("path,labels,labels\na,b,c\n", "'labels' occurs twice"),
             ("path,labels,start\na,b,late\n", "line 2.*start is 'late'"),
             ("path,labels,fold\na,b,first\n", "line 2.*fold is 'first'"),
             ("path,tags\na,b\n", "the column 'labels' is missing; there are: path, tags"),

@@ -86,8 +86,8 @@ def test_no_clip_in_common_is_an_error():
     [
         (VALUES, ("x",), ("a", "b", "c"), r"\(2, 3\), for 1 clips and 3 classes"),
         (VALUES, ("x", "y"), ("a", "b"), r"for 2 clips and 2 classes"),
-        (VALUES, ("x", "x"), ("a", "b", "c"), "the clip 'x' stands twice"),
-        (VALUES, ("x", "y"), ("a", "b", "a"), "the class 'a' stands twice"),
+        (VALUES, ("x", "x"), ("a", "b", "c"), "the clip 'x' occurs twice"),
+        (VALUES, ("x", "y"), ("a", "b", "a"), "the class 'a' occurs twice"),
         (VALUES[:0], (), ("a", "b", "c"), "there is no clip"),
         (VALUES[:, :0], ("x", "y"), (), "there is no class"),
         (VALUES * 2, ("x", "y"), ("a", "b", "c"), "score of c in the clip 'y' is 1.2"),
@@ -124,9 +124,9 @@ def test_stored_teacher_scores_are_read_by_their_map(stored):
     [
         (None, "does not exist.*Pickles are not read"),
         ("[1]", "must be an object"),
-        ("{}", "no map of rows"),
+        ("{}", "not a map of rows"),
         ("{", "not valid JSON"),
-        ('{"x": 0, "x": 1}', "'x' stands there twice"),
+        ('{"x": 0, "x": 1}', "'x' occurs twice"),
         ('{"x": true}', "x must be a whole number"),
         ('{"x": -1}', "x must be a whole number of at least 0, not -1"),
         ('{"x": 3, "y": 0}', "'x' is in row 3, and there are 3 rows"),

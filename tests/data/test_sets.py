@@ -121,7 +121,7 @@ class TestEsc:
         whole = (tiny_set("esc50") / "meta/esc50.csv").read_text()
         path = tmp_path / "unmarked.csv"
         path.write_text(whole.replace(",esc10,", ",part,"))
-        with pytest.raises(ManifestError, match="'cow' is no class of ESC-10"):
+        with pytest.raises(ManifestError, match="'cow' is not a class of ESC-10"):
             read_clips(path, format="esc10")
 
     def test_the_real_folder(self, assets):

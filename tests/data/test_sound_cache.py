@@ -180,7 +180,7 @@ def test_many_processes_at_once(clips, tmp_path):
     sizes = SoundCache(tmp_path / "probe", 10_000_000)
     expected = [float(np.abs(sizes.read(clip, RATE)).sum()) for clip in clips]
     cache = SoundCache(tmp_path / "cache", sizes.size // 2)
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context()
     results = context.Queue()
     processes = [context.Process(target=_hammer, args=(cache, clips, seed, results)) for seed in range(4)]
     for process in processes:

@@ -23,7 +23,7 @@ def run(*command):
     return done
 
 
-@pytest.mark.parametrize("generator", ["generate_cli.py", "generate_settings.py"])
+@pytest.mark.parametrize("generator", ["generate_settings.py"])
 def test_generated_pages_are_up_to_date(generator):
     # In a process of its own: click keeps the help option of commands that other tests have called.
     run(ROOT / "docs" / generator, "--check")

@@ -88,7 +88,7 @@ def test_a_killed_run_goes_on_with_resume(audiotag, script, environment, sounds,
 
 def test_two_processes_on_one_machine(audiotag, sounds, tmp_path):
     shown = audiotag(*_learn(sounds, tmp_path / "run", "--epochs", "1", "--devices", "2", "--strategy", "ddp"))
-    assert shown.stdout.count("Run:") == 1 and shown.stderr.count("A fresh network") == 1  # one speaks for both
+    assert shown.stdout.count("Run:") == 1 and shown.stderr.count("An untrained network") == 1  # one speaks for both
     assert (tmp_path / "run" / "best" / "model.safetensors").exists()
 
 
@@ -100,5 +100,5 @@ def test_mistakes_get_one_message(audiotag, sounds, tmp_path):
     assert "--backbone" in shown.stderr
     shown = audiotag("finetune", "--resume", tmp_path, "--labels", "home", code=2)
     assert "takes its data and settings from the run" in " ".join(shown.stderr.split())
-    with pytest.raises(AudiotagError, match=r"no run to go on with|checkpoint"):
+    with pytest.raises(AudiotagError, match=r"no run to resume|checkpoint"):
         main(["finetune", "--resume", str(tmp_path)], standalone_mode=False)

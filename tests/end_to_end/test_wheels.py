@@ -313,7 +313,7 @@ WORKS_LIGHT = {
     "recipes list": "efficientat-esc50",
     "recipes show efficientat-esc50": "epochs = ",
     "data list": "vggsound",
-    "data tiny esc50 tiny": "made-up sounds",
+    "data tiny esc50 tiny": "synthetic sounds",
     "data validate tiny": "20 recordings, 0 missing",
     "data stats tiny": "4 classes",
     "data prepare esc50 tiny --output prepared": "prepared in prepared",

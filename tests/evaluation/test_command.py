@@ -63,7 +63,7 @@ def test_an_earlier_evaluation_is_replaced_whole_when_asked_and_nothing_else_eve
     assert sorted(path.name for path in out.iterdir()) == sorted(["metrics.json", "notes.html", "report.html", *tables])
     assert (out / "notes.html").read_text() == "mine"
     (out / "per_class.csv").write_bytes(data.read_bytes())
-    with pytest.raises(OptionError, match="would be written over"):
+    with pytest.raises(OptionError, match="would be overwritten"):
         run("--model", checkpoint(), "--data", out / "per_class.csv", "--output", out, "--overwrite")
     assert (out / "per_class.csv").read_bytes() == data.read_bytes()
 
@@ -112,7 +112,31 @@ def test_cross_validation(run, checkpoint, sounds, tmp_path):
     for one in (content, saved):  # two commands at two times
         assert one["pooled"].pop("command").startswith("audiotag ") and one["pooled"].pop("measured_at")
     assert content == saved
+    assert len(content["pooled"]["weights"]) == 4
+    assert len((tmp_path / "out/clips.csv").read_text().splitlines()) == 13
     assert shown(content["mean"]["accuracy"]) in result.stdout
+
+
+def test_the_report_says_what_ran_and_holds_the_sounds_that_are_asked_for(
+    run, checkpoint, sounds, tmp_path, monkeypatch
+):
+    model, data = checkpoint(), sounds / "clips.csv"
+    monkeypatch.setattr("sys.argv", ["/usr/bin/audiotag", "evaluate", "--model", "my model"])
+    asked = ("--model", model, "--data", data, "--fold", 1, "--thresholds", 0.25)
+    run(*asked, "--output", tmp_path / "plain")
+    run(*asked, "--output", tmp_path / "heard", "--with-audio")
+    kept = json.loads((tmp_path / "plain/metrics.json").read_text())
+    assert kept["command"] == "audiotag evaluate --model 'my model'"
+    assert kept["thresholds_from"] == "0.25 for every class"
+    assert len(kept["weights"]) == 1 and kept["measured_at"].endswith("+00:00")
+    assert kept["data"] == str(data) and kept["folds"] == [1]
+    plain, heard = ((tmp_path / name / "report.html").read_text(encoding="utf-8") for name in ("plain", "heard"))
+    assert "<audio" not in plain and "--with-audio" in plain
+    assert "data:audio/mpeg;base64," in heard
+    listed = (tmp_path / "plain/clips.csv").read_text().splitlines()
+    assert len(listed) == 4 and str(sounds / "0.wav") in "".join(listed)
+    with pytest.raises(OptionError, match="--output FOLDER"):
+        run(*asked, "--with-audio")
 
 
 @pytest.mark.parametrize(

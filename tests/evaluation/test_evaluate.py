@@ -183,7 +183,7 @@ def test_thresholds_in_every_form(checkpoint, sounds, tmp_path):
         ("a.json", '{"hum": "high"}', "hum must be a finite number"),
         ("a.json", '{"hum": true}', "hum must be a finite number"),
         ("a.json", '{"hum": 1' + "0" * 5000 + "}", "not valid JSON"),
-        ("a.json", '{"hum": 0.5, "hum": 0.6}', "stands there twice"),
+        ("a.json", '{"hum": 0.5, "hum": 0.6}', "occurs twice"),
         ("a.json", '{"hum": 1.5}', "'hum' has no threshold between 0 and 1"),
         ("a.json", '{"format": "audiotag-metrics", "thresholds": null}', "thresholds must be an object"),
     ],

@@ -70,15 +70,16 @@ def test_several_labels():
     assert first["truth"] == "Dog (/m/1); <i>Bell</i>" and first["decided"] == first["false_alarm"] == ""
     assert (first["missed"], first["missed_score"]) == ("<i>Bell</i>", "0.2")
     assert (second["false_alarm"], second["false_alarm_score"]) == ("<i>Bell</i>", "0.7")
-    assert [(one.row, one.index) for one in misses(result, 9)] == [(0, 1), (0, 0)]
+    assert [(one.row, one.index, one.score) for one in misses(result, 9)] == [(0, 1, 0.2)]  # each clip once
     assert [(one.row, one.index, one.score) for one in false_alarms(result, 1)] == [(1, 1, 0.7)]
+    assert misses(result, 0) == []
 
 
 def test_labels_that_are_not_known_are_no_mistakes():
     known = np.array([[0, 1, 1], [1, 1, 1], [1, 1, 1], [1, 1, 1]], dtype=bool)
     result = evaluate_scores(TARGETS, np.full((4, 3), 0.9), LABELS, known=known)
     assert (0, 0) not in [(one.row, one.index) for one in false_alarms(result, 99)]
-    assert not result.decisions[0, 0]
+    assert not result.decisions[0, 0] and not misses(result, 99)
     losses = clip_losses(result)
     assert losses[0] == pytest.approx(-2 * math.log(0.1))
     assert {row["clip"]: row["unknown"] for row in rows_of(clips_csv(result))}["0"] == "Dog (/m/1)"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ import torch
 from click.testing import CliRunner
 
 import audiotag
+from audiotag.audio.decoding import read_audio
 from audiotag.cli.main import main
 from audiotag.engines.exported import read_exported
 from audiotag.engines.onnx_engine import OnnxEngine
@@ -71,6 +74,45 @@ def test_a_batch_of_any_size_and_frames_come_out_right(model: Model, folder: Pat
         after.embed(waveforms, 8000, "map")
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_clips_that_threads_share_come_out_in_their_order(folder: Path, threads: int) -> None:
+    engine, alone = OnnxEngine(folder, threads=threads), OnnxEngine(folder, threads=1)
+    for count, samples in ((7, 8000), (5, 1300), (2, 20_000)):
+        waveforms = np.random.default_rng(count).uniform(-0.3, 0.3, (count, samples)).astype(np.float32)
+        found = engine.forward(waveforms, embed=True)
+        wanted = [alone.forward(row[None], embed=True) for row in waveforms]
+        same(found.logits, np.concatenate([one.logits for one in wanted]))
+        same(found.embeddings, np.concatenate([one.embeddings for one in wanted if one.embeddings is not None]))
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx", "onnx in threads"])
+def test_overlapping_windows_share_frames_and_score_as_each_alone(
+    model: Model, folder: Path, recordings: list[Path], kind: str
+) -> None:
+    engine = TorchEngine(model) if kind == "torch" else OnnxEngine(folder, threads=1 if kind == "onnx" else 2)
+    tagger, heard = Tagger(engine), []
+    spectrograms = engine.spectrograms
+
+    def counted(waveforms: np.ndarray) -> np.ndarray:
+        heard.append(waveforms.size)
+        return spectrograms(waveforms)
+
+    engine.spectrograms = counted  # type: ignore[method-assign]
+    sound = read_audio(recordings[3], 8000)
+    for window, hop, batch in ((1.0, 0.25, 4), (1.0, 0.1, 1), (2.0, 0.123, 3), (0.05, 0.03, 2), (70.0, 3.0, 2)):
+        heard.clear()
+        scored = list(tagger.score_windows(recordings[3], window=window, hop=hop, batch_size=batch, embeddings=True))
+        for one in scored[:3] + scored[-3:]:
+            alone = sound[round(one.onset * 8000) :][: round(window * 8000)]
+            same(one.scores, tagger.scores(alone, 8000)[0])
+            same(one.embedding, tagger.embed(alone, 8000)[0])
+        if window == 1.0:
+            assert 70 * 8000 < sum(heard) < 1.6 * 70 * 8000
+    heard.clear()
+    assert len(list(tagger.score_windows(recordings[3], window=1.0, hop=1.0))) == 70
+    assert heard == []  # they share nothing
+
+
 def test_the_folder_says_all_about_the_model_and_how_well_it_does(model: Model, folder: Path) -> None:
     names = {"audiotag.json", "network.onnx", "front_end.safetensors", "parity.json", "README.md"}
     assert {path.name for path in folder.iterdir()} == names
@@ -81,7 +123,7 @@ def test_the_folder_says_all_about_the_model_and_how_well_it_does(model: Model, 
     assert exported.source["model"] == "small" and exported.source["plugin"]["distribution"] == "audiotag-small"
     assert exported.card["code_licence"] == "MIT"
     proof = json.loads((folder / "parity.json").read_text())
-    assert proof["sounds"] == "made-up sounds" and proof["check"] is None
+    assert proof["sounds"] == "synthetic sounds" and proof["check"] is None
     assert 0 < proof["logits"]["relative"] < 1e-4 and proof["features"]["relative"] < 1e-4
     assert proof["top_class"] == proof["decisions"] == 1.0 and proof["threshold"] == "tuned"
     page = (folder / "README.md").read_text()
@@ -307,7 +349,7 @@ def test_the_kept_export_of_a_registered_model_is_taken_on_the_cpu(
 
 
 def test_torch_is_not_taken_for_an_exported_folder(folder: Path) -> None:
-    with pytest.raises(OptionError, match="torch is asked for"):
+    with pytest.raises(OptionError, match="not torch"):
         audiotag.load(folder, engine="torch")
 
 
@@ -322,3 +364,24 @@ def test_onnx_runtime_keeps_no_number_of_the_device_and_reports_nothing(
     done = run_light(LIGHT, folder, tmp_path / "sound.npy")
     assert done.returncode == 0, done.stderr
     assert not list(home.rglob("*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_forked_processes_compute_with_a_session_of_their_own_and_end(folder: Path) -> None:
+    """An inherited session has threads in the parent alone: one that goes would wait for them for ever."""
+    program = (
+        "import os, sys, numpy as np, audiotag\n"
+        "from audiotag.engines.onnx_engine import OnnxEngine\n"
+        "tagger = audiotag.Tagger(OnnxEngine(sys.argv[1], threads=3))\n"
+        "sound = np.linspace(-1, 1, 8000, dtype=np.float32), 8000\n"
+        "expected = tagger.tag(sound).scores\n"
+        "for number in range(6):\n"
+        "    if (child := os.fork()) == 0:\n"
+        "        if number % 2:\n"
+        "            assert np.allclose(tagger.tag(sound).scores, expected)\n"
+        "        sys.exit(0)\n"
+        "    assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -114,7 +114,7 @@ BROKEN = {
     ),
     "a hook of a newer interface": (
         "from audiotag.plugin import hookimpl\nAUDIOTAG_INTERFACE = 3\n@hookimpl\ndef register_moods(): return []",
-        "hook 'register_moods', which there is not. Upgrade audiotag",
+        "an unknown hook, 'register_moods'. Upgrade audiotag",
     ),
 }
 

@@ -34,7 +34,7 @@ FAULTS = {
     "misspelt hook": (
         "from audiotag.plugin import hookimpl\n@hookimpl\ndef register_loses(): return []",
         "failed",
-        "it implements the hook 'register_loses', which there is not. Did you mean 'register_losses'? "
+        "it implements an unknown hook, 'register_loses'. Did you mean 'register_losses'? "
         "The hooks are register_backbones, register_datasets, register_losses",
     ),
     "wrong signature": (

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,10 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method",
+    [name if name == "fork" else pytest.param(name, marks=pytest.mark.slow) for name in get_all_start_methods()],
+)
 def test_a_tagger_works_in_another_process(tmp_path: Path, method: str) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     done = subprocess.run(

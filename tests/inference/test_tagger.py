@@ -374,7 +374,7 @@ def test_settings_that_are_not_finite_are_refused(model: MakeModel, record: Reco
 def test_a_rate_beside_the_recording_is_not_taken_for_a_setting(model: MakeModel, record: Record, method: str) -> None:
     path = record("one.wav", 2.0)
     for recording in (path, str(path), np.zeros(8000, dtype=np.float32)):
-        with pytest.raises(OptionError, match=rf"16000 follows the recording.*{method}\(\(samples, sample_rate\)\)"):
+        with pytest.raises(OptionError, match=rf"16000 is a positional argument.*{method}\(\(samples, sample_rate\)\)"):
             getattr(Tagger(model()), method)(recording, 16000)
 
 

@@ -271,7 +271,7 @@ def test_results_of_another_model_are_not_mixed_in(tmp_path: Path) -> None:
 def test_files_that_somebody_else_has_made_or_changed_are_not_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_text("mine\n")
-    with pytest.raises(OptionError, match=r"nothing says what made it: \.out\.csv\.resume"):
+    with pytest.raises(OptionError, match=r"its record \.out\.csv\.resume is missing"):
         go_on("csv", path)
     write("csv", path)
     content = path.read_bytes()

@@ -136,7 +136,7 @@ def test_a_training_state_that_could_not_be_read_again_is_refused(make_model, tm
 
 def test_no_training_state_is_said_so(make_model, tmp_path):
     save_checkpoint(tmp_path / "best", make_model())
-    with pytest.raises(CheckpointError, match=r"no state of a training.*'last'"):
+    with pytest.raises(CheckpointError, match=r"no training state.*'last'"):
         load_training_state(tmp_path / "best")
 
 
@@ -160,7 +160,7 @@ def test_a_run_folder_means_its_best_then_its_last(make_model, tmp_path):
 def test_no_checkpoint_is_said_so(tmp_path):
     with pytest.raises(CheckpointError, match=r"does not exist"):
         find_checkpoint(tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match=r"is no checkpoint and has none.*best and last"):
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint and contains none.*best and last"):
         load_checkpoint(tmp_path)
 
 

@@ -69,7 +69,7 @@ def test_a_prefix_that_few_keys_carry_stays(network, other):
 
 def test_a_prefix_that_two_entries_share_a_name_without_is_refused(network, other):
     state = {"module." + key: value for key, value in other.state_dict().items()}
-    with pytest.raises(CheckpointError, match=r"'conv\.weight' is there twice"):
+    with pytest.raises(CheckpointError, match=r"'conv\.weight' occurs twice"):
         load_published(network, {**state, "conv.weight": state["module.conv.weight"]})
 
 
@@ -287,7 +287,7 @@ def test_the_class_count_can_be_read_before_the_network_has_it(tiny, head_type):
     assert published_classes(tiny.TinyBackbone(2), headless) is None
 
 
-@pytest.mark.parametrize(("content", "what"), [(b"", "is empty"), (b"hello there", "is no PyTorch checkpoint")])
+@pytest.mark.parametrize(("content", "what"), [(b"", "is empty"), (b"hello there", "is not a PyTorch checkpoint")])
 def test_another_kind_of_file_is_said_to_be_one(tmp_path, content, what):
     (tmp_path / "file.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match=what):

@@ -56,7 +56,7 @@ BROKEN = {
         "    def read(self, source, **more):\n"
         "        clips = super().read(source, **more)\n"
         "        return replace(clips, clips=(*clips.clips, clips.clips[0]))",
-        "names of clips are empty or stand twice",
+        "names of clips are empty or occur twice",
     ),
     "its_recordings_can_be_decoded": (
         "    def read(self, source, **more):\n"
@@ -76,7 +76,7 @@ BROKEN = {
     "unknown_labels_are_refused_or_counted": (
         "    def read(self, source, unknown_labels='skip', **more):\n"
         "        return super().read(source, unknown_labels='skip', **more)",
-        "is dropped without a word",
+        "is dropped silently",
     ),
     "it_recognises_its_own_and_nothing_else": (
         "    def recognises(self, source):\n        return bool(source.read_text())",

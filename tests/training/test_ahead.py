@@ -14,6 +14,23 @@ import pytest
 from audiotag.errors import AudioError, TrainingError
 from audiotag.training.ahead import ReadAhead
 
+FORKS = pytest.mark.skipif(
+    multiprocessing.get_start_method() != "fork", reason="readers are forked here, from a program that is forked itself"
+)
+
+
+def _process(_):
+    return os.getpid()
+
+
+def _refuse(part):
+    raise AudioError("it holds no samples", where=part, fix="Leave it out.")
+
+
+def _wait(part):
+    time.sleep(part)
+    return part
+
 
 def _squares(numbers):
     return [np.full(100_000, number**2) for number in numbers]
@@ -30,7 +47,7 @@ def test_batches_come_in_order(workers):
 
 
 def test_the_processes_are_the_same_in_every_pass_and_wait_in_between():
-    with ReadAhead(lambda _: os.getpid(), 3) as ahead:
+    with ReadAhead(_process, 3) as ahead:
         first = set(ahead.read(range(2)))
         assert len(first) == 2 and os.getpid() not in first
         second = set(ahead.read(range(9)))
@@ -66,11 +83,8 @@ def test_a_process_that_went_between_two_passes_is_said_to_have_gone():
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_reading_refuses_is_raised_as_it_is(workers):
-    def read(part):
-        raise AudioError("it holds no samples", where=part, fix="Leave it out.")
-
     with pytest.raises(AudioError, match=r"a\.wav: it holds no samples\. Leave") as refused:
-        list(ReadAhead(read, workers).read(["a.wav"]))
+        list(ReadAhead(_refuse, workers).read(["a.wav"]))
     assert refused.value.where == "a.wav"
     assert not multiprocessing.active_children()
 
@@ -109,11 +123,7 @@ def test_processes_that_cannot_be_started_are_one_error(monkeypatch):
 
 
 def test_a_reader_that_is_stuck_ends_with_the_generator():
-    def read(part):
-        time.sleep(part)
-        return part
-
-    ahead = ReadAhead(read, 2).read([0, 600, 0, 600])
+    ahead = ReadAhead(_wait, 2).read([0, 600, 0, 600])
     assert next(ahead) == 0
     ahead.close()
     assert not multiprocessing.active_children()
@@ -131,7 +141,7 @@ def test_a_program_ends_though_a_traceback_keeps_its_readers():
     assert done.stderr.endswith("KeyboardInterrupt\n")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@FORKS
 def test_readers_do_not_outlive_a_killed_program():
     """They are told by their pipes, of which none may hold the other end of another's."""
     living, of_theirs = os.pipe()
@@ -155,7 +165,7 @@ def test_readers_do_not_outlive_a_killed_program():
     assert ended == b""
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@FORKS
 def test_readers_that_wait_for_a_plan_do_not_outlive_a_killed_program():
     """Nor do those of two that were at work at once, of which the later ones have copies of the earlier ones' pipes."""
     living, of_theirs = os.pipe()

@@ -251,7 +251,7 @@ def test_a_teacher_that_lacks_a_class_is_refused_with_the_way_out(tones, teacher
     table.loc[0, ["target", "category"]] = [2, "middle"]
     path = tones.parent / "more.csv"
     table.to_csv(path, index=False)
-    with pytest.raises(LabelError, match=r"does not know the class 'middle'.*freeze-backbone"):
+    with pytest.raises(LabelError, match=r"lacks the class 'middle'.*freeze-backbone"):
         finetune("tiny", path, output=tmp_path / "run", teacher=teacher, **QUICK)
 
 

@@ -65,7 +65,7 @@ def run(tiny, tones, tmp_path):
 def test_a_forgotten_fold_is_said_with_the_count(run, tones, tmp_path):
     result = evaluate(run / "last", tones, output=tmp_path / "report")
     assert set(result.learned) == {f"{number}.wav" for number in range(12, 24)}
-    assert "12 of the 24 clips measured on are clips that the model has learned from" in result.warnings[0]
+    assert "12 of the 24 clips measured on were used to train this model" in result.warnings[0]
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert len(metrics["learned_clips"]) == 12 and metrics["warnings"] == list(result.warnings)
     page = (tmp_path / "report" / "report.html").read_text()
@@ -405,13 +405,13 @@ def test_a_large_set_is_looked_into_while_the_run_learns(tones, tmp_path, tiny, 
     for name in ("best", "best_loss", "last"):
         assert load_model(str(tmp_path / "run" / name)).metadata[LEARNED] == expected
     assert len(evaluate(tmp_path / "run", tones).learned) == 12
-    assert not any("learned from as well" in text for text in told.texts)
+    assert not any("also training clips" in text for text in told.texts)
 
 
 def test_overlaps_of_a_large_set_are_said_before_the_first_epoch_is_kept(tones, tmp_path, tiny, large):
     told = Messages()
     finetune("tiny", tones, val=tones, output=tmp_path / "run", reporter=told, **QUICK)
-    assert any("24 of the 24 clips to validate on are learned from as well" in text for text in told.texts)
+    assert any("24 of the 24 clips to validate on are also training clips" in text for text in told.texts)
 
 
 def test_a_run_that_is_stopped_before_it_knows_all_says_so_and_knows_when_it_went_on(
@@ -445,4 +445,4 @@ def test_of_a_large_set_a_sample_is_opened_before_training_and_that_is_said(tone
     assert len(found) == len(set(opened)) == 5
     told = Messages()
     finetune("tiny", tones, fold=1, output=tmp_path / "run", reporter=told, **QUICK)
-    assert any("5 of the 12 clips to learn from are looked into before training" in text for text in told.texts)
+    assert any("5 of the 12 training clips are checked before training" in text for text in told.texts)

@@ -211,6 +211,9 @@ def test_a_diverged_network_is_said_to_have_diverged(tones, tmp_path):
         finetune("tiny", tones, fold=1, output=tmp_path / "run", **options)
 
 
+@pytest.mark.skipif(
+    multiprocessing.get_start_method() != "fork", reason="a fresh process has no function that a test has replaced"
+)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("stuck_in", ["training", "validation"])
 def test_a_signal_stops_a_run_that_waits_for_a_batch(tones, tmp_path, monkeypatch, number, stuck_in):

@@ -80,7 +80,7 @@ def test_a_family_may_group_its_parameters_itself():
         ("head", 0.04, 0.1),
     ]
     _, other = _groups()
-    with pytest.raises(TrainingError, match="are grouped otherwise than when the run began"):
+    with pytest.raises(TrainingError, match="are grouped differently than at the start of the run"):
         load_optimiser_state(optimiser, other.state_dict(), Path("run"))
 
 

@@ -238,7 +238,7 @@ def test_augmentations_that_cannot_work_are_refused(odd_augmentations, tones, tm
     frozen = Settings(augmentations=("shift",), freeze_backbone=True)
     with pytest.raises(OptionError, match="shift cannot be used with a frozen backbone"):
         frozen.resolve(run)
-    with pytest.raises(OptionError, match="dim vary what this network does not bear"):
+    with pytest.raises(OptionError, match="dim do not suit this network"):
         Settings(augmentations=("shift", "dim")).resolve(replace(run, bears=("waveform",)))
     nothing = replace(run, bears=())
     chosen = Settings(augmentations=("shift",), augmentation_options={"shift": {"by": 1.0}}, gain_db=3.0)

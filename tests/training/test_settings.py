@@ -196,7 +196,7 @@ def test_defaults_follow_the_situation_and_the_other_settings():
     assert resolved(bears=(), gain_db=3.0, noise=0.1).noise == 0
     heard = resolved(bears=("waveform",))
     assert (heard.gain_db, heard.time_shift, heard.frequency_mask, heard.time_mask) == (6.0, 0.5, 0, 0)
-    with pytest.raises(OptionError, match=r"mixstyle_rate, time_mask vary what this network does not bear"):
+    with pytest.raises(OptionError, match=r"mixstyle_rate, time_mask do not suit this network"):
         resolved(bears=("waveform",), time_mask=8, mixstyle_rate=0.5)
     assert list(resolved(average_from=3, epochs=5).averaged) == [3, 4, 5]
     with pytest.raises(OptionError, match=r"gain_db cannot be used with a frozen backbone"):

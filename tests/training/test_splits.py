@@ -78,7 +78,7 @@ def test_official_splits_of_one_folder(tiny_set, tmp_path, name, splits):
     )
     assert record(run)["train"] == ids(source, learn)
     assert record(run)["val"] == ids(source, validate)
-    assert "all of them are learned from" not in told
+    assert "all of them are trained on" not in told
     if measure:
         assert set(pd.read_csv(run / "summary.csv")["eval_clips"]) == {len(ids(source, measure))}
 
@@ -116,7 +116,7 @@ def test_folds_and_held_out_clips_come_from_the_split(tiny_set, tmp_path):
 
 def test_a_source_with_splits_is_not_learned_whole_in_silence(tiny_set, tmp_path):
     told = train(tmp_path / "run", "--train", tiny_set("fsd50k"))
-    assert "has the splits eval, train, val; all of them are learned from" in told
+    assert "has the splits eval, train, val; all of them are trained on" in told
 
 
 @pytest.mark.parametrize("option", ["--split", "--val-split", "--eval-split"])

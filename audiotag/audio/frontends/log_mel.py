@@ -121,6 +121,18 @@ class LogMel:
             return None
         return len(self.window) + (self.frames - 1) * self.hop
 
+    def inner_frames(self, samples: int) -> tuple[int, int]:
+        """The first of the frames that see neither end of a waveform of *samples* samples, and the one after the last.
+
+        They are the same in every waveform that has the sound around them.
+        """
+        stop = self._count(samples) if self.frames is None else min(self._count(samples), self.frames)
+        if not self.centred:
+            return 0, stop
+        before = self.n_fft // 2 - (self.n_fft - len(self.window)) // 2  # samples from a frame's first to its middle
+        room = samples - (self.pre_emphasis != 0) - (len(self.window) - before)
+        return -(-before // self.hop), min(stop, room // self.hop + 1)
+
     def _count(self, samples: int) -> int:
         samples = max(samples, self.pad_samples)
         if self.centred:

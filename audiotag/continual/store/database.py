@@ -209,7 +209,7 @@ def _open(folder: Path, *, write: bool) -> Opened:
             row = None  # whoever reads the settings says so
         if row is not None and str(row[0]).isdecimal() and int(row[0]) > FORMAT:
             raise StoreError(
-                f"the store is of format {row[0]}, and this audiotag knows {FORMAT}",
+                f"the store is of format {row[0]}, and this audiotag reads {FORMAT}",
                 where=path,
                 fix="Upgrade audiotag.",
             )

@@ -56,9 +56,9 @@ def own_file(folder: Path, name: str) -> Path:
             break
         except (OSError, ValueError) as error:
             what = error.strerror if isinstance(error, OSError) else error
-            raise StoreError(f"this cannot be looked at: {what}", where=place) from error
+            raise StoreError(f"this cannot be accessed: {what}", where=place) from error
         if not (stat.S_ISREG(mode) if number == len(parts) else stat.S_ISDIR(mode)):
-            what = "a link" if stat.S_ISLNK(mode) else "no plain file" if number == len(parts) else "no folder"
+            what = "a link" if stat.S_ISLNK(mode) else "not a regular file" if number == len(parts) else "no folder"
             raise StoreError(
                 f"this is {what}, and a store holds its own files only",
                 where=place,

@@ -193,7 +193,7 @@ def _repeat(policy: StoragePolicy, entry: list[Any], folder: Path) -> None:
     kind, *values = entry
     if kind == "offer":
         example_id, labels, observe, stored, evicted, *heard = values
-        parts = Fields(heard[0] if heard else {}, where=f"{folder}: what a model heard", error=StoreError, fix=REPAIR)
+        parts = Fields(heard[0] if heard else {}, where=f"{folder}: outputs of a model", error=StoreError, fix=REPAIR)
         outputs = {part: unpack(parts.fields(part)) for part in MODEL_OUTPUTS if part in parts}
         decision = policy.offer(Example(example_id, tuple(labels), **outputs), observe=observe)
         agrees = (decision.stored, decision.evicted) == (stored, evicted)

@@ -99,7 +99,7 @@ class Payload:
         """
         array = np.asarray(embedding)
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise OptionError(f"an array of {array.dtype} is no embedding", fix="Give an array of finite numbers.")
+            raise OptionError(f"an array of {array.dtype} is not an embedding", fix="Give an array of finite numbers.")
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         return cls("embedding", ".npy", len(buffer.getvalue()), buffer.getvalue())

@@ -70,7 +70,7 @@ def read_embedding(path: Path, sha256: str) -> NDArray[Any]:
             shape, fortran, kind = read_header[version](file)
             # Before anything is made of it: a damaged header may promise terabytes, or ask for pickles.
             if kind.kind not in "fiu" or math.prod(shape) * kind.itemsize != path.stat().st_size - file.tell():
-                raise ValueError(f"it is said to be {kind} of shape {shape}, which the file does not hold")
+                raise ValueError(f"it should be {kind} of shape {shape}, which the file does not hold")
             flat = np.frombuffer(file.read(), dtype=kind) if math.prod(shape) else np.empty(0, dtype=kind)
         array: NDArray[Any] = flat.reshape(shape, order="F" if fortran else "C")
         if not np.isfinite(array).all():

@@ -48,7 +48,7 @@ def rebuild_index(database: sqlite3.Connection, files: PayloadFiles, folder: Pat
     settings = _settings(database, len(clips), report, folder)
     notes = dict(_notes(database, report))
     policy, offers = _policy(database, settings, clips, observed, report, folder)
-    report += [f"the clip {clip.id!r} is given up: the policy keeps none" for _, clip in clips if clip.id not in policy]
+    report += [f"the clip {clip.id!r} is dropped: the policy keeps none" for _, clip in clips if clip.id not in policy]
     clips = [(number, clip) for number, clip in clips if clip.id in policy]
     newest = max([0, *(number for number, _ in clips), *files.numbers()])
     with suppress(sqlite3.Error, StoreError):
@@ -117,7 +117,7 @@ def _clips(
                 files.take_back(name)
                 problem = file_problem(clip, deep=True)
         if problem is not None:
-            report.append(f"the clip {clip_id!r:.80} is given up: {problem}")
+            report.append(f"the clip {clip_id!r:.80} is dropped: {problem}")
             continue
         ids.add(clip_id)
         clips.append((number, clip))
@@ -151,10 +151,10 @@ def _notes(database: sqlite3.Connection, report: list[str]) -> Iterator[tuple[st
     for key, value in _rows(database, "SELECT key, value FROM notes", report):
         try:
             if not isinstance(key, str) or not isinstance(value, str):
-                raise StoreError("it is no text")
+                raise StoreError("it is not text")
             yield key, parse_json(value, where="notes", error=StoreError)
         except StoreError as error:
-            report.append(f"the note {key!r:.80} is given up: {error.what}")
+            report.append(f"the note {key!r:.80} is dropped: {error.what}")
 
 
 def _policy(
@@ -180,7 +180,7 @@ def _policy(
             where=folder,
             fix="Export the clips (audiotag store export) and learn from them on-line, into a new store.",
         )
-    report.append("the state of the policy does not fit; it begins anew with the stored clips and the counts")
+    report.append("the state of the policy does not fit; it is rebuilt from the stored clips and the counts")
     policy.resize(max(policy.capacity, len(clips)))
     for clip_id, labels in stored.items():
         policy.offer(Example(clip_id, labels))

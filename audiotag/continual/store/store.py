@@ -44,7 +44,7 @@ class ClipStore(StoreView):
     When a method that changes the store returns, the change is on disk: neither ``kill -9`` nor a power cut undoes it.
     When it raises, nothing has changed. Several processes may use one store at once: each change waits for the one
     before, and the policy's decisions are those of one policy that saw every offer in that order. An object serves
-    one thread.
+    one thread; other processes may be handed it, and open the store for themselves.
 
     Args:
         folder: A store made by `create` (or ``audiotag store init``). Files that a killed change left behind are
@@ -143,7 +143,7 @@ class ClipStore(StoreView):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the caller looks at the report and at the quarantine
             cls(folder).close()
-        return report or ["counts and leftovers were put right"]
+        return report or ["counts and leftovers were repaired"]
 
     @classmethod
     def from_export(cls, export: str | Path, folder: str | Path) -> ClipStore:
@@ -222,7 +222,7 @@ class ClipStore(StoreView):
                 evicted += self._fit_bytes(policy, evicted, clip_id, payload.size, bound)
                 if clip_id in evicted:
                     evicted.remove(clip_id)
-                    reason = "given up to fit into the capacity in bytes"
+                    reason = "dropped to fit the capacity in bytes"
             stored = clip_id in policy
             evicted_files = [self._drop(gone) for gone in evicted]
             if observe:
@@ -288,7 +288,9 @@ class ClipStore(StoreView):
         if capacity is None and capacity_bytes is None:
             raise OptionError("the store has no bound", where=self.folder, fix="Give a capacity in clips or in bytes.")
         if (capacity is not None and capacity < 0) or (capacity_bytes is not None and capacity_bytes < 1):
-            raise OptionError(f"a capacity of {capacity} clips, {capacity_bytes} bytes cannot be", where=self.folder)
+            raise OptionError(
+                f"the capacity is out of range: {capacity} clips, {capacity_bytes} bytes", where=self.folder
+            )
         with self._writing() as policy:
             self._changing = True
             evicted = self._resize_policy(policy, max(len(policy), 1) if capacity is None else capacity)
@@ -415,7 +417,7 @@ class ClipStore(StoreView):
         """(number, file, bytes) of a stored clip."""
         row = self._database.execute("SELECT number, file, bytes FROM clips WHERE id = ?", (clip_id,)).fetchone()
         if row is None or tuple(map(type, row)) != (int, str, int):
-            raise StoreError(f"the index does not know the clip {clip_id!r}", where=self.folder, fix=REPAIR)
+            raise StoreError(f"the clip {clip_id!r} is not in the index", where=self.folder, fix=REPAIR)
         return row[0], row[1], row[2]
 
     def _keep(self, example: Example, payload: Payload, source: str) -> str:

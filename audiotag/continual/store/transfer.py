@@ -94,7 +94,9 @@ def read_export(export: Path, folder: Path) -> None:
         clips = [_exported(entry, labels, export) for entry in whole.records("clips")]
     except (LabelError, StoreError) as error:
         raise StoreError(
-            f"this is no export of a store, or a damaged one: {error.what}", where=error.where or export, fix=error.fix
+            f"this is not an export of a store, or it is damaged: {error.what}",
+            where=error.where or export,
+            fix=error.fix,
         ) from error
     known = {clip_id: policy.labels_of(clip_id) for clip_id in policy.ids}
     differ = policy.num_classes != len(labels) or len(clips) != len(known)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from audiotag.continual.store.database import (
     FILENAME,
     REPAIR,
     SELECT_CLIPS,
+    Opened,
     class_problem,
     clip_problem,
     explained,
@@ -33,9 +36,14 @@ from audiotag.display import Shown, line
 from audiotag.errors import StoreError
 from audiotag.labels import Label, LabelSet
 
+_inherited: list[Opened] = []
+"""Databases of a parent process: SQLite lets a child neither use nor close them."""
+
 
 class StoreView:
     """A store to look at; it changes nothing, while others may go on adding. The disk may be read-only.
+
+    It may be handed to other processes, and be used in forked ones: each opens the store for itself.
 
     Args:
         folder: A store made by `ClipStore.create` (or ``audiotag store init``).
@@ -52,7 +60,17 @@ class StoreView:
         self._files = PayloadFiles(self.folder)
         self._labels: LabelSet | None = None
         self._opened = open_database(self.folder, write=write)
-        self._database = self._opened.connection
+        self._writes, self._process = write, os.getpid()
+
+    @property
+    def _database(self) -> sqlite3.Connection:
+        if self._process != os.getpid():
+            _inherited.append(self._opened)
+            self._open(self.folder, write=self._writes)
+        return self._opened.connection
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.folder.resolve(),)  # another process opens it for itself
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +80,8 @@ class StoreView:
 
     def close(self) -> None:
         """Let go of the store. Nothing is lost without it."""
-        self._opened.close()
+        if self._process == os.getpid():
+            self._opened.close()
 
     def __repr__(self) -> str:
         try:

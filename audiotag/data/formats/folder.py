@@ -40,7 +40,7 @@ class ClassFolders(Dataset):
         try:
             inside = sorted(path for path in source.iterdir() if not path.name.startswith("."))
         except OSError as error:
-            raise ManifestError(f"the folder cannot be looked into: {error.strerror}", where=source) from error
+            raise ManifestError(f"the folder cannot be listed: {error.strerror}", where=source) from error
         folders = [path for path in inside if path.is_dir()]
         loose = [path.name for path in inside if path.is_file() and is_recording_name(path.name)]
         if loose:

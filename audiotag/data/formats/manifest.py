@@ -122,7 +122,7 @@ def _entry(clip: Clip, clips: ClipSet, folder: Path) -> dict[str, Any]:
     where = f"{clips.source}, clip {clip.id!r}"
     if clip.member is not None:
         raise ManifestError(
-            "the recording lies in an archive, which a manifest cannot say", where=where, fix="Unpack the recordings."
+            "the recording is in an archive, which a manifest cannot name", where=where, fix="Unpack the recordings."
         )
     if taken := [key for key, _ in clip.extra if key in _KNOWN]:
         raise ManifestError(

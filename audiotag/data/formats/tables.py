@@ -26,7 +26,7 @@ def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dic
     blanks.
 
     Raises:
-        ManifestError: The file cannot be read, a column of *required* is missing, a column stands twice, or a
+        ManifestError: The file cannot be read, a column of *required* is missing, a column occurs twice, or a
             line has more or fewer cells than the header.
     """
     header, rows = _table(source, required)
@@ -65,7 +65,7 @@ def _table(source: Path, required: Sequence[str]) -> tuple[list[str], Iterator[t
             fix=f"The first line must name the columns {', '.join(required)}.",
         )
     if twice := next((column for column in header if header.count(column) > 1), None):
-        raise ManifestError(f"the column {twice!r} stands twice in the first line", where=source)
+        raise ManifestError(f"the column {twice!r} occurs twice in the first line", where=source)
     return header, _filled(rows, len(header), source, delimiter)
 
 
@@ -136,7 +136,7 @@ def _parsed(reader: Any, source: Path) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, cells
     except csv.Error as error:
         raise ManifestError(
-            f"the table cannot be read: {error}", where=f"{source}, line {reader.line_num}", fix="Mend the line."
+            f"the table cannot be read: {error}", where=f"{source}, line {reader.line_num}", fix="Correct the line."
         ) from error
 
 

@@ -158,7 +158,7 @@ class RecordedSet(PublishedDataset):
     def rate(self, wanted: int | None) -> int:
         """Hz of the recordings that `prepare` writes; raises OptionError where *wanted* is no rate."""
         if wanted is not None and wanted < 1:
-            raise OptionError(f"{wanted} Hz is no sample rate", where=f"prepare {self.name}")
+            raise OptionError(f"{wanted} Hz is not a sample rate", where=f"prepare {self.name}")
         return wanted or self.sample_rate
 
     def begin(self, output: Path, *, single_label: bool, **facts: Any) -> Preparation:
@@ -173,7 +173,7 @@ class RecordedSet(PublishedDataset):
             raise ManifestError("the output folder holds something else", where=output, fix="Name a new folder.")
         if found is not None and not found.is_same_work(wanted):
             raise ManifestError(
-                f"another preparation was begun there ({found}; now {wanted})", where=output, fix="Name a new folder."
+                f"another preparation was started there ({found}; now {wanted})", where=output, fix="Name a new folder."
             )
         refuse_links(output, error=ManifestError)
         wanted.write(output)

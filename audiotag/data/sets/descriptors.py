@@ -83,7 +83,7 @@ PUBLISHED = (
             Remote(
                 url=f"http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/{name}.csv",
                 filename=f"{name}.csv",
-                note="The list only: the recordings have to be fetched from YouTube, or had from somebody who did",
+                note="The list only: the recordings are on YouTube",
             )
             for name in (*(f"{split}_segments" for split in _AUDIOSET), "class_labels_indices")
         ),
@@ -163,7 +163,7 @@ PUBLISHED = (
             Remote(
                 url="https://raw.githubusercontent.com/hche11/VGGSound/master/data/vggsound.csv",
                 filename="vggsound.csv",
-                note="The list only: the videos have to be fetched from YouTube, or had from somebody who did",
+                note="The list only: the videos are on YouTube",
             ),
         ),
         splits=("train", "test"),

@@ -134,7 +134,7 @@ def _is_esc10(cells: Mapping[str, str], place: str) -> bool:
     if cells["category"] in ESC10_CLASSES:
         return True
     raise ManifestError(
-        f"{cells['category']!r} is no class of ESC-10, and the list has no column esc10 that marks its clips",
+        f"{cells['category']!r} is not a class of ESC-10, and the list has no column esc10 that marks its clips",
         where=place,
         fix="Use the list of ESC-50 as published, or read this one with --format esc50.",
     )

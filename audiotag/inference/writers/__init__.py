@@ -42,9 +42,9 @@ def format_of(output: Path | None) -> str:
             told.setdefault(ending, name)
     if output.suffix.lower() not in told:
         raise OptionError(
-            f"the ending {output.suffix} tells no format",
+            f"the ending {output.suffix} is not that of a format",
             where=output,
-            fix=f"These do: {', '.join(told)}. For others name it: --format {', '.join(writers)}.",
+            fix=f"Known endings: {', '.join(told)}. For others name the format: --format {', '.join(writers)}.",
         )
     return told[output.suffix.lower()]
 
@@ -104,7 +104,7 @@ def _output(spec: WriterSpec, path: Path | None, settings: WriterSettings, resum
         require_file(spec, path, resume)
         assert path is not None
         if stream:
-            raise OptionError(f"{spec.name} needs a plain file", where=path, fix="Name one with --output.")
+            raise OptionError(f"{spec.name} needs a regular file", where=path, fix="Name one with --output.")
         return FileOutput(path, lambda file: _Guarded(spec, host.make(spec, settings, file)), spec.magic)
     writer = _Guarded(spec, host.make(spec, settings))
     if path is None:
@@ -113,7 +113,7 @@ def _output(spec: WriterSpec, path: Path | None, settings: WriterSettings, resum
         return StreamOutput(writer, stdout, "standard output")
     if stream:
         if resume:
-            raise OptionError("it is no plain file, and cannot be resumed", where=path, fix="Leave out --resume.")
+            raise OptionError("it is not a regular file, and cannot be resumed", where=path, fix="Leave out --resume.")
         file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
         return StreamOutput(writer, file, str(path))
     return ResumableOutput(path, writer, settings.made_by, resume, overwrite)

@@ -69,4 +69,4 @@ class EmbeddingCollector:
                 )
         except OSError as error:
             what = f"the embeddings cannot be written: {error.strerror or error}"
-            raise AudiotagError(what, where=self._path, fix="Make room there.") from error
+            raise AudiotagError(what, where=self._path, fix="Free some space there.") from error

@@ -33,7 +33,7 @@ from audiotag.printing import shortened
 
 _FORMAT = "audiotag-results"
 _BEGINNING = f'{{"format": "{_FORMAT}"'.encode()
-_NOT_OURS = "this is in the way, and nothing says that audiotag wrote it"
+_NOT_OURS = "this is in the way, and was not written by audiotag"
 _AWAY = "Move it away, or name another --output."
 
 
@@ -158,7 +158,10 @@ class _PartOutput(Output):
         try:
             yield
         except OSError as error:
-            what, fix = "the results cannot be written", "Make room, then go on with --resume: what was done is kept."
+            what, fix = (
+                "the results cannot be written",
+                "Free some space, then continue with --resume: finished results are kept.",
+            )
             raise AudiotagError(f"{what}: {error.strerror or error}", where=self._path, fix=fix) from error
 
     @contextmanager
@@ -304,9 +307,9 @@ class ResumableOutput(_PartOutput):
             self._refuse_others(b"")
             if resume and self._path.exists():
                 raise OptionError(
-                    f"nothing says what made it: {self._record_path.name} is not beside it",
+                    f"its record {self._record_path.name} is missing",
                     where=self._path,
-                    fix="Put it there, name another --output, or leave out --resume to begin anew.",
+                    fix="Put it there, name another --output, or leave out --resume to start over.",
                 )
             return
         made_by, entries = _read_record(self._record_path)
@@ -316,7 +319,7 @@ class ResumableOutput(_PartOutput):
                 raise OptionError(
                     f"a run that was stopped has left {in_part} of its recordings done, in {self._part}",
                     where=self._path,
-                    fix="Go on with --resume, or begin anew with --overwrite.",
+                    fix="Continue with --resume, or start over with --overwrite.",
                 )
             return
         if not entries:
@@ -325,14 +328,14 @@ class ResumableOutput(_PartOutput):
             raise OptionError(
                 f"it was made in another way: {_differences(made_by, self._made_by)}",
                 where=self._path,
-                fix="Give the same settings, name another --output, or leave out --resume to begin anew.",
+                fix="Give the same settings, name another --output, or leave out --resume to start over.",
             )
         in_place = _count_intact(self._path, entries)
         if not in_part and self._path.exists() and not self._is_unchanged(entries, in_place):
             raise OptionError(
                 f"somebody has changed it since audiotag wrote it (behind the first {in_place} recordings)",
                 where=self._path,
-                fix="Name another --output, or leave out --resume to begin anew.",
+                fix="Name another --output, or leave out --resume to start over.",
             )
         self._replaces = in_place > 0
         if in_place > in_part:
@@ -391,7 +394,7 @@ def _count_intact(path: Path, entries: Sequence[_Entry]) -> int:
 
 def _read_record(path: Path) -> tuple[dict[str, Any], list[_Entry]]:
     """What made a file, and what is done. Half a line at the end is passed over."""
-    fix = "Leave out --resume to begin anew; delete the record if it is in the way."
+    fix = "Leave out --resume to start over; delete the record if it is in the way."
     if path.is_symlink() or not path.is_file():
         raise OptionError(_NOT_OURS, where=path, fix=_AWAY)
     try:
@@ -410,7 +413,7 @@ def _read_record(path: Path) -> tuple[dict[str, Any], list[_Entry]]:
     if not objects:
         return {}, []
     if objects[0].text("format") != _FORMAT or objects[0].integer("version") != 1:
-        raise OptionError("it is no record of a run that this audiotag can read", where=path, fix=fix)
+        raise OptionError("it is not a run record that this audiotag can read", where=path, fix=fix)
     entries = []
     for number, (line, fields) in enumerate(zip(lines, objects, strict=True)):
         end += len(line) + 1

@@ -67,19 +67,19 @@ def pretrain(
         default = click.core.ParameterSource.DEFAULT
         chosen = [one for one in context.command.params if context.get_parameter_source(str(one.name)) is not default]
         if others := [one.opts[0] for one in chosen if one.name != "resume"]:
-            raise OptionError("--resume goes on with what the run began with", fix=f"Leave out {', '.join(others)}.")
+            raise OptionError("--resume takes everything from the run", fix=f"Leave out {', '.join(others)}.")
         data = read_run(resume)["data"]
         if not data:
             raise OptionError(
                 "the run does not say which clips it learns from",
                 where=resume,
-                fix="It was begun from Python: go on there, with resume_pretraining.",
+                fix="It was started from Python: resume it there, with resume_pretraining.",
             )
         stoppable(lambda: resume_pretraining(resume, read_pairs(**data), report=click.echo))
         folder = resume
     else:
         if train is None or output is None:
-            raise OptionError("--train and --output are needed", fix="Or --resume FOLDER to go on with a run.")
+            raise OptionError("--train and --output are needed", fix="Or resume a run with --resume FOLDER.")
         root = None if train.root is None else str(Path(train.root).resolve())
         data = {"path": str(Path(str(train.clips)).resolve()), "format": train.format, "root": root}
         data["frames"] = train.frames
@@ -113,7 +113,7 @@ def pretrain(
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes that read clips.")
 @device_option
 @click.option(
-    "--precision", type=click.Choice(_PRECISIONS), default="32", show_default=True, help="Numbers to compute with."
+    "--precision", type=click.Choice(_PRECISIONS), default="32", show_default=True, help="Numerical precision."
 )
 @option_option
 def retrieve(
@@ -160,14 +160,14 @@ def _print(result: Any) -> None:
     Console().print(table)
 
 
-@click.command(short_help="Pre-train and retrieve on a small made-up set: tones paired with colours.")
+@click.command(short_help="Pre-train and retrieve on a small synthetic set: tones paired with colours.")
 @click.option(
     "--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Where all of it is written."
 )
 @click.option("--epochs", type=int, default=8, show_default=True, help="Passes over the set.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 def demo(output: Path, epochs: int, seed: int) -> None:
-    """Pre-train and retrieve on a small made-up set: tones paired with colours."""
+    """Pre-train and retrieve on a small synthetic set: tones paired with colours."""
     from audiotag.plugin import check_new_folder
     from audiotag_equiav.demo import run_demo
 

@@ -51,7 +51,7 @@ def register_backbones() -> list[BackboneSpec]:
         _spec("equiav", "Two ViT-B/16 branches for sound and pictures; mode audio_only, video_only or multimodal"),
         _spec(
             "equiav.pretrained",
-            "EquiAV after audio-visual pre-training; the head starts anew",
+            "EquiAV after audio-visual pre-training; new head",
             weights=_drive("1QCvBcu-CAXFLKqfk0G7niO2JO5kf74K6", "equiav_pretrained.pth"),
         ),
         _spec(
@@ -66,7 +66,7 @@ def register_backbones() -> list[BackboneSpec]:
         ),
         _spec(
             "mae_vit_base",
-            "EquiAV's branches from MAE's ViT-B/16 (ImageNet, self-supervised); the rest starts anew",
+            "EquiAV's branches from MAE's ViT-B/16 (ImageNet, self-supervised); the rest is untrained",
             weights=Weights(
                 urls=("https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth",),
                 filename="mae_pretrain_vit_base.pth",
@@ -118,7 +118,7 @@ def register_recipes() -> list[RecipeSpec]:
 _COMMANDS = {
     "pretrain": "Learn from clips with sound and pictures, without labels.",
     "retrieve": "Find the picture of each sound and the sound of each picture.",
-    "demo": "Pre-train and retrieve on a small made-up set: tones paired with colours.",
+    "demo": "Pre-train and retrieve on a small synthetic set: tones paired with colours.",
     "create": "Write an untrained checkpoint in the published format, to try things with.",
 }
 

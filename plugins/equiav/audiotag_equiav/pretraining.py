@@ -99,7 +99,7 @@ def pretrain(
         remove_abandoned(folder)
         if any(folder.iterdir()):
             begun = (folder / STATE_FILE).is_file()
-            go_on = f", or go on with: audiotag x equiav pretrain --resume {folder}" if begun else ""
+            go_on = f", or resume it with: audiotag x equiav pretrain --resume {folder}" if begun else ""
             raise TrainingError("the folder is not empty", where=folder, fix=f"Name a new one{go_on}.")
         return run.launch(fabric)
 
@@ -125,15 +125,15 @@ def resume_pretraining(folder: str | Path, train: ClipSet, *, report: Report | N
             raise TrainingError(
                 f"the run was on {len(state['clips'])} clips, and these are {len(train)}, or others",
                 where=folder,
-                fix="Give the clips it began with.",
+                fix="Give the clips it was started with.",
             )
         try:
             settings = PretrainingSettings.from_dict(state["settings"])
         except OptionError as error:
             raise CheckpointError(
-                f"the run cannot go on with the settings that it was begun with: {error.what}",
+                f"the run cannot be resumed with its settings: {error.what}",
                 where=folder,
-                fix=f"Begin a new one from its weights: --init {folder / WEIGHTS_FILE}.",
+                fix=f"Start a new one from its weights: --init {folder / WEIGHTS_FILE}.",
             ) from error
         options = PretrainingOptions.from_dict(state["options"])
         run = _Run(train, folder, options, settings, None, state["data"], report or _ignore)
@@ -149,15 +149,15 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / STATE_FILE
     if not path.is_file():
         raise CheckpointError(
-            "there is no run to go on with",
+            "there is no run to resume",
             where=path,
-            fix="Check the folder; a run that had saved nothing yet is begun again by its own command.",
+            fix="Check the folder; a run that had saved nothing yet is restarted by its own command.",
         )
     with _damaged("the state of the run cannot be read", path):
         content = torch.load(path, map_location="cpu", weights_only=True)
     state = Fields(content, where=path, error=CheckpointError, fix=_COPY)
     if state.get("format") != FORMAT or state.get("version") != FORMAT_VERSION:
-        raise CheckpointError("it is no state of EquiAV's pre-training, or of another version", where=path)
+        raise CheckpointError("it is not a state of EquiAV's pre-training, or one of another version", where=path)
     for name in ("model", "optimizer", "precision", "options", "settings"):
         state.fields(name)
     progress = state.fields("progress")

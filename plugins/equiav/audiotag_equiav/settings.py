@@ -32,20 +32,20 @@ class PretrainingSettings(RunLength, AdamW, Seeded, Processes):
         "batch_size",
         default=128,
         range=Range(2, FROM_ONE.high),
-        help="Pairs a step, over all processes; the clips left over at the end of an epoch are not used.",
+        help="Pairs per step, over all processes; incomplete batches are dropped.",
     )
-    learning_rate: float = varied(AdamW, "learning_rate", default=1e-4, help="Highest rate.")
-    weight_decay: float = varied(AdamW, "weight_decay", default=1e-5, help="Decoupled decay of weights.")
+    learning_rate: float = varied(AdamW, "learning_rate", default=1e-4, help="Highest learning rate.")
+    weight_decay: float = varied(AdamW, "weight_decay", default=1e-5, help="Decoupled weight decay.")
     betas: tuple[float, float] = varied(AdamW, "betas", default=(0.9, 0.95))
     warmup: float = varied(RateSchedule, "warmup", default=2.0, help="Epochs of linear warm-up.")
     start_factor: float = setting(2e-3, range=NOT_NEGATIVE, help="Factor of the rate at the start.")
     final_factor: float = setting(1e-2, range=NOT_NEGATIVE, help="Factor of the rate at the end.")
     centroid_count: int = setting(16, range=FROM_ONE, help="Transformations sampled for each clip's centroid.")
-    temperature: float = setting(0.07, range=POSITIVE, help="Of all losses.")
-    inter_loss: str = setting("infonce", help="Loss between sounds and pictures.")
-    intra_loss: str = setting("ntxent", help="Loss within each.")
+    temperature: float = setting(0.07, range=POSITIVE, help="Temperature of all losses.")
+    inter_loss: str = setting("infonce", help="Loss between sounds and pictures (inter-modal).")
+    intra_loss: str = setting("ntxent", help="Loss within each modality.")
     accelerator: str = setting("auto", help="cpu, cuda or auto.")
-    workers: int = varied(Processes, "workers", help="Processes that read clips, for each of them.")
+    workers: int = varied(Processes, "workers", help="Reader processes per process.")
     save_steps: int = setting(500, range=FROM_ONE, help="Steps between checkpoints within an epoch.")
 
     def check(self, situation: Any) -> None:

@@ -209,7 +209,7 @@ def _home10() -> BackboneSpec:
             filename="home10.safetensors",
             sha256=_HOME10_SHA256,
             licence="MIT; trained on ESC-10 (CC BY 3.0), credits in home10/credits.csv",
-            note="Every recording gets one of its ten classes, whatever is to be heard; see home10/README.md.",
+            note="Every recording gets one of its ten classes, other sounds too; see home10/README.md.",
         ),
         citation=f"{_CITATIONS['mn']}; Piczak, ESC: Dataset for Environmental Sound Classification, ACM MM 2015",
         figures={"ESC-10 accuracy, folds 1 to 4": 0.9031, "parameters (M)": 0.192},
