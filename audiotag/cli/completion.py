@@ -26,19 +26,28 @@ _REGISTERED: Mapping[str, str] = {
 }
 """Option → the kind of thing that it names."""
 
+_ROLES: Mapping[str, str] = {"--sampler": "training", "--policy": "storage"}
+"""Option → the role of those that it takes."""
+
 _PATHS = ("PATH", "FOLDER", "FILE", "CSV", "STORE", "EXPORT", "SOURCE")
 
 Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem[str]]"]
 
 
-def names_of(kind: str) -> Completer:
-    """What completes the name of something that plugins bring, such as ``"backbones"``, also after a comma."""
+def names_of(kind: str, role: str | None = None) -> Completer:
+    """What completes the name of something that plugins bring, such as ``"backbones"``, also after a comma.
+
+    Args:
+        kind: Of things.
+        role: Of those of them that are meant, where there are several.
+    """
 
     def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
         from audiotag.host import get_host
         from audiotag.host.kinds import KINDS
 
-        return _matching(incomplete, get_host().registry(KINDS[kind].spec))
+        registry = get_host().registry(KINDS[kind].spec)
+        return _matching(incomplete, [name for name, one in registry.items() if role in (None, getattr(one, "role", None))])
 
     return complete
 
@@ -48,7 +57,9 @@ def complete_value(ctx: click.Context, parameter: click.Parameter, incomplete: s
     from click.shell_completion import CompletionItem
 
     spelled = next((one for one in parameter.opts if one in _REGISTERED), None)
-    found = [] if spelled is None else names_of(_REGISTERED[spelled])(ctx, parameter, incomplete)
+    found = []
+    if spelled is not None:
+        found = names_of(_REGISTERED[spelled], _ROLES.get(spelled))(ctx, parameter, incomplete)
     if "--labels" in parameter.opts:
         from audiotag.labels import CORE_LISTS
 

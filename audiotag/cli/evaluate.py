@@ -46,7 +46,7 @@ _MAX_NAMED = 8
     cls=Command,
     short_help="Measure a model on labelled clips.",
     first="--model --weights --ensemble --data --split --fold --folds --labels --thresholds --tune-thresholds"
-    " --output --figures --json --device",
+    " --output --with-audio --figures --json --device",
 )
 @model_option()
 @ensemble_option
@@ -112,7 +112,12 @@ _MAX_NAMED = 8
     group="Results",
 )
 @overwrite_option
-@option("--with-audio", is_flag=True, help="Put the sounds of the most confident mistakes into the report (some MB).")
+@option(
+    "--with-audio",
+    is_flag=True,
+    help="Put the sounds of the most confident mistakes into the report (some MB).",
+    group="Results",
+)
 @figures_option("figures for papers")
 @json_option
 def evaluate(

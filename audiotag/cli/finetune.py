@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from audiotag.data.source import ClipSource
 
 
-_OF_REQUEST = ("val", "eval", "weights", "previous_labels", "fold", "val_fraction", "teacher", "teacher_scores")
+_OF_REQUEST = ("val", "test", "weights", "previous_labels", "fold", "val_fraction", "teacher", "teacher_scores")
 
 _SHOWN = ("quiet", "as_json")
 
@@ -57,9 +57,9 @@ _SHOWN = ("quiet", "as_json")
     "frames",
     others={
         "val": "Clips to validate on.",
-        "eval": "Clips to measure the finished models on; training never sees them.",
+        "test": "Clips to measure the finished models on; training never sees them.",
     },
-    parts=("val", "eval"),
+    parts=("val", "test"),
 )
 @option("--output", type=Path, metavar="FOLDER", help="The run folder, new or empty.", group="Results")
 @option(

@@ -44,7 +44,7 @@ OPTION_HABITS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("--force", "-f", "--replace"), ("--overwrite",)),
     **dict.fromkeys(("--continue", "--restart"), ("--resume",)),
     **dict.fromkeys(("-q", "--silent"), ("--quiet",)),
-    **dict.fromkeys(("--test", "--eval", "--test-data", "--data-eval"), ("--test", "--eval")),
+    **dict.fromkeys(("--eval", "--test-data", "--data-eval"), ("--test",)),
     **dict.fromkeys(("--size", "--max-size", "--buffer-size"), ("--capacity",)),
     **dict.fromkeys(("-V", "-v"), ("--version", "--verbose")),
 }

@@ -85,22 +85,22 @@ def ensemble(members: tuple[str, ...], epochs: str | None, combine: str, output:
 @click.command("summary", cls=Command)
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @option("--val", metavar="PATH", help="Validation set.  [default: the run's own]")
-@option("--eval", "evaluation", metavar="PATH", help="Evaluation set.  [default: the run's own, where it has one]")
+@option("--test", metavar="PATH", help="Test set.  [default: the run's own, where it has one]")
 @batch_size_option
 @workers_option
 @device_option
 @precision_option
 def summary(
-    run: Path, val: str | None, evaluation: str | None, batch_size: int, workers: int, device: str, precision: str
+    run: Path, val: str | None, test: str | None, batch_size: int, workers: int, device: str, precision: str
 ) -> None:
     """Compare the models of a run: best, last, averaged, ema, and the ensemble of its kept epochs.
 
-    Each is measured as users would use it, on the validation and the evaluation set; the table is written to
+    Each is measured as users would use it, on the validation and the test set; the table is written to
     summary.csv and summary.html in the run folder.
     """
     from audiotag.training.summary import summarise_run, summary_text
 
     compute = {"device": device, "precision": precision, "batch_size": batch_size, "workers": workers}
-    table = summarise_run(run, val=val, evaluation=evaluation, **compute)
+    table = summarise_run(run, val=val, test=test, **compute)
     click.echo(summary_text(table))
     click.echo(f"Page: {run / 'summary.html'}")

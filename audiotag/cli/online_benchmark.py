@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,9 +170,10 @@ def _show(result: OnlineBenchmark, doubts: Doubts, as_json: bool) -> None:
     }
     rows = []
     for _, row in summary.iterrows():
-        cells = [
-            f"{row[name]:.1f}" if name == "classes_retained" else f"{row[name]:.3f} ± {row[f'{name}_deviation']:.3f}"
-            for name in columns.values()
-        ]
+        cells = []
+        for name in columns.values():
+            spread = row[f"{name}_deviation"]  # none of one run
+            spread_shown = "" if name == "classes_retained" or isnan(spread) else f" ± {spread:.3f}"
+            cells.append(f"{row[name]:z.{1 if name == 'classes_retained' else 3}f}{spread_shown}")
         rows.append((*cells, str(row["policy"])))
     print_columns((*columns, "POLICY"), rows, right=tuple(columns))

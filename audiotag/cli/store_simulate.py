@@ -123,7 +123,11 @@ def simulate(
         return
     rows = []
     for row in simulation.summary():
-        cells = ["-" if row[key] is None else f"{row[key]:.3g} ± {row[f'{key}_std']:.2g}" for key in _COLUMNS]
+        cells = []
+        for key in _COLUMNS:
+            mean = "-" if row[key] is None else f"{row[key]:z.3g}"
+            several = seeds > 1 and row[key] is not None
+            cells.append(f"{mean} ± {row[f'{key}_std']:.2g}" if several else mean)
         rows.append((row["policy"], *cells))
     print_columns(("POLICY", *_COLUMNS.values()), rows, right=tuple(_COLUMNS.values()))
 

@@ -97,7 +97,7 @@ class RichReporter(Reporter):
             self.console.print("  ".join(["epoch", *(f"{name:>13}" for name in names)]), markup=False)
             self._header_shown = True
         values = "  ".join(f"{_number(row[name]):>13}" for name in names)
-        self.console.print(f"{row['epoch']:>5}  {values}{'  best' if best else ''}", markup=False)
+        self.console.print(f"{row['epoch']:>5}{'*' if best else ' '} {values}", markup=False)
         if self._progress is not None and self._task is not None:
             following = min(int(row["epoch"]) + 1, self._epochs)
             self._progress.update(self._task, completed=0, description=f"epoch {following} of {self._epochs}")

@@ -113,7 +113,7 @@ class OnlineBenchmark:
         table = self.table()
         last = table[table.task == table.task.max()].drop(columns=["seed", "task"])
         grouped = last.groupby("policy", sort=False)
-        deviation = grouped.std(ddof=1) if len(self.seeds) > 1 else grouped.mean() * 0
+        deviation = grouped.std(ddof=1) if len(self.seeds) > 1 else grouped.mean() * np.nan
         return grouped.mean().join(deviation.add_suffix("_deviation")).reset_index()
 
     def write(self, folder: str | Path) -> None:

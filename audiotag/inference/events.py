@@ -82,10 +82,11 @@ def named_events(spans: Iterable[Span], labels: LabelSet) -> list[Event]:
 
 
 class Events(Sequence[Event]):
-    """What is heard when in a recording: a list of `Event`s by onset, and its columns.
+    """What is heard when in a recording: a list of `Event`s by onset, and a table of them.
 
-    ``events[0]`` is an `Event`, ``events["onset"]`` a column, ``events[:5]`` or ``events[events.score > 0.8]`` fewer
-    events. A notebook shows them as a table.
+    ``events[0]`` is an `Event`, ``events.onset`` an array, ``events[:5]`` or ``events[events.score > 0.8]`` fewer
+    events. A notebook shows them as a table. Whatever else a DataFrame can do (``events["onset"]``, ``events.iloc``,
+    ``events.groupby(…)``, ``events.to_csv(…)``) is done by that of `to_frame`, and needs pandas.
 
     Attributes:
         filename: The recording; ``waveform`` for sound in memory.
@@ -122,8 +123,11 @@ class Events(Sequence[Event]):
         return np.array([event.score for event in self], dtype=np.float64)
 
     @property
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """Name → column: ``onset``, ``offset``, ``event_label``, ``mid``, ``score``."""
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of `to_frame`."""
+        return COLUMNS
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
         return {name: getattr(self, name) for name in COLUMNS[1:]}
 
     def __len__(self) -> int:
@@ -133,20 +137,26 @@ class Events(Sequence[Event]):
     def __getitem__(self, wanted: int) -> Event: ...
 
     @overload
-    def __getitem__(self, wanted: str) -> NDArray[Any]: ...
+    def __getitem__(self, wanted: str) -> pandas.Series[Any]: ...
+
+    @overload
+    def __getitem__(self, wanted: list[str]) -> pandas.DataFrame: ...
 
     @overload
     def __getitem__(self, wanted: slice | NDArray[Any] | list[int]) -> Events: ...
 
     def __getitem__(self, wanted: Any) -> Any:
-        if isinstance(wanted, str):
-            if wanted not in COLUMNS:
-                raise KeyError(f"{wanted!r}: the columns are {', '.join(COLUMNS)}")
-            return getattr(self, wanted)
+        if isinstance(wanted, str) or (isinstance(wanted, list) and any(isinstance(one, str) for one in wanted)):
+            return self.to_frame()[wanted]
         if isinstance(wanted, int | np.integer):
             return self._events[wanted]
         chosen = np.arange(len(self))[wanted]
         return Events([self._events[place] for place in chosen.tolist()], self.filename, self._source)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # protocols of Python and of notebooks are those of a list
+            raise AttributeError(name)
+        return getattr(self.to_frame(), name)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Events):
@@ -167,7 +177,7 @@ class Events(Sequence[Event]):
         )
 
     def _repr_html_(self) -> str:
-        return html_table(self.columns, f"{self.filename}: {len(self)} events")
+        return html_table(self._arrays(), f"{self.filename}: {len(self)} events")
 
     def plot(self, ax: Axes | None = None, *, under: Under | None = "spectrogram") -> Axes:
         """Draw them as a timeline with matplotlib: a line a class, and above it the sound, which is read again.
@@ -191,7 +201,7 @@ class Events(Sequence[Event]):
         """A DataFrame with the columns ``filename``, ``onset``, ``offset``, ``event_label``, ``mid`` and ``score``."""
         with needed_for("a DataFrame"):
             import pandas
-        columns = {name: pandas.Series(column) for name, column in self.columns.items()}
+        columns = {name: pandas.Series(column) for name, column in self._arrays().items()}
         columns |= {name: columns[name].astype("str") for name in ("event_label", "mid")}
         filenames = pandas.Series([self.filename] * len(self), dtype="str")
         return pandas.DataFrame({"filename": filenames, **columns})
@@ -263,9 +273,10 @@ def merge_cells(
             if offsets[index] - onsets[index] >= min_duration - _TOLERANCE:
                 yield Span(int(index), float(onsets[index]), float(offsets[index]), float(peaks[index]))
 
+    any_open = False
     for cell in cells:
         heard = cell.scores >= thresholds
-        if not (heard.any() or is_open.any()):
+        if not (any_open or heard.any()):
             continue
         yield from close(np.flatnonzero(is_open & (cell.onset - offsets > merge + _TOLERANCE)))
         begins = heard & ~is_open
@@ -274,6 +285,7 @@ def merge_cells(
         is_open |= heard
         offsets[heard] = cell.offset
         peaks[heard] = np.maximum(peaks[heard], cell.scores[heard])
+        any_open = bool(is_open.any())
     yield from close(np.flatnonzero(is_open))
 
 

@@ -179,8 +179,10 @@ from audiotag.exports import exports as exports
 
 # Commands, and what they compute with
 from audiotag.cli.clip_source import clip_source as clip_source
+from audiotag.cli.command import Command as Command
 from audiotag.cli.finetune import stoppable as stoppable
 from audiotag.cli.options import device_option as device_option
+from audiotag.cli.options import option as option
 from audiotag.cli.options import option_option as option_option
 from audiotag.cli.options import overwrite_option as overwrite_option
 from audiotag.cli.options import given_settings as given_settings

@@ -68,8 +68,8 @@ def require_possible(request: Request, asked: Mapping[str, Any]) -> None:
     _require_files(request)
     if named_folder(request.backbone) is None:
         check_options(spec, get_host().resolve(spec), request.options, given=("num_classes",))
-    if chosen.summary and request.eval is None and not request.validates:
-        raise OptionError("there is nothing to measure the models on", where="summary", fix="Give --val or --eval.")
+    if chosen.summary and request.test is None and not request.validates:
+        raise OptionError("there is nothing to measure the models on", where="summary", fix="Give --val or --test.")
     choose_device(chosen.device)  # Fabric's own refusal names neither the device nor a way out
     logger_package(chosen.logger)
     chosen = Settings.from_dict(layered(Settings, own_settings(spec, chosen, pretrained), asked))

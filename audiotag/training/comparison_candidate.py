@@ -41,7 +41,7 @@ from audiotag.training.run_folder import begun
 _FREE = ("workers", "logger", "device")
 """Settings that change no number, so that a comparison may go on with others."""
 _OF_CANDIDATE = ("backbone", "weights", "options")
-_SOURCES = ("train", "val", "eval")
+_SOURCES = ("train", "val", "test")
 _COUNTED = ("parameters", "macs", "peak_memory_bytes", "file_bytes")
 
 

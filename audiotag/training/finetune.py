@@ -165,13 +165,13 @@ def _summarise(run: TrainingRun) -> None:
     wanted = settings.summary
     if wanted is None:
         several = settings.average_from or settings.ema_decay or settings.keep_epochs
-        wanted = clips.eval is not None or bool(several and clips.val is not None)
+        wanted = clips.test is not None or bool(several and clips.val is not None)
     if not wanted:
         return
     from audiotag.training.summary import summarise, summary_text
 
     run.reporter.message(f"The models of the run, kept in {run.folder / 'summary.html'}:")
-    table = summarise(run.folder, val=clips.val, evaluation=clips.eval, compute=Compute(device=settings.device))
+    table = summarise(run.folder, val=clips.val, test=clips.test, compute=Compute(device=settings.device))
     run.reporter.message(summary_text(table))
 
 

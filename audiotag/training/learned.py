@@ -18,7 +18,7 @@ from audiotag.training.reporting import Reporter
 AT_ONCE = 20_000
 """Clips that are looked into before a run begins, some seconds; more are looked into by a process of their own."""
 
-VALIDATION, EVALUATION = "validate on", "measure the finished models on"
+VALIDATION, TEST = "validate on", "measure the finished models on"
 """What clips are measured on for."""
 
 _PART = 1000

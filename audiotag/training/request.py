@@ -33,7 +33,7 @@ class Request:
         backbone: A published model, a family (fresh parameters), or a checkpoint of ours.
         train: The clips to learn from.
         val: The clips to validate on; None holds out `fold`, or a share of `train`.
-        eval: Evaluation set, never looked at in training: the models of the finished run are measured on it.
+        test: Test set, never looked at in training: the models of the finished run are measured on it.
         weights: A published file or checkpoint folder to start from.
         options: Settings of the backbone's family.
         previous_labels: The classes of the weights that are started from, where neither the registry nor a checkpoint
@@ -51,7 +51,7 @@ class Request:
     backbone: str
     train: ClipSource
     val: ClipSource | None = None
-    eval: ClipSource | None = None
+    test: ClipSource | None = None
     weights: str | Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     previous_labels: str | Path | LabelSet | None = None
@@ -65,7 +65,7 @@ class Request:
             raise OptionError(f"val_fraction is {self.val_fraction}", fix="Give a share of the clips, below 1.")
         if self.fold is not None and self.val is not None:
             raise OptionError("a fold and other clips to validate on are given", fix="Give one of them.")
-        for purpose, source in (("val", self.val), ("eval", self.eval)):
+        for purpose, source in (("val", self.val), ("test", self.test)):
             if source is not None and source.split is not None and source.is_part_of(self.train):
                 self._require_apart(purpose, source.split)
         if isinstance(self.teacher, str | Path):
@@ -80,9 +80,9 @@ class Request:
         train: ClipSource | str | Path | ClipSet,
         *,
         val: ClipSource | str | Path | ClipSet | None = None,
-        eval: ClipSource | str | Path | ClipSet | None = None,
+        test: ClipSource | str | Path | ClipSet | None = None,
         val_split: str | None = None,
-        eval_split: str | None = None,
+        test_split: str | None = None,
         **arguments: Any,
     ) -> Request:
         """A request from single arguments.
@@ -91,16 +91,16 @@ class Request:
             backbone: As above.
             train: Labelled clips: a file, a folder, a `ClipSet` or a `ClipSource`.
             val: Clips to validate on.
-            eval: Clips to measure the finished models on.
+            test: Clips to measure the finished models on.
             val_split: Validate on the clips of this official split of *val*; where none is given, of *train*, whose
                 own ``split`` must leave it out.
-            eval_split: Measure on those of this split of *eval*; likewise.
+            test_split: Measure on those of this split of *test*; likewise.
             arguments: Fields of `ClipSource`, which say how all three are read (``split`` is of *train* alone), and of
                 this class, whose ``fold`` wins.
         """
         source = ClipSource.of(train, **take(arguments, (name for name in READING if name != "fold")))
-        val_source, eval_source = source.other(val, val_split), source.other(eval, eval_split)
-        return cls(backbone=backbone, train=source, val=val_source, eval=eval_source, **arguments)
+        val_source, test_source = source.other(val, val_split), source.other(test, test_split)
+        return cls(backbone=backbone, train=source, val=val_source, test=test_source, **arguments)
 
     def _require_apart(self, purpose: str, split: str) -> None:
         """Refuse to learn from the part of `train` that is to be measured on."""
@@ -115,7 +115,7 @@ class Request:
     @property
     def repeatable(self) -> bool:
         """Whether it names files only, so that it can be kept and read again."""
-        sources = (self.train, self.val, self.eval)
+        sources = (self.train, self.val, self.test)
         return not isinstance(self.previous_labels, LabelSet) and all(one is None or one.repeatable for one in sources)
 
     @property
@@ -184,7 +184,7 @@ class Request:
         for name in kept:
             if name not in cls.__dataclass_fields__:
                 raise kept.refuse(name, "is nothing that a run is made from")
-        measured = {name: kept.fields(name, None) for name in ("val", "eval")}
+        measured = {name: kept.fields(name, None) for name in ("val", "test")}
         sources = {name: None if one is None else ClipSource.from_fields(one) for name, one in measured.items()}
         options = kept.fields("options", {})
         return cls(
@@ -201,5 +201,5 @@ class Request:
         )
 
 
-ARGUMENTS = frozenset({*Request.__dataclass_fields__, *READING, "val_split", "eval_split"}) - {"backbone", "train"}
+ARGUMENTS = frozenset({*Request.__dataclass_fields__, *READING, "val_split", "test_split"}) - {"backbone", "train"}
 """What `Request.of` takes by name."""

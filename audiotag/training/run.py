@@ -27,6 +27,7 @@ from audiotag.models.create import build_backbone
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
+from audiotag.printing import few
 from audiotag.settings import layered, read_settings, write_settings
 from audiotag.specs import Spec
 from audiotag.training.asked import Parts, own_settings, start_of
@@ -193,7 +194,7 @@ class TrainingRun:
             host.metric(self.settings.metric),
             *(spec for spec, _ in self.augmentations.made),
         ]
-        formats = [one.format for one in (request.train, request.val, request.eval) if one is not None]
+        formats = [one.format for one in (request.train, request.val, request.test) if one is not None]
         return note([*used, *(host.dataset(name) for name in formats if name is not None)])
 
     def save(self) -> None:
@@ -258,10 +259,9 @@ def _report_classes(reporter: Reporter, model: Model, change: LabelChange, pretr
         return
     names = {label.mid: label.name for label in model.labels}
     reporter.message(f"The head is replaced: {change}.")
-    for mid in change.kept:
-        reporter.message(f"  {names[mid]}: carried over from the model")
-    for mid in change.added:
-        reporter.message(f"  {names[mid]}: new")
+    if change.kept and change.added:  # otherwise the line above has said it of all
+        for what, mids in (("kept", change.kept), ("added", change.added)):
+            reporter.message(f"  {what}: {few([names[mid] for mid in mids], 8)}")
 
 
 def _training_seconds(model: Model, clips: ClipSet, settings: Sampling, reporter: Reporter) -> float:

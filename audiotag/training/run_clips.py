@@ -17,7 +17,7 @@ from audiotag.evaluation.doubts import nothing_to_tell_apart
 from audiotag.labels import LabelSet
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator
-from audiotag.training.learned import EVALUATION, VALIDATION
+from audiotag.training.learned import TEST, VALIDATION
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
 from audiotag.training.settings import Sampling
@@ -31,13 +31,13 @@ class RunClips:
         every: All that were named to learn from, before any are held out.
         train: Those to learn from.
         val: Those to validate on, or None.
-        eval: The evaluation set, or None.
+        test: The test set, or None.
     """
 
     every: ClipSet
     train: ClipSet
     val: ClipSet | None
-    eval: ClipSet | None = None
+    test: ClipSet | None = None
 
     @classmethod
     def read(cls, request: Request, seed: int, reporter: Reporter) -> RunClips:
@@ -50,12 +50,12 @@ class RunClips:
         every = read_training_clips(request, reporter)
         train, val = split_clips(request, every, seed, reporter)
         _require_something_to_learn(request, train, val, reporter)
-        return cls(every=every, train=train, val=val, eval=evaluation_clips(request, train.labels, reporter))
+        return cls(every=every, train=train, val=val, test=read_test_clips(request, train.labels, reporter))
 
     @property
     def measured(self) -> dict[str, ClipSet]:
         """What for → the clips that the model is measured on."""
-        named = ((VALIDATION, self.val), (EVALUATION, self.eval))
+        named = ((VALIDATION, self.val), (TEST, self.test))
         return {what: clips for what, clips in named if clips is not None}
 
     def require_inputs(self, model: Model) -> None:
@@ -110,9 +110,9 @@ def split_clips(request: Request, clips: ClipSet, seed: int, reporter: Reporter)
     return _hold_out(clips, request.val_fraction, seed, reporter)
 
 
-def evaluation_clips(request: Request, labels: LabelSet, reporter: Reporter) -> ClipSet | None:
-    """The evaluation set, over the classes *labels*; None where there is none."""
-    return None if request.eval is None else _read(request.eval, labels, reporter)
+def read_test_clips(request: Request, labels: LabelSet, reporter: Reporter) -> ClipSet | None:
+    """The test set, over the classes *labels*; None where there is none."""
+    return None if request.test is None else _read(request.test, labels, reporter)
 
 
 def _read(source: ClipSource, labels: LabelSet | None, reporter: Reporter) -> ClipSet:

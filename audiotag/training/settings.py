@@ -380,7 +380,7 @@ class Measuring(SettingsGroup):
         None, usual="never", range=FROM_ONE, help="Stop after this many epochs without improvement."
     )
     summary: bool | None = setting(
-        None, usual="with --eval, an average, or kept epochs", help="Evaluate the finished models."
+        None, usual="with --test, an average, or kept epochs", help="Evaluate the finished models."
     )
 
 

@@ -36,7 +36,7 @@ from audiotag.pages import render
 from audiotag.settings import read_settings
 from audiotag.training.reporting import Reporter
 from audiotag.training.request import Request
-from audiotag.training.run_clips import evaluation_clips, read_training_clips, split_clips
+from audiotag.training.run_clips import read_test_clips, read_training_clips, split_clips
 from audiotag.training.run_folder import SETTINGS_FILE, read_run_record
 from audiotag.training.settings import Settings
 
@@ -50,20 +50,20 @@ def summarise_run(
     run: str | Path,
     *,
     val: str | Path | ClipSet | None = None,
-    evaluation: str | Path | ClipSet | None = None,
+    test: str | Path | ClipSet | None = None,
     **arguments: Any,
 ) -> pd.DataFrame:
-    """`summarise` a run from its folder alone, on the validation and evaluation sets that it keeps.
+    """`summarise` a run from its folder alone, on the validation and test sets that it keeps.
 
     Args:
         run: The run folder.
         val: Another validation set.
-        evaluation: Another evaluation set.
+        test: Another test set.
         arguments: Fields of `Compute` but ``strict`` (``device="cuda", workers=4``).
 
     Raises:
         TrainingError: The folder holds no run, or its data has changed.
-        OptionError: There is neither a validation nor an evaluation set.
+        OptionError: There is neither a validation nor a test set.
     """
     compute = Compute(**take(arguments, _COMPUTE))
     refuse_others("summarise_run", arguments, _COMPUTE)
@@ -84,24 +84,24 @@ def summarise_run(
         known = read_run_record(run).texts("val", None)
         if val_clips is not None and [clip.id for clip in val_clips] != known:
             raise TrainingError("the run's validation set has changed", where=run, fix="Give --val.")
-    eval_clips = evaluation_clips(request, tagger.labels, quiet) if evaluation is None else read(evaluation)
-    return summarise(run, val=val_clips, evaluation=eval_clips, compute=compute)
+    test_clips = read_test_clips(request, tagger.labels, quiet) if test is None else read(test)
+    return summarise(run, val=val_clips, test=test_clips, compute=compute)
 
 
 def summarise(
-    run: str | Path, *, val: ClipSet | None, evaluation: ClipSet | None, compute: Compute | None = None
+    run: str | Path, *, val: ClipSet | None, test: ClipSet | None, compute: Compute | None = None
 ) -> pd.DataFrame:
     """Measure the models of a run, and write ``summary.csv`` and ``summary.html`` into its folder.
 
     Args:
         run: The run folder.
         val: Validation set over the run's classes, or None.
-        evaluation: Evaluation set over the run's classes, or None.
+        test: Test set over the run's classes, or None.
         compute: How; clips that cannot be read are left out.
 
     Returns:
         One row a model that there is: ``model`` (best, last, averaged, ema, ensemble_logits,
-        ensemble_probabilities), ``epochs`` (what it is made of), then ``val_…`` and ``eval_…``: ``clips``, ``accuracy``
+        ensemble_probabilities), ``epochs`` (what it is made of), then ``val_…`` and ``test_…``: ``clips``, ``accuracy``
         (single-label data), ``mAP``, ``mAUC``, ``d_prime_of_mean_auc``.
 
     Raises:
@@ -109,9 +109,9 @@ def summarise(
         AudiotagError: A model cannot be loaded, or no clip can be read.
     """
     run, how = Path(run), compute or Compute()
-    sets = {name: clips for name, clips in (("val", val), ("eval", evaluation)) if clips is not None}
+    sets = {name: clips for name, clips in (("val", val), ("test", test)) if clips is not None}
     if not sets:
-        raise OptionError("there is nothing to measure the models on", where=run, fix="Give --val or --eval.")
+        raise OptionError("there is nothing to measure the models on", where=run, fix="Give --val or --test.")
 
     def logits_of(folder: Path) -> dict[str, tuple[NDArray[np.float32], Tagger]]:
         tagger = load(folder, device=how.device, precision=how.precision)
@@ -171,7 +171,7 @@ def _columns(table: pd.DataFrame) -> list[str]:
 
 def _head(column: str) -> str:
     part, _, metric = column.partition("_")
-    return f"{title(metric)}, {'validation' if part == 'val' else 'evaluation'}"
+    return f"{title(metric)}, {'validation' if part == 'val' else 'test'}"
 
 
 def summary_text(table: pd.DataFrame) -> str:

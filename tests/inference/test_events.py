@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import itertools
 import pickle
 from collections.abc import Callable, Iterator
@@ -188,15 +189,24 @@ def test_events_are_a_list_with_columns() -> None:
     events = Events(named_events(spans, LabelSet.from_names(["Lo<w", "High"])), "a.wav")
     assert events[0] == events[-2] == Event(0.5, 2, "High", "High", 0.75)
     assert events["onset"].tolist() == [0.5, 1.0] and events.event_label.tolist() == ["High", "Lo<w"]
+    # All that a DataFrame can do, they can.
+    assert events.iloc[0]["event_label"] == "High" and not events.empty
+    assert events.groupby("event_label")["score"].max().to_dict() == dict(
+        zip(events.event_label, events.score, strict=True)
+    )
+    assert events[["mid", "onset"]].equals(events.to_frame()[["mid", "onset"]])
+    assert events[events["score"] > 0.8] == events[events.score > 0.8]
+    with pytest.raises(KeyError, match="colour"):
+        events["colour"]
+    with pytest.raises(AttributeError, match="colour"):
+        events.colour  # noqa: B018
+    assert copy.copy(events) == events == pickle.loads(pickle.dumps(events))
     loud = events[events.score > 0.8]
     assert [event.label for event in loud] == ["Lo<w"] and loud == events[1:] == events[[1]]
     assert repr(events) == "Events('a.wav', 2 events)"
     assert str(events).splitlines() == [" 0.50 –  2.00 s  0.750  High", " 1.00 – 12.25 s  0.900  Lo<w"]
-    assert str(events[:0]) == "" and len(events[:0].columns["mid"]) == 0
+    assert str(events[:0]) == "" and len(events[:0].mid) == 0
     assert "Lo&lt;w" in events._repr_html_() and "Lo<w" not in events._repr_html_()
-    assert pickle.loads(pickle.dumps(events)) == events
-    with pytest.raises(KeyError, match="the columns are"):
-        events["label"]
 
 
 @pytest.mark.parametrize("settings", [{"merge": -1.0}, {"min_duration": -0.5}, {"merge": float("nan")}])
@@ -253,7 +263,7 @@ def test_events_of_a_recording(model: MakeModel, record: Record) -> None:
     tagger = Tagger(model())
     path = record("day one.wav", 30.4, (0, 6.0, 12.0), (2, 20.0, 30.4), rate=44_100, channels=2)
     events = tagger.events(path, window=2.0, hop=0.5)
-    assert list(events.columns) == ["onset", "offset", "event_label", "mid", "score"]
+    assert list(events.columns) == ["filename", "onset", "offset", "event_label", "mid", "score"]
     assert list(events.event_label) == ["Low", "High"]
     assert events.filename == str(path)
     assert [event.label for event in events] == list(events["event_label"])

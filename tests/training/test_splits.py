@@ -74,13 +74,13 @@ def test_official_splits_of_one_folder(tiny_set, tmp_path, name, splits):
         learn,
         "--val-split",
         validate,
-        *(["--eval-split", measure] if measure else []),
+        *(["--test-split", measure] if measure else []),
     )
     assert record(run)["train"] == ids(source, learn)
     assert record(run)["val"] == ids(source, validate)
     assert "all of them are trained on" not in told
     if measure:
-        assert set(pd.read_csv(run / "summary.csv")["eval_clips"]) == {len(ids(source, measure))}
+        assert set(pd.read_csv(run / "summary.csv")["test_clips"]) == {len(ids(source, measure))}
 
 
 def test_a_prepared_folder_has_the_same_splits(tiny_set, tmp_path):
@@ -119,7 +119,7 @@ def test_a_source_with_splits_is_not_learned_whole_in_silence(tiny_set, tmp_path
     assert "has the splits eval, train, val; all of them are trained on" in told
 
 
-@pytest.mark.parametrize("option", ["--split", "--val-split", "--eval-split"])
+@pytest.mark.parametrize("option", ["--split", "--val-split", "--test-split"])
 def test_an_unknown_split_is_answered_with_those_there_are(tiny_set, tmp_path, option):
     learned = () if option == "--split" else ("--split", "eval", "--val-fraction", "0")
     error = train(tmp_path / "run", "--train", tiny_set("fsd50k"), *learned, option, "train,tests", code=1)
@@ -127,7 +127,7 @@ def test_an_unknown_split_is_answered_with_those_there_are(tiny_set, tmp_path, o
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("purpose", ["val", "eval"])
+@pytest.mark.parametrize("purpose", ["val", "test"])
 @pytest.mark.parametrize("learned", [None, "train, val"])
 def test_what_is_measured_on_is_not_learned_from(purpose, learned):
     measured = {f"{purpose}_split": "val"}
@@ -153,7 +153,7 @@ def test_splits_are_kept_with_the_run(tiny_set, tmp_path):
     request = Request.of("tiny", train=str(source), split="train", val_split="val")
     request.save(tmp_path, {}, {})
     kept, _, _ = Request.load(tmp_path)
-    assert (kept.train.split, kept.val.split, kept.eval) == ("train", "val", None)
+    assert (kept.train.split, kept.val.split, kept.test) == ("train", "val", None)
     finetune("tiny", whole, split="train", val_split="val", output=tmp_path / "run", **QUICK)
     assert record(tmp_path / "run")["train"] == ids(source, "train")
 

@@ -30,7 +30,7 @@ def run(overlaps, tmp_path):
     finetune(
         "tiny",
         overlaps,
-        eval=overlaps,
+        test=overlaps,
         val_fraction=0.25,
         output=folder,
         average_from=2,
@@ -52,12 +52,12 @@ def test_every_model_is_measured_as_users_would(run, overlaps, tmp_path):
     for name, folder in folders.items():
         measured = audiotag.evaluate(folder, overlaps).summary
         for metric in ("clips", "mAP", "mAUC", "d_prime_of_mean_auc"):
-            assert table.loc[name, f"eval_{metric}"] == pytest.approx(measured[metric], abs=1e-9), (name, metric)
+            assert table.loc[name, f"test_{metric}"] == pytest.approx(measured[metric], abs=1e-9), (name, metric)
     log = pd.read_csv(run / "log.csv")
     assert table.loc["last", "val_mAP"] == pytest.approx(log["val_mAP"].iloc[-1])
     assert table.loc["best", "val_mAP"] == pytest.approx(log["val_mAP"].max())
     page = (run / "summary.html").read_text()
-    assert "ensemble, probabilities" in page and "evaluation set was not looked at" in page
+    assert "ensemble, probabilities" in page and "test set was not looked at" in page
 
 
 def test_the_command_repeats_it_from_the_folder(run, overlaps):
@@ -66,7 +66,7 @@ def test_the_command_repeats_it_from_the_folder(run, overlaps):
     done = CliRunner().invoke(main, ["models", "summary", str(run), "--device", "cpu"])
     assert done.exit_code == 0, done.output
     assert (run / "summary.csv").read_text() == before
-    assert "averaged" in done.output and "mAP, evaluation" in done.output
+    assert "averaged" in done.output and "mAP, test" in done.output
     other = summarise_run(run, val=overlaps)
     assert (other["val_clips"] == 24).all()
 
@@ -76,9 +76,9 @@ def test_labels_that_nobody_has_given_count_nowhere(run, overlaps):
     partly = replace(
         clips, clips=tuple(replace(clip, unknown=(1,)) if 1 not in clip.labels else clip for clip in clips)
     )
-    table = summarise(run, val=None, evaluation=partly).set_index("model")
+    table = summarise(run, val=None, test=partly).set_index("model")
     measured = audiotag.evaluate(run / "best", partly).summary
-    assert table.loc["best", "eval_mAUC"] == pytest.approx(measured["mAUC"])
+    assert table.loc["best", "test_mAUC"] == pytest.approx(measured["mAUC"])
     assert measured["mAUC"] != pytest.approx(audiotag.evaluate(run / "best", overlaps).summary["mAUC"])
 
 
@@ -86,7 +86,7 @@ def test_a_plain_run_writes_none_and_one_without_sets_is_refused(tones, tmp_path
     finetune("tiny", tones, fold=1, output=tmp_path / "run", **QUICK)
     assert not (tmp_path / "run" / "summary.csv").exists()
     with pytest.raises(OptionError, match="nothing to measure"):
-        summarise(tmp_path / "run", val=None, evaluation=None)
+        summarise(tmp_path / "run", val=None, test=None)
 
 
 def test_commands_make_averages_and_ensembles_of_kept_epochs(tones, tmp_path):

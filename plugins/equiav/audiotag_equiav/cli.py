@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiotag.plugin import (
+    Command,
     check_files,
     check_folder,
     clip_source,
     device_option,
     given_settings,
+    option,
     option_option,
     overwrite_option,
     settings_options,
@@ -22,25 +24,33 @@ from audiotag_equiav.settings import PretrainingSettings
 if TYPE_CHECKING:
     from audiotag.plugin import ClipSource
 
-_PRECISIONS = ("32", "bf16-mixed", "16-mixed")
+_PRECISIONS = ["32", "bf16-mixed", "16-mixed"]
 
 _READING = ("format", "root", "frames")
 
 
-@click.command(short_help="Learn from clips with sound and pictures, without labels.")
+@click.command(
+    cls=Command,
+    short_help="Learn from clips with sound and pictures, without labels.",
+    first="--train --output --resume --init --epochs --batch-size --learning-rate --precision --workers",
+)
 @clip_source("--train", *_READING, help="Clips with wav and video_path: a JSON manifest, or another list.")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="The run folder, new or empty.")
-@click.option(
+@option("--output", type=Path, metavar="FOLDER", help="The run folder, new or empty.", group="Results")
+@option(
     "--resume",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=Path,
+    exists=True,
+    folder=True,
     metavar="FOLDER",
     help="Go on with the run in FOLDER, exactly; nothing else is needed.",
+    group="Results",
 )
-@click.option(
+@option(
     "--init",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Weights to start from: MAE ViT-B, or pre-trained EquiAV.",
+    group="Model",
 )
 @settings_options(PretrainingSettings)
 @option_option
@@ -93,28 +103,25 @@ def pretrain(
     click.echo(f"Weights: {folder / 'pretrained.safetensors'}")
 
 
-@click.command(short_help="Find the picture of each sound and the sound of each picture.")
-@click.option(
+@click.command(cls=Command, short_help="Find the picture of each sound and the sound of each picture.")
+@option(
     "--weights",
     required=True,
-    type=click.Path(exists=True, path_type=Path),
+    type=Path,
+    exists=True,
     metavar="PATH",
     help="A run folder of pretrain, its pretrained.safetensors, or a published file.",
 )
 @clip_source("--data", *_READING, required=True, help="Clips with sound and pictures.")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Where the results are written.")
+@option("--output", type=Path, metavar="FOLDER", help="Where the results are written.")
 @overwrite_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sampled transformations.")
-@click.option(
-    "--centroid-count", type=int, default=16, show_default=True, help="Transformations sampled for a centroid."
-)
-@click.option("--batch-size", type=int, default=16, show_default=True, help="Clips computed at a time.")
-@click.option("--chunk", type=int, default=1024, show_default=True, help="Clips ranked against each other at a time.")
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes that read clips.")
+@option("--seed", type=int, default=0, help="Seed of the sampled transformations.")
+@option("--centroid-count", type=int, default=16, help="Transformations sampled for a centroid.")
+@option("--batch-size", type=int, default=16, help="Clips computed at a time.")
+@option("--chunk", type=int, default=1024, help="Clips ranked against each other at a time.")
+@option("--workers", type=int, default=1, help="Processes that read clips.")
 @device_option
-@click.option(
-    "--precision", type=click.Choice(_PRECISIONS), default="32", show_default=True, help="Numerical precision."
-)
+@option("--precision", type=_PRECISIONS, default="32", help="Numerical precision.")
 @option_option
 def retrieve(
     weights: Path,
@@ -140,8 +147,8 @@ def retrieve(
     if learned:
         print_doubts(
             [
-                f"{len(learned)} of the {len(clips)} clips were learned from in pre-training: these figures say what "
-                "it remembers. Measure on clips that it has not heard."
+                f"{len(learned)} of the {len(clips)} clips were used in pre-training: these figures overestimate "
+                "its performance on new sounds. Measure on other clips."
             ]
         )
     if output is not None:
@@ -160,12 +167,10 @@ def _print(result: Any) -> None:
     Console().print(table)
 
 
-@click.command(short_help="Pre-train and retrieve on a small synthetic set: tones paired with colours.")
-@click.option(
-    "--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Where all of it is written."
-)
-@click.option("--epochs", type=int, default=8, show_default=True, help="Passes over the set.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
+@click.command(cls=Command, short_help="Pre-train and retrieve on a small synthetic set: tones paired with colours.")
+@option("--output", required=True, type=Path, metavar="FOLDER", help="Where all of it is written.")
+@option("--epochs", type=int, default=8, help="Passes over the set.")
+@option("--seed", type=int, default=0, help="Random seed.")
 def demo(output: Path, epochs: int, seed: int) -> None:
     """Pre-train and retrieve on a small synthetic set: tones paired with colours."""
     from audiotag.plugin import check_new_folder
@@ -180,18 +185,16 @@ def demo(output: Path, epochs: int, seed: int) -> None:
     click.echo(f"The set, the run and the results are in {output}")
 
 
-@click.command(short_help="Write an untrained checkpoint in the published format, to try things with.")
-@click.option(
-    "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="A .pth."
-)
-@click.option(
+@click.command(cls=Command, short_help="Write an untrained checkpoint in the published format, to try things with.")
+@option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="A .pth.")
+@option(
     "--labels",
     default="home",
     show_default=True,
     metavar="NAME|CSV",
     help="The classes: home, audioset, fsd50k, or a CSV (index,mid,display_name).",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the parameters.")
+@option("--seed", type=int, default=0, help="Seed of the parameters.")
 @overwrite_option
 @option_option
 def create(output: Path, labels: str, seed: int, overwrite: bool, options: dict[str, Any]) -> None:
