@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiotag.cli.completion import complete_value
+from audiotag.cli.completion import COMPLETING, complete_in_bash, complete_value
 from audiotag.cli.habits import OPTION_HABITS, VERB_HABITS
 from audiotag.errors import command_line
 
@@ -62,6 +63,8 @@ class Command(click.Command):
 
     def main(self, *args: Any, **told: Any) -> Any:
         """Run it as the command line."""
+        if COMPLETING in os.environ:
+            complete_in_bash()
         with command_line():
             return super().main(*args, **told)
 

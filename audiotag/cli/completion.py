@@ -10,6 +10,9 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+COMPLETING = "_AUDIOTAG_COMPLETE"
+"""Variable of the environment in which a shell asks for what it completes."""
+
 _SHELLS = ("bash", "zsh", "fish")
 
 _REGISTERED: Mapping[str, str] = {
@@ -32,6 +35,20 @@ _ROLES: Mapping[str, str] = {"--sampler": "training", "--policy": "storage"}
 _PATHS = ("PATH", "FOLDER", "FILE", "CSV", "STORE", "EXPORT", "SOURCE")
 
 Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem[str]]"]
+
+
+def complete_in_bash() -> None:
+    """Let bash complete ``--model=NAME`` too: to bash the sign is a word of its own, to click the value."""
+    from click.shell_completion import BashComplete, add_completion_class
+
+    class Complete(BashComplete):
+        def get_completion_args(self) -> tuple[list[str], str]:
+            words, incomplete = super().get_completion_args()
+            return [
+                one for before, one in zip(["", *words], words, strict=False) if one != "=" or before[:2] != "--"
+            ], incomplete
+
+    add_completion_class(Complete)
 
 
 def names_of(kind: str, role: str | None = None) -> Completer:
@@ -61,6 +78,8 @@ def complete_value(ctx: click.Context, parameter: click.Parameter, incomplete: s
     found = []
     if spelled is not None:
         found = names_of(_REGISTERED[spelled], _ROLES.get(spelled))(ctx, parameter, incomplete)
+    if "--device" in parameter.opts:
+        found = _matching(incomplete, ("auto", "cpu", "cuda", "mps"))
     if "--labels" in parameter.opts:
         from audiotag.labels import CORE_LISTS
 
@@ -92,5 +111,5 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     made = get_completion_class(shell)
     assert made is not None
-    script = made(ctx.find_root().command, {}, "audiotag", "_AUDIOTAG_COMPLETE")
+    script = made(ctx.find_root().command, {}, "audiotag", COMPLETING)
     click.echo(script.source_template % script.source_vars())  # its `source` would start the shell, to ask its version

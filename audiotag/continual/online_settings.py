@@ -85,5 +85,5 @@ class OnlineSettings(Replay, Learner, Objective, Optimiser, Seeded):
             raise OptionError(
                 f"the schedule {self.schedule!r} needs the length of the stream",
                 where=self.WHERE,
-                fix="Give schedule_clips, or the schedule constant.",
+                fix="Give --schedule-clips, or --schedule=constant.",
             )

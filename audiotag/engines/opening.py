@@ -72,8 +72,10 @@ def open_engine(
                 "audiotag export MODEL --output FOLDER for others; both compute on the CPU, with precision 32.",
             )
     with needed_for(f"the model {str(name)!r}"):
+        from audiotag.engines.torch_engine import choose_device
         from audiotag.models.loading import load_model
 
+    choose_device(device)  # before weights are downloaded
     model = load_model(name, weights=weights, labels=labels, options=options, progress=progress)
     return as_engine(model, device, precision)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,11 @@ class Measuring:
         require_metrics(self.metrics)
         if self.thresholds is not None and self.tune_thresholds_on is not None:
             raise OptionError("thresholds are given, and are to be tuned", fix="Do one of them.")
+        one: Any = self.thresholds
+        if isinstance(one, float | int) and not 0 <= one <= 1:
+            raise OptionError(f"the threshold is {one}", fix="Give a score from 0 to 1.")
+        if not 0 < self.beta < math.inf:
+            raise OptionError(f"beta is {self.beta}", fix="Give a number above 0.")
 
     def thresholds_in_words(self, tagger: Tagger, tuned_on: ClipSet | None) -> str:
         """Where the thresholds for *tagger* come from; *tuned_on* are the clips that they were tuned on, if any."""

@@ -166,7 +166,7 @@ class Events(Sequence[Event]):
     __hash__ = None  # type: ignore[assignment] # as of any list
 
     def __repr__(self) -> str:
-        return f"Events({brief(self.filename)}, {len(self)} events)"
+        return f"Events({brief(self.filename)}, {len(self)} event{'s' * (len(self) != 1)})"
 
     def __str__(self) -> str:
         """A line for each event."""
@@ -177,7 +177,7 @@ class Events(Sequence[Event]):
         )
 
     def _repr_html_(self) -> str:
-        return html_table(self._arrays(), f"{self.filename}: {len(self)} events")
+        return html_table(self._arrays(), f"{self.filename}: {len(self)} event{'s' * (len(self) != 1)}")
 
     def plot(self, ax: Axes | None = None, *, under: Under | None = "spectrogram") -> Axes:
         """Draw them as a timeline with matplotlib: a line a class, and above it the sound, which is read again.

@@ -107,8 +107,9 @@ class Request:
         learned = None if self.train.split is None else split_names(self.train.split)
         shared = split_names(split) if learned is None else split_names(split) & learned
         if shared:
+            names = ", ".join(map(repr, sorted(shared)))
             raise OptionError(
-                f"the split {', '.join(map(repr, sorted(shared)))} would be learned from, and is the {purpose}_split",
+                f"the split {names} would be learned from, and is that of --{purpose}-split",
                 fix="Give --split, the part of the clips to learn from, without it.",
             )
 

@@ -255,19 +255,19 @@ class Mixing(SettingsGroup):
             raise OptionError(
                 "partners from the whole set are mixed in as waveforms, and mixup_on is 'spectrogram'",
                 where="mixup_partner",
-                fix="Set mixup_on to waveform, or mixup_partner to batch (wavmix_rate mixes waveforms beside it).",
+                fix="Give --mixup-on=waveform, or --mixup-partner=batch (--wavmix-rate mixes waveforms beside it).",
             )
         if self.wavmix_rate and self.mixup_alpha and self.mixup_on == "waveform":
             raise OptionError(
                 "wavmix stands beside the mixup of spectrograms, and mixup_on is 'waveform'",
                 where="wavmix_rate",
-                fix="Set mixup_on to spectrogram, or wavmix_rate to 0.",
+                fix="Give --mixup-on=spectrogram, or --wavmix-rate 0.",
             )
         if self.mixstyle_rate and self.mixup_alpha:
             raise OptionError(
                 "Freq-MixStyle takes the place of mixup, and both are on",
                 where="mixstyle_rate",
-                fix="Set mixup_alpha to 0, or mixstyle_rate to 0.",
+                fix="Give --mixup-alpha 0, or --mixstyle-rate 0.",
             )
 
 
@@ -473,5 +473,5 @@ class Settings(
                 f"the epochs {self.average_from} to {self.averaged.stop - 1} are to be averaged, in a run of "
                 f"{self.epochs}",
                 where=self.WHERE,
-                fix="Change average_from and average_to; average_from 0 averages nothing.",
+                fix="Change --average-from and --average-to; --average-from 0 averages nothing.",
             )

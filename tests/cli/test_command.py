@@ -187,6 +187,8 @@ def completed(*words: str) -> tuple[list[str], str]:
         (["fine"], ["plain,finetune"]),
         (["finetune", "--learn"], ["plain,--learning-rate"]),
         (["infer", "--model", "home1"], ["plain,home10"]),
+        (["infer", "--model", "=", "home1"], ["plain,home10"]),
+        (["finetune", "--device", "cu"], ["plain,cuda"]),
         (["finetune", "--loss", "b"], ["plain,bce"]),
         (["finetune", "--sampler", "shuf"], ["plain,shuffle"]),
         (["finetune", "--sampler", "fif"], []),

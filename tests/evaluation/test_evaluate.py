@@ -313,3 +313,12 @@ class TestFolds:
             "report.html",
         }
         assert (tmp_path / "out/folds.csv").read_text().startswith("fold,clips,accuracy,")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"thresholds": 3}, "threshold is 3"), ({"beta": -1.0}, "beta is -1"), ({"beta": math.nan}, "beta")],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_read(wrong: dict[str, float], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        evaluate("no model", "no list", **wrong)

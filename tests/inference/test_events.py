@@ -204,6 +204,7 @@ def test_events_are_a_list_with_columns() -> None:
     loud = events[events.score > 0.8]
     assert [event.label for event in loud] == ["Lo<w"] and loud == events[1:] == events[[1]]
     assert repr(events) == "Events('a.wav', 2 events)"
+    assert repr(events[:1]) == "Events('a.wav', 1 event)"
     assert str(events).splitlines() == [" 0.50 –  2.00 s  0.750  High", " 1.00 – 12.25 s  0.900  Lo<w"]
     assert str(events[:0]) == "" and len(events[:0].mid) == 0
     assert "Lo&lt;w" in events._repr_html_() and "Lo<w" not in events._repr_html_()

@@ -116,6 +116,13 @@ def test_home_predictions_have_every_recording(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("mode", "timed"), [("events", True), ("clips", False)])
+def test_tables_show_when_events_are_heard_even_all_along(tmp_path: Path, mode: str, timed: bool) -> None:
+    with open_output("table", tmp_path / "out.txt", made_by={"mode": mode}) as writer:
+        writer.write(RESULTS[2])
+    assert ("onset" in (tmp_path / "out.txt").read_text("utf-8")) is timed
+
+
 def test_tables_show_files_scores_and_classes(tmp_path: Path) -> None:
     text = write("table", tmp_path / "out.txt").read_text("utf-8")
     for expected in ("Straße, laut.wav", "silent.wav", "nothing reaches", "0.750", '"train" wagon', "2.50", "雨"):

@@ -131,7 +131,7 @@ def test_an_unknown_split_is_answered_with_those_there_are(tiny_set, tmp_path, o
 @pytest.mark.parametrize("learned", [None, "train, val"])
 def test_what_is_measured_on_is_not_learned_from(purpose, learned):
     measured = {f"{purpose}_split": "val"}
-    with pytest.raises(OptionError, match=f"the split 'val' would be learned from, and is the {purpose}_split"):
+    with pytest.raises(OptionError, match=f"the split 'val' would be learned from, and is that of {purpose}_split="):
         Request.of("tiny", train="fsd50k", split=learned, **measured)
     Request.of("tiny", train="mine", split=learned, **{purpose: "fsd50k"}, **measured)
 

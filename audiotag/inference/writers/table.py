@@ -38,7 +38,9 @@ class TableWriter(Writer):
             return
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         # A clip tagged as a whole has no times to show.
-        timed = any(row.onset > clip.start or row.offset < end - 1e-3 for row in result.rows)
+        timed = self.settings.made_by.get("mode") == "events" or any(
+            row.onset > clip.start or row.offset < end - 1e-3 for row in result.rows
+        )
         if timed:
             table.add_column("onset", justify="right")
             table.add_column("offset", justify="right")
