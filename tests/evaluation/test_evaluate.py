@@ -1,6 +1,7 @@
 """Models measured on recordings."""
 
 import json
+import math
 import os
 import sys
 
