@@ -231,6 +231,7 @@ class BackboneSpec(MadeSpec):
             ``resolver("FAMILY.REST")`` for such a name that nobody registers. It returns the descriptor of that name,
             or raises `audiotag.errors.UnknownNameError`.
         not_exported: Why its networks cannot be exported (`audiotag export`), as a clause; empty where they can.
+        frame_scores: How its frames are scored (`Backbone.frame_logits`), for people; empty where clips are only.
     """
 
     family: str
@@ -251,6 +252,7 @@ class BackboneSpec(MadeSpec):
     recipe: str | None = None
     resolver: str | None = None
     not_exported: str = ""
+    frame_scores: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

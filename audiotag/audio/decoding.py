@@ -31,8 +31,8 @@ _ENDINGS = ".aif .aifc .aiff .au .bwf .caf .flac .mp3 .nist .oga .ogg .opus .rf6
 AUDIO_SUFFIXES = CONTAINER_SUFFIXES | frozenset(_ENDINGS.split())
 """Endings, in lower case, of files that are taken for recordings when a folder is searched."""
 
-_BLOCK_VALUES = 1 << 17
-"""Most samples of all channels together that one block holds, however many channels and whatever the rate: 512 KiB,
+_BLOCK_VALUES = 1 << 18
+"""Most samples of all channels together that one block holds, however many channels and whatever the rate: 1 MiB,
 which are mixed, checked and resampled while they are in a core's cache. Blocks of a minute take half as long again."""
 
 _UNKNOWN_FRAMES = 1 << 62

@@ -67,7 +67,7 @@ class MonoMix:
         total = block[:, 0] + block[:, 1]
         for channel in range(2, channels):
             total += block[:, channel]
-        total /= channels
+        total *= np.float32(1 / channels)
         flat = block.ravel(order="K")
         self._alone += float(np.vdot(flat, flat)) / channels**2
         self._mixed += float(np.vdot(total, total))

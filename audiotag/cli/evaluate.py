@@ -46,7 +46,7 @@ _MAX_NAMED = 8
     cls=Command,
     short_help="Measure a model on labelled clips.",
     first="--model --weights --ensemble --data --split --fold --folds --labels --thresholds --tune-thresholds"
-    " --output --figures --json --device",
+    " --output --with-audio --figures --json --device",
 )
 @model_option()
 @ensemble_option

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,11 @@ from audiotag.errors import OptionError
 from audiotag.labels import LabelSet
 
 Floats = NDArray[np.float32]
+
+
+def stacked(rows: Sequence[Floats]) -> Floats:
+    """`np.stack`, without copying an only row."""
+    return rows[0][None] if len(rows) == 1 else np.stack(rows)
 
 
 @brief_repr

@@ -30,7 +30,7 @@ from audiotag.engines.exported import (
     Head,
     read_exported,
 )
-from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats
+from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats, stacked
 from audiotag.engines.runtime import open_session
 from audiotag.engines.threads import usable_threads
 from audiotag.errors import AudiotagError, CheckpointError, OptionError
@@ -241,7 +241,7 @@ class OnnxEngine(Engine):
     def _spectrograms(self, waveforms: Floats) -> Floats:
         front_end = self.exported.front_end
         assert front_end is not None  # the folder was checked
-        return np.stack([log_mel_features(front_end, row) for row in waveforms])
+        return stacked([log_mel_features(front_end, row) for row in waveforms])
 
     def _by_threads(self, function: Callable[[_Part], _Result], parts: Sequence[_Part]) -> list[_Result]:
         """*function* of each of the *parts*, in their order."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiotag.audio.frontends.log_mel import LogMel
-from audiotag.engines.interface import Floats
+from audiotag.engines.interface import Floats, stacked
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class SharedFrames:
             made |= dict(zip(members, zip(heads, tails, strict=True), strict=True))
         spectrograms = [self._joined(plan, *made[row]) for row, plan in enumerate(plans)]
         self._start, self._samples = starts[-1], waveforms.shape[1]
-        return np.stack(spectrograms)
+        return stacked(spectrograms)
 
     def _of(self, waveforms: Floats) -> Floats:
         return self._compute(np.ascontiguousarray(waveforms))

@@ -273,9 +273,10 @@ def merge_cells(
             if offsets[index] - onsets[index] >= min_duration - _TOLERANCE:
                 yield Span(int(index), float(onsets[index]), float(offsets[index]), float(peaks[index]))
 
+    any_open = False
     for cell in cells:
         heard = cell.scores >= thresholds
-        if not (heard.any() or is_open.any()):
+        if not (any_open or heard.any()):
             continue
         yield from close(np.flatnonzero(is_open & (cell.onset - offsets > merge + _TOLERANCE)))
         begins = heard & ~is_open
@@ -284,6 +285,7 @@ def merge_cells(
         is_open |= heard
         offsets[heard] = cell.offset
         peaks[heard] = np.maximum(peaks[heard], cell.scores[heard])
+        any_open = bool(is_open.any())
     yield from close(np.flatnonzero(is_open))
 
 

@@ -19,7 +19,7 @@ from audiotag.audio.arrays import Waveform
 from audiotag.audio.resampling import resample
 from audiotag.audio.windows import Window
 from audiotag.data.clips import Clip
-from audiotag.engines.interface import Engine, EngineOutput, Floats
+from audiotag.engines.interface import Engine, EngineOutput, Floats, stacked
 from audiotag.engines.shared_frames import SharedFrames
 from audiotag.errors import AudioError, AudiotagError, OptionError, PluginError
 from audiotag.inference.ahead import iterate_ahead, map_ahead
@@ -81,7 +81,7 @@ class Pass:
                 raise OptionError(
                     "this model needs a picture with each sound", where=engine.facts.name, fix="Give video= as well."
                 )
-        return cls(pieces, np.stack(waveforms) if waveforms else None, np.stack(pictures) if pictures else None)
+        return cls(pieces, stacked(waveforms) if waveforms else None, stacked(pictures) if pictures else None)
 
     def through(self, engine: Engine, shared: SharedFrames | None, embed: bool) -> EngineOutput:
         """What *engine* makes of them."""

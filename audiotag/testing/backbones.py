@@ -60,6 +60,10 @@ def the_factory_makes_what_the_descriptor_says(subject: Subject) -> None:
     require(network.max_seconds is None or network.max_seconds > 0, f"max_seconds is {network.max_seconds}")
     if not subject.options:
         require(
+            network.gives_frame_logits or not spec.frame_scores,
+            f"the descriptor says that frames are scored ({spec.frame_scores}), and the network gives no frame_logits",
+        )
+        require(
             tuple(network.inputs) == tuple(spec.inputs),
             f"inputs is {network.inputs}, and the descriptor says {spec.inputs}",
         )

@@ -252,7 +252,7 @@ def test_the_models_settings_are_passed_on(
         (("--resume",), "resume"),
         (("--window", "2", "--hop", "3"), "hop"),
         (("--resume", "--format", "parquet", "--output", "new"), "resumed"),
-        (("--resume", "--output", "earlier"), "nothing says what made it"),
+        (("--resume", "--output", "earlier"), "its record .earlier.resume is missing"),
         (("--output", "tags.xlsx"), ".jsonl"),
         (("--output", "tags.csv.gz"), ".jsonl"),
         (("--output", "sounds"), "folder"),

@@ -182,7 +182,7 @@ def test_wrong_options_of_the_loss_are_named(home):
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        (["--schedule", "cosine", "--stream", "list.json"], "needs the length of the stream"),
+        (["--schedule", "cosine", "--stream", "list.json"], "the length of the stream"),
         (["--loss", "boo", "--stream", "list.json"], "boo"),
         (["--stream", "none.json"], "none.json"),
         (["--labels", "new.csv", "--stream", "none.json"], "none.json"),

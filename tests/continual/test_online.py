@@ -315,7 +315,7 @@ def test_embeddings_of_another_backbone_are_refused(tiny, tmp_path):
         OnlineLearner(fresh(), store, FROZEN).hear(clips(1)[0])
         with pytest.raises(StoreError, match="another backbone"):
             OnlineLearner(fresh(seed=1), store, FROZEN)
-        with pytest.raises(StoreError, match="backbone that learns"):
+        with pytest.raises(StoreError, match="backbone that is trained"):
             OnlineLearner(fresh(), store, WHOLE)
         OnlineLearner(fresh(), store, FROZEN)
 

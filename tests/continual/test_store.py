@@ -545,9 +545,9 @@ def test_damaged_exports_are_refused(store: ClipStore, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not the one that was exported"):
         ClipStore.from_export(export, tmp_path / "twin")
     (export / "store.json").write_text("{}")
-    with pytest.raises(StoreError, match="no export"):
+    with pytest.raises(StoreError, match="not an export"):
         ClipStore.from_export(export, tmp_path / "twin")
-    with pytest.raises(StoreError, match="no export"):
+    with pytest.raises(StoreError, match="not an export"):
         ClipStore.from_export(tmp_path / "nowhere", tmp_path / "twin")
     assert not (tmp_path / "twin").exists()
     assert not list(tmp_path.glob(".*.part"))

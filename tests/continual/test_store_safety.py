@@ -168,7 +168,7 @@ def test_a_name_in_an_export_never_leads_outside(store: Path, file: str) -> None
     export, whole = export_of(store)
     whole["clips"][0]["file"] = file.format(store.parent)
     (export / "store.json").write_text(json.dumps(whole))
-    with pytest.raises(StoreError, match="no export"):
+    with pytest.raises(StoreError, match="not an export"):
         run("init", store.parent / "twin", "--from", export)
     assert not (store.parent / "twin").exists()
 

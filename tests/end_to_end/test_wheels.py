@@ -59,9 +59,9 @@ from audiotag.audio import efficientat_log_mel, log_mel_features, read_audio
 from audiotag.audio.windows import iterate_windows
 from audiotag.data import read_clips
 from audiotag.errors import EXTRAS, MissingExtraError
-from audiotag.inference.events import detect_events
+from audiotag.inference.events import detect_events, named_events
 from audiotag.inference.tags import WindowScores
-from audiotag.inference.writers import Result, event_rows, open_output
+from audiotag.inference.writers import Result, open_output
 
 assert not [package for package in EXTRAS if find_spec(package)]
 generator = np.random.default_rng(0)
@@ -84,7 +84,7 @@ events = detect_events(windows, hop=0.25, thresholds=np.zeros(2))
 assert [(event.onset, event.offset) for event in events] == [(0.0, 1.0), (0.0, 1.0)]
 for name in ("csv", "audacity", "jsonl"):
     with open_output(name, Path(f"events.{name}")) as output:
-        output.write(Result(clips[0], 1.0, tuple(event_rows(events, labels))))
+        output.write(Result(clips[0], 1.0, tuple(named_events(events, labels))))
     assert "low" in Path(f"events.{name}").read_text()
 for lacking in (lambda: audiotag.load("net"), lambda: audiotag.finetune):
     try:
@@ -105,6 +105,22 @@ labels = LabelSet.from_names(["kettle", "doorbell"], source="test")
 options = {"width_mult": 0.1}
 spec = get_host().backbone("mn")
 save_checkpoint(sys.argv[1], Model(create_backbone("mn", 2, seed=0, **options), spec, options, labels, "fresh"))
+"""
+
+
+EXPORTED = """
+from pathlib import Path
+from audiotag.export.export import export_model
+from audiotag.host import get_host
+from audiotag.labels import read_labels
+from audiotag.models.create import create_backbone
+from audiotag.models.model import Model
+
+Path("pets.csv").write_text("index,mid,display_name\\n0,dog,Dog\\n1,rain,Rain\\n")
+options = {"width_mult": 0.1}
+backbone = create_backbone("mn", 2, seed=0, **options).eval()
+spec = get_host().backbone("mn")
+export_model(Model(backbone, spec, options, read_labels("pets.csv"), "network", single_label=True), "network")
 """
 
 
@@ -313,7 +329,7 @@ WORKS_LIGHT = {
     "recipes list": "efficientat-esc50",
     "recipes show efficientat-esc50": "epochs = ",
     "data list": "vggsound",
-    "data tiny esc50 tiny": "synthetic sounds",
+    "data tiny esc50 tiny": "sounds in tiny",
     "data validate tiny": "20 recordings, 0 missing",
     "data stats tiny": "4 classes",
     "data prepare esc50 tiny --output prepared": "prepared in prepared",
@@ -331,6 +347,11 @@ WORKS_LIGHT = {
     "store init owls --policy night --labels audioset --capacity 2": "policy night",
     "store add owls sounds": "2 in the store",
     "labels check --data exported/manifest.json": "5 clips",
+    "infer sounds/Dog/0.wav --model network": "Dog",
+    "evaluate --model network --data sounds --output measured": "measured/report.html",
+    "store init heard --labels pets.csv --capacity 5": "at most 5 clips",
+    "online --model network --store heard --stream sounds --output taught": "loss",
+    "evaluate --model taught --data sounds": "Accuracy",
 }
 """Command → part of what it prints; in turn, each in a folder with what those before it and `LIGHT` have left."""
 
@@ -346,6 +367,7 @@ def test_the_core_alone_works_without_any_extra(light, environment, install_plug
 
     environment["PYTHONPATH"] = os.pathsep.join([str(plugin_folder), str(tmp_path / "audiotag-owls")])
     (tmp_path / "published.pt").write_bytes(bytes(100))
+    _run([sys.executable, "-c", EXPORTED], cwd=tmp_path)
     install_plugin("audiotag-fetched", FETCHED)
     told = run(light / "python", "-W", "error", "-c", LIGHT).splitlines()
     install = "which is not installed. Install it with: pip install 'audiotag[torch]'"

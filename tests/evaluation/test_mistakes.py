@@ -152,7 +152,7 @@ def test_the_list_that_was_measured_on_is_never_written_over(tmp_path):
     mine = tmp_path / "clips.csv"
     mine.write_text("path,labels\n")
     result = evaluate_scores(TARGETS, SCORES, LABELS, provenance=Provenance(data=str(mine)))
-    with pytest.raises(OptionError, match="would be written over"):
+    with pytest.raises(OptionError, match="would be overwritten"):
         result.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["clips.csv"]
 

@@ -195,5 +195,5 @@ def test_a_network_nested_without_end_is_refused(tmp_path: Path) -> None:
         length.append(0x80 | size & 0x7F)
         size >>= 7
     path.write_bytes(bytes([0x3A, *length, size]) + content)
-    with pytest.raises(CheckpointError, match="no ONNX network"):
+    with pytest.raises(CheckpointError, match="not an ONNX network"):
         check_network_file(path)

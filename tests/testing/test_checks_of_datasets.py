@@ -211,7 +211,7 @@ BROKEN_SETS = {
         "    def prepare(self, source, output, **more):\n"
         "        for path in output.glob('*.wav'): path.unlink()\n"
         "        return super().prepare(source, output, **more)",
-        "writes recordings anew",
+        "rewrites recordings",
     ),
 }
 

@@ -91,7 +91,7 @@ def test_the_state_of_a_run_from_before_groups_had_names_is_taken_where_it_fits(
         del group["name"]
     load_optimiser_state(optimiser, state, Path("run"))
     state["param_groups"][0]["params"].pop()
-    with pytest.raises(TrainingError, match="begin a new run from its checkpoint"):
+    with pytest.raises(TrainingError, match="start a new run from its checkpoint"):
         load_optimiser_state(optimiser, state, Path("run"))
 
 

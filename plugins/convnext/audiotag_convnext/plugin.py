@@ -26,6 +26,7 @@ _COMMON: Mapping[str, Any] = {
     "embedding_dim": 768,
     "licence": "MIT",
     "citation": CITATION,
+    "frame_scores": "every 0.32 s, as if a clip were that frame alone",
 }
 _AUDIOSET: Mapping[str, Any] = {**_COMMON, "labels": "audioset", "num_classes": 527}
 _ZENODO = "https://zenodo.org/records/8020843/files/"

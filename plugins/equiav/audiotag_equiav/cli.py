@@ -147,8 +147,8 @@ def retrieve(
     if learned:
         print_doubts(
             [
-                f"{len(learned)} of the {len(clips)} clips were learned from in pre-training: these figures say what "
-                "it remembers. Measure on clips that it has not heard."
+                f"{len(learned)} of the {len(clips)} clips were used in pre-training: these figures overestimate "
+                "its performance on new sounds. Measure on other clips."
             ]
         )
     if output is not None:

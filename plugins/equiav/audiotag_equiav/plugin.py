@@ -61,6 +61,7 @@ def register_backbones() -> list[BackboneSpec]:
             labels="home",
             num_classes=21,
             options={"mode": "audio_only", "head": "linear"},
+            frame_scores="every 0.16 s, by the mean of the patches at that time",
             weights=_drive("13qiy-7yPHrcXIUGo8Kv9l8gYnR842uVU", "equiav_home21.pth", licence="unknown"),
         ),
         _spec(

@@ -51,7 +51,7 @@ def test_pretrain_resume_and_retrieve(write_pairs: Callable[..., Path], tmp_path
         "retrieve", "--weights", folder, "--data", manifest, "--output", tmp_path / "out", "--workers=0", "--device=cpu"
     )
     assert "R@1" in result.output
-    assert "Warning: 4 of the 4 clips were learned from" in result.stderr
+    assert "Warning: 4 of the 4 clips were used in pre-training" in result.stderr
     content = json.loads((tmp_path / "out" / "retrieval.json").read_text())
     assert len(content["learned_clips"]) == 4
     with pytest.raises(OptionError, match="results already"):

@@ -421,7 +421,7 @@ def test_a_reader_that_is_killed_ends_the_run_with_a_word(
     write_pairs: Write, learn: Learn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("audiotag_equiav.pairs.read_clip", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
-    with pytest.raises(TrainingError, match=r"ended from outside.*--workers"):
+    with pytest.raises(TrainingError, match=r"ended from outside.*workers"):
         learn(read_pairs(write_pairs(4)), settings=replace(SETTINGS, workers=1))
     assert not multiprocessing.active_children()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -144,6 +145,13 @@ def _summary(name: str, options: _Options) -> str:
     return summary
 
 
+def _frame_scores(options: _Options) -> str:
+    if "head_type" not in options:
+        return ""  # an MLP over the mean
+    seconds = 0.02 * math.prod(options.get("strides", (2, 2, 2, 2)))
+    return f"every {seconds:g} s, by the score map of the fully convolutional head"
+
+
 def _spec(name: str, file: str, options: _Options = _NO_OPTIONS, **fields: Any) -> BackboneSpec:
     family, width = _family_and_width(name)
     width_mult = int(width) / 10
@@ -153,6 +161,7 @@ def _spec(name: str, file: str, options: _Options = _NO_OPTIONS, **fields: Any) 
         family=family,
         embedding_dim=embedding_size(width_mult),
         options={"width_mult": width_mult, **options},
+        frame_scores=_frame_scores(options),
         weights=_weights(file),
         citation=_CITATIONS[family],
         **fields,

@@ -25,6 +25,7 @@ _COMMON: Mapping[str, Any] = {
     # One frame of the front end: shorter clips of PSLA are padded, never repeated.
     "min_seconds": 0.025,
     "licence": "BSD-3-Clause",
+    "frame_scores": "every 0.32 s, by the head's scores of each frame, without its attention over time",
 }
 _AUDIOSET_SECONDS = 10.56
 _FSD50K_SECONDS = 30.0
