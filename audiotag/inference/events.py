@@ -3,7 +3,7 @@
 The recording is divided into cells of one hop. The score of a class in a cell is the average over the windows that
 cover the cell, each weighted by how much of the cell it covers. With windows of 10 s every 2.5 s, a short sound lies in
 four windows; the cell it is in is covered by all four, the cells around it by fewer, so that the average falls off to
-both sides, where the union of the windows would report 17.5 s. A class is heard in the cells whose score reaches its
+both sides, where the union of the windows would report 17.5 s. A class is detected in the cells whose score reaches its
 threshold; consecutive ones make an event, whose score is the highest of them.
 """
 
@@ -82,7 +82,7 @@ def named_events(spans: Iterable[Span], labels: LabelSet) -> list[Event]:
 
 
 class Events(Sequence[Event]):
-    """What is heard when in a recording: a list of `Event`s by onset, and a table of them.
+    """Which sounds occur when in a recording: a list of `Event`s by onset, and a table of them.
 
     ``events[0]`` is an `Event`, ``events.onset`` an array, ``events[:5]`` or ``events[events.score > 0.8]`` fewer
     events. A notebook shows them as a table. Whatever else a DataFrame can do (``events["onset"]``, ``events.iloc``,
