@@ -24,7 +24,6 @@ SETTINGS = {
     "resolution": None, "median": None, "merge": None,
     "min_duration": None, "top": 1, "batch_size": 2, "workers": 1, "strict": False, "resume": False,
     "overwrite": False, "frames": None, "verbatim": False, "per_window": False, "events": False,
-    "resolution": None,
 }  # fmt: skip
 
 
