@@ -105,7 +105,7 @@ def simulate(
         raise OptionError("--preset, --counts and --log are three streams", fix="Give one of them.")
     if log is None and labels is not None:
         raise OptionError("--labels are the classes of a --log", fix="Give --log too, or leave --labels out.")
-    if not (preset is counts is log is None):
+    if any(source is not None for source in (preset, counts, log)):
         _refuse(made_up)
     check_figures(figures, output)
     drawn = [f"{name}.{figures}" for name in ("measures", "distributions") if figures is not None]
