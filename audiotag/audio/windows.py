@@ -151,8 +151,8 @@ def iterate_blocks(blocks: Iterable[NDArray[np.float32]], size: int, step: int) 
             yield Window(start, held[:size]), size
             held = held[step:]
             start += step
-    if held.size > size - step or start == 0:
-        yield Window(start, np.pad(held, (0, size - held.size))), held.size
+    # What is left reaches beyond the block before: only sound longer than a block has another.
+    yield Window(start, np.pad(held, (0, size - held.size))), held.size
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,8 @@ def names_of(kind: str, role: str | None = None) -> Completer:
         from audiotag.host.kinds import KINDS
 
         registry = get_host().registry(KINDS[kind].spec)
-        return _matching(
-            incomplete, [name for name, one in registry.items() if role in (None, getattr(one, "role", None))]
-        )
+        fit = [name for name, one in registry.items() if role in (None, getattr(one, "role", None))]
+        return _matching(incomplete, fit)
 
     return complete
 

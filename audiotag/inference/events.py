@@ -61,7 +61,7 @@ def named_events(spans: Iterable[Span], labels: LabelSet) -> list[Event]:
 
 
 class Events(Sequence[Event]):
-    """What is heard when in a recording: a list of `Event`s by onset, and a table of them.
+    """Which sounds occur when in a recording: a list of `Event`s by onset, and a table of them.
 
     ``events[0]`` is an `Event`, ``events.onset`` an array, ``events[:5]`` or ``events[events.score > 0.8]`` fewer
     events. A notebook shows them as a table. Whatever else a DataFrame can do (``events["onset"]``, ``events.iloc``,

@@ -312,7 +312,7 @@ class _Results:
     def _by_frames(self) -> bool:
         """Whether events come from frames; embeddings are those of windows."""
         wanted = self.plan.mode == "events" and self.collector is None
-        return wanted and self.tagger.hears_frames(self.plan.window, self.plan.hop)
+        return wanted and self.tagger.uses_frames(self.plan.window, self.plan.hop)
 
     def _frames(self, clip: Clip) -> Iterator[WindowScores]:
         return frame_cells(self.tagger.score_frames(clip, batch_size=self.plan.batch_size), self.plan.resolution)

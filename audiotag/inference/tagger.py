@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from audiotag.models.model import Model
 
 DEFAULT_THRESHOLD = 0.5
-"""Score from which a class counts as heard where neither the caller nor the model says otherwise."""
+"""Score from which a class counts as detected where neither the caller nor the model says otherwise."""
 
 
 def load(
     name: str | Path | Sequence[str | Path],
     weights: str | Path | Sequence[str | Path] | None = None,
     labels: str | Path | LabelSet | Sequence[str] | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     options: Mapping[str, Any] | None = None,
     precision: str = "32",
     combine: EnsembleMode | None = None,
@@ -156,7 +156,7 @@ class Tagger:
         self,
         models: Model | Engine | Sequence[Model | Engine],
         *,
-        device: str | torch.device = "cpu",
+        device: str | torch.device = "auto",
         precision: str = "32",
         accelerate: bool = True,
         combine: EnsembleMode = "logits",
@@ -178,8 +178,8 @@ class Tagger:
         self.sample_rate: int = self._scorer.sample_rate
         self.clip_seconds: float = first.lengths.clip
         # Frames of several members do not lie at the same times.
-        hears_only = first.inputs == ("waveform",)
-        self.frame_seconds: float | None = first.frame_seconds if alone and hears_only else None
+        audio_only = first.inputs == ("waveform",)
+        self.frame_seconds: float | None = first.frame_seconds if alone and audio_only else None
         self.name: str = self._scorer.name
         self.default_batch_size: int = first.batch_size
 
@@ -467,9 +467,9 @@ class Tagger:
         batch_size: int | None = None,
         **decoding: Any,
     ) -> Events:
-        """What is heard when, in a recording of any length and in bounded memory.
+        """Which sounds occur when, in a recording of any length and in bounded memory.
 
-        A class is heard where its score is above its threshold: the score of a frame where the model scores frames
+        A class is detected where its score is above its threshold: the score of a frame where the model scores frames
         (`frame_seconds`) and neither *window* nor *hop* is given, and else the average over the windows that cover each
         moment (see `audiotag.inference.events`). No event is reported twice and none ends after the recording.
 
@@ -514,13 +514,13 @@ class Tagger:
         resolution: float | None,
     ) -> tuple[Iterator[WindowScores], float | None]:
         """What `detect_events` takes: frames, which are cells, or windows and their hop."""
-        if self.hears_frames(window, hop):
+        if self.uses_frames(window, hop):
             parts = score_frames(self._scorer, source, overlap=None, batch_size=batch_size)
             return frame_cells(parts, resolution), None
         window, hop = self._grid(window, resolution if hop is None else hop)
         return self._score_windows(source, window, hop, batch_size, embeddings=False), hop
 
-    def hears_frames(self, window: float | None, hop: float | None) -> bool:
+    def uses_frames(self, window: float | None, hop: float | None) -> bool:
         """Whether events come from frames: the model scores them, and nobody asks for windows."""
         return self.frame_seconds is not None and window is None and hop is None
 

@@ -329,7 +329,7 @@ WORKS_LIGHT = {
     "recipes list": "efficientat-esc50",
     "recipes show efficientat-esc50": "epochs = ",
     "data list": "vggsound",
-    "data tiny esc50 tiny": "synthetic sounds",
+    "data tiny esc50 tiny": "sounds in tiny",
     "data validate tiny": "20 recordings, 0 missing",
     "data stats tiny": "4 classes",
     "data prepare esc50 tiny --output prepared": "prepared in prepared",
