@@ -186,7 +186,7 @@ def _medians(padded: NDArray[np.float32], halves: NDArray[np.intp]) -> NDArray[n
         filtered = np.flatnonzero(halves == half)
         for columns in np.array_split(filtered, -(-len(filtered) * count * width // _AT_ONCE) or 1):
             rows = padded[most - half : most + count + half, columns]
-            result[:, columns] = np.median(sliding_window_view(rows, width, axis=0), axis=-1)
+            result[:, columns] = np.partition(sliding_window_view(rows, width, axis=0), half, axis=-1)[..., half]
     return result
 
 

@@ -85,6 +85,18 @@ def test_an_event_goes_on_above_the_low_threshold() -> None:
     assert frames_of(decoding(low_threshold=0.2, merge=4 * FRAME), scores) == [(0, 9)]
 
 
+def test_a_score_equal_to_the_threshold_begins_no_event_and_a_cell_of_no_length_is_none() -> None:
+    assert frames_of(decoding(low_threshold=0.2), [0.3, 0.5, 0.3]) == []
+    nothing = [WindowScores(0.0, 0.0, np.ones(1, dtype=np.float32))]
+    assert list(decoding().spans(nothing)) == []
+
+
+@pytest.mark.parametrize("half", [1, 2, 7, 40])
+def test_the_median_filter_goes_on_across_its_own_pieces(half: int) -> None:
+    scores = np.random.default_rng(half).random(2000, dtype=np.float32)
+    assert frames_of(decoding(median=(2 * half + 1) * FRAME), scores) == by_hand(scores.tolist(), 0.5, half, 0, 1)
+
+
 def test_each_class_has_its_own_settings() -> None:
     scores = np.tile(np.array([0, 0.9, 0, 0.9, 0, 0, 0.4, 0.9, 0], dtype=np.float32)[:, None], (1, 4))
     rule = Decoding.of(
