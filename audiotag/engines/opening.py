@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from audiotag.engines.cached import cached_export, may_have_accelerator
 from audiotag.engines.interface import Engine
-from audiotag.errors import OptionError, needed_for
+from audiotag.errors import AudiotagWarning, CheckpointError, OptionError, needed_for
 from audiotag.labels import LabelSet, read_labels
 from audiotag.models.facts import EXPORT_FORMAT, folder_format
 
 if TYPE_CHECKING:
     import torch
 
+    from audiotag.engines.exported import Exported
     from audiotag.models.model import Model
 
 ENGINES = ("auto", "torch", "onnx")
@@ -42,7 +44,8 @@ def open_engine(
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``.
         precision: ``"32"``, ``"bf16-mixed"`` or ``"16-mixed"``.
         engine: ``"torch"``; ``"onnx"`` for an exported folder, or the kept export of a registered model
-            (`audiotag models export`); ``"auto"`` for the latter on the CPU where there is one, and otherwise torch.
+            (`audiotag models export`); ``"auto"`` for the latter on the CPU where there is one that can be used, and
+            otherwise torch. An `AudiotagWarning` says why one is not used.
         progress: Draw a progress bar while weights are downloaded.
 
     Raises:
@@ -60,22 +63,41 @@ def open_engine(
             )
         return _open_exported(name, given, labels, device, precision)
     plain = not weights and not options and device in ("cpu", "auto") and precision == "32"
-    if engine == "onnx" or (engine == "auto" and plain):
-        kept = cached_export(name) if plain else None
-        if kept is not None and (engine == "onnx" or device == "cpu" or not may_have_accelerator()):
-            return _open_exported(kept, [], labels, "cpu", precision)
-        if engine == "onnx":
-            raise OptionError(
-                "there is no export of this model for these settings",
-                where=name,
-                fix="Make one: audiotag models export NAME for a registered model, "
-                "audiotag export MODEL --output FOLDER for others; both compute on the CPU, with precision 32.",
-            )
+    kept = _kept(name, engine, device) if plain and engine != "torch" else None
+    if kept is not None:
+        return _engine_of(kept, labels)
+    if engine == "onnx":
+        raise OptionError(
+            "there is no export of this model for these settings",
+            where=name,
+            fix="Make one: audiotag models export NAME for a registered model, "
+            "audiotag export MODEL --output FOLDER for others; both compute on the CPU, with precision 32.",
+        )
     with needed_for(f"the model {str(name)!r}"):
         from audiotag.models.loading import load_model
 
     model = load_model(name, weights=weights, labels=labels, options=options, progress=progress)
     return as_engine(model, device, precision)
+
+
+def _kept(name: str | Path, engine: str, device: str) -> Exported | None:
+    """The kept export that is to be taken; of one that cannot be, a warning says why, unless it is asked for."""
+    if engine == "auto" and device != "cpu" and may_have_accelerator():
+        return None
+    try:
+        return cached_export(name)
+    except CheckpointError as error:
+        if engine == "onnx":
+            raise
+        told = f"{error}. Until then torch computes."
+        if told not in _told:
+            _told.add(told)
+            warnings.warn(AudiotagWarning(told), stacklevel=3)
+        return None
+
+
+_told: set[str] = set()
+"""What has been warned of: Python forgets that where filters change, as they do whenever a model is loaded."""
 
 
 def _open_exported(
@@ -85,9 +107,6 @@ def _open_exported(
     device: str,
     precision: str,
 ) -> Engine:
-    from audiotag.engines.exported import read_exported
-    from audiotag.engines.onnx_engine import OnnxEngine
-
     if given:
         raise OptionError(f"{' and '.join(given)} are given for an exported network, which has its own", where=folder)
     if device not in ("auto", "cpu") or precision != "32":
@@ -96,9 +115,16 @@ def _open_exported(
             where=folder,
             fix="Leave these out, or name the model that it was made from.",
         )
-    exported = read_exported(folder)
+    from audiotag.engines.exported import read_exported
+
+    return _engine_of(read_exported(folder), labels)
+
+
+def _engine_of(exported: Exported, labels: str | Path | LabelSet | Sequence[str] | None) -> Engine:
+    from audiotag.engines.onnx_engine import OnnxEngine
+
     if labels is not None:
-        exported = replace(exported, labels=read_labels(labels).required(exported.labels, where=folder))
+        exported = replace(exported, labels=read_labels(labels).required(exported.labels, where=exported.folder))
     return OnnxEngine(exported)
 
 

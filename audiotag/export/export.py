@@ -8,7 +8,7 @@ from pathlib import Path
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import ClipSource
 from audiotag.documents import json_text
-from audiotag.engines.cached import export_place
+from audiotag.engines.cached import DIGESTS, export_place, weights_digests
 from audiotag.engines.exported import Exported, read_exported
 from audiotag.engines.onnx_engine import OnnxEngine
 from audiotag.engines.torch_engine import TorchEngine
@@ -116,8 +116,10 @@ def export_to_cache(name: str, *, progress: bool = False) -> tuple[Exported, Pro
         OptionError: *name* is a family, or cannot be exported.
         AudiotagError: The model cannot be had.
     """
-    place = export_place(get_host().backbone(name))
+    spec = get_host().backbone(name)
+    place = export_place(spec)
     model = load_model(name, progress=progress)
+    model.metadata = {**model.metadata, DIGESTS: weights_digests(spec)}
     with atomic_folder(place) as partial:
         proof = _export(model, partial)
     return read_exported(place), proof

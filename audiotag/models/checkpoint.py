@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -67,37 +68,67 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
             else.
         OutputError: *folder* cannot be written.
     """
-    folder = Path(folder)
-    require_replaceable(folder, FILES)
+    return snapshot(model).write(folder, training_state)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What a checkpoint holds of a model.
+
+    Attributes:
+        state: Parameters and buffers, on the CPU.
+        facts: All else, as JSON has it.
+    """
+
+    state: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+    def write(self, folder: str | Path, training_state: Mapping[str, Any] | None = None) -> Path:
+        """Write it as a checkpoint; see `save_checkpoint`."""
+        folder, state = Path(folder), dict(self.state)
+        require_replaceable(folder, FILES)
+        require_weights(state, folder, state)
+        training = None if training_state is None else _plain_state(training_state, "training_state")
+        try:
+            with atomic_folder(folder) as partial:
+                save_file(state, partial / WEIGHTS_FILE, metadata={"format": "pt"})
+                set_usual_mode(partial / WEIGHTS_FILE)  # safetensors lets nobody but the owner read it
+                facts = json.dumps(self.facts, indent=2, ensure_ascii=False) + "\n"
+                (partial / FACTS_FILE).write_text(facts, encoding="utf-8")
+                if training is not None:
+                    torch.save(training, partial / TRAINING_FILE)
+        except (SafetensorError, RuntimeError) as error:  # what safetensors and torch make of a full disk
+            reason = str(error).partition("\n")[0]
+            raise OutputError(
+                f"the checkpoint cannot be written; the disk may be full ({reason})",
+                where=folder,
+                fix="Free some space, or name another folder.",
+            ) from error
+        return folder
+
+
+def snapshot(model: Model, *, copy: bool = False) -> Snapshot:
+    """What a checkpoint of *model* would hold now.
+
+    Args:
+        model: The model.
+        copy: Whether the model may change before it is written: costs its size in memory.
+
+    Raises:
+        CheckpointError: A value cannot be stored.
+    """
     with model.computing("asking for the state of"):
-        state = _detached_state(model)
+        state = _detached_state(model, copy)
         extra_state = plain_json(model.backbone.extra_state(), "extra_state", error=CheckpointError)
-    require_weights(state, folder, state)
-    facts = _facts(model, extra_state)
-    training = None if training_state is None else _plain_state(training_state, "training_state")
-    try:
-        with atomic_folder(folder) as partial:
-            save_file(state, partial / WEIGHTS_FILE, metadata={"format": "pt"})
-            set_usual_mode(partial / WEIGHTS_FILE)  # safetensors lets nobody but the owner read it
-            (partial / FACTS_FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            if training is not None:
-                torch.save(training, partial / TRAINING_FILE)
-    except (SafetensorError, RuntimeError) as error:  # what safetensors and torch make of a full disk
-        reason = str(error).partition("\n")[0]
-        raise OutputError(
-            f"the checkpoint cannot be written; the disk may be full ({reason})",
-            where=folder,
-            fix="Free some space, or name another folder.",
-        ) from error
-    return folder
+    return Snapshot(state, _facts(model, extra_state))
 
 
-def _detached_state(model: Model) -> dict[str, Tensor]:
+def _detached_state(model: Model, copy: bool) -> dict[str, Tensor]:
     """The state on the CPU; entries that share memory are copied, as safetensors needs it."""
     state: dict[str, Tensor] = {}
     seen: set[int] = set()
     for key, value in model.backbone.state_dict().items():
-        tensor = value.detach().cpu().contiguous()
+        tensor = value.detach().to("cpu", copy=copy).contiguous()
         storage = tensor.untyped_storage().data_ptr()
         state[key] = tensor.clone() if storage in seen else tensor
         seen.add(storage)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from audiotag.data.heard import CHOSEN_ON
 from audiotag.errors import OptionError, PluginError, TrainingError
 from audiotag.host import get_host
-from audiotag.models.checkpoint import load_training_state, save_checkpoint
+from audiotag.models.checkpoint import Snapshot, load_training_state, snapshot
 from audiotag.models.epochs import epoch_folder
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.averaging import Averages
@@ -38,7 +38,10 @@ from audiotag.training.sources import AGAINST_DIVERGENCE, Source
 from audiotag.training.stopping import StopRequests
 
 SAVE_EVERY_SECONDS = 20.0
-"""Least time between two checkpoints for going on; one is always written at the end and when the run is stopped."""
+"""Least time between two writings of checkpoints: of the state to go on from, and of what validation has chosen since.
+
+Both are always written at the end and when the run is stopped. Where epochs take a fraction of a second, writing and
+flushing after each would take longer than they do."""
 
 _CHOSEN = ("best", "best_loss")
 """Checkpoints that the validation clips have chosen among the epochs."""
@@ -108,6 +111,7 @@ class Trainer:
                 fix="Make it shorter, or 0 for none.",
             )
         self._saved_at = time.monotonic()
+        self._chosen: dict[str, Snapshot] = {}
         self._stops = StopRequests(fabric, self._save_state, run.folder, "audiotag finetune")
 
     def resume(self, folder: Path) -> None:
@@ -153,6 +157,7 @@ class Trainer:
                 self._finish_averages()
             finally:
                 self.source.close()
+                self._write_chosen()
                 self.reporter.finish()
                 for logger in self.loggers:
                     logger.close()
@@ -217,7 +222,8 @@ class Trainer:
         self.averages.after_epoch(progress.epoch)
         if self.losses is not None:
             self.losses.end_epoch()
-        self._keep_best(row)
+        due = in_any_process(self.fabric, time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS)
+        self._keep_best(row, changing=not due)
         if settings.keep_epochs:
             self._save(str(epoch_folder("", progress.epoch)))
         if self.fabric.is_global_zero:
@@ -225,7 +231,7 @@ class Trainer:
             for logger in self.loggers:
                 logger.log(row)
         self.reporter.epoch(row, best=progress.best_epoch == epoch + 1)
-        if in_any_process(self.fabric, time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS):
+        if due:
             self._save("last", resume=True)
         if self._stops.asked() and progress.epoch < epochs:
             self._stops.stop()
@@ -272,15 +278,19 @@ class Trainer:
         mean = self.fabric.all_reduce(torch.tensor(value, device=self.fabric.device), reduce_op="mean")
         return float(cast(Tensor, mean))
 
-    def _keep_best(self, row: dict[str, Any]) -> None:
+    def _keep_best(self, row: dict[str, Any], changing: bool) -> None:
+        """Note what the epoch is the best of, written before the next ``last``; *changing*: there are steps before."""
         progress = self.progress
+        chosen: list[str] = []
         value, loss = row.get(f"val_{self.settings.metric}"), row.get("val_loss")
         if value is not None and not math.isnan(value) and self._better(value, loss):
             progress.best_metric, progress.best_metric_loss, progress.best_epoch = value, loss, progress.epoch
-            self._save("best")
+            chosen.append("best")
         if loss is not None and (progress.best_loss is None or loss < progress.best_loss):
             progress.best_loss = loss
-            self._save("best_loss")
+            chosen.append("best_loss")
+        if chosen and self.fabric.is_global_zero:
+            self._chosen |= dict.fromkeys(chosen, self._snapshot("best", self._metrics(), copy=changing))
 
     def _better(self, value: float, loss: float | None) -> bool:
         """Whether an epoch is the best so far; small validation sets give ties, and the lower loss decides them."""
@@ -296,8 +306,6 @@ class Trainer:
     def _save(self, name: str, *, resume: bool = False) -> None:
         losses = self.losses.state_dict() if resume and self.losses is not None else None
         if self.fabric.is_global_zero:
-            metrics = self.progress.history[-1] if self.progress.history else {}
-            metadata = {"metrics": {key: value for key, value in metrics.items() if key != "seconds"}}
             state = None
             if resume:
                 with self._optimising:
@@ -309,15 +317,26 @@ class Trainer:
                     "averages": self.averages.state_dict(),
                 }
                 state |= {} if losses is None else {"losses": losses}
-            self._write(name, metadata, state)
+                self._write_chosen()  # before what says that there are epochs which it is the best of
+            self._snapshot(name, self._metrics()).write(self.folder / name, state)
         self.fabric.barrier()
         if resume:
             self._saved_at = time.monotonic()
 
-    def _write(self, name: str, metadata: dict[str, Any], state: dict[str, Any] | None = None) -> None:
-        """Write a checkpoint; only those that the validation clips have chosen say so."""
+    def _metrics(self) -> dict[str, Any]:
+        metrics = self.progress.history[-1] if self.progress.history else {}
+        return {"metrics": {key: value for key, value in metrics.items() if key != "seconds"}}
+
+    def _snapshot(self, name: str, metadata: dict[str, Any], *, copy: bool = False) -> Snapshot:
+        """What a checkpoint holds; only those that the validation clips have chosen say so."""
         kept = {key: value for key, value in self.model.metadata.items() if key != CHOSEN_ON or name in _CHOSEN}
-        save_checkpoint(self.folder / name, replace(self.model, metadata=kept | metadata), training_state=state)
+        return snapshot(replace(self.model, metadata=kept | metadata), copy=copy)
+
+    def _write_chosen(self) -> None:
+        while self._chosen:
+            name, chosen = next(iter(self._chosen.items()))
+            chosen.write(self.folder / name)
+            del self._chosen[name]
 
     def _finish_averages(self) -> None:
         """Validate each average of the weights, and keep it as a checkpoint."""
@@ -327,7 +346,7 @@ class Trainer:
             self.backbone.load_state_dict(weights)
             metrics = {f"val_{key}": value for key, value in self.source.validate().items()}
             if self.fabric.is_global_zero:
-                self._write(name, {"metrics": metrics, "averaged": over})
+                self._snapshot(name, {"metrics": metrics, "averaged": over}).write(self.folder / name)
             shown = "".join(f", {key.removeprefix('val_')} {value:.4f}" for key, value in metrics.items())
             self.reporter.message(f"Averaged weights are kept as {name}{shown}.")
         self.backbone.load_state_dict(live)

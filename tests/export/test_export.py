@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +22,13 @@ from click.testing import CliRunner
 import audiotag
 from audiotag.audio.decoding import read_audio
 from audiotag.cli.main import main
+from audiotag.engines.cached import export_place
 from audiotag.engines.exported import read_exported
 from audiotag.engines.onnx_engine import OnnxEngine
 from audiotag.engines.torch_engine import TorchEngine
-from audiotag.errors import CheckpointError, LabelError, OptionError
+from audiotag.errors import AudiotagWarning, CheckpointError, LabelError, OptionError
 from audiotag.export.export import export_model
+from audiotag.host import get_host
 from audiotag.inference.ensemble import save_ensemble
 from audiotag.inference.tagger import Tagger
 from audiotag.labels import Label, LabelSet
@@ -385,3 +388,68 @@ def test_forked_processes_compute_with_a_session_of_their_own_and_end(folder: Pa
     command = [sys.executable, "-W", "ignore", "-c", program, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def _damaged(place: Path) -> None:
+    (place / "network.onnx").write_bytes(b"no network")
+
+
+def _without_facts(place: Path) -> None:
+    (place / "audiotag.json").unlink()
+
+
+def _of_another_version(place: Path) -> None:
+    place.rename(place.with_name(f"home10-{'0' * 12}"))
+
+
+def _of_other_weights(place: Path) -> None:
+    facts = json.loads((place / "audiotag.json").read_text())
+    facts["metadata"]["weights_sha256"] = dict.fromkeys(facts["metadata"]["weights_sha256"], "0" * 64)
+    (place / "audiotag.json").write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (_damaged, "ONNX"),
+        (_without_facts, "cannot be read"),
+        (_of_another_version, "another version of the plugin"),
+        (_of_other_weights, "other weights"),
+    ],
+)
+def test_a_kept_export_that_cannot_be_used_is_told_of_once_and_torch_computes(
+    kept_home10: Path, spoil: Callable[[Path], None], why: str
+) -> None:
+    spoil(kept_home10)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        engines = [audiotag.load("home10").engines[0] for _ in range(2)]
+    assert [type(one) for one in engines] == [TorchEngine, TorchEngine]
+    (warning,) = [one for one in told if issubclass(one.category, AudiotagWarning)]
+    assert why in str(warning.message) and "audiotag models export home10" in str(warning.message)
+    with pytest.raises(CheckpointError, match="audiotag models export home10"):
+        audiotag.load("home10", engine="onnx")
+    assert type(audiotag.load("home10", engine="torch").engines[0]) is TorchEngine
+
+
+def test_a_kept_export_that_is_damaged_can_be_made_again(kept_home10: Path) -> None:
+    _without_facts(kept_home10)
+    assert CliRunner().invoke(main, ["models", "export", "home10"]).exit_code == 0
+    assert type(audiotag.load("home10").engines[0]) is OnnxEngine
+
+
+@pytest.fixture(scope="module")
+def exported_home10(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUDIOTAG_CACHE", str(cache))
+        assert CliRunner().invoke(main, ["models", "export", "home10"]).exit_code == 0
+    return cache
+
+
+@pytest.fixture
+def kept_home10(exported_home10: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The kept export of ``home10``, to be spoilt."""
+    shutil.copytree(exported_home10, tmp_path / "cache")
+    monkeypatch.setenv("AUDIOTAG_CACHE", str(tmp_path / "cache"))
+    return export_place(get_host().backbone("home10"))

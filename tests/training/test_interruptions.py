@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from audiotag.data.reading import read_clips
 from audiotag.errors import OptionError, OutputError, PluginError, TrainingError, UnknownNameError
 from audiotag.host import get_host
-from audiotag.training import data
+from audiotag.training import data, trainer
 from audiotag.training.data import ClipReader, Intake, cut_batches
 from audiotag.training.finetune import finetune, resume_run
 from audiotag.training.folds import finetune_folds
@@ -65,6 +65,22 @@ def test_a_run_killed_before_it_has_saved_anything_begins_anew_with_resume(tones
         finetune("tiny", tones, fold=1, output=tmp_path / "cut", **QUICK)
     resume_run(tmp_path / "cut")
     assert _same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_the_best_epoch_is_kept_as_it_was_also_where_it_is_written_later(tones, tmp_path, monkeypatch):
+    for name, seconds in (("later", 1e9), ("at once", -1.0)):
+        monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", seconds)
+        with pytest.raises(Killed):  # two steps into the second epoch
+            finetune("tiny", tones, fold=1, output=tmp_path / name, reporter=KillAt(1, 2), **QUICK)
+    assert not (tmp_path / "later" / "last").exists() and (tmp_path / "at once" / "last").exists()
+    for kind in ("best", "best_loss"):
+        one, other = (tmp_path / name / kind for name in ("later", "at once"))
+        assert [
+            json.loads((folder / "audiotag.json").read_text())["metadata"]["metrics"]["epoch"]
+            for folder in (one, other)
+        ] == [1, 1]
+        weights, others = (load_file(folder / "model.safetensors") for folder in (one, other))
+        assert all(torch.equal(weights[key], others[key]) for key in others)
 
 
 @pytest.mark.parametrize("lacking", [["settings.toml", "data.json"], ["data.json"], ["settings.toml"]])

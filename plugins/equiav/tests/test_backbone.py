@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from audiotag_equiav.backbone import EquiAV
 
+from audiotag.engines.onnx_engine import OnnxEngine
+from audiotag.export import export_model
 from audiotag.plugin import LabelSet, Model, OptionError, Tagger, create_backbone, get_host
 
 MODES = ("audio_only", "video_only", "multimodal")
@@ -55,6 +59,29 @@ def test_gradients_reach_every_parameter(network: EquiAV) -> None:
     network(**given(network, *inputs())).square().sum().backward()
     without = [name for name, one in network.named_parameters() if one.grad is None or not one.grad.any()]
     assert without == []
+
+
+def test_every_mode_is_exported(network: EquiAV, tiny: dict[str, Any], tmp_path: Path) -> None:
+    network.eval()
+    with torch.no_grad():
+        for parameter in network.head_module().parameters():  # a fresh head gives zeros
+            parameter.normal_(0, 0.5)
+    labels = LabelSet.from_names(["a", "b", "c", "d", "e"], source="test")
+    options = {**tiny, "mode": network.mode}
+    exported, proof = export_model(
+        Model(network, get_host().backbone("equiav"), options, labels, "tiny"), tmp_path / "e"
+    )
+    assert exported.inputs == tuple(network.inputs) and proof.top_class == 1.0
+    arguments = given(network, *inputs())
+    with torch.inference_mode():
+        features = network.forward_features(**arguments)
+        wanted = network.forward_head(network.head_input(features)), network.pool(features), network.frames(features)
+    engine = OnnxEngine(tmp_path / "e")
+    arrays = {name: one.numpy() for name, one in arguments.items()}
+    found = engine.forward(arrays.get("waveform"), arrays.get("video"), embed=True)
+    frames, _ = engine.frames(arrays.get("waveform"), arrays.get("video"))
+    for one, other in zip((found.logits, found.embeddings, frames), wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-4)
 
 
 def test_the_mean_of_frames_is_the_clip_embedding(tiny: dict[str, Any]) -> None:
