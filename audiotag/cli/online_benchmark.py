@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @option("--classes-per-task", type=int, default=2, help="Without --task: dealt anew for each seed.")
 @option("--mixtures", is_flag=True, help="Multi-label: the stream and the test are mixtures of two clips.")
 @option("--capacity", least=0, default=40, help="Places in the store.")
-@repeated_runs_options("all six")
+@repeated_runs_options("all six, and the analytic learner")
 @settings_options(OnlineSettings, "replay", "steps", "learning_rate", "loss", "optimiser")
 @option("--output", type=Path, metavar="FOLDER", help="Write runs.csv, summary.csv and scores.csv.")
 @overwrite_option
@@ -77,7 +77,8 @@ def benchmark(
 
     The stream brings task after task, each with classes of its own, every clip once. After each task the model is
     measured on the classes so far. Prints mean and standard deviation over the seeds after the last task: average
-    score, forgetting from best, backward transfer, classes with a stored clip.
+    score, forgetting from best, backward transfer, classes with a stored clip. The row `analytic` is
+    audiotag.AnalyticLearner, which keeps sums in place of a store; --policy leaves it out.
     """  # noqa: D301
     from audiotag.continual import benchmark as bench
     from audiotag.data.heard import Heard
@@ -138,6 +139,7 @@ def benchmark(
         capacity=capacity,
         seeds=range(seed, seed + seeds),
         settings=wanted,
+        analytic=not contenders,
         progress=say,
     )
     if output is not None:

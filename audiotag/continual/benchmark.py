@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from audiotag.continual.analytic import AnalyticLearner
 from audiotag.continual.create import build_policy
 from audiotag.continual.hearing import Hearing, Sample
 from audiotag.continual.metrics import average_score_after_each_task, backward_transfer, forgetting_from_best
@@ -33,6 +34,9 @@ from audiotag.training.settings import Situation
 CONTENDERS = tuple(
     Contender(name) for name in ("none", "fifo", "reservoir", "class_balanced", "partitioning", "distribution_matching")
 )
+
+ANALYTIC = "analytic"
+"""The row of `AnalyticLearner`, which has no store."""
 
 Progress = Callable[[str], None]
 
@@ -71,7 +75,7 @@ class OnlineBenchmark:
 
     Attributes:
         measure: What a score is: ``accuracy`` or ``mAP``.
-        policies: Names of the contenders.
+        policies: Names of the contenders; last `ANALYTIC` where it was asked for.
         seeds: Seeds of the runs.
         scores: float64 (policies, seeds, tasks, tasks); [p, s, i, j] is the score on task j after learning 0 … i, NaN
             for j > i.
@@ -268,6 +272,7 @@ def run_benchmark(
     capacity: int,
     seeds: Sequence[int],
     settings: OnlineSettings | None = None,
+    analytic: bool = False,
     progress: Progress | None = None,
 ) -> OnlineBenchmark:
     """Learn each stream on-line with each policy, and measure after each task.
@@ -285,26 +290,30 @@ def run_benchmark(
         capacity: Places in the store.
         seeds: One run for each.
         settings: How to learn; the backbone is frozen.
+        analytic: Whether `AnalyticLearner` learns the streams too, without a store.
         progress: Told what is done.
 
     Raises:
         OptionError: The settings cannot be, or a name is given twice.
     """
     chosen = (settings or OnlineSettings()).resolve(Situation(single_label=model.single_label, pretrained=True))
-    names = tuple(contender.name for contender in contenders)
+    names = tuple(contender.name for contender in contenders) + (ANALYTIC,) * analytic
     if not chosen.freeze_backbone or not names or len(set(names)) != len(names):
         raise OptionError("the benchmark takes a frozen backbone and different policies", where="benchmark")
     scores: list[list[NDArray[np.float64]]] = [[] for _ in names]
     retained: list[list[int]] = [[] for _ in names]
     for seed in seeds:
         stream = streams(numpy_generator(seed, "benchmark stream"))
-        for place, contender in enumerate(contenders):
-            matrix, kept = _one_run(model, stream, contender, capacity, seed, chosen)
+        for place, name in enumerate(names):
+            if place < len(contenders):
+                matrix, kept = _one_run(model, stream, contenders[place], capacity, seed, chosen)
+            else:
+                matrix, kept = _analytic_run(model, stream), 0
             scores[place].append(matrix)
             retained[place].append(kept)
             if progress is not None:
                 average = average_score_after_each_task(matrix)[-1]
-                progress(f"seed {seed}, {contender.name}: average score {average:.3f}")
+                progress(f"seed {seed}, {name}: average score {average:.3f}")
     measure = "accuracy" if model.single_label else "mAP"
     return OnlineBenchmark(measure, names, tuple(seeds), np.array(scores), np.array(retained))
 
@@ -338,34 +347,52 @@ def _one_run(
             training.learned += 1
             if decision.stored:
                 memory[name] = (sample, target)
-        matrix[task, : task + 1] = _task_scores(training, stream, task + 1)
+        with torch.inference_mode():
+            logits = training.logits(stream.test.samples).cpu().numpy()
+        matrix[task, : task + 1] = _task_scores(logits, stream, task + 1, single_label=model.single_label)
     return matrix, int(np.count_nonzero(policy.counts))
+
+
+def _analytic_run(model: Model, stream: TaskStream) -> NDArray[np.float64]:
+    test = np.stack([_embedding(sample, model) for sample in stream.test.samples])
+    learner = AnalyticLearner(model.labels, test.shape[1], single_label=model.single_label)
+    matrix = np.full((len(stream.tasks), len(stream.tasks)), np.nan)
+    for task, part in enumerate(stream.tasks):
+        for sample, target in zip(part.samples, part.targets, strict=True):
+            learner.learn(_embedding(sample, model), [model.labels.mids[column] for column in np.flatnonzero(target)])
+        logits = learner.decisions(test)
+        matrix[task, : task + 1] = _task_scores(logits, stream, task + 1, single_label=model.single_label)
+    return matrix
 
 
 def _heard(training: OnlineTraining, sample: Sample, needs: Collection[str]) -> dict[str, NDArray[np.float32]]:
     """What the policy needs of the model, as it is when the clip comes."""
     heard: dict[str, NDArray[np.float32]] = {}
     if "embedding" in needs:
-        if sample.ndim != 2:
-            raise OptionError(
-                "its head takes more than clip embeddings, which is all that the benchmark keeps of a clip",
-                where=training.model.name,
-                fix="Take a model whose head takes clip embeddings, or a policy that looks at no embedding.",
-            )
-        heard["embedding"] = sample.mean(axis=0)
+        heard["embedding"] = _embedding(sample, training.model)
     if "scores" in needs:
         with torch.inference_mode():
             heard["scores"] = scores_of(training.logits([sample]).cpu().numpy(), training.model.single_label)[0]
     return heard
 
 
-def _task_scores(training: OnlineTraining, stream: TaskStream, tasks: int) -> list[float]:
-    with torch.inference_mode():
-        logits = training.logits(stream.test.samples).cpu().numpy()
+def _embedding(sample: Sample, model: Model) -> NDArray[np.float32]:
+    """The clip embedding that a head takes."""
+    if sample.ndim != 2:
+        raise OptionError(
+            "its head takes more than clip embeddings, which is all that the benchmark keeps of a clip",
+            where=model.name,
+            fix="Take a model whose head takes clip embeddings, or name policies that look at no embedding.",
+        )
+    embedding: NDArray[np.float32] = sample.mean(axis=0)
+    return embedding
+
+
+def _task_scores(logits: NDArray[np.floating], stream: TaskStream, tasks: int, *, single_label: bool) -> list[float]:
     targets = stream.test.targets
     scores = []
     for classes in stream.classes[:tasks]:
-        if training.model.single_label:
+        if single_label:
             mine = (targets[:, classes] > 0).any(axis=1)
             scores.append(float((logits[mine].argmax(axis=1) == targets[mine].argmax(axis=1)).mean()))
         else:

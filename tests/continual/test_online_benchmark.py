@@ -81,6 +81,15 @@ def test_several_labels_are_measured_by_map(tiny):
     assert found.measure == "mAP"
 
 
+@pytest.mark.parametrize("single_label", [True, False])
+def test_the_analytic_learner_needs_no_store(tiny, single_label):
+    model = made_model(single_label=single_label)
+    found = run_benchmark(model, streams, contenders=POLICIES[:1], capacity=8, seeds=(0,), analytic=True)
+    assert found.policies == ("none", "analytic")
+    last = found.summary().set_index("policy").loc["analytic"]
+    assert last.average_score >= 0.95 and last.forgetting_from_best <= 0.05 and last.classes_retained == 0
+
+
 @pytest.mark.parametrize("policy", ["class_balanced", "herding"])
 def test_the_learner_is_the_one_that_devices_run(tiny, tmp_path, policy):
     """The same stream, seed and settings through `OnlineLearner` and a store on disk give the same head."""
