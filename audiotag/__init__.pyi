@@ -1,3 +1,4 @@
+from audiotag.continual.analytic import AnalyticLearner as AnalyticLearner
 from audiotag.continual.online import OnlineLearner as OnlineLearner
 from audiotag.continual.store import ClipStore as ClipStore
 from audiotag.errors import AudiotagError as AudiotagError

@@ -42,7 +42,7 @@ def register_datasets() -> Iterable[DatasetSpec]:
     """Readers of labelled clips. The factory is called without arguments and returns an `audiotag.plugin.Dataset`.
 
     A format that also has ``write_tiny(folder, *, seed=0) -> Path``, which writes a few made-up clips and returns what
-    `read` takes, can be checked without data at hand (published data sets must have it).
+    `read` takes, can be checked without the data (published data sets must have it).
     """
     return ()
 

@@ -69,7 +69,7 @@ def main() -> None:
     print(f"{arguments.clips} five-second clips, {arguments.epochs} epochs, mn width {arguments.width}")
     print(f"through the network         {whole:8.1f} s  (measured: {few:.1f} s for {arguments.measured_epochs} epochs)")
     print(f"frozen, embeddings computed {first:8.1f} s  {whole / first:6.1f} x faster")
-    print(f"frozen, embeddings at hand  {second:8.1f} s  {whole / second:6.1f} x faster")
+    print(f"frozen, embeddings cached   {second:8.1f} s  {whole / second:6.1f} x faster")
 
 
 if __name__ == "__main__":

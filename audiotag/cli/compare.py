@@ -195,8 +195,8 @@ def _candidates(
 ) -> list[Candidate]:
     candidates = [_candidate(text, weights, train=not no_train) for text in backbones]
     candidates += [_candidate(text, weights, train=False) for text in finished]
-    if strangers := sorted(set(weights) - {candidate.name for candidate in candidates}):
-        raise OptionError(f"weights are given for {', '.join(strangers)}, which is not compared")
+    if unknown := sorted(set(weights) - {candidate.name for candidate in candidates}):
+        raise OptionError(f"weights are given for {', '.join(unknown)}, which is not compared")
     return candidates
 
 

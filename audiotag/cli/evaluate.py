@@ -73,7 +73,7 @@ _MAX_NAMED = 8
 @option(
     "--thresholds",
     metavar="SCORE|tuned|FILE",
-    help="Score from which a class counts as heard: a number, the model's tuned ones, or a file mid -> threshold."
+    help="Score from which a class counts as detected: a number, the model's tuned ones, or a file mid -> threshold."
     "  [default: tuned where there are any, else 0.5]",
     group="Measures",
 )

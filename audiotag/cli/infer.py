@@ -100,8 +100,23 @@ class _Threshold(click.ParamType[float | str]):
     "--threshold",
     type=_Threshold(),
     metavar="SCORE|tuned",
-    help="Least score to report; 'tuned' takes the model's own thresholds."
+    help="Least score to report (of events: what it exceeds); 'tuned' takes the model's own thresholds."
     "  [default: for events the tuned ones or 0.5, for home 0.5, otherwise none]",
+    group="Tags and events",
+)
+@option(
+    "--low-threshold",
+    type=float,
+    metavar="SCORE",
+    help="Let an event that exceeds its threshold go on as long as its score exceeds this one (hysteresis)."
+    "  [default: the threshold]",
+    group="Tags and events",
+)
+@option(
+    "--median",
+    type=float,
+    metavar="SECONDS",
+    help="Smooth the scores of events by a median filter of this length.  [default: 0]",
     group="Tags and events",
 )
 @option(

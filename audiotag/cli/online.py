@@ -223,7 +223,7 @@ def _listed(stream: ClipSource, labels: LabelSet) -> list[StreamClip]:
         click.echo(f"Warning: the model has no class {label!r}; left out of {count} clips", err=True)
     if found and not any(clip.labels for clip in found):
         click.echo(
-            f"Warning: {stream.clips}: no clip has a label, so that all are heard only and nothing is learnt; a list "
+            f"Warning: {stream.clips}: no clip has a label, so that all are tagged only and nothing is learnt; a list "
             "names them under labels",
             err=True,
         )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@option("--model", required=True, metavar="NAME|FOLDER", help="Model whose frozen backbone hears the clips.")
+@option("--model", required=True, metavar="NAME|FOLDER", help="Model whose frozen backbone embeds the clips.")
 @weights_option
 @option_option
 @clip_source(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -305,4 +306,14 @@ def _option(one: Setting) -> Callable[[_Function], _Function]:
         few = one.words if not callable(one.choices) else ()
         told["type"] = click.Choice(few) if few else _KINDS.get(kind, click.STRING)
         told |= {"metavar": "NAME"} if told["type"] is click.STRING else {}
-    return option(spelled, one.name, **told)
+    return option(spelled, one.name, **{"callback": _checking(one, spelled), **told})
+
+
+def _checking(one: Setting, spelled: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """What refuses a value of the setting before anything else happens, under the name that the option has."""
+    named = replace(one, name=spelled.partition("/")[0])
+
+    def check(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        return value if value in (None, ()) or ctx.resilient_parsing else named.checked(value, None)
+
+    return check

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from audiotag.cli.command import Command
 from audiotag.cli.options import (
@@ -102,6 +103,10 @@ def simulate(
 
     if sum(source is not None for source in (preset, counts, log)) > 1:
         raise OptionError("--preset, --counts and --log are three streams", fix="Give one of them.")
+    if log is None and labels is not None:
+        raise OptionError("--labels are the classes of a --log", fix="Give --log too, or leave --labels out.")
+    if any(source is not None for source in (preset, counts, log)):
+        _refuse(made_up)
     check_figures(figures, output)
     drawn = [f"{name}.{figures}" for name in ("measures", "distributions") if figures is not None]
     check_folder(output, "measures.csv", "counts.csv", *drawn, overwrite=overwrite)
@@ -127,9 +132,18 @@ def simulate(
         for key in _COLUMNS:
             mean = "-" if row[key] is None else f"{row[key]:z.3g}"
             several = seeds > 1 and row[key] is not None
-            cells.append(f"{mean} ± {row[f'{key}_std']:.2g}" if several else mean)
+            cells.append(f"{mean} ± {round(row[f'{key}_std'], 9):.2g}" if several else mean)
         rows.append((row["policy"], *cells))
     print_columns(("POLICY", *_COLUMNS.values()), rows, right=tuple(_COLUMNS.values()))
+
+
+def _refuse(made_up: Collection[str]) -> None:
+    """Refuse options of made-up streams that were given: another stream takes none of them."""
+    context = click.get_current_context()
+    given = [name for name in made_up if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise OptionError(f"{named}: for made-up streams only", fix="Leave out --preset, --counts and --log, or these.")
 
 
 def contender_of(text: str) -> Contender:

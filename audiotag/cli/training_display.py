@@ -64,7 +64,7 @@ class RichReporter(Reporter):
     def computing(self, what: str, done: int, total: int) -> None:
         """See `Reporter.computing`."""
         if self._progress is None or self._task is None or self._computed != (what, total):
-            self.message(f"Computing {total - done} {what} ({done} are at hand).")
+            self.message(f"Computing {total - done} {what} ({done} cached).")
             self._bar(what, total, done)
             self._computed = (what, total)
             return

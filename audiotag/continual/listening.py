@@ -44,7 +44,7 @@ def read_stream(source: ClipSource | str | Path, labels: LabelSet) -> tuple[list
     """The clips of a labelled list or a folder, in their order.
 
     Args:
-        source: A JSON manifest or CSV (clips without labels are heard only), a folder of class folders, or a folder of
+        source: A JSON manifest or CSV (clips without labels are tagged only), a folder of class folders, or a folder of
             recordings without labels.
         labels: The classes.
 

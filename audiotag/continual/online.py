@@ -124,7 +124,7 @@ class OnlineLearner:
         settings: OnlineSettings | None = None,
         *,
         folder: str | Path | None = None,
-        device: str = "cpu",
+        device: str = "auto",
         teacher: Tagger | None = None,
     ) -> None:
         self._folder = None if folder is None else Path(folder)
@@ -180,7 +180,7 @@ class OnlineLearner:
         store: ClipStore,
         settings: OnlineSettings | None = None,
         *,
-        device: str = "cpu",
+        device: str = "auto",
         teacher: Tagger | None = None,
         rewinds: bool = True,
     ) -> OnlineLearner:

@@ -32,7 +32,7 @@ class OnlineSettings(Replay, Learner, Objective, Optimiser, Seeded):
         Learner,
         "freeze_backbone",
         default=True,
-        option="--freeze-backbone/--whole-network",
+        option="--freeze-backbone/--no-freeze-backbone",
         help="Train the head alone, on embeddings of the frozen backbone, or the whole network.",
     )
     learning_rate: float = varied(

@@ -51,7 +51,7 @@ def plot_distributions(simulation: Simulation, path: str | Path) -> None:
                 entries[name] = _marked(panel, simulation.steps, stored[:, label], line, len(drawn))
             panel.set_ylabel("share of labels")
             panel.set_title(plain(simulation.policies[place]))
-        legend_above(figure, entries, title="marked: stored, dotted: observed")
+        legend_above(figure, entries, title="with markers: stored; thin dots: observed")
         panels[-1].set_xlabel("clips offered")
 
 
@@ -63,7 +63,7 @@ def plot_measures(simulation: Simulation, path: str | Path) -> None:
         entries: dict[str, Any] = {}
         for panel, (name, values) in zip(panels, measures.items(), strict=True):
             entries |= _lines(panel, simulation.steps, dict(zip(simulation.policies, values, strict=True)))
-            panel.set_ylabel(name.replace("_", " "))
+            panel.set_ylabel(name.replace("_", " ").replace("kl ", "KL "))
             panel.set_ylim(bottom=-0.03 * panel.get_ylim()[1])  # what lies on 0 is seen whole
         legend_above(figure, entries)
         panels[-1].set_xlabel(f"clips offered ({_over(simulation.seeds)})")

@@ -35,7 +35,7 @@ class EngineFacts:
         lengths: The rate of its waveforms, and how much sound it takes in one pass.
         embedding_dim: Size of its clip embeddings.
         single_label: Whether scores are a softmax over classes, or a sigmoid of each.
-        thresholds: Score from which a class counts as heard, float (classes,); None where none were tuned.
+        thresholds: Score from which a class counts as detected, float (classes,); None where none were tuned.
         metadata: What the model says about itself beyond that.
         inputs: What it takes: ``("waveform",)``, ``("waveform", "video")`` or ``("video",)``.
         video_shape: (channels, height, width) of a picture, None where it takes none.

@@ -29,7 +29,7 @@ def open_engine(
     weights: str | Path | None = None,
     labels: str | Path | LabelSet | Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "32",
     engine: str = "auto",
     progress: bool = False,
@@ -129,7 +129,7 @@ def _engine_of(exported: Exported, labels: str | Path | LabelSet | Sequence[str]
 
 
 def as_engine(
-    model: Model | Engine, device: str | torch.device = "cpu", precision: str = "32", accelerate: bool = True
+    model: Model | Engine, device: str | torch.device = "auto", precision: str = "32", accelerate: bool = True
 ) -> Engine:
     """The engine that computes with *model*; an engine stays what it is.
 
@@ -143,7 +143,7 @@ def as_engine(
         OptionError: A setting cannot be, or is given for an engine, which has its own; or *model* is neither.
     """
     if isinstance(model, Engine):
-        if (device, precision, accelerate) != ("cpu", "32", True):
+        if (device, precision, accelerate) != ("auto", "32", True):
             raise OptionError(
                 "an engine has its own device, precision and acceleration",
                 where=model.facts.name,

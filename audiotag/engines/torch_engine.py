@@ -93,7 +93,7 @@ class TorchEngine(Engine):
         self,
         model: Model,
         *,
-        device: str | torch.device = "cpu",
+        device: str | torch.device = "auto",
         precision: str = "32",
         accelerate: bool = True,
     ) -> None:

@@ -2,6 +2,12 @@ from audiotag.evaluation.calibration import Reliability as Reliability
 from audiotag.evaluation.evaluate import Measuring as Measuring
 from audiotag.evaluation.evaluation import Evaluation as Evaluation
 from audiotag.evaluation.evaluation import evaluate_scores as evaluate_scores
+from audiotag.evaluation.event_metrics import Average as Average
+from audiotag.evaluation.event_metrics import ErrorRate as ErrorRate
+from audiotag.evaluation.event_metrics import EventScores as EventScores
+from audiotag.evaluation.event_metrics import event_based_f1 as event_based_f1
+from audiotag.evaluation.event_metrics import intersection_based_f1 as intersection_based_f1
+from audiotag.evaluation.event_metrics import segment_based_f1 as segment_based_f1
 from audiotag.evaluation.folds import evaluate_folds as evaluate_folds
 from audiotag.evaluation.measurement import Measurement as Measurement
 from audiotag.evaluation.measurement import Provenance as Provenance
@@ -19,6 +25,11 @@ from audiotag.evaluation.metrics import precision_recall_curve as precision_reca
 from audiotag.evaluation.metrics import precision_recall_f1 as precision_recall_f1
 from audiotag.evaluation.metrics import roc_auc as roc_auc
 from audiotag.evaluation.metrics import top_k_accuracy as top_k_accuracy
+from audiotag.evaluation.psds_roc import PSDS1 as PSDS1
+from audiotag.evaluation.psds_roc import PSDS2 as PSDS2
+from audiotag.evaluation.psds_roc import Psds as Psds
+from audiotag.evaluation.psds_roc import PsdsScenario as PsdsScenario
+from audiotag.evaluation.psds_roc import psds as psds
 from audiotag.evaluation.thresholds import TunedThresholds as TunedThresholds
 from audiotag.evaluation.thresholds import read_thresholds as read_thresholds
 from audiotag.evaluation.thresholds import tune_thresholds as tune_thresholds

@@ -16,8 +16,9 @@ from audiotag.evaluation.metrics import precision_recall_curve
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAX_BARS = 60
-"""Classes with a bar; with more, half of these are the best and half the worst."""
+MAX_CLASSES = 60
+"""Classes in a figure that has a row for each. With more, half of the bars are the best and half the worst, and a
+confusion matrix has those with the most mistakes."""
 
 
 def save_figures(result: Measurement, folder: str | Path, *, format: str = "pdf") -> list[Path]:
@@ -61,9 +62,9 @@ def kinds_of(result: Measurement) -> list[str]:
 def _size(result: Measurement, kind: str) -> tuple[float, float]:
     """Width and height of a figure, in inches."""
     if kind == "average_precision":
-        return 6.0, 1.4 + 0.22 * min(len(_ranked(result)), MAX_BARS)
+        return 6.0, 1.4 + 0.22 * min(len(_ranked(result)), MAX_CLASSES)
     if kind == "confusion":
-        used = _used(result)
+        used, _ = _confused(result)
         side = 1.2 + 0.35 * len(used) + 0.08 * max(len(plain(result.labels.names[index])) for index in used)
         return side, side
     return 4.6, 4.8
@@ -76,8 +77,8 @@ def _ranked(result: Measurement) -> list[dict[str, Any]]:
 
 
 def _bars(result: Measurement, axes: Axes) -> None:
-    rows, half, cut = _ranked(result), MAX_BARS // 2, None
-    if len(rows) > MAX_BARS:
+    rows, half, cut = _ranked(result), MAX_CLASSES // 2, None
+    if len(rows) > MAX_CLASSES:
         cut = f"the {half} best and the {half} worst of {len(rows)} classes"
         rows = [*rows[:half], *rows[-half:]]
     places = range(len(rows))  # two classes may have one name
@@ -99,6 +100,7 @@ def _curves(result: Measurement, axes: Axes) -> None:
     look: dict[str, Any] = {"color": "#8a949c", "linewidth": 0.8, "alpha": min(0.7, 0.15 + 8 / max(len(rows), 1))}
     for row in rows:
         precision, recall, _ = precision_recall_curve(*result.column(row["index"]))
+        recall, precision = recall[recall > 0], precision[recall > 0]  # before the first hit there is no step
         corners = [0, *recall], [precision[0], *precision]
         (entries["one class"],) = axes.step(*corners, where="pre", **look)
         heights.append(precision[np.minimum(np.searchsorted(recall, grid - 1e-12), len(recall) - 1)])
@@ -122,23 +124,29 @@ def _calibration(result: Measurement, axes: Axes) -> None:
     legend_above(axes, entries, title=f"expected calibration error {curve.error:.3f}")
 
 
-def _used(result: Measurement) -> NDArray[np.intp]:
-    """The classes that occur or were decided for."""
-    assert result.confusion is not None
-    return np.flatnonzero(result.confusion.sum(axis=0) + result.confusion.sum(axis=1))
+def _confused(result: Measurement) -> tuple[NDArray[np.intp], int]:
+    """The classes of the confusion matrix that is drawn, and how many occur or were decided for."""
+    counts = result.confusion
+    assert counts is not None
+    either = counts.sum(axis=0) + counts.sum(axis=1)
+    used = np.flatnonzero(either)
+    worst = np.argsort(-(either - 2 * np.diag(counts))[used], kind="stable")[:MAX_CLASSES]
+    return np.sort(used[worst]), len(used)
 
 
 def _confusion(result: Measurement, axes: Axes) -> None:
     assert result.confusion is not None
-    used = _used(result)
+    used, total = _confused(result)
     matrix = result.confusion[np.ix_(used, used)]
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shares = matrix / np.maximum(result.confusion.sum(axis=1)[used, None], 1)
     names = [plain(result.labels.names[index]) for index in used]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(used)), names, rotation=90)
     axes.set_yticks(range(len(used)), names)
     axes.set(xlabel="Decided class", ylabel="True class")
     axes.grid(visible=False)
+    if len(used) < total:
+        axes.set_title(f"the {len(used)} of {total} classes with the most mistakes", loc="left")
     for row, column in np.argwhere(matrix):
         colour = "white" if shares[row, column] > 0.55 else "black"
         axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)

@@ -4,7 +4,7 @@ Targets are (clips, classes) of zeros and ones, scores real numbers of the same 
 within a class matters unless a function says otherwise. Values per class are NaN where they are not defined:
 no average precision without a positive, no ROC AUC without a positive and a negative. Means leave such
 classes out. Where labels are not known (``known``, bool of the same shape; None where all are), a clip counts
-only for the classes of which it is known whether they are heard. Every function raises `AudiotagError` where
+only for the classes of which it is known whether they are present. Every function raises `AudiotagError` where
 shapes differ, targets are not 0 or 1, or a score is not a number.
 """
 

@@ -37,7 +37,7 @@ def clip_losses(result: Measurement) -> Floats:
     """The cross-entropy of each clip in nats, float64 (clips,): how wrong its scores are, whatever was decided.
 
     Single-label: −log of the score of its class. Multi-label: the sum over the classes that are known of
-    −log(score) where it is heard and −log(1 − score) where it is not.
+    −log(score) where it is present and −log(1 − score) where it is not.
     """
     scores = np.clip(result.scores, _LEAST, 1 - _LEAST)
     if result.single_label:
@@ -47,7 +47,7 @@ def clip_losses(result: Measurement) -> Floats:
 
 
 def false_alarms(result: Measurement, most: int) -> list[Mistake]:
-    """The most confident decision of each clip for a class that is not heard; the *most* of the highest scores."""
+    """The most confident decision of each clip for a class that is not present; the *most* of the highest scores."""
     return _first(result, result.decisions & ~result.targets, -result.scores, most)
 
 

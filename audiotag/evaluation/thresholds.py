@@ -31,7 +31,7 @@ class TunedThresholds:
     """Thresholds and what they reach where they were tuned.
 
     Attributes:
-        thresholds: float64 (classes,); a class counts as heard from its threshold on.
+        thresholds: float64 (classes,); a class counts as detected from its threshold on.
         f_scores: float64 (classes,), F-beta of each class there; NaN for an untuned class. With one threshold
             for all classes, the micro F-beta of all of them, repeated.
         untuned: Columns of the classes without positives, which keep `DEFAULT_THRESHOLD`.

@@ -1,5 +1,6 @@
 from audiotag.inference.clip_scores import Compute as Compute
 from audiotag.inference.clip_scores import score_clip_set as score_clip_set
+from audiotag.inference.decoding import Decoding as Decoding
 from audiotag.inference.events import Event as Event
 from audiotag.inference.events import Events as Events
 from audiotag.inference.frame_scores import FrameScores as FrameScores

@@ -33,7 +33,7 @@ class Compute:
         strict: Raise at the first clip that cannot be read.
     """
 
-    device: str = "cpu"
+    device: str = "auto"
     precision: str = "32"
     engine: str = "auto"
     batch_size: int = 16

@@ -72,7 +72,7 @@ class Ensemble:
     metadata: Mapping[str, Any]
 
     def load(
-        self, *, device: str = "cpu", precision: str = "32", engine: str = "auto", progress: bool = False
+        self, *, device: str = "auto", precision: str = "32", engine: str = "auto", progress: bool = False
     ) -> list[Engine]:
         """The members' engines.
 

@@ -3,8 +3,7 @@
 The recording is divided into cells of one hop. The score of a class in a cell is the average over the windows that
 cover the cell, each weighted by how much of the cell it covers. With windows of 10 s every 2.5 s, a short sound lies in
 four windows; the cell it is in is covered by all four, the cells around it by fewer, so that the average falls off to
-both sides, where the union of the windows would report 17.5 s. A class is heard in the cells whose score reaches its
-threshold; consecutive ones make an event, whose score is the highest of them.
+both sides, where the union of the windows would report 17.5 s. `audiotag.inference.decoding` makes events of cells.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.arguments import real_number
 from audiotag.audio.arrays import Waveform
 from audiotag.data.clips import Clip
 from audiotag.display import brief, html_table
 from audiotag.errors import OptionError, needed_for
+from audiotag.inference.decoding import TOLERANCE, Decoding, Span
 from audiotag.inference.pictures import Bar, Under, draw_events
 from audiotag.inference.tags import WindowScores
 from audiotag.labels import LabelSet
@@ -33,26 +32,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("filename", "onset", "offset", "event_label", "mid", "score")
 """Columns of events as tables, in order."""
-
-_TOLERANCE = 1e-6
-"""Seconds by which times may differ from rounding alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """An event while only the index of its class is known.
-
-    Attributes:
-        index: The class.
-        onset: Seconds at which it begins.
-        offset: Seconds at which it ends.
-        score: The highest score within it.
-    """
-
-    index: int
-    onset: float
-    offset: float
-    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +61,7 @@ def named_events(spans: Iterable[Span], labels: LabelSet) -> list[Event]:
 
 
 class Events(Sequence[Event]):
-    """What is heard when in a recording: a list of `Event`s by onset, and a table of them.
+    """Which sounds occur when in a recording: a list of `Event`s by onset, and a table of them.
 
     ``events[0]`` is an `Event`, ``events.onset`` an array, ``events[:5]`` or ``events[events.score > 0.8]`` fewer
     events. A notebook shows them as a table. Whatever else a DataFrame can do (``events["onset"]``, ``events.iloc``,
@@ -223,15 +202,15 @@ def average_cells(windows: Iterable[WindowScores], hop: float) -> Iterator[Windo
     cell = 0
     for window in windows:
         # Later windows begin later still, so that nothing more comes for cells that end before this one begins.
-        while held and (cell + 1) * hop <= window.onset + _TOLERANCE:
+        while held and (cell + 1) * hop <= window.onset + TOLERANCE:
             yield _average(held, cell * hop, (cell + 1) * hop)
             cell += 1
-            held = [other for other in held if other.offset > cell * hop + _TOLERANCE]
+            held = [other for other in held if other.offset > cell * hop + TOLERANCE]
         held.append(window)
     if not held:
         return
     end = max(window.offset for window in held)
-    while cell * hop < end - _TOLERANCE or cell == 0:
+    while cell * hop < end - TOLERANCE or cell == 0:
         yield _average(held, cell * hop, min((cell + 1) * hop, end))
         cell += 1
 
@@ -245,70 +224,16 @@ def _average(windows: list[WindowScores], onset: float, offset: float) -> Window
     return WindowScores(onset, offset, scores.astype(np.float32))
 
 
-def merge_cells(
-    cells: Iterable[WindowScores], thresholds: NDArray[np.float64], *, merge: float = 0.0, min_duration: float = 0.0
-) -> Iterator[Span]:
-    """Join the cells in which a class reaches its threshold.
-
-    Args:
-        cells: Ordered, without overlap.
-        thresholds: (classes,).
-        merge: Events of a class at most this many seconds apart become one.
-        min_duration: Shorter events, after merging, are left out.
-
-    Yields:
-        Events in the order in which they are known to have ended.
-
-    Raises:
-        OptionError: *merge* or *min_duration* is negative or not finite.
-    """
-    merge, min_duration = real_number("merge", merge), real_number("min_duration", min_duration)
-    classes = len(thresholds)
-    is_open = np.zeros(classes, dtype=bool)
-    onsets, offsets, peaks = np.zeros(classes), np.zeros(classes), np.zeros(classes)
-
-    def close(indices: NDArray[np.intp]) -> Iterator[Span]:
-        is_open[indices] = False
-        for index in indices:
-            if offsets[index] - onsets[index] >= min_duration - _TOLERANCE:
-                yield Span(int(index), float(onsets[index]), float(offsets[index]), float(peaks[index]))
-
-    any_open = False
-    for cell in cells:
-        heard = cell.scores >= thresholds
-        if not (any_open or heard.any()):
-            continue
-        yield from close(np.flatnonzero(is_open & (cell.onset - offsets > merge + _TOLERANCE)))
-        begins = heard & ~is_open
-        onsets[begins] = cell.onset
-        peaks[begins] = 0.0
-        is_open |= heard
-        offsets[heard] = cell.offset
-        peaks[heard] = np.maximum(peaks[heard], cell.scores[heard])
-        any_open = bool(is_open.any())
-    yield from close(np.flatnonzero(is_open))
-
-
-def detect_events(
-    windows: Iterable[WindowScores],
-    *,
-    hop: float | None,
-    thresholds: NDArray[np.float64],
-    merge: float = 0.0,
-    min_duration: float = 0.0,
-) -> list[Span]:
-    """Events from the scores of windows: `average_cells`, then `merge_cells`; ordered by onset, then class.
+def detect_events(windows: Iterable[WindowScores], decoding: Decoding, *, hop: float | None) -> list[Span]:
+    """Events from the scores of windows, ordered by onset, then class.
 
     Args:
         windows: As `average_cells` takes them.
+        decoding: What is done with the scores of cells.
         hop: Seconds of a cell; None for windows that are cells already (frames).
-        thresholds: As `merge_cells` takes them, like the rest.
-        merge: The same.
-        min_duration: The same.
 
     Raises:
-        OptionError: A setting is out of range.
+        OptionError: *hop* is not above 0.
     """
     cells = windows if hop is None else average_cells(windows, hop)
-    events = merge_cells(cells, thresholds, merge=merge, min_duration=min_duration)
-    return sorted(events, key=lambda event: (event.onset, event.index))
+    return sorted(decoding.spans(cells), key=lambda event: (event.onset, event.index))

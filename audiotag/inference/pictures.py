@@ -118,7 +118,7 @@ def _draw_lanes(events: Sequence[Bar], lanes: dict[str, list[Bar]], axes: Axes) 
             axes.broken_barh(span, (place - 0.36, 0.72), facecolor="none", edgecolor=ACCENT, linewidth=0.8)
     left_out = len({event.label for event in events}) - len(lanes)
     if not lanes or left_out:
-        text = f"and {left_out} more classes" if lanes else "nothing is heard"
+        text = f"and {left_out} more classes" if lanes else "no sound detected"
         axes.annotate(text, (1, 0), xycoords="axes fraction", xytext=(-4, 4), textcoords="offset points", ha="right")
     return {float(place): plain(label) for place, label in enumerate(lanes)}
 

@@ -18,7 +18,8 @@ from audiotag.data.recording import clip_info, clip_seconds
 from audiotag.errors import AudiotagError, OptionError, PluginError
 from audiotag.files import content_digest
 from audiotag.host import get_host
-from audiotag.inference.events import Event, Span, detect_events, named_events
+from audiotag.inference.decoding import SETTINGS, Decoding, Span
+from audiotag.inference.events import Event, detect_events, named_events
 from audiotag.inference.frame_scores import frame_cells
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores, select_tags
@@ -43,6 +44,8 @@ _DECIDING = (
     "hop",
     "resolution",
     "threshold",
+    "low_threshold",
+    "median",
     "merge",
     "min_duration",
     "top",
@@ -51,6 +54,9 @@ _DECIDING = (
     "verbatim",
 )
 """Settings that decide what the results are."""
+
+
+_ABOUT_EVENTS = (*SETTINGS, "resolution")
 
 
 class Listener(Protocol):
@@ -91,6 +97,8 @@ class InferRun:
     hop: float | None
     resolution: float | None
     threshold: float | str | None
+    low_threshold: float | None
+    median: float
     merge: float
     min_duration: float
     top: int | None
@@ -113,7 +121,7 @@ class InferRun:
         format = settings["format_"] or format_of(output)
         spec = get_host().writer(format)
         _check_numbers(settings)
-        about_events = [name for name in ("merge", "min_duration", "resolution") if settings[name] is not None]
+        about_events = [_option(name) for name in _ABOUT_EVENTS if settings[name] is not None]
         if settings["per_window"]:
             mode = "windows"
         elif settings["events"] or about_events or settings["window"] is not None or settings["hop"] is not None:
@@ -121,9 +129,7 @@ class InferRun:
         else:
             mode = "clips"
         if about_events and mode == "windows":
-            raise OptionError(
-                "--merge, --min-duration and --resolution are about events", fix="Leave out --per-window."
-            )
+            raise OptionError(f"{', '.join(about_events)}: about events", fix="Leave out --per-window.")
         if not spec.times and mode != "clips":
             raise OptionError(
                 f"the {format} format has no times", fix="Leave out the options about windows and events."
@@ -141,6 +147,7 @@ class InferRun:
             "format": format,
             "threshold": threshold,
             "top": top,
+            "median": settings["median"] or 0.0,
             "merge": settings["merge"] or 0.0,
             "min_duration": settings["min_duration"] or 0.0,
         }
@@ -305,7 +312,7 @@ class _Results:
     def _by_frames(self) -> bool:
         """Whether events come from frames; embeddings are those of windows."""
         wanted = self.plan.mode == "events" and self.collector is None
-        return wanted and self.tagger.hears_frames(self.plan.window, self.plan.hop)
+        return wanted and self.tagger.uses_frames(self.plan.window, self.plan.hop)
 
     def _frames(self, clip: Clip) -> Iterator[WindowScores]:
         return frame_cells(self.tagger.score_frames(clip, batch_size=self.plan.batch_size), self.plan.resolution)
@@ -340,13 +347,11 @@ class _Results:
         return Result(clip, seconds, tuple(moved), whole)
 
     def _event_rows(self, windows: Iterable[WindowScores]) -> list[Event]:
-        events = detect_events(
-            windows,
-            hop=None if self._by_frames else self._hop,
-            thresholds=self.tagger.event_thresholds(self.plan.thresholds(self.tagger)),
-            merge=self.plan.merge,
-            min_duration=self.plan.min_duration,
+        decoding = Decoding.of(
+            self.tagger.event_thresholds(self.plan.thresholds(self.tagger)),
+            **{name: getattr(self.plan, name) for name in SETTINGS},
         )
+        events = detect_events(windows, decoding, hop=None if self._by_frames else self._hop)
         return named_events(_top_classes(events, self.plan.top), self.tagger.labels)
 
     def _window_rows(self, windows: Iterable[WindowScores]) -> list[Event]:
@@ -386,14 +391,18 @@ def _times(clip: Clip, onset: float, offset: float) -> tuple[float, float]:
     return min(clip.start + onset, stop), min(clip.start + offset, stop)
 
 
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _check_numbers(settings: dict[str, Any]) -> None:
     """Refuse what cannot be before any model is loaded or output begun."""
-    may_be_0 = {"window": False, "hop": False, "resolution": False, "merge": True, "min_duration": True}
+    may_be_0 = {"window": False, "hop": False, "resolution": False, "median": True, "merge": True, "min_duration": True}
     for name, least_is_allowed in may_be_0.items():
         value = settings[name]
         if value is not None and not (0 < value < math.inf or (least_is_allowed and value == 0)):
             least = "0 or more" if least_is_allowed else "more than 0"
-            raise OptionError(f"--{name.replace('_', '-')} is {value} s", fix=f"Give {least} seconds.")
+            raise OptionError(f"{_option(name)} is {value} s", fix=f"Give {least} seconds.")
     window, hop = settings["window"], settings["hop"]
     if hop is not None and settings["resolution"] is not None:
         raise OptionError("--hop and --resolution both give the grid of times", fix="Give one of them.")
@@ -402,9 +411,10 @@ def _check_numbers(settings: dict[str, Any]) -> None:
             f"a hop of {hop} s leaves gaps between windows of {window} s",
             fix="Take a hop at most as long as the window.",
         )
-    threshold = settings["threshold"]
-    if isinstance(threshold, float) and not 0 <= threshold <= 1:
-        raise OptionError(f"--threshold is {threshold:g}", fix="Give a score from 0 to 1.")
+    for name in ("threshold", "low_threshold"):
+        score = settings[name]
+        if isinstance(score, float) and not 0 <= score <= 1:
+            raise OptionError(f"{_option(name)} is {score:g}", fix="Give a score from 0 to 1.")
 
 
 def _top_classes(events: list[Span], top: int | None) -> list[Span]:

@@ -137,7 +137,7 @@ class Scorer:
             raise OptionError(f"the models take pictures of different shapes: {shapes}", fix="Use one of them.")
         self.reader = SoundReader(
             self.sample_rate,
-            hears=any("waveform" in one.inputs for one in facts),
+            takes_audio=any("waveform" in one.inputs for one in facts),
             video_shape=next(iter(shapes), None),
             longest_seconds=min(one.lengths.longest for one in facts),
         )

@@ -100,13 +100,13 @@ class SoundReader:
 
     Attributes:
         sample_rate: Hz of the waveforms.
-        hears: Whether waveforms are needed.
+        takes_audio: Whether waveforms are needed.
         video_shape: Shape of the pictures needed, None where none are.
         longest_seconds: Longest clip that is read whole.
     """
 
     sample_rate: int
-    hears: bool
+    takes_audio: bool
     video_shape: tuple[int, int, int] | None
     longest_seconds: float
 
@@ -114,7 +114,7 @@ class SoundReader:
         """Read one clip; a failure is kept in `Sound.error`."""
         try:
             _check_part(clip)
-            if not self.hears:
+            if not self.takes_audio:
                 return Sound(clip, picture=self.picture(clip))
             limit = round(self.longest_seconds * self.sample_rate)
             blocks: list[NDArray[np.float32]] = []
@@ -139,7 +139,7 @@ class SoundReader:
             AudioError: As `stream_audio` raises; while the windows are read.
             OptionError: *window* or *hop* cannot be, or pictures are needed and there are none.
         """
-        if not self.hears:
+        if not self.takes_audio:
             raise OptionError("a model without sound input has no windows over sound", where=place_of(source))
         if isinstance(source, Waveform) and self.video_shape is not None:
             raise OptionError(

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audiotag.arguments import as_path, real_number, settings_by_name, whole_number
+from audiotag.arguments import as_path, real_number, refuse_others, settings_by_name, takes, whole_number
 from audiotag.audio.arrays import Waveform, as_batch, as_floats
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.engines.interface import Engine, EngineFacts
 from audiotag.engines.opening import as_engine, open_engine
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.inference.combine import EnsembleMode, scores_of
+from audiotag.inference.decoding import SETTINGS, Decoding
 from audiotag.inference.ensemble import is_ensemble, read_ensemble, refuse_nesting
 from audiotag.inference.events import Events, detect_events, named_events
 from audiotag.inference.frame_scores import FrameScores, frame_cells, score_frames
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
     from audiotag.models.model import Model
 
 DEFAULT_THRESHOLD = 0.5
-"""Score from which a class counts as heard where neither the caller nor the model says otherwise."""
+"""Score from which a class counts as detected where neither the caller nor the model says otherwise."""
 
 
 def load(
     name: str | Path | Sequence[str | Path],
     weights: str | Path | Sequence[str | Path] | None = None,
     labels: str | Path | LabelSet | Sequence[str] | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     options: Mapping[str, Any] | None = None,
     precision: str = "32",
     combine: EnsembleMode | None = None,
@@ -155,7 +156,7 @@ class Tagger:
         self,
         models: Model | Engine | Sequence[Model | Engine],
         *,
-        device: str | torch.device = "cpu",
+        device: str | torch.device = "auto",
         precision: str = "32",
         accelerate: bool = True,
         combine: EnsembleMode = "logits",
@@ -177,8 +178,8 @@ class Tagger:
         self.sample_rate: int = self._scorer.sample_rate
         self.clip_seconds: float = first.lengths.clip
         # Frames of several members do not lie at the same times.
-        hears_only = first.inputs == ("waveform",)
-        self.frame_seconds: float | None = first.frame_seconds if alone and hears_only else None
+        audio_only = first.inputs == ("waveform",)
+        self.frame_seconds: float | None = first.frame_seconds if alone and audio_only else None
         self.name: str = self._scorer.name
         self.default_batch_size: int = first.batch_size
 
@@ -454,6 +455,7 @@ class Tagger:
         )
 
     @settings_by_name
+    @takes(Decoding.of)
     def events(
         self,
         recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
@@ -462,13 +464,12 @@ class Tagger:
         hop: float | None = None,
         resolution: float | None = None,
         threshold: ArrayLike | None = None,
-        merge: float = 0.0,
-        min_duration: float = 0.0,
         batch_size: int | None = None,
+        **decoding: Any,
     ) -> Events:
-        """What is heard when, in a recording of any length and in bounded memory.
+        """Which sounds occur when, in a recording of any length and in bounded memory.
 
-        A class is heard where its score reaches its threshold: the score of a frame where the model scores frames
+        A class is detected where its score is above its threshold: the score of a frame where the model scores frames
         (`frame_seconds`) and neither *window* nor *hop* is given, and else the average over the windows that cover each
         moment (see `audiotag.inference.events`). No event is reported twice and none ends after the recording.
 
@@ -479,9 +480,11 @@ class Tagger:
             resolution: The grid of the times in place of *hop*: frames are averaged over this long, or windows begin
                 this often; None for single frames, or half a window.
             threshold: One for all or one for each class; None for the model's tuned ones, or else 0.5.
-            merge: Events of a class at most this many seconds apart become one.
-            min_duration: Shorter events, after merging, are left out.
             batch_size: Windows computed at a time; None for `default_batch_size`.
+            decoding: ``median``, ``low_threshold``, ``merge`` and ``min_duration``, each one for all or one for each
+                class: seconds of a median filter over the scores; the score down to which an event that reached its
+                threshold goes on; events of a class at most so many seconds apart become one; shorter ones, after
+                merging, are left out. Nothing of it by default (`audiotag.inference.Decoding`).
 
         Returns:
             The events by onset, a list that knows its columns, draws itself (``plot``) and becomes a DataFrame
@@ -495,15 +498,11 @@ class Tagger:
             resolution = real_number("resolution", resolution)
             if hop is not None or not resolution > 0:
                 raise OptionError(f"the resolution is {resolution} s", fix="Give more than 0, and no hop beside it.")
+        refuse_others("events", decoding, SETTINGS)
+        rule = Decoding.of(self.event_thresholds(threshold), **decoding)
         source = as_source(recording)
         cells, hop = self._cells(source, self._batch_size(batch_size), window, hop, resolution)
-        spans = detect_events(
-            cells,
-            hop=hop,
-            thresholds=self.event_thresholds(threshold),
-            merge=merge,
-            min_duration=min_duration,
-        )
+        spans = detect_events(cells, rule, hop=hop)
         return Events(named_events(spans, self.labels), place_of(source), source)
 
     def _cells(
@@ -515,13 +514,13 @@ class Tagger:
         resolution: float | None,
     ) -> tuple[Iterator[WindowScores], float | None]:
         """What `detect_events` takes: frames, which are cells, or windows and their hop."""
-        if self.hears_frames(window, hop):
+        if self.uses_frames(window, hop):
             parts = score_frames(self._scorer, source, overlap=None, batch_size=batch_size)
             return frame_cells(parts, resolution), None
         window, hop = self._grid(window, resolution if hop is None else hop)
         return self._score_windows(source, window, hop, batch_size, embeddings=False), hop
 
-    def hears_frames(self, window: float | None, hop: float | None) -> bool:
+    def uses_frames(self, window: float | None, hop: float | None) -> bool:
         """Whether events come from frames: the model scores them, and nobody asks for windows."""
         return self.frame_seconds is not None and window is None and hop is None
 

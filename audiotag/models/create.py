@@ -43,7 +43,7 @@ def build_backbone(
     if num_classes is None:
         num_classes = spec.num_classes
     if num_classes is None:
-        raise OptionError("a fresh network needs a number of classes", where=spec.name, fix="Give num_classes.")
+        raise OptionError("a fresh network needs a number of classes", where=spec.name, fix="Give --num-classes.")
     options = {**spec.options, **options}
     factory = host.resolve(spec)
     check_options(spec, factory, options, given=("num_classes",))

@@ -40,10 +40,10 @@ def _change_classes(model: Model, labels: LabelSet, seed: int) -> LabelChange:
     rows = dict(backbone.class_rows())
     state = backbone.state_dict()
     before = {key: state[key].detach().clone() for key in backbone.head_keys()}
-    strangers = sorted(set(rows) - set(before))
-    if strangers:
+    unknown = sorted(set(rows) - set(before))
+    if unknown:
         raise OptionError(
-            f"class_rows names {strangers}, which are not in the head",
+            f"class_rows names {unknown}, which are not in the head",
             where=type(backbone).__name__,
             fix="Name entries of the state dict that belong to the head.",
         )

@@ -29,7 +29,7 @@ class Model:
         labels: The classes of its scores, in order.
         name: What messages and outputs call it.
         single_label: True where scores are a softmax over classes, False for a sigmoid of each.
-        thresholds: Score from which a class counts as heard, float (classes,); None where none were tuned.
+        thresholds: Score from which a class counts as detected, float (classes,); None where none were tuned.
         metadata: What a checkpoint of ours says beyond that (metrics, training settings).
     """
 

@@ -28,8 +28,8 @@ def the_head_can_be_made_anew(subject: Subject) -> None:
         after = network.state_dict()
         changed = [name for name, tensor in body.items() if name not in after or not torch.equal(after[name], tensor)]
         require(not changed, f"reset_head changes {changed[:3]}, which is not in the head ({network.head_name})")
-        strangers = sorted(set(after) - set(body) - set(network.head_keys()))
-        require(not strangers, f"reset_head makes {strangers[:3]}, which is not in the head ({network.head_name})")
+        unknown = sorted(set(after) - set(body) - set(network.head_keys()))
+        require(not unknown, f"reset_head makes {unknown[:3]}, which is not in the head ({network.head_name})")
         require(all(parameter.requires_grad for parameter in network.head_parameters()), "the new head is frozen")
         with torch.inference_mode():
             require_shape(network.eval()(**given), (2, classes), f"the logits of {classes} classes")

@@ -56,7 +56,7 @@ def read(subject: Subject, source: Path, **more: object) -> ClipSet:
 
 def decoded(clip: Clip, rate: int = RATE) -> NDArray[np.float32]:
     """The sound of a clip (its first minute), which must be readable and finite."""
-    reader = SoundReader(rate, hears=True, video_shape=None, longest_seconds=_LONGEST)
+    reader = SoundReader(rate, takes_audio=True, video_shape=None, longest_seconds=_LONGEST)
     sound = reader.read(clip if clip.stop is not None else replace(clip, stop=clip.start + _LONGEST))
     require(sound.error is None, f"the clip {clip.id!r} cannot be read: {sound.error}")
     waveform = np.zeros(0, dtype=np.float32) if sound.waveform is None else sound.waveform

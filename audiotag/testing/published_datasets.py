@@ -45,8 +45,8 @@ def every_official_split_is_there(subject: Subject) -> None:
     with source_of(subject) as source:
         clips = read(subject, source)
     splits = Counter(split_of(clip) for clip in clips if split_of(clip) is not None)
-    strangers = sorted(str(split) for split in set(splits) - set(subject.spec.splits))
-    require(not strangers, f"clips say that they are in {strangers}, which the descriptor does not name")
+    unknown = sorted(str(split) for split in set(splits) - set(subject.spec.splits))
+    require(not unknown, f"clips say that they are in {unknown}, which the descriptor does not name")
     lost = [clip.id for clip in clips if split_of(clip) is None and clip.fold is None]
     require(not lost, f"the clips {lost[:3]} have neither a split nor a fold")
     if subject.source is None:

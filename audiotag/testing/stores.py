@@ -258,8 +258,8 @@ def impossible_examples_are_refused(subject: Subject) -> None:
 def what_it_needs_of_a_model_is_known(subject: Subject) -> None:
     """`needs` names ``"embedding"`` and ``"scores"`` only; an offer without them is refused, and counts nothing."""
     policy = _made(subject)
-    strangers = set(policy.needs) - set(MODEL_OUTPUTS)
-    require(not strangers, f"needs names {sorted(strangers)}; there is {', '.join(MODEL_OUTPUTS)}")
+    unknown = set(policy.needs) - set(MODEL_OUTPUTS)
+    require(not unknown, f"needs names {sorted(unknown)}; there is {', '.join(MODEL_OUTPUTS)}")
     _offer(policy, _stream(20))
     state = policy.state_dict()
     seen = _seen(policy, Example("next", (0,)))

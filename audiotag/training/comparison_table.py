@@ -192,7 +192,9 @@ def _draw(comparison: Comparison, axes: Axes) -> None:
         axes.errorbar(macs, scores, yerr=spread.fillna(0.0), fmt="none", ecolor=SOFT, capsize=3, zorder=1)
     on_front = table[front].assign(macs=macs[front]).sort_values("macs")
     axes.plot(on_front["macs"], on_front["score"], color=MARK, linewidth=1, drawstyle="steps-post", zorder=2)
-    entries = {"nobody better at this cost or less": axes.scatter(macs[front], scores[front], color=MARK, zorder=3)}
+    entries = {
+        "Pareto front: none better at this cost or less": axes.scatter(macs[front], scores[front], color=MARK, zorder=3)
+    }
     if not front.all():
         entries["others"] = axes.scatter(macs[~front], scores[~front], color=ACCENT, marker="s", zorder=3)
     centre, half = np.log(macs).agg(["min", "max"]).mean(), max(1.3 * float(np.ptp(np.log(macs))) / 2, 1.0)

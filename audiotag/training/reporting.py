@@ -23,7 +23,7 @@ class Reporter:
         """A sentence for people: what was kept, replaced, left out, or is being computed."""
 
     def computing(self, what: str, done: int, total: int) -> None:
-        """*what* (embeddings, scores) is at hand for *done* of *total* clips; told before the first is computed too."""
+        """*what* (embeddings, scores) are cached for *done* of *total* clips; told before the first is computed too."""
 
     def start(self, epochs: int, steps: int, first_epoch: int) -> None:
         """Training begins, or goes on, at *first_epoch* of *epochs* with *steps* each."""

@@ -15,6 +15,7 @@ from audiotag.cli.command import Command
 from audiotag.cli.habits import OPTION_HABITS, VERB_HABITS
 from audiotag.cli.main import VERBS, main
 from audiotag.cli.options import option, settings_options
+from audiotag.errors import OptionError
 from audiotag.settings import SettingsGroup, setting, varied
 
 
@@ -117,6 +118,25 @@ def refused(*words: str) -> str:
 )
 def test_near_misses_and_habits_are_answered_with_our_names(words: str, said: str) -> None:
     assert refused(*words.split()) == f"Error: {said}"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("finetune --learning-rate nan", "--learning-rate is nan. Give a number above 0"),
+        ("finetune --betas 0.9 2", "--betas is (0.9, 2.0). Give 0 or more"),
+        ("finetune --optimiser lion", "--optimiser is 'lion'. Give one of: adamw"),
+        ("finetune --final-lr -1", "--final-lr is -1.0. Give 0 or more"),
+        ("compare --output out --epochs 0", "--epochs is 0. Give 1 or more"),
+        ("online --steps -1", "--steps is -1. Give 0 or more"),
+    ],
+)
+def test_settings_out_of_range_are_refused_before_anything_else_as_the_command_line_spells_them(
+    words: str, said: str
+) -> None:
+    with pytest.raises(OptionError) as refusal:
+        CliRunner().invoke(main, words.split(), prog_name="audiotag", catch_exceptions=False)
+    assert str(refusal.value).startswith(said)
 
 
 def test_a_recording_in_the_place_of_a_verb_is_to_be_tagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

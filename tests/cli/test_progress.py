@@ -20,7 +20,8 @@ from audiotag.models.create import create_backbone
 from audiotag.models.model import Model
 
 SETTINGS = {
-    "format_": "csv", "embeddings": None, "window": None, "hop": None, "threshold": None, "merge": None,
+    "format_": "csv", "embeddings": None, "window": None, "hop": None, "threshold": None, "low_threshold": None,
+    "resolution": None, "median": None, "merge": None,
     "min_duration": None, "top": 1, "batch_size": 2, "workers": 1, "strict": False, "resume": False,
     "overwrite": False, "frames": None, "verbatim": False, "per_window": False, "events": False,
 }  # fmt: skip

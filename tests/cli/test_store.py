@@ -271,6 +271,9 @@ def test_simulations_of_every_stream(tmp_path: Path) -> None:
         ("--counts", "dog"),
         ("--counts", "dog=x"),
         ("--preset", "rare", "--counts", "a=1"),
+        ("--preset", "rare", "--steps", 500),
+        ("--counts", "a=1", "--most-labels", 2),
+        ("--counts", "a=1", "--labels", "audioset"),
         ("--figures", "svg"),
     ):
         with pytest.raises(OptionError):

@@ -244,7 +244,7 @@ def test_a_teacher_labels_by_mid(tiny, tmp_path):
         learner = OnlineLearner(fresh(), store, OnlineSettings(pseudo_label=0.9), teacher=Tagger(teacher))
         event = learner.hear(clips(1, labelled=False)[0])
         assert (event.labels, event.label_source) == (("low",), "teacher")
-        with pytest.raises(OptionError, match="no class of the model"):
+        with pytest.raises(OptionError, match="none of the model's classes"):
             OnlineLearner(fresh(), store, OnlineSettings(pseudo_label=0.9), teacher=Tagger(fresh(("x", "y"))))
 
 

@@ -140,7 +140,7 @@ def test_many_archives_do_not_keep_a_process_each(archive, tmp_path, monkeypatch
 
 def test_taggers_and_stores_take_such_clips(archive):
     clip = read_clips(archive)[1]
-    sound = SoundReader(RATE, hears=True, video_shape=None, longest_seconds=10.0).read(clip)
+    sound = SoundReader(RATE, takes_audio=True, video_shape=None, longest_seconds=10.0).read(clip)
     np.testing.assert_array_equal(sound.waveform, read_clip(clip, RATE))
     windows = list(SoundReader(RATE, True, None, 10.0).windows(clip, 0.2, 0.1))
     assert [window.onset for window in windows[:2]] == [0.0, 0.1]

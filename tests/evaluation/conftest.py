@@ -16,7 +16,7 @@ from audiotag.models.model import Model
 
 NAMES = ["hum", "hiss", "beep"]
 
-VOID = {"meta", "link", "br", "img", "input", "circle", "rect", "line", "path"}
+VOID = {"meta", "link", "br", "wbr", "img", "input", "circle", "rect", "line", "path"}
 
 
 class Page(HTMLParser):

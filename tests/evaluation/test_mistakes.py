@@ -99,6 +99,7 @@ def test_the_page_shows_the_most_confident_mistakes_and_names_are_text(read_page
     assert "False alarms" in words and "Misses" in words
     assert words.index("<script>2</script> <b>&2.wav <i>Bell</i> 0.800") < words.index("Dog 0.500")
     assert "true: Dog 0.050; decided: <i>Bell</i>" in words
+    assert "&lt;/<wbr>script" in text and "decided: <bdi>&lt;i&gt;Bell" in text  # breaks, and order, are kept apart
     assert "src=" not in text
     right = render_report(evaluate_scores(TARGETS, TARGETS * 0.9, LABELS))
     assert "False alarms" not in right and "Misses" not in right

@@ -1,4 +1,4 @@
-"""Folders from strangers: whatever is wrong with one is an error of ours, before the network is opened."""
+"""Folders of unknown origin: whatever is wrong with one is an error of ours, before the network is opened."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiotag.errors import AudioError, OptionError
-from audiotag.inference.events import Event, Events, Span, average_cells, detect_events, merge_cells, named_events
+from audiotag.inference.decoding import Decoding, Span
+from audiotag.inference.events import Event, Events, average_cells, detect_events, named_events
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores
 from audiotag.labels import LabelSet
@@ -108,12 +109,13 @@ def cells_of(*scores: float) -> list[WindowScores]:
 
 
 def spans(cells: list[WindowScores], threshold: float = 0.5, **settings: float) -> list[tuple[float, ...]]:
-    events = merge_cells(cells, np.array([threshold]), **settings)
+    events = Decoding.of(np.array([threshold]), **settings).spans(cells)
     return [(event.onset, event.offset, round(event.score, 4)) for event in events]
 
 
 def test_consecutive_cells_make_one_event_with_the_highest_score() -> None:
-    assert spans(cells_of(0.1, 0.6, 0.9, 0.5, 0.2, 0.7)) == [(1, 4, 0.9), (5, 6, 0.7)]
+    assert spans(cells_of(0.1, 0.6, 0.9, 0.55, 0.2, 0.7)) == [(1, 4, 0.9), (5, 6, 0.7)]
+    assert spans(cells_of(0.6, 0.5, 0.6)) == [(0, 1, 0.6), (2, 3, 0.6)]  # above, not equal
     assert spans(cells_of(0.1, 0.2)) == []
 
 
@@ -141,27 +143,27 @@ def test_gaps_and_lengths_are_taken_within_a_rounding_error() -> None:
 def test_events_of_several_classes() -> None:
     cells = [
         window(0, 1, 0.9, 0.1, 0.0),
-        window(1, 2, 0.6, 0.5, 0.0),
+        window(1, 2, 0.6, 0.51, 0.0),
         window(2, 3, 0.2, 0.7, 0.0),
         window(3, 4, 0.8, 0, 0),
     ]
-    events = list(merge_cells(cells, np.array([0.5, 0.5, 0.5])))
+    events = list(Decoding.of(np.array([0.5, 0.5, 0.5])).spans(cells))
     assert [(one.index, one.onset, one.offset) for one in events] == [(0, 0, 2), (0, 3, 4), (1, 1, 3)]
     assert [one.score for one in events] == pytest.approx([0.9, 0.8, 0.7])
     assert all(type(one.index) is int and type(one.onset) is type(one.score) is float for one in events)
-    own = list(merge_cells(cells, np.array([0.85, 0.6, -1.0])))
+    own = list(Decoding.of(np.array([0.85, 0.6, -1.0])).spans(cells))
     assert [(one.index, one.onset, one.offset) for one in own] == [(0, 0, 1), (1, 2, 3), (2, 0, 4)]
     assert own[-1].score == 0.0
 
 
 def test_events_are_ordered_by_their_beginning_then_their_class() -> None:
     windows = [window(0, 1, 0.0, 0.9, 0.9), window(1, 2, 0.9, 0.0, 0.9)]
-    events = detect_events(windows, hop=1.0, thresholds=np.array([0.5, 0.5, 0.5]))
+    events = detect_events(windows, Decoding.of(np.array([0.5, 0.5, 0.5])), hop=1.0)
     assert [(one.index, one.onset, one.offset) for one in events] == [(1, 0, 1), (2, 0, 2), (0, 1, 2)]
     quiet = [window(0, 1, 0.9), window(1, 2, 0.0), window(2, 3, 0.9), window(3, 4, 0.0), window(4, 4.5, 0.9)]
-    found = detect_events(quiet, hop=1.0, thresholds=np.array([0.5]), merge=1.0)
+    found = detect_events(quiet, Decoding.of(np.array([0.5]), merge=1.0), hop=1.0)
     assert [(one.onset, one.offset) for one in found] == [(0, 4.5)]
-    found = detect_events(quiet, hop=1.0, thresholds=np.array([0.5]), min_duration=0.75)
+    found = detect_events(quiet, Decoding.of(np.array([0.5]), min_duration=0.75), hop=1.0)
     assert [(one.onset, one.offset) for one in found] == [(0, 1), (2, 3)]
 
 
@@ -241,7 +243,7 @@ def test_events_lie_in_the_recording_and_apart(
     for before, after in itertools.pairwise(cells):
         assert after.onset == pytest.approx(before.offset)
     thresholds = np.array([threshold, 0.5])
-    events = detect_events(windows, hop=hop, thresholds=thresholds, merge=merge, min_duration=min_duration)
+    events = detect_events(windows, Decoding.of(thresholds, merge=merge, min_duration=min_duration), hop=hop)
     for index in (0, 1):
         own = [event for event in events if event.index == index]
         for event in own:
@@ -250,13 +252,13 @@ def test_events_lie_in_the_recording_and_apart(
             assert event.score >= np.float32(thresholds[index]) - 1e-6
         for before, after in itertools.pairwise(own):
             assert after.onset - before.offset > merge
-    # Without joining and leaving out, exactly the cells that reach the threshold are in events.
-    plain = detect_events(windows, hop=hop, thresholds=thresholds)
+    # Without joining and leaving out, exactly the cells above the threshold are in events.
+    plain = detect_events(windows, Decoding.of(thresholds), hop=hop)
     for cell in cells:
         middle = (cell.onset + cell.offset) / 2
         for index in (0, 1):
             inside = any(e.index == index and e.onset <= middle < e.offset for e in plain)
-            assert inside == bool(cell.scores[index] >= thresholds[index])
+            assert inside == bool(cell.scores[index] > thresholds[index])
 
 
 def test_events_of_a_recording(model: MakeModel, record: Record) -> None:

@@ -20,6 +20,7 @@ from audiotag.cli.main import main
 from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats
 from audiotag.errors import AudioError, OptionError
 from audiotag.host import get_host
+from audiotag.inference.decoding import Decoding
 from audiotag.inference.events import Events, detect_events
 from audiotag.inference.frame_scores import frame_cells
 from audiotag.inference.tagger import Tagger
@@ -260,7 +261,7 @@ def test_an_event_over_the_border_of_two_blocks_is_neither_cut_nor_doubled() -> 
     """A network that hears little at the edges of a block, as those that look around a frame do."""
     sound = (bursts((18, 22)), RATE)
     parts = list(Tagger(Level(blind=1)).score_frames(sound, overlap=0))
-    apart = detect_events(frame_cells(parts), hop=None, thresholds=np.array([0.5, 2.0]))
+    apart = detect_events(frame_cells(parts), Decoding.of(np.array([0.5, 2.0])), hop=None)
     assert len(apart) == 2  # blocks side by side, as the authors have them
     assert spans(Tagger(Level(blind=1)).events(sound)) == [(1.8, 2.2)]
 
@@ -308,6 +309,8 @@ def test_infer_reports_events_of_frames(tmp_path: Path, monkeypatch: pytest.Monk
     found = [("0.3", "0.7", "sound"), ("1.8", "2.2", "sound")]
     assert rows("--events") == rows("--resolution", "0.1") == found
     assert rows("--events", "--merge", "2") == [("0.3", "2.2", "sound")]
+    assert rows("--events", "--median", "0.9") == []
+    assert rows("--events", "--low-threshold", "0.0") != found
     assert rows("--events", "--window", "2", "--hop", "2") == []
     for refused in (["--hop", "1", "--resolution", "1"], ["--per-window", "--resolution", "1"], ["--resolution", "0"]):
         assert CliRunner().invoke(main, ["infer", str(tmp_path / "a.wav"), *refused]).exit_code == 1

@@ -79,7 +79,7 @@ def test_sound_in_memory_and_given_axes(model: MakeModel, record: Record) -> Non
     given = Figure().add_subplot()
     axes = Tagger(model()).events(sound, window=2.0, hop=0.5)[:0].plot(given)
     assert axes is given and len(axes.images) == 1 and axes.get_xlim() == pytest.approx((0, 3.0))
-    assert [text.get_text() for text in axes.texts] == ["nothing is heard"]
+    assert [text.get_text() for text in axes.texts] == ["no sound detected"]
 
 
 def test_many_classes_and_long_recordings_stay_readable() -> None:

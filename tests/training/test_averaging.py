@@ -115,7 +115,7 @@ def test_early_stopping_before_the_range_says_that_there_is_no_average(tones, tm
     finetune("tiny", tones, fold=1, output=tmp_path / "run", reporter=reporter, **options)
     assert len(pd.read_csv(tmp_path / "run" / "log.csv")) < 39
     assert not (tmp_path / "run" / "averaged").exists()
-    assert any("no average" in text for text in texts)
+    assert any("No average" in text for text in texts)
 
 
 @pytest.mark.parametrize("settings", [{"average_from": 5}, {"average_from": 3, "average_to": 2}, {"ema_decay": 1.0}])

@@ -271,7 +271,7 @@ def test_mistakes_are_known_before_anything_learns(tiny, tones, tmp_path, traine
         audiotag.compare(["tiny"], tones, fold=1, options={"mn": {"width": 3}}, **common)
     with pytest.raises(OptionError, match="2 candidates are called 'tiny'"):
         audiotag.compare(["tiny", "tiny"], tones, fold=1, **common)
-    with pytest.raises(OptionError, match="measure on"):
+    with pytest.raises(OptionError, match="evaluate on"):
         audiotag.compare(["tiny"], tones, **common)
     with pytest.raises(OptionError, match="learn from"):
         audiotag.compare(["tiny"], test=tones, **common)

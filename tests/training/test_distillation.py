@@ -163,7 +163,7 @@ def test_a_student_learns_from_the_teacher_alone(tones, teacher, tmp_path):
 def test_what_the_teacher_says_is_computed_once(tones, teacher, tmp_path, monkeypatch):
     first = Messages()
     finetune("tiny", tones, fold=2, output=tmp_path / "one", teacher=teacher, reporter=first, **QUICK)
-    assert any("What the teacher" in text and "is kept in" in text for text in first.texts)
+    assert any("Scores of the teacher" in text and "are cached in" in text for text in first.texts)
 
     def fails(*_, **__):
         raise AssertionError("the teacher is asked again")
@@ -227,7 +227,7 @@ def test_a_file_of_scores_teaches_the_clips_it_knows(tones, tmp_path):
     heard = Messages()
     finetune("tiny", tones, output=tmp_path / "run", val_fraction=0, teacher_scores=tmp_path / "scores.npz",
              reporter=heard, **QUICK)  # fmt: skip
-    assert any("14 of 24 clips have no scores" in text for text in heard.texts)
+    assert any("14 of 24 clips have no teacher scores" in text for text in heard.texts)
 
 
 def test_stored_logits_with_a_map_of_rows_teach_as_the_npz_does(tones, tmp_path):

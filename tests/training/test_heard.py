@@ -174,7 +174,7 @@ def test_thresholds_tuned_on_the_measured_clips_are_said(tiny, overlaps, tmp_pat
     assert not said()
     now = said(tune_thresholds_on=overlaps)
     assert "thresholds were tuned on 24 of the 24 clips" in now[0]
-    assert "24 of the 24 clips that the thresholds are tuned on are clips that the model has learned" in now[1]
+    assert "24 of the 24 clips for tuning thresholds were used to train this model" in now[1]
     assert said() == now[:1]  # kept with them
     assert not said(thresholds=0.5)
 

@@ -140,9 +140,7 @@ def _run(folder: Path, epochs: int, seed: int, report: Callable[[str], None] | N
     from audiotag_equiav.settings import PretrainingSettings
 
     # First, so that what cannot work is refused before anything is written.
-    settings = PretrainingSettings(
-        epochs=epochs, batch_size=36, learning_rate=1e-3, seed=seed, accelerator="cpu", workers=0
-    )
+    settings = PretrainingSettings(epochs=epochs, batch_size=36, learning_rate=1e-3, seed=seed, device="cpu", workers=0)
     train_path, test_path = make_pairs(folder / "pairs", seed=seed)
     train, test = (read_pairs(path) for path in (train_path, test_path))
     with scoped_torch_rng(seed, "parameters"):

@@ -229,13 +229,13 @@ class _Run:
             )
         try:
             return Fabric(
-                accelerator=settings.accelerator,
+                accelerator=settings.device,
                 devices=settings.devices,
                 strategy="ddp_spawn" if settings.devices > 1 else "auto",
                 precision=settings.precision,  # type: ignore[arg-type] # Fabric refuses unknown ones itself
             )
         except (RuntimeError, ValueError) as error:  # how Fabric answers what this machine lacks
-            raise OptionError(str(error), where="pre-training", fix="Use another accelerator or precision.") from error
+            raise OptionError(str(error), where="pre-training", fix="Use another device or precision.") from error
 
     def launch(self, fabric: Fabric) -> list[dict[str, float]]:
         try:

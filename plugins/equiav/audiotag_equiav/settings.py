@@ -44,7 +44,7 @@ class PretrainingSettings(RunLength, AdamW, Seeded, Processes):
     temperature: float = setting(0.07, range=POSITIVE, help="Temperature of all losses.")
     inter_loss: str = setting("infonce", help="Loss between sounds and pictures (inter-modal).")
     intra_loss: str = setting("ntxent", help="Loss within each modality.")
-    accelerator: str = setting("auto", help="cpu, cuda or auto.")
+    device: str = setting("auto", help="cpu, cuda or auto.")
     workers: int = varied(Processes, "workers", help="Reader processes per process.")
     save_steps: int = setting(500, range=FROM_ONE, help="Steps between checkpoints within an epoch.")
 

@@ -43,7 +43,7 @@ def run(*arguments: str | Path) -> Result:
 def test_pretrain_resume_and_retrieve(write_pairs: Callable[..., Path], tmp_path: Path) -> None:
     manifest = write_pairs(4)
     folder = tmp_path / "run"
-    settings = ["--epochs=2", "--warmup=1", "--batch-size=4", "--workers=0", "--accelerator=cpu"]
+    settings = ["--epochs=2", "--warmup=1", "--batch-size=4", "--workers=0", "--device=cpu"]
     result = run("pretrain", "--train", manifest, "--output", folder, *settings, *SMALL)
     assert "epoch 2 of 2" in result.output and str(folder) in result.output
     run("pretrain", "--resume", folder)
@@ -73,8 +73,8 @@ def test_what_does_not_go_together_is_refused(write_pairs: Callable[..., Path], 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (["--accelerator=cuda"], "accelerator"),
-        (["--accelerator=nonsense"], "accelerator"),
+        (["--device=cuda"], "another device"),
+        (["--device=nonsense"], "another device"),
         (["--option=dropout=much"], "'dropout' is 'much'"),
         (["--option=detph=3"], "no option 'detph'.*depth"),
         (["--option=aug_size_a=13"], "aug_size_a is 13"),
@@ -108,7 +108,7 @@ def test_every_verb_takes_the_number_of_frames(
     for index in range(3, 10):
         shutil.rmtree(manifest.parent / f"frame_{index}")
     quick = ["--epochs=1", "--warmup=0", "--batch-size=4", "--workers=0"]
-    pretraining = ["--train", manifest, "--accelerator=cpu", *quick, *SMALL]
+    pretraining = ["--train", manifest, "--device=cpu", *quick, *SMALL]
     with pytest.raises(AudiotagError, match=r"does not exist.*--frames"):
         run("pretrain", "--output", tmp_path / "failed", *pretraining)
     folder = tmp_path / "run"

@@ -44,7 +44,7 @@ PATCHED = pytest.mark.skipif(
 )
 
 SETTINGS = PretrainingSettings(
-    epochs=3, batch_size=4, learning_rate=1e-3, warmup=1.0, centroid_count=2, accelerator="cpu", workers=0
+    epochs=3, batch_size=4, learning_rate=1e-3, warmup=1.0, centroid_count=2, device="cpu", workers=0
 )
 
 
@@ -226,7 +226,7 @@ def test_runs_that_cannot_be_are_refused(write_pairs: Write, learn: Learn, tmp_p
         learn(clips, "few", settings=replace(SETTINGS, batch_size=8))
     (tmp_path / "file").write_text("no folder can be made here, and it is not tried")
     with pytest.raises(OptionError, match="pre-training"):
-        learn(clips, "file/run", settings=replace(SETTINGS, accelerator="abacus"))
+        learn(clips, "file/run", settings=replace(SETTINGS, device="abacus"))
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "notes.txt").write_text("mine")
     with pytest.raises(TrainingError, match="not empty"):

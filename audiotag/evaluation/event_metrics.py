@@ -1,0 +1,334 @@
+"""Metrics of sound event detection on lists of events: F1 by events, by segments and by intersection, and error rate.
+
+Events of a file are triples of onset, offset (seconds) and class. True events of a class that overlap or touch are
+joined first. Times are compared after rounding to six decimals, and limits are inclusive. Classes without a true event
+have no recall and no F1, and are left out of every average unless they are asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiotag.arguments import real_number
+from audiotag.errors import AudiotagError, OptionError
+from audiotag.evaluation.metrics import mean_defined
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+EventLists = Mapping[str, Iterable[tuple[float, float, str]]]
+"""File → its events, each (onset, offset, class)."""
+
+Spans = dict[str, dict[str, Floats]]
+"""File → class → (events, 2): onsets and offsets, ordered."""
+
+_Count = Callable[[Floats, Floats], tuple[int, int]]
+"""True events and detections of a class in a file → true events found, false alarms."""
+
+_DECIMALS = 6
+
+
+class Average(NamedTuple):
+    """Precision, recall and F1 over classes; NaN where they are not defined."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class ErrorRate:
+    """Errors per active reference segment; the sum of its parts may exceed 1.
+
+    Attributes:
+        total: Substitutions, deletions and insertions together.
+        substitutions: A class is missed and another reported in the same segment.
+        deletions: Other missed ones.
+        insertions: Other reported ones.
+    """
+
+    total: float
+    substitutions: float
+    deletions: float
+    insertions: float
+
+
+@dataclass(frozen=True, eq=False)
+class EventScores:
+    """Counts of each class, and what follows from them.
+
+    Attributes:
+        classes: Names, in the order of the arrays.
+        hits: True events (or segments) that were found, int64 (classes,).
+        false_alarms: Detections (or segments) that count as wrong, int64 (classes,).
+        events: True events (or segments), int64 (classes,).
+        error_rate: Of segments, over the classes with events; None for other metrics.
+    """
+
+    classes: tuple[str, ...]
+    hits: Counts
+    false_alarms: Counts
+    events: Counts
+    error_rate: ErrorRate | None = None
+
+    @property
+    def without_events(self) -> tuple[str, ...]:
+        """Classes without a true event, which averages leave out."""
+        return tuple(name for name, count in zip(self.classes, self.events, strict=True) if not count)
+
+    @property
+    def precision(self) -> Floats:
+        """Float64 (classes,); NaN where nothing is detected."""
+        return _ratio(self.hits, self.hits + self.false_alarms)
+
+    @property
+    def recall(self) -> Floats:
+        """Float64 (classes,); NaN for classes without events."""
+        return _ratio(self.hits, self.events)
+
+    @property
+    def f1(self) -> Floats:
+        """Float64 (classes,); NaN for classes without events, 0 for those with events and no detections."""
+        precision = np.nan_to_num(self.precision)
+        total = precision + self.recall
+        return np.where(total > 0, 2 * precision * self.recall / np.where(total > 0, total, 1), total)
+
+    def macro(self, *, all_classes: bool = False) -> Average:
+        """Means over classes: of F1, not the F1 of means.
+
+        Args:
+            all_classes: Count the precision (0) of classes without events that are detected all the same, as sed_eval
+                does.
+        """
+        kept = np.full(len(self.classes), True) if all_classes else self.events > 0
+        return Average(*(mean_defined(values[kept]) for values in (self.precision, self.recall, self.f1)))
+
+    def micro(self, *, all_classes: bool = False) -> Average:
+        """Precision, recall and F1 of the summed counts.
+
+        Args:
+            all_classes: Count the false alarms of classes without events, as sed_eval does.
+        """
+        kept = np.full(len(self.classes), True) if all_classes else self.events > 0
+        hits, false_alarms, events = (
+            values[kept].sum(keepdims=True) for values in (self.hits, self.false_alarms, self.events)
+        )
+        total = EventScores(("all",), hits, false_alarms, events)
+        return Average(float(total.precision[0]), float(total.recall[0]), float(total.f1[0]))
+
+
+def event_based_f1(
+    truth: EventLists,
+    detected: EventLists,
+    *,
+    classes: Sequence[str] | None = None,
+    onset_collar: float = 0.2,
+    offset_collar: float | None = 0.2,
+    offset_share: float = 0.2,
+) -> EventScores:
+    """Detections that begin and end when a true event does, matched one to one, as many as possible.
+
+    Args:
+        truth: True events of each file.
+        detected: Detections of each file; files that *truth* lacks are refused.
+        classes: Those evaluated; None for all that occur.
+        onset_collar: Seconds by which the onset may differ.
+        offset_collar: Seconds by which the offset may differ; None where offsets do not matter.
+        offset_share: Share of the true event's length by which the offset may differ, if that is more.
+            DESED has 0.2, sed_eval 0.5 unless told otherwise.
+
+    Raises:
+        AudiotagError: An event is no span of time, or a file is unknown.
+    """
+    real_number("onset_collar", onset_collar)
+    real_number("offset_share", offset_share)
+    if offset_collar is not None:
+        real_number("offset_collar", offset_collar)
+
+    def count(events: Floats, found: Floats) -> tuple[int, int]:
+        near = np.round(np.abs(found[None, :, 0] - events[:, None, 0]), _DECIMALS) <= onset_collar
+        if offset_collar is not None:
+            allowed = np.maximum(offset_collar, np.round(offset_share * (events[:, 1] - events[:, 0]), _DECIMALS))
+            near &= np.round(np.abs(found[None, :, 1] - events[:, None, 1]), _DECIMALS) <= allowed[:, None]
+        hits = _matched(near)
+        return hits, len(found) - hits
+
+    return _counted(truth, detected, classes, count)
+
+
+def intersection_based_f1(
+    truth: EventLists,
+    detected: EventLists,
+    *,
+    classes: Sequence[str] | None = None,
+    detection_tolerance: float = 0.5,
+    truth_tolerance: float = 0.5,
+) -> EventScores:
+    """Detections that lie within true events for long enough, and true events that these cover for long enough.
+
+    Args:
+        truth: True events of each file.
+        detected: Detections of each file; files that *truth* lacks are refused.
+        classes: Those evaluated; None for all that occur.
+        detection_tolerance: Share of a detection that has to lie in true events of its class (dtc); it is a false
+            alarm otherwise.
+        truth_tolerance: Share of a true event that counted detections have to cover (gtc).
+
+    Raises:
+        AudiotagError: An event is no span of time, or a file is unknown.
+    """
+    real_number("detection_tolerance", detection_tolerance, most=1.0)
+    real_number("truth_tolerance", truth_tolerance, most=1.0)
+
+    def count(events: Floats, found: Floats) -> tuple[int, int]:
+        counted = enough(covered(events, found), found, detection_tolerance)
+        hits = enough(covered(found[counted], events), events, truth_tolerance)
+        return int(hits.sum()), int((~counted).sum())
+
+    return _counted(truth, detected, classes, count)
+
+
+def segment_based_f1(
+    truth: EventLists, detected: EventLists, *, classes: Sequence[str] | None = None, segment: float = 1.0
+) -> EventScores:
+    """Segments in which a class is heard against those in which it is detected, however briefly; and the error rate.
+
+    Args:
+        truth: True events of each file.
+        detected: Detections of each file; files that *truth* lacks are refused.
+        classes: Those evaluated; None for all that occur. Classes without events count in the error rate where they
+            are named here.
+        segment: Seconds of a segment; the first begins at 0.
+
+    Raises:
+        AudiotagError: An event is no span of time, or a file is unknown.
+        OptionError: *segment* is not above 0.
+    """
+    if real_number("segment", segment) == 0:
+        raise OptionError("segments are 0 s long", fix="Give more than 0.")
+    true_spans, spans, names = _prepared(truth, detected, classes)
+    hits, false_alarms, events = np.zeros((3, len(names)), dtype=np.int64)
+    errors = np.zeros(3, dtype=np.int64)
+    for file, own in true_spans.items():
+        active = [_segments(own.get(name), segment) for name in names]
+        found = [_segments(spans[file].get(name), segment) for name in names]
+        missed, wrong = np.zeros((2, max((max(one, default=-1) for one in (*active, *found)), default=-1) + 1), int)
+        for index, (is_true, is_found) in enumerate(zip(active, found, strict=True)):
+            hits[index] += len(is_true & is_found)
+            false_alarms[index] += len(is_found - is_true)
+            events[index] += len(is_true)
+            missed[list(is_true - is_found)] += 1
+            wrong[list(is_found - is_true)] += 1
+        both = np.minimum(missed, wrong)
+        errors += np.array([both.sum(), (missed - both).sum(), (wrong - both).sum()])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rates = (np.array([errors.sum(), *errors]) / events.sum()).tolist()
+    return EventScores(names, hits, false_alarms, events, ErrorRate(*rates))
+
+
+def covered(by: Floats, spans: Floats) -> Floats:
+    """Seconds of each of *spans* that lie in those of *by*, which are ordered and do not overlap."""
+    if not len(by):
+        return np.zeros(len(spans))
+    knots = by.ravel()
+    seconds = np.repeat(np.cumsum(by[:, 1] - by[:, 0]), 2)
+    seconds[::2] -= by[:, 1] - by[:, 0]
+    return np.interp(spans[:, 1], knots, seconds) - np.interp(spans[:, 0], knots, seconds)
+
+
+def enough(seconds: Floats, spans: Floats, share: float) -> NDArray[np.bool_]:
+    """Whether *seconds* are at least *share* of each of *spans*."""
+    return np.asarray(np.round(seconds - share * (spans[:, 1] - spans[:, 0]), _DECIMALS) >= 0)
+
+
+def true_spans_of(truth: EventLists) -> Spans:
+    """True events by file and class, those that overlap or touch joined.
+
+    Raises:
+        AudiotagError: An event is no span of time.
+    """
+    return {file: {name: _joined(own) for name, own in by_class.items()} for file, by_class in _spans(truth).items()}
+
+
+def _spans(lists: EventLists) -> Spans:
+    spans: Spans = {}
+    for file, events in lists.items():
+        by_class: dict[str, list[tuple[float, float]]] = {}
+        for onset, offset, name in events:
+            if not (0 <= onset < offset < math.inf):
+                raise AudiotagError(f"an event of {name!r} lasts from {onset} s to {offset} s", where=file)
+            by_class.setdefault(name, []).append((onset, offset))
+        spans[file] = {name: np.array(sorted(own), dtype=np.float64) for name, own in by_class.items()}
+    return spans
+
+
+def _joined(spans: Floats) -> Floats:
+    joined = [spans[0].copy()]
+    for span in spans[1:]:
+        if round(span[0] - joined[-1][1], _DECIMALS) <= 0:
+            joined[-1][1] = max(joined[-1][1], span[1])
+        else:
+            joined.append(span.copy())
+    return np.array(joined)
+
+
+def _prepared(
+    truth: EventLists, detected: EventLists, classes: Sequence[str] | None
+) -> tuple[Spans, Spans, tuple[str, ...]]:
+    """True events, detections of the same files, and the classes evaluated."""
+    if unknown := [file for file in detected if file not in truth]:
+        raise AudiotagError(
+            "detections of a file without truth", where=unknown[0], fix="Name it in the truth, with no events if so."
+        )
+    true_spans = true_spans_of(truth)
+    spans = _spans({file: detected.get(file, ()) for file in truth})
+    occurring = {name for lists in (true_spans, spans) for own in lists.values() for name in own}
+    return true_spans, spans, tuple(sorted(occurring) if classes is None else classes)
+
+
+def _counted(truth: EventLists, detected: EventLists, classes: Sequence[str] | None, count: _Count) -> EventScores:
+    true_spans, spans, names = _prepared(truth, detected, classes)
+    hits, false_alarms, events = np.zeros((3, len(names)), dtype=np.int64)
+    nothing = np.zeros((0, 2))
+    for file, own in true_spans.items():
+        for index, name in enumerate(names):
+            is_true = own.get(name, nothing)
+            hit, wrong = count(is_true, spans[file].get(name, nothing))
+            hits[index] += hit
+            false_alarms[index] += wrong
+            events[index] += len(is_true)
+    return EventScores(names, hits, false_alarms, events)
+
+
+def _segments(spans: Floats | None, length: float) -> set[int]:
+    """Numbers of the segments that *spans* touch."""
+    touched: set[int] = set()
+    for onset, offset in () if spans is None else np.round(spans / length, _DECIMALS).tolist():
+        touched.update(range(math.floor(onset), math.ceil(offset)))
+    return touched
+
+
+def _matched(near: NDArray[np.bool_]) -> int:
+    """Size of the largest matching of rows with columns."""
+    partner: dict[int, int] = {}  # of columns
+
+    def place(row: int, tried: set[int]) -> bool:
+        for column in np.flatnonzero(near[row]).tolist():
+            if column not in tried:
+                tried.add(column)
+                if column not in partner or place(partner[column], tried):
+                    partner[column] = row
+                    return True
+        return False
+
+    return sum(place(row, set()) for row in range(len(near)))
+
+
+def _ratio(part: Counts, whole: Counts) -> Floats:
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
