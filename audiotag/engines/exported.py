@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import stat
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -292,7 +293,7 @@ def _front_end(facts: Fields, path: Path) -> LogMel | None:
         return None
     numbers = facts.fields("front_end")
     arrays = read_arrays(path, ("window", "filters"), _LARGEST_FRONT_END)
-    described = log_mel_from(numbers, arrays, where=path)
+    described = log_mel_from(numbers, arrays, where=path.parent / FACTS_FILE, fix=_FIX)
     if described.digest != numbers.text("digest"):
         raise CheckpointError("it is not the front end that the folder was written with", where=path, fix=_FIX)
     return described
@@ -340,8 +341,10 @@ def read_arrays(path: Path, names: Collection[str], largest: int) -> dict[str, N
 
 def _require_size(path: Path, most: int) -> None:
     try:
-        size = path.stat().st_size
+        status = path.stat()
     except OSError as error:
         raise CheckpointError(f"the file cannot be read: {error.strerror or error}", where=path, fix=_FIX) from error
-    if size > most:
+    if not stat.S_ISREG(status.st_mode):  # whoever opens a pipe waits
+        raise CheckpointError("the file is no regular file", where=path, fix=_FIX)
+    if (size := status.st_size) > most:
         raise CheckpointError(f"the file has {size} bytes, and may have {most}", where=path, fix=_FIX)

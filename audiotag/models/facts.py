@@ -40,8 +40,11 @@ def folder_format(source: object) -> str | None:
     """
     if not isinstance(source, str | Path) or (isinstance(source, str) and source in get_host().backbones):
         return None
+    path = current_folder(model_folder(source)) / FACTS_FILE
+    if not is_file(path):  # a pipe would be waited for
+        return None
     try:
-        content = read_json(current_folder(model_folder(source)) / FACTS_FILE, error=CheckpointError)
+        content = read_json(path, error=CheckpointError)
     except CheckpointError:
         return None
     found = content.get("format") if isinstance(content, dict) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from safetensors.numpy import load_file, save_file
 
@@ -197,3 +200,70 @@ def test_a_network_nested_without_end_is_refused(tmp_path: Path) -> None:
     path.write_bytes(bytes([0x3A, *length, size]) + content)
     with pytest.raises(CheckpointError, match="not an ONNX network"):
         check_network_file(path)
+
+
+_numbers = st.one_of(st.integers(-3, 3), st.integers(), st.sampled_from([1 << 62, 10**400, 1e308]), st.floats())
+_values = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), _numbers, st.text(max_size=8), st.sampled_from(["../../secret", "/etc/passwd"])
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_the_facts_say_the_folder_is_read_or_refused(folder: Path, data: st.DataObject) -> None:
+    facts = inner = json.loads(_FACTS.setdefault(str(folder), (folder / "audiotag.json").read_text()))
+    key = data.draw(st.sampled_from(sorted(inner)))
+    while inner[key] and isinstance(inner[key], dict | list) and data.draw(st.booleans()):
+        inner = inner[key]
+        key = data.draw(st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner))))
+    if data.draw(st.booleans()):
+        inner[key] = data.draw(_values)
+    else:
+        del inner[key]
+    (folder / "audiotag.json").write_text(json.dumps(facts))
+    try:
+        exported = read_exported(folder)
+    except AudiotagError as error:
+        assert str(folder) in str(error.where) and error.fix
+    else:
+        assert exported.network == folder / "network.onnx"
+
+
+_FACTS: dict[str, str] = {}
+"""Folder → what it said at first."""
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"window": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}},
+        {"window": {"dtype": "F32", "shape": [1 << 62, 1 << 62], "data_offsets": [0, 0]}},
+        {"window": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
+        {"window": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}},
+        {"window": {"dtype": "code", "shape": [1], "data_offsets": [0, 4]}},
+        ["window"],
+    ],
+)
+def test_arrays_larger_than_their_file_are_refused(folder: Path, header: Any) -> None:
+    text = json.dumps(header).encode()
+    for length in (len(text), 1 << 40):
+        (folder / "front_end.safetensors").write_bytes(length.to_bytes(8, "little") + text + bytes(4))
+        with pytest.raises(CheckpointError, match="arrays cannot be read"):
+            read_exported(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", ["audiotag.json", "front_end.safetensors", "network.onnx"])
+def test_a_pipe_or_a_device_in_the_place_of_a_file_is_refused(folder: Path, name: str) -> None:
+    """Whoever opened the pipe would wait for ever; the device has no end."""
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        (folder / name).unlink()
+        make(folder / name)
+        with pytest.raises(AudiotagError):
+            audiotag.load(folder)
+        with pytest.raises(CheckpointError):
+            read_exported(folder)

@@ -163,18 +163,21 @@ class LogMel:
         return {name: getattr(self, name) for name in _ARRAYS}
 
 
-def log_mel_from(numbers: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float32]], *, where: object) -> LogMel:
+def log_mel_from(
+    numbers: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float32]], *, where: object, fix: str | None = None
+) -> LogMel:
     """The description that `LogMel.numbers` and `LogMel.arrays` have been kept of.
 
     Args:
         numbers: What is no array.
         arrays: ``window`` and ``filters``.
-        where: The file that holds them, for errors.
+        where: The file that holds the numbers, for errors.
+        fix: What the reader of an error can do.
 
     Raises:
         CheckpointError: They describe no front end.
     """
-    found = Fields(numbers, where=where, error=CheckpointError, name="front_end")
+    found = Fields(numbers, where=where, error=CheckpointError, name="front_end", fix=fix)
     edges = found.fields("edges", None)
     description = LogMel(
         sample_rate=found.integer("sample_rate", least=1),
@@ -207,7 +210,7 @@ def log_mel_from(numbers: Mapping[str, Any], arrays: Mapping[str, NDArray[np.flo
         or description.scale == 0
         or description.offset + description.floor <= 0
     ):
-        raise CheckpointError("the numbers and arrays of front_end do not fit together", where=where)
+        raise CheckpointError("the numbers and arrays of front_end do not fit together", where=where, fix=fix)
     return description
 
 
