@@ -9,8 +9,6 @@ from contextlib import contextmanager
 
 from audiotag.arguments import whole_number
 
-_VARIABLE = "OMP_NUM_THREADS"
-
 
 def usable_threads(threads: int | None = None) -> int:
     """*threads*, or else OMP_NUM_THREADS, which torch follows too, or else the cores that this process may use.
@@ -20,7 +18,7 @@ def usable_threads(threads: int | None = None) -> int:
     """
     if threads is not None:
         return whole_number("threads", threads)
-    told = os.environ.get(_VARIABLE, "")
+    told = os.environ.get("OMP_NUM_THREADS", "")
     if told.isdecimal() and int(told) > 0:
         return int(told)
     try:
@@ -32,8 +30,8 @@ def usable_threads(threads: int | None = None) -> int:
 @contextmanager
 def computing_threads(count: int) -> Iterator[None]:
     """Let both engines compute with *count* threads within a block, in processes that it starts too."""
-    before = os.environ.get(_VARIABLE)
-    os.environ[_VARIABLE] = str(count)
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(count)
     torch = sys.modules.get("torch")  # which reads the variable once, when it is imported
     used = None if torch is None else torch.get_num_threads()
     try:
@@ -44,6 +42,6 @@ def computing_threads(count: int) -> Iterator[None]:
         if torch is not None:
             torch.set_num_threads(used)
         if before is None:
-            del os.environ[_VARIABLE]
+            del os.environ["OMP_NUM_THREADS"]
         else:
-            os.environ[_VARIABLE] = before
+            os.environ["OMP_NUM_THREADS"] = before

@@ -409,9 +409,10 @@ def _tags(path: Path) -> Iterator[Output]:
 
 def _result(name: str) -> Result:
     from audiotag.data.clips import Clip
-    from audiotag.inference.writers.rows import Result, Row
+    from audiotag.inference.events import Event
+    from audiotag.inference.writers.rows import Result
 
-    return Result(Clip(name, Path(name)), 0.4, (Row(0.0, 0.4, "Dog", "/m/0bt9lr", 0.5),))
+    return Result(Clip(name, Path(name)), 0.4, (Event(0.0, 0.4, "Dog", "/m/0bt9lr", 0.5),))
 
 
 def _comparison(folder: Path) -> Record:

@@ -181,7 +181,7 @@ def test_finetuning_tells_what_it_took_of_a_file(
     )
     report = next(text for text in said if "entries loaded" in text)
     assert "mae.pth" in report
-    assert all(key in report for key in ("pos_embed_a", "pred_a_inter", "cls_token")) and "start anew" in report
+    assert all(key in report for key in ("pos_embed_a", "pred_a_inter", "cls_token")) and "start untrained" in report
 
 
 def test_a_head_of_another_mode_is_named_and_starts_anew_in_finetuning(tiny: dict[str, Any], tmp_path: Path) -> None:
