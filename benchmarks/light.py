@@ -151,7 +151,7 @@ def speeds(folder: Path, light: Path, networks: dict[str, Path], sound: Path, mi
     sides: dict[str, Sequence[object]] = {"BirdNET, windows of 3 s": (bird / "python", "-c", BIRDNET, long, warm)}
     for name, place in networks.items():
         for window in (3, 10):
-            sides[f"{name}, windows of {window} s"] = (light / "python", "-c", OURS, place, long, window)
+            sides[f"{name}, windows of {window} s"] = (light / "python", "-P", "-c", OURS, place, long, window)
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, command in sides.items():
