@@ -75,7 +75,7 @@ def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
         "plugin_version": owner.version,
         **_fields(spec, *lengths, "num_classes", "labels", "single_label"),
         "inputs": list(spec.inputs),
-        "frame_scores": spec.frame_scores,
+        **_fields(spec, "frame_scores", "not_exported"),
         "options": {key: list(value) if isinstance(value, tuple) else value for key, value in spec.options.items()},
         "figures": dict(spec.figures),
         "recipe": spec.recipe,

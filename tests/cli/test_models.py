@@ -58,6 +58,23 @@ def test_info_has_every_fact(audiotag, tmp_path):
         assert line in text.splitlines()
 
 
+BOUND = """
+from audiotag.plugin import BackboneSpec, hookimpl
+
+@hookimpl
+def register_backbones():
+    shape = {"sample_rate": 8000, "clip_seconds": 1.0, "embedding_dim": 4}
+    why = "its kernels depend on the clip"
+    return [BackboneSpec(name="bound", family="bound", factory="nowhere:Net", not_exported=why, **shape)]
+"""
+
+
+def test_info_says_why_a_family_cannot_be_exported(install_plugin):
+    install_plugin("audiotag-bound", BOUND)
+    text = CliRunner().invoke(main, ["models", "info", "bound"]).stdout
+    assert "not exported: its kernels depend on the clip" in text.splitlines()
+
+
 def test_download_verify_and_path(audiotag, published, tmp_path):
     place = tmp_path / "cache" / "weights" / "tiny_home.pt"
     before = audiotag("models", "path", "tiny_home")
