@@ -208,9 +208,8 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     replace = settings["overwrite"] or plan.resume
     check_files(plan.output, plan.embeddings, overwrite=replace, inputs=files_of(clips))
     tagger = _load(settings)
-    # A bar would be drawn into results that go to the same terminal.
-    silent = plan.output is None and sys.stdout.isatty()
-    with InferProgress(silent=silent or settings["quiet"]) as progress:
+    shared = plan.output is None and sys.stdout.isatty()
+    with InferProgress(silent=settings["quiet"], shared=shared) as progress:
         complete = plan.run(tagger, clips, progress, not_found=not_found)
     progress.summarise(quiet=settings["quiet"])
     if not complete:

@@ -14,6 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from audiotag.errors import AudiotagError
 from audiotag.printing import escape, unfiltered
 
+_UNSHOWN = 1.0
+"""Seconds without a result after which the bar appears among results."""
+
 
 class InferProgress:
     """A bar with how much is done and how many times faster than real time; errors one by one; a last line.
@@ -22,9 +25,11 @@ class InferProgress:
 
     Args:
         silent: Draw no bar.
+        shared: Results go to the same terminal: the bar is there only while none is written, if that takes a while.
     """
 
-    def __init__(self, *, silent: bool = False) -> None:
+    def __init__(self, *, silent: bool = False, shared: bool = False) -> None:
+        self._shared = shared
         self._console = Console(file=unfiltered(sys.stderr), highlight=False, soft_wrap=True)
         self._progress = Progress(
             TextColumn("Tagging"),
@@ -36,7 +41,7 @@ class InferProgress:
             disable=silent or not self._console.is_terminal,
         )
         self._task = self._progress.add_task("", total=None, state="")
-        self._started = time.perf_counter()
+        self._started = self._written = time.perf_counter()
         self._total = 0
         self._total_seconds: float | None = None
         self._skipped = 0
@@ -45,7 +50,8 @@ class InferProgress:
         self._failed = 0
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        if not self._shared:
+            self._progress.start()
         return self
 
     def __exit__(
@@ -62,6 +68,14 @@ class InferProgress:
         """Count *seconds* of sound."""
         self._seconds += seconds
         self._update()
+        if self._shared and time.perf_counter() - self._written > _UNSHOWN:
+            self._progress.start()
+
+    def writing(self) -> None:
+        """Take the bar away where results are about to appear."""
+        if self._shared:
+            self._progress.stop()
+            self._written = time.perf_counter()
 
     def done(self) -> None:
         """Count a recording."""

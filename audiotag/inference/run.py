@@ -68,6 +68,9 @@ class Listener(Protocol):
     def heard(self, seconds: float) -> None:
         """*seconds* more of sound are done."""
 
+    def writing(self) -> None:
+        """Results are about to be written, possibly where progress is shown."""
+
     def done(self) -> None:
         """A recording is done."""
 
@@ -200,6 +203,7 @@ class InferRun:
         try:
             for outcome in outcomes:
                 if isinstance(outcome, Result):
+                    progress.writing()
                     output.write(outcome)
                     progress.done()
                     continue
@@ -211,6 +215,7 @@ class InferRun:
         except KeyboardInterrupt:
             output.stopped = True
             progress.interrupted()
+        progress.writing()  # what the format writes last
         return complete and not output.stopped
 
     def _made_by(self, tagger: Tagger) -> dict[str, Any]:

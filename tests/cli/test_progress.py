@@ -69,6 +69,7 @@ class Listening:
     def done(self) -> None:
         self.told.append("done")
 
+    def writing(self) -> None: ...
     def failed(self, error: object) -> None: ...
     def interrupted(self) -> None: ...
     def kept(self, path: Path) -> None: ...
@@ -92,26 +93,53 @@ def test_within_a_long_recording_progress_is_told_pass_by_pass(tmp_path: Path) -
     assert listening.told[first + 1 :] == [pytest.approx(1.0, abs=0.01), "done"]
 
 
-def test_the_bar_says_minutes_where_they_are_known_and_recordings_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal:
-        text = ""
-        encoding = "utf-8"
+class Terminal:
+    """Standard error of somebody who looks on."""
 
-        def write(self, text: str) -> None:
-            self.text += text
+    encoding = "utf-8"
 
-        def flush(self) -> None: ...
-
-        def isatty(self) -> bool:
-            return True
-
-    for seconds, expected in ((28_800.0, "0 of 1, 6.0 of 480 min"), (None, "0 of 1, ")):
-        terminal = Terminal()
-        monkeypatch.setattr(sys, "stderr", terminal)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.text = ""
+        monkeypatch.setattr(sys, "stderr", self)
         monkeypatch.setenv("COLUMNS", "120")
         monkeypatch.setenv("TERM", "xterm")
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_says_minutes_where_they_are_known_and_recordings_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seconds, expected in ((28_800.0, "0 of 1, 6.0 of 480 min"), (None, "0 of 1, ")):
+        terminal = Terminal(monkeypatch)
         with InferProgress() as progress:
             progress.begin(1, 0, seconds)
             progress.heard(360.0)
         assert expected in terminal.text
         assert ("min" in terminal.text) == (seconds is not None)
+
+
+def test_on_the_terminal_of_the_results_the_bar_is_there_only_while_none_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, clock = Terminal(monkeypatch), Clock()
+    monkeypatch.setattr("audiotag.cli.infer_progress.time.perf_counter", clock)
+    with InferProgress(shared=True) as progress:
+        progress.begin(3, 0, 7210.0)
+        clock.now = 0.5
+        progress.heard(10.0)
+        progress.writing()
+        progress.done()
+        assert terminal.text == ""
+        clock.now = 2.0
+        progress.heard(3600.0)
+        assert "1 of 3, 60 of 120 min" in terminal.text
+        progress.writing()
+        taken_away = terminal.text
+        assert taken_away.endswith("\x1b[2K")  # the line is empty for what is written
+        progress.done()
+        clock.now = 2.5
+        progress.heard(3600.0)
+        assert terminal.text == taken_away

@@ -143,6 +143,7 @@ from audiotag.inference.run import InferRun
 class Quiet:
     def begin(self, total, skipped, seconds): pass
     def heard(self, seconds): pass
+    def writing(self): pass
     def done(self): pass
     def failed(self, error): raise error
     def interrupted(self): raise AssertionError
