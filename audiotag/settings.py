@@ -53,7 +53,8 @@ class Range:
 
     def __str__(self) -> str:
         low = f"a number above {self.low:g}" if self.above else f"{self.low:g} or more"
-        return f"{low}, {'below' if self.below else 'at most'} {self.high:g}"
+        high = f"{self.high:,.0f}" if 1e6 <= self.high < 1e15 else f"{self.high:g}"
+        return f"{low}, {'below' if self.below else 'at most'} {high}"
 
 
 COUNT = Range(0, 2**31 - 1)
