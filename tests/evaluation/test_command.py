@@ -110,7 +110,7 @@ def test_cross_validation(run, checkpoint, sounds, tmp_path):
     content = json.loads(run("--model", folder, "--data", sounds / "clips.csv", "--folds", "--json").stdout)
     saved = json.loads((tmp_path / "out/metrics.json").read_text())
     for one in (content, saved):  # two commands at two times
-        assert one["pooled"].pop("command").startswith("audiotag ") and one["pooled"].pop("measured_at")
+        assert one["pooled"].pop("command").startswith("audiotag") and one["pooled"].pop("measured_at")
     assert content == saved
     assert len(content["pooled"]["weights"]) == 4
     assert len((tmp_path / "out/clips.csv").read_text().splitlines()) == 13

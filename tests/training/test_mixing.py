@@ -252,9 +252,9 @@ def test_a_run_learns_the_labels_of_what_it_hears(tones, tmp_path, tiny, monkeyp
 @pytest.mark.parametrize(
     ("way", "match"),
     [
-        ({"mixup_partner": "set"}, "mixup_on to waveform"),
-        ({"wavmix_rate": 0.5, "mixup_on": "waveform"}, "mixup_on to spectrogram"),
-        ({"mixstyle_rate": 0.4, "mixup_alpha": 0.3}, "mixup_alpha to 0"),
+        ({"mixup_partner": "set"}, "mixup_on=.waveform"),
+        ({"wavmix_rate": 0.5, "mixup_on": "waveform"}, "mixup_on=.spectrogram"),
+        ({"mixstyle_rate": 0.4, "mixup_alpha": 0.3}, "mixup_alpha=0"),
         ({"wavmix_rate": 1.5}, "wavmix_rate"),
         ({"freeze_backbone": True, "wavmix_rate": 0.5}, "wavmix_rate"),
     ],
