@@ -59,6 +59,7 @@ from audiotag.audio import efficientat_log_mel, log_mel_features, read_audio
 from audiotag.audio.windows import iterate_windows
 from audiotag.data import read_clips
 from audiotag.errors import EXTRAS, MissingExtraError
+from audiotag.inference.decoding import Decoding
 from audiotag.inference.events import detect_events, named_events
 from audiotag.inference.tags import WindowScores
 from audiotag.inference.writers import Result, open_output
@@ -80,7 +81,7 @@ windows = [
     for window in iterate_windows([sound], 8000, 8000)
 ]
 labels = audiotag.LabelSet.from_names(["low", "high"], source="test")
-events = detect_events(windows, hop=0.25, thresholds=np.zeros(2))
+events = detect_events(windows, Decoding.of(np.zeros(2)), hop=0.25)
 assert [(event.onset, event.offset) for event in events] == [(0.0, 1.0), (0.0, 1.0)]
 for name in ("csv", "audacity", "jsonl"):
     with open_output(name, Path(f"events.{name}")) as output:

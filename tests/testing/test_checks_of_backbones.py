@@ -296,7 +296,7 @@ def test_a_descriptor_may_say_why_there_is_no_export(result_of):
 
 @pytest.mark.slow
 def test_a_network_that_cannot_be_traced_is_captured_and_otherwise_refused(result_of):
-    body = "    def pool(self, features): return super().pool(features) * float(features.mean())\n"
+    body = "    def pool(self, features): return super().pool(features) * float(features.shape[-1])\n"
     assert result_of("backbone", HEAD + EXPORTED + body, "it_can_be_exported").status == "passed"
     body = "    def pool(self, features): return torch.special.bessel_j0(features).mean(-1)\n"
     result = result_of("backbone", HEAD + EXPORTED + body, "it_can_be_exported")
