@@ -3,8 +3,8 @@ from audiotag.continual.online import OnlineLearner as OnlineLearner
 from audiotag.continual.store import ClipStore as ClipStore
 from audiotag.errors import AudiotagError as AudiotagError
 from audiotag.evaluation.evaluate import evaluate as evaluate
+from audiotag.inference.loading import load as load
 from audiotag.inference.tagger import Tagger as Tagger
-from audiotag.inference.tagger import load as load
 from audiotag.labels import Label as Label
 from audiotag.labels import LabelSet as LabelSet
 from audiotag.models.create import create_backbone as create_backbone

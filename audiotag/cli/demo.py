@@ -37,7 +37,7 @@ def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
     from audiotag.data.synthesis import write_set
     from audiotag.evaluation.evaluate import evaluate
     from audiotag.folders import check_new_folder
-    from audiotag.inference.tagger import load
+    from audiotag.inference.loading import load
     from audiotag.training.finetune import finetune
 
     check_new_folder(output)

@@ -228,7 +228,7 @@ def _refuse_models(paths: tuple[str, ...]) -> None:
 
 
 def _load(settings: dict[str, Any]) -> Tagger:
-    from audiotag.inference.tagger import load
+    from audiotag.inference.loading import load
 
     names = name_list(*settings["ensemble"])
     if settings["ensemble"]:

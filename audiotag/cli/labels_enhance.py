@@ -161,7 +161,7 @@ def _scores(
         wanted = [clip.id for clip in clips]
         return ScoresFile.read(path, labels=columns, logits=settings["logits"], only=wanted), ()
     from audiotag.inference.clip_scores import score_clip_set
-    from audiotag.inference.tagger import load
+    from audiotag.inference.loading import load
 
     tagger = load(
         settings["model"], weights=settings["weights"], options=settings["options"] or None, device=settings["device"]

@@ -117,7 +117,7 @@ def online(
     from audiotag.continual.listening import stream_of_lines
     from audiotag.continual.online import OnlineLearner, has_checkpoint
     from audiotag.continual.store import ClipStore
-    from audiotag.inference.tagger import load
+    from audiotag.inference.loading import load
     from audiotag.labels import read_labels
 
     warn_failed_plugins()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audiotag.continual.head_training import HeadTraining
-from audiotag.continual.hearing import Hearing, Sample
+from audiotag.continual.hearing import Hearing
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.pupil import Pupil, Taught
 from audiotag.documents import Fields, json_text, read_fields
@@ -51,6 +50,7 @@ class ExportedPupil(Pupil):
     """
 
     model: Exported
+    training: HeadTraining
 
     def __init__(self, model: Exported, settings: OnlineSettings, device: str, *, embeds: bool) -> None:
         if device not in ("auto", "cpu"):
@@ -64,21 +64,8 @@ class ExportedPupil(Pupil):
         self.model = model
         self._engine = OnnxEngine(model)
         weight, bias = self._engine.head()
-        self._training = HeadTraining(Head(weight.copy(), bias.copy()), settings, where=model.folder)
-        self.hearing = Hearing(self._engine, self._training.logits, frozen=True, embeds=embeds)
-
-    @property
-    def learned(self) -> int:
-        """See `Pupil`."""
-        return self._training.learned
-
-    @learned.setter
-    def learned(self, clips: int) -> None:
-        self._training.learned = clips
-
-    def learn(self, samples: Sequence[Sample], targets: NDArray[np.float32], step: int) -> float:
-        """See `Pupil.learn`."""
-        return self._training.learn(samples, targets, step)
+        self.training = HeadTraining(Head(weight.copy(), bias.copy()), settings, where=model.folder)
+        self.hearing = Hearing(self._engine, self.training.logits, frozen=True, embeds=embeds)
 
     def body_fingerprint(self) -> str:
         """See `Pupil.body_fingerprint`."""
@@ -91,8 +78,8 @@ class ExportedPupil(Pupil):
     def load_state(self, state: Any) -> None:
         """See `Pupil.load_state`."""
         fields = Fields(state, where=self.model.folder, error=CheckpointError, name="training")
-        self.learned, self._training.steps = (fields.integer(name, least=0) for name in ("learned", "steps"))
-        moments = self._training.moments
+        self.training.learned, self.training.steps = (fields.integer(name, least=0) for name in ("learned", "steps"))
+        moments = self.training.moments
         if moments:
             kept = read_arrays(current_folder(self.model.folder) / _MOMENTS_FILE, moments, _LARGEST_MOMENTS)
             if any(kept[name].shape != array.shape for name, array in moments.items()):
@@ -104,7 +91,7 @@ class ExportedPupil(Pupil):
         from safetensors.numpy import save_file
 
         require_replaceable(folder, _FILES)
-        training = self._training
+        training = self.training
         exported = replace(
             self.model,
             name=name,
@@ -112,7 +99,7 @@ class ExportedPupil(Pupil):
             outputs=tuple(output for output in self.model.outputs if output not in (LOGITS, FRAME_LOGITS)),
             metadata={**self.model.metadata, **metadata},
         )
-        state = {"online": online, "training": {"learned": self.learned, "steps": training.steps}}
+        state = {"online": online, "training": {"learned": training.learned, "steps": training.steps}}
         with atomic_folder(folder) as partial:
             before = current_folder(self.model.folder)
             for file in (NETWORK_FILE, *([] if exported.front_end is None else [FRONT_END_FILE])):

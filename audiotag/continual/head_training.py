@@ -57,7 +57,7 @@ class HeadTraining:
         return answers
 
     def learn(self, samples: Sequence[Sample], targets: Floats, step: int) -> float:
-        """Take one step; see `audiotag.continual.pupil.Pupil.learn`."""
+        """Take one step; see `audiotag.continual.pupil.Training`."""
         settings = self.settings
         given = np.stack([sample.mean(axis=0) for sample in samples])  # of a linear layer, the mean of logits
         losses, slopes = self._loss(self.logits(given), targets)

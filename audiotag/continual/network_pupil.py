@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from audiotag.continual.hearing import Hearing, Sample
+from audiotag.continual.hearing import Hearing
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.pupil import Pupil, Taught
 from audiotag.continual.stepping import OnlineTraining
@@ -28,24 +25,12 @@ class NetworkPupil(Pupil):
     """
 
     model: Model
+    training: OnlineTraining
 
     def __init__(self, model: Model, settings: OnlineSettings, device: str, *, embeds: bool) -> None:
         self.model = model
         self.hearing = Hearing.of_model(model, device, frozen=settings.freeze_backbone, embeds=embeds)
-        self._training = OnlineTraining(model, settings)
-
-    @property
-    def learned(self) -> int:
-        """See `Pupil`."""
-        return self._training.learned
-
-    @learned.setter
-    def learned(self, clips: int) -> None:
-        self._training.learned = clips
-
-    def learn(self, samples: Sequence[Sample], targets: NDArray[np.float32], step: int) -> float:
-        """See `Pupil.learn`."""
-        return self._training.learn(samples, targets, step)
+        self.training = OnlineTraining(model, settings)
 
     def body_fingerprint(self) -> str:
         """See `Pupil.body_fingerprint`."""
@@ -58,7 +43,7 @@ class NetworkPupil(Pupil):
     def load_state(self, state: Any) -> None:
         """See `Pupil.load_state`."""
         try:
-            self._training.load_state_dict(state)
+            self.training.load_state_dict(state)
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
             raise CheckpointError(f"the state of the training is damaged: {error!r}", where=self.model.name) from error
 
@@ -66,7 +51,7 @@ class NetworkPupil(Pupil):
         """See `Pupil.save`."""
         self.model.name = name
         self.model.metadata |= metadata
-        state = {**online, "training": self._training.state_dict()}
+        state = {**online, "training": self.training.state_dict()}
         save_checkpoint(folder, self.model, training_state={"online": state})
 
 

@@ -411,13 +411,13 @@ class OnlineLearner:
         for step in range(self._settings.steps):
             samples, targets = [sample], [target]
             if self._settings.replay:
-                draws = numpy_generator(self._settings.seed, "replay", self.pupil.learned, step)
+                draws = numpy_generator(self._settings.seed, "replay", self.pupil.training.learned, step)
                 stored = self._memory.draw(self._settings.replay, draws, without=clip_id)
                 samples, targets = samples + stored[0], targets + stored[1]
-            value = self.pupil.learn(samples, np.stack(targets), step)
+            value = self.pupil.training.learn(samples, np.stack(targets), step)
             if step == 0:
                 loss, replayed = value, len(samples) - 1
-        self.pupil.learned += 1
+        self.pupil.training.learned += 1
         return loss, replayed
 
     def _recall(self, clip: StoredClip) -> Sample:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,27 +20,15 @@ if TYPE_CHECKING:
 Teachable: TypeAlias = "Model | Exported"
 
 
-class Pupil(ABC):
-    """A model that learns.
+class Training(Protocol):
+    """Steps of learning.
 
     Attributes:
-        model: What learns, as it is now: the classes, and what it says about itself.
-        hearing: How it listens.
+        learned: Clips learnt so far.
     """
 
-    model: Teachable
-    hearing: Hearing
+    learned: int
 
-    @property
-    @abstractmethod
-    def learned(self) -> int:
-        """Clips learnt so far."""
-
-    @learned.setter
-    @abstractmethod
-    def learned(self, clips: int) -> None: ...
-
-    @abstractmethod
     def learn(self, samples: Sequence[Sample], targets: NDArray[np.float32], step: int) -> float:
         """Take one step.
 
@@ -55,6 +43,20 @@ class Pupil(ABC):
         Raises:
             TrainingError: The loss is not finite; nothing has changed.
         """
+
+
+class Pupil(ABC):
+    """A model that learns.
+
+    Attributes:
+        model: What learns, as it is now: the classes, and what it says about itself.
+        hearing: How it listens.
+        training: How it learns.
+    """
+
+    model: Teachable
+    hearing: Hearing
+    training: Training
 
     @abstractmethod
     def body_fingerprint(self) -> str:

@@ -60,19 +60,7 @@ class OnlineTraining:
         self._forward = backbone.forward_head if settings.freeze_backbone else backbone
 
     def learn(self, samples: Sequence[Sample], targets: NDArray[np.float32], step: int) -> float:
-        """Take one step.
-
-        Args:
-            samples: The new clip and those replayed.
-            targets: float32 (clips, classes), multi-hot.
-            step: Number of this step for the clip; with `learned` it decides what is drawn.
-
-        Returns:
-            The mean loss before the step.
-
-        Raises:
-            TrainingError: The loss is not finite; nothing has changed.
-        """
+        """Take one step; see `audiotag.continual.pupil.Training`."""
         factor = self._factor(self.learned, step)
         for group in self._optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor

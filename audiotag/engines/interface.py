@@ -104,13 +104,19 @@ class Engine(ABC):
 
     def spectrograms(self, waveforms: Floats) -> Floats:
         """The first half of `forward`, as `EngineFacts.front_end` describes it: float32 (batch, bands, frames)."""
-        raise NotImplementedError
+        raise self._lacking("spectrograms")
 
     def forward_spectrograms(
         self, spectrograms: Floats, video: Floats | None = None, *, embed: bool = False
     ) -> EngineOutput:
         """The second half of `forward`, from what `spectrograms` gives."""
-        raise NotImplementedError
+        raise self._lacking("forward_spectrograms")
+
+    def _lacking(self, method: str) -> OptionError:
+        fix = "Leave front_end out of the facts, or define both halves of the pass."
+        return OptionError(
+            f"its facts have a front_end, and it does not define {method}", where=self.facts.name, fix=fix
+        )
 
     @abstractmethod
     def fingerprint(self) -> str:

@@ -28,7 +28,8 @@ from audiotag.host import get_host
 from audiotag.inference.clip_scores import Compute, Progress
 from audiotag.inference.combine import EnsembleMode
 from audiotag.inference.ensemble import is_ensemble, keep_ensemble_thresholds
-from audiotag.inference.tagger import Tagger, load
+from audiotag.inference.loading import load
+from audiotag.inference.tagger import Tagger
 from audiotag.models.facts import ENSEMBLE_FORMAT, EXPORT_FORMAT, TRAINING_FILE, find_checkpoint, folder_format
 from audiotag.places import exists
 

@@ -23,7 +23,8 @@ from audiotag.evaluation.metrics import mean_defined
 from audiotag.evaluation.report import render_report
 from audiotag.evaluation.scoring import Scored, clips_for, score, weights_of
 from audiotag.inference.clip_scores import Compute, Progress
-from audiotag.inference.tagger import Tagger, load
+from audiotag.inference.loading import load
+from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
 from audiotag.models.facts import find_checkpoint
 

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audiotag.arguments import as_path, real_number, refuse_others, settings_by_name, takes, whole_number
+from audiotag.arguments import real_number, refuse_others, settings_by_name, takes, whole_number
 from audiotag.audio.arrays import Waveform, as_batch, as_floats
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.engines.interface import Engine, EngineFacts
-from audiotag.engines.opening import as_engine, open_engine
+from audiotag.engines.opening import as_engine
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.inference.combine import EnsembleMode, scores_of
 from audiotag.inference.decoding import SETTINGS, Decoding
-from audiotag.inference.ensemble import is_ensemble, read_ensemble, refuse_nesting
 from audiotag.inference.events import Events, detect_events, named_events
 from audiotag.inference.frame_scores import FrameScores, frame_cells, score_frames
 from audiotag.inference.scorer import Answers, Scorer
@@ -34,83 +33,6 @@ if TYPE_CHECKING:
 
 DEFAULT_THRESHOLD = 0.5
 """Score from which a class counts as detected where neither the caller nor the model says otherwise."""
-
-
-def load(
-    name: str | Path | Sequence[str | Path],
-    weights: str | Path | Sequence[str | Path] | None = None,
-    labels: str | Path | LabelSet | Sequence[str] | None = None,
-    device: str = "auto",
-    options: Mapping[str, Any] | None = None,
-    precision: str = "32",
-    combine: EnsembleMode | None = None,
-    engine: str = "auto",
-    progress: bool = False,
-) -> Tagger:
-    """Load a model, or several as an ensemble, for tagging.
-
-    Args:
-        name: A registered model (``"mn10_as"``), a run or checkpoint folder, or the folder of an ensemble; several
-            models make an ensemble.
-        weights: A published file or a checkpoint of ours instead of the registered weights; one for each name.
-        labels: The classes, as `audiotag.labels.read_labels` takes them, where the weights do not say.
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"``.
-        options: Settings of the family (``{"width_mult": 0.4}``).
-        precision: ``"32"``, ``"bf16-mixed"`` or ``"16-mixed"``.
-        combine: How several models' outputs are averaged: ``"logits"`` (the default) or ``"probabilities"``. The
-            folder of an ensemble has its own rule.
-        engine: ``"auto"`` (the kept export of a registered model on the CPU where there is one, else torch),
-            ``"torch"`` or ``"onnx"``.
-        progress: Draw a progress bar while weights are downloaded.
-
-    Raises:
-        AudiotagError: The model or its weights cannot be had, or they do not fit (see `load_model` and `Tagger`).
-    """
-    names = _each("the model", name)
-    if options is not None and not isinstance(options, Mapping):
-        raise OptionError(f"options are {options!r:.60}", fix='Give names with values: {"width_mult": 0.4}.')
-    computing: dict[str, Any] = {"device": device, "precision": precision, "engine": engine, "progress": progress}
-    if len(names) == 1 and is_ensemble(names[0]):
-        for what, given in (("weights", weights), ("options", options)):
-            if given:
-                raise OptionError(f"{what} are given for an ensemble, whose members have their own", where=names[0])
-        return _load_ensemble(names[0], labels, combine, computing)
-    refuse_nesting(names)
-    files: list[Any] = [None] * len(names) if weights is None else _each("weights", weights)
-    if len(files) != len(names):
-        raise OptionError(
-            f"{len(names)} models and {len(files)} files of weights were given", fix="Give one file for each model."
-        )
-    engines = [
-        open_engine(one, weights=file, labels=labels, options=options, **computing)
-        for one, file in zip(names, files, strict=True)
-    ]
-    return Tagger(engines, combine=combine or "logits")
-
-
-def _each(what: str, value: Any) -> list[str | Path]:
-    several = isinstance(value, Iterable) and not isinstance(value, str | bytes | Path)
-    return [one if isinstance(one, str) else as_path(what, one) for one in (value if several else [value])]
-
-
-def _load_ensemble(
-    folder: str | Path,
-    labels: str | Path | LabelSet | Sequence[str] | None,
-    combine: EnsembleMode | None,
-    computing: Mapping[str, Any],
-) -> Tagger:
-    known = read_ensemble(folder, labels)
-    if combine not in (None, known.combine):
-        raise OptionError(
-            f"the ensemble averages {known.combine}, not {combine}",
-            where=folder,
-            fix="Leave it out, or make another ensemble (audiotag models ensemble --combine).",
-        )
-    tagger = Tagger(known.load(**computing), combine=known.combine)
-    tagger.name, tagger.labels, tagger.metadata = known.name, known.labels, known.metadata
-    if known.thresholds is not None:
-        tagger.thresholds = per_class_thresholds(known.thresholds, len(known.labels))
-    return tagger
 
 
 class Tagger:

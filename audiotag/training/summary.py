@@ -29,7 +29,8 @@ from audiotag.evaluation.scoring import clips_for
 from audiotag.files import write_text
 from audiotag.inference.clip_scores import Compute
 from audiotag.inference.combine import EnsembleMode, combine_logits, probabilities
-from audiotag.inference.tagger import Tagger, load
+from audiotag.inference.loading import load
+from audiotag.inference.tagger import Tagger
 from audiotag.models.epochs import kept_epochs
 from audiotag.models.facts import FACTS_FILE, read_facts
 from audiotag.pages import render

@@ -14,7 +14,8 @@ from audiotag.data.clips import ClipSet
 from audiotag.data.heard import Heard
 from audiotag.data.scores import Scores, ScoresFile
 from audiotag.errors import LabelError, OptionError, TrainingError
-from audiotag.inference.tagger import Tagger, load
+from audiotag.inference.loading import load
+from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
 from audiotag.training.clip_keys import teacher_keys
 from audiotag.training.reporting import Reporter

@@ -116,7 +116,7 @@ def test_enhance_with_a_model_keeps_its_scores(tiny, files):
     kept = ScoresFile.read(files / "kept.npz")
     assert (kept.ids, kept.mids) == (("a", "audio/b.wav"), ("cat", "dog", "pet"))
     part, _ = soundfile.read(files / "audio" / "a.wav", start=2000, stop=6000, dtype="float32")
-    from audiotag.inference.tagger import load
+    from audiotag.inference.loading import load
 
     np.testing.assert_allclose(kept.scores[:1], load(files / "model").scores(part, 8000), atol=1e-5)
     run(*arguments, "--scores", files / "kept.npz", "--threshold", "5", "--output", files / "again.json")

@@ -148,7 +148,7 @@ class Killed(Exception):
 
 def killed_run(monkeypatch, learner, stream, *, during):
     """Run until the clip of the number *during* has been offered, and not learnt from."""
-    learn = type(learner.pupil).learn
+    learn = type(learner.pupil.training).learn
 
     def dying(self, *arguments):
         if learner.position == during - 1:
@@ -156,7 +156,7 @@ def killed_run(monkeypatch, learner, stream, *, during):
         return learn(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(learner.pupil), "learn", dying)
+        patch.setattr(type(learner.pupil.training), "learn", dying)
         with pytest.raises(Killed):
             list(learner.run(stream))
 

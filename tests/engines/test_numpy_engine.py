@@ -8,6 +8,7 @@ import json
 import pickle
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiotag.audio.frontends.families import slaney_log_mel
 from audiotag.audio.windows import iterate_windows
 from audiotag.errors import AudioError, OptionError
 from audiotag.inference.tagger import Tagger
@@ -191,3 +193,10 @@ def test_it_works_where_there_is_no_torch(
     expected = tagger.events(long_file, hop=0.5)
     assert [event["onset"] for event in recording["events"]] == list(expected.onset)
     assert [event["event_label"] for event in recording["events"]] == ["Low", "High"] == list(expected.event_label)
+
+
+def test_an_engine_that_states_a_front_end_and_has_no_halves_of_a_pass_is_told(bands: ModuleType) -> None:
+    engine = bands.BandEngine()
+    engine.facts = replace(engine.facts, front_end=slaney_log_mel())
+    with pytest.raises(OptionError, match=r"bands: .*does not define spectrograms.* Leave front_end out"):
+        list(Tagger(engine).score_windows((bands.tones(8.0), bands.RATE), window=2.0, hop=0.5))

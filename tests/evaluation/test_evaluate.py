@@ -16,7 +16,7 @@ from audiotag.evaluation import metrics
 from audiotag.evaluation.evaluate import evaluate
 from audiotag.evaluation.folds import evaluate_folds
 from audiotag.evaluation.thresholds import tune_thresholds
-from audiotag.inference.tagger import load
+from audiotag.inference.loading import load
 from audiotag.labels import Label, LabelSet
 from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 

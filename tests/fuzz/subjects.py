@@ -352,7 +352,7 @@ def _ensembles(folder: Path) -> list[Path]:
 
 
 def _use_ensemble(path: Path) -> None:
-    from audiotag.inference.tagger import load
+    from audiotag.inference.loading import load
 
     load(path.parent)
 

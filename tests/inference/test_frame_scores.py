@@ -297,7 +297,7 @@ def test_windows_are_taken_where_they_are_asked_for() -> None:
 
 def test_infer_reports_events_of_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile.write(tmp_path / "a.wav", bursts((3, 7), (18, 22)), RATE)
-    monkeypatch.setattr("audiotag.inference.tagger.load", lambda *arguments, **settings: Tagger(Level()))
+    monkeypatch.setattr("audiotag.inference.loading.load", lambda *arguments, **settings: Tagger(Level()))
 
     def rows(*options: str) -> list[tuple[str, ...]]:
         words = ["infer", str(tmp_path / "a.wav"), "--format", "tsv", *options]
