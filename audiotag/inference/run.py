@@ -18,7 +18,7 @@ from audiotag.data.recording import clip_info, clip_seconds
 from audiotag.errors import AudiotagError, OptionError, PluginError
 from audiotag.files import content_digest
 from audiotag.host import get_host
-from audiotag.inference.decoding import SETTINGS, Decoding, Span
+from audiotag.inference.decoding import LONGEST_MEDIAN, SETTINGS, Decoding, Span
 from audiotag.inference.events import Event, detect_events, named_events
 from audiotag.inference.frame_scores import frame_cells
 from audiotag.inference.tagger import Tagger
@@ -420,6 +420,11 @@ def _check_numbers(settings: dict[str, Any]) -> None:
         score = settings[name]
         if isinstance(score, float) and not 0 <= score <= 1:
             raise OptionError(f"{_option(name)} is {score:g}", fix="Give a score from 0 to 1.")
+    low, high = settings["low_threshold"], settings["threshold"]
+    if low is not None and isinstance(high, float) and low > high:
+        raise OptionError(f"--low-threshold {low:g} lies above --threshold {high:g}", fix="Give a lower one.")
+    if (median := settings["median"]) is not None and median > LONGEST_MEDIAN:
+        raise OptionError(f"--median is {median:g} s", fix=f"Give at most {LONGEST_MEDIAN:g} seconds.")
 
 
 def _top_classes(events: list[Span], top: int | None) -> list[Span]:
