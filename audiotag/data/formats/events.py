@@ -19,11 +19,9 @@ _WEAK = ("filename", "event_labels")
 class EventTable(Dataset):
     """A TSV with ``filename, onset, offset, event_label`` (strong labels) or ``filename, event_labels`` (weak ones).
 
-    **Tagging asks what is heard in a clip, not when**: the events of a recording become one clip with the set of their
-    classes, and when they are heard stays in `Clip.extra` as ``("events", "0.5-2.25 Dog; 3-4 Speech")``. With
-    *events* True each event is a clip of its own instead, from onset to offset, with every class that is heard in it. A
-    row without onset, offset and label says that nothing is heard in the recording. Weak labels are separated by
-    commas.
+    The events of a recording become one clip with `Clip.events`. With *events* True each event is a clip of its own
+    instead, from onset to offset, with all that is heard in it. A row without onset, offset and label says that nothing
+    is heard in the recording. Weak labels are separated by commas.
 
     Recordings lie beside the table or in a folder ``audio`` beside it; in DESED's layout (``metadata/x/y.tsv``,
     ``audio/x/y``) they are found too.
@@ -117,10 +115,8 @@ def _event(cells: dict[str, str], line: int, place: str) -> Iterator[tuple[int, 
 def _whole_clip(
     table: Path, path: str, spans: list[tuple[int, float, float, str]], extra: tuple[tuple[str, str], ...]
 ) -> Iterator[Row]:
-    listed = "; ".join(f"{exact(onset)}-{exact(offset)} {label}" for _, onset, offset, label in spans)
     where = f"{table.name}, line {spans[0][0]}" if spans else table.name
-    names = tuple(dict.fromkeys(label for *_, label in spans))
-    yield Row(where=where, path=path, labels=names, extra=(*extra, ("events", listed)) if listed else extra)
+    yield Row(where=where, path=path, labels=None, extra=extra, events=[span[1:] for span in spans])
 
 
 def _event_clips(
@@ -130,9 +126,10 @@ def _event_clips(
         yield Row(
             where=f"{table.name}, line {line}",
             path=path,
-            labels=tuple(dict.fromkeys(label for _, begin, end, label in spans if begin < offset and end > onset)),
+            labels=None,
             id=f"{path}@{exact(onset)}-{exact(offset)}#{number}",
             start=onset,
             stop=offset,
             extra=extra,
+            events=[span[1:] for span in spans if span[1] < offset and span[2] > onset],
         )
