@@ -62,8 +62,20 @@ def register_datasets() -> list[DatasetSpec]:
         make(
             "events",
             "events:EventTable",
-            "TSV of sound events or weak labels, as DCASE, DESED and sed_eval have it",
-            extensions=(".tsv",),
+            "Table of sound events or weak labels, as DCASE, DESED, sed_eval and audiotag infer have it",
+            extensions=(".tsv", ".csv", ".txt"),
+        ),
+        make(
+            "audacity",
+            "label_tracks:LabelTracks",
+            "Audacity's label track beside each recording (onset, offset, label)",
+            extensions=("/", ".txt", ".ann"),
+        ),
+        make(
+            "raven",
+            "raven:SelectionTables",
+            "Raven's selection table, one or one beside each recording",
+            extensions=("/", ".txt"),
         ),
         make(
             "hdf5",
