@@ -97,6 +97,10 @@ def _empty(size: int) -> Any:
 
 def _principal(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
     """The directions (dim, components) in which rows differ most, from evenly spaced ones."""
-    sample = np.asarray(matrix[:: max(1, len(matrix) // _SAMPLE)], dtype=np.float64)
-    _, directions = np.linalg.eigh(sample.T @ sample)
+    step = max(1, len(matrix) // _SAMPLE)
+    gram = np.zeros((matrix.shape[1], matrix.shape[1]))
+    for first in range(0, len(matrix), step * _BLOCK):
+        sample = np.asarray(matrix[first : first + step * _BLOCK : step])
+        gram += sample.T @ sample
+    _, directions = np.linalg.eigh(gram)
     return np.ascontiguousarray(directions[:, ::-1][:, :COMPONENTS], dtype=np.float32)
