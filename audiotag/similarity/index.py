@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiotag.arguments import as_path, real_number, whole_number
-from audiotag.audio.arrays import as_waveform
+from audiotag.audio.arrays import Waveform
 from audiotag.data.clips import Clip
 from audiotag.display import brief_repr, line
 from audiotag.errors import AudiotagError, OptionError, PluginError, StoreError
 from audiotag.files import sync
 from audiotag.folders import atomic_folder, check_new_folder
-from audiotag.inference.sound import as_clip
+from audiotag.inference.sound import as_clip, as_recording
 from audiotag.inference.tagger import Tagger
 from audiotag.similarity.database import Database, explained
 from audiotag.similarity.graph import Graph
@@ -316,14 +316,13 @@ class SimilarityIndex:
             OptionError: *tagger* is another model.
         """
         self.check_model(tagger)
-        if isinstance(sound, tuple):
-            waveform = as_waveform(*sound)
-            return self.search(tagger.embed(waveform.samples, waveform.sample_rate)[0], k, exact=exact)
-        clip = as_clip(sound)
-        (result,) = tagger.tag_files([clip], top=1, workers=1, embeddings=True)
+        source = as_recording(sound)
+        if isinstance(source, Waveform):
+            return self.search(tagger.embed(source.samples, source.sample_rate)[0], k, exact=exact)
+        (result,) = tagger.tag_files([source], top=1, workers=1, embeddings=True)
         result.unwrap()
         assert result.embedding is not None  # it was asked for
-        return self.search(result.embedding, k, exact=exact, without=clip.path)
+        return self.search(result.embedding, k, exact=exact, without=source.path)
 
     def check_model(self, tagger: Tagger) -> None:
         """Refuse another model than the one that made the embeddings.
