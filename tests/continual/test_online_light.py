@@ -355,6 +355,14 @@ def test_the_analytic_learner_goes_on_from_a_model_that_it_taught(make: Callable
     change_classes(model, LabelSet.from_names(["bell", *reversed(NAMES)]))
     list(OnlineLearner(model, None, ANALYTIC, folder=tmp_path / "second", known=known).run(stream(10, 10)))
     found = read_learner(tmp_path / "second")
+    export_model(tmp_path / "second", tmp_path / "exported")  # a device goes on with the export
+    exported = read_exported(tmp_path / "exported")
+    device = OnlineLearner(
+        exported, None, ANALYTIC, folder=tmp_path / "device", known=read_learner(tmp_path / "exported")
+    )
+    list(device.run(stream(5, 20)))
+    on_device = read_learner(tmp_path / "device")
+    assert on_device is not None and on_device.clips == 20 and device.model.labels.names[0] == "bell"
     assert found is not None and found.clips == 16 and found.labels.names == ("bell", "noise", "high", "low")
     assert found.counts[0] == 0 and audiotag.load(tmp_path / "second").scores(wave(1), RATE)[0, 0] == 0
     other = make()
