@@ -134,7 +134,7 @@ class OptionError(AudiotagError):
 
 
 class OutputError(AudiotagError):
-    """A file or folder cannot be written."""
+    """A file or folder cannot be written, or an output not be had."""
 
 
 class PluginError(AudiotagError):
