@@ -92,7 +92,8 @@ class AnalyticNetworkPupil(NetworkPupil):
         self._note(name, metadata)
         head = self.training.settle()
         set_linear_head(self.model, head.weight, head.bias)
-        save_checkpoint(folder, self.model, training_state={"online": online}, learner=self.training.learner)
+        state = {"online": online} if online else None
+        save_checkpoint(folder, self.model, training_state=state, learner=self.training.learner)
 
 
 def load_network(folder: Path) -> Taught:
