@@ -50,6 +50,7 @@ VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Devices": {
         "export": ("audiotag.cli.export:export", "Write a model as a folder that tags without torch."),
         "online": ("audiotag.cli.online:online", "Learn from a stream of clips, one by one, with a bounded store."),
+        "learner": ("audiotag.cli.learner:learner", "What analytic learners know: merge devices, look, teach, forget."),
         "store": ("audiotag.cli.store:store", "A bounded store of labelled clips that a policy chooses."),
     },
     "Manage": {
