@@ -12,7 +12,7 @@ Scores equal to a threshold are not above it, as in the field's metrics.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,10 @@ class Decoding:
             _per_class("min_duration", min_duration, classes),
         )
 
+    def tobytes(self) -> bytes:
+        """All of its numbers."""
+        return b"".join(getattr(self, one.name).tobytes() for one in fields(self))
+
     def spans(self, cells: Iterable[WindowScores]) -> Iterator[Span]:
         """The events in *cells*, which are ordered and do not overlap.
 
@@ -160,7 +164,7 @@ def _filtered(cells: Iterable[WindowScores], seconds: NDArray[np.float64]) -> It
             continue
         scores = np.stack([one.scores for one in waiting])
         padded = _reflected(scores, most, 0) if before is None else np.concatenate([before, scores])
-        yield from _with_scores(waiting[:_FILTERED], _medians(padded, halves))
+        yield from _with_scores(waiting[:_FILTERED], medians(padded, halves))
         before = padded[_FILTERED : _FILTERED + most]
         waiting = waiting[_FILTERED:]
     if waiting:
@@ -169,14 +173,14 @@ def _filtered(cells: Iterable[WindowScores], seconds: NDArray[np.float64]) -> It
             padded = _reflected(scores, most, most)
         else:
             padded = _reflected(np.concatenate([before, scores]), 0, most)
-        yield from _with_scores(waiting, _medians(padded, halves))
+        yield from _with_scores(waiting, medians(padded, halves))
 
 
 def _reflected(scores: NDArray[np.float32], left: int, right: int) -> NDArray[np.float32]:
     return np.pad(scores, ((left, right), (0, 0)), "symmetric")
 
 
-def _medians(padded: NDArray[np.float32], halves: NDArray[np.intp]) -> NDArray[np.float32]:
+def medians(padded: NDArray[np.float32], halves: NDArray[np.intp]) -> NDArray[np.float32]:
     """Medians of ``2 · halves + 1`` rows of each column, for the rows without the padding of the longest filter."""
     most = int(halves.max())
     count = len(padded) - 2 * most
