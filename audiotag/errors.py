@@ -26,6 +26,7 @@ EXTRAS: Mapping[str, str] = {
     "h5py": "audiotag[hdf5]",
     "tensorboard": "audiotag[tensorboard]",
     "wandb": "audiotag[wandb]",
+    "paho": "audiotag[live]",
 }
 """Package that an installation may lack → what brings it."""
 
