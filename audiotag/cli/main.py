@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Tag": {
         "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
+        "merge": ("audiotag.cli.merge:merge", "Check and join the results of a run in shards."),
     },
     "Learn": {
         "finetune": ("audiotag.cli.finetune:finetune", "Teach a model the sounds of a labelled set."),

@@ -116,6 +116,7 @@ from audiotag.data.rows import split_labels as split_labels
 from audiotag.data.sets.base import Listing as Listing
 from audiotag.data.sets.base import RecordedSet as RecordedSet
 from audiotag.data.sniffing import sniff_format as sniff_format
+from audiotag.data.sound_events import SoundEvent as SoundEvent
 from audiotag.data.targets import Targets as Targets
 from audiotag.labels import Label as Label
 from audiotag.labels import LabelSet as LabelSet
