@@ -27,6 +27,7 @@ EXTRAS: Mapping[str, str] = {
     "usearch": "audiotag[search]",
     "tensorboard": "audiotag[tensorboard]",
     "wandb": "audiotag[wandb]",
+    "paho": "audiotag[live]",
 }
 """Package that an installation may lack → what brings it."""
 
