@@ -95,6 +95,41 @@ def merge(options: argparse.Namespace) -> None:
             print(f"{format}: {took:.1f} s ({worked:.1f} s of a processor), peak {peak_mb():.0f} MB")
 
 
+def lists(options: argparse.Namespace) -> None:
+    """A list of made-up recordings, read as `audiotag infer --shard` reads it."""
+    import pyarrow
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    with tempfile.TemporaryDirectory(dir=options.folder) as place:
+        source = Path(place, f"list.{options.kind}")
+        schema = pyarrow.schema([("path", pyarrow.string()), ("duration", pyarrow.float64())])
+        with source.open("wb") as file:
+            writer = pyarrow.csv.CSVWriter if options.kind == "csv" else pyarrow.parquet.ParquetWriter
+            with writer(file, schema) as rows:
+                for begin in range(0, options.rows, 1_000_000):
+                    numbers = range(begin, min(begin + 1_000_000, options.rows))
+                    names = [f"site{number % 40:02}/20260510_{number:08}.wav" for number in numbers]
+                    rows.write_table(pyarrow.table([names, [600.0] * len(names)], schema=schema))
+        print(f"{options.rows} rows, {source.stat().st_size / 1e6:.0f} MB")
+        subprocess.run([sys.executable, __file__, "read", str(source)], check=True)
+
+
+def read_list(source: Path) -> None:
+    from array import array
+
+    from audiotag.data.listed import ListedClips
+    from audiotag.distributed.results_folder import key_of
+    from audiotag.distributed.shard import shared_out
+
+    before, began, keys = peak_mb(), time.process_time(), array("q")
+    for _, clip in shared_out(ListedClips(source), 100):
+        keys.append(key_of(clip))
+    end = End.of(Shard(0, 100), np.frombuffer(keys, dtype=np.int64), 0.0)
+    took = time.process_time() - began
+    print(f"{end.clips} clips in {took:.1f} s of a processor, peak {peak_mb():.0f} MB ({before:.0f} MB before)")
+
+
 def run(options: argparse.Namespace) -> None:
     """`audiotag infer` into one file, in a folder by one process, and by two at the same time."""
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
@@ -131,6 +166,9 @@ def main() -> None:
     if sys.argv[1:2] == ["write"]:  # in a process of its own, whose memory does not count
         write_folder(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
         return
+    if sys.argv[1:2] == ["read"]:
+        read_list(Path(sys.argv[2]))
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", help="where to work; the folder for temporary files where it is not given")
     verbs = parser.add_subparsers(required=True)
@@ -139,6 +177,10 @@ def main() -> None:
     merging.add_argument("--shards", type=int, default=20)
     merging.add_argument("--formats", nargs="+", default=["parquet"])
     merging.set_defaults(run=merge)
+    listing = verbs.add_parser("list")
+    listing.add_argument("--rows", type=int, default=10_000_000)
+    listing.add_argument("--kind", choices=["parquet", "csv"], default="parquet")
+    listing.set_defaults(run=lists)
     running = verbs.add_parser("run")
     running.add_argument("sound", help="a recording, of which copies are tagged")
     running.add_argument("--clips", type=int, default=200)
