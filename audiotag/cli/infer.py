@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from audiotag.errors import AudioError, AudiotagError, OptionError
 from audiotag.places import exists
 
 if TYPE_CHECKING:
+    from audiotag.data.clips import Clip
     from audiotag.distributed.shard_run import ShardRun
     from audiotag.inference.run import InferRun
     from audiotag.inference.tagger import Tagger
@@ -164,7 +166,7 @@ class _Threshold(click.ParamType[float | str]):
 @precision_option
 @engine_option
 def infer(paths: tuple[str, ...], **settings: Any) -> None:
-    """Tag recordings: files, folders (searched with their subfolders), patterns or manifests (.json, .csv, .tsv).
+    """Tag recordings: files, folders (searched with their subfolders), patterns or lists (.json, .csv, .tsv, .parquet).
 
     Without --window or --events, each recording gets the classes with the highest scores. With them, it gets events
     with onset and offset; recordings of any length are read piece by piece.
@@ -173,7 +175,7 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     """
     from audiotag.cli.infer_progress import InferProgress
     from audiotag.distributed.shard_run import ShardRun
-    from audiotag.inference.inputs import find_clips
+    from audiotag.inference.inputs import find_clips, stream_clips
 
     warn_failed_plugins()
     run = _planned(settings)
@@ -181,12 +183,18 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     if settings["ensemble"]:
         _refuse_models(paths)
     not_found: list[AudiotagError] = []
-    clips = find_clips(paths, settings["root"], frames=settings["frames"], failed=not_found.append)
-    if clips and not any(exists(clip.path) for clip in clips):  # known before a model is loaded for nothing
-        raise AudioError("no such recording", where=clips[0].path, fix="Check the path.")
+    clips: Iterable[Clip] | None = stream_clips(
+        paths, settings["root"], frames=settings["frames"], always=settings["shard"] is not None
+    )
+    read: list[str | Path] = list(paths)
+    if clips is None:
+        clips = found = find_clips(paths, settings["root"], frames=settings["frames"], failed=not_found.append)
+        read = files_of(found)
+        if found and not any(exists(clip.path) for clip in found):  # known before a model is loaded for nothing
+            raise AudioError("no such recording", where=found[0].path, fix="Check the path.")
     replace = settings["overwrite"] or plan.resume
     if run is plan:
-        check_files(plan.output, plan.embeddings, overwrite=replace, inputs=files_of(clips))
+        check_files(plan.output, plan.embeddings, overwrite=replace, inputs=read)
     tagger = _load(settings)
     if settings["decoding"] is not None:
         from audiotag.inference.loading import use_decoding

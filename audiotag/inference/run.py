@@ -159,13 +159,13 @@ class InferRun:
         return cls(**{one.name: {**settings, **decided}[one.name] for one in fields(cls)})
 
     def run(
-        self, tagger: Tagger, clips: Sequence[Clip], progress: Listener, *, not_found: Sequence[AudiotagError] = ()
+        self, tagger: Tagger, clips: Iterable[Clip], progress: Listener, *, not_found: Sequence[AudiotagError] = ()
     ) -> bool:
         """Tag *clips* and write the output.
 
         Args:
             tagger: Tags.
-            clips: What to tag.
+            clips: What to tag; read as it is needed, and not counted, where it is no sequence.
             progress: Told of what happens.
             not_found: Errors of recordings that could not even be looked for.
 
@@ -189,8 +189,12 @@ class InferRun:
         output: Output | None = None
         try:
             with opened as output:
-                waiting = _without(clips, output.done)
-                progress.begin(len(waiting) + len(not_found), len(clips) - len(waiting), _length(waiting))
+                waiting: Iterable[Clip] = _without(clips, output.done)
+                if isinstance(clips, Sequence):
+                    waiting = left = list(waiting)
+                    progress.begin(len(left) + len(not_found), len(clips) - len(left), _length(left))
+                else:
+                    progress.begin(None, output.done.total(), None)
                 results = Results(self, tagger, collector, progress)
                 missing = (Failure(None, error) for error in not_found)
                 complete = self._write(output, chain(missing, results.of(waiting)), progress)
@@ -413,16 +417,14 @@ class Results:
         return rows
 
 
-def _without(clips: Sequence[Clip], done: Counter[Key]) -> list[Clip]:
+def _without(clips: Iterable[Clip], done: Counter[Key]) -> Iterator[Clip]:
     """The clips that are not *done*, the first of those with one key before the others."""
     left = done.copy()
-    waiting = []
     for clip in clips:
         if left[clip_key(clip)]:
             left[clip_key(clip)] -= 1
         else:
-            waiting.append(clip)
-    return waiting
+            yield clip
 
 
 def _length(clips: Sequence[Clip]) -> float | None:
