@@ -40,21 +40,25 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
+        self.width = width
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, tokens, width), same shape."""
-        batch, count, width = tokens.shape
-        heads = self.qkv(tokens).reshape(batch, count, 3, self.heads, width // self.heads)
-        attended = functional.scaled_dot_product_attention(*heads.permute(2, 0, 3, 1, 4).unbind(0))
-        outputs: Tensor = self.proj(attended.transpose(1, 2).reshape(batch, count, width))
+        batch, size = tokens.shape[0], self.width // self.heads
+        heads = self.qkv(tokens.reshape(-1, self.width)).reshape(batch, -1, 3, self.heads, size)
+        queries, keys, values = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = functional.scaled_dot_product_attention(queries, keys, values, scale=size**-0.5)
+        outputs: Tensor = self.proj(attended.transpose(1, 2).reshape(-1, self.width)).reshape(batch, -1, self.width)
         return outputs
 
 
 class Block(nn.Module):
     """Attention, then two linear layers with GELU between them, each behind a layer norm and beside a residual.
+
+    Linear layers get all tokens as one matrix, so that an export adds their biases in the same operation.
 
     Args:
         width: Size of a token.
@@ -64,6 +68,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, drop_path: float) -> None:
         super().__init__()
+        self.width = width
         self.norm1 = nn.LayerNorm(width, eps=NORM_EPSILON)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPSILON)
@@ -73,7 +78,8 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, tokens, width), same shape."""
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
-        outputs: Tensor = tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        made = self.mlp(self.norm2(tokens).reshape(-1, self.width)).reshape(tokens.shape[0], -1, self.width)
+        outputs: Tensor = tokens + self.drop_path(made)
         return outputs
 
 
