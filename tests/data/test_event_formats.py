@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from audiotag.audio.encoding import write_sound
 from audiotag.data.clips import Clip
+from audiotag.data.listed import can_stream
 from audiotag.data.reading import read_clips
 from audiotag.data.rows import Row, clips_from_rows
 from audiotag.data.sets.tiny import tiny_sound, write_lines
 from audiotag.data.sniffing import sniff_format
 from audiotag.errors import ManifestError, OptionError
 from audiotag.inference.events import Event
+from audiotag.inference.inputs import find_clips
 from audiotag.inference.writers import Result, open_output
 from audiotag.labels import LabelSet, composed
 
@@ -138,6 +140,11 @@ class TestCsv:
             "a.wav@0-5": [(1, 2, "Dog")],
             "a.wav@5-10": [(0, 4, "Dog")],
         }
+
+    def test_tagging_takes_each_recording_once(self, tmp_path):
+        path = self.write(tmp_path, "a.wav,Dog,1,2", "a.wav,Dog,3,4", "b.wav,none,,")
+        assert not can_stream(path)
+        assert [clip.id for clip in find_clips([path])] == ["a.wav", "b.wav"]
 
     @pytest.mark.parametrize(
         ("line", "message"),
