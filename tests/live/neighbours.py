@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotag import Label
-from audiotag.live import Message
+from audiotag.live import Message, Output
 
 BELL = Label("/m/03wwcy", "Doorbell")
 TIME = datetime(2026, 11, 26, 17, 0, tzinfo=UTC)
@@ -37,6 +37,11 @@ def message(number: int, kind: str = "begin", label: Label = BELL, **more: Any) 
         None if status else 0.75,
         **more,
     )
+
+
+def problems(output: Output) -> dict[str, int]:
+    """What an output says went wrong, without its name."""
+    return {what.partition(": ")[2]: count for what, count in output.problems().items()}
 
 
 def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
