@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -87,8 +88,13 @@ class Broker:
 
         until(answers)
 
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)  # also one that a test has stopped
             self._process.terminate()
             self._process.wait(20)
             self._process = None
@@ -127,6 +133,7 @@ class Home:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        self.client.on_message = self.client.on_connect = self.client.on_subscribe = None
 
 
 class Address:

@@ -156,6 +156,28 @@ def test_a_broker_that_goes_away_and_comes_back(
     until(lambda: home.payloads(AVAILABLE)[-1] == "online")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP")
+def test_a_broker_that_hangs_gets_it_again(
+    opener: Callable[..., Output],
+    broker: Broker,
+    make_home: MakeHome,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("audiotag.live.outputs.mqtt._ARRIVING_SECONDS", 0.1)
+    home = make_home(broker)
+    output = opener(broker.address)
+    until(lambda: home.payloads(AVAILABLE) == ["online"])
+    broker.signal(signal.SIGSTOP)
+    output.send(message(0))
+    output.send(message(1))
+    until(lambda: told)
+    assert "does not acknowledge" in told[0] and problems(output)["waiting"] == 2
+    broker.signal(signal.SIGCONT)
+    until(lambda: home.events(EVENT) == ["e0-begin", "e1-begin"])
+    until(lambda: "waiting" not in problems(output))
+
+
 def test_a_device_may_start_before_its_broker(
     opener: Callable[..., Output],
     make_broker: Callable[..., Broker],

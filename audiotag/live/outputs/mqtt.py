@@ -206,6 +206,9 @@ class MqttDelivery(Delivery):
                 offline.wait_for_publish(1.0)
         self._client.disconnect()
         self._client.loop_stop()
+        # They hold us, and we hold the client, which closes its last sockets when it goes.
+        self._client.on_connect = self._client.on_connect_fail = None
+        self._client.on_disconnect = self._client.on_message = None
 
     def problems(self) -> Mapping[str, int]:
         """How many labels could not be taken."""
