@@ -17,6 +17,7 @@ from audiotag.specs import (
     MadeSpec,
     MetricSpec,
     OptimiserSpec,
+    OutputSpec,
     SamplingPolicySpec,
     ScheduleSpec,
     WriterSpec,
@@ -227,4 +228,16 @@ def register_writers() -> list[WriterSpec]:
             times=False,
             least_score=0.5,
         ),
+    ]
+
+
+@hookimpl
+def register_outputs() -> list[OutputSpec]:
+    """What homes listen to."""
+    make = _maker(OutputSpec, "audiotag.live.outputs.")
+    return [
+        make("mqtt", "mqtt:MqttDelivery", "A broker of MQTT, with discovery by Home Assistant"),
+        make("webhook", "webhook:WebhookDelivery", "JSON posted to an address of HTTP"),
+        make("exec", "command:CommandDelivery", "A command, run for each message"),
+        make("lines", "lines:LinesOutput", "A file with a line of JSON for each message"),
     ]

@@ -9,4 +9,5 @@ from audiotag.audio.frontends.families import slaney_log_mel as slaney_log_mel
 from audiotag.audio.frontends.log_mel import LogMel as LogMel
 from audiotag.audio.frontends.numpy_executor import log_mel_features as log_mel_features
 from audiotag.audio.resampling import resample as resample
+from audiotag.audio.streams import AudioStream as AudioStream
 from audiotag.audio.windows import PassLengths as PassLengths

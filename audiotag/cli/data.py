@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -297,21 +297,45 @@ def weights(source: ClipSource, output: Path, overwrite: bool, rule: str | None,
 
 
 @data.command()
-@click.argument("name", shell_complete=names_of("datasets"))
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("name", shell_complete=names_of("datasets"), required=False)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), required=False)
 @option("--seed", type=int, default=0, help="Seed of the sounds.")
-def tiny(name: str, folder: Path, seed: int) -> None:
+@option("--strong", is_flag=True, help="Soundscapes with strong labels instead: a set of its own, without NAME.")
+@option("--files", type=int, least=8, metavar="N", help="Number of soundscapes of --strong.  [default: 480]")
+def tiny(name: str | None, folder: Path | None, seed: int, strong: bool, files: int | None) -> None:
     """Write a tiny made-up version of a published data set, laid out like the real one.
 
     \b
     audiotag data tiny openmic tiny/openmic
     audiotag data stats tiny/openmic
+    audiotag data tiny --strong soundscapes
+    audiotag data stats soundscapes/metadata/train.tsv
+
+    --strong writes soundscapes of ten seconds whose labels say when ten classes are heard, in parts to learn from,
+    validate on and measure on: 0.3 MB a file.
     """  # noqa: D301
+    if strong:
+        _write_soundscapes([one for one in (name, folder) if one is not None], seed, files)
+        return
+    if name is None or folder is None:
+        raise click.UsageError("Missing argument 'NAME' or 'FOLDER'.")
+    if files is not None:
+        raise OptionError("the published data sets have their own numbers of clips", fix="Leave --files out.")
     dataset = _published(name)
     check_new_folder(folder)
     with _running(name, "making up"):
         written = dataset.write_tiny(folder, seed=seed)
     click.echo(f"{name}: made-up sounds in {written}")
+
+
+def _write_soundscapes(places: Sequence[str | Path], seed: int, files: int | None) -> None:
+    from audiotag.data.soundscapes import write_soundscapes
+
+    if len(places) != 1:
+        raise click.UsageError("--strong takes one argument, the FOLDER.")
+    check_new_folder(folder := Path(places[0]))
+    written = write_soundscapes(folder, seed=seed, **({} if files is None else {"files": files}))
+    click.echo(f"made-up soundscapes in {folder}: {written.train}, {written.validation}, {written.test}")
 
 
 def _running(name: str, doing: str) -> AbstractContextManager[None]:

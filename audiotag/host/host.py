@@ -32,6 +32,7 @@ from audiotag.specs import (
     MadeSpec,
     MetricSpec,
     OptimiserSpec,
+    OutputSpec,
     RecipeSpec,
     SamplingPolicySpec,
     ScheduleSpec,
@@ -91,6 +92,7 @@ class Host:
     schedules, schedule = _All(ScheduleSpec), _Named(ScheduleSpec)
     metrics, metric = _All(MetricSpec), _Named(MetricSpec)
     writers, writer = _All(WriterSpec), _Named(WriterSpec)
+    outputs, output = _All(OutputSpec), _Named(OutputSpec)
     commands = _All(CommandSpec)
     recipes, recipe = _All(RecipeSpec), _Named(RecipeSpec)
 

@@ -429,9 +429,19 @@ class Settings(
     them in tables.
     """
 
+    head: Literal["gradient", "analytic"] = setting(
+        "gradient",
+        group="Training",
+        help="How the head comes about: by steps, or in closed form from embeddings of the frozen backbone.",
+    )
     batch_norm_momentum: float | None = setting(
         None, usual="adapted to the length of the run", range=ABOVE_ZERO, help="Momentum of batch-norm statistics."
     )
+
+    @property
+    def freezes(self) -> bool:
+        """Whether the backbone stays as it is."""
+        return self.freeze_backbone or self.head == "analytic"
 
     @property
     def averaged(self) -> range:
@@ -440,6 +450,8 @@ class Settings(
 
     def resolve(self, situation: Situation) -> Self:
         """The settings with every default filled in; variation of sound is off where the model bears none."""
+        if self.freezes and not self.freeze_backbone:
+            return self.replaced(freeze_backbone=True).resolve(situation)
         if situation.bears:
             return super().resolve(situation)
         off = {name: 0 for name in self.unborne(situation) if name not in self.augmentations}
@@ -453,6 +465,8 @@ class Settings(
 
     def check(self, situation: Situation) -> None:
         """Refuse to vary what a frozen backbone hears once, or a network does not bear, and averages of no epochs."""
+        if self.head == "analytic":
+            self._check_analytic(situation)
         changing = [name for name, one in declared(type(self)).items() if one.varies and getattr(self, name)]
         changing += self.augmentations
         if self.freeze_backbone and changing:
@@ -475,3 +489,18 @@ class Settings(
                 where=self.WHERE,
                 fix="Change --average-from and --average-to; --average-from 0 averages nothing.",
             )
+
+    def _check_analytic(self, situation: Situation) -> None:
+        """Refuse what does nothing where no step is taken."""
+        idle = self.idle(situation, _OF_CLOSED_FORM) + (["teacher"] if situation.taught else [])
+        if idle:
+            raise OptionError(
+                f"{', '.join(idle)} do nothing for a head in closed form, which takes no steps",
+                where=self.WHERE,
+                fix="Leave them out, or train with --head=gradient.",
+            )
+
+
+_OF_CLOSED_FORM = frozenset(
+    {"head", "freeze_backbone", "seed", "seconds", "metric", "summary", "audio_cache_gb"} | FREE_TO_CHANGE
+)

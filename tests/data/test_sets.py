@@ -7,6 +7,7 @@ import pytest
 from audiotag.data.reading import read_clips
 from audiotag.data.sets.segments import Segment, file_stems
 from audiotag.data.sniffing import load_dataset, sniff_format
+from audiotag.data.sound_events import SoundEvent
 from audiotag.errors import ManifestError
 from audiotag.labels import known_labels
 
@@ -209,7 +210,7 @@ class TestDesed:
         clips = {clip.id: clip for clip in read_clips(tiny_set("desed"))}
         strong = clips["validation/validation/validation_1.wav"]
         assert strong.labels == (1, 4)
-        assert dict(strong.extra)["events"] == "0-0.5 Blender; 0-0.5 Dog"
+        assert strong.events == (SoundEvent(0, 0.5, 1), SoundEvent(0, 0.5, 4))
         assert clips["validation/validation/validation_3.wav"].labels == ()
         assert clips["train/weak/weak_1.wav"].labels == (1, 4)
 
@@ -235,7 +236,7 @@ class TestEvents:
             ("a.wav", (0, 1), 0.0, None),
             ("b.wav", (), 0.0, None),
         ]
-        assert clips[0].extra == (("events", "0.5-2 Dog; 1.5-3 Speech"),)
+        assert [clip.events for clip in clips] == [(SoundEvent(0.5, 2, 0), SoundEvent(1.5, 3, 1)), ()]
 
     def test_events_as_clips(self, tmp_path):
         clips = read_clips(self.write(tmp_path), check_files=False, events=True)

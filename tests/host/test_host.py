@@ -425,7 +425,9 @@ def test_every_kind_answers_unknown_names(install_plugin, kind):
         getattr(get_host(), kind)("nonesuch")
 
 
-@pytest.mark.parametrize("name", ["losses", "sampling_policies", "optimisers", "schedules", "metrics", "writers"])
+@pytest.mark.parametrize(
+    "name", ["losses", "sampling_policies", "optimisers", "schedules", "metrics", "writers", "outputs"]
+)
 def test_an_unknown_name_among_few_lists_them(install_plugin, name):
     kind = KINDS[name]
     with pytest.raises(UnknownNameError, match="There are: ") as caught:

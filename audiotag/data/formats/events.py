@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.formats.tables import columns_of, read_table
@@ -14,16 +15,23 @@ from audiotag.errors import ManifestError, OptionError
 
 _STRONG = ("filename", "onset", "offset", "event_label")
 _WEAK = ("filename", "event_labels")
+_DURATIONS = ("filename", "duration")
+
+
+class _Span(NamedTuple):
+    onset: float
+    offset: float
+    label: str
+    where: str
 
 
 class EventTable(Dataset):
     """A TSV with ``filename, onset, offset, event_label`` (strong labels) or ``filename, event_labels`` (weak ones).
 
-    **Tagging asks what is heard in a clip, not when**: the events of a recording become one clip with the set of their
-    classes, and when they are heard stays in `Clip.extra` as ``("events", "0.5-2.25 Dog; 3-4 Speech")``. With
-    *events* True each event is a clip of its own instead, from onset to offset, with every class that is heard in it. A
-    row without onset, offset and label says that nothing is heard in the recording. Weak labels are separated by
-    commas.
+    The events of a recording become one clip with `Clip.events`. With *events* True each event is a clip of its own
+    instead, from onset to offset, with all that is heard in it. A row without onset, offset and label says that nothing
+    is heard in the recording; so does a line of the table of durations (``filename, duration``: ``TABLE_durations.tsv``
+    or ``durations.tsv`` beside it, or *durations*) whose recording has no events. Weak labels are separated by commas.
 
     Recordings lie beside the table or in a folder ``audio`` beside it; in DESED's layout (``metadata/x/y.tsv``,
     ``audio/x/y``) they are found too.
@@ -38,10 +46,12 @@ class EventTable(Dataset):
         root: Path | None = None,
         single_label: bool = False,
         events: bool = False,
+        durations: str | Path | None = None,
         **reading: Any,
     ) -> ClipSet:
-        """See `audiotag.data.clips.Dataset.read`; for *events* see the class."""
-        rows, root = event_rows(source, events=events), root or audio_folder(source)
+        """See `audiotag.data.clips.Dataset.read`; for *events* and *durations* see the class."""
+        rows = event_rows(source, events=events, durations=None if durations is None else Path(durations))
+        root = root or audio_folder(source)
         reading |= {"single_label": single_label, "labels_required": False}
         return clips_from_rows(rows, source=source, root=root, **reading)
 
@@ -69,12 +79,15 @@ def audio_folder(table: Path) -> Path:
     return beside if beside.is_dir() else table.parent
 
 
-def event_rows(table: Path, *, events: bool = False, prefix: str = "", split: str | None = None) -> list[Row]:
+def event_rows(
+    table: Path, *, events: bool = False, durations: Path | None = None, prefix: str = "", split: str | None = None
+) -> list[Row]:
     """The clips of a table.
 
     Args:
         table: The TSV.
         events: Each event is a clip; needs strong labels.
+        durations: The table of durations; None for the one beside *table*, where there is one.
         prefix: Put before each file name.
         split: Kept in `Row.extra` where given.
 
@@ -95,15 +108,41 @@ def event_rows(table: Path, *, events: bool = False, prefix: str = "", split: st
             )
             for line, cells in read_table(table, _WEAK)
         ]
-    heard: dict[str, list[tuple[int, float, float, str]]] = {}
+    heard: dict[str, list[_Span]] = {}
     for line, cells in read_table(table, _STRONG):
         spans = heard.setdefault(cells["filename"], [])
-        spans.extend(_event(cells, line, f"{table}, line {line}"))
+        spans.extend(_event(cells, f"{table}, line {line}", f"{table.name}, line {line}"))
+    seconds = read_durations(table, durations)
+    for name in seconds:
+        heard.setdefault(name, [])
     make = _event_clips if events else _whole_clip
-    return [row for name, spans in heard.items() for row in make(table, prefix + name, spans, extra)]
+    return [
+        replace(row, path=prefix + name, extra=extra, seconds=seconds.get(name))
+        for name, spans in heard.items()
+        for row in make(table, name, spans)
+    ]
 
 
-def _event(cells: dict[str, str], line: int, place: str) -> Iterator[tuple[int, float, float, str]]:
+def read_durations(table: Path, durations: Path | None = None) -> dict[str, float]:
+    """Recording → its length in seconds, as the table of durations says it: *durations*, or the one beside *table*.
+
+    Raises:
+        ManifestError: It is wrong.
+    """
+    beside = (table.with_name(f"{table.stem}_durations.tsv"), table.with_name("durations.tsv"))
+    path = next((path for path in beside if path.is_file()), None) if durations is None else durations
+    if path is None:
+        return {}
+    found = {}
+    for line, cells in read_table(path, _DURATIONS):
+        place = f"{path}, line {line}"
+        found[cells["filename"]] = seconds = read_number(cells["duration"], "duration", place)
+        if seconds <= 0:
+            raise ManifestError(f"the recording lasts {exact(seconds)} s", where=place, fix="Correct it.")
+    return found
+
+
+def _event(cells: dict[str, str], place: str, where: str) -> Iterator[_Span]:
     if not cells["onset"] and not cells["offset"] and not cells["event_label"]:
         return
     onset, offset = (read_number(cells[column], column, place) for column in ("onset", "offset"))
@@ -111,28 +150,22 @@ def _event(cells: dict[str, str], line: int, place: str) -> Iterator[tuple[int, 
         raise ManifestError(f"the event begins at {exact(onset)} s and ends at {exact(offset)} s", where=place)
     if not cells["event_label"]:
         raise ManifestError("the event has no label", where=place)
-    yield line, onset, offset, cells["event_label"]
+    yield _Span(onset, offset, cells["event_label"], where)
 
 
-def _whole_clip(
-    table: Path, path: str, spans: list[tuple[int, float, float, str]], extra: tuple[tuple[str, str], ...]
-) -> Iterator[Row]:
-    listed = "; ".join(f"{exact(onset)}-{exact(offset)} {label}" for _, onset, offset, label in spans)
-    where = f"{table.name}, line {spans[0][0]}" if spans else table.name
-    names = tuple(dict.fromkeys(label for *_, label in spans))
-    yield Row(where=where, path=path, labels=names, extra=(*extra, ("events", listed)) if listed else extra)
+def _whole_clip(table: Path, name: str, spans: list[_Span]) -> Iterator[Row]:
+    where = spans[0].where if spans else table.name
+    yield Row(where=where, path=name, labels=None, events=[span[:3] for span in spans])
 
 
-def _event_clips(
-    table: Path, path: str, spans: list[tuple[int, float, float, str]], extra: tuple[tuple[str, str], ...]
-) -> Iterator[Row]:
-    for number, (line, onset, offset, _) in enumerate(spans):
+def _event_clips(table: Path, name: str, spans: list[_Span]) -> Iterator[Row]:
+    for number, (onset, offset, _, where) in enumerate(spans):
         yield Row(
-            where=f"{table.name}, line {line}",
-            path=path,
-            labels=tuple(dict.fromkeys(label for _, begin, end, label in spans if begin < offset and end > onset)),
-            id=f"{path}@{exact(onset)}-{exact(offset)}#{number}",
+            where=where,
+            path=name,
+            labels=None,
+            id=f"{name}@{exact(onset)}-{exact(offset)}#{number}",
             start=onset,
             stop=offset,
-            extra=extra,
+            events=[span[:3] for span in spans if span.onset < offset and span.offset > onset],
         )
