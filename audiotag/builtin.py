@@ -17,6 +17,7 @@ from audiotag.specs import (
     MadeSpec,
     MetricSpec,
     OptimiserSpec,
+    OutputSpec,
     SamplingPolicySpec,
     ScheduleSpec,
     WriterSpec,
@@ -62,8 +63,20 @@ def register_datasets() -> list[DatasetSpec]:
         make(
             "events",
             "events:EventTable",
-            "TSV of sound events or weak labels, as DCASE, DESED and sed_eval have it",
-            extensions=(".tsv",),
+            "Table of sound events or weak labels, as DCASE, DESED, sed_eval and audiotag infer have it",
+            extensions=(".tsv", ".csv", ".txt"),
+        ),
+        make(
+            "audacity",
+            "label_tracks:LabelTracks",
+            "Audacity's label track beside each recording (onset, offset, label)",
+            extensions=("/", ".txt", ".ann"),
+        ),
+        make(
+            "raven",
+            "raven:SelectionTables",
+            "Raven's selection table, one or one beside each recording",
+            extensions=("/", ".txt"),
         ),
         make(
             "hdf5",
@@ -233,4 +246,16 @@ def register_writers() -> list[WriterSpec]:
             times=False,
             least_score=0.5,
         ),
+    ]
+
+
+@hookimpl
+def register_outputs() -> list[OutputSpec]:
+    """What homes listen to."""
+    make = _maker(OutputSpec, "audiotag.live.outputs.")
+    return [
+        make("mqtt", "mqtt:MqttDelivery", "A broker of MQTT, with discovery by Home Assistant"),
+        make("webhook", "webhook:WebhookDelivery", "JSON posted to an address of HTTP"),
+        make("exec", "command:CommandDelivery", "A command, run for each message"),
+        make("lines", "lines:LinesOutput", "A file with a line of JSON for each message"),
     ]

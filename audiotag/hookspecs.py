@@ -18,6 +18,7 @@ from audiotag.specs import (
     LossSpec,
     MetricSpec,
     OptimiserSpec,
+    OutputSpec,
     RecipeSpec,
     SamplingPolicySpec,
     ScheduleSpec,
@@ -75,6 +76,16 @@ def register_writers() -> Iterable[WriterSpec]:
     The factory is called as ``factory(settings)`` with an `audiotag.plugin.WriterSettings` and returns an
     `audiotag.plugin.Writer`; where the descriptor has *magic*, as ``factory(settings, file)``, and returns an
     `audiotag.plugin.FileWriter`.
+    """
+    return ()
+
+
+@hookspec
+def register_outputs() -> Iterable[OutputSpec]:
+    """Outputs of ``audiotag listen``: brokers, services, lamps.
+
+    The factory is called as ``factory(settings, **options)`` with an `audiotag.plugin.OutputSettings` and returns an
+    `audiotag.plugin.Delivery`, which gets a queue on the disk and a thread, or an `audiotag.plugin.Output`.
     """
     return ()
 

@@ -376,6 +376,12 @@ class WriterSpec(MadeSpec):
 
 @brief_repr
 @dataclass(frozen=True, kw_only=True)
+class OutputSpec(MadeSpec):
+    """Who is told of sounds as they happen. The factory returns a `Delivery`, which gets a queue, or an `Output`."""
+
+
+@brief_repr
+@dataclass(frozen=True, kw_only=True)
 class AugmentationSpec(MadeSpec):
     """How clips are varied in training. The factory returns a function of a batch; see `AugmentationContext`.
 

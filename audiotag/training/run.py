@@ -23,6 +23,7 @@ from audiotag.host import get_host
 from audiotag.host.needs import Note, note
 from audiotag.labels import LabelChange, LabelSet
 from audiotag.models.create import build_backbone
+from audiotag.models.embedding_head import over_embedding
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
@@ -117,6 +118,8 @@ class TrainingRun:
             times_events=clips.val is not None and clips.val.columns.events is not None,
         )
         settings = chosen.resolve(situation)
+        if settings.head == "analytic":
+            over_embedding(model)
         if off := chosen.unborne(situation):
             reporter.message(f"{model.spec.name} takes no augmentation of sound; these are off: {', '.join(off)}.")
         require_enough(len(train), settings.batch_size, settings.devices)  # before there are several

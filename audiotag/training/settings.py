@@ -473,9 +473,19 @@ class Settings(
     them in tables.
     """
 
+    head: Literal["gradient", "analytic"] = setting(
+        "gradient",
+        group="Training",
+        help="How the head comes about: by steps, or in closed form from embeddings of the frozen backbone.",
+    )
     batch_norm_momentum: float | None = setting(
         None, usual="adapted to the length of the run", range=ABOVE_ZERO, help="Momentum of batch-norm statistics."
     )
+
+    @property
+    def freezes(self) -> bool:
+        """Whether the backbone stays as it is."""
+        return self.freeze_backbone or self.head == "analytic"
 
     @property
     def averaged(self) -> range:
@@ -484,6 +494,8 @@ class Settings(
 
     def resolve(self, situation: Situation) -> Self:
         """The settings with every default filled in; variation of sound is off where the model bears none."""
+        if self.freezes and not self.freeze_backbone:
+            return self.replaced(freeze_backbone=True).resolve(situation)
         if situation.bears:
             return super().resolve(situation)
         off = {name: 0 for name in self.unborne(situation) if name not in self.augmentations}
@@ -496,7 +508,9 @@ class Settings(
         return ours + [name for name in self.augmentations if host.augmentation(name).on not in borne]
 
     def check(self, situation: Situation) -> None:
-        """Refuse to vary what is heard once or not borne, averages of no epochs, and metrics of what is not learned."""
+        """Refuse to vary what is heard once, averages of no epochs, and metrics of what is not learned."""
+        if self.head == "analytic":
+            self._check_analytic(situation)
         of_events = _host().metric(self.metric).task == "events"
         if of_events and not (self.supervision == "frames" and situation.times_events):
             raise OptionError(
@@ -527,3 +541,18 @@ class Settings(
                 where=self.WHERE,
                 fix="Change --average-from and --average-to; --average-from 0 averages nothing.",
             )
+
+    def _check_analytic(self, situation: Situation) -> None:
+        """Refuse what does nothing where no step is taken."""
+        idle = self.idle(situation, _OF_CLOSED_FORM) + (["teacher"] if situation.taught else [])
+        if idle:
+            raise OptionError(
+                f"{', '.join(idle)} do nothing for a head in closed form, which takes no steps",
+                where=self.WHERE,
+                fix="Leave them out, or train with --head=gradient.",
+            )
+
+
+_OF_CLOSED_FORM = frozenset(
+    {"head", "freeze_backbone", "seed", "seconds", "metric", "summary", "audio_cache_gb"} | FREE_TO_CHANGE
+)

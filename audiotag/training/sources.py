@@ -108,19 +108,23 @@ class NetworkSource(Source):
 
 
 class HeadSource(Source):
-    """What the frozen network of a run gave for each clip, computed once and kept on disk, over runs."""
+    """What the frozen network of a run gave for each clip, computed once and kept on disk, over runs.
+
+    Attributes:
+        train_inputs: That of the training clips, float32 (clips, …).
+    """
 
     def __init__(self, run: TrainingRun) -> None:
         super().__init__(run)
         embed, val = FrozenEmbedder(run), run.clips.val
-        self._train_inputs = torch.from_numpy(embed(run.clips.train))
+        self.train_inputs = torch.from_numpy(embed(run.clips.train))
         self._val_inputs = torch.empty(0) if val is None else torch.from_numpy(embed(val))
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """See `Source.train_batches`."""
         for batch in batches:
             index = torch.tensor([draw[0] for draw in batch])
-            yield {"index": index, "head_input": self._train_inputs[index]}
+            yield {"index": index, "head_input": self.train_inputs[index]}
 
     def train_mode(self) -> None:
         """The head learns; the rest stays in eval mode."""
