@@ -64,8 +64,11 @@ _ABOUT_EVENTS = (*SETTINGS, "resolution", "decoding")
 class Listener(Protocol):
     """Told of the progress of a run."""
 
-    def begin(self, total: int, skipped: int, seconds: float | None) -> None:
-        """*total* recordings will be tagged, of so many *seconds* where it is known; *skipped* were done before."""
+    def begin(self, total: int | None, skipped: int, seconds: float | None) -> None:
+        """*total* recordings will be tagged, of so many *seconds*, where it is known; *skipped* were done before."""
+
+    def skipped(self) -> None:
+        """One more recording was done before."""
 
     def heard(self, seconds: float) -> None:
         """*seconds* more of sound are done."""
@@ -156,13 +159,13 @@ class InferRun:
         return cls(**{one.name: {**settings, **decided}[one.name] for one in fields(cls)})
 
     def run(
-        self, tagger: Tagger, clips: Sequence[Clip], progress: Listener, *, not_found: Sequence[AudiotagError] = ()
+        self, tagger: Tagger, clips: Iterable[Clip], progress: Listener, *, not_found: Sequence[AudiotagError] = ()
     ) -> bool:
         """Tag *clips* and write the output.
 
         Args:
             tagger: Tags.
-            clips: What to tag.
+            clips: What to tag; read as it is needed, and not counted, where it is no sequence.
             progress: Told of what happens.
             not_found: Errors of recordings that could not even be looked for.
 
@@ -172,11 +175,11 @@ class InferRun:
         Raises:
             AudiotagError: The output cannot be written, or not gone on with; what was done before is kept.
         """
-        collector = None if self.embeddings is None else EmbeddingCollector(self.embeddings, tagger.name)
+        collector = None if self.embeddings is None else EmbeddingCollector(tagger.name)
         opened = open_output(
             self.format,
             self.output,
-            made_by=self._made_by(tagger),
+            made_by=self.made_by(tagger),
             resume=self.resume,
             overwrite=self.overwrite,
             high_frequency=tagger.sample_rate / 2,
@@ -186,18 +189,24 @@ class InferRun:
         output: Output | None = None
         try:
             with opened as output:
-                waiting = _without(clips, output.done)
-                progress.begin(len(waiting) + len(not_found), len(clips) - len(waiting), _length(waiting))
-                results = _Results(self, tagger, collector, progress)
-                complete = self._write(output, chain(not_found, results.of(waiting)), progress)
+                waiting: Iterable[Clip] = _without(clips, output.done)
+                if isinstance(clips, Sequence):
+                    waiting = left = list(waiting)
+                    progress.begin(len(left) + len(not_found), len(clips) - len(left), _length(left))
+                else:
+                    progress.begin(None, output.done.total(), None)
+                results = Results(self, tagger, collector, progress)
+                missing = (Failure(None, error) for error in not_found)
+                complete = self._write(output, chain(missing, results.of(waiting)), progress)
         finally:
             if output is not None and output.kept is not None:
                 progress.kept(output.kept)
             if collector is not None and (complete or collector.count):
-                collector.save()
+                assert self.embeddings is not None  # what is collected has a place
+                collector.save(self.embeddings)
         return complete
 
-    def _write(self, output: Output, outcomes: Iterable[Result | AudiotagError], progress: Listener) -> bool:
+    def _write(self, output: Output, outcomes: Iterable[Result | Failure], progress: Listener) -> bool:
         complete = True
         try:
             for outcome in outcomes:
@@ -206,7 +215,7 @@ class InferRun:
                     output.write(outcome)
                     progress.done()
                     continue
-                progress.failed(outcome)
+                progress.failed(outcome.error)
                 complete = False
                 if self.strict:
                     output.stopped = True
@@ -217,7 +226,7 @@ class InferRun:
         progress.writing()  # what the format writes last
         return complete and not output.stopped
 
-    def _made_by(self, tagger: Tagger) -> dict[str, Any]:
+    def made_by(self, tagger: Tagger) -> dict[str, Any]:
         """All that decides what the results are, for people and for a run that goes on with them."""
         classes = "\n".join(f"{label.mid} {label.name}" for label in tagger.labels)
         tuned: Any = tagger.thresholds if self.threshold in (None, "tuned") else None
@@ -263,17 +272,37 @@ class InferRun:
         return tagger.thresholds
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A clip that could not be read.
+
+    Attributes:
+        clip: The clip; None for what could not even be looked for.
+        error: Why.
+    """
+
+    clip: Clip | None
+    error: AudiotagError
+
+
 @dataclass(frozen=True, eq=False)
-class _Results:
-    """What a run makes of its clips."""
+class Results:
+    """What a run makes of its clips.
+
+    Attributes:
+        plan: The settings.
+        tagger: Tags.
+        collector: Takes embeddings; None where none are wanted.
+        progress: Told how much is done.
+    """
 
     plan: InferRun
     tagger: Tagger
     collector: EmbeddingCollector | None
     progress: Listener
 
-    def of(self, clips: Sequence[Clip]) -> Iterator[Result | AudiotagError]:
-        """A result or an error for each clip, in order."""
+    def of(self, clips: Iterable[Clip]) -> Iterator[Result | Failure]:
+        """What became of each clip, in order; *clips* are asked for a few ahead."""
         if self.plan.mode == "clips":
             yield from self._tagged(clips)
             return
@@ -283,9 +312,9 @@ class _Results:
             except (OptionError, PluginError):
                 raise
             except AudiotagError as error:
-                yield error
+                yield Failure(clip, error)
 
-    def _tagged(self, clips: Sequence[Clip]) -> Iterator[Result | AudiotagError]:
+    def _tagged(self, clips: Iterable[Clip]) -> Iterator[Result | Failure]:
         told = 0.0  # of the recording that is at work
 
         def heard(seconds: float) -> None:
@@ -308,7 +337,7 @@ class _Results:
                 result = self._result(file.clip, file.seconds, tag_rows(file.unwrap(), 0.0, file.seconds))
                 self._collect(file.clip, 0.0, file.seconds, file.embedding)
             except AudiotagError as error:
-                yield error
+                yield Failure(file.clip, error)
                 continue
             self.progress.heard(file.seconds - before)
             yield result
@@ -388,16 +417,14 @@ class _Results:
         return rows
 
 
-def _without(clips: Sequence[Clip], done: Counter[Key]) -> list[Clip]:
+def _without(clips: Iterable[Clip], done: Counter[Key]) -> Iterator[Clip]:
     """The clips that are not *done*, the first of those with one key before the others."""
     left = done.copy()
-    waiting = []
     for clip in clips:
         if left[clip_key(clip)]:
             left[clip_key(clip)] -= 1
         else:
-            waiting.append(clip)
-    return waiting
+            yield clip
 
 
 def _length(clips: Sequence[Clip]) -> float | None:

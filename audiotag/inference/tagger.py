@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audiotag.arguments import real_number, refuse_others, settings_by_name, takes, whole_number
+from audiotag.arguments import real_number, refuse_others, settings_by_name, take, takes, whole_number
 from audiotag.audio.arrays import Waveform, as_batch, as_floats
+from audiotag.audio.streams import AudioStream
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.engines.interface import Engine, EngineFacts
 from audiotag.engines.opening import as_engine
@@ -22,7 +23,7 @@ from audiotag.inference.decoding import SETTINGS, Decoding
 from audiotag.inference.events import Events, average_cells, detect_events, named_events
 from audiotag.inference.frame_scores import FrameScores, frame_cells, score_frames
 from audiotag.inference.scorer import Answers, Scorer
-from audiotag.inference.sound import Sound, as_clip, as_source, place_of
+from audiotag.inference.sound import Sound, Source, as_clip, as_recording, as_source, place_of
 from audiotag.inference.tags import DEFAULT_THRESHOLD, TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
 from audiotag.inference.tuned_decoding import OWN_CELLS, Cells, EventReading, TunedDecoding, kept_decoding
 from audiotag.labels import LabelSet
@@ -200,7 +201,7 @@ class Tagger:
             AudioError: The recording cannot be read, or the samples are none (see `audiotag.audio.arrays`).
             OptionError: *top* or *threshold* cannot be.
         """
-        source = as_source(recording)
+        source = as_recording(recording)
         if isinstance(source, Clip):
             (result,) = self.tag_files([source], top=top, threshold=threshold, batch_size=batch_size, workers=1)
             return result.unwrap()
@@ -280,7 +281,7 @@ class Tagger:
     @settings_by_name
     def score_windows(
         self,
-        recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        recording: str | Path | Clip | AudioStream | tuple[ArrayLike | torch.Tensor, float],
         *,
         window: float | None = None,
         hop: float | None = None,
@@ -293,7 +294,8 @@ class Tagger:
         recording. A recording shorter than a window is one window.
 
         Args:
-            recording: As `tag` takes it; times count from the start of the clip or the waveform.
+            recording: As `tag` takes it, or an `audiotag.audio.AudioStream`, of which each window comes as soon as
+                *batch_size* are there; times count from the start of the clip, waveform or stream.
             window: Seconds of a window; None for the length the network was trained on.
             hop: Seconds between beginnings, at most *window*; None for half a window.
             batch_size: Windows computed at a time; None for `default_batch_size`.
@@ -311,7 +313,7 @@ class Tagger:
         return self._score_windows(as_source(recording), window, hop, batch_size, embeddings)
 
     def _score_windows(
-        self, source: Clip | Waveform, window: float, hop: float, batch_size: int, embeddings: bool
+        self, source: Source, window: float, hop: float, batch_size: int, embeddings: bool
     ) -> Iterator[WindowScores]:
         shared = self._scorer.shared_frames(window, hop)
         for sounds in self._scorer.windows(source, window, hop, batch_size):
@@ -351,7 +353,7 @@ class Tagger:
     @settings_by_name
     def score_frames(
         self,
-        recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        recording: str | Path | Clip | AudioStream | tuple[ArrayLike | torch.Tensor, float],
         *,
         overlap: float | None = None,
         batch_size: int | None = None,
@@ -362,7 +364,7 @@ class Tagger:
         zeros. Blocks overlap, and the scores of one fade into those of the next.
 
         Args:
-            recording: As `tag` takes it; times count from the start of the clip or the waveform.
+            recording: As `score_windows` takes it; times count from its start.
             overlap: Seconds that blocks have in common, up to half a block; None for a fifth, 0 for none.
             batch_size: Blocks computed at a time; None for `default_batch_size`.
 
@@ -381,7 +383,7 @@ class Tagger:
     @takes(Decoding.of)
     def events(
         self,
-        recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        recording: str | Path | Clip | AudioStream | tuple[ArrayLike | torch.Tensor, float],
         *,
         window: float | None = None,
         hop: float | None = None,
@@ -397,7 +399,8 @@ class Tagger:
         moment (see `audiotag.inference.events`). No event is reported twice and none ends after the recording.
 
         Args:
-            recording: As `tag` takes it.
+            recording: As `score_windows` takes it; a stream is read to its end (`audiotag.live.Listener` tells of
+                events as they happen).
             window: Seconds of a window; None for the length the network was trained on.
             hop: Seconds between windows, and the grid of the times; None for half a window.
             resolution: The grid of the times in place of *hop*: frames are averaged over this long, or windows begin
@@ -421,15 +424,17 @@ class Tagger:
             resolution = real_number("resolution", resolution)
             if hop is not None or not resolution > 0:
                 raise OptionError(f"the resolution is {resolution} s", fix="Give more than 0, and no hop beside it.")
+        given = take(decoding, SETTINGS)
         refuse_others("events", decoding, SETTINGS)
-        reading = self.reading(Cells(window, hop, resolution), threshold, **decoding)
+        reading = self.reading(Cells(window, hop, resolution), threshold, **given)
         source = as_source(recording)
         cells = self.score_cells(source, reading.cells, batch_size=batch_size)
         spans = detect_events(cells, reading.decoding, hop=None)
-        return Events(named_events(spans, self.labels), place_of(source), source)
+        drawn = None if isinstance(source, AudioStream) else source  # a stream is gone
+        return Events(named_events(spans, self.labels), place_of(source), drawn)
 
     def score_cells(
-        self, recording: Clip | Waveform, cells: Cells = OWN_CELLS, *, batch_size: int | None = None
+        self, recording: Source, cells: Cells = OWN_CELLS, *, batch_size: int | None = None
     ) -> Iterator[WindowScores]:
         """Scores of what events are read off, in order and without overlap: frames, or hops of windows.
 
