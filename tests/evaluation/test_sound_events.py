@@ -46,7 +46,7 @@ def scapes(tmp_path):
                 sound[span] += generator.normal(size=span.stop - span.start) * (0.02, 0.3)[kind]
                 lines.append(f"{part}{number}.wav\t{start}\t{start + length:.4f}\t{NAMES[kind]}")
             soundfile.write(tmp_path / f"{part}{number}.wav", sound.clip(-1, 1), 8000)
-        soundfile.write(tmp_path / f"{part}_quiet.wav", np.zeros(16000), 8000)
+        soundfile.write(tmp_path / f"{part}_quiet.wav", generator.normal(size=16000) * 0.001, 8000)
         lines.append(f"{part}_quiet.wav\t\t\t")
         (tmp_path / f"{part}.tsv").write_text("\n".join(lines) + "\n")
     return tmp_path
