@@ -37,8 +37,8 @@ from audiotag.errors import (
 )
 from audiotag.host import get_host
 from audiotag.host.needs import note, read_note, require_noted
-from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
-from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
+from audiotag.inference.tagger import Tagger
+from audiotag.inference.tags import DEFAULT_THRESHOLD, Tags, per_class_thresholds, select_tags
 from audiotag.models.analytic import AnalyticLearner
 from audiotag.models.facts import find_checkpoint
 from audiotag.seeding import numpy_generator
