@@ -77,9 +77,9 @@ def benchmark(
 
     The stream brings task after task, each with classes of its own, every clip once. After each task the model is
     measured on the classes so far. Prints mean and standard deviation over the seeds after the last task: average
-    score, forgetting from best, backward transfer, classes with a stored clip, and for each clip of the stream the time
-    to learn it and the bytes kept. The row `analytic` is `audiotag online --learner analytic`, which keeps sums in
-    place of a store; --policy leaves it out.
+    score, forgetting from best, backward transfer, classes with a stored clip, and for each clip of the stream the
+    processor time to learn it and the bytes kept. The row `analytic` is `audiotag online --learner analytic`, which
+    keeps sums in place of a store; --policy leaves it out.
     """  # noqa: D301
     from audiotag.continual import benchmark as bench
     from audiotag.data.heard import Heard

@@ -92,7 +92,7 @@ class OnlineBenchmark:
         scores: float64 (policies, seeds, tasks, tasks); [p, s, i, j] is the score on task j after learning 0 … i, NaN
             for j > i.
         retained: int64 (policies, seeds), classes with a stored clip at the end.
-        milliseconds: float64 (policies, seeds), time to offer and learn a clip, the mean.
+        milliseconds: float64 (policies, seeds), processor time to offer and learn a clip, the mean.
         kept_bytes: float64 (policies, seeds), what is kept at the end, without the model: embeddings, or sums; for each
             clip of the stream.
     """
@@ -358,7 +358,7 @@ def _one_run(
     matrix = np.full((len(stream.tasks), len(stream.tasks)), np.nan)
     spent = 0.0
     for task, part in enumerate(stream.tasks):
-        begun = time.perf_counter()
+        begun = time.process_time()
         for number, (sample, target) in enumerate(zip(part.samples, part.targets, strict=True)):
             name = f"{task}/{number}"
             decision = policy.offer(
@@ -377,7 +377,7 @@ def _one_run(
             training.learned += 1
             if decision.stored:
                 memory[name] = (sample, target)
-        spent += time.perf_counter() - begun
+        spent += time.process_time() - begun
         with torch.inference_mode():
             logits = training.logits(stream.test.samples).cpu().numpy()
         matrix[task, : task + 1] = _task_scores(logits, stream, task + 1, single_label=model.single_label)
@@ -392,10 +392,10 @@ def _analytic_run(model: Model, stream: TaskStream) -> _Run:
     matrix = np.full((len(stream.tasks), len(stream.tasks)), np.nan)
     spent = 0.0
     for task, part in enumerate(stream.tasks):
-        begun = time.perf_counter()
+        begun = time.process_time()
         for sample, target in zip(part.samples, part.targets, strict=True):
             training.learn([sample], target[None], 0)
-        spent += time.perf_counter() - begun
+        spent += time.process_time() - begun
         logits = learner.decisions(test)
         matrix[task, : task + 1] = _task_scores(logits, stream, task + 1, single_label=model.single_label)
     return _Run(matrix, 0, 1e3 * spent / stream.clips, len(learner.to_bytes()) / stream.clips)
