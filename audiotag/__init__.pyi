@@ -9,6 +9,7 @@ from audiotag.labels import LabelSet as LabelSet
 from audiotag.models.analytic import AnalyticLearner as AnalyticLearner
 from audiotag.models.create import create_backbone as create_backbone
 from audiotag.models.published import load_published as load_published
+from audiotag.similarity.index import SimilarityIndex as SimilarityIndex
 from audiotag.training.comparison import compare as compare
 from audiotag.training.finetune import finetune as finetune
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 from audiotag.cli.clip_source import root_option
 from audiotag.cli.command import Command
 from audiotag.cli.completion import complete_value, names_of
+from audiotag.cli.event_options import event_options
 from audiotag.cli.options import (
     OutputFile,
     combine_option,
@@ -34,6 +36,7 @@ from audiotag.errors import AudioError, AudiotagError, OptionError
 from audiotag.places import exists
 
 if TYPE_CHECKING:
+    from audiotag.data.clips import Clip
     from audiotag.distributed.shard_run import ShardRun
     from audiotag.inference.run import InferRun
     from audiotag.inference.tagger import Tagger
@@ -69,20 +72,7 @@ class _Threshold(click.ParamType[float | str]):
 @option_option
 @ensemble_option
 @combine_option
-@option(
-    "--window",
-    type=float,
-    metavar="SECONDS",
-    help="Report events, from windows of this length.",
-    group="Tags and events",
-)
-@option(
-    "--hop",
-    type=float,
-    metavar="SECONDS",
-    help="Time between windows.  [default: half a window]",
-    group="Tags and events",
-)
+@event_options("Tags and events", "window", "hop")
 @option(
     "--events",
     is_flag=True,
@@ -90,51 +80,17 @@ class _Threshold(click.ParamType[float | str]):
     " from windows, as long as the model was trained on.",
     group="Tags and events",
 )
-@option(
-    "--resolution",
-    type=float,
-    metavar="SECONDS",
-    help="Report events whose times lie on a grid of this length.  [default: single frames, or half a window]",
-    group="Tags and events",
-)
+@event_options("Tags and events", "resolution")
 @option("--per-window", is_flag=True, help="Report the tags of each window instead of events.", group="Tags and events")
 @option(
     "--threshold",
     type=_Threshold(),
     metavar="SCORE|tuned",
     help="Least score to report (of events: what it exceeds); 'tuned' takes the model's own thresholds."
-    "  [default: for events the tuned ones or 0.5, for home 0.5, otherwise none]",
+    "  [default: for events those of the decoding, the tuned ones or 0.5, for home 0.5, otherwise none]",
     group="Tags and events",
 )
-@option(
-    "--low-threshold",
-    type=float,
-    metavar="SCORE",
-    help="Let an event that exceeds its threshold go on as long as its score exceeds this one (hysteresis)."
-    "  [default: the threshold]",
-    group="Tags and events",
-)
-@option(
-    "--median",
-    type=float,
-    metavar="SECONDS",
-    help="Smooth the scores of events by a median filter of this length.  [default: 0]",
-    group="Tags and events",
-)
-@option(
-    "--merge",
-    type=float,
-    metavar="SECONDS",
-    help="Join events of a class this far apart.  [default: 0]",
-    group="Tags and events",
-)
-@option(
-    "--min-duration",
-    type=float,
-    metavar="SECONDS",
-    help="Leave out shorter events.  [default: 0]",
-    group="Tags and events",
-)
+@event_options("Tags and events", "decoding", "low_threshold", "median", "merge", "min_duration")
 @option(
     "--top",
     least=1,
@@ -210,7 +166,7 @@ class _Threshold(click.ParamType[float | str]):
 @precision_option
 @engine_option
 def infer(paths: tuple[str, ...], **settings: Any) -> None:
-    """Tag recordings: files, folders (searched with their subfolders), patterns or manifests (.json, .csv, .tsv).
+    """Tag recordings: files, folders (searched with their subfolders), patterns or lists (.json, .csv, .tsv, .parquet).
 
     Without --window or --events, each recording gets the classes with the highest scores. With them, it gets events
     with onset and offset; recordings of any length are read piece by piece.
@@ -219,7 +175,7 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     """
     from audiotag.cli.infer_progress import InferProgress
     from audiotag.distributed.shard_run import ShardRun
-    from audiotag.inference.inputs import find_clips
+    from audiotag.inference.inputs import find_clips, stream_clips
 
     warn_failed_plugins()
     run = _planned(settings)
@@ -227,13 +183,24 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     if settings["ensemble"]:
         _refuse_models(paths)
     not_found: list[AudiotagError] = []
-    clips = find_clips(paths, settings["root"], frames=settings["frames"], failed=not_found.append)
-    if clips and not any(exists(clip.path) for clip in clips):  # known before a model is loaded for nothing
-        raise AudioError("no such recording", where=clips[0].path, fix="Check the path.")
+    clips: Iterable[Clip] | None = stream_clips(
+        paths, settings["root"], frames=settings["frames"], always=settings["shard"] is not None
+    )
+    read: list[str | Path] = list(paths)
+    if clips is None:
+        clips = found = find_clips(paths, settings["root"], frames=settings["frames"], failed=not_found.append)
+        read = files_of(found)
+        if found and not any(exists(clip.path) for clip in found):  # known before a model is loaded for nothing
+            raise AudioError("no such recording", where=found[0].path, fix="Check the path.")
     replace = settings["overwrite"] or plan.resume
     if run is plan:
-        check_files(plan.output, plan.embeddings, overwrite=replace, inputs=files_of(clips))
+        check_files(plan.output, plan.embeddings, overwrite=replace, inputs=read)
     tagger = _load(settings)
+    if settings["decoding"] is not None:
+        from audiotag.inference.loading import use_decoding
+        from audiotag.inference.tuned_decoding import Cells
+
+        use_decoding(tagger, settings["decoding"], Cells(plan.window, plan.hop, plan.resolution))
     shared = plan.output is None and sys.stdout.isatty()
     with InferProgress(silent=settings["quiet"], shared=shared) as progress:
         complete = run.run(tagger, clips, progress, not_found=not_found)

@@ -65,7 +65,7 @@ def merge(
     check_files(output, embeddings, overwrite=overwrite)
     survey = Survey(ResultsFolder(folder))
     if format is not None:
-        survey.write(output, format, verbatim=verbatim, overwrite=overwrite)
+        survey.write(output, format, verbatim=verbatim)
     if embeddings is not None:
         survey.write_embeddings(embeddings)
     counts = survey.counts

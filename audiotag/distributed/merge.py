@@ -24,7 +24,7 @@ from audiotag.distributed.shard import Shard
 from audiotag.errors import OptionError
 from audiotag.files import atomic_path
 from audiotag.inference.events import Event
-from audiotag.inference.writers import Result, open_output
+from audiotag.inference.writers import Result, open_output, write_results
 from audiotag.inference.writers.base import WriterSettings
 from audiotag.inference.writers.output import differences
 
@@ -190,32 +190,29 @@ class Survey:
             found.update(map(_without_numbers, self._reader(number, LEDGER).take(places)["reason"]))
         return found
 
-    def write(self, path: Path | None, format: str, *, verbatim: bool = False, overwrite: bool = False) -> None:
+    def write(self, path: Path | None, format: str, *, verbatim: bool = False) -> None:
         """Write the results in any format that `audiotag infer` writes, in the order of the list.
 
         Args:
             path: The file; None prints.
             format: Name of the format.
             verbatim: See `WriterSettings`.
-            overwrite: Replace what a merge that was stopped has left.
 
         Raises:
             AudiotagError: A part is damaged, or the file cannot be written.
         """
         settings = WriterSettings({**self.run.made_by, "format": format}, self.run.high_frequency, verbatim)
-        if format == "parquet" and path is not None:
+        if path is None:
+            frequency = settings.high_frequency
+            with open_output(
+                format, None, made_by=settings.made_by, high_frequency=frequency, verbatim=verbatim
+            ) as output:
+                for result in self._results():
+                    output.write(result)
+        elif format == "parquet":
             self._write_columns(path, settings)
-            return
-        with open_output(
-            format,
-            path,
-            made_by=settings.made_by,
-            overwrite=overwrite,
-            high_frequency=settings.high_frequency,
-            verbatim=verbatim,
-        ) as output:
-            for result in self._results():
-                output.write(result)
+        else:
+            write_results(format, path, settings, self._results())
 
     def _write_columns(self, path: Path, settings: WriterSettings) -> None:
         """Parquet, without an object for each row."""

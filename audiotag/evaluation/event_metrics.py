@@ -157,6 +157,10 @@ class Collars:
             near = near & (np.round(np.abs(found[..., 1] - events[..., 1]), DECIMALS) <= allowed)
         return np.asarray(near)
 
+    def partners(self, events: Floats, found: Floats) -> dict[int, int]:
+        """Detections matched with true events one to one, as many as possible: detection → event."""
+        return matched(self.near(events[:, None], found[None]))
+
 
 def event_based_f1(
     truth: EventLists,
@@ -188,7 +192,7 @@ def event_based_f1(
     for file, own in true_spans.items():
         missed, wrong = [], []
         for index, is_true, found in _by_class(own, spans[file], names):
-            partners = matched(collars.near(is_true[:, None], found[None]))
+            partners = collars.partners(is_true, found)
             hits[index] += len(partners)
             false_alarms[index] += len(found) - len(partners)
             events[index] += len(is_true)

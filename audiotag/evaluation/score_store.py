@@ -25,6 +25,11 @@ class ScoreStore:
     Args:
         classes: Number of classes.
         dtype: Of the scores.
+
+    Attributes:
+        classes: As above.
+        dtype: As above.
+        frames: Number of frames that were added, with those dropped.
     """
 
     def __init__(self, classes: int, dtype: DTypeLike = np.float32) -> None:
@@ -33,6 +38,8 @@ class ScoreStore:
         self._kept = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 # closed by close
         self._waiting: list[NDArray[Any]] = []
         self._frames: list[int] = []  # of each part that was written
+        self._dropped: list[tuple[int, int]] = []
+        self.frames = 0
 
     def __enter__(self) -> Self:
         return self
@@ -53,8 +60,13 @@ class ScoreStore:
             AudiotagError: There is no room for a temporary file.
         """
         self._waiting.append(scores.astype(self.dtype))
+        self.frames += len(scores)
         if sum(one.nbytes for one in self._waiting) >= _TOGETHER:
             self._write()
+
+    def drop_from(self, frame: int) -> None:
+        """Take what was added from *frame* on for not added."""
+        self._dropped.append((frame, self.frames))
 
     def _write(self) -> None:
         if not self._waiting:
@@ -79,7 +91,8 @@ class ScoreStore:
             self._kept.seek((begin * self.classes + index * frames) * self.dtype.itemsize)
             parts.append(np.frombuffer(self._kept.read(frames * self.dtype.itemsize), self.dtype))
             begin += frames
-        return np.concatenate(parts)
+        whole = np.concatenate(parts)
+        return np.delete(whole, np.r_[tuple(slice(*one) for one in self._dropped)]) if self._dropped else whole
 
 
 def stored(

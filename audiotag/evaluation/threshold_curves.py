@@ -127,11 +127,13 @@ class Runs:
         inside[0] = inside[firsts + timeline.frames] = False
         values = np.full(len(inside), -np.inf)  # lower than any score before and behind each file
         values[inside] = scores
+        begins = np.flatnonzero(np.append(True, values[1:] != values[:-1]))  # frames of one score go together
+        values = values[begins]
         before, equal = _nearest_lower(values, -1)
         behind, _ = _nearest_lower(values, 1)
-        lowest = np.flatnonzero(inside & ~equal)
+        lowest = np.flatnonzero(np.isfinite(values) & ~equal)
         place = np.cumsum(inside) - 1
-        first, last = place[before[lowest] + 1], place[behind[lowest] - 1]
+        first, last = place[begins[before[lowest] + 1]], place[begins[behind[lowest]] - 1]
         low = np.maximum(values[before[lowest]], values[behind[lowest]])
         return cls(timeline.spans(first, last), low, values[lowest])
 

@@ -41,6 +41,7 @@ from audiotag.specs import (
 )
 
 _KNOWN_ELSEWHERE = {
+    "audiotag-ced": ("ced",),
     "audiotag-convnext": ("convnext", "ConvNeXt"),
     "audiotag-equiav": ("equiav", "mae_vit", "infonce", "ntxent"),
     "audiotag-mobilenet-baseline": ("mn", "dymn", "home10", "efficientat"),

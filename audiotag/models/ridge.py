@@ -173,8 +173,8 @@ def choose_penalty(sums: Sums, *, single_label: bool) -> float:
         fitted = float((shrunk * (2 - values * shrunk) @ energy).sum())
         return float(max(spread - fitted, 0.0) / kept**2)
 
-    candidates = max(float(values.sum()), 1e-9) / len(values) * _PENALTIES
-    return min(candidates.tolist(), key=error)
+    candidates: list[float] = (max(float(values.sum()), 1e-9) / len(values) * _PENALTIES).tolist()
+    return min(candidates, key=error)
 
 
 def calibrated(sums: Sums, solution: Solution, *, single_label: bool) -> tuple[Array, Array]:

@@ -62,6 +62,7 @@ from audiotag.host.options import wrongly_typed as wrongly_typed
 
 # Front ends
 from audiotag.audio.frontends.families import efficientat_log_mel as efficientat_log_mel
+from audiotag.audio.frontends.families import htk_log_mel as htk_log_mel
 from audiotag.audio.frontends.families import kaldi_log_mel as kaldi_log_mel
 from audiotag.audio.frontends.log_mel import LogMel as LogMel
 from audiotag.audio.frontends.families import slaney_log_mel as slaney_log_mel

@@ -376,6 +376,7 @@ def test_names_of_our_plugins_say_what_to_install(monkeypatch, install_plugin):
         (host.loss, "infonce", "equiav"),
         (host.recipe, "efficientat-fsd50k", "mobilenet-baseline"),
         (host.recipe, "convnext-audioset", "convnext"),
+        (host.backbone, "ced-tiny", "ced"),
         (lambda name: host.command("equiav", name), "pretrain", "equiav"),
     ):
         with pytest.raises(UnknownNameError, match=rf"no \w+ '.*{name}'.*pip install audiotag-{distribution}"):
