@@ -19,6 +19,7 @@ from audiotag.specs import (
     OptimiserSpec,
     SamplingPolicySpec,
     ScheduleSpec,
+    SourceSpec,
     WriterSpec,
     hookimpl,
 )
@@ -227,4 +228,22 @@ def register_writers() -> list[WriterSpec]:
             times=False,
             least_score=0.5,
         ),
+    ]
+
+
+@hookimpl
+def register_sources() -> list[SourceSpec]:
+    """What a device hears."""
+    make = _maker(SourceSpec, "audiotag.live.sources.")
+    return [
+        make("mic", "microphone:Microphone", "A microphone, by a part of its name or its number"),
+        make(
+            "url",
+            "streams:UrlStream",
+            "A stream of a camera or a radio station",
+            schemes=("rtsp", "rtsps", "http", "https"),
+        ),
+        make("stdin", "pcm:RawStream", "Raw samples on the standard input: -"),
+        make("file", "files:FileStream", "A recording, heard from its beginning to its end"),
+        make("folder", "files:WatchedFolder", "A folder that recorders drop files into"),
     ]

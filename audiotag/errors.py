@@ -24,6 +24,7 @@ EXTRAS: Mapping[str, str] = {
     "pyarrow": "audiotag[parquet]",
     **dict.fromkeys(("av", "PIL"), "audiotag[video]"),
     "h5py": "audiotag[hdf5]",
+    "sounddevice": "audiotag[live]",
     "tensorboard": "audiotag[tensorboard]",
     "wandb": "audiotag[wandb]",
 }

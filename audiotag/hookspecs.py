@@ -21,6 +21,7 @@ from audiotag.specs import (
     RecipeSpec,
     SamplingPolicySpec,
     ScheduleSpec,
+    SourceSpec,
     WriterSpec,
 )
 
@@ -75,6 +76,17 @@ def register_writers() -> Iterable[WriterSpec]:
     The factory is called as ``factory(settings)`` with an `audiotag.plugin.WriterSettings` and returns an
     `audiotag.plugin.Writer`; where the descriptor has *magic*, as ``factory(settings, file)``, and returns an
     `audiotag.plugin.FileWriter`.
+    """
+    return ()
+
+
+@hookspec
+def register_sources() -> Iterable[SourceSpec]:
+    """Sources of ``audiotag listen``.
+
+    The factory is called as ``factory(place, settings)``: the whole address where its scheme is the source's, or what
+    follows ``NAME:``, possibly nothing; and an `audiotag.plugin.SourceSettings`. It returns an
+    `audiotag.plugin.LiveSource` or an `audiotag.plugin.RecordingSource`, and opens nothing yet.
     """
     return ()
 

@@ -11,6 +11,7 @@ import click
 from audiotag.cli.clip_source import root_option
 from audiotag.cli.command import Command
 from audiotag.cli.completion import complete_value, names_of
+from audiotag.cli.event_options import event_options
 from audiotag.cli.options import (
     OutputFile,
     combine_option,
@@ -42,18 +43,6 @@ MOST = 4096
 """More clips at a time, or threads, than any machine has use for."""
 
 
-class _Threshold(click.ParamType[float | str]):
-    """A score, or the word ``tuned``."""
-
-    name = "score"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
-        try:
-            return "tuned" if value == "tuned" else float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor 'tuned'", param, ctx)
-
-
 @click.command(
     cls=Command,
     short_help="Tag recordings: files, folders, globs or manifests.",
@@ -67,20 +56,7 @@ class _Threshold(click.ParamType[float | str]):
 @option_option
 @ensemble_option
 @combine_option
-@option(
-    "--window",
-    type=float,
-    metavar="SECONDS",
-    help="Report events, from windows of this length.",
-    group="Tags and events",
-)
-@option(
-    "--hop",
-    type=float,
-    metavar="SECONDS",
-    help="Time between windows.  [default: half a window]",
-    group="Tags and events",
-)
+@event_options
 @option(
     "--events",
     is_flag=True,
@@ -88,51 +64,7 @@ class _Threshold(click.ParamType[float | str]):
     " from windows, as long as the model was trained on.",
     group="Tags and events",
 )
-@option(
-    "--resolution",
-    type=float,
-    metavar="SECONDS",
-    help="Report events whose times lie on a grid of this length.  [default: single frames, or half a window]",
-    group="Tags and events",
-)
 @option("--per-window", is_flag=True, help="Report the tags of each window instead of events.", group="Tags and events")
-@option(
-    "--threshold",
-    type=_Threshold(),
-    metavar="SCORE|tuned",
-    help="Least score to report (of events: what it exceeds); 'tuned' takes the model's own thresholds."
-    "  [default: for events the tuned ones or 0.5, for home 0.5, otherwise none]",
-    group="Tags and events",
-)
-@option(
-    "--low-threshold",
-    type=float,
-    metavar="SCORE",
-    help="Let an event that exceeds its threshold go on as long as its score exceeds this one (hysteresis)."
-    "  [default: the threshold]",
-    group="Tags and events",
-)
-@option(
-    "--median",
-    type=float,
-    metavar="SECONDS",
-    help="Smooth the scores of events by a median filter of this length.  [default: 0]",
-    group="Tags and events",
-)
-@option(
-    "--merge",
-    type=float,
-    metavar="SECONDS",
-    help="Join events of a class this far apart.  [default: 0]",
-    group="Tags and events",
-)
-@option(
-    "--min-duration",
-    type=float,
-    metavar="SECONDS",
-    help="Leave out shorter events.  [default: 0]",
-    group="Tags and events",
-)
 @option(
     "--top",
     least=1,

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Tag": {
         "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
+        "listen": (
+            "audiotag.cli.listen:listen",
+            "Tell of sounds as they happen: microphones, cameras, streams, folders.",
+        ),
     },
     "Learn": {
         "finetune": ("audiotag.cli.finetune:finetune", "Teach a model the sounds of a labelled set."),

@@ -35,6 +35,7 @@ from audiotag.specs import (
     RecipeSpec,
     SamplingPolicySpec,
     ScheduleSpec,
+    SourceSpec,
     Spec,
     WriterSpec,
 )
@@ -90,6 +91,7 @@ class Host:
     schedules, schedule = _All(ScheduleSpec), _Named(ScheduleSpec)
     metrics, metric = _All(MetricSpec), _Named(MetricSpec)
     writers, writer = _All(WriterSpec), _Named(WriterSpec)
+    sources, source = _All(SourceSpec), _Named(SourceSpec)
     commands = _All(CommandSpec)
     recipes, recipe = _All(RecipeSpec), _Named(RecipeSpec)
 

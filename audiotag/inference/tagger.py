@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,10 +20,11 @@ from audiotag.engines.opening import as_engine
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.inference.combine import EnsembleMode, scores_of
 from audiotag.inference.decoding import SETTINGS, Decoding
-from audiotag.inference.events import Events, detect_events, named_events
-from audiotag.inference.frame_scores import FrameScores, frame_cells, score_frames
+from audiotag.inference.events import CellAverages, Events, detect_events, named_events
+from audiotag.inference.frame_scores import FrameCells, FrameScores, score_frames
 from audiotag.inference.scorer import Answers, Scorer
 from audiotag.inference.sound import Sound, Source, as_clip, as_recording, as_source, place_of
+from audiotag.inference.stages import Stage, through
 from audiotag.inference.tags import TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
 from audiotag.labels import LabelSet
 
@@ -34,6 +35,27 @@ if TYPE_CHECKING:
 
 DEFAULT_THRESHOLD = 0.5
 """Score from which a class counts as detected where neither the caller nor the model says otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class EventPlan:
+    """How events are read off sound.
+
+    Attributes:
+        decoding: What is done with the scores of cells.
+        grid: Seconds of a window, and between windows; None where events come from frames.
+        resolution: Seconds of a cell of frames; None for single frames.
+        gate_db: Level below which nothing is computed; None for no gate.
+    """
+
+    decoding: Decoding
+    grid: tuple[float, float] | None
+    resolution: float | None
+    gate_db: float | None
+
+    def stage(self) -> Stage[Any, WindowScores]:
+        """What makes cells of windows or frames."""
+        return FrameCells(self.resolution) if self.grid is None else CellAverages(self.grid[1])
 
 
 class Tagger:
@@ -286,6 +308,7 @@ class Tagger:
         hop: float | None = None,
         batch_size: int | None = None,
         embeddings: bool = False,
+        gate_db: float | None = None,
     ) -> Iterator[WindowScores]:
         """Scores of the windows over a recording of any length, in bounded memory.
 
@@ -299,6 +322,8 @@ class Tagger:
             hop: Seconds between beginnings, at most *window*; None for half a window.
             batch_size: Windows computed at a time; None for `default_batch_size`.
             embeddings: Whether each window has its embedding.
+            gate_db: A window in which no tenth of a second is this loud (dB below full scale, such as −60) is not
+                computed: its scores are 0, and it has no embedding. None for no gate.
 
         Raises:
             AudioError: The recording cannot be read, or the network's answer is not finite; possibly after some
@@ -309,19 +334,25 @@ class Tagger:
         if embeddings:
             self._scorer.only_engine()
         window, hop = self._grid(window, hop)
-        return self._score_windows(as_source(recording), window, hop, batch_size, embeddings)
+        return self._score_windows(as_source(recording), window, hop, batch_size, embeddings, gate_db)
 
     def _score_windows(
-        self, source: Source, window: float, hop: float, batch_size: int, embeddings: bool
+        self, source: Source, window: float, hop: float, batch_size: int, embeddings: bool, gate_db: float | None
     ) -> Iterator[WindowScores]:
         shared = self._scorer.shared_frames(window, hop)
+        silence = np.zeros(len(self.labels), dtype=np.float32)
         for sounds in self._scorer.windows(source, window, hop, batch_size):
-            answers = self._scorer.score(sounds, batch_size, embed=embeddings, shared=shared)
-            self._scorer.require_finite(place_of(source), answers.logits, answers.embeddings)
-            scores = scores_of(answers.logits, self.single_label)
-            for row, sound in enumerate(sounds):
-                embedding = None if answers.embeddings is None else answers.embeddings[row]
-                yield WindowScores(sound.onset, sound.offset, scores[row], embedding)
+            loud = [sound for sound in sounds if gate_db is None or not sound.is_below(gate_db)]
+            heard: dict[int, WindowScores] = {}
+            if loud:
+                answers = self._scorer.score(loud, batch_size, embed=embeddings, shared=shared)
+                self._scorer.require_finite(place_of(source), answers.logits, answers.embeddings)
+                scores = scores_of(answers.logits, self.single_label)
+                for row, sound in enumerate(loud):
+                    embedding = None if answers.embeddings is None else answers.embeddings[row]
+                    heard[id(sound)] = WindowScores(sound.onset, sound.offset, scores[row], embedding)
+            for sound in sounds:
+                yield heard.get(id(sound)) or WindowScores(sound.onset, sound.offset, silence)
 
     def frame_scores(
         self,
@@ -356,6 +387,7 @@ class Tagger:
         *,
         overlap: float | None = None,
         batch_size: int | None = None,
+        gate_db: float | None = None,
     ) -> Iterator[FrameScores]:
         """Probabilities of the frames of a recording of any length, in bounded memory.
 
@@ -366,6 +398,7 @@ class Tagger:
             recording: As `score_windows` takes it; times count from its start.
             overlap: Seconds that blocks have in common, up to half a block; None for a fifth, 0 for none.
             batch_size: Blocks computed at a time; None for `default_batch_size`.
+            gate_db: As `score_windows` takes it, for blocks.
 
         Raises:
             AudioError: The recording cannot be read, or the network's answer is not finite; possibly after some
@@ -374,9 +407,8 @@ class Tagger:
         """
         if overlap is not None:
             overlap = real_number("overlap", overlap)
-        return score_frames(
-            self._scorer, as_source(recording), overlap=overlap, batch_size=self._batch_size(batch_size)
-        )
+        batch_size = self._batch_size(batch_size)
+        return score_frames(self._scorer, as_source(recording), overlap=overlap, batch_size=batch_size, gate_db=gate_db)
 
     @settings_by_name
     @takes(Decoding.of)
@@ -419,6 +451,28 @@ class Tagger:
             AudioError: The recording cannot be read, or the network's answer is not finite.
             OptionError: A setting cannot be.
         """
+        plan = self.event_plan(window=window, hop=hop, resolution=resolution, threshold=threshold, **decoding)
+        source = as_source(recording)
+        cells = through(plan.stage(), self.event_parts(source, plan, batch_size=self._batch_size(batch_size)))
+        spans = detect_events(cells, plan.decoding, hop=None)
+        drawn = None if isinstance(source, AudioStream) else source  # a stream is gone
+        return Events(named_events(spans, self.labels), place_of(source), drawn)
+
+    def event_plan(
+        self,
+        *,
+        window: float | None = None,
+        hop: float | None = None,
+        resolution: float | None = None,
+        threshold: ArrayLike | None = None,
+        gate_db: float | None = None,
+        **decoding: Any,
+    ) -> EventPlan:
+        """What `events` does with settings like these.
+
+        Raises:
+            OptionError: A setting cannot be.
+        """
         if resolution is not None:
             resolution = real_number("resolution", resolution)
             if hop is not None or not resolution > 0:
@@ -426,26 +480,17 @@ class Tagger:
         given = take(decoding, SETTINGS)
         refuse_others("events", decoding, SETTINGS)
         rule = Decoding.of(self.event_thresholds(threshold), **given)
-        source = as_source(recording)
-        cells, hop = self._cells(source, self._batch_size(batch_size), window, hop, resolution)
-        spans = detect_events(cells, rule, hop=hop)
-        drawn = None if isinstance(source, AudioStream) else source  # a stream is gone
-        return Events(named_events(spans, self.labels), place_of(source), drawn)
-
-    def _cells(
-        self,
-        source: Source,
-        batch_size: int,
-        window: float | None,
-        hop: float | None,
-        resolution: float | None,
-    ) -> tuple[Iterator[WindowScores], float | None]:
-        """What `detect_events` takes: frames, which are cells, or windows and their hop."""
         if self.uses_frames(window, hop):
-            parts = score_frames(self._scorer, source, overlap=None, batch_size=batch_size)
-            return frame_cells(parts, resolution), None
-        window, hop = self._grid(window, resolution if hop is None else hop)
-        return self._score_windows(source, window, hop, batch_size, embeddings=False), hop
+            return EventPlan(rule, None, resolution, gate_db)
+        return EventPlan(rule, self._grid(window, resolution if hop is None else hop), None, gate_db)
+
+    def event_parts(
+        self, source: Source, plan: EventPlan, *, batch_size: int, embeddings: bool = False
+    ) -> Iterator[WindowScores] | Iterator[FrameScores]:
+        """The scores of windows or frames that `EventPlan.stage` takes."""
+        if plan.grid is None:
+            return score_frames(self._scorer, source, overlap=None, batch_size=batch_size, gate_db=plan.gate_db)
+        return self._score_windows(source, *plan.grid, batch_size, embeddings, plan.gate_db)
 
     def uses_frames(self, window: float | None, hop: float | None) -> bool:
         """Whether events come from frames: the model scores them, and nobody asks for windows."""
