@@ -24,9 +24,11 @@ EXTRAS: Mapping[str, str] = {
     "pyarrow": "audiotag[parquet]",
     **dict.fromkeys(("av", "PIL"), "audiotag[video]"),
     "h5py": "audiotag[hdf5]",
+    "usearch": "audiotag[search]",
     "sounddevice": "audiotag[live]",
     "tensorboard": "audiotag[tensorboard]",
     "wandb": "audiotag[wandb]",
+    "paho": "audiotag[live]",
 }
 """Package that an installation may lack → what brings it."""
 

@@ -1,8 +1,9 @@
-"""The options that say how events are read off sound."""
+"""Options that say how events are read off scores, and the checks of their numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -10,6 +11,19 @@ import click
 from audiotag.cli.options import option
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+CELL_OPTIONS = ("window", "hop", "resolution")
+
+_HELP = {
+    "window": "Report events, from windows of this length.",
+    "hop": "Time between windows.  [default: half a window]",
+    "resolution": "Report events whose times lie on a grid of this length.  [default: single frames, or half a window]",
+    "low_threshold": "Let an event that exceeds its threshold go on as long as its score exceeds this one (hysteresis)."
+    "  [default: the decoding's, or the threshold]",
+    "median": "Smooth the scores of events by a median filter of this length.  [default: the decoding's, or 0]",
+    "merge": "Join events of a class this far apart.  [default: the decoding's, or 0]",
+    "min_duration": "Leave out shorter events.  [default: the decoding's, or 0]",
+}
 
 
 class _Threshold(click.ParamType[float | str]):
@@ -24,64 +38,31 @@ class _Threshold(click.ParamType[float | str]):
             self.fail(f"{value!r} is neither a number nor 'tuned'", param, ctx)
 
 
-def event_options(function: _Function) -> _Function:
-    """The parameters ``window``, ``hop``, ``resolution``, ``threshold`` and those of `Decoding`; None by default."""
-    function = option(
-        "--min-duration",
-        type=float,
-        metavar="SECONDS",
-        help="Leave out shorter events.  [default: 0]",
-        group="Tags and events",
-    )(function)
-    function = option(
-        "--merge",
-        type=float,
-        metavar="SECONDS",
-        help="Join events of a class this far apart.  [default: 0]",
-        group="Tags and events",
-    )(function)
-    function = option(
-        "--median",
-        type=float,
-        metavar="SECONDS",
-        help="Smooth the scores of events by a median filter of this length.  [default: 0]",
-        group="Tags and events",
-    )(function)
-    function = option(
-        "--low-threshold",
-        type=float,
-        metavar="SCORE",
-        help="Let an event that exceeds its threshold go on as long as its score exceeds this one (hysteresis)."
-        "  [default: the threshold]",
-        group="Tags and events",
-    )(function)
-    function = option(
-        "--threshold",
-        type=_Threshold(),
-        metavar="SCORE|tuned",
-        help="Least score to report (of events: what it exceeds); 'tuned' takes the model's own thresholds."
-        "  [default: for events the tuned ones or 0.5, for home 0.5, otherwise none]",
-        group="Tags and events",
-    )(function)
-    function = option(
-        "--resolution",
-        type=float,
-        metavar="SECONDS",
-        help="Report events whose times lie on a grid of this length.  [default: single frames, or half a window]",
-        group="Tags and events",
-    )(function)
-    function = option(
-        "--hop",
-        type=float,
-        metavar="SECONDS",
-        help="Time between windows.  [default: half a window]",
-        group="Tags and events",
-    )(function)
-    function = option(
-        "--window",
-        type=float,
-        metavar="SECONDS",
-        help="Report events, from windows of this length.",
-        group="Tags and events",
-    )(function)
-    return function
+threshold_option = option(
+    "--threshold",
+    type=_Threshold(),
+    metavar="SCORE|tuned",
+    help="Least score to report (of events: what it exceeds); 'tuned' takes the model's own thresholds."
+    "  [default: for events those of the decoding, the tuned ones or 0.5, for home 0.5, otherwise none]",
+    group="Tags and events",
+)
+
+
+def event_options(group: str, *names: str) -> Callable[[_Function], _Function]:
+    """An option for each of *names*: `CELL_OPTIONS`, ``decoding``, and the settings of a decoding."""
+
+    def decorate(function: _Function) -> _Function:
+        for name in reversed(names):
+            if name == "decoding":
+                about: dict[str, Any] = {
+                    "type": Path,
+                    "metavar": "FILE",
+                    "help": "Read events by the decoding in this file (JSON or TOML).  [default: the model's own]",
+                }
+            else:
+                unit = "SCORE" if name == "low_threshold" else "SECONDS"
+                about = {"type": float, "metavar": unit, "help": _HELP[name]}
+            function = option(f"--{name.replace('_', '-')}", group=group, **about)(function)
+        return function
+
+    return decorate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 from audiotag.cli.clip_source import root_option
 from audiotag.cli.command import Command
 from audiotag.cli.completion import complete_value, names_of
-from audiotag.cli.event_options import event_options
+from audiotag.cli.event_options import event_options, threshold_option
 from audiotag.cli.options import (
     OutputFile,
     combine_option,
@@ -35,6 +36,9 @@ from audiotag.errors import AudioError, AudiotagError, OptionError
 from audiotag.places import exists
 
 if TYPE_CHECKING:
+    from audiotag.data.clips import Clip
+    from audiotag.distributed.shard_run import ShardRun
+    from audiotag.inference.run import InferRun
     from audiotag.inference.tagger import Tagger
 
 DEFAULT_MODEL = "mn10_as"
@@ -56,7 +60,7 @@ MOST = 4096
 @option_option
 @ensemble_option
 @combine_option
-@event_options
+@event_options("Tags and events", "window", "hop")
 @option(
     "--events",
     is_flag=True,
@@ -64,7 +68,10 @@ MOST = 4096
     " from windows, as long as the model was trained on.",
     group="Tags and events",
 )
+@event_options("Tags and events", "resolution")
 @option("--per-window", is_flag=True, help="Report the tags of each window instead of events.", group="Tags and events")
+@threshold_option
+@event_options("Tags and events", "decoding", "low_threshold", "median", "merge", "min_duration")
 @option(
     "--top",
     least=1,
@@ -103,6 +110,28 @@ MOST = 4096
     help="Also write the embeddings into this file.",
     group="Results",
 )
+@option(
+    "--shard",
+    metavar="I/N|auto",
+    help="Tag only this of N parts of the list (0/N to N-1/N), and keep the results in the folder --output, which all"
+    " parts share; 'auto' (or auto/N) takes I and N from the batch system. See `audiotag merge`.",
+    group="Shards",
+)
+@option("--with-embeddings", is_flag=True, help="Keep embeddings in the folder, too.", group="Shards")
+@option(
+    "--retry-failed",
+    is_flag=True,
+    help="Try those recordings again that could not be read.",
+    group="Shards",
+)
+@option(
+    "--part-seconds",
+    type=click.FloatRange(0),
+    default=120.0,
+    metavar="SECONDS",
+    help="Write what is done at least so often; as much is lost when a shard is killed.",
+    group="Shards",
+)
 @root_option
 @frames_option
 @option(
@@ -118,7 +147,7 @@ MOST = 4096
 @precision_option
 @engine_option
 def infer(paths: tuple[str, ...], **settings: Any) -> None:
-    """Tag recordings: files, folders (searched with their subfolders), patterns or manifests (.json, .csv, .tsv).
+    """Tag recordings: files, folders (searched with their subfolders), patterns or lists (.json, .csv, .tsv, .parquet).
 
     Without --window or --events, each recording gets the classes with the highest scores. With them, it gets events
     with onset and offset; recordings of any length are read piece by piece.
@@ -126,26 +155,61 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     A recording that cannot be read is reported and the rest goes on; the exit code is then 1.
     """
     from audiotag.cli.infer_progress import InferProgress
-    from audiotag.inference.inputs import find_clips
-    from audiotag.inference.run import InferRun
+    from audiotag.distributed.shard_run import ShardRun
+    from audiotag.inference.inputs import find_clips, stream_clips
 
     warn_failed_plugins()
-    plan = InferRun.plan(settings)
+    run = _planned(settings)
+    plan = run.plan if isinstance(run, ShardRun) else run
     if settings["ensemble"]:
         _refuse_models(paths)
     not_found: list[AudiotagError] = []
-    clips = find_clips(paths, settings["root"], frames=settings["frames"], failed=not_found.append)
-    if clips and not any(exists(clip.path) for clip in clips):  # known before a model is loaded for nothing
-        raise AudioError("no such recording", where=clips[0].path, fix="Check the path.")
+    clips: Iterable[Clip] | None = stream_clips(
+        paths, settings["root"], frames=settings["frames"], always=settings["shard"] is not None
+    )
+    read: list[str | Path] = list(paths)
+    if clips is None:
+        clips = found = find_clips(paths, settings["root"], frames=settings["frames"], failed=not_found.append)
+        read = files_of(found)
+        if found and not any(exists(clip.path) for clip in found):  # known before a model is loaded for nothing
+            raise AudioError("no such recording", where=found[0].path, fix="Check the path.")
     replace = settings["overwrite"] or plan.resume
-    check_files(plan.output, plan.embeddings, overwrite=replace, inputs=files_of(clips))
+    if run is plan:
+        check_files(plan.output, plan.embeddings, overwrite=replace, inputs=read)
     tagger = _load(settings)
+    if settings["decoding"] is not None:
+        from audiotag.inference.loading import use_decoding
+        from audiotag.inference.tuned_decoding import Cells
+
+        use_decoding(tagger, settings["decoding"], Cells(plan.window, plan.hop, plan.resolution))
     shared = plan.output is None and sys.stdout.isatty()
     with InferProgress(silent=settings["quiet"], shared=shared) as progress:
-        complete = plan.run(tagger, clips, progress, not_found=not_found)
+        complete = run.run(tagger, clips, progress, not_found=not_found)
     progress.summarise(quiet=settings["quiet"])
     if not complete:
         sys.exit(1)
+
+
+def _planned(settings: dict[str, Any]) -> InferRun | ShardRun:
+    from audiotag.distributed.results_folder import ResultsFolder
+    from audiotag.distributed.shard import Shard
+    from audiotag.distributed.shard_run import ShardRun, shard_plan
+    from audiotag.inference.run import InferRun
+
+    if settings["shard"] is None:
+        for name in ("with_embeddings", "retry_failed"):
+            if settings[name]:
+                raise OptionError(
+                    "it is about a run in shards", where=f"--{name.replace('_', '-')}", fix="Add --shard."
+                )
+        return InferRun.plan(settings)
+    shard, plan = Shard.of(settings["shard"]), shard_plan(settings)
+    if not settings["quiet"]:
+        click.echo(f"Shard {shard}.", err=True)
+    folder = ResultsFolder(settings["output"])
+    return ShardRun(
+        plan, folder, shard, settings["part_seconds"], settings["retry_failed"], settings["with_embeddings"]
+    )
 
 
 def _refuse_models(paths: tuple[str, ...]) -> None:

@@ -42,7 +42,7 @@ class InferProgress:
         )
         self._task = self._progress.add_task("", total=None, state="")
         self._started = self._written = time.perf_counter()
-        self._total = 0
+        self._total: int | None = 0
         self._total_seconds: float | None = None
         self._skipped = 0
         self._seconds = 0.0
@@ -59,10 +59,14 @@ class InferProgress:
     ) -> None:
         self._progress.stop()
 
-    def begin(self, total: int, skipped: int, seconds: float | None) -> None:
+    def begin(self, total: int | None, skipped: int, seconds: float | None) -> None:
         """See `audiotag.inference.run.Listener.begin`."""
         self._total, self._skipped, self._total_seconds = total, skipped, seconds
         self._update()
+
+    def skipped(self) -> None:
+        """Count a recording that was done before."""
+        self._skipped += 1
 
     def heard(self, seconds: float) -> None:
         """Count *seconds* of sound."""
@@ -119,10 +123,10 @@ class InferProgress:
 
     def _update(self) -> None:
         files, total = self._done + self._failed, self._total_seconds
-        state = f"{files} of {self._total}"
+        state = f"{files}" if self._total is None else f"{files} of {self._total}"
         if total is not None:
             state += f", {minutes(self._seconds)} of {minutes(total)} min"
-        completed, whole = (self._seconds, total) if total else (files, self._total)
+        completed, whole = (self._seconds, total) if total else (files, self._total)  # none: the bar goes to and fro
         self._progress.update(self._task, completed=completed, total=whole, state=f"{state}, {self._rate()}")
 
 

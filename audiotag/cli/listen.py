@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiotag.cli.command import Command
+from audiotag.cli.command import ARGUMENTS, Command
 from audiotag.cli.completion import complete_value
-from audiotag.cli.event_options import event_options
+from audiotag.cli.event_options import event_options, threshold_option
 from audiotag.cli.infer import DEFAULT_MODEL
+from audiotag.cli.live_outputs import live_output_options, open_outputs, output_settings
 from audiotag.cli.options import (
     device_option,
     engine_option,
@@ -29,6 +30,7 @@ from audiotag.cli.options import (
 )
 from audiotag.cli.outputs import check_files
 from audiotag.cli.printing import warn_failed_plugins
+from audiotag.cli.service import print_service, service_option
 from audiotag.live.settings import ListenSettings
 from audiotag.signals import on_stop
 
@@ -50,7 +52,9 @@ _OF_EVENTS = ("window", "hop", "resolution", "threshold", "low_threshold", "medi
 @weights_option
 @labels_option
 @option_option
-@event_options
+@event_options("Tags and events", "window", "hop", "resolution")
+@threshold_option
+@event_options("Tags and events", "decoding", "low_threshold", "median", "merge", "min_duration")
 @settings_options(ListenSettings)
 @option("--clips", type=Path, metavar="FOLDER", help="Keep recordings of events in this folder.", group="Recordings")
 @option("--rate", type=int, metavar="HZ", help="Sample rate, of raw samples or a microphone.", group="Source")
@@ -78,8 +82,10 @@ _OF_EVENTS = ("window", "hop", "resolution", "threshold", "low_threshold", "medi
 )
 @option("--resume", is_flag=True, help="Append to an --output that is there.", group="Results")
 @overwrite_option
+@live_output_options
 @option("--json", "as_json", is_flag=True, help="Print each message as a line of JSON.", group="Results")
 @quiet_option
+@service_option
 @device_option
 @engine_option
 def listen(source: str, **settings: Any) -> None:
@@ -96,6 +102,12 @@ def listen(source: str, **settings: Any) -> None:
     """  # noqa: D301
     from audiotag.inference.run import check_event_settings
 
+    if settings["service"]:
+        watchdog = 3 * (settings["status"] or ListenSettings().status)
+        print_service(
+            click.get_current_context().meta[ARGUMENTS], description=f"audiotag listens to {source}", watchdog=watchdog
+        )
+        return
     warn_failed_plugins()
     check_event_settings(settings)
     check_files(settings["output"], overwrite=settings["overwrite"] or settings["resume"])
@@ -109,8 +121,9 @@ def listen(source: str, **settings: Any) -> None:
 
 
 def _listener(source: str, settings: dict[str, Any]) -> Listener:
-    from audiotag.inference.loading import load
+    from audiotag.inference.loading import load, use_decoding
     from audiotag.inference.run import thresholds_of
+    from audiotag.inference.tuned_decoding import Cells
     from audiotag.live.event_log import EventLog
     from audiotag.live.listener import Listener
     from audiotag.live.messages import Output
@@ -124,13 +137,16 @@ def _listener(source: str, settings: dict[str, Any]) -> Listener:
     model = {name: settings[name] for name in _OF_MODEL}
     tagger = load(model.pop("model"), **model, progress=True)
     events = given_settings({name: settings[name] for name in _OF_EVENTS})
+    if settings["decoding"] is not None:
+        use_decoding(tagger, settings["decoding"], Cells(settings["window"], settings["hop"], settings["resolution"]))
     if "threshold" in events:
         events["threshold"] = thresholds_of(tagger, events["threshold"])
+    clips = None if settings["clips"] is None else ClipFolder(settings["clips"], wanted)
     outputs: list[Output] = []
     if settings["output"] is not None:
         log = {name: settings[name] for name in ("resume", "overwrite")}
         outputs.append(EventLog(settings["output"], settings["format_"], tagger.sample_rate / 2, **log))
-    clips = None if settings["clips"] is None else ClipFolder(settings["clips"], wanted)
+    outputs += open_outputs(settings, output_settings(settings, classes=tuple(tagger.labels)))
     return Listener(tagger, opened, wanted, outputs=outputs, clips=clips, name=settings["name"], **events)
 
 

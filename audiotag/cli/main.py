@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiotag.cli.command import Group
+from audiotag.cli.command import ARGUMENTS, Group
 from audiotag.errors import (
     EMPTY,
     AudiotagError,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Tag": {
         "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
+        "merge": ("audiotag.cli.merge:merge", "Check and join the results of a run in shards."),
         "listen": (
             "audiotag.cli.listen:listen",
             "Tell of sounds as they happen: microphones, cameras, streams, folders.",
@@ -48,10 +49,12 @@ VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "evaluate": ("audiotag.cli.evaluate:evaluate", "Measure a model on labelled clips."),
         "compare": ("audiotag.cli.compare:compare", "Fine-tune and measure several models in the same way."),
         "data": ("audiotag.cli.data:data", "Labelled sets: known ones, preparation, checks, numbers."),
+        "index": ("audiotag.cli.index:index", "Find recordings that sound alike."),
     },
     "Devices": {
         "export": ("audiotag.cli.export:export", "Write a model as a folder that tags without torch."),
         "online": ("audiotag.cli.online:online", "Learn from a stream of clips, one by one, with a bounded store."),
+        "learner": ("audiotag.cli.learner:learner", "What analytic learners know: merge devices, look, teach, forget."),
         "store": ("audiotag.cli.store:store", "A bounded store of labelled clips that a policy chooses."),
     },
     "Manage": {
@@ -68,8 +71,6 @@ VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
 """Heading → verb → (module:command, the line that `audiotag --help` shows)."""
 
 VERBS = {verb: place for group in VERB_GROUPS.values() for verb, place in group.items()}
-
-_ARGUMENTS = "audiotag.arguments"
 
 
 class LazyGroup(Group):
@@ -95,7 +96,7 @@ class LazyGroup(Group):
             if not (value if named else argument).strip():
                 what = option if named else before if before.startswith("--") else "an argument"
                 raise OptionError(f"{what} is empty", fix=EMPTY)
-        ctx.meta[_ARGUMENTS] = tuple(args)
+        ctx.meta[ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
@@ -132,7 +133,7 @@ class LazyGroup(Group):
         """The verb with those below it: ``audiotag labels extend``."""
         names = [ctx.command_path]
         command: click.Command | None = self
-        for argument in ctx.meta[_ARGUMENTS]:
+        for argument in ctx.meta[ARGUMENTS]:
             command = command.get_command(ctx, argument) if isinstance(command, click.Group) else None
             if command is None:
                 break

@@ -32,6 +32,7 @@ from audiotag.specs import (
     MadeSpec,
     MetricSpec,
     OptimiserSpec,
+    OutputSpec,
     RecipeSpec,
     SamplingPolicySpec,
     ScheduleSpec,
@@ -41,6 +42,7 @@ from audiotag.specs import (
 )
 
 _KNOWN_ELSEWHERE = {
+    "audiotag-ced": ("ced",),
     "audiotag-convnext": ("convnext", "ConvNeXt"),
     "audiotag-equiav": ("equiav", "mae_vit", "infonce", "ntxent"),
     "audiotag-mobilenet-baseline": ("mn", "dymn", "home10", "efficientat"),
@@ -91,6 +93,7 @@ class Host:
     schedules, schedule = _All(ScheduleSpec), _Named(ScheduleSpec)
     metrics, metric = _All(MetricSpec), _Named(MetricSpec)
     writers, writer = _All(WriterSpec), _Named(WriterSpec)
+    outputs, output = _All(OutputSpec), _Named(OutputSpec)
     sources, source = _All(SourceSpec), _Named(SourceSpec)
     commands = _All(CommandSpec)
     recipes, recipe = _All(RecipeSpec), _Named(RecipeSpec)

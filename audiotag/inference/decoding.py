@@ -12,7 +12,7 @@ Scores equal to a threshold are not above it, as in the field's metrics.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,10 @@ class Decoding:
             _per_class("min_duration", min_duration, classes),
         )
 
+    def tobytes(self) -> bytes:
+        """All of its numbers."""
+        return b"".join(getattr(self, one.name).tobytes() for one in fields(self))
+
     def spans(self, cells: Iterable[WindowScores]) -> Iterator[Span]:
         """The events in *cells*, which are ordered and do not overlap.
 
@@ -166,7 +170,7 @@ class _MedianFilter:
             return []
         scores = self._scores()
         padded = _reflected(scores, self._most, 0) if self._before is None else np.concatenate([self._before, scores])
-        ready = _with_scores(self._waiting[: self._at_once], _medians(padded, self._halves))
+        ready = _with_scores(self._waiting[: self._at_once], medians(padded, self._halves))
         self._before = padded[self._at_once : self._at_once + self._most]
         self._waiting = self._waiting[self._at_once :]
         return ready
@@ -179,7 +183,7 @@ class _MedianFilter:
             padded = _reflected(scores, self._most, self._most)
         else:
             padded = _reflected(np.concatenate([self._before, scores]), 0, self._most)
-        return _with_scores(self._waiting, _medians(padded, self._halves))
+        return _with_scores(self._waiting, medians(padded, self._halves))
 
     def _scores(self) -> NDArray[np.float32]:
         return np.stack([one.scores for one in self._waiting])
@@ -189,7 +193,7 @@ def _reflected(scores: NDArray[np.float32], left: int, right: int) -> NDArray[np
     return np.pad(scores, ((left, right), (0, 0)), "symmetric")
 
 
-def _medians(padded: NDArray[np.float32], halves: NDArray[np.intp]) -> NDArray[np.float32]:
+def medians(padded: NDArray[np.float32], halves: NDArray[np.intp]) -> NDArray[np.float32]:
     """Medians of ``2 · halves + 1`` rows of each column, for the rows without the padding of the longest filter."""
     most = int(halves.max())
     count = len(padded) - 2 * most

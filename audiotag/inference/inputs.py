@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from os.path import exists, isdir, isfile
 from pathlib import Path
 from typing import Any
 
 from audiotag.audio.decoding import AUDIO_SUFFIXES
 from audiotag.data.clips import Clip
+from audiotag.data.listed import LIST_SUFFIXES, ListedClips, can_stream, is_parquet
 from audiotag.data.reading import read_clips
 from audiotag.data.selection import with_frames
 from audiotag.data.sniffing import sniff_format
@@ -22,8 +25,11 @@ from audiotag.inference.sound import as_clip
 from audiotag.labels import LabelSet
 from audiotag.places import real_path
 
-MANIFEST_SUFFIXES = (".json", ".csv", ".tsv")
+MANIFEST_SUFFIXES = (".json", *LIST_SUFFIXES)
 """Endings of files that list clips."""
+
+_SMALL = 64_000_000
+"""Bytes of a CSV that is read, and checked, as a whole."""
 
 _NO_CLASSES = LabelSet.from_names(["-"], "no classes")
 
@@ -40,7 +46,7 @@ def find_clips(
     Args:
         sources: Recordings; folders, searched with their subfolders (and those that links lead to) for files with an
             audio ending (hidden ones are left out), in alphabetical order; patterns with ``*``, ``?``, ``**`` and
-            ``[…]``, for recordings and folders; manifests (.json, .csv, .tsv).
+            ``[…]``, for recordings and folders; lists (.json, .csv, .tsv, .parquet).
         root: Folder that a manifest's relative paths start from; None for the manifest's own.
         frames: Pictures of a clip there are to choose from (see `read_clips`).
         failed: Told of subfolders that cannot be searched, instead of an error.
@@ -69,6 +75,36 @@ def find_clips(
                 clips.setdefault((*place, clip.id if listed else None), clip)
             places.add(place)
     return list(with_frames(clips.values(), frames))
+
+
+def stream_clips(
+    sources: Sequence[str | Path], root: str | Path | None = None, *, frames: int | None = None, always: bool = False
+) -> Iterable[Clip] | None:
+    """The clips of lists that are read as they are needed; None where *sources* are anything else.
+
+    Args:
+        sources: As for `find_clips`.
+        root: As for `find_clips`.
+        frames: As for `find_clips`.
+        always: Also CSVs that are small, so that a list is read in one way while it grows.
+    """
+    for source in map(str, sources):
+        if not (_is_list(source) and can_stream(source)):
+            return None
+        if not (always or is_parquet(source) or Path(source).stat().st_size > _SMALL):
+            return None
+    folder = None if root is None else Path(root)
+    return _Joined([ListedClips(Path(source), folder, frames) for source in sources])
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """The clips of several lists."""
+
+    lists: Sequence[ListedClips]
+
+    def __iter__(self) -> Iterator[Clip]:
+        return chain.from_iterable(self.lists)
 
 
 def _is_list(source: str) -> bool:
@@ -159,6 +195,9 @@ def _fitting(pattern: Path, report: Callable[[AudioError], None]) -> list[str]:
 
 
 def _in_manifest(path: Path, root: str | Path | None) -> Iterator[Clip]:
+    if is_parquet(path):
+        yield from ListedClips(path, None if root is None else Path(root))
+        return
     name = sniff_format(path)
     # Tagging needs no labels, and the generic formats can do without: any there are, are left out.
     options: dict[str, Any] = {}

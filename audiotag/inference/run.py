@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,11 +19,12 @@ from audiotag.data.recording import clip_info, clip_seconds
 from audiotag.errors import AudiotagError, OptionError, PluginError
 from audiotag.files import content_digest
 from audiotag.host import get_host
-from audiotag.inference.decoding import LONGEST_MEDIAN, SETTINGS, Decoding, Span
+from audiotag.inference.decoding import LONGEST_MEDIAN, SETTINGS, Span
 from audiotag.inference.events import Event, detect_events, named_events
 from audiotag.inference.frame_scores import frame_cells
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores, select_tags
+from audiotag.inference.tuned_decoding import Cells, EventReading
 from audiotag.inference.writers import (
     EmbeddingCollector,
     Output,
@@ -56,14 +58,17 @@ _DECIDING = (
 """Settings that decide what the results are."""
 
 
-_ABOUT_EVENTS = (*SETTINGS, "resolution")
+_ABOUT_EVENTS = (*SETTINGS, "resolution", "decoding")
 
 
 class Listener(Protocol):
     """Told of the progress of a run."""
 
-    def begin(self, total: int, skipped: int, seconds: float | None) -> None:
-        """*total* recordings will be tagged, of so many *seconds* where it is known; *skipped* were done before."""
+    def begin(self, total: int | None, skipped: int, seconds: float | None) -> None:
+        """*total* recordings will be tagged, of so many *seconds*, where it is known; *skipped* were done before."""
+
+    def skipped(self) -> None:
+        """One more recording was done before."""
 
     def heard(self, seconds: float) -> None:
         """*seconds* more of sound are done."""
@@ -101,9 +106,9 @@ class InferRun:
     resolution: float | None
     threshold: float | str | None
     low_threshold: float | None
-    median: float
-    merge: float
-    min_duration: float
+    median: float | None
+    merge: float | None
+    min_duration: float | None
     top: int | None
     batch_size: int | None
     workers: int
@@ -150,20 +155,17 @@ class InferRun:
             "format": format,
             "threshold": threshold,
             "top": top,
-            "median": settings["median"] or 0.0,
-            "merge": settings["merge"] or 0.0,
-            "min_duration": settings["min_duration"] or 0.0,
         }
         return cls(**{one.name: {**settings, **decided}[one.name] for one in fields(cls)})
 
     def run(
-        self, tagger: Tagger, clips: Sequence[Clip], progress: Listener, *, not_found: Sequence[AudiotagError] = ()
+        self, tagger: Tagger, clips: Iterable[Clip], progress: Listener, *, not_found: Sequence[AudiotagError] = ()
     ) -> bool:
         """Tag *clips* and write the output.
 
         Args:
             tagger: Tags.
-            clips: What to tag.
+            clips: What to tag; read as it is needed, and not counted, where it is no sequence.
             progress: Told of what happens.
             not_found: Errors of recordings that could not even be looked for.
 
@@ -173,11 +175,11 @@ class InferRun:
         Raises:
             AudiotagError: The output cannot be written, or not gone on with; what was done before is kept.
         """
-        collector = None if self.embeddings is None else EmbeddingCollector(self.embeddings, tagger.name)
+        collector = None if self.embeddings is None else EmbeddingCollector(tagger.name)
         opened = open_output(
             self.format,
             self.output,
-            made_by=self._made_by(tagger),
+            made_by=self.made_by(tagger),
             resume=self.resume,
             overwrite=self.overwrite,
             high_frequency=tagger.sample_rate / 2,
@@ -187,18 +189,24 @@ class InferRun:
         output: Output | None = None
         try:
             with opened as output:
-                waiting = _without(clips, output.done)
-                progress.begin(len(waiting) + len(not_found), len(clips) - len(waiting), _length(waiting))
-                results = _Results(self, tagger, collector, progress)
-                complete = self._write(output, chain(not_found, results.of(waiting)), progress)
+                waiting: Iterable[Clip] = _without(clips, output.done)
+                if isinstance(clips, Sequence):
+                    waiting = left = list(waiting)
+                    progress.begin(len(left) + len(not_found), len(clips) - len(left), _length(left))
+                else:
+                    progress.begin(None, output.done.total(), None)
+                results = Results(self, tagger, collector, progress)
+                missing = (Failure(None, error) for error in not_found)
+                complete = self._write(output, chain(missing, results.of(waiting)), progress)
         finally:
             if output is not None and output.kept is not None:
                 progress.kept(output.kept)
             if collector is not None and (complete or collector.count):
-                collector.save()
+                assert self.embeddings is not None  # what is collected has a place
+                collector.save(self.embeddings)
         return complete
 
-    def _write(self, output: Output, outcomes: Iterable[Result | AudiotagError], progress: Listener) -> bool:
+    def _write(self, output: Output, outcomes: Iterable[Result | Failure], progress: Listener) -> bool:
         complete = True
         try:
             for outcome in outcomes:
@@ -207,7 +215,7 @@ class InferRun:
                     output.write(outcome)
                     progress.done()
                     continue
-                progress.failed(outcome)
+                progress.failed(outcome.error)
                 complete = False
                 if self.strict:
                     output.stopped = True
@@ -218,19 +226,34 @@ class InferRun:
         progress.writing()  # what the format writes last
         return complete and not output.stopped
 
-    def _made_by(self, tagger: Tagger) -> dict[str, Any]:
+    def made_by(self, tagger: Tagger) -> dict[str, Any]:
         """All that decides what the results are, for people and for a run that goes on with them."""
         classes = "\n".join(f"{label.mid} {label.name}" for label in tagger.labels)
-        thresholds = None if tagger.thresholds is None else content_digest(tagger.thresholds.tobytes())
+        tuned: Any = tagger.thresholds if self.threshold in (None, "tuned") else None
+        if self.mode == "events":
+            tuned = self.reading(tagger).decoding
         return {
             "model": tagger.name,
             "weights": [engine.fingerprint() for engine in tagger.engines],
             "classes": content_digest(classes.encode()),
             "combine": tagger.combine if len(tagger.engines) > 1 else None,
             "precision": tagger.precision,
-            "tuned thresholds": thresholds if self.threshold in (None, "tuned") else None,
+            "tuned": None if tuned is None else content_digest(tuned.tobytes()),
             **{name: getattr(self, name) for name in _DECIDING},
         }
+
+    def reading(self, tagger: Tagger) -> EventReading:
+        """How events are read off.
+
+        Raises:
+            OptionError: As `Tagger.reading` and `thresholds` raise.
+        """
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        thresholds = None if self.threshold == "tuned" and tagger.decoding is not None else self.thresholds(tagger)
+        cells = Cells(self.window, self.hop, self.resolution)
+        if self.embeddings is not None and tagger.uses_frames(self.window, self.hop):
+            cells = cells._replace(window=tagger.clip_seconds)  # embeddings are those of windows
+        return tagger.reading(cells, thresholds, **settings)
 
     def thresholds(self, tagger: Tagger) -> ArrayLike | None:
         """Least scores, one for all or one for each class; None for no bound.
@@ -241,17 +264,37 @@ class InferRun:
         return thresholds_of(tagger, self.threshold)
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A clip that could not be read.
+
+    Attributes:
+        clip: The clip; None for what could not even be looked for.
+        error: Why.
+    """
+
+    clip: Clip | None
+    error: AudiotagError
+
+
 @dataclass(frozen=True, eq=False)
-class _Results:
-    """What a run makes of its clips."""
+class Results:
+    """What a run makes of its clips.
+
+    Attributes:
+        plan: The settings.
+        tagger: Tags.
+        collector: Takes embeddings; None where none are wanted.
+        progress: Told how much is done.
+    """
 
     plan: InferRun
     tagger: Tagger
     collector: EmbeddingCollector | None
     progress: Listener
 
-    def of(self, clips: Sequence[Clip]) -> Iterator[Result | AudiotagError]:
-        """A result or an error for each clip, in order."""
+    def of(self, clips: Iterable[Clip]) -> Iterator[Result | Failure]:
+        """What became of each clip, in order; *clips* are asked for a few ahead."""
         if self.plan.mode == "clips":
             yield from self._tagged(clips)
             return
@@ -261,9 +304,9 @@ class _Results:
             except (OptionError, PluginError):
                 raise
             except AudiotagError as error:
-                yield error
+                yield Failure(clip, error)
 
-    def _tagged(self, clips: Sequence[Clip]) -> Iterator[Result | AudiotagError]:
+    def _tagged(self, clips: Iterable[Clip]) -> Iterator[Result | Failure]:
         told = 0.0  # of the recording that is at work
 
         def heard(seconds: float) -> None:
@@ -286,7 +329,7 @@ class _Results:
                 result = self._result(file.clip, file.seconds, tag_rows(file.unwrap(), 0.0, file.seconds))
                 self._collect(file.clip, 0.0, file.seconds, file.embedding)
             except AudiotagError as error:
-                yield error
+                yield Failure(file.clip, error)
                 continue
             self.progress.heard(file.seconds - before)
             yield result
@@ -305,19 +348,28 @@ class _Results:
         rows = self._event_rows(followed()) if self.plan.mode == "events" else self._window_rows(followed())
         return self._result(clip, seconds, rows)
 
+    @cached_property
+    def _reading(self) -> EventReading:
+        return self.plan.reading(self.tagger)
+
+    @property
+    def _asked(self) -> Cells:
+        """The windows that are asked for, or the cells of events."""
+        plan = self.plan
+        return self._reading.cells if plan.mode == "events" else Cells(plan.window, plan.hop, plan.resolution)
+
     @property
     def _by_frames(self) -> bool:
-        """Whether events come from frames; embeddings are those of windows."""
-        wanted = self.plan.mode == "events" and self.collector is None
-        return wanted and self.tagger.uses_frames(self.plan.window, self.plan.hop)
+        """Whether events come from frames."""
+        return self.plan.mode == "events" and self.tagger.uses_frames(self._asked.window, self._asked.hop)
 
     def _frames(self, clip: Clip) -> Iterator[WindowScores]:
-        return frame_cells(self.tagger.score_frames(clip, batch_size=self.plan.batch_size), self.plan.resolution)
+        return frame_cells(self.tagger.score_frames(clip, batch_size=self.plan.batch_size), self._asked.resolution)
 
     def _windows(self, clip: Clip) -> Iterator[WindowScores]:
         return self.tagger.score_windows(
             clip,
-            window=self.plan.window,
+            window=self._asked.window,
             hop=self._hop,
             batch_size=self.plan.batch_size,
             embeddings=self.collector is not None,
@@ -325,8 +377,9 @@ class _Results:
 
     @property
     def _hop(self) -> float:
-        window = self.tagger.clip_seconds if self.plan.window is None else self.plan.window
-        return next((hop for hop in (self.plan.hop, self.plan.resolution) if hop is not None), window / 2)
+        window, *grids = self._asked
+        window = self.tagger.clip_seconds if window is None else window
+        return next((hop for hop in grids if hop is not None), window / 2)
 
     def _collect(self, clip: Clip, onset: float, offset: float, embedding: NDArray[np.float32] | None) -> None:
         if self.collector is not None and embedding is not None:
@@ -344,11 +397,7 @@ class _Results:
         return Result(clip, seconds, tuple(moved), whole)
 
     def _event_rows(self, windows: Iterable[WindowScores]) -> list[Event]:
-        decoding = Decoding.of(
-            self.tagger.event_thresholds(self.plan.thresholds(self.tagger)),
-            **{name: getattr(self.plan, name) for name in SETTINGS},
-        )
-        events = detect_events(windows, decoding, hop=None if self._by_frames else self._hop)
+        events = detect_events(windows, self._reading.decoding, hop=None if self._by_frames else self._hop)
         return named_events(_top_classes(events, self.plan.top), self.tagger.labels)
 
     def _window_rows(self, windows: Iterable[WindowScores]) -> list[Event]:
@@ -377,16 +426,14 @@ def thresholds_of(tagger: Tagger, threshold: float | str | None) -> ArrayLike | 
     return tagger.thresholds
 
 
-def _without(clips: Sequence[Clip], done: Counter[Key]) -> list[Clip]:
+def _without(clips: Iterable[Clip], done: Counter[Key]) -> Iterator[Clip]:
     """The clips that are not *done*, the first of those with one key before the others."""
     left = done.copy()
-    waiting = []
     for clip in clips:
         if left[clip_key(clip)]:
             left[clip_key(clip)] -= 1
         else:
-            waiting.append(clip)
-    return waiting
+            yield clip
 
 
 def _length(clips: Sequence[Clip]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,37 +25,14 @@ from audiotag.inference.frame_scores import FrameCells, FrameScores, score_frame
 from audiotag.inference.scorer import Answers, Scorer
 from audiotag.inference.sound import Sound, Source, as_clip, as_recording, as_source, place_of
 from audiotag.inference.stages import Stage, through
-from audiotag.inference.tags import TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
+from audiotag.inference.tags import DEFAULT_THRESHOLD, TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
+from audiotag.inference.tuned_decoding import OWN_CELLS, Cells, EventReading, TunedDecoding, kept_decoding
 from audiotag.labels import LabelSet
 
 if TYPE_CHECKING:
     import torch
 
     from audiotag.models.model import Model
-
-DEFAULT_THRESHOLD = 0.5
-"""Score from which a class counts as detected where neither the caller nor the model says otherwise."""
-
-
-@dataclass(frozen=True, eq=False)
-class EventPlan:
-    """How events are read off sound.
-
-    Attributes:
-        decoding: What is done with the scores of cells.
-        grid: Seconds of a window, and between windows; None where events come from frames.
-        resolution: Seconds of a cell of frames; None for single frames.
-        gate_db: Level below which nothing is computed; None for no gate.
-    """
-
-    decoding: Decoding
-    grid: tuple[float, float] | None
-    resolution: float | None
-    gate_db: float | None
-
-    def stage(self) -> Stage[Any, WindowScores]:
-        """What makes cells of windows or frames."""
-        return FrameCells(self.resolution) if self.grid is None else CellAverages(self.grid[1])
 
 
 class Tagger:
@@ -89,6 +66,8 @@ class Tagger:
         single_label: Whether scores are a softmax over classes.
         thresholds: The tuned thresholds of the model or of the ensemble's folder, float64 (classes,); None for none.
         metadata: What the model, or the ensemble's folder, says about itself beyond that.
+        decoding: How events are read off its scores where the caller does not say: what was tuned and kept with the
+            model, or what is assigned (`audiotag.inference.read_decoding`); None for neither.
         sample_rate: Hz that recordings are read at: the highest of the members.
         clip_seconds: Length of clip that the (first) network was trained on.
         frame_seconds: Seconds from frame to frame where the model scores frames (`frame_scores`); None where it scores
@@ -127,6 +106,7 @@ class Tagger:
         self.frame_seconds: float | None = first.frame_seconds if alone and audio_only else None
         self.name: str = self._scorer.name
         self.default_batch_size: int = first.batch_size
+        self.decoding: TunedDecoding | None = kept_decoding(self.metadata, self.labels, self.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As bytes: tensor by tensor, torch would hand a network on in hundreds of shared files, which run out.
@@ -436,12 +416,12 @@ class Tagger:
             hop: Seconds between windows, and the grid of the times; None for half a window.
             resolution: The grid of the times in place of *hop*: frames are averaged over this long, or windows begin
                 this often; None for single frames, or half a window.
-            threshold: One for all or one for each class; None for the model's tuned ones, or else 0.5.
+            threshold: One for all or one for each class; None for those of `decoding`, the model's tuned ones, or 0.5.
             batch_size: Windows computed at a time; None for `default_batch_size`.
             decoding: ``median``, ``low_threshold``, ``merge`` and ``min_duration``, each one for all or one for each
                 class: seconds of a median filter over the scores; the score down to which an event that reached its
                 threshold goes on; events of a class at most so many seconds apart become one; shorter ones, after
-                merging, are left out. Nothing of it by default (`audiotag.inference.Decoding`).
+                merging, are left out. Nothing of it by default but what `decoding` says.
 
         Returns:
             The events by onset, a list that knows its columns, draws itself (``plot``) and becomes a DataFrame
@@ -451,24 +431,23 @@ class Tagger:
             AudioError: The recording cannot be read, or the network's answer is not finite.
             OptionError: A setting cannot be.
         """
-        plan = self.event_plan(window=window, hop=hop, resolution=resolution, threshold=threshold, **decoding)
+        reading = self.event_reading(window=window, hop=hop, resolution=resolution, threshold=threshold, **decoding)
         source = as_source(recording)
-        cells = through(plan.stage(), self.event_parts(source, plan, batch_size=self._batch_size(batch_size)))
-        spans = detect_events(cells, plan.decoding, hop=None)
+        cells = self.score_cells(source, reading.cells, batch_size=batch_size)
+        spans = detect_events(cells, reading.decoding, hop=None)
         drawn = None if isinstance(source, AudioStream) else source  # a stream is gone
         return Events(named_events(spans, self.labels), place_of(source), drawn)
 
-    def event_plan(
+    def event_reading(
         self,
         *,
         window: float | None = None,
         hop: float | None = None,
         resolution: float | None = None,
         threshold: ArrayLike | None = None,
-        gate_db: float | None = None,
         **decoding: Any,
-    ) -> EventPlan:
-        """What `events` does with settings like these.
+    ) -> EventReading:
+        """How `events` reads events off with such settings.
 
         Raises:
             OptionError: A setting cannot be.
@@ -479,22 +458,85 @@ class Tagger:
                 raise OptionError(f"the resolution is {resolution} s", fix="Give more than 0, and no hop beside it.")
         given = take(decoding, SETTINGS)
         refuse_others("events", decoding, SETTINGS)
-        rule = Decoding.of(self.event_thresholds(threshold), **given)
-        if self.uses_frames(window, hop):
-            return EventPlan(rule, None, resolution, gate_db)
-        return EventPlan(rule, self._grid(window, resolution if hop is None else hop), None, gate_db)
+        return self.reading(Cells(window, hop, resolution), threshold, **given)
 
-    def event_parts(
-        self, source: Source, plan: EventPlan, *, batch_size: int, embeddings: bool = False
+    def score_cells(
+        self, recording: Source, cells: Cells = OWN_CELLS, *, batch_size: int | None = None
+    ) -> Iterator[WindowScores]:
+        """Scores of what events are read off, in order and without overlap: frames, or hops of windows.
+
+        Args:
+            recording: What is heard.
+            cells: Those asked for.
+            batch_size: As `events` takes it.
+
+        Raises:
+            AudioError: As `events` raises, possibly after some cells.
+            OptionError: *cells* cannot be.
+        """
+        return through(self.cell_stage(cells), self.cell_parts(recording, cells, batch_size=batch_size))
+
+    def cell_stage(self, cells: Cells) -> Stage[Any, WindowScores]:
+        """What makes *cells* of `cell_parts`."""
+        grid = self.cell_grid(cells)
+        return FrameCells(cells.resolution) if grid is None else CellAverages(grid[1])
+
+    def cell_parts(
+        self,
+        source: Source,
+        cells: Cells,
+        *,
+        batch_size: int | None = None,
+        embeddings: bool = False,
+        gate_db: float | None = None,
     ) -> Iterator[WindowScores] | Iterator[FrameScores]:
-        """The scores of windows or frames that `EventPlan.stage` takes."""
-        if plan.grid is None:
-            return score_frames(self._scorer, source, overlap=None, batch_size=batch_size, gate_db=plan.gate_db)
-        return self._score_windows(source, *plan.grid, batch_size, embeddings, plan.gate_db)
+        """What *cells* are made of: the scores of frames, or of windows; see `score_frames` and `score_windows`."""
+        batch_size, grid = self._batch_size(batch_size), self.cell_grid(cells)
+        if grid is None:
+            return score_frames(self._scorer, source, overlap=None, batch_size=batch_size, gate_db=gate_db)
+        return self._score_windows(source, *grid, batch_size, embeddings, gate_db)
+
+    def cell_grid(self, cells: Cells) -> tuple[float, float] | None:
+        """Seconds of a window, and between windows; None where *cells* are frames."""
+        if self.uses_frames(cells.window, cells.hop):
+            return None
+        return self._grid(cells.window, cells.resolution if cells.hop is None else cells.hop)
+
+    def cell_seconds(self, cells: Cells = OWN_CELLS) -> float:
+        """Seconds of one of *cells*."""
+        if self.frame_seconds is not None and self.uses_frames(cells.window, cells.hop):
+            resolution = self.frame_seconds if cells.resolution is None else cells.resolution
+            return max(1, round(resolution / self.frame_seconds)) * self.frame_seconds
+        return self._grid(cells.window, cells.resolution if cells.hop is None else cells.hop)[1]
 
     def uses_frames(self, window: float | None, hop: float | None) -> bool:
         """Whether events come from frames: the model scores them, and nobody asks for windows."""
         return self.frame_seconds is not None and window is None and hop is None
+
+    def reading(self, cells: Cells, threshold: ArrayLike | None = None, **given: Any) -> EventReading:
+        """How events are read off where only some of it is *given*.
+
+        What is not given is that of `decoding`, which is for its own cells: where others are asked for, it has no say.
+        A threshold that is given brings its own low threshold.
+
+        Args:
+            cells: Those asked for.
+            threshold: As `events` takes it.
+            given: What `Decoding.of` takes beside the thresholds; None for what is not given.
+
+        Raises:
+            OptionError: As `Decoding.of` raises.
+        """
+        settings = {name: value for name, value in given.items() if value is not None}
+        kept = self.decoding
+        if kept is None or cells not in (OWN_CELLS, kept.cells):
+            return EventReading(Decoding.of(self.event_thresholds(threshold), **settings), cells)
+        tuned = kept.decoding
+        if threshold is None:
+            settings.setdefault("low_threshold", tuned.low_thresholds)
+        others = {name: getattr(tuned, name) for name in SETTINGS[1:]}
+        thresholds = tuned.thresholds if threshold is None else self.event_thresholds(threshold)
+        return EventReading(Decoding.of(thresholds, **{**others, **settings}), kept.cells)
 
     def event_thresholds(self, threshold: ArrayLike | None = None) -> NDArray[np.float64]:
         """The threshold of each class, float64 (classes,): those given, else the model's tuned ones, else 0.5."""

@@ -96,8 +96,9 @@ class Listener:
     ) -> None:
         self._tagger, self._source = tagger, source
         self._settings = settings or ListenSettings()
-        self._plan = tagger.event_plan(gate_db=self._settings.gate_db, **events)
-        if consumers and self._plan.grid is None:
+        self._reading = tagger.event_reading(**events)
+        self._grid = tagger.cell_grid(self._reading.cells)
+        if consumers and self._grid is None:
             raise OptionError(
                 "embeddings are those of windows, and the events of this model come from frames",
                 where=tagger.name,
@@ -118,9 +119,9 @@ class Listener:
     @property
     def latency(self) -> float:
         """Seconds after the end of an event until it is certain."""
-        decoding, clip = self._plan.decoding, self._tagger.clip_seconds
+        decoding, clip = self._reading.decoding, self._tagger.clip_seconds
         waits = max(decoding.median.max(initial=0), decoding.merge.max(initial=0))
-        return 2 * sum(self._plan.grid or (clip, clip)) + float(waits)
+        return 2 * sum(self._grid or (clip, clip)) + float(waits)
 
     def stop(self) -> None:
         """End soon: what has come is still heard, and open events end. May be called by a signal's handler."""
@@ -165,8 +166,11 @@ class Listener:
         stream.report()
 
     def _hear_recordings(self, source: RecordingSource) -> None:
+        idle = _Stream(self, self._name or source.name, Clock(follows=True))
         for one in source.recordings():
-            if one is not None:
+            if one is None:
+                idle.idle()
+            else:
                 self._hear_recording(one)
             if self._stopped:
                 return
@@ -213,9 +217,12 @@ class _Stream:
         listener, self._begin = self._of, begin
         if listener._clips is not None:
             self._recorder = EventRecorder(listener._clips, self._settings, sample_rate, listener.latency)
-        tracker = EventTracker(listener._plan, listener._events, early=self._settings.early)
+        tagger, (decoding, cells) = listener._tagger, listener._reading
+        stage = tagger.cell_stage(cells)
+        tracker = EventTracker(decoding, stage, listener._events, early=self._settings.early)
         stream = AudioStream(self._mono(blocks), sample_rate, self._name)
-        parts = listener._tagger.event_parts(stream, listener._plan, batch_size=1, embeddings=bool(listener._consumers))
+        embeddings, gate = bool(listener._consumers), self._settings.gate_db
+        parts = tagger.cell_parts(stream, cells, batch_size=1, embeddings=embeddings, gate_db=gate)
         try:
             for part in parts:
                 self._follow(tracker.push(part))

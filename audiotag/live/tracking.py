@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from audiotag.display import brief_repr
-from audiotag.inference.decoding import TOLERANCE, Decoder, Span
+from audiotag.inference.decoding import TOLERANCE, Decoder, Decoding, Span
 from audiotag.inference.stages import Stage
-from audiotag.inference.tagger import EventPlan
 from audiotag.inference.tags import WindowScores
 
 
@@ -57,16 +56,19 @@ class EventTracker:
     """Follows the events of one segment.
 
     Args:
-        plan: How events are read off sound.
+        decoding: From cells to events.
+        cells: Makes cells of windows or frames (`Tagger.cell_stage`).
         first: Number of the first event.
         early: Whether an event is told as soon as one window hears it; of frames there are no such windows.
     """
 
-    def __init__(self, plan: EventPlan, first: int = 0, *, early: bool = True) -> None:
-        self._thresholds = plan.decoding.thresholds
-        self._cells: Stage[Any, WindowScores] = plan.stage()
-        self._decoder = Decoder(plan.decoding, at_once=1)
-        self._early = early and plan.grid is not None
+    def __init__(
+        self, decoding: Decoding, cells: Stage[Any, WindowScores], first: int = 0, *, early: bool = True
+    ) -> None:
+        self._thresholds = decoding.thresholds
+        self._cells = cells
+        self._decoder = Decoder(decoding, at_once=1)
+        self._early = early
         self._open: dict[int, _Open] = {}
         self._best: dict[int, WindowScores] = {}
         self._ended: dict[int, float] = {}
@@ -79,7 +81,7 @@ class EventTracker:
         if isinstance(part, WindowScores):
             self._note_best(part)
         told = self._decoded(span for cell in self._cells.push(part) for span in self._decoder.push(cell))
-        if self._early:
+        if self._early and isinstance(part, WindowScores):
             told += self._heard_early(part)
         return told
 

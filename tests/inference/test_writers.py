@@ -424,13 +424,13 @@ def test_long_names_and_carriage_returns_are_gone_on_with(tmp_path: Path) -> Non
 
 def test_embeddings(tmp_path: Path) -> None:
     path = tmp_path / "vectors.npz"
-    collector = EmbeddingCollector(path, "mn10_as")
+    collector = EmbeddingCollector("mn10_as")
     vectors = np.arange(8, dtype=np.float32).reshape(2, 4)
     for index, vector in enumerate(vectors):
         collector.add(Clip(f"clip {index}", Path(f"{index}.wav")), 0.5 * index, 2.0, vector)
     with pytest.raises(AudioError, match="not finite"):
         collector.add(Clip("x", Path("x.wav")), 0.0, 1.0, np.full(4, np.nan, dtype=np.float32))
-    collector.save()
+    collector.save(path)
     with np.load(path, allow_pickle=False) as file:
         np.testing.assert_array_equal(file["embeddings"], vectors)
         assert list(file["filenames"]) == ["0.wav", "1.wav"]
@@ -438,7 +438,7 @@ def test_embeddings(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["onsets"], [0, 0.5])
         np.testing.assert_array_equal(file["offsets"], [2, 2])
         assert str(file["model"]) == "mn10_as"
-    EmbeddingCollector(path, "none").save()
+    EmbeddingCollector("none").save(path)
     with np.load(path) as file:
         assert file["embeddings"].shape[0] == 0
 

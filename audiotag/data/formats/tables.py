@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from typing import Any
 from audiotag.documents import decode_text, read_text
 from audiotag.errors import ManifestError
 
-_DELIMITERS = (",", "\t", ";")
 _SNIFFED_BYTES = 65_536
 _TOGETHER = 8192
 
 
-def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file as (line, column → cell).
+def read_table(
+    source: Path, required: Sequence[str], *, header: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file as (line, column → cell); *header* names the columns of one whose first line does not.
 
     The delimiter is a comma, tab or semicolon, whichever the first line holds most of, or what a line ``sep=;`` before
     it says. Empty lines, and empty cells behind the last column, are passed over; cells and columns are stripped of
@@ -29,14 +31,37 @@ def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dic
         ManifestError: The file cannot be read, a column of *required* is missing, a column occurs twice, or a
             line has more or fewer cells than the header.
     """
-    header, rows = _table(source, required)
+    columns, rows = _table(source, required, header)
     for line, cells in rows:
-        yield line, {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
+        yield line, {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}
 
 
 def read_columns(source: Path, required: Sequence[str]) -> Iterator[tuple[list[int], dict[str, list[str]]]]:
     """The same some thousand rows at a time, as (lines, column → cells), for lists of millions."""
-    header, rows = _table(source, required)
+    yield from _in_blocks(*_table(source, required))
+
+
+def stream_columns(source: Path, required: Sequence[str]) -> Iterator[tuple[list[int], dict[str, list[str]]]]:
+    """The same of a file that is read as it is needed, for lists of any length; an error comes once it is reached."""
+    head = beginning(source)
+    try:
+        with source.open("rb") as file:
+            encoding = json.detect_encoding(file.read(4))
+        with source.open(encoding=encoding, newline="") as lines:
+            yield from _in_blocks(
+                *_header(_parsed(_reader(lines, _first_line(head)[1]), source), head, source, required)
+            )
+    except OSError as error:
+        raise ManifestError(f"the file cannot be read: {error.strerror or error}", where=source) from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(
+            f"the file cannot be read: it is not text in UTF-8 ({error})", where=source, fix="Save it as UTF-8."
+        ) from error
+
+
+def _in_blocks(
+    header: list[str], rows: Iterator[tuple[int, list[str]]]
+) -> Iterator[tuple[list[int], dict[str, list[str]]]]:
     while block := list(islice(rows, _TOGETHER)):
         lines, cells = zip(*block, strict=True)
         yield (
@@ -48,11 +73,23 @@ def read_columns(source: Path, required: Sequence[str]) -> Iterator[tuple[list[i
         )
 
 
-def _table(source: Path, required: Sequence[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """The columns, and the rows that have a cell for each of them."""
+def _table(
+    source: Path, required: Sequence[str], given: Sequence[str] = ()
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The columns (those *given* where the first line names none), and the rows that have a cell for each of them."""
     text = read_text(source, error=ManifestError)
-    _, delimiter = _first_line(text)
+    delimiter = _first_line(text)[1]
     rows = _rows(text, source, delimiter)
+    if given:
+        return list(given), _filled(rows, len(given), source, delimiter)
+    return _header(rows, text, source, required)
+
+
+def _header(
+    rows: Iterator[tuple[int, list[str]]], text: str, source: Path, required: Sequence[str]
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The columns, and the rows behind the first, of a table that begins as *text* does."""
+    delimiter = _first_line(text)[1]
     names = (cells for _, cells in rows if any(cell.strip() for cell in cells) and cells != ["sep=", ""])
     header = [column.strip() for column in next(names, [])]
     while header and not header[-1]:
@@ -126,8 +163,12 @@ def _rows(text: str, source: Path, delimiter: str) -> Iterator[tuple[int, list[s
     lines = io.TextIOWrapper(
         io.BytesIO(text.encode("utf-8", "surrogatepass")), encoding="utf-8", errors="surrogatepass", newline=""
     )
+    return _parsed(_reader(lines, delimiter), source)
+
+
+def _reader(lines: Iterable[str], delimiter: str) -> Any:
     # People put a space after the delimiter; a quote counts after it too.
-    return _parsed(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), source)
+    return csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
 
 
 def _parsed(reader: Any, source: Path) -> Iterator[tuple[int, list[str]]]:
@@ -146,4 +187,5 @@ def _first_line(text: str) -> tuple[str, str]:
     line = next(lines, "")
     if line[:4] == "sep=" and len(line) == 5:  # Excel's word for itself
         return next(lines, ""), line[4]
-    return line, max(_DELIMITERS, key=line.count)
+    # A tab is never part of a name, a comma is.
+    return line, max("\t,;" if "\t" in line else ",;", key=line.count)

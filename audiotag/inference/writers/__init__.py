@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from audiotag.errors import OptionError, PluginError
-from audiotag.files import check_output, is_written_into
+from audiotag.files import atomic_path, check_output, is_written_into
 from audiotag.host import get_host
 from audiotag.host.guard import plugin_code
 from audiotag.inference.writers.base import FileWriter, Writer, WriterSettings
@@ -97,6 +97,33 @@ def open_output(
         output.close(complete)
 
 
+def write_results(format: str, path: Path, settings: WriterSettings, results: Iterable[Result]) -> None:
+    """Write results that are all there: the whole file or nothing, without a record for going on.
+
+    Raises:
+        UnknownNameError: There is no such format.
+        OutputError: *path* cannot be written.
+        MissingExtraError: The format needs a package that is not installed.
+    """
+    host = get_host()
+    spec = host.writer(format)
+    with atomic_path(path) as temporary:
+        if spec.magic:
+            with temporary.open("wb") as content:
+                writer = _Guarded(spec, host.make(spec, settings, content))
+                for result in results:
+                    writer.write(result)
+                writer.close()
+            return
+        writer = _Guarded(spec, host.make(spec, settings))
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.write(writer.head)
+            for result in results:
+                file.write(writer.text(result))
+                writer.follow(result.place)
+            file.write(writer.tail)
+
+
 def _output(spec: WriterSpec, path: Path | None, settings: WriterSettings, resume: bool, overwrite: bool) -> Output:
     host = get_host()
     stream = path is None or is_written_into(path)
@@ -173,4 +200,5 @@ __all__ = [
     "open_output",
     "require_file",
     "tag_rows",
+    "write_results",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +18,14 @@ from audiotag.inference.writers.rows import NOT_FINITE, clip_path
 class EmbeddingCollector:
     """Collects embeddings, one for each recording or window, and writes them into one file.
 
+    The arrays of the file: ``ids`` and ``filenames`` (n,) text, ``onsets`` and ``offsets`` float64 (n,) in seconds
+    from the beginning of the recording, ``embeddings`` float32 (n, dim), and ``model``, the name of the model.
+
     Args:
-        path: The .npz file. Its arrays: ``ids`` and ``filenames`` (n,) text, ``onsets`` and ``offsets`` float64 (n,) in
-            seconds from the beginning of the recording, ``embeddings`` float32 (n, dim), and ``model``, the name of the
-            model.
         model: Name of the model.
     """
 
-    def __init__(self, path: Path, model: str) -> None:
-        self._path = path
+    def __init__(self, model: str) -> None:
         self._model = model
         self._names: list[tuple[str, str]] = []
         self._times: list[tuple[float, float]] = []
@@ -47,26 +48,45 @@ class EmbeddingCollector:
         """How many there are."""
         return len(self._embeddings)
 
-    def save(self) -> None:
+    @property
+    def values(self) -> int:
+        """How many numbers they have together."""
+        return self.count * self._embeddings[0].size if self._embeddings else 0
+
+    def cut(self, count: int) -> None:
+        """Forget all but the first *count*."""
+        for kept in (self._names, self._times, self._embeddings):
+            del kept[count:]
+
+    def save(self, path: Path) -> None:
         """Write the file, whole or not at all.
 
         Raises:
             AudiotagError: It cannot be written.
         """
+        try:
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                self._write(file)
+        except OSError as error:
+            what = f"the embeddings cannot be written: {error.strerror or error}"
+            raise AudiotagError(what, where=path, fix="Free some space there.") from error
+
+    def content(self) -> bytes:
+        """The file in memory."""
+        file = io.BytesIO()
+        self._write(file)
+        return file.getvalue()
+
+    def _write(self, file: IO[bytes]) -> None:
         names = np.array(self._names, dtype=np.str_).reshape(-1, 2)
         times = np.array(self._times, dtype=np.float64).reshape(-1, 2)
         embeddings = np.array(self._embeddings, dtype=np.float32).reshape(len(times), -1 if len(times) else 0)
-        try:
-            with atomic_path(self._path) as temporary, temporary.open("wb") as file:
-                np.savez(
-                    file,
-                    ids=names[:, 0],
-                    filenames=names[:, 1],
-                    onsets=times[:, 0],
-                    offsets=times[:, 1],
-                    embeddings=embeddings,
-                    model=np.array(self._model),
-                )
-        except OSError as error:
-            what = f"the embeddings cannot be written: {error.strerror or error}"
-            raise AudiotagError(what, where=self._path, fix="Free some space there.") from error
+        np.savez(
+            file,
+            ids=names[:, 0],
+            filenames=names[:, 1],
+            onsets=times[:, 0],
+            offsets=times[:, 1],
+            embeddings=embeddings,
+            model=np.array(self._model),
+        )

@@ -326,7 +326,7 @@ class ResumableOutput(_PartOutput):
             return
         if made_by != self._made_by:
             raise OptionError(
-                f"it was made in another way: {_differences(made_by, self._made_by)}",
+                f"it was made in another way: {differences(made_by, self._made_by)}",
                 where=self._path,
                 fix="Give the same settings, name another --output, or leave out --resume to start over.",
             )
@@ -425,7 +425,8 @@ def _read_record(path: Path) -> tuple[dict[str, Any], list[_Entry]]:
     return dict(objects[0].fields("made_by")), entries
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What was decided in another way, for people."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     return ", ".join(f"{name} was {_short(before.get(name))} and is {_short(now.get(name))}" for name in names)
 
