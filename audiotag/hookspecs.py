@@ -129,7 +129,8 @@ def register_metrics() -> Iterable[MetricSpec]:
     """Metrics of ``audiotag evaluate --metric`` and ``finetune --metric``. More is better.
 
     The factory is the metric: called as ``metric(targets, scores, known)`` with arrays (clips, classes) of zeros and
-    ones, of scores, and of which labels are known (None where all are), it returns a number, NaN where it has none.
+    ones, of scores, and of which labels are known (None where all are), it returns a number, NaN where it has none. One
+    for sound events (``task="events"``) is called with an `audiotag.evaluation.frame_metrics.ScoredFrames`.
     """
     return ()
 

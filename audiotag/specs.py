@@ -424,11 +424,12 @@ class MetricSpec(MadeSpec):
 
     Attributes:
         title: What reports call it; empty for its name.
-        task: The data that it is for: ``"multilabel"``, ``"singlelabel"`` or ``"any"``.
+        task: The data that it is for: ``"multilabel"``, ``"singlelabel"`` or ``"any"``; or ``"events"`` for one of
+            sound events, which is called with `audiotag.evaluation.frame_metrics.ScoredFrames` alone.
     """
 
     title: str = ""
-    task: Literal["multilabel", "singlelabel", "any"] = "any"
+    task: Literal["multilabel", "singlelabel", "any", "events"] = "any"
 
 
 @brief_repr

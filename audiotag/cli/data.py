@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -242,6 +242,11 @@ def _print_statistics(source: ClipSource, found: Statistics) -> None:
     ):
         if counts:
             click.echo(f"  {title}: " + ", ".join(f"{key}: {count}" for key, count in counts.items()))
+    if (events := found.events) is not None:
+        click.echo(
+            f"  events: {events.number} in {events.clips} clips ({events.without_events} without any), "
+            f"{events.seconds:.6g} s, median {events.median_seconds:.2f} s, {events.overlapping} overlap others"
+        )
     if found.absent:
         click.echo(f"  listed without a recording: {found.absent}")
     if found.unreadable:
@@ -250,16 +255,22 @@ def _print_statistics(source: ClipSource, found: Statistics) -> None:
         click.echo(f"  listed again under another id: {_some(found.listed_again)}")
     if found.labels_twice:
         click.echo(f"  classes that a clip names twice: {_some(found.labels_twice)}")
-    masked = any(entry["unknown"] for entry in found.classes)
-    header = ("CLIPS", "UNKNOWN", "CLASS") if masked else ("CLIPS", "CLASS")
-    rows = []
-    heard = [entry for entry in found.classes if entry["clips"]]
-    for entry in sorted(heard, key=lambda entry: -entry["clips"]):
-        name = entry["name"] if entry["name"] == entry["mid"] else f"{entry['name']} ({entry['mid']})"
-        rows.append((str(entry["clips"]), *([str(entry["unknown"])] if masked else []), name))
-    print_columns(header, rows, right=header[:-1])
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {"CLIPS": lambda entry: str(entry["clips"])}
+    if any(entry["unknown"] for entry in found.classes):
+        columns["UNKNOWN"] = lambda entry: str(entry["unknown"])
+    if found.events is not None:
+        columns["EVENTS"] = lambda entry: str(entry["events"])
+        columns["SECONDS"] = lambda entry: f"{entry['event_seconds']:.1f}"
+        columns["MEDIAN"] = lambda entry: f"{entry['median_event_seconds']:.2f}"
+    heard = sorted((entry for entry in found.classes if entry["clips"]), key=lambda entry: -entry["clips"])
+    rows = [(*(shown(entry) for shown in columns.values()), _class_name(entry)) for entry in heard]
+    print_columns((*columns, "CLASS"), rows, right=tuple(columns))
     if len(heard) < len(found.classes):
         click.echo(f"{len(found.classes) - len(heard)} classes have no clip (--json lists them).")
+
+
+def _class_name(entry: dict[str, Any]) -> str:
+    return str(entry["name"]) if entry["name"] == entry["mid"] else f"{entry['name']} ({entry['mid']})"
 
 
 def _some(names: Collection[str]) -> str:

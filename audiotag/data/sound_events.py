@@ -102,6 +102,20 @@ class EventColumns:
         """The clip of each event, int64 (events,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.bounds))
 
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """How long each event lasts, float64 (events,)."""
+        return self.offsets - self.onsets
+
+    def overlapping(self) -> NDArray[np.bool_]:
+        """Whether another event of the clip is heard at the same time as each, bool (events,)."""
+        overlapping = np.zeros(len(self.onsets), dtype=np.bool_)
+        clips = self.clips
+        within = clips[1:] == clips[:-1]
+        overlapping[1:] = within & (self.onsets[1:] < _latest(self.offsets, clips)[:-1])
+        overlapping[:-1] |= within & (self.onsets[1:] < self.offsets[:-1])
+        return overlapping
+
     def subset(self, clips: NDArray[np.int64]) -> Self | None:
         """The events of the clips at *clips*, in that order; None where nobody has said any of them."""
         if not self.said[clips].any():

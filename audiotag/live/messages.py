@@ -135,7 +135,7 @@ class Output(ABC):
         """
 
     def problems(self) -> Mapping[str, int]:
-        """What went wrong since the beginning, in words, and how often; for the status of the device."""
+        """What went wrong since the beginning, in words that name the output, and how often."""
         return {}
 
     @abstractmethod

@@ -191,8 +191,10 @@ def _step_and_source(run: TrainingRun) -> tuple[nn.Module, NetworkSource | HeadS
     supervised = SupervisedLoss(run.loss, settings)
     if settings.freeze_backbone:
         freeze_all_but_head(backbone)
-        return HeadStep(run.model, supervised), HeadSource(run)
-    quicken_batch_norm(backbone, settings, len(run.clips.train))
+        if not supervised.of_frames:
+            return HeadStep(run.model, supervised), HeadSource(run)
+    else:
+        quicken_batch_norm(backbone, settings, len(run.clips.train))
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).
     backbone.to(memory_format=torch.channels_last)
     return NetworkStep(run.model, supervised, settings, run.augmentations), NetworkSource(run)

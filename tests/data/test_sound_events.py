@@ -15,6 +15,7 @@ from audiotag.data import SoundEvent, frame_targets, read_clips, write_manifest
 from audiotag.data.clips import Clip, ClipColumns, ClipSet
 from audiotag.data.rows import Row, Rows, clips_from_rows
 from audiotag.data.selection import align_labels
+from audiotag.data.statistics import EventStatistics, describe
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
 
@@ -195,3 +196,34 @@ def test_frames_of_an_event_shorter_than_one_or_behind_the_last():
     assert not frame_targets([SoundEvent(-0.1, -0.05, 0)], 4, 0.04, 1).any()
     assert not frame_targets([SoundEvent(0.16, 0.3, 0)], 4, 0.04, 1).any()
     assert not frame_targets([], 4, 0.04, 1).any()
+
+
+@given(st.lists(st.none() | st.lists(spans, max_size=6), min_size=1, max_size=3))
+def test_events_that_overlap_are_those_during_which_another_is_heard(lists):
+    clips = read(*(Row(str(n), f"{n}.wav", (), events=own) for n, own in enumerate(lists)), labels=CLASSES)
+    if (events := clips.columns.events) is None:
+        return
+    expected = [
+        any(one is not other and one.onset < other.offset and other.onset < one.offset for other in clip.events)
+        for clip in clips
+        for one in clip.events or ()
+    ]
+    assert events.overlapping().tolist() == expected
+
+
+def test_statistics_tell_of_events(tmp_path):
+    rows = [
+        Row("1", "x.wav", None, events=[(0, 1, "a"), (0.5, 3, "b"), (5, 9, "a")]),
+        Row("2", "y.wav", None, events=()),
+        Row("3", "z.wav", "c"),
+    ]
+    found = describe(read(*rows, root=tmp_path))
+    assert found.events == EventStatistics(2, 1, 3, 7.5, 2.5, 2)
+    assert [(one["events"], one["event_seconds"], one["median_event_seconds"]) for one in found.classes] == [
+        (2, 5.0, 2.5),
+        (1, 2.5, 2.5),
+        (0, 0.0, 0.0),
+    ]
+    assert found.to_dict()["events"]["overlapping"] == 2
+    weak = describe(read(rows[2], root=tmp_path))
+    assert weak.events is None and "events" not in weak.classes[0]

@@ -66,9 +66,12 @@ def test_classes_are_audiosets():
 
 def test_on_the_command_line(tmp_path):
     folder = str(tmp_path / "set")
+    table = f"{folder}/metadata/train.tsv"
     asked = ["data", "tiny", "--strong", folder, "--files", "8"]
     done = CliRunner().invoke(main, asked)
     assert (done.exit_code, "test.tsv" in done.output) == (0, True)
     assert "--files 8 --seed 0" in (tmp_path / "set" / "README.md").read_text()
+    stats = CliRunner().invoke(main, ["data", "stats", table])
+    assert "overlap others" in stats.output and "EVENTS  SECONDS  MEDIAN" in stats.output
     for wrong in (asked, [*asked, "more"], ["data", "tiny", folder], ["data", "tiny", "esc50", "new", "--files", "8"]):
         assert CliRunner().invoke(main, wrong).exit_code != 0

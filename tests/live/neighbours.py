@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from audiotag import Label
-from audiotag.live import Message
+from audiotag.live import Message, Output
 
 BELL = Label("/m/03wwcy", "Doorbell")
 TIME = datetime(2026, 11, 26, 17, 0, tzinfo=UTC)
@@ -37,6 +38,11 @@ def message(number: int, kind: str = "begin", label: Label = BELL, **more: Any) 
         None if status else 0.75,
         **more,
     )
+
+
+def problems(output: Output) -> dict[str, int]:
+    """What an output says went wrong, without its name."""
+    return {what.partition(": ")[2]: count for what, count in output.problems().items()}
 
 
 def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
@@ -82,8 +88,13 @@ class Broker:
 
         until(answers)
 
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)  # also one that a test has stopped
             self._process.terminate()
             self._process.wait(20)
             self._process = None
@@ -122,6 +133,7 @@ class Home:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        self.client.on_message = self.client.on_connect = self.client.on_subscribe = None
 
 
 class Address:

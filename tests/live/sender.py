@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from neighbours import BELL, message
+from neighbours import BELL, message, problems
 
 from audiotag.live.outputs import Delivery, OutputSettings, open_output
 
@@ -24,6 +24,6 @@ if __name__ == "__main__":
     for number in range(int(first), int(first) + int(count)):
         output.send(message(number // 2, "end" if number % 2 else "begin"))
         print(number, flush=True)
-    while output.problems().get("waiting"):
+    while problems(output).get("waiting"):
         time.sleep(0.01)
     output.close()

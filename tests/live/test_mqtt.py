@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from neighbours import BELL, Broker, Home, message, until
+from neighbours import BELL, Broker, Home, message, problems, until
 from test_outputs import kill_at_random
 
 from audiotag import Label
@@ -54,20 +54,28 @@ def test_a_home_hears_events_states_and_availability(
     output.send(message(1))
     output.send(message(0, "end"))
     output.send(message(1, "end", clip=Path("clips/1.flac")))
-    output.send(message(2, "status", details={"level_dbfs": -41.5}))
-    until(lambda: home.payloads("audiotag/hall_way/status"))
+    output.send(message(2, "status", details={"level_db": -41.5}))
+    until(lambda: home.payloads("audiotag/hall_way/level"))
     assert home.events(EVENT) == ["e0-begin", "e1-begin", "e0-end", "e1-end"]
     assert home.payloads(SOUND) == ["OFF", "ON", "ON", "ON", "OFF"]  # it lasts until both have ended
     last = json.loads(home.payloads(EVENT)[-1])
     assert last["event_type"] == "end" and last["score"] == 0.75 and last["clip"] == "clips/1.flac"
-    assert json.loads(home.payloads("audiotag/hall_way/status")[0])["details"] == {"level_dbfs": -41.5}
+    assert json.loads(home.payloads("audiotag/hall_way/status")[0])["details"] == {"level_db": -41.5}
+    assert home.payloads("audiotag/hall_way/level") == ["-41.5"]
     assert home.payloads(AVAILABLE) == ["online"]
     output.close()
     until(lambda: home.payloads(AVAILABLE) == ["online", "offline"])
     late = make_home(broker)  # what is retained is known to who comes later: a home that starts anew
-    until(lambda: len(late.heard) >= 5)
+    until(lambda: len(late.heard) >= 6)
     topics = {topic for topic, _, retained in late.heard if retained}
-    assert topics == {CONFIG, AVAILABLE, SOUND, "audiotag/hall_way/sound/knock", "audiotag/hall_way/status"}
+    assert topics == {
+        CONFIG,
+        AVAILABLE,
+        SOUND,
+        "audiotag/hall_way/sound/knock",
+        "audiotag/hall_way/status",
+        "audiotag/hall_way/level",
+    }
 
 
 def test_home_assistant_finds_the_device(opener: Callable[..., Output], broker: Broker, make_home: MakeHome) -> None:
@@ -82,10 +90,24 @@ def test_home_assistant_finds_the_device(opener: Callable[..., Output], broker: 
     sound, event, level = components["sound_m_03wwcy"], components["event_m_03wwcy"], components["level"]
     assert (sound["platform"], sound["state_topic"], sound["name"]) == ("binary_sensor", SOUND, "Doorbell")
     assert (event["platform"], event["state_topic"]) == ("event", EVENT)
-    assert event["event_types"] == ["begin", "end"]
-    assert level["platform"] == "sensor" and "level_dbfs" in level["value_template"]
+    assert event["event_types"] == ["begin", "end", "unconfirmed"]
+    assert level["platform"] == "sensor" and level["state_topic"] == "audiotag/hall_way/level"
     ids = [one["unique_id"] for one in components.values()]
     assert len(ids) == len({*ids}) and all(one.startswith("audiotag_hall_way_") for one in ids)
+
+
+def test_what_was_told_early_and_was_nothing_is_no_end(
+    opener: Callable[..., Output], broker: Broker, make_home: MakeHome
+) -> None:
+    home = make_home(broker)
+    output = opener(broker.address)
+    for number, confirmed in enumerate((True, False)):
+        output.send(message(number, details={"confirmed": False}))
+        output.send(message(number, "end", details={"confirmed": confirmed}))
+    until(lambda: len(home.payloads(EVENT)) == 4)
+    kinds = [json.loads(payload)["event_type"] for payload in home.payloads(EVENT)]
+    assert kinds == ["begin", "end", "begin", "unconfirmed"]
+    until(lambda: home.payloads(SOUND)[-1] == "OFF")
 
 
 def test_classes_that_are_gone_disappear_from_the_home(
@@ -134,6 +156,28 @@ def test_a_broker_that_goes_away_and_comes_back(
     until(lambda: home.payloads(AVAILABLE)[-1] == "online")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP")
+def test_a_broker_that_hangs_gets_it_again(
+    opener: Callable[..., Output],
+    broker: Broker,
+    make_home: MakeHome,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("audiotag.live.outputs.mqtt._ARRIVING_SECONDS", 0.1)
+    home = make_home(broker)
+    output = opener(broker.address)
+    until(lambda: home.payloads(AVAILABLE) == ["online"])
+    broker.signal(signal.SIGSTOP)
+    output.send(message(0))
+    output.send(message(1))
+    until(lambda: told)
+    assert "does not acknowledge" in told[0] and problems(output)["waiting"] == 2
+    broker.signal(signal.SIGCONT)
+    until(lambda: home.events(EVENT) == ["e0-begin", "e1-begin"])
+    until(lambda: "waiting" not in problems(output))
+
+
 def test_a_device_may_start_before_its_broker(
     opener: Callable[..., Output],
     make_broker: Callable[..., Broker],
@@ -147,7 +191,7 @@ def test_a_device_may_start_before_its_broker(
     output = opener(broker.address)
     output.send(message(0))
     until(lambda: told)
-    assert "cannot be reached" in told[0] and output.problems()["waiting"] == 1
+    assert "cannot be reached" in told[0] and problems(output)["waiting"] == 1
     broker.start()
     home = make_home(broker)
     until(lambda: home.events(EVENT) == ["e0-begin"])
@@ -173,12 +217,12 @@ def test_a_password_comes_from_a_file_or_the_environment(
     output.close()
     (tmp_path / "login").write_text("ear:se:same\n")
     output = opener(broker.address, login=str(tmp_path / "login"))
-    until(lambda: not output.problems().get("waiting"))
+    until(lambda: not problems(output).get("waiting"))
     output.close()
     monkeypatch.setenv("AUDIOTAG_MQTT_LOGIN", "ear:se:same")
     output = opener(broker.address)
     output.send(message(1))
-    until(lambda: not output.problems().get("waiting"))
+    until(lambda: not problems(output).get("waiting"))
     with pytest.raises(OutputError, match="nowhere"):
         opener(broker.address, login="nowhere")
 
@@ -198,7 +242,7 @@ def test_a_connection_is_safe_with_a_certificate_of_ones_own(
     broker = make_broker("allow_anonymous true", f"certfile {certificate}", f"keyfile {key}")
     output = opener(broker.address, ca=str(certificate))
     output.send(message(0))
-    until(lambda: not output.problems().get("waiting"))
+    until(lambda: not problems(output).get("waiting"))
     output.close()
     monkeypatch.setattr("audiotag.live.outputs.mqtt._CONNECTING_SECONDS", 0.5)
     output = opener(f"mqtts://{broker.address}")  # which the system does not trust
@@ -233,7 +277,7 @@ def test_labels_arrive_also_those_sent_while_the_device_is_away(
         home.client.publish(topic, payload, qos=1).wait_for_publish(10)
     home.client.publish(topic, '{"id": "e2", "labels": ["Knock", "Bell"]}', qos=1)
     until(lambda: len(learned) == 2)
-    assert output.problems() == {"wrong labels": 4} and len(told) == 4
+    assert problems(output) == {"labels that could not be taken": 4} and len(told) == 4
     output.close()
     home.client.publish(topic, '{"id": "e3", "labels": []}', qos=1).wait_for_publish(10)
     opener(broker.address, learn=learn)

@@ -134,7 +134,8 @@ class QueuedOutput(Output):
             counts["waiting"] = len(self._queue)
         except sqlite3.Error:
             counts["unreadable queue"] = 1
-        return {what: count for what, count in {**counts, **self._delivery.problems()}.items() if count}
+        counts |= self._delivery.problems()
+        return {f"{self._delivery.name}: {what}": count for what, count in counts.items() if count}
 
     def close(self) -> None:
         """Deliver what goes within seconds; the rest stays in the queue."""

@@ -13,8 +13,11 @@ from typing import Any
 from audiotag.labels import Label
 from audiotag.live.outputs.names import Topics, object_id
 
-LEVEL = "level_dbfs"
+LEVEL = "level_db"
 """Key of a status's details: the level of the sound, in dB below full scale."""
+
+EVENT_TYPES = ["begin", "end", "unconfirmed"]
+"""The last one is the end of what was told early, and was nothing after all."""
 
 
 def device_config(node: str, name: str, topics: Topics, classes: Collection[Label]) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def device_config(node: str, name: str, topics: Topics, classes: Collection[Labe
             "unique_id": f"{node}_event_{of_class}",
             "name": f"{label.name} heard",
             "icon": "mdi:ear-hearing",
-            "event_types": ["begin", "end"],
+            "event_types": EVENT_TYPES,
             "state_topic": topics.event(label),
         }
     components["level"] = {
@@ -42,12 +45,11 @@ def device_config(node: str, name: str, topics: Topics, classes: Collection[Labe
         "unique_id": f"{node}_level",
         "name": "Level",
         "icon": "mdi:volume-high",
-        "unit_of_measurement": "dBFS",
+        "unit_of_measurement": "dB",
         "state_class": "measurement",
         "suggested_display_precision": 0,
         "entity_category": "diagnostic",
-        "state_topic": topics.status,
-        "value_template": f"{{{{ value_json.details.{LEVEL} | default(none) }}}}",
+        "state_topic": topics.level,
     }
     return {
         "device": {

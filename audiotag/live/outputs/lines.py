@@ -136,7 +136,7 @@ class LinesOutput(Output):
 
     def problems(self) -> Mapping[str, int]:
         """How many messages could not be written."""
-        return {"not written": self._lost} if self._lost else {}
+        return {f"{self._file.path.name}: not written": self._lost} if self._lost else {}
 
     def close(self) -> None:
         """Close the file."""

@@ -14,7 +14,7 @@ from audiotag.documents import Fields, json_text, parse_json
 from audiotag.errors import AudiotagError, OptionError, OutputError, needed_for
 from audiotag.live.messages import Message, MessageKind
 from audiotag.live.outputs.delivery import Delivery, NotDeliveredError
-from audiotag.live.outputs.home_assistant import device_config, without_gone
+from audiotag.live.outputs.home_assistant import LEVEL, device_config, without_gone
 from audiotag.live.outputs.names import Topics, plain_name
 from audiotag.live.outputs.secrets import secret
 from audiotag.live.outputs.settings import OutputSettings
@@ -105,8 +105,8 @@ def _tls(ca: str | None, certificate: str | None) -> ssl.SSLContext:
 class MqttDelivery(Delivery):
     """Publishes every message with QoS 1, and counts it as delivered when the broker has acknowledged it.
 
-    Topics, below the prefix: ``availability`` (``online``, or ``offline`` by last will), ``status`` (the last one),
-    ``event/CLASS`` (every begin and end as JSON), ``sound/CLASS`` (``ON`` while it lasts, retained). On ``label`` it
+    Topics, below the prefix: ``availability`` (``online``, or ``offline`` by last will), ``status`` and ``level``,
+    ``event/CLASS`` (each begin and end as JSON), ``sound/CLASS`` (``ON`` while it lasts, retained). On ``label`` it
     takes ``{"id": EVENT, "labels": [NAME, …]}``, also what was sent while the device was away.
 
     Args:
@@ -185,9 +185,13 @@ class MqttDelivery(Delivery):
         if not self._connected.wait(_CONNECTING_SECONDS):
             raise self._away(self._why)
         if message.label is None:
-            self._publish_all([(self._topics.status, message.to_json(), True)])
+            publications = [(self._topics.status, message.to_json(), True)]
+            if LEVEL in message.details:
+                publications.append((self._topics.level, str(message.details[LEVEL]), True))
+            self._publish_all(publications)
             return
-        event = json_text({"event_type": message.kind, **message.fields()})
+        kind = message.kind if message.details.get("confirmed", True) or message.kind == "begin" else "unconfirmed"
+        event = json_text({"event_type": kind, **message.fields()})
         publications = [(self._topics.event(message.label), event, False)]
         if not earlier:
             topic = self._topics.sound(message.label)
@@ -202,10 +206,13 @@ class MqttDelivery(Delivery):
                 offline.wait_for_publish(1.0)
         self._client.disconnect()
         self._client.loop_stop()
+        # They hold us, and we hold the client, which closes its last sockets when it goes.
+        self._client.on_connect = self._client.on_connect_fail = None
+        self._client.on_disconnect = self._client.on_message = None
 
     def problems(self) -> Mapping[str, int]:
         """How many labels could not be taken."""
-        return {"wrong labels": self._wrong_labels}
+        return {"labels that could not be taken": self._wrong_labels}
 
     def _state_after(self, message: Message, topic: str) -> str:
         with self._lock:

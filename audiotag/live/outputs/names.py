@@ -42,6 +42,7 @@ class Topics:
         self.prefix = prefix
         self.availability = f"{prefix}/availability"
         self.status = f"{prefix}/status"
+        self.level = f"{prefix}/level"
         self.label = f"{prefix}/label"
         self._taken = Counter(plain_name(label.name) for label in classes)
 
