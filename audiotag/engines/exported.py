@@ -16,13 +16,13 @@ import stat
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.frontends.log_mel import LogMel, log_mel_from
-from audiotag.audio.windows import PassLengths
+from audiotag.audio.windows import PassLengths, WindowMean
 from audiotag.display import brief_repr
 from audiotag.documents import Fields, json_text
 from audiotag.engines.network_file import check_network_file
@@ -298,7 +298,10 @@ def _lengths(facts: Fields) -> PassLengths:
     shortest, clip, longest = (facts.number(name) for name in ("shortest", "clip", "longest"))
     if not 0 < shortest <= longest or not 0 < clip <= longest or longest > _LONGEST_SECONDS:
         raise facts.refuse("longest", f"must be at least the others, which are above 0, and at most {_LONGEST_SECONDS}")
-    return PassLengths(facts.integer("sample_rate", least=1000), shortest, clip, longest)
+    mean = facts.text("window_mean")
+    if mean not in get_args(WindowMean):
+        raise facts.refuse("window_mean", f"must be one of: {', '.join(get_args(WindowMean))}")
+    return PassLengths(facts.integer("sample_rate", least=1000), shortest, clip, longest, cast(WindowMean, mean))
 
 
 def _video_shape(facts: Fields) -> tuple[int, int, int] | None:
