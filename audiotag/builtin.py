@@ -17,6 +17,7 @@ from audiotag.specs import (
     MadeSpec,
     MetricSpec,
     OptimiserSpec,
+    OutputSpec,
     SamplingPolicySpec,
     ScheduleSpec,
     WriterSpec,
@@ -62,8 +63,20 @@ def register_datasets() -> list[DatasetSpec]:
         make(
             "events",
             "events:EventTable",
-            "TSV of sound events or weak labels, as DCASE, DESED and sed_eval have it",
-            extensions=(".tsv",),
+            "Table of sound events or weak labels, as DCASE, DESED, sed_eval and audiotag infer have it",
+            extensions=(".tsv", ".csv", ".txt"),
+        ),
+        make(
+            "audacity",
+            "label_tracks:LabelTracks",
+            "Audacity's label track beside each recording (onset, offset, label)",
+            extensions=("/", ".txt", ".ann"),
+        ),
+        make(
+            "raven",
+            "raven:SelectionTables",
+            "Raven's selection table, one or one beside each recording",
+            extensions=("/", ".txt"),
         ),
         make(
             "hdf5",
@@ -189,10 +202,16 @@ def register_schedules() -> list[ScheduleSpec]:
 def register_metrics() -> list[MetricSpec]:
     """Metrics by which the best epoch is chosen."""
     make = _maker(MetricSpec, "audiotag.evaluation.metrics:")
+    of_events = _maker(MetricSpec, "audiotag.evaluation.frame_metrics:")
     return [
         make("mAP", "mean_average_precision", "Mean average precision"),
         make("mAUC", "mean_roc_auc", "Mean area under the ROC curve"),
         make("accuracy", "accuracy", "Share of clips whose highest score is on their class", task="singlelabel"),
+        of_events("psds1", "psds1", "Sound events that are localised well (PSDS1)", task="events"),
+        of_events("psds2", "psds2", "Sound events that are not confused (PSDS2)", task="events"),
+        of_events("event_f1", "event_f1", "F1 of sound events", task="events"),
+        of_events("segment_f1", "segment_f1", "F1 of sound events in segments of a second", task="events"),
+        of_events("intersection_f1", "intersection_f1", "F1 of sound events by intersection", task="events"),
     ]
 
 
@@ -227,4 +246,16 @@ def register_writers() -> list[WriterSpec]:
             times=False,
             least_score=0.5,
         ),
+    ]
+
+
+@hookimpl
+def register_outputs() -> list[OutputSpec]:
+    """What homes listen to."""
+    make = _maker(OutputSpec, "audiotag.live.outputs.")
+    return [
+        make("mqtt", "mqtt:MqttDelivery", "A broker of MQTT, with discovery by Home Assistant"),
+        make("webhook", "webhook:WebhookDelivery", "JSON posted to an address of HTTP"),
+        make("exec", "command:CommandDelivery", "A command, run for each message"),
+        make("lines", "lines:LinesOutput", "A file with a line of JSON for each message"),
     ]

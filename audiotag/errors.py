@@ -24,8 +24,10 @@ EXTRAS: Mapping[str, str] = {
     "pyarrow": "audiotag[parquet]",
     **dict.fromkeys(("av", "PIL"), "audiotag[video]"),
     "h5py": "audiotag[hdf5]",
+    "usearch": "audiotag[search]",
     "tensorboard": "audiotag[tensorboard]",
     "wandb": "audiotag[wandb]",
+    "paho": "audiotag[live]",
 }
 """Package that an installation may lack → what brings it."""
 
@@ -134,7 +136,7 @@ class OptionError(AudiotagError):
 
 
 class OutputError(AudiotagError):
-    """A file or folder cannot be written."""
+    """A file or folder cannot be written, or an output not be had."""
 
 
 class PluginError(AudiotagError):

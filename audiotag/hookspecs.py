@@ -18,6 +18,7 @@ from audiotag.specs import (
     LossSpec,
     MetricSpec,
     OptimiserSpec,
+    OutputSpec,
     RecipeSpec,
     SamplingPolicySpec,
     ScheduleSpec,
@@ -80,6 +81,16 @@ def register_writers() -> Iterable[WriterSpec]:
 
 
 @hookspec
+def register_outputs() -> Iterable[OutputSpec]:
+    """Outputs of ``audiotag listen``: brokers, services, lamps.
+
+    The factory is called as ``factory(settings, **options)`` with an `audiotag.plugin.OutputSettings` and returns an
+    `audiotag.plugin.Delivery`, which gets a queue on the disk and a thread, or an `audiotag.plugin.Output`.
+    """
+    return ()
+
+
+@hookspec
 def register_augmentations() -> Iterable[AugmentationSpec]:
     """Augmentations of ``audiotag finetune --augment``.
 
@@ -118,7 +129,8 @@ def register_metrics() -> Iterable[MetricSpec]:
     """Metrics of ``audiotag evaluate --metric`` and ``finetune --metric``. More is better.
 
     The factory is the metric: called as ``metric(targets, scores, known)`` with arrays (clips, classes) of zeros and
-    ones, of scores, and of which labels are known (None where all are), it returns a number, NaN where it has none.
+    ones, of scores, and of which labels are known (None where all are), it returns a number, NaN where it has none. One
+    for sound events (``task="events"``) is called with an `audiotag.evaluation.frame_metrics.ScoredFrames`.
     """
     return ()
 

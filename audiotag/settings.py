@@ -250,6 +250,12 @@ class SettingsGroup:
         resolved._check(situation)
         return resolved
 
+    def idle(self, situation: Any, used: Collection[str]) -> list[str]:
+        """The settings beside those that are *used* that are not what they would be if nobody had chosen them."""
+        chosen = {name: value for name, value in vars(self).items() if name in used}
+        usual = _Filling(type(self)(**chosen), situation)
+        return [name for name in declared(type(self)) if name not in used and vars(self)[name] != getattr(usual, name)]
+
     def part(self, group: type[_Part]) -> _Part:
         """The settings of *group*, which these are composed of."""
         return self._made(group, {name: value for name, value in vars(self).items() if name in declared(group)})

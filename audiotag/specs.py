@@ -376,6 +376,12 @@ class WriterSpec(MadeSpec):
 
 @brief_repr
 @dataclass(frozen=True, kw_only=True)
+class OutputSpec(MadeSpec):
+    """Who is told of sounds as they happen. The factory returns a `Delivery`, which gets a queue, or an `Output`."""
+
+
+@brief_repr
+@dataclass(frozen=True, kw_only=True)
 class AugmentationSpec(MadeSpec):
     """How clips are varied in training. The factory returns a function of a batch; see `AugmentationContext`.
 
@@ -418,11 +424,12 @@ class MetricSpec(MadeSpec):
 
     Attributes:
         title: What reports call it; empty for its name.
-        task: The data that it is for: ``"multilabel"``, ``"singlelabel"`` or ``"any"``.
+        task: The data that it is for: ``"multilabel"``, ``"singlelabel"`` or ``"any"``; or ``"events"`` for one of
+            sound events, which is called with `audiotag.evaluation.frame_metrics.ScoredFrames` alone.
     """
 
     title: str = ""
-    task: Literal["multilabel", "singlelabel", "any"] = "any"
+    task: Literal["multilabel", "singlelabel", "any", "events"] = "any"
 
 
 @brief_repr

@@ -27,6 +27,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "mn": {"width_mult": 0.1},
     "dymn": {"width_mult": 0.1},
     "psla": {"variant": "b0", "attention_heads": 1, "target_length": 320},
+    "ced": {"depth": 2},
     "convnext_tiny": {"pad_seconds": 0.0},
     "equiav": {"depth": 2, "width": 96, "heads": 3, "target_length": 320},
     "timm": {"architecture": "test_resnet"},

@@ -3,9 +3,11 @@ from audiotag.audio.decoding import probe as probe
 from audiotag.audio.decoding import read_audio as read_audio
 from audiotag.audio.decoding import stream_audio as stream_audio
 from audiotag.audio.frontends.families import efficientat_log_mel as efficientat_log_mel
+from audiotag.audio.frontends.families import htk_log_mel as htk_log_mel
 from audiotag.audio.frontends.families import kaldi_log_mel as kaldi_log_mel
 from audiotag.audio.frontends.families import slaney_log_mel as slaney_log_mel
 from audiotag.audio.frontends.log_mel import LogMel as LogMel
 from audiotag.audio.frontends.numpy_executor import log_mel_features as log_mel_features
 from audiotag.audio.resampling import resample as resample
+from audiotag.audio.streams import AudioStream as AudioStream
 from audiotag.audio.windows import PassLengths as PassLengths

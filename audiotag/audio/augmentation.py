@@ -33,3 +33,9 @@ class Augmentation(SettingsGroup):
         "silence", help="Fill masks with silence, or with the band's mean over the batch."
     )
     roll_frames: int = setting(0, range=COUNT, varies="spectrogram", help="Roll the spectrogram by up to ± frames.")
+    roll_deviation: float = setting(
+        0.0,
+        range=SHARE,
+        varies="spectrogram",
+        help="Roll the spectrogram by a normally distributed share of its length, of this deviation.",
+    )

@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from audiotag.audio.augmentation import Augmentation
+
+
+class TimeMoves:
+    """What has moved the sounds of a batch in time, so that what is known of their frames can follow.
+
+    Masks and gains are no moves: what sounds under a mask still sounds, and is to be told from what is around it.
+    """
+
+    def __init__(self) -> None:
+        self._origins: list[Callable[[Tensor], Tensor]] = []
+
+    def add(self, origin: Callable[[Tensor], Tensor]) -> None:
+        """Note a move.
+
+        Args:
+            origin: Places (batch, frames) → the places from which the sound there has come, all as shares of the
+                length of a clip; where that is outside [0, 1), silence has come in.
+        """
+        self._origins.append(origin)
+
+    def follow(self, frames: Tensor) -> Tensor:
+        """What is known of frames (batch, frames, classes), moved as the sound was, to the nearest frame.
+
+        Where silence has come in it is 0.
+        """
+        if not self._origins:
+            return frames
+        count = frames.shape[1]
+        places = ((torch.arange(count, dtype=torch.float64) + 0.5) / count).expand(len(frames), count)
+        inside = torch.ones(places.shape, dtype=torch.bool)
+        for origin in reversed(self._origins):
+            places = origin(places)
+            inside &= (places >= 0) & (places < 1)
+        source = (places.clamp(0, 1) * count).long().clamp(max=count - 1).to(frames.device)
+        moved = frames.gather(1, source[..., None].expand(-1, -1, frames.shape[2]))
+        return moved * inside[..., None].to(moved)
 
 
 def _draw(shape: tuple[int, ...], generator: torch.Generator, low: float, high: float) -> Tensor:
@@ -24,13 +62,28 @@ def random_gain(waveform: Tensor, decibels: float, generator: torch.Generator) -
     return waveform * gain.to(waveform)
 
 
-def roll_each(values: Tensor, limit: int, generator: torch.Generator) -> Tensor:
+def roll_each(values: Tensor, limit: int, generator: torch.Generator, moves: TimeMoves | None = None) -> Tensor:
     """Roll each clip along the last axis by a number of samples or frames drawn from −*limit*..*limit*.
 
-    What leaves at one end returns at the other.
+    What leaves at one end returns at the other. The rolls are noted in *moves*.
     """
-    shifts = torch.randint(-limit, limit + 1, (values.shape[0],), generator=generator).tolist()
-    return torch.stack([torch.roll(clip, shift, dims=-1) for clip, shift in zip(values, shifts, strict=True)])
+    return _rolled(values, torch.randint(-limit, limit + 1, (values.shape[0],), generator=generator), moves)
+
+
+def roll_normally(
+    values: Tensor, deviation: float, generator: torch.Generator, moves: TimeMoves | None = None
+) -> Tensor:
+    """Roll each clip as `roll_each` does, by a normally distributed share of its length, of this standard deviation."""
+    shares = torch.randn(values.shape[0], generator=generator) * deviation
+    return _rolled(values, (shares * values.shape[-1]).round().long(), moves)
+
+
+def _rolled(values: Tensor, shifts: Tensor, moves: TimeMoves | None) -> Tensor:
+    if moves is not None:
+        shares = shifts.double()[:, None] / values.shape[-1]
+        moves.add(lambda places: (places - shares) % 1.0)
+    rolls = zip(values, shifts.tolist(), strict=True)
+    return torch.stack([torch.roll(clip, shift, dims=-1) for clip, shift in rolls])
 
 
 def add_noise(waveform: Tensor, level: float, generator: torch.Generator) -> Tensor:
@@ -40,7 +93,9 @@ def add_noise(waveform: Tensor, level: float, generator: torch.Generator) -> Ten
     return waveform + (amplitude * noise).to(waveform)
 
 
-def change_speed(waveform: Tensor, largest: float, rate: float, generator: torch.Generator) -> Tensor:
+def change_speed(
+    waveform: Tensor, largest: float, rate: float, generator: torch.Generator, moves: TimeMoves | None = None
+) -> Tensor:
     """Play clips slower or faster, pitch and all: the speed perturbation of Pellegrini et al. (2023).
 
     The length is multiplied by a factor drawn from 1 ± *largest*, samples are repeated or left out (the nearest one is
@@ -51,6 +106,7 @@ def change_speed(waveform: Tensor, largest: float, rate: float, generator: torch
         largest: Largest change of the factor, in [0, 1).
         rate: Share of clips that are changed.
         generator: CPU generator.
+        moves: Where the changes are noted.
     """
     batch, samples = waveform.shape
     factor = _draw((batch, 1), generator, 1.0 - largest, 1.0 + largest).double()
@@ -62,6 +118,8 @@ def change_speed(waveform: Tensor, largest: float, rate: float, generator: torch
     place = torch.arange(samples) + offset
     source = (place / factor).round().long().clamp(0, samples - 1)
     inside = (place >= 0) & (place < length)
+    if moves is not None:
+        moves.add(lambda places: torch.where(chosen, (places + offset / samples) / factor, places))
     changed = waveform.gather(1, source.to(waveform.device)) * inside.to(waveform)
     return torch.where(chosen.to(waveform.device), changed, waveform)
 
@@ -88,25 +146,40 @@ def mask_axis(
     return torch.where(masked.reshape(shape).to(spectrogram.device), value, spectrogram)
 
 
-def vary_waveform(augmentation: Augmentation, waveform: Tensor, sample_rate: int, generator: torch.Generator) -> Tensor:
-    """Vary a batch of waveforms (batch, samples)."""
+def vary_waveform(
+    augmentation: Augmentation,
+    waveform: Tensor,
+    sample_rate: int,
+    generator: torch.Generator,
+    moves: TimeMoves | None = None,
+) -> Tensor:
+    """Vary a batch of waveforms (batch, samples); what moves them in time is noted in *moves*."""
     if augmentation.time_shift:
-        waveform = roll_each(waveform, round(augmentation.time_shift * sample_rate), generator)
+        waveform = roll_each(waveform, round(augmentation.time_shift * sample_rate), generator, moves)
     if augmentation.gain_db:
         waveform = random_gain(waveform, augmentation.gain_db, generator)
     if augmentation.speed_change:
-        waveform = change_speed(waveform, augmentation.speed_change, augmentation.speed_rate, generator)
+        waveform = change_speed(waveform, augmentation.speed_change, augmentation.speed_rate, generator, moves)
     if augmentation.noise:
         waveform = add_noise(waveform, augmentation.noise, generator)
     return waveform
 
 
 def vary_spectrogram(
-    augmentation: Augmentation, spectrogram: Tensor, padding_value: float, generator: torch.Generator
+    augmentation: Augmentation,
+    spectrogram: Tensor,
+    padding_value: float,
+    generator: torch.Generator,
+    moves: TimeMoves | None = None,
 ) -> Tensor:
-    """Vary a batch of spectrograms (batch, bands, frames); *padding_value* is what a band holds in silence."""
+    """Vary a batch of spectrograms (batch, bands, frames); what moves them in time is noted in *moves*.
+
+    *padding_value* is what a band holds in silence.
+    """
     if augmentation.roll_frames:
-        spectrogram = roll_each(spectrogram, augmentation.roll_frames, generator)
+        spectrogram = roll_each(spectrogram, augmentation.roll_frames, generator, moves)
+    if augmentation.roll_deviation:
+        spectrogram = roll_normally(spectrogram, augmentation.roll_deviation, generator, moves)
     value = spectrogram.mean((0, 2), keepdim=True) if augmentation.mask_with == "mean" else padding_value
     for axis, largest, stripes in (
         (-2, augmentation.frequency_mask, augmentation.frequency_stripes),

@@ -85,6 +85,13 @@ _OF_COMPARISON = (
     "--cross-validate", is_flag=True, help="Train once for each fold; the score is the mean over folds.", group="Data"
 )
 @option(
+    "--hear",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Measure embeddings instead, by a linear and an MLP probe on the tasks in HEAR's layout that lie there.",
+    group="Data",
+)
+@option(
     "--output",
     required=True,
     type=Path,
@@ -134,6 +141,7 @@ _OF_COMPARISON = (
 @json_option
 def compare(
     train: ClipSource | None,
+    hear: str | None,
     output: Path,
     options: dict[str, list[str]],
     figures: str | None,
@@ -148,6 +156,7 @@ def compare(
     audiotag compare --backbone mn04_as --backbone mn10_as --freeze-backbone \\
         --train esc50.csv --cross-validate --output comparison
     audiotag compare --no-train --backbone runs/one --backbone runs/two --test test.json --output comparison
+    audiotag compare --hear tasks --backbone mn04_as --backbone runs/one --output comparison
 
     Each model is trained with the same data and settings and measured on the same clips; parameters,
     multiply-accumulates, memory, file size and speed are beside its score, in comparison.csv and comparison.json.
@@ -163,6 +172,11 @@ def compare(
     warn_failed_plugins()
     check_figures(figures, output)
     candidates = _candidates(**{name: settings.pop(name) for name in ("backbones", "finished", "no_train", "weights")})
+    if hear is not None:
+        values = {name: settings.pop(name) for name in _OF_COMPARISON}
+        given = [name for name, value in values.items() if value is not None and value is not False]
+        _on_hear(candidates, hear, output, options, as_json, [*given, *(["train"] if train else [])], settings)
+        return
     of_comparison = {name: value for name in _OF_COMPARISON if (value := settings.pop(name)) is not None}
     comparison = stoppable(
         lambda: run(
@@ -188,6 +202,46 @@ def compare(
         plot_comparison(comparison, output / f"comparison.{figures}")
     if comparison.failed or lost:
         sys.exit(1)
+
+
+def _on_hear(
+    candidates: list[Candidate],
+    hear: str,
+    output: Path,
+    options: dict[str, list[str]],
+    as_json: bool,
+    foreign: list[str],
+    settings: dict[str, Any],
+) -> None:
+    """``--hear``: probes on embeddings of networks as they are."""
+    from audiotag.cli.training_display import RichReporter
+    from audiotag.documents import json_text
+    from audiotag.evaluation.definitions import shown, title
+    from audiotag.inference.loading import load
+    from audiotag.training.probes import compare_on_hear
+
+    given = given_settings(settings)
+    device, seed = given.pop("device", "auto"), given.pop("seed", 0)
+    if foreign := [*foreign, *given]:
+        raise OptionError(
+            f"--hear measures models as they are, and {', '.join(foreign)} belong to training",
+            fix="Leave them out.",
+        )
+    taggers = {
+        one.name: load(
+            one.backbone, weights=one.weights, options=parse_options(options.get(one.name, [])), device=device
+        )
+        for one in candidates
+    }
+    table = stoppable(lambda: compare_on_hear(taggers, hear, output, seed=seed, reporter=RichReporter()))
+    if as_json:
+        click.echo(json_text(table.to_dict(orient="records"), indent=2))
+        return
+    for (task, metric), rows in table.groupby(["task", "metric"], sort=False):
+        click.echo(f"{task}, {title(metric)}")
+        for row in rows.sort_values("score", ascending=False).to_dict(orient="records"):
+            click.echo(f"  {shown(row['score'])}  {row['model']}, {row['probe']} probe")
+    click.echo(f"Table: {output / 'hear.csv'}")
 
 
 def _candidates(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -276,6 +276,11 @@ def _print_statistics(source: ClipSource, found: Statistics) -> None:
     ):
         if counts:
             click.echo(f"  {title}: " + ", ".join(f"{key}: {count}" for key, count in counts.items()))
+    if (events := found.events) is not None:
+        click.echo(
+            f"  events: {events.number} in {events.clips} clips ({events.without_events} without any), "
+            f"{events.seconds:.6g} s, median {events.median_seconds:.2f} s, {events.overlapping} overlap others"
+        )
     if found.absent:
         click.echo(f"  listed without a recording: {found.absent}")
     if found.unreadable:
@@ -284,16 +289,22 @@ def _print_statistics(source: ClipSource, found: Statistics) -> None:
         click.echo(f"  listed again under another id: {_some(found.listed_again)}")
     if found.labels_twice:
         click.echo(f"  classes that a clip names twice: {_some(found.labels_twice)}")
-    masked = any(entry["unknown"] for entry in found.classes)
-    header = ("CLIPS", "UNKNOWN", "CLASS") if masked else ("CLIPS", "CLASS")
-    rows = []
-    heard = [entry for entry in found.classes if entry["clips"]]
-    for entry in sorted(heard, key=lambda entry: -entry["clips"]):
-        name = entry["name"] if entry["name"] == entry["mid"] else f"{entry['name']} ({entry['mid']})"
-        rows.append((str(entry["clips"]), *([str(entry["unknown"])] if masked else []), name))
-    print_columns(header, rows, right=header[:-1])
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {"CLIPS": lambda entry: str(entry["clips"])}
+    if any(entry["unknown"] for entry in found.classes):
+        columns["UNKNOWN"] = lambda entry: str(entry["unknown"])
+    if found.events is not None:
+        columns["EVENTS"] = lambda entry: str(entry["events"])
+        columns["SECONDS"] = lambda entry: f"{entry['event_seconds']:.1f}"
+        columns["MEDIAN"] = lambda entry: f"{entry['median_event_seconds']:.2f}"
+    heard = sorted((entry for entry in found.classes if entry["clips"]), key=lambda entry: -entry["clips"])
+    rows = [(*(shown(entry) for shown in columns.values()), _class_name(entry)) for entry in heard]
+    print_columns((*columns, "CLASS"), rows, right=tuple(columns))
     if len(heard) < len(found.classes):
         click.echo(f"{len(found.classes) - len(heard)} classes have no clip (--json lists them).")
+
+
+def _class_name(entry: dict[str, Any]) -> str:
+    return str(entry["name"]) if entry["name"] == entry["mid"] else f"{entry['name']} ({entry['mid']})"
 
 
 def _some(names: Collection[str]) -> str:
@@ -331,21 +342,45 @@ def weights(source: ClipSource, output: Path, overwrite: bool, rule: str | None,
 
 
 @data.command()
-@click.argument("name", shell_complete=names_of("datasets"))
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("name", shell_complete=names_of("datasets"), required=False)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), required=False)
 @option("--seed", type=int, default=0, help="Seed of the sounds.")
-def tiny(name: str, folder: Path, seed: int) -> None:
+@option("--strong", is_flag=True, help="Soundscapes with strong labels instead: a set of its own, without NAME.")
+@option("--files", type=int, least=8, metavar="N", help="Number of soundscapes of --strong.  [default: 480]")
+def tiny(name: str | None, folder: Path | None, seed: int, strong: bool, files: int | None) -> None:
     """Write a tiny made-up version of a published data set, laid out like the real one.
 
     \b
     audiotag data tiny openmic tiny/openmic
     audiotag data stats tiny/openmic
+    audiotag data tiny --strong soundscapes
+    audiotag data stats soundscapes/metadata/train.tsv
+
+    --strong writes soundscapes of ten seconds whose labels say when ten classes are heard, in parts to learn from,
+    validate on and measure on: 0.3 MB a file.
     """  # noqa: D301
+    if strong:
+        _write_soundscapes([one for one in (name, folder) if one is not None], seed, files)
+        return
+    if name is None or folder is None:
+        raise click.UsageError("Missing argument 'NAME' or 'FOLDER'.")
+    if files is not None:
+        raise OptionError("the published data sets have their own numbers of clips", fix="Leave --files out.")
     dataset = _published(name)
     check_new_folder(folder)
     with _running(name, "making up"):
         written = dataset.write_tiny(folder, seed=seed)
     click.echo(f"{name}: made-up sounds in {written}")
+
+
+def _write_soundscapes(places: Sequence[str | Path], seed: int, files: int | None) -> None:
+    from audiotag.data.soundscapes import write_soundscapes
+
+    if len(places) != 1:
+        raise click.UsageError("--strong takes one argument, the FOLDER.")
+    check_new_folder(folder := Path(places[0]))
+    written = write_soundscapes(folder, seed=seed, **({} if files is None else {"files": files}))
+    click.echo(f"made-up soundscapes in {folder}: {written.train}, {written.validation}, {written.test}")
 
 
 def _running(name: str, doing: str) -> AbstractContextManager[None]:

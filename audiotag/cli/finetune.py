@@ -127,6 +127,7 @@ def finetune(
     \b
     audiotag finetune --backbone mn04_as --train train.json --val val.json --output runs/home
     audiotag finetune --backbone mn04_as --freeze-backbone --train esc50.csv --fold 1 --output runs/fold1
+    audiotag finetune --backbone mn04_as --head analytic --train train.json --output runs/device
     audiotag finetune --backbone mn10_as --train data/fsd50k --split train --val-split val --output runs/fsd50k
     audiotag finetune --resume runs/home
 

@@ -12,6 +12,7 @@ import click
 from audiotag.cli.clip_source import root_option
 from audiotag.cli.command import Command
 from audiotag.cli.completion import complete_value, names_of
+from audiotag.cli.event_options import event_options
 from audiotag.cli.options import (
     OutputFile,
     combine_option,
@@ -72,20 +73,7 @@ class _Threshold(click.ParamType[float | str]):
 @option_option
 @ensemble_option
 @combine_option
-@option(
-    "--window",
-    type=float,
-    metavar="SECONDS",
-    help="Report events, from windows of this length.",
-    group="Tags and events",
-)
-@option(
-    "--hop",
-    type=float,
-    metavar="SECONDS",
-    help="Time between windows.  [default: half a window]",
-    group="Tags and events",
-)
+@event_options("Tags and events", "window", "hop")
 @option(
     "--events",
     is_flag=True,
@@ -93,51 +81,17 @@ class _Threshold(click.ParamType[float | str]):
     " from windows, as long as the model was trained on.",
     group="Tags and events",
 )
-@option(
-    "--resolution",
-    type=float,
-    metavar="SECONDS",
-    help="Report events whose times lie on a grid of this length.  [default: single frames, or half a window]",
-    group="Tags and events",
-)
+@event_options("Tags and events", "resolution")
 @option("--per-window", is_flag=True, help="Report the tags of each window instead of events.", group="Tags and events")
 @option(
     "--threshold",
     type=_Threshold(),
     metavar="SCORE|tuned",
     help="Least score to report (of events: what it exceeds); 'tuned' takes the model's own thresholds."
-    "  [default: for events the tuned ones or 0.5, for home 0.5, otherwise none]",
+    "  [default: for events those of the decoding, the tuned ones or 0.5, for home 0.5, otherwise none]",
     group="Tags and events",
 )
-@option(
-    "--low-threshold",
-    type=float,
-    metavar="SCORE",
-    help="Let an event that exceeds its threshold go on as long as its score exceeds this one (hysteresis)."
-    "  [default: the threshold]",
-    group="Tags and events",
-)
-@option(
-    "--median",
-    type=float,
-    metavar="SECONDS",
-    help="Smooth the scores of events by a median filter of this length.  [default: 0]",
-    group="Tags and events",
-)
-@option(
-    "--merge",
-    type=float,
-    metavar="SECONDS",
-    help="Join events of a class this far apart.  [default: 0]",
-    group="Tags and events",
-)
-@option(
-    "--min-duration",
-    type=float,
-    metavar="SECONDS",
-    help="Leave out shorter events.  [default: 0]",
-    group="Tags and events",
-)
+@event_options("Tags and events", "decoding", "low_threshold", "median", "merge", "min_duration")
 @option(
     "--top",
     least=1,
@@ -264,6 +218,11 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     if run is plan:
         check_files(plan.output, plan.embeddings, overwrite=replace, inputs=read)
     tagger = _load(settings)
+    if settings["decoding"] is not None:
+        from audiotag.inference.loading import use_decoding
+        from audiotag.inference.tuned_decoding import Cells
+
+        use_decoding(tagger, settings["decoding"], Cells(plan.window, plan.hop, plan.resolution))
     shared = plan.output is None and sys.stdout.isatty()
     with InferProgress(silent=settings["quiet"], shared=shared) as progress:
         complete = run.run(tagger, wanted.of(clips) if wanted else clips, progress, not_found=not_found)

@@ -45,10 +45,12 @@ VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "evaluate": ("audiotag.cli.evaluate:evaluate", "Measure a model on labelled clips."),
         "compare": ("audiotag.cli.compare:compare", "Fine-tune and measure several models in the same way."),
         "data": ("audiotag.cli.data:data", "Labelled sets: known ones, preparation, checks, numbers."),
+        "index": ("audiotag.cli.index:index", "Find recordings that sound alike."),
     },
     "Devices": {
         "export": ("audiotag.cli.export:export", "Write a model as a folder that tags without torch."),
         "online": ("audiotag.cli.online:online", "Learn from a stream of clips, one by one, with a bounded store."),
+        "learner": ("audiotag.cli.learner:learner", "What analytic learners know: merge devices, look, teach, forget."),
         "store": ("audiotag.cli.store:store", "A bounded store of labelled clips that a policy chooses."),
     },
     "Manage": {

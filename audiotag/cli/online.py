@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from audiotag.continual.listening import StreamClip
     from audiotag.continual.online import OnlineEvent
     from audiotag.continual.pupil import Teachable
+    from audiotag.continual.store import ClipStore
     from audiotag.data.source import ClipSource
     from audiotag.labels import LabelSet
 
@@ -62,7 +64,14 @@ _OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single
     help="One class a clip, or any number.  [default: as the model]",
     group="Model",
 )
-@option("--store", "store_folder", type=Path, metavar="STORE", help="Made by `audiotag store init`.", group="Data")
+@option(
+    "--store",
+    "store_folder",
+    type=Path,
+    metavar="STORE",
+    help="Made by `audiotag store init`; the analytic learner needs none.",
+    group="Data",
+)
 @clip_source(
     "--stream",
     "format",
@@ -109,14 +118,16 @@ def online(
     """  # noqa: D301
     if context.invoked_subcommand is not None:
         return
-    needed = {"--store": store_folder, "--stream": stream, "--output": output}
+    needed = {"--stream": stream, "--output": output}
+    if settings["learner"] != "analytic":
+        needed = {"--store": store_folder, **needed}
     missing = [name for name, value in needed.items() if value is None]
     if missing:
         raise click.UsageError(f"Missing {', '.join(missing)}.")
-    assert store_folder is not None and stream is not None and output is not None
+    assert stream is not None and output is not None
+    from audiotag.continual.analytic_training import read_learner
     from audiotag.continual.listening import stream_of_lines
     from audiotag.continual.online import OnlineLearner, has_checkpoint
-    from audiotag.continual.store import ClipStore
     from audiotag.inference.loading import load
     from audiotag.labels import read_labels
 
@@ -128,7 +139,7 @@ def online(
         raise click.UsageError("--teacher needs --pseudo-label, the confidence from which it is believed.")
     wanted, live = OnlineSettings(**asked), stream.clips == "-"
     signals = _StopSignals()
-    with plain_warnings(), ClipStore(store_folder) as store, on_stop(signals.note):
+    with plain_warnings(), _opened(store_folder) as store, on_stop(signals.note):
         common: dict[str, Any] = {
             "device": device,
             "teacher": None if teacher is None else load(teacher, device=device),
@@ -146,9 +157,13 @@ def online(
         else:
             if start["model"] is None:
                 raise click.UsageError("Missing --model.")
-            model = _starting_model(start, wanted.seed)
+            analytic = wanted.learner == "analytic"
+            model = _starting_model(start, wanted.seed, analytic=analytic)
             found = [] if live else _listed(stream, model.labels)  # before the run has a folder
-            learner = OnlineLearner(model, store, wanted, folder=output, **common)
+            known = read_learner(start["model"]) if analytic else None
+            if analytic and known is None:
+                click.echo("The head is replaced by one that has learnt no clip yet", err=True)
+            learner = OnlineLearner(model, store, wanted, folder=output, known=known, **common)
         clips: Iterator[StreamClip] = iter(found[learner.position :])
         if live:
             clips = stream_of_lines(signals.lines(sys.stdin), learner.model.labels, first=learner.position)
@@ -160,10 +175,9 @@ def online(
             counts["failed"] += event.error is not None
             _print(event, as_json, quiet)
         learner.save()
+        kept = "" if store is None else f", {counts['stored']} stored; {len(store)} in the store"
         click.echo(
-            f"{counts['clips']} clips: {counts['learnt']} learnt, {counts['stored']} stored; "
-            f"{len(store)} in the store, the model in {output / 'last'}",
-            err=True,
+            f"{counts['clips']} clips: {counts['learnt']} learnt{kept}, the model in {output / 'last'}", err=True
         )
     if signals.number is not None:
         click.echo(f"Stopped after clip {learner.position}; go on with --resume", err=True)
@@ -176,7 +190,14 @@ def online(
 online.add_command(benchmark)
 
 
-def _starting_model(start: dict[str, Any], seed: int) -> Teachable:
+def _opened(folder: Path | None) -> AbstractContextManager[ClipStore | None]:
+    """The store in a folder; no store where none is named."""
+    from audiotag.continual.store import ClipStore
+
+    return nullcontext() if folder is None else ClipStore(folder)
+
+
+def _starting_model(start: dict[str, Any], seed: int, *, analytic: bool) -> Teachable:
     from audiotag.labels import read_labels
     from audiotag.models.facts import EXPORT_FORMAT, folder_format
 
@@ -193,7 +214,9 @@ def _starting_model(start: dict[str, Any], seed: int) -> Teachable:
         old = model.labels
         if single_label is not None:
             model = replace(model, single_label=single_label)
-        if new is not None:
+        if new is not None and analytic:
+            model, change = replace(model, labels=new), old.change_to(new)
+        elif new is not None:
             model, change = change_exported_classes(model, new, seed=seed)
     else:
         from audiotag.models.heads import change_classes

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from audiotag.continual.analytic import AnalyticLearner
 from audiotag.continual.create import build_policy
 from audiotag.continual.hearing import Hearing, Sample
 from audiotag.continual.metrics import average_score_after_each_task, backward_transfer, forgetting_from_best
@@ -27,6 +26,7 @@ from audiotag.evaluation.metrics import average_precision
 from audiotag.files import write_text
 from audiotag.inference.combine import scores_of
 from audiotag.labels import LabelSet
+from audiotag.models.analytic import AnalyticLearner
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.settings import Situation

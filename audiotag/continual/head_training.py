@@ -53,8 +53,7 @@ class HeadTraining:
 
     def logits(self, sample: Sample) -> Floats:
         """Logits of the pieces of a sample (pieces, dim), float32 (pieces, classes)."""
-        answers: Floats = sample @ self.head.weight.T + self.head.bias
-        return answers
+        return self.head.logits(sample)
 
     def learn(self, samples: Sequence[Sample], targets: Floats, step: int) -> float:
         """Take one step; see `audiotag.continual.pupil.Training`."""

@@ -36,8 +36,9 @@ from audiotag.errors import (
 )
 from audiotag.host import get_host
 from audiotag.host.needs import note, read_note, require_noted
-from audiotag.inference.tagger import DEFAULT_THRESHOLD, Tagger
-from audiotag.inference.tags import Tags, per_class_thresholds, select_tags
+from audiotag.inference.tagger import Tagger
+from audiotag.inference.tags import DEFAULT_THRESHOLD, Tags, per_class_thresholds, select_tags
+from audiotag.models.analytic import AnalyticLearner
 from audiotag.models.facts import find_checkpoint
 from audiotag.seeding import numpy_generator
 from audiotag.training.settings import Situation
@@ -101,11 +102,13 @@ class OnlineLearner:
         model: What learns: a model of torch, in place, or the facts of an exported folder
             (`audiotag.engines.exported.read_exported`). Its classes are appended to those of the store where it
             lacks some.
-        store: The store; other processes may add clips to it meanwhile.
+        store: The store; other processes may add clips to it meanwhile. None for the analytic learner, which needs
+            none: nothing is kept of a clip then, and clips are not counted.
         settings: How to learn.
         folder: Where checkpoints go (``folder / "last"``); None for none.
         device: Where to compute.
         teacher: A model that gives pseudo-labels in the learner's place.
+        known: What an analytic learner knows already (`read_learner`); it is changed.
 
     Attributes:
         pupil: The model with the part that learns.
@@ -120,12 +123,13 @@ class OnlineLearner:
     def __init__(
         self,
         model: Teachable,
-        store: ClipStore,
+        store: ClipStore | None,
         settings: OnlineSettings | None = None,
         *,
         folder: str | Path | None = None,
         device: str = "auto",
         teacher: Tagger | None = None,
+        known: AnalyticLearner | None = None,
     ) -> None:
         self._folder = None if folder is None else Path(folder)
         if self._folder is not None and has_checkpoint(self._folder):
@@ -135,10 +139,13 @@ class OnlineLearner:
         self._store, self._teacher = store, teacher
         situation = Situation(single_label=model.single_label, pretrained=True)
         self._settings = (settings or OnlineSettings()).resolve(situation)
-        self._needs = store.needs
-        self.pupil = make_pupil(model, self._settings, device, embeds="embedding" in self._needs)
+        if store is None and self._settings.learner != "analytic":
+            raise OptionError("there is no store to replay from", fix="Give a store, or learner='analytic'.")
+        self._needs = frozenset() if store is None else store.needs
+        self.pupil = make_pupil(model, self._settings, device, embeds="embedding" in self._needs, known=known)
         self._notes: dict[str, Any] = {}
-        self._check_embeddings(self.pupil.body_fingerprint() if self._settings.freeze_backbone else None)
+        if store is not None:
+            self._check_embeddings(store, self.pupil.body_fingerprint() if self._settings.freeze_backbone else None)
         self._learned = self._learned_before()
         if teacher is not None:
             self._teacher_columns = model.labels.positions_in(teacher.labels)
@@ -149,10 +156,12 @@ class OnlineLearner:
         tuned = DEFAULT_THRESHOLD if model.thresholds is None else model.thresholds
         threshold = tuned if self._settings.threshold is None else self._settings.threshold
         self._thresholds = per_class_thresholds(threshold, len(model.labels))
-        store.extend_labels(model.labels)
-        self._memory = ReplayMemory(store, model.labels, self._recall, keep=self._settings.freeze_backbone)
-        if self._settings.replay and any(clip.kind == "embedding" for clip in store):
-            self._learned |= Heard(unnamed=True)  # they do not say of what recordings they are
+        self._memory: ReplayMemory | None = None
+        if store is not None:
+            store.extend_labels(model.labels)
+            self._memory = ReplayMemory(store, model.labels, self._recall, keep=self._settings.freeze_backbone)
+            if self._settings.replay and any(clip.kind == "embedding" for clip in store):
+                self._learned |= Heard(unnamed=True)  # they do not say of what recordings they are
         self._run = uuid.uuid4().hex
         self.position = self._offered = 0
         self._last_id: str | None = None
@@ -177,7 +186,7 @@ class OnlineLearner:
     def resume(
         cls,
         folder: str | Path,
-        store: ClipStore,
+        store: ClipStore | None,
         settings: OnlineSettings | None = None,
         *,
         device: str = "auto",
@@ -216,14 +225,16 @@ class OnlineLearner:
                 fix="Use the same settings, or start a new run from its checkpoint.",
             )
         require_noted("the run", read_note(state.fields("plugins", {})), error=TrainingError, where=folder)
-        learner = cls(model, store, chosen, device=device, teacher=teacher)
+        known = training if isinstance(training, AnalyticLearner) else None
+        learner = cls(model, store, chosen, device=device, teacher=teacher, known=known)
         learner._folder = Path(folder)
         learner._learned = learner._learned_before()  # the run itself has said so of embeddings that it found
         learner.pupil.load_state(training)
         learner._run, learner.position = run, position
-        key = learner._note_key
-        noted = Fields(store.note(key) or {}, where=store.folder, error=StoreError, name=key)
-        learner._offered, learner._last_id = noted.integer("position", 0, least=0), noted.text("id", None)
+        if store is not None:
+            key = learner._note_key
+            noted = Fields(store.note(key) or {}, where=store.folder, error=StoreError, name=key)
+            learner._offered, learner._last_id = noted.integer("position", 0, least=0), noted.text("id", None)
         if not rewinds:
             learner.position = max(learner.position, learner._offered)
         return learner
@@ -233,23 +244,23 @@ class OnlineLearner:
         teacher = () if self._teacher is None else self._teacher.facts
         return Heard.of_models([self.model.metadata, *(one.metadata for one in teacher)])
 
-    def _check_embeddings(self, fingerprint: str | None) -> None:
+    def _check_embeddings(self, store: ClipStore, fingerprint: str | None) -> None:
         """Refuse a store with embeddings that another backbone made, or any where the whole network learns."""
-        noted = self._store.note(_FINGERPRINT)
+        noted = store.note(_FINGERPRINT)
         if (fingerprint is None or noted not in (None, fingerprint)) and any(
-            clip.kind == "embedding" for clip in self._store
+            clip.kind == "embedding" for clip in store
         ):
             what = "a backbone that is trained cannot use" if fingerprint is None else "another backbone made"
             raise StoreError(
                 f"the store holds embeddings, which {what}",
-                where=self._store.folder,
+                where=store.folder,
                 fix="Take a new store, or one of audio, which any model can learn from.",
             )
         if self._settings.keep == "embedding":
             code = self.pupil.code_fingerprint()
-            if noted is not None and self._store.note(_CODE) not in (None, code):
+            if noted is not None and store.note(_CODE) not in (None, code):
                 warnings.warn(
-                    f"{self._store.folder}: its embeddings are by another version of the model's plugin; "
+                    f"{store.folder}: its embeddings are by another version of the model's plugin; "
                     "new ones may not be comparable",
                     AudiotagWarning,
                     stacklevel=3,
@@ -324,15 +335,20 @@ class OnlineLearner:
         again, loss, replayed = False, None, 0
         if columns:
             target = multi_hot(columns, len(self.model.labels))
-            again = position <= self._offered or clip.id == self._last_id or clip.id in self._store
-            if not again:
-                try:
-                    addition = self._offer(clip, heard, columns, target, position)
-                except (AudioError, OptionError) as refusal:
-                    error = refusal
-            if isinstance(clip.sound, Clip):
-                self._learned |= Heard.of([clip.sound])
-            loss, replayed = self._learn(heard.sample, target, clip.id)
+            store = self._store
+            again = position <= self._offered or clip.id == self._last_id or (store is not None and clip.id in store)
+            try:
+                if store is not None and not again:
+                    addition = self._offer(store, clip, heard, columns, target, position)
+            except (AudioError, OptionError) as refusal:
+                error = refusal
+            try:
+                loss, replayed = self._learn(heard.sample, target, clip.id)
+            except OptionError as refusal:  # digital silence, say, may have no embedding
+                error = error or refusal
+            else:
+                if isinstance(clip.sound, Clip):
+                    self._learned |= Heard.of([clip.sound])
         elif position > self._offered:
             self._observe(heard, clip.id, position)
         self.position = position
@@ -368,6 +384,8 @@ class OnlineLearner:
 
     def _observe(self, heard: HeardClip, clip_id: str, position: int) -> None:
         """Count the model's tags of a clip without a label."""
+        if self._store is None:
+            return
         if self.model.single_label:
             columns = [int(heard.scores.argmax())]
         else:
@@ -375,9 +393,18 @@ class OnlineLearner:
         if columns:
             mids = [self.model.labels.mids[column] for column in columns]
             self._store.observe(mids, notes=self._place(clip_id, position))
-            self._memory.observed()
+            if self._memory is not None:
+                self._memory.observed()
 
-    def _offer(self, clip: StreamClip, heard: HeardClip, columns: list[int], target: Target, position: int) -> Addition:
+    def _offer(
+        self,
+        store: ClipStore,
+        clip: StreamClip,
+        heard: HeardClip,
+        columns: list[int],
+        target: Target,
+        position: int,
+    ) -> Addition:
         sound = clip.sound
         # A cut is kept as 24-bit FLAC; what is replayed must be the same now and after a restart.
         exact = self._settings.keep == "embedding" or (
@@ -390,8 +417,8 @@ class OnlineLearner:
         else:
             payload = Payload.from_clip(sound)
         # Among the store's classes are the model's; those that it does not know have the score 0.
-        by_store = self._store.labels.positions_in(self.model.labels) if "scores" in self._needs else []
-        addition = self._store.add(
+        by_store = store.labels.positions_in(self.model.labels) if "scores" in self._needs else []
+        addition = store.add(
             clip.id,
             payload,
             [self.model.labels.mids[column] for column in columns],
@@ -400,7 +427,8 @@ class OnlineLearner:
             embedding=heard.embedding,
             scores=_by_columns(heard.scores, by_store) if by_store else None,
         )
-        self._memory.added(clip.id, addition, target, heard.sample if exact else None)
+        if self._memory is not None:
+            self._memory.added(clip.id, addition, target, heard.sample if exact else None)
         if addition.stored and payload.kind == "audio" and isinstance(payload.content, bytes):
             # An export of the store is a list that somebody may measure on, and this is the recording in it.
             self._learned |= Heard.of_recording(EncodedAudio(clip.id, payload.content))
@@ -410,7 +438,7 @@ class OnlineLearner:
         loss, replayed = None, 0
         for step in range(self._settings.steps):
             samples, targets = [sample], [target]
-            if self._settings.replay:
+            if self._memory is not None and self._settings.replay:
                 draws = numpy_generator(self._settings.seed, "replay", self.pupil.training.learned, step)
                 stored = self._memory.draw(self._settings.replay, draws, without=clip_id)
                 samples, targets = samples + stored[0], targets + stored[1]

@@ -11,15 +11,35 @@ from audiotag.training.settings import Learner, Objective, Optimiser, RateSchedu
 Keep = Literal["audio", "embedding"]
 
 
+_OF_ANALYTIC = ("learner", "forgetting", "seed", "pseudo_label", "threshold", "keep", "checkpoint_every")
+
+
 class Replay(SettingsGroup):
     """What a clip is learnt with."""
 
     TITLE = "On-line learning"
 
-    replay: int = setting(
-        16, range=COUNT, help="Stored clips replayed in each step beside the new one, drawn for every step."
+    learner: Literal["gradient", "analytic"] = setting(
+        "gradient",
+        help="How it learns: steps of an optimiser with replay, or a head in closed form, which needs no store.",
     )
-    steps: int = setting(3, range=COUNT, help="Steps for each labelled clip.")
+    replay: int = setting(
+        by=lambda s, _: 0 if s.learner == "analytic" else 16,
+        usual="16",
+        range=COUNT,
+        help="Stored clips replayed in each step beside the new one, drawn for every step.",
+    )
+    steps: int = setting(
+        by=lambda s, _: 1 if s.learner == "analytic" else 3,
+        usual="3",
+        range=COUNT,
+        help="Steps for each labelled clip.",
+    )
+    forgetting: float = setting(
+        1.0,
+        range=ABOVE_ZERO,
+        help="analytic: factor on all that was learnt before, at each labelled clip; 0.999 follows a drift.",
+    )
 
 
 class OnlineSettings(Replay, Learner, Objective, Optimiser, Seeded):
@@ -74,7 +94,16 @@ class OnlineSettings(Replay, Learner, Objective, Optimiser, Seeded):
     checkpoint_every: int = setting(50, range=FROM_ONE, help="Clips between checkpoints.")
 
     def check(self, situation: Any) -> None:
-        """Refuse what cannot be learnt from, and a schedule without an end."""
+        """Refuse what cannot be learnt from, what does nothing, and a schedule without an end."""
+        if self.learner == "analytic" and (idle := self.idle(situation, _OF_ANALYTIC)):
+            raise OptionError(
+                f"{', '.join(idle)} do nothing in the analytic learner, which takes no steps",
+                where=self.WHERE,
+                fix="Leave them out, or learn with --learner=gradient.",
+            )
+        if self.learner != "analytic" and self.forgetting != 1.0:
+            fix = "Leave it out, or give --learner=analytic."
+            raise OptionError("forgetting is of the analytic learner", where=self.WHERE, fix=fix)
         if self.keep == "embedding" and not self.freeze_backbone:
             raise OptionError(
                 "embeddings are useless to a backbone that is trained",

@@ -7,10 +7,13 @@ from pathlib import Path
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.pupil import Pupil, Taught, Teachable
 from audiotag.engines.exported import Exported
+from audiotag.models.analytic import AnalyticLearner
 from audiotag.models.facts import EXPORT_FORMAT, folder_format
 
 
-def make_pupil(model: Teachable, settings: OnlineSettings, device: str, *, embeds: bool) -> Pupil:
+def make_pupil(
+    model: Teachable, settings: OnlineSettings, device: str, *, embeds: bool, known: AnalyticLearner | None = None
+) -> Pupil:
     """The pupil of a model.
 
     Args:
@@ -18,16 +21,21 @@ def make_pupil(model: Teachable, settings: OnlineSettings, device: str, *, embed
         settings: Resolved settings.
         device: Where to compute.
         embeds: Whether clip embeddings are wanted too.
+        known: What the analytic learner knows already.
 
     Raises:
         OptionError: The settings do not suit the model.
     """
     if isinstance(model, Exported):
-        from audiotag.continual.exported_pupil import ExportedPupil
+        from audiotag.continual.exported_pupil import AnalyticExportedPupil, ExportedPupil
 
+        if settings.learner == "analytic":
+            return AnalyticExportedPupil(model, settings, device, embeds=embeds, known=known)
         return ExportedPupil(model, settings, device, embeds=embeds)
-    from audiotag.continual.network_pupil import NetworkPupil
+    from audiotag.continual.network_pupil import AnalyticNetworkPupil, NetworkPupil
 
+    if settings.learner == "analytic":
+        return AnalyticNetworkPupil(model, settings, device, embeds=embeds, known=known)
     return NetworkPupil(model, settings, device, embeds=embeds)
 
 

@@ -7,6 +7,9 @@ from audiotag.data.rows import clips_from_rows as clips_from_rows
 from audiotag.data.scores import Scores as Scores
 from audiotag.data.scores import ScoresFile as ScoresFile
 from audiotag.data.sound_cache import SoundCache as SoundCache
+from audiotag.data.sound_events import SoundEvent as SoundEvent
+from audiotag.data.sound_events import frame_targets as frame_targets
+from audiotag.data.soundscapes import write_soundscapes as write_soundscapes
 from audiotag.data.source import ClipSource as ClipSource
 from audiotag.data.synthesis import demo_labels as demo_labels
 from audiotag.data.synthesis import mix_clip as mix_clip

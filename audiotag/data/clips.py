@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.data.sound_events import EventColumns, Events
 from audiotag.data.targets import Targets
 from audiotag.data.texts import Texts
 from audiotag.display import Shown, brief_repr, line
@@ -44,6 +45,8 @@ class Clip:
             OpenMIC); they count neither in losses nor in metrics.
         member: Which recording of the archive at `path` (the row in an HDF5 file), None where `path` is the recording
             itself. `audiotag.data.recording` reads both.
+        events: When classes are heard (strong labels), ordered, those of a class apart; their classes are among
+            `labels`. ``()`` says that none is heard at any time, None that nobody has said when.
     """
 
     id: str
@@ -57,6 +60,7 @@ class Clip:
     frames: int = FRAMES
     unknown: tuple[int, ...] = ()
     member: str | None = None
+    events: Events = None
 
 
 def _number_or_none(value: Any) -> Any:
@@ -92,6 +96,7 @@ class ClipColumns(Sequence[Clip]):
         folder: What relative paths start from.
         labels: Their classes.
         unknown: The classes that are not known; None where all are.
+        events: When classes are heard; None where nobody has said it of any clip.
         others: Name of another attribute of `Clip` → its values, as `values_of` makes them; left out where all clips
             have the default.
     """
@@ -101,6 +106,7 @@ class ClipColumns(Sequence[Clip]):
     folder: Path
     labels: Targets
     unknown: Targets | None = None
+    events: EventColumns | None = None
     others: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
@@ -114,6 +120,7 @@ class ClipColumns(Sequence[Clip]):
             folder=Path(),
             labels=Targets.of([clip.labels for clip in clips], classes),
             unknown=unknown if len(unknown.indices) else None,
+            events=EventColumns.of([clip.events for clip in clips]),
             others={name: values for name, values in columns.items() if values is not None},
         )
 
@@ -144,6 +151,7 @@ class ClipColumns(Sequence[Clip]):
             path=self.folder / self.paths[place],
             labels=tuple(self.labels[place].tolist()),
             unknown=() if self.unknown is None else tuple(self.unknown[place].tolist()),
+            events=None if self.events is None else self.events[place],
             **{name: _READ[name](values[place]) for name, values in self.others.items()},
         )
 
@@ -164,6 +172,7 @@ class ClipColumns(Sequence[Clip]):
             paths=ids if self.paths is self.ids else self.paths.take(chosen),
             labels=self.labels.subset(chosen),
             unknown=None if self.unknown is None else self.unknown.subset(chosen),
+            events=None if self.events is None else self.events.subset(chosen),
             others={name: values[chosen] for name, values in self.others.items()},
         )
 

@@ -89,6 +89,12 @@ class LabelTexts:
         """int8 (rows,): which separator is between the pieces of a text; below 0 where there is no text."""
         return np.frombuffer(self._kinds, dtype=np.int8) if self._kinds else np.zeros(0, dtype=np.int8)
 
+    @property
+    def given(self) -> NDArray[np.bool_]:
+        """Bool (rows,), whether a row says anything, if only that there are no labels."""
+        given: NDArray[np.bool_] = self.kinds != _NONE
+        return given
+
     def names(self) -> set[str]:
         """All that is named."""
         return {piece.strip() for piece in self._codes} - {""}
@@ -133,6 +139,10 @@ class LabelTexts:
         return rows
 
 
+def _row(named: tuple[int, str]) -> int:
+    return named[0]
+
+
 class AmbiguousError(Exception):
     """A row names something that classes share.
 
@@ -152,17 +162,30 @@ class Classes:
 
     Attributes:
         targets: The classes of each row, ascending, each once.
-        lacking: bool (rows,), whether a row names what is no class.
         repeated: Mid of a class that rows name more than once → their number.
-        skipped: What is no class → the number of rows that name it.
-        first: The first row that names such a thing, and what it names first.
+        unknown: What is no class: the row that names it, and its text, each pair once, ordered by rows.
     """
 
     targets: Targets
-    lacking: NDArray[np.bool_]
     repeated: Counter[str] = field(default_factory=Counter)
-    skipped: Counter[str] = field(default_factory=Counter)
-    first: tuple[int, str] | None = None
+    unknown: Sequence[tuple[int, str]] = ()
+
+    def with_events(self, events: Classes) -> Classes:
+        """The classes that rows name, and those of their *events*."""
+        unknown = sorted(dict.fromkeys([*self.unknown, *events.unknown]), key=_row)
+        return Classes(self.targets.union(events.targets), self.repeated, unknown)
+
+    @property
+    def lacking(self) -> NDArray[np.bool_]:
+        """Bool (rows,), whether a row names what is no class."""
+        lacking = np.zeros(len(self.targets), dtype=np.bool_)
+        lacking[[row for row, _ in self.unknown]] = True
+        return lacking
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """What is no class → the number of rows that name it."""
+        return Counter(text for _, text in self.unknown)
 
 
 class Finder:
@@ -188,7 +211,7 @@ class Finder:
         pieces, codes = [piece.strip() for piece in texts.pieces], texts.codes
         rows = codes.clips
         apart = self._in_runs(texts, pieces, rows)
-        indices = np.array([self._index(piece) for piece in pieces], dtype=np.int32)[codes.indices]
+        indices = self.indices(texts)
         if apart.any():
             plain = ~apart[rows]
             rows, indices, numbers = rows[plain], indices[plain], codes.indices[plain]
@@ -216,6 +239,11 @@ class Finder:
                     more.append(row * len(self.labels) + index)
         return self._classes(len(texts), np.concatenate([pairs, np.array(more, dtype=np.int64)]), lacking)
 
+    def indices(self, texts: LabelTexts) -> NDArray[np.int32]:
+        """The class of each piece of all rows, int32 (pieces of rows,), below 0 where it is none by itself."""
+        of_each = [self._index(piece.strip()) for piece in texts.pieces]
+        return np.array(of_each, dtype=np.int32)[texts.codes.indices]
+
     def _classes(self, count: int, pairs: NDArray[np.int64], lacking: list[tuple[int, str]]) -> Classes:
         """From row times number of classes plus class, in any order, and (row, text of no class)."""
         if (pairs[1:] < pairs[:-1]).any():
@@ -227,15 +255,8 @@ class Finder:
             pairs = pairs[~again]
         rows, indices = np.divmod(pairs, len(self.labels))
         offsets = offsets_of(np.bincount(rows, minlength=count))
-        lack = np.zeros(count, dtype=np.bool_)
-        lack[[row for row, _ in lacking]] = True
-        return Classes(
-            Targets(indices.astype(np.int32), offsets, len(self.labels)),
-            lack,
-            repeated,
-            skipped=Counter(text for _, text in {*lacking}),
-            first=min(lacking, key=lambda one: one[0], default=None),
-        )
+        unknown = sorted(dict.fromkeys(lacking), key=_row)
+        return Classes(Targets(indices.astype(np.int32), offsets, len(self.labels)), repeated, unknown)
 
     def _index(self, text: str) -> int:
         if not text:

@@ -31,9 +31,12 @@ def is_parquet(source: str | Path) -> bool:
 
 
 def can_stream(source: str | Path) -> bool:
-    """Whether a file is a list that can be read as it is needed: Parquet, or a CSV with the column ``path``."""
+    """Whether a file is a list that can be read as it is needed: Parquet, or a CSV with a clip in each line."""
     source = Path(source)
-    return is_parquet(source) or (source.suffix.lower() in LIST_SUFFIXES and PATH in columns_of(source))
+    if is_parquet(source) or source.suffix.lower() not in LIST_SUFFIXES:
+        return is_parquet(source)
+    columns = columns_of(source)
+    return PATH in columns and "onset" not in columns  # where each line is an event
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.data.clips import ClipColumns, ClipSet, values_of
+from audiotag.data.event_texts import Bounds, EventTexts
 from audiotag.data.label_texts import AmbiguousError, Classes, Finder, LabelTexts, separator_in
+from audiotag.data.sound_events import EventColumns
 from audiotag.data.targets import Targets
 from audiotag.data.texts import Texts
 from audiotag.display import brief_repr
@@ -50,6 +52,10 @@ class Row:
         unknown: Classes of which nobody has said whether they are heard, as *labels* gives them; those that a class
             list lacks are passed over.
         member: As `Clip.member`.
+        events: When classes are heard (strong labels): onset and offset, in seconds of the recording as *start* and
+            *stop* are, and mid or display name. In any order; those of a class that overlap or touch are joined. Their
+            classes are added to *labels*. ``()`` says that nothing is heard, None that nobody has said when.
+        seconds: Length of the recording where the list says it; events are cut to it.
     """
 
     where: str
@@ -63,6 +69,8 @@ class Row:
     extra: tuple[tuple[str, str], ...] = ()
     unknown: str | Sequence[str] = ()
     member: str | None = None
+    events: Sequence[tuple[float, float, str]] | None = None
+    seconds: float | None = None
 
 
 def clips_from_rows(
@@ -90,13 +98,16 @@ def clips_from_rows(
             single-label set it is left out.
         single_label: Whether each clip must have exactly one label.
         labels_required: Whether a row without labels is an error (an empty sequence says "none of the
-            classes" and never is one).
+            classes" and never is one, nor are events).
         separators: The characters that separate labels in a text. The earliest of them that the text holds is
             used.
 
+    Events that reach beyond the clip are cut to it.
+
     Raises:
         ManifestError: There are no clips, or a clip is wrong: no path, no labels, an unknown label, an id
-            given twice, an impossible start or stop. The message names it.
+            given twice, an impossible start or stop, an event that does not last or lies outside the clip. The message
+            names it.
         OptionError: *unknown_labels* is neither of the two words.
     """
     if unknown_labels not in ("error", "skip"):
@@ -104,8 +115,8 @@ def clips_from_rows(
     listed = _Listed.of(rows, source, separators)
     listed.check(labels_required)
     if labels is None:
-        labels = own_labels if own_labels is not None else _labels_of(listed.labels, source)
-    classes, unknown = _classes(listed, labels)
+        labels = own_labels if own_labels is not None else _labels_of(listed.names(), source)
+    classes, unknown, events = _classes(listed, labels)
     if single_label:
         named = classes.targets.labels_per_clip
         kept = (named > 0) | ~classes.lacking
@@ -116,10 +127,11 @@ def clips_from_rows(
                 where=listed.place(wrong[0]),
                 fix="Give it one label, or take the set as multi-label (single_label=False, --multi-label).",
             )
-    if classes.first is not None and unknown_labels == "error":
-        row, text = classes.first
+    if classes.unknown and unknown_labels == "error":
+        row, text = classes.unknown[0]
         raise _unknown((listed.place(row), text), classes.skipped, labels)
-    clips = listed.columns(source.parent if root is None else root, classes.targets, unknown)
+    clips = listed.columns(source.parent if root is None else root, classes.targets)
+    clips = replace(clips, unknown=unknown, events=events)
     if single_label and not kept.all():
         clips = clips.subset(np.flatnonzero(kept))
     if not len(clips):
@@ -138,8 +150,8 @@ def clips_from_rows(
     )
 
 
-def _classes(listed: _Listed, labels: LabelSet) -> tuple[Classes, Targets | None]:
-    """The classes of each row, and those that are said to be unknown.
+def _classes(listed: _Listed, labels: LabelSet) -> tuple[Classes, Targets | None, EventColumns | None]:
+    """The classes of each row, those that are said to be unknown, and when they are heard.
 
     Raises:
         ManifestError: A name stands for several classes, or a class is in both.
@@ -153,18 +165,21 @@ def _classes(listed: _Listed, labels: LabelSet) -> tuple[Classes, Targets | None
             raise ManifestError(error.error.what, where=listed.place(error.row), fix=error.error.fix) from error
 
     classes = found(listed.labels)
-    if not listed.unknown:
-        return classes, None
-    unknown = found(listed.unknown).targets
-    both = np.intersect1d(classes.targets.pairs(), unknown.pairs())
-    if both.size:
-        row, index = divmod(int(both[0]), len(labels))
-        raise ManifestError(
-            f"the label {labels[index].name!r} is both given and marked unknown",
-            where=listed.place(row),
-            fix="List it in one place.",
-        )
-    return classes, unknown
+    events = unknown = None
+    if listed.events:
+        classes = classes.with_events(found(listed.events.labels))
+        events = listed.events.columns(listed.bounds, finder)
+    if listed.unknown:
+        unknown = found(listed.unknown).targets
+        both = np.intersect1d(classes.targets.pairs(), unknown.pairs())
+        if both.size:
+            row, index = divmod(int(both[0]), len(labels))
+            raise ManifestError(
+                f"the label {labels[index].name!r} is both given and marked unknown",
+                where=listed.place(row),
+                fix="List it in one place.",
+            )
+    return classes, unknown, events
 
 
 def resolve_path(text: str, folder: Path) -> Path:
@@ -219,8 +234,7 @@ class Rows:
     Attributes:
         where, path, labels: As in `Row`, one for each.
         id: Likewise; None where no row has one.
-        others: Likewise the columns ``start``, ``stop``, ``fold``, ``video_path``, ``extra``, ``unknown`` and
-            ``member``, of which those may be left out that no row has.
+        others: Likewise the other columns, of which those may be left out that no row has.
     """
 
     where: Sequence[str]
@@ -250,6 +264,8 @@ class _Listed:
         where, paths, ids: One for each row.
         named: bool (rows,), whether the row has an id of its own.
         labels, unknown: What the rows say of their labels; *unknown* is empty where no row says anything.
+        events: What they say of when classes are heard; empty where no row says anything.
+        seconds: float64 (rows,), lengths of the recordings, infinite where the list does not say them.
         others: Values of the other columns, where any differs from the default, as `audiotag.data.clips.values_of`
             makes them.
     """
@@ -261,6 +277,8 @@ class _Listed:
     named: NDArray[np.bool_]
     labels: LabelTexts
     unknown: LabelTexts
+    events: EventTexts
+    seconds: NDArray[np.float64]
     others: Mapping[str, NDArray[Any]]
 
     @classmethod
@@ -271,7 +289,7 @@ class _Listed:
             ManifestError: There are none, or one has no path.
         """
         where, paths, ids, named = [], [], [], []
-        labels, unknown = LabelTexts(separators), LabelTexts(separators)
+        labels, unknown, events = LabelTexts(separators), LabelTexts(separators), EventTexts()
         others: dict[str, list[Any]] = {}
         count = 0
         for block in _blocks(rows):
@@ -290,9 +308,17 @@ class _Listed:
                 )
             )
             named.append(np.fromiter((name is not None for name in own), dtype=np.bool_, count=len(own)))
-            labels.add(block.labels)
+            cells, timed = block.labels, block.others.get("events", ())
+            if any(own is not None for own in timed):
+                events.add([None] * (count - len(events)))
+                events.add(timed)
+                # Events are labels enough.
+                cells = [
+                    () if cell is None and own is not None else cell for cell, own in zip(cells, timed, strict=True)
+                ]
+            labels.add(cells)
             for name, values in block.others.items():
-                if name not in others and all(value == _OTHERS[name] for value in values):
+                if name == "events" or (name not in others and all(value == _OTHERS[name] for value in values)):
                     continue
                 so_far = others.setdefault(name, [])
                 so_far.extend([_OTHERS[name]] * (count - len(so_far)))
@@ -303,6 +329,9 @@ class _Listed:
         for name, values in others.items():
             values.extend([_OTHERS[name]] * (count - len(values)))
         unknown.add(others.pop("unknown", ()))
+        if events:
+            events.add([None] * (count - len(events)))
+        seconds = np.array([math.inf if value is None else value for value in others.pop("seconds", [None] * count)])
         found = cls(
             source=source,
             where=Texts.joined(where),
@@ -311,6 +340,8 @@ class _Listed:
             named=np.concatenate(named),
             labels=labels,
             unknown=unknown,
+            events=events,
+            seconds=seconds,
             others={name: array for name, values in others.items() if (array := values_of(name, values)) is not None},
         )
         return replace(found, ids=found._told_apart())
@@ -323,7 +354,17 @@ class _Listed:
         name, where = self.ids[row], self.where[row]
         return f"{self.source}, clip {name!r} ({where})" if self.named[row] else f"{self.source}, {where} ({name})"
 
-    def columns(self, folder: Path, labels: Targets, unknown: Targets | None) -> ClipColumns:
+    def names(self) -> set[str]:
+        """All labels."""
+        return self.labels.names() | self.events.labels.names()
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the clips lie in their recordings."""
+        start, stop = self._times()
+        return Bounds(start, np.fmin(stop, self.seconds))
+
+    def columns(self, folder: Path, labels: Targets) -> ClipColumns:
         """The clips, with their classes."""
         others = dict(self.others)
         if (videos := others.get("video_path")) is not None:
@@ -333,7 +374,7 @@ class _Listed:
         if paths.hold("\\"):
             paths = Texts.of([_as_named(text, folder) for text in paths])
         ids = paths if paths == self.ids else self.ids
-        return ClipColumns(ids, paths, folder, labels, unknown, others)
+        return ClipColumns(ids, paths, folder, labels, others=others)
 
     def _times(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where each clip starts and stops; NaN for the end of the recording."""
@@ -374,9 +415,10 @@ class _Listed:
                 "Give it at least one (a clip with none of the classes has the list [] in a JSON manifest, "
                 "the word none in a CSV).",
             )
-        if (row := self.labels.first_with_empty()) is not None:
-            raise wrong(row, "one of the clip's labels is empty", "Name the class.")
-        for texts in (self.labels, self.unknown):
+        for texts in (self.labels, self.events.labels):
+            if (row := texts.first_with_empty()) is not None:
+                raise wrong(row, "one of the clip's labels is empty", "Name the class.")
+        for texts in (self.labels, self.unknown, self.events.labels):
             if odd := texts.first_with_control():
                 raise wrong(odd[0], f"the label {odd[1]!r} holds control characters", "Correct the label.")
         start, stop = self._times()
@@ -384,6 +426,7 @@ class _Listed:
             row = bad[0]
             end = "" if np.isnan(stop[row]) else f" and ends at {exact(stop[row])} s"
             raise wrong(row, f"the clip begins at {exact(start[row])} s{end}", "0 ≤ start < stop must hold.")
+        self.events.check(self.bounds, self.place)
 
     def _require_names_once(self) -> None:
         hashes = np.fromiter(map(hash, self.ids), dtype=np.int64, count=len(self))
@@ -412,8 +455,8 @@ def _as_named(text: str, folder: Path) -> str:
     return text if "\\" not in text or exists(folder / text) else text.replace("\\", "/")
 
 
-def _labels_of(texts: LabelTexts, source: Path) -> LabelSet:
-    if not (names := texts.names()):
+def _labels_of(names: set[str], source: Path) -> LabelSet:
+    if not names:
         raise ManifestError(
             "no clip has a label, so the classes are not known",
             where=source,

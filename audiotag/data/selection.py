@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.sound_events import Events
 from audiotag.errors import ManifestError, OptionError
 from audiotag.labels import LabelSet
 from audiotag.places import missing_files
@@ -110,10 +111,17 @@ def align_labels(clips: ClipSet, labels: LabelSet, *, unknown_labels: str = "err
         indices = tuple(sorted(index for i in clip.labels if (index := position[i]) is not None))
         if indices or not (clips.single_label and lacking):
             unknown = tuple(sorted(index for i in clip.unknown if (index := position[i]) is not None))
-            kept.append(replace(clip, labels=indices, unknown=unknown))
+            kept.append(replace(clip, labels=indices, unknown=unknown, events=_renumbered(clip.events, position)))
     if not kept:
         raise ManifestError(f"no clip has a class of {labels.source}", where=clips.source)
     return replace(clips, clips=tuple(kept), labels=labels, skipped=skipped)
+
+
+def _renumbered(events: Events, position: Sequence[int | None]) -> Events:
+    if events is None:
+        return None
+    moved = (event._replace(index=new) for event in events if (new := position[event.index]) is not None)
+    return tuple(sorted(moved))
 
 
 def require_files(clips: ClipSet) -> None:

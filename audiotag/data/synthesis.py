@@ -32,7 +32,7 @@ def _decay(time: Waveform, start: float, seconds: float) -> Waveform:
     return np.where(since >= 0, 10.0 ** (-np.maximum(since, 0.0) / seconds), 0.0)
 
 
-def _bands(time: Waveform, low: float, high: float, generator: np.random.Generator) -> Waveform:
+def noise_between(time: Waveform, low: float, high: float, generator: np.random.Generator) -> Waveform:
     """Noise between two frequencies (Hz), peak 1."""
     spectrum = np.fft.rfft(generator.standard_normal(len(time)))
     frequency = np.fft.rfftfreq(len(time), time[1] - time[0])
@@ -62,20 +62,20 @@ def kettle(time: Waveform, generator: np.random.Generator) -> Waveform:
     """A hiss with a whistle that climbs."""
     low, climb = generator.uniform(1200, 1600), generator.uniform(150, 350)
     whistle = np.sin(2 * np.pi * (low * time + 0.5 * climb * time**2 + 3.0 * np.sin(2 * np.pi * 6 * time)))
-    return 0.7 * whistle + 0.3 * _bands(time, 3000, 7000, generator)
+    return 0.7 * whistle + 0.3 * noise_between(time, 3000, 7000, generator)
 
 
 def running_water(time: Waveform, generator: np.random.Generator) -> Waveform:
     """Broad noise whose level wanders quickly."""
     wander = 1.0 + 0.4 * np.sin(2 * np.pi * generator.uniform(5, 9) * time + generator.uniform(0, 6))
-    return _bands(time, 400, 6500, generator) * wander
+    return noise_between(time, 400, 6500, generator) * wander
 
 
 def knocking(time: Waveform, generator: np.random.Generator) -> Waveform:
     """Groups of three hard knocks: a click and a short, hollow ring."""
     wave = np.zeros_like(time)
     gap, pitch = generator.uniform(0.14, 0.2), generator.uniform(250, 350)
-    click = _bands(time, 500, 6000, generator)
+    click = noise_between(time, 500, 6000, generator)
     for group in np.arange(generator.uniform(0, 0.3), float(time[-1]), generator.uniform(0.9, 1.2)):
         for start in group + gap * np.arange(3):
             wave += np.sin(2 * np.pi * pitch * time) * _decay(time, start, 0.12) + click * _decay(time, start, 0.05)
@@ -86,7 +86,7 @@ def vacuum_cleaner(time: Waveform, generator: np.random.Generator) -> Waveform:
     """A motor's hum with its harmonics, over a rush of air."""
     pitch = generator.uniform(110, 160)
     hum = sum(np.sin(2 * np.pi * pitch * n * time + n) / n for n in range(1, 9))
-    return 0.35 * np.asarray(hum) + 0.4 * _bands(time, 100, 2500, generator)
+    return 0.35 * np.asarray(hum) + 0.4 * noise_between(time, 100, 2500, generator)
 
 
 def barking(time: Waveform, generator: np.random.Generator) -> Waveform:

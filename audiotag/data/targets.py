@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.data.texts import offsets_of
+from audiotag.data.texts import gathered, offsets_of
 from audiotag.display import brief_repr
 
 
@@ -66,17 +66,19 @@ class Targets:
         """One number for each label, int64 (labels,): its clip times the number of classes, plus its class."""
         return self.clips * self.classes + self.indices
 
+    def union(self, other: Targets) -> Targets:
+        """The classes that a clip has in either of them."""
+        pairs = np.union1d(self.pairs(), other.pairs())
+        clips, indices = np.divmod(pairs, self.classes)
+        return Targets(indices.astype(np.int32), offsets_of(np.bincount(clips, minlength=len(self))), self.classes)
+
     def counts(self) -> NDArray[np.int64]:
         """Number of clips that have each class, int64 (classes,)."""
         return np.bincount(self.indices, minlength=self.classes)
 
     def subset(self, clips: NDArray[np.int64] | Sequence[int]) -> Targets:
         """The targets of the clips at *clips*, in that order, repeats allowed."""
-        clips = np.asarray(clips, dtype=np.int64)
-        counts = self.labels_per_clip[clips]
-        offsets = offsets_of(counts)
-        # Where each label is now: the beginning of its clip there, and its place within the clip.
-        places = np.repeat(self.offsets[:-1][clips] - offsets[:-1], counts) + np.arange(offsets[-1])
+        offsets, places = gathered(self.offsets, np.asarray(clips, dtype=np.int64))
         return Targets(self.indices[places], offsets, self.classes)
 
     def by_class(self) -> Targets:

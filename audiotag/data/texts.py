@@ -71,3 +71,18 @@ class Texts(Sequence[str]):
 def offsets_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where each of so many things begins, int64 (things + 1,); the last number is where all end."""
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def gathered(offsets: NDArray[np.int64], chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Lists that stand one after the other, in another order.
+
+    Args:
+        offsets: Where each of them begins, and where the last one ends.
+        chosen: Which are wanted, repeats allowed.
+
+    Returns:
+        Where each of the chosen ones begins then, and where each of their elements was.
+    """
+    counts = np.diff(offsets)[chosen]
+    new = offsets_of(counts)
+    return new, np.repeat(offsets[:-1][chosen] - new[:-1], counts) + np.arange(new[-1])

@@ -56,6 +56,9 @@ head_input · head_weightᵀ + head_bias."""
 INPUTS: Mapping[str, str] = {"waveform": SPECTROGRAM, "video": PICTURE}
 """What a model takes → the network's input for it."""
 
+HEAD_ARRAYS = ("weight", "bias")
+"""What `HEAD_FILE` holds."""
+
 PRECISIONS = ("fp32", "fp16", "int8")
 """How the weights are kept; all of them are computed with in float32."""
 
@@ -69,21 +72,32 @@ _MOST_PIXELS = 1 << 26
 
 
 class Head(NamedTuple):
-    """The last layer of a network: logits are v · weightᵀ + bias.
+    """A last layer: logits are v · weightᵀ + bias.
 
     Attributes:
         weight: float32 (classes, dim).
         bias: float32 (classes,).
+        over_embedding: Whether v is the clip embedding, scaled to unit length, and not what the network's own takes.
     """
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+    over_embedding: bool = False
+
+    def logits(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (batch, classes) of what it takes, (batch, dim), which `OnnxEngine.head_input` gives."""
+        answers: NDArray[np.float32] = given @ self.weight.T + self.bias
+        return answers
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Its numbers by name."""
+        return {name: getattr(self, name) for name in HEAD_ARRAYS}
 
     @property
     def digest(self) -> str:
         """A hash of its numbers."""
-        digest = hashlib.blake2b(digest_size=16)
-        for array in self:
+        digest = hashlib.blake2b(b"embedding" if self.over_embedding else b"", digest_size=16)
+        for array in self.arrays().values():
             digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
@@ -156,7 +170,9 @@ class Exported:
             "network": {"file": NETWORK_FILE, "sha256": self.network_sha256, "outputs": list(self.outputs)},
             "inputs": list(self.inputs),
             "front_end": front_end,
-            "head": None if self.head is None else {"digest": self.head.digest},
+            "head": None
+            if self.head is None
+            else {"digest": self.head.digest, "over_embedding": self.head.over_embedding},
             "video_shape": None if self.video_shape is None else list(self.video_shape),
             "lengths": asdict(self.lengths),
             "embedding_dim": self.embedding_dim,
@@ -242,7 +258,7 @@ def _check(exported: Exported, facts: Fields) -> None:
         raise facts.refuse("inputs", "must name waveform, video or both, in this order")
     classwise = {LOGITS, FRAME_LOGITS} if exported.head is None else set()
     least = {EMBEDDING, *(classwise - {FRAME_LOGITS})}
-    if exported.learns or exported.head is not None:
+    if exported.learns or not (exported.head is None or exported.head.over_embedding):
         least |= {*HEAD_OUTPUTS}
     if not least <= {*exported.outputs} <= {EMBEDDING, FRAMES, *HEAD_OUTPUTS, *classwise}:
         raise facts.refuse(
@@ -250,8 +266,11 @@ def _check(exported: Exported, facts: Fields) -> None:
             f"must be {LOGITS}, {EMBEDDING}, and may be {FRAMES}, {FRAME_LOGITS} and all of {', '.join(HEAD_OUTPUTS)}; "
             f"beside another head these must be there, and {LOGITS} and {FRAME_LOGITS} must not",
         )
-    if exported.head is not None and len(exported.head.bias) != len(exported.labels):
-        raise facts.refuse("head", f"has {len(exported.head.bias)} classes, and there are {len(exported.labels)}")
+    head = exported.head
+    if head is not None and len(head.bias) != len(exported.labels):
+        raise facts.refuse("head", f"has {len(head.bias)} classes, and there are {len(exported.labels)}")
+    if head is not None and head.over_embedding and head.weight.shape[1] != exported.embedding_dim:
+        raise facts.refuse("head", f"takes {head.weight.shape[1]} numbers, and not the embedding")
     if (exported.front_end is None) == ("waveform" in exported.inputs):
         raise facts.refuse("front_end", "must be there for a waveform, and for nothing else")
     if (exported.video_shape is None) == ("video" in exported.inputs):
@@ -302,8 +321,8 @@ def _front_end(facts: Fields, path: Path) -> LogMel | None:
 def _head(facts: Fields, path: Path) -> Head | None:
     if facts.get("head") is None:
         return None
-    arrays = read_arrays(path, Head._fields, _LARGEST_HEAD)
-    head = Head(**arrays)
+    arrays = read_arrays(path, HEAD_ARRAYS, _LARGEST_HEAD)
+    head = Head(**arrays, over_embedding=facts.fields("head").flag("over_embedding"))
     if head.weight.ndim != 2 or head.bias.shape != head.weight.shape[:1]:
         raise CheckpointError("a head has a row of weights and a bias for each class", where=path, fix=_FIX)
     if head.digest != facts.fields("head").text("digest"):

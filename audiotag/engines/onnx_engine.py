@@ -131,6 +131,10 @@ class OnnxEngine(Engine):
         self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False
     ) -> tuple[Floats, Floats | None]:
         """See `Engine.head_input`; what the last layer takes, float32 (batch, dim)."""
+        head = self.exported.head
+        if head is not None and head.over_embedding:
+            (embedding,) = self._run([EMBEDDING], {_WAVEFORM: waveforms, PICTURE: video})
+            return _of_unit_length(embedding), embedding if embed else None
         if not self.exported.learns:
             return super().head_input(waveforms, video, embed=embed)
         found, *more = self._run([HEAD_INPUT, *_embedding(embed)], {_WAVEFORM: waveforms, PICTURE: video})
@@ -153,7 +157,8 @@ class OnnxEngine(Engine):
         facts = self.facts  # the network gives its layer with any pass
         waveforms = np.zeros((1, facts.lengths.clip_samples), np.float32) if "waveform" in facts.inputs else None
         video = None if facts.video_shape is None else np.zeros((1, *facts.video_shape), np.float32)
-        head = Head(*self._run([HEAD_WEIGHT, HEAD_BIAS], {_WAVEFORM: waveforms, PICTURE: video}))
+        weight, bias = self._run([HEAD_WEIGHT, HEAD_BIAS], {_WAVEFORM: waveforms, PICTURE: video})
+        head = Head(weight, bias)
         if head.weight.shape != (len(facts.labels), head.weight.shape[1]) or head.bias.shape != (len(facts.labels),):
             raise CheckpointError(
                 "the last layer of the network is not of the classes that the folder names",
@@ -181,10 +186,23 @@ class OnnxEngine(Engine):
         head = self.exported.head
         return self.body_fingerprint() if head is None else _digest(self.body_fingerprint(), head.digest)
 
+    def embedding_fingerprint(self) -> str:
+        """A hash of what gives the clip embeddings; that of the model where the weights are kept as they were."""
+        of_model = self.exported.source.get("embedding")
+        if self.exported.precision == "fp32" and isinstance(of_model, str):
+            return of_model
+        return _digest(self.exported.network_sha256, self._front_end_digest)
+
     def body_fingerprint(self) -> str:
         """A hash of the numbers that decide what the last layer takes; another layer leaves it the same."""
+        head = self.exported.head
+        taken = ["embedding"] if head is not None and head.over_embedding else []
+        return _digest(self.exported.network_sha256, self._front_end_digest, *taken)
+
+    @property
+    def _front_end_digest(self) -> str | None:
         front_end = self.exported.front_end
-        return _digest(self.exported.network_sha256, None if front_end is None else front_end.digest)
+        return None if front_end is None else front_end.digest
 
     def code_fingerprint(self) -> str:
         """See `Engine.code_fingerprint`."""
@@ -195,10 +213,11 @@ class OnnxEngine(Engine):
 
     def _output(self, given: Mapping[str, Floats | None], embed: bool) -> EngineOutput:
         head = self.exported.head
-        logits, *more = self._run([LOGITS if head is None else HEAD_INPUT, *_embedding(embed)], given)
-        if head is not None:
-            logits = logits @ head.weight.T + head.bias
-        return EngineOutput(logits, more[0] if embed else None)
+        if head is not None and head.over_embedding:
+            (embedding,) = self._run([EMBEDDING], given)
+            return EngineOutput(head.logits(_of_unit_length(embedding)), embedding if embed else None)
+        found, *more = self._run([LOGITS if head is None else HEAD_INPUT, *_embedding(embed)], given)
+        return EngineOutput(found if head is None else head.logits(found), more[0] if embed else None)
 
     def _run(self, outputs: Sequence[str], given: Mapping[str, Floats | None]) -> list[Floats]:
         """The *outputs* for a batch of whatever the network takes of *given*."""
@@ -253,6 +272,11 @@ class OnnxEngine(Engine):
 
 def _embedding(wanted: bool) -> list[str]:
     return [EMBEDDING] if wanted else []
+
+
+def _of_unit_length(embeddings: Floats) -> Floats:
+    rows: Floats = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    return rows
 
 
 def _digest(*numbers: str | None) -> str:

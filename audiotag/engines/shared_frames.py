@@ -36,7 +36,8 @@ class SharedFrames:
 
     Windows that begin a whole number of frames apart have the same frames, but for those at their ends, which see the
     waveform reflected there: the others are taken from the window before. (The mean that `LogMel.remove_mean` takes
-    off differs from window to window, but vanishes with each frame's own.)
+    off differs from window to window, but vanishes with each frame's own.) Where a window's loudest moment decides
+    (`LogMel.dynamic_range`), nothing is shared.
 
     Args:
         description: The front end.
@@ -105,7 +106,8 @@ class SharedFrames:
         """None where computing the whole window is less work, or the only way."""
         description = self._description
         least = max(description.min_samples, description.pad_samples)
-        if step <= 0 or step % description.hop or samples < least:
+        whole = step % description.hop == 0 and description.frame_by_frame
+        if step <= 0 or not whole or samples < least:
             return None
         first, stop = description.inner_frames(samples)
         kept = stop - step // description.hop

@@ -2,6 +2,10 @@ from audiotag.evaluation.calibration import Reliability as Reliability
 from audiotag.evaluation.evaluate import Measuring as Measuring
 from audiotag.evaluation.evaluation import Evaluation as Evaluation
 from audiotag.evaluation.evaluation import evaluate_scores as evaluate_scores
+from audiotag.evaluation.event_criteria import BestF1 as BestF1
+from audiotag.evaluation.event_criteria import EventCriteria as EventCriteria
+from audiotag.evaluation.event_criteria import best_event_f1 as best_event_f1
+from audiotag.evaluation.event_criteria import segment_auroc as segment_auroc
 from audiotag.evaluation.event_metrics import Average as Average
 from audiotag.evaluation.event_metrics import ErrorRate as ErrorRate
 from audiotag.evaluation.event_metrics import EventScores as EventScores

@@ -23,13 +23,14 @@ from audiotag.evaluation.evaluation import Evaluation, evaluate_scores
 from audiotag.evaluation.measurement import require_metrics, with_metrics
 from audiotag.evaluation.metrics import Floats
 from audiotag.evaluation.scoring import clips_for, score, weights_of
-from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD, TunedThresholds, read_thresholds, tune_thresholds
+from audiotag.evaluation.thresholds import TunedThresholds, read_thresholds, tune_thresholds
 from audiotag.host import get_host
 from audiotag.inference.clip_scores import Compute, Progress
 from audiotag.inference.combine import EnsembleMode
 from audiotag.inference.ensemble import is_ensemble, keep_ensemble_thresholds
 from audiotag.inference.loading import load
 from audiotag.inference.tagger import Tagger
+from audiotag.inference.tags import DEFAULT_THRESHOLD
 from audiotag.models.facts import ENSEMBLE_FORMAT, EXPORT_FORMAT, TRAINING_FILE, find_checkpoint, folder_format
 from audiotag.places import exists
 

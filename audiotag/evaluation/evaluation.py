@@ -21,8 +21,8 @@ from audiotag.evaluation.figures import plot_evaluation
 from audiotag.evaluation.measurement import Measurement, Provenance
 from audiotag.evaluation.mistakes import clips_csv
 from audiotag.evaluation.report import render_report
-from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD
 from audiotag.files import check_output, write_text
+from audiotag.inference.tags import DEFAULT_THRESHOLD
 from audiotag.labels import LabelSet
 
 if TYPE_CHECKING:

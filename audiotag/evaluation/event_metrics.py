@@ -8,7 +8,8 @@ have no recall and no F1, and are left out of every average unless they are aske
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,10 +29,15 @@ EventLists = Mapping[str, Iterable[tuple[float, float, str]]]
 Spans = dict[str, dict[str, Floats]]
 """File → class → (events, 2): onsets and offsets, ordered."""
 
+_OfClass = tuple[int, Floats, Floats]
+
+_NOTHING = np.zeros((0, 2))
+
 _Count = Callable[[Floats, Floats], tuple[int, int]]
 """True events and detections of a class in a file → true events found, false alarms."""
 
-_DECIMALS = 6
+DECIMALS = 6
+"""Times are compared after rounding to so many."""
 
 
 class Average(NamedTuple):
@@ -44,11 +50,11 @@ class Average(NamedTuple):
 
 @dataclass(frozen=True)
 class ErrorRate:
-    """Errors per active reference segment; the sum of its parts may exceed 1.
+    """Errors per true event (or segment in which a class is heard); the sum of its parts may exceed 1.
 
     Attributes:
         total: Substitutions, deletions and insertions together.
-        substitutions: A class is missed and another reported in the same segment.
+        substitutions: A class is missed and another reported in its place.
         deletions: Other missed ones.
         insertions: Other reported ones.
     """
@@ -68,7 +74,7 @@ class EventScores:
         hits: True events (or segments) that were found, int64 (classes,).
         false_alarms: Detections (or segments) that count as wrong, int64 (classes,).
         events: True events (or segments), int64 (classes,).
-        error_rate: Of segments, over the classes with events; None for other metrics.
+        error_rate: Over the classes; None for intersections.
     """
 
     classes: tuple[str, ...]
@@ -123,6 +129,39 @@ class EventScores:
         return Average(float(total.precision[0]), float(total.recall[0]), float(total.f1[0]))
 
 
+@dataclass(frozen=True)
+class Collars:
+    """How far a detection may be off to be that of a true event.
+
+    Attributes:
+        onset: Seconds by which the onset may differ.
+        offset: Seconds by which the offset may differ; None where offsets do not matter.
+        share: Share of the true event's length by which the offset may differ, if that is more.
+    """
+
+    onset: float = 0.2
+    offset: float | None = 0.2
+    share: float = 0.2
+
+    def __post_init__(self) -> None:
+        real_number("onset_collar", self.onset)
+        real_number("offset_share", self.share)
+        if self.offset is not None:
+            real_number("offset_collar", self.offset)
+
+    def near(self, events: Floats, found: Floats) -> NDArray[np.bool_]:
+        """Whether detections are near enough to true events, both (…, 2), broadcast."""
+        near = np.round(np.abs(found[..., 0] - events[..., 0]), DECIMALS) <= self.onset
+        if self.offset is not None:
+            allowed = np.maximum(self.offset, np.round(self.share * (events[..., 1] - events[..., 0]), DECIMALS))
+            near = near & (np.round(np.abs(found[..., 1] - events[..., 1]), DECIMALS) <= allowed)
+        return np.asarray(near)
+
+    def partners(self, events: Floats, found: Floats) -> dict[int, int]:
+        """Detections matched with true events one to one, as many as possible: detection → event."""
+        return matched(self.near(events[:, None], found[None]))
+
+
 def event_based_f1(
     truth: EventLists,
     detected: EventLists,
@@ -146,20 +185,26 @@ def event_based_f1(
     Raises:
         AudiotagError: An event is no span of time, or a file is unknown.
     """
-    real_number("onset_collar", onset_collar)
-    real_number("offset_share", offset_share)
-    if offset_collar is not None:
-        real_number("offset_collar", offset_collar)
-
-    def count(events: Floats, found: Floats) -> tuple[int, int]:
-        near = np.round(np.abs(found[None, :, 0] - events[:, None, 0]), _DECIMALS) <= onset_collar
-        if offset_collar is not None:
-            allowed = np.maximum(offset_collar, np.round(offset_share * (events[:, 1] - events[:, 0]), _DECIMALS))
-            near &= np.round(np.abs(found[None, :, 1] - events[:, None, 1]), _DECIMALS) <= allowed[:, None]
-        hits = _matched(near)
-        return hits, len(found) - hits
-
-    return _counted(truth, detected, classes, count)
+    collars = Collars(onset_collar, offset_collar, offset_share)
+    true_spans, spans, names = _prepared(truth, detected, classes)
+    hits, false_alarms, events = np.zeros((3, len(names)), dtype=np.int64)
+    substitutions = 0
+    for file, own in true_spans.items():
+        missed, wrong = [], []
+        for index, is_true, found in _by_class(own, spans[file], names):
+            partners = collars.partners(is_true, found)
+            hits[index] += len(partners)
+            false_alarms[index] += len(found) - len(partners)
+            events[index] += len(is_true)
+            missed.append(np.delete(is_true, list(partners.values()), axis=0))
+            wrong.append(np.delete(found, list(partners), axis=0))
+        if missed:
+            near = collars.near(np.concatenate(missed)[:, None], np.concatenate(wrong)[None])
+            substitutions += len(matched(near))
+    deletions = int((events - hits).sum()) - substitutions
+    return _scores(
+        names, hits, false_alarms, events, (substitutions, deletions, int(false_alarms.sum()) - substitutions)
+    )
 
 
 def intersection_based_f1(
@@ -188,7 +233,7 @@ def intersection_based_f1(
 
     def count(events: Floats, found: Floats) -> tuple[int, int]:
         counted = enough(covered(events, found), found, detection_tolerance)
-        hits = enough(covered(found[counted], events), events, truth_tolerance)
+        hits = enough(covered(_joined(found[counted]), events), events, truth_tolerance)
         return int(hits.sum()), int((~counted).sum())
 
     return _counted(truth, detected, classes, count)
@@ -216,20 +261,18 @@ def segment_based_f1(
     hits, false_alarms, events = np.zeros((3, len(names)), dtype=np.int64)
     errors = np.zeros(3, dtype=np.int64)
     for file, own in true_spans.items():
-        active = [_segments(own.get(name), segment) for name in names]
-        found = [_segments(spans[file].get(name), segment) for name in names]
-        missed, wrong = np.zeros((2, max((max(one, default=-1) for one in (*active, *found)), default=-1) + 1), int)
-        for index, (is_true, is_found) in enumerate(zip(active, found, strict=True)):
+        missed: Counter[int] = Counter()
+        wrong: Counter[int] = Counter()
+        for index, *both in _by_class(own, spans[file], names):
+            is_true, is_found = (_segments(one, segment) for one in both)
             hits[index] += len(is_true & is_found)
             false_alarms[index] += len(is_found - is_true)
             events[index] += len(is_true)
-            missed[list(is_true - is_found)] += 1
-            wrong[list(is_found - is_true)] += 1
-        both = np.minimum(missed, wrong)
-        errors += np.array([both.sum(), (missed - both).sum(), (wrong - both).sum()])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rates = (np.array([errors.sum(), *errors]) / events.sum()).tolist()
-    return EventScores(names, hits, false_alarms, events, ErrorRate(*rates))
+            missed.update(is_true - is_found)
+            wrong.update(is_found - is_true)
+        substituted = (missed & wrong).total()
+        errors += np.array([substituted, missed.total() - substituted, wrong.total() - substituted])
+    return _scores(names, hits, false_alarms, events, errors.tolist())
 
 
 def covered(by: Floats, spans: Floats) -> Floats:
@@ -244,7 +287,7 @@ def covered(by: Floats, spans: Floats) -> Floats:
 
 def enough(seconds: Floats, spans: Floats, share: float) -> NDArray[np.bool_]:
     """Whether *seconds* are at least *share* of each of *spans*."""
-    return np.asarray(np.round(seconds - share * (spans[:, 1] - spans[:, 0]), _DECIMALS) >= 0)
+    return np.asarray(np.round(seconds - share * (spans[:, 1] - spans[:, 0]), DECIMALS) >= 0)
 
 
 def true_spans_of(truth: EventLists) -> Spans:
@@ -269,9 +312,11 @@ def _spans(lists: EventLists) -> Spans:
 
 
 def _joined(spans: Floats) -> Floats:
+    if not len(spans):
+        return spans
     joined = [spans[0].copy()]
     for span in spans[1:]:
-        if round(span[0] - joined[-1][1], _DECIMALS) <= 0:
+        if round(span[0] - joined[-1][1], DECIMALS) <= 0:
             joined[-1][1] = max(joined[-1][1], span[1])
         else:
             joined.append(span.copy())
@@ -292,31 +337,48 @@ def _prepared(
     return true_spans, spans, tuple(sorted(occurring) if classes is None else classes)
 
 
+def _by_class(true: dict[str, Floats], found: dict[str, Floats], names: Sequence[str]) -> Iterator[_OfClass]:
+    """The place among *names*, the true events and the detections of each class that a file has."""
+    for index, name in enumerate(names):
+        if name in true or name in found:
+            yield index, true.get(name, _NOTHING), found.get(name, _NOTHING)
+
+
 def _counted(truth: EventLists, detected: EventLists, classes: Sequence[str] | None, count: _Count) -> EventScores:
     true_spans, spans, names = _prepared(truth, detected, classes)
     hits, false_alarms, events = np.zeros((3, len(names)), dtype=np.int64)
-    nothing = np.zeros((0, 2))
     for file, own in true_spans.items():
-        for index, name in enumerate(names):
-            is_true = own.get(name, nothing)
-            hit, wrong = count(is_true, spans[file].get(name, nothing))
+        for index, is_true, found in _by_class(own, spans[file], names):
+            hit, wrong = count(is_true, found)
             hits[index] += hit
             false_alarms[index] += wrong
             events[index] += len(is_true)
     return EventScores(names, hits, false_alarms, events)
 
 
-def _segments(spans: Floats | None, length: float) -> set[int]:
+def _scores(
+    names: tuple[str, ...], hits: Counts, false_alarms: Counts, events: Counts, errors: Sequence[int]
+) -> EventScores:
+    """With the error rate of so many substitutions, deletions and insertions."""
+    whole = int(events.sum())
+    rates = [count / whole if whole else math.nan for count in (sum(errors), *errors)]
+    return EventScores(names, hits, false_alarms, events, ErrorRate(*rates))
+
+
+def _segments(spans: Floats, length: float) -> set[int]:
     """Numbers of the segments that *spans* touch."""
-    touched: set[int] = set()
-    for onset, offset in () if spans is None else np.round(spans / length, _DECIMALS).tolist():
-        touched.update(range(math.floor(onset), math.ceil(offset)))
-    return touched
+    return {number for first, stop in zip(*touched(spans, length), strict=True) for number in range(first, stop)}
 
 
-def _matched(near: NDArray[np.bool_]) -> int:
-    """Size of the largest matching of rows with columns."""
-    partner: dict[int, int] = {}  # of columns
+def touched(spans: Floats, length: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Of each of *spans* the number of the first segment that it touches, and of the one behind the last."""
+    onsets, offsets = np.round(spans / length, DECIMALS).T
+    return np.floor(onsets).astype(np.intp), np.ceil(offsets).astype(np.intp)
+
+
+def matched(near: NDArray[np.bool_]) -> dict[int, int]:
+    """The largest matching of rows with columns: column → row."""
+    partner: dict[int, int] = {}
 
     def place(row: int, tried: set[int]) -> bool:
         for column in np.flatnonzero(near[row]).tolist():
@@ -327,7 +389,9 @@ def _matched(near: NDArray[np.bool_]) -> int:
                     return True
         return False
 
-    return sum(place(row, set()) for row in range(len(near)))
+    for row in np.flatnonzero(near.any(axis=1)).tolist():
+        place(row, set())
+    return partner
 
 
 def _ratio(part: Counts, whole: Counts) -> Floats:

@@ -306,8 +306,9 @@ def measure(
     spec = host.metric(name)
     task = "singlelabel" if single_label else "multilabel"
     if spec.task not in ("any", task):
-        kind = "one class" if spec.task == "singlelabel" else "several labels"
-        raise OptionError(f"the metric {name!r} is for clips with {kind} each", fix="Choose another, mAP for one.")
+        kinds = {"singlelabel": "clips with one class each", "events": "sound events"}
+        kind = kinds.get(spec.task, "clips with several labels each")
+        raise OptionError(f"the metric {name!r} is for {kind}", fix="Choose another, mAP for one.")
     function = host.resolve(spec)
     with host.running(spec, f"computing {name!r}"):
         return float(function(targets, scores, known))

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from audiotag.arguments import real_number
 from audiotag.errors import AudiotagError, OptionError
-from audiotag.evaluation.event_metrics import EventLists, Floats, Spans, covered, enough, true_spans_of
+from audiotag.evaluation.event_criteria import scored_set
+from audiotag.evaluation.event_metrics import EventLists, Floats, covered, enough
 from audiotag.evaluation.metrics import mean_defined
+from audiotag.evaluation.threshold_curves import Changes, Runs, Timeline, counts_of, intersections, ranges
 
 
 @dataclass(frozen=True)
@@ -109,118 +110,71 @@ def psds(
     Raises:
         AudiotagError: Files or shapes do not fit, a score is no number, or no class has events.
     """
-    if set(truth) != set(scores) or not set(truth) <= set(durations):
-        raise AudiotagError("truth, scores and durations are not of the same files", fix="Give all of each file.")
-    events = true_spans_of(truth)
-    if other := {name for own in events.values() for name in own} - set(classes):
-        raise AudiotagError(f"the truth has classes without scores: {', '.join(sorted(other)[:5])}")
-    evaluated = [name for name in classes if any(name in own for own in events.values())]
-    if not evaluated:
-        raise AudiotagError("no class has true events", fix="Evaluate files with events.")
-    seconds = real_number("frame_seconds", frame_seconds)
-    frames = {file: _checked(file, values, len(classes)) for file, values in scores.items()}
+    if not set(truth) <= set(durations):
+        raise AudiotagError("truth and durations are not of the same files", fix="Give both of each file.")
     hours = sum(durations[file] for file in truth) / 3600
-    heard = {name: sum(_length(own[name]) for own in events.values() if name in own) / 3600 for name in evaluated}
-    curves = []
-    for name in evaluated:
-        others = [one for one in evaluated if one != name] if scenario.alpha_ct else []
-        column = {file: values[:, classes.index(name)] for file, values in frames.items()}
-        counts = _counts(_ClassInFiles(name, tuple(others), events, scenario), column, seconds, thresholds)
-        count = sum(len(own[name]) for own in events.values() if name in own)
-        efpr = counts[:, 1] / hours
-        if others:
-            efpr = efpr + scenario.alpha_ct * np.mean(
-                [counts[:, 2 + index] / heard[other] for index, other in enumerate(others)], axis=0
-            )
-        curves.append(_staircase(efpr, counts[:, 0] / count))
-    return _joined(curves, tuple(evaluated), tuple(name for name in classes if name not in evaluated), scenario)
+    with scored_set(truth, scores, classes, frame_seconds) as scored:
+        timeline = scored.timeline
+        curves = {
+            name: psds_curve(name, scored.runs(name), timeline, hours=hours, scenario=scenario, thresholds=thresholds)
+            for name in classes
+            if name in timeline.events
+        }
+    return psds_of(curves, tuple(name for name in classes if name not in curves), scenario)
 
 
-@dataclass(frozen=True, eq=False)
-class _ClassInFiles:
-    """What detections of one class are compared with."""
+def psds_curve(
+    name: str,
+    runs: Runs,
+    timeline: Timeline,
+    *,
+    hours: float,
+    scenario: PsdsScenario,
+    thresholds: ArrayLike | None = None,
+) -> tuple[Floats, Floats]:
+    """Points at which the best true positive rate of a class at no more than so many false alarms steps up.
 
-    name: str
-    others: tuple[str, ...]
-    events: Spans
-    scenario: PsdsScenario
+    Args:
+        name: The class, which has true events.
+        runs: Of its scores.
+        timeline: Where these and the events lie.
+        hours: Of sound.
+        scenario: What is counted.
+        thresholds: See `psds`.
 
-    def counts(self, file: str, runs: _Runs) -> Floats:
-        """(states, 2 + others): events found, false alarms and cross triggers in each state of the threshold."""
-        own = self.events[file].get(self.name, np.zeros((0, 2)))
-        spans = runs.spans
-        counted = enough(covered(own, spans), spans, self.scenario.dtc)
-        result = np.zeros((runs.states, 2 + len(self.others)))
-        for event in own:
-            overlap = np.minimum(spans[:, 1], event[1]) - np.maximum(spans[:, 0], event[0])
-            result[:, 0] += enough(runs.sums(np.maximum(overlap, 0) * counted), event[None], self.scenario.gtc)
-        result[:, 1] = runs.sums(~counted)
-        for index, other in enumerate(self.others):
-            if other in self.events[file]:
-                overlap = covered(self.events[file][other], spans)
-                crossing = ~counted & (overlap > 0) & enough(overlap, spans, self.scenario.cttc)
-                result[:, 2 + index] = runs.sums(crossing)
-        return result
-
-
-@dataclass(frozen=True, eq=False)
-class _Runs:
-    """The distinct runs of frames above a threshold that there are while it rises; no more than frames.
-
-    Attributes:
-        spans: Seconds, (runs, 2).
-        first: State in which each begins to be there; state 0 is a threshold below all scores, k the k-th score.
-        last: State in which it is there no more.
-        states: Number of states.
+    Returns:
+        eFPR, ascending, and rate, float64 (points,) each.
     """
-
-    spans: Floats
-    first: NDArray[np.intp]
-    last: NDArray[np.intp]
-    states: int
-
-    @classmethod
-    def of(cls, values: Floats, levels: Floats, seconds: float) -> _Runs:
-        """Those of the scores *values*, whose distinct values are *levels*."""
-        spans, lowest, highest = [], [], []
-        open_runs: list[tuple[int, float]] = []  # (first frame, lowest score since) with rising scores
-        for frame, value in enumerate([*values.tolist(), -np.inf]):
-            begin = frame
-            while open_runs and open_runs[-1][1] > value:
-                begin, score = open_runs.pop()
-                spans.append((begin, frame))
-                lowest.append(max(value, open_runs[-1][1]) if open_runs else value)
-                highest.append(score)
-            if not open_runs or open_runs[-1][1] < value:
-                open_runs.append((begin, value))
-        first, last = (np.searchsorted(levels, bounds, "right") for bounds in (lowest, highest))
-        return cls(np.array(spans, dtype=np.float64).reshape(-1, 2) * seconds, first, last, len(levels) + 1)
-
-    def sums(self, weights: NDArray[Any]) -> Floats:
-        """Sum of the weights of the runs that are there, of each state."""
-        begun, ended = (np.bincount(at, weights, minlength=self.states) for at in (self.first, self.last))
-        return np.asarray(np.cumsum(begun - ended), dtype=np.float64)
-
-
-def _counts(of: _ClassInFiles, scores: Mapping[str, Floats], seconds: float, thresholds: ArrayLike | None) -> Floats:
-    """(thresholds, 2 + others): sums over files at all thresholds, or at those given."""
-    levels, changes = [], []
-    base = np.zeros(2 + len(of.others))
-    for file, values in scores.items():
-        own = np.unique(values)
-        states = of.counts(file, _Runs.of(values, own, seconds))
-        base += states[0]
-        levels.append(own)
-        changes.append(np.diff(states, axis=0))
-    # With the threshold at a score of a file, its counts change; those of the other files stay.
-    level = np.concatenate(levels)
-    order = np.argsort(level, kind="stable")
-    level = level[order]
-    counts = base + np.concatenate([np.zeros((1, len(base))), np.cumsum(np.concatenate(changes)[order], axis=0)])
+    events = timeline.events[name]
+    found, false_alarms, counted = intersections(events, runs, scenario.dtc, scenario.gtc)
+    several = [found, false_alarms]
+    others = [one for one in timeline.events if one != name]
+    if scenario.alpha_ct and others:
+        wrong = runs.where(~counted)
+        weights = _cross_triggers(wrong, timeline, others, scenario.cttc)
+        several.append(Changes.of(wrong, weights * scenario.alpha_ct / len(others)))
+    levels, counts = counts_of(*several)
     if thresholds is not None:
-        return np.asarray(counts[np.searchsorted(level, np.asarray(thresholds, dtype=np.float64), "right")])
-    last = np.append(np.flatnonzero(np.diff(level)), len(level) - 1)  # of equal scores
-    return np.asarray(counts[np.concatenate([[0], last + 1])])
+        counts = counts[np.searchsorted(levels, np.asarray(thresholds, dtype=np.float64), "right") - 1]
+    efpr = counts[:, 1] / hours
+    if len(several) > 2:
+        efpr = efpr + np.maximum(counts[:, 2], 0.0)  # not below 0 by rounding
+    return _staircase(efpr, counts[:, 0] / len(events))
+
+
+def _cross_triggers(runs: Runs, timeline: Timeline, others: Sequence[str], cttc: float) -> Floats:
+    """Of each run how many an hour of another class it is, summed over the *others* in whose events it lies."""
+    weights = np.zeros(len(runs.low))
+    bounds = np.searchsorted(runs.spans[:, 0], np.append(timeline.begins, np.inf))
+    for other in others:
+        events = timeline.events[other]
+        files = np.unique(timeline.file_of(events[:, 0]))
+        within = ranges(bounds[files], bounds[files + 1])[1]
+        spans = runs.spans[within]
+        overlap = covered(events, spans)
+        crossing = (overlap > 0) & enough(overlap, spans, cttc)
+        weights[within] += crossing * (3600 / float((events[:, 1] - events[:, 0]).sum()))
+    return weights
 
 
 def _staircase(efpr: Floats, rate: Floats) -> tuple[Floats, Floats]:
@@ -231,25 +185,24 @@ def _staircase(efpr: Floats, rate: Floats) -> tuple[Floats, Floats]:
     return efpr[order][steps], best[steps]
 
 
-def _joined(
-    curves: Sequence[tuple[Floats, Floats]], classes: tuple[str, ...], without: tuple[str, ...], scenario: PsdsScenario
-) -> Psds:
-    grid = np.unique(np.concatenate([[0.0], *(efpr for efpr, _ in curves)]))
+def psds_of(curves: Mapping[str, tuple[Floats, Floats]], without: tuple[str, ...], scenario: PsdsScenario) -> Psds:
+    """The PSDS of the curves of classes.
+
+    Args:
+        curves: Class → what `psds_curve` gives.
+        without: Classes without true events.
+        scenario: What the curves were made for.
+
+    Raises:
+        AudiotagError: There is no class.
+    """
+    if not curves:
+        raise AudiotagError("no class has true events", fix="Evaluate files with events.")
+    grid = np.unique(np.concatenate([[0.0], *(efpr for efpr, _ in curves.values())]))
     grid = grid[grid < scenario.max_efpr]
-    rates = np.stack([np.append(0.0, rate)[np.searchsorted(efpr, grid, "right")] for efpr, rate in curves], axis=1)
+    rates = np.stack(
+        [np.append(0.0, rate)[np.searchsorted(efpr, grid, "right")] for efpr, rate in curves.values()], axis=1
+    )
     curve = np.maximum(rates.mean(axis=1) - scenario.alpha_st * rates.std(axis=1), 0.0)
     widths = np.diff(np.append(grid, scenario.max_efpr)) / scenario.max_efpr
-    return Psds(float(widths @ curve), classes, without, widths @ rates, grid, rates, curve)
-
-
-def _checked(file: str, values: ArrayLike, classes: int) -> Floats:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] != classes:
-        raise AudiotagError(f"scores of shape {array.shape} for {classes} classes", where=file)
-    if not np.isfinite(array).all():
-        raise AudiotagError("a score is not a finite number", where=file)
-    return array
-
-
-def _length(spans: Floats) -> float:
-    return float((spans[:, 1] - spans[:, 0]).sum())
+    return Psds(float(widths @ curve), tuple(curves), without, widths @ rates, grid, rates, curve)

@@ -17,10 +17,9 @@ from audiotag.display import brief_repr
 from audiotag.documents import read_fields
 from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.evaluation.metrics import Bools, Floats, checked, checked_known
+from audiotag.inference.tags import DEFAULT_THRESHOLD
 from audiotag.labels import LabelSet, composed
 from audiotag.printing import few
-
-DEFAULT_THRESHOLD = 0.5
 
 _FIX = 'Give {"mid": threshold, …} as JSON, or a CSV with the columns mid,threshold (per_class.csv of an evaluation).'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from audiotag.export.folder import write_exported
 from audiotag.export.page import page
 from audiotag.export.precision import require_precision
 from audiotag.export.proof import Proof, prove
-from audiotag.folders import atomic_folder, check_new_folder
+from audiotag.folders import atomic_folder, check_new_folder, current_folder
 from audiotag.host import get_host
 from audiotag.inference.ensemble import MEMBERS, ensemble_text, read_ensemble
-from audiotag.models.facts import FACTS_FILE
+from audiotag.models.facts import FACTS_FILE, LEARNER_FILE, model_folder
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
+from audiotag.places import is_file
 
 PROOF_FILE = "parity.json"
 PAGE_FILE = "README.md"
@@ -61,10 +63,14 @@ def export_model(
     require_precision(precision, calibrate is not None)
     output = Path(output)
     check_new_folder(output)
+    known: Path | None = None
     if not isinstance(model, Model):
+        known = current_folder(model_folder(model)) / LEARNER_FILE
         model = load_model(model, progress=progress)
     with atomic_folder(output) as partial:
         proof = _export(model, partial, precision, calibrate, check)
+        if known is not None and is_file(known):  # the analytic learner goes on from it
+            shutil.copyfile(known, partial / LEARNER_FILE)
     return read_exported(output), proof
 
 

@@ -21,7 +21,7 @@ from audiotag.export.precision import keep_half, keep_int8
 from audiotag.files import file_sha256, set_usual_mode
 from audiotag.host import get_host
 from audiotag.models.create import resolved_options
-from audiotag.models.fingerprints import model_fingerprint
+from audiotag.models.fingerprints import embedding_fingerprint, model_fingerprint
 from audiotag.models.model import Model
 
 
@@ -129,6 +129,7 @@ def _source(model: Model) -> dict[str, Any]:
         "plugin": {"distribution": owner.distribution, "version": owner.version},
         "options": plain_json(resolved_options(model.spec, model.options), "options", error=CheckpointError),
         "weights": model_fingerprint(model),
+        "embedding": embedding_fingerprint(model),
     }
 
 

@@ -130,12 +130,18 @@ class _PrintsAside:
         return getattr(sys.stderr if _running.found else self.stream, name)
 
 
+_aside: _PrintsAside | None = None
+"""The last one, kept: a thread that is printing meanwhile holds `sys.stdout` without counting the reference."""
+
+
 def _turn_prints_aside() -> None:
-    global _inside
+    global _inside, _aside
     with _lock:
         _inside += 1
         if _inside == 1 and sys.stdout is not None:
-            sys.stdout = _PrintsAside(sys.stdout)
+            if _aside is None or _aside.stream is not sys.stdout:
+                _aside = _PrintsAside(sys.stdout)
+            sys.stdout = _aside
         _running.found.append(sys.stdout)
 
 

@@ -32,6 +32,7 @@ from audiotag.specs import (
     MadeSpec,
     MetricSpec,
     OptimiserSpec,
+    OutputSpec,
     RecipeSpec,
     SamplingPolicySpec,
     ScheduleSpec,
@@ -40,6 +41,7 @@ from audiotag.specs import (
 )
 
 _KNOWN_ELSEWHERE = {
+    "audiotag-ced": ("ced",),
     "audiotag-convnext": ("convnext", "ConvNeXt"),
     "audiotag-equiav": ("equiav", "mae_vit", "infonce", "ntxent"),
     "audiotag-mobilenet-baseline": ("mn", "dymn", "home10", "efficientat"),
@@ -90,6 +92,7 @@ class Host:
     schedules, schedule = _All(ScheduleSpec), _Named(ScheduleSpec)
     metrics, metric = _All(MetricSpec), _Named(MetricSpec)
     writers, writer = _All(WriterSpec), _Named(WriterSpec)
+    outputs, output = _All(OutputSpec), _Named(OutputSpec)
     commands = _All(CommandSpec)
     recipes, recipe = _All(RecipeSpec), _Named(RecipeSpec)
 

@@ -53,6 +53,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("schedules", specs.ScheduleSpec, "schedule", "schedules"),
         Kind("metrics", specs.MetricSpec, "metric", "metrics"),
         Kind("writers", specs.WriterSpec, "output format", "output formats"),
+        Kind("outputs", specs.OutputSpec, "live output", "live outputs"),
         Kind("commands", specs.CommandSpec, "command", "commands"),
         Kind("recipes", specs.RecipeSpec, "recipe", "recipes", "audiotag recipes list"),
     )

@@ -7,3 +7,6 @@ from audiotag.inference.frame_scores import FrameScores as FrameScores
 from audiotag.inference.tags import TaggedFile as TaggedFile
 from audiotag.inference.tags import Tags as Tags
 from audiotag.inference.tags import WindowScores as WindowScores
+from audiotag.inference.tuned_decoding import Cells as Cells
+from audiotag.inference.tuned_decoding import TunedDecoding as TunedDecoding
+from audiotag.inference.tuned_decoding import read_decoding as read_decoding

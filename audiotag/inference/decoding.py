@@ -12,7 +12,7 @@ Scores equal to a threshold are not above it, as in the field's metrics.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from audiotag.arguments import real_number
 from audiotag.errors import OptionError
+from audiotag.inference.stages import through
 from audiotag.inference.tags import WindowScores, per_class_thresholds
 
 TOLERANCE = 1e-6
@@ -115,16 +116,17 @@ class Decoding:
             _per_class("min_duration", min_duration, classes),
         )
 
+    def tobytes(self) -> bytes:
+        """All of its numbers."""
+        return b"".join(getattr(self, one.name).tobytes() for one in fields(self))
+
     def spans(self, cells: Iterable[WindowScores]) -> Iterator[Span]:
         """The events in *cells*, which are ordered and do not overlap.
 
         Yields:
             Those of a class in their order; classes as it becomes known that their events have ended.
         """
-        for span in _joined(_runs(_filtered(cells, self.median), self), self.merge):
-            length = span.offset - span.onset
-            if length > 0 and length >= self.min_duration[span.index] - TOLERANCE:
-                yield span
+        return through(Decoder(self), cells)
 
 
 def _per_class(name: str, value: Any, classes: int, most: float = np.inf) -> NDArray[np.float64]:
@@ -139,44 +141,59 @@ def _per_class(name: str, value: Any, classes: int, most: float = np.inf) -> NDA
     return values
 
 
-def _filtered(cells: Iterable[WindowScores], seconds: NDArray[np.float64]) -> Iterator[WindowScores]:
-    """*cells* with median-filtered scores; memory for `_FILTERED` cells and the longest filter."""
-    cells = iter(cells)
-    first = next(cells, None)
-    if first is None:
-        return
-    length = first.offset - first.onset
-    if not seconds.any() or length <= 0:
-        yield first
-        yield from cells
-        return
-    halves = np.maximum(0, np.rint((seconds / length - 1) / 2)).astype(np.intp)
-    most = int(halves.max())
-    waiting = [first]
-    before: NDArray[np.float32] | None = None  # the `most` rows of scores before those that wait
-    for cell in cells:
-        waiting.append(cell)
-        if len(waiting) < _FILTERED + most:
-            continue
-        scores = np.stack([one.scores for one in waiting])
-        padded = _reflected(scores, most, 0) if before is None else np.concatenate([before, scores])
-        yield from _with_scores(waiting[:_FILTERED], _medians(padded, halves))
-        before = padded[_FILTERED : _FILTERED + most]
-        waiting = waiting[_FILTERED:]
-    if waiting:
-        scores = np.stack([one.scores for one in waiting])
-        if before is None:
-            padded = _reflected(scores, most, most)
+class _MedianFilter:
+    """Cells with median-filtered scores; memory for *at_once* cells and the longest filter.
+
+    Args:
+        seconds: Length of the filter, (classes,).
+        at_once: Cells that are filtered at a time; the numbers do not depend on it.
+    """
+
+    def __init__(self, seconds: NDArray[np.float64], at_once: int) -> None:
+        self._seconds = seconds
+        self._at_once = at_once
+        self._halves: NDArray[np.intp] | None = None
+        self._most = 0
+        self._waiting: list[WindowScores] = []
+        self._before: NDArray[np.float32] | None = None  # the `most` rows of scores before those that wait
+
+    def push(self, cell: WindowScores) -> list[WindowScores]:
+        if self._halves is None:
+            length = cell.offset - cell.onset
+            odd = self._seconds / length - 1 if length > 0 else np.zeros(len(self._seconds))
+            self._halves = np.maximum(0, np.rint(odd / 2)).astype(np.intp)
+            self._most = int(self._halves.max(initial=0))
+        if not self._most:
+            return [cell]
+        self._waiting.append(cell)
+        if len(self._waiting) < self._at_once + self._most:
+            return []
+        scores = self._scores()
+        padded = _reflected(scores, self._most, 0) if self._before is None else np.concatenate([self._before, scores])
+        ready = _with_scores(self._waiting[: self._at_once], medians(padded, self._halves))
+        self._before = padded[self._at_once : self._at_once + self._most]
+        self._waiting = self._waiting[self._at_once :]
+        return ready
+
+    def finish(self) -> list[WindowScores]:
+        if self._halves is None or not self._waiting:
+            return []
+        scores = self._scores()
+        if self._before is None:
+            padded = _reflected(scores, self._most, self._most)
         else:
-            padded = _reflected(np.concatenate([before, scores]), 0, most)
-        yield from _with_scores(waiting, _medians(padded, halves))
+            padded = _reflected(np.concatenate([self._before, scores]), 0, self._most)
+        return _with_scores(self._waiting, medians(padded, self._halves))
+
+    def _scores(self) -> NDArray[np.float32]:
+        return np.stack([one.scores for one in self._waiting])
 
 
 def _reflected(scores: NDArray[np.float32], left: int, right: int) -> NDArray[np.float32]:
     return np.pad(scores, ((left, right), (0, 0)), "symmetric")
 
 
-def _medians(padded: NDArray[np.float32], halves: NDArray[np.intp]) -> NDArray[np.float32]:
+def medians(padded: NDArray[np.float32], halves: NDArray[np.intp]) -> NDArray[np.float32]:
     """Medians of ``2 · halves + 1`` rows of each column, for the rows without the padding of the longest filter."""
     most = int(halves.max())
     count = len(padded) - 2 * most
@@ -190,48 +207,126 @@ def _medians(padded: NDArray[np.float32], halves: NDArray[np.intp]) -> NDArray[n
     return result
 
 
-def _with_scores(cells: list[WindowScores], scores: NDArray[np.float32]) -> Iterator[WindowScores]:
-    for cell, row in zip(cells, scores, strict=False):
-        yield WindowScores(cell.onset, cell.offset, row)
+def _with_scores(cells: list[WindowScores], scores: NDArray[np.float32]) -> list[WindowScores]:
+    return [WindowScores(cell.onset, cell.offset, row) for cell, row in zip(cells, scores, strict=False)]
 
 
-def _runs(cells: Iterable[WindowScores], decoding: Decoding) -> Iterator[Span]:
-    """Runs of touching cells above the low threshold that reach above the threshold."""
-    classes = len(decoding.thresholds)
-    running, sure = np.zeros(classes, dtype=bool), np.zeros(classes, dtype=bool)
-    onsets, peaks = np.zeros(classes), np.zeros(classes)
-    end = 0.0
+class _Runs:
+    """Runs of touching cells above the low threshold that reach above the threshold.
 
-    def ended(which: NDArray[np.bool_]) -> Iterator[Span]:
-        for index in np.flatnonzero(which & sure).tolist():
-            yield Span(index, float(onsets[index]), end, float(peaks[index]))
+    Attributes:
+        running: Which classes are above the low threshold in the last cell, bool (classes,).
+        sure: Which of those have reached above the threshold.
+        onsets: When their runs began.
+        peaks: Their highest scores.
+        end: Seconds up to which cells have come.
+    """
 
-    for cell in cells:
-        heard = cell.scores > decoding.low_thresholds
-        if cell.onset - end > TOLERANCE:
-            yield from ended(running)
-            running[:] = False
-        elif (stopped := running & ~heard).any():
-            yield from ended(stopped)
-        begun = heard & ~running
-        onsets[begun] = cell.onset
-        peaks[begun] = -np.inf
-        sure[begun] = False
-        running, end = heard, cell.offset
+    def __init__(self, decoding: Decoding) -> None:
+        classes = len(decoding.thresholds)
+        self._decoding = decoding
+        self.running, self.sure = np.zeros(classes, dtype=bool), np.zeros(classes, dtype=bool)
+        self.onsets, self.peaks = np.zeros(classes), np.zeros(classes)
+        self.end = 0.0
+
+    def push(self, cell: WindowScores) -> list[Span]:
+        heard = cell.scores > self._decoding.low_thresholds
+        ended: list[Span] = []
+        if cell.onset - self.end > TOLERANCE:
+            ended = self.finish()
+            self.running[:] = False
+        elif (stopped := self.running & ~heard).any():
+            ended = self._ended(stopped)
+        begun = heard & ~self.running
+        self.onsets[begun] = cell.onset
+        self.peaks[begun] = -np.inf
+        self.sure[begun] = False
+        self.running, self.end = heard, cell.offset
         if heard.any():
-            sure |= cell.scores > decoding.thresholds
-            np.maximum(peaks, cell.scores, out=peaks, where=heard)
-    yield from ended(running)
+            self.sure |= cell.scores > self._decoding.thresholds
+            np.maximum(self.peaks, cell.scores, out=self.peaks, where=heard)
+        return ended
+
+    def finish(self) -> list[Span]:
+        return self._ended(self.running)
+
+    def _ended(self, which: NDArray[np.bool_]) -> list[Span]:
+        return [self.span(index) for index in np.flatnonzero(which & self.sure).tolist()]
+
+    def span(self, index: int) -> Span:
+        """The run of a class that is running, as far as it has come."""
+        return Span(index, float(self.onsets[index]), self.end, float(self.peaks[index]))
 
 
-def _joined(runs: Iterable[Span], merge: NDArray[np.float64]) -> Iterator[Span]:
-    """Runs with those of a class joined that lie at most *merge* apart; one of each class waits."""
-    waiting: dict[int, Span] = {}
-    for run in runs:
-        last = waiting.get(run.index)
-        if last is not None and run.onset - last.offset <= merge[run.index] + TOLERANCE:
-            run = Span(run.index, last.onset, run.offset, max(last.score, run.score))
-        elif last is not None:
-            yield last
-        waiting[run.index] = run
-    yield from waiting.values()
+class Decoder:
+    """Reads events off cells as they come; see the module.
+
+    Args:
+        decoding: The settings.
+        at_once: Cells that the median filter takes at a time: 1 where an event is to be known as soon as it can be.
+    """
+
+    def __init__(self, decoding: Decoding, *, at_once: int = _FILTERED) -> None:
+        self._decoding = decoding
+        self._filter = _MedianFilter(decoding.median, at_once)
+        self._runs = _Runs(decoding)
+        self._waiting: dict[int, Span] = {}  # the last run of a class, as long as another may be joined to it
+
+    @property
+    def position(self) -> float:
+        """Seconds up to which cells have been read; later ones wait in the median filter."""
+        return self._runs.end
+
+    def push(self, cell: WindowScores) -> list[Span]:
+        """The events of which *cell* shows that they have ended."""
+        return [span for ready in self._filter.push(cell) for span in self._read(ready)]
+
+    def finish(self) -> list[Span]:
+        """The other events: no cell comes any more."""
+        spans = [span for ready in self._filter.finish() for span in self._read(ready)]
+        for run in self._runs.finish():
+            spans += self._joined(run)
+        self._runs.running[:] = False
+        spans += filter(self._is_long_enough, self._waiting.values())
+        self._waiting.clear()
+        return spans
+
+    def begun(self) -> list[Span]:
+        """The events that will be reported whatever comes, and have not ended yet, up to here."""
+        running = [self._runs.span(index) for index in np.flatnonzero(self._runs.running & self._runs.sure).tolist()]
+        so_far = self._waiting | {run.index: self._with_waiting(run) for run in running}
+        return list(filter(self._is_long_enough, so_far.values()))
+
+    def is_open(self, index: int) -> bool:
+        """Whether what was read may belong to an event of the class *index* that has not been reported."""
+        return bool(self._runs.running[index]) or index in self._waiting
+
+    def _read(self, cell: WindowScores) -> list[Span]:
+        ended = [span for run in self._runs.push(cell) for span in self._joined(run)]
+        # Those that nothing can be joined to any more.
+        for index, last in list(self._waiting.items()):
+            running = self._runs.running[index]
+            earliest = self._runs.onsets[index] if running else self._runs.end - TOLERANCE
+            if not self._is_close(last, earliest):
+                del self._waiting[index]
+                ended += filter(self._is_long_enough, [last])
+        return ended
+
+    def _joined(self, run: Span) -> list[Span]:
+        """The run before of the same class, where *run* does not belong to it."""
+        last = self._waiting.get(run.index)
+        self._waiting[run.index] = joined = self._with_waiting(run)
+        return [] if last is None or joined is not run else list(filter(self._is_long_enough, [last]))
+
+    def _with_waiting(self, run: Span) -> Span:
+        last = self._waiting.get(run.index)
+        if last is None or not self._is_close(last, run.onset):
+            return run
+        return Span(run.index, last.onset, run.offset, max(last.score, run.score))
+
+    def _is_close(self, last: Span, onset: float) -> bool:
+        return bool(onset - last.offset <= self._decoding.merge[last.index] + TOLERANCE)
+
+    def _is_long_enough(self, span: Span) -> bool:
+        length = span.offset - span.onset
+        return length > 0 and length >= self._decoding.min_duration[span.index] - TOLERANCE

@@ -22,6 +22,7 @@ from audiotag.display import brief, html_table
 from audiotag.errors import OptionError, needed_for
 from audiotag.inference.decoding import TOLERANCE, Decoding, Span
 from audiotag.inference.pictures import Bar, Under, draw_events
+from audiotag.inference.stages import through
 from audiotag.inference.tags import WindowScores
 from audiotag.labels import LabelSet
 from audiotag.printing import printable_name
@@ -186,33 +187,57 @@ class Events(Sequence[Event]):
         return pandas.DataFrame({"filename": filenames, **columns})
 
 
-def average_cells(windows: Iterable[WindowScores], hop: float) -> Iterator[WindowScores]:
-    """The scores of consecutive cells of *hop* seconds, the last one cut at the end of the last window.
+class CellAverages:
+    """From the scores of windows to those of consecutive cells, the last one cut at the end of the last window.
+
+    Windows are ordered by onset, without a gap between them, the first from 0 s.
 
     Args:
-        windows: Ordered by onset, without a gap between them, the first from 0 s.
         hop: Seconds of a cell.
 
     Raises:
         OptionError: *hop* is not above 0.
     """
-    if not 0 < hop < math.inf:
-        raise OptionError(f"the hop is {hop} s", fix="Give more than 0.")
-    held: list[WindowScores] = []
-    cell = 0
-    for window in windows:
-        # Later windows begin later still, so that nothing more comes for cells that end before this one begins.
-        while held and (cell + 1) * hop <= window.onset + TOLERANCE:
-            yield _average(held, cell * hop, (cell + 1) * hop)
-            cell += 1
-            held = [other for other in held if other.offset > cell * hop + TOLERANCE]
-        held.append(window)
-    if not held:
-        return
-    end = max(window.offset for window in held)
-    while cell * hop < end - TOLERANCE or cell == 0:
-        yield _average(held, cell * hop, min((cell + 1) * hop, end))
-        cell += 1
+
+    def __init__(self, hop: float) -> None:
+        if not 0 < hop < math.inf:
+            raise OptionError(f"the hop is {hop} s", fix="Give more than 0.")
+        self._hop = hop
+        self._held: list[WindowScores] = []
+        self._cell = 0
+
+    def push(self, window: WindowScores) -> list[WindowScores]:
+        """The cells that end before *window* begins: later windows begin later still, so that nothing is added."""
+        cells = []
+        while self._held and (self._cell + 1) * self._hop <= window.onset + TOLERANCE:
+            cells.append(self._next((self._cell + 1) * self._hop))
+            self._held = [other for other in self._held if other.offset > self._cell * self._hop + TOLERANCE]
+        self._held.append(window)
+        return cells
+
+    def finish(self) -> list[WindowScores]:
+        """The other cells."""
+        if not self._held:
+            return []
+        end = max(window.offset for window in self._held)
+        cells = []
+        while self._cell * self._hop < end - TOLERANCE or self._cell == 0:
+            cells.append(self._next(min((self._cell + 1) * self._hop, end)))
+        return cells
+
+    def _next(self, offset: float) -> WindowScores:
+        cell = _average(self._held, self._cell * self._hop, offset)
+        self._cell += 1
+        return cell
+
+
+def average_cells(windows: Iterable[WindowScores], hop: float) -> Iterator[WindowScores]:
+    """All that `CellAverages` makes of *windows*.
+
+    Raises:
+        OptionError: *hop* is not above 0.
+    """
+    return through(CellAverages(hop), windows)
 
 
 def _average(windows: list[WindowScores], onset: float, offset: float) -> WindowScores:

@@ -11,22 +11,19 @@ comes, nor how many blocks are computed at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.audio.arrays import Waveform
 from audiotag.audio.windows import Window
-from audiotag.data.clips import Clip
 from audiotag.engines.interface import Engine, Floats
 from audiotag.errors import OptionError
-from audiotag.inference.ahead import iterate_ahead
 from audiotag.inference.combine import scores_of
-from audiotag.inference.scorer import Scorer
-from audiotag.inference.sound import end_of, place_of
+from audiotag.inference.scorer import Scorer, batches_of
+from audiotag.inference.sound import Source, end_of, place_of
+from audiotag.inference.stages import through
 from audiotag.inference.tags import WindowScores
 
 OVERLAP = 0.2
@@ -121,9 +118,7 @@ class FrameGrid:
         return scores[:, : self.block] if missing <= 0 else np.pad(scores, ((0, 0), (0, missing), (0, 0)), "edge")
 
 
-def score_frames(
-    scorer: Scorer, source: Clip | Waveform, *, overlap: float | None, batch_size: int
-) -> Iterator[FrameScores]:
+def score_frames(scorer: Scorer, source: Source, *, overlap: float | None, batch_size: int) -> Iterator[FrameScores]:
     """Scores of the frames of a recording by the only engine, a step of the grid at a time.
 
     Args:
@@ -139,7 +134,7 @@ def score_frames(
     engine = scorer.only_engine()
     grid = FrameGrid.of(engine, overlap)
     blocks = scorer.reader.blocks(source, grid.block_samples, grid.step_samples)
-    batches = iterate_ahead(iter(lambda: list(islice(blocks, batch_size)), []), depth=2)
+    batches = batches_of(source, blocks, batch_size)
     return _faded(grid, _scored(scorer, engine, grid, batches, place_of(source)), end_of(source))
 
 
@@ -157,7 +152,9 @@ def _scored(
             number += 1
 
 
-def _faded(grid: FrameGrid, blocks: Iterable[tuple[int, int, Floats]], longest: float) -> Iterator[FrameScores]:
+def _faded(
+    grid: FrameGrid, blocks: Iterable[tuple[int, int, Floats]], longest: Callable[[], float]
+) -> Iterator[FrameScores]:
     """Each frame once: where blocks overlap, the scores of one give way to those of the next."""
     shared = grid.block - grid.step
     rising = ((np.arange(shared, dtype=np.float32) + 0.5) / max(1, shared))[:, None]
@@ -165,7 +162,7 @@ def _faded(grid: FrameGrid, blocks: Iterable[tuple[int, int, Floats]], longest: 
     first = samples = 0
 
     def part(first: int, scores: Floats) -> FrameScores:
-        seconds = min(samples / grid.sample_rate, longest)
+        seconds = min(samples / grid.sample_rate, longest())
         return FrameScores(
             first * grid.frame_seconds, grid.frame_seconds, scores[: grid.frames(samples) - first], seconds
         )
@@ -180,24 +177,38 @@ def _faded(grid: FrameGrid, blocks: Iterable[tuple[int, int, Floats]], longest: 
         yield part(first + grid.step, waiting)
 
 
-def frame_cells(parts: Iterable[FrameScores], resolution: float | None = None) -> Iterator[WindowScores]:
+class FrameCells:
     """Frames as cells with onset and offset, or several at a time with the mean of their scores.
 
     Args:
-        parts: In order, without gaps.
         resolution: Seconds of a cell, rounded to whole frames, at least one; None for one frame.
     """
-    held: Floats | None = None
-    index, end = 0, math.inf
-    for part in parts:
-        count = 1 if resolution is None else max(1, round(resolution / part.seconds))
-        length, end = count * part.seconds, part.end
-        scores = part.scores if held is None else np.concatenate([held, part.scores])
+
+    def __init__(self, resolution: float | None = None) -> None:
+        self._resolution = resolution
+        self._held: Floats | None = None
+        self._index = 0
+        self._length, self._end = 0.0, math.inf
+
+    def push(self, part: FrameScores) -> list[WindowScores]:
+        """The cells that are whole with *part*, which follows the one before without a gap."""
+        count = 1 if self._resolution is None else max(1, round(self._resolution / part.seconds))
+        self._length, self._end = count * part.seconds, part.end
+        scores = part.scores if self._held is None else np.concatenate([self._held, part.scores])
         whole = len(scores) // count
-        for cell in scores[: whole * count].reshape(whole, count, -1).mean(1):
-            # The end may lie a rounding error before the beginning of a frame.
-            yield WindowScores(index * length, max(index * length, min((index + 1) * length, end)), cell)
-            index += 1
-        held = scores[whole * count :]
-    if held is not None and len(held):
-        yield WindowScores(index * length, max(index * length, end), held.mean(0))
+        self._held = scores[whole * count :]
+        return [self._next(cell) for cell in scores[: whole * count].reshape(whole, count, -1).mean(1)]
+
+    def finish(self) -> list[WindowScores]:
+        """The last cell, where it is shorter than the others."""
+        return [] if self._held is None or not len(self._held) else [self._next(self._held.mean(0))]
+
+    def _next(self, scores: Floats) -> WindowScores:
+        onset, offset = self._index * self._length, min((self._index + 1) * self._length, self._end)
+        self._index += 1
+        return WindowScores(onset, max(onset, offset), scores)  # the end may lie a rounding error before a frame
+
+
+def frame_cells(parts: Iterable[FrameScores], resolution: float | None = None) -> Iterator[WindowScores]:
+    """All that `FrameCells` makes of *parts*, which are in order and without gaps."""
+    return through(FrameCells(resolution), parts)

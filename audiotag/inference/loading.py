@@ -13,6 +13,7 @@ from audiotag.inference.combine import EnsembleMode
 from audiotag.inference.ensemble import is_ensemble, read_ensemble, refuse_nesting
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import per_class_thresholds
+from audiotag.inference.tuned_decoding import OWN_CELLS, Cells, kept_decoding, read_decoding
 from audiotag.labels import LabelSet
 
 
@@ -88,6 +89,23 @@ def _load_ensemble(
         )
     tagger = Tagger(known.load(**computing), combine=known.combine)
     tagger.name, tagger.labels, tagger.metadata = known.name, known.labels, known.metadata
+    tagger.decoding = kept_decoding(known.metadata, known.labels, known.folder)
     if known.thresholds is not None:
         tagger.thresholds = per_class_thresholds(known.thresholds, len(known.labels))
     return tagger
+
+
+def use_decoding(tagger: Tagger, path: str | Path, asked: Cells = OWN_CELLS) -> None:
+    """Let *tagger* read events by the decoding in the file at *path*.
+
+    Raises:
+        OptionError: The file cannot be read (see `read_decoding`), or it is for other cells than those *asked* for.
+    """
+    decoding = read_decoding(path, tagger.labels)
+    if asked not in (OWN_CELLS, decoding.cells):
+        raise OptionError(
+            "it was tuned on other windows or another resolution than those asked for",
+            where=path,
+            fix="Leave out --window, --hop and --resolution: the file says them.",
+        )
+    tagger.decoding = decoding

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,11 +19,12 @@ from audiotag.data.recording import clip_info, clip_seconds
 from audiotag.errors import AudiotagError, OptionError, PluginError
 from audiotag.files import content_digest
 from audiotag.host import get_host
-from audiotag.inference.decoding import LONGEST_MEDIAN, SETTINGS, Decoding, Span
+from audiotag.inference.decoding import LONGEST_MEDIAN, SETTINGS, Span
 from audiotag.inference.events import Event, detect_events, named_events
 from audiotag.inference.frame_scores import frame_cells
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores, select_tags
+from audiotag.inference.tuned_decoding import Cells, EventReading
 from audiotag.inference.writers import (
     EmbeddingCollector,
     Output,
@@ -56,7 +58,7 @@ _DECIDING = (
 """Settings that decide what the results are."""
 
 
-_ABOUT_EVENTS = (*SETTINGS, "resolution")
+_ABOUT_EVENTS = (*SETTINGS, "resolution", "decoding")
 
 
 class Listener(Protocol):
@@ -104,9 +106,9 @@ class InferRun:
     resolution: float | None
     threshold: float | str | None
     low_threshold: float | None
-    median: float
-    merge: float
-    min_duration: float
+    median: float | None
+    merge: float | None
+    min_duration: float | None
     top: int | None
     batch_size: int | None
     workers: int
@@ -153,9 +155,6 @@ class InferRun:
             "format": format,
             "threshold": threshold,
             "top": top,
-            "median": settings["median"] or 0.0,
-            "merge": settings["merge"] or 0.0,
-            "min_duration": settings["min_duration"] or 0.0,
         }
         return cls(**{one.name: {**settings, **decided}[one.name] for one in fields(cls)})
 
@@ -230,16 +229,31 @@ class InferRun:
     def made_by(self, tagger: Tagger) -> dict[str, Any]:
         """All that decides what the results are, for people and for a run that goes on with them."""
         classes = "\n".join(f"{label.mid} {label.name}" for label in tagger.labels)
-        thresholds = None if tagger.thresholds is None else content_digest(tagger.thresholds.tobytes())
+        tuned: Any = tagger.thresholds if self.threshold in (None, "tuned") else None
+        if self.mode == "events":
+            tuned = self.reading(tagger).decoding
         return {
             "model": tagger.name,
             "weights": [engine.fingerprint() for engine in tagger.engines],
             "classes": content_digest(classes.encode()),
             "combine": tagger.combine if len(tagger.engines) > 1 else None,
             "precision": tagger.precision,
-            "tuned thresholds": thresholds if self.threshold in (None, "tuned") else None,
+            "tuned": None if tuned is None else content_digest(tuned.tobytes()),
             **{name: getattr(self, name) for name in _DECIDING},
         }
+
+    def reading(self, tagger: Tagger) -> EventReading:
+        """How events are read off.
+
+        Raises:
+            OptionError: As `Tagger.reading` and `thresholds` raise.
+        """
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        thresholds = None if self.threshold == "tuned" and tagger.decoding is not None else self.thresholds(tagger)
+        cells = Cells(self.window, self.hop, self.resolution)
+        if self.embeddings is not None and tagger.uses_frames(self.window, self.hop):
+            cells = cells._replace(window=tagger.clip_seconds)  # embeddings are those of windows
+        return tagger.reading(cells, thresholds, **settings)
 
     def thresholds(self, tagger: Tagger) -> ArrayLike | None:
         """Least scores, one for all or one for each class; None for no bound.
@@ -342,19 +356,28 @@ class Results:
         rows = self._event_rows(followed()) if self.plan.mode == "events" else self._window_rows(followed())
         return self._result(clip, seconds, rows)
 
+    @cached_property
+    def _reading(self) -> EventReading:
+        return self.plan.reading(self.tagger)
+
+    @property
+    def _asked(self) -> Cells:
+        """The windows that are asked for, or the cells of events."""
+        plan = self.plan
+        return self._reading.cells if plan.mode == "events" else Cells(plan.window, plan.hop, plan.resolution)
+
     @property
     def _by_frames(self) -> bool:
-        """Whether events come from frames; embeddings are those of windows."""
-        wanted = self.plan.mode == "events" and self.collector is None
-        return wanted and self.tagger.uses_frames(self.plan.window, self.plan.hop)
+        """Whether events come from frames."""
+        return self.plan.mode == "events" and self.tagger.uses_frames(self._asked.window, self._asked.hop)
 
     def _frames(self, clip: Clip) -> Iterator[WindowScores]:
-        return frame_cells(self.tagger.score_frames(clip, batch_size=self.plan.batch_size), self.plan.resolution)
+        return frame_cells(self.tagger.score_frames(clip, batch_size=self.plan.batch_size), self._asked.resolution)
 
     def _windows(self, clip: Clip) -> Iterator[WindowScores]:
         return self.tagger.score_windows(
             clip,
-            window=self.plan.window,
+            window=self._asked.window,
             hop=self._hop,
             batch_size=self.plan.batch_size,
             embeddings=self.collector is not None,
@@ -362,8 +385,9 @@ class Results:
 
     @property
     def _hop(self) -> float:
-        window = self.tagger.clip_seconds if self.plan.window is None else self.plan.window
-        return next((hop for hop in (self.plan.hop, self.plan.resolution) if hop is not None), window / 2)
+        window, *grids = self._asked
+        window = self.tagger.clip_seconds if window is None else window
+        return next((hop for hop in grids if hop is not None), window / 2)
 
     def _collect(self, clip: Clip, onset: float, offset: float, embedding: NDArray[np.float32] | None) -> None:
         if self.collector is not None and embedding is not None:
@@ -381,11 +405,7 @@ class Results:
         return Result(clip, seconds, tuple(moved), whole)
 
     def _event_rows(self, windows: Iterable[WindowScores]) -> list[Event]:
-        decoding = Decoding.of(
-            self.tagger.event_thresholds(self.plan.thresholds(self.tagger)),
-            **{name: getattr(self.plan, name) for name in SETTINGS},
-        )
-        events = detect_events(windows, decoding, hop=None if self._by_frames else self._hop)
+        events = detect_events(windows, self._reading.decoding, hop=None if self._by_frames else self._hop)
         return named_events(_top_classes(events, self.plan.top), self.tagger.labels)
 
     def _window_rows(self, windows: Iterable[WindowScores]) -> list[Event]:

@@ -11,12 +11,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiotag.audio.arrays import Waveform
 from audiotag.audio.resampling import resample
+from audiotag.audio.streams import AudioStream
 from audiotag.audio.windows import Window
 from audiotag.data.clips import Clip
 from audiotag.engines.interface import Engine, EngineOutput, Floats, stacked
@@ -24,11 +25,19 @@ from audiotag.engines.shared_frames import SharedFrames
 from audiotag.errors import AudioError, AudiotagError, OptionError, PluginError
 from audiotag.inference.ahead import iterate_ahead, map_ahead
 from audiotag.inference.combine import EnsembleMode, check_ensemble, combine_logits
-from audiotag.inference.sound import Sound, SoundReader
+from audiotag.inference.sound import Sound, SoundReader, Source
 from audiotag.inference.tags import TaggedFile
+
+_Part = TypeVar("_Part")
 
 Heard = Callable[[float], object]
 """Told how many seconds more of a recording are done."""
+
+
+def batches_of(source: Source, parts: Iterator[_Part], batch_size: int) -> Iterator[list[_Part]]:
+    """The *parts* of a source, *batch_size* at a time, read ahead in a thread; those of a stream as they come."""
+    batches = iter(lambda: list(islice(parts, batch_size)), [])
+    return batches if isinstance(source, AudioStream) else iterate_ahead(batches, depth=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,10 +245,9 @@ class Scorer:
                     as_read = part.sample_rate == lengths.sample_rate and cut.samples.size <= own.size
                     yield Piece(owner, part.offset, cut.samples, part.picture, begin + cut.start if as_read else None)
 
-    def windows(self, source: Clip | Waveform, window: float, hop: float, batch_size: int) -> Iterator[list[Sound]]:
-        """`SoundReader.windows`, *batch_size* at a time, read ahead in a thread."""
-        windows = self.reader.windows(source, window, hop)
-        return iterate_ahead(iter(lambda: list(islice(windows, batch_size)), []), depth=2)
+    def windows(self, source: Source, window: float, hop: float, batch_size: int) -> Iterator[list[Sound]]:
+        """`SoundReader.windows`, *batch_size* at a time."""
+        return batches_of(source, self.reader.windows(source, window, hop), batch_size)
 
     def score_clips(
         self,

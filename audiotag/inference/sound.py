@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from audiotag.arguments import as_path, real_number
 from audiotag.audio.arrays import Waveform, as_waveform
 from audiotag.audio.containers import CONTAINER_SUFFIXES
 from audiotag.audio.resampling import resample
+from audiotag.audio.streams import AudioStream
 from audiotag.audio.windows import Window, iterate_blocks, iterate_windows
 from audiotag.data.clips import Clip
 from audiotag.data.recording import clip_info, stream_clip
@@ -42,7 +43,16 @@ def as_clip(item: str | Path | Clip) -> Clip:
     return Clip(id=path.stem, path=path, video_path=video)
 
 
-def as_source(item: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float]) -> Clip | Waveform:
+Source = Clip | Waveform | AudioStream
+"""What is heard: a recording on disk, in memory, or one that is still to come."""
+
+
+def as_source(item: str | Path | Clip | AudioStream | tuple[ArrayLike | torch.Tensor, float]) -> Source:
+    """A stream, or what `as_recording` takes."""
+    return item if isinstance(item, AudioStream) else as_recording(item)
+
+
+def as_recording(item: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float]) -> Clip | Waveform:
     """A recording at a path, or sound in memory given as (samples, sample rate), as `as_waveform` takes them.
 
     Raises:
@@ -58,8 +68,10 @@ def as_source(item: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float]) 
     return as_clip(item)
 
 
-def place_of(source: Clip | Waveform) -> str:
+def place_of(source: Source) -> str:
     """How messages and tables call it."""
+    if isinstance(source, AudioStream):
+        return source.name
     return "waveform" if isinstance(source, Waveform) else str(source.path)
 
 
@@ -130,7 +142,7 @@ class SoundReader:
         except AudiotagError as error:
             return Sound(clip, error=error)
 
-    def windows(self, source: Clip | Waveform, window: float, hop: float) -> Iterator[Sound]:
+    def windows(self, source: Source, window: float, hop: float) -> Iterator[Sound]:
         """Cut sound into windows of *window* seconds every *hop* seconds, as they are asked for, in bounded memory.
 
         The last window ends with the clip; a clip shorter than one window is one window as long as the clip.
@@ -141,7 +153,7 @@ class SoundReader:
         """
         if not self.takes_audio:
             raise OptionError("a model without sound input has no windows over sound", where=place_of(source))
-        if isinstance(source, Waveform) and self.video_shape is not None:
+        if not isinstance(source, Clip) and self.video_shape is not None:
             raise OptionError(
                 "this model needs a picture with each sound, and there is none", fix="Give a recording with pictures."
             )
@@ -156,13 +168,13 @@ class SoundReader:
         # Resampling rounds the length up by less than a sample, and no window may end after the recording.
         end = end_of(source)
         for piece in iterate_windows(self._stream(source), size, step):
-            onset, offset = piece.start / self.sample_rate, min(piece.stop / self.sample_rate, end)
+            onset, offset = piece.start / self.sample_rate, min(piece.stop / self.sample_rate, end())
             picture = None
             if self.video_shape is not None and isinstance(source, Clip):
                 picture = self.picture(replace(source, start=source.start + onset, stop=source.start + offset))
             yield Sound(None, piece.samples, self.sample_rate, picture, onset, offset)
 
-    def blocks(self, source: Clip | Waveform, size: int, step: int) -> Iterator[tuple[Window, int]]:
+    def blocks(self, source: Source, size: int, step: int) -> Iterator[tuple[Window, int]]:
         """`iterate_blocks` over sound, read as they are asked for; a source without samples is refused.
 
         Raises:
@@ -180,7 +192,9 @@ class SoundReader:
 
         return read_frame(clip, self.video_shape)
 
-    def _stream(self, source: Clip | Waveform) -> Iterator[NDArray[np.float32]]:
+    def _stream(self, source: Source) -> Iterator[NDArray[np.float32]]:
+        if isinstance(source, AudioStream):
+            return source.at_rate(self.sample_rate)
         if isinstance(source, Waveform):
             return iter([resample(source.samples, source.sample_rate, self.sample_rate)])
         return stream_clip(source, self.sample_rate)
@@ -194,10 +208,14 @@ def _check_part(clip: Clip) -> None:
             real_number(f"{name} of the clip {clip.id!r}", value)
 
 
-def end_of(source: Clip | Waveform) -> float:
-    """Seconds at which the sound ends, infinite where its container does not know exactly."""
+def end_of(source: Source) -> Callable[[], float]:
+    """What tells the seconds at which the sound ends: infinite where nobody knows exactly, or not yet."""
+    if isinstance(source, AudioStream):
+        return lambda: source.end
     if isinstance(source, Waveform):
-        return source.samples.size / source.sample_rate
-    _check_part(source)
-    info = clip_info(source)
-    return info.seconds - source.start if info.exact else float("inf")
+        end = source.samples.size / source.sample_rate
+    else:
+        _check_part(source)
+        info = clip_info(source)
+        end = info.seconds - source.start if info.exact else float("inf")
+    return lambda: end

@@ -11,28 +11,27 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audiotag.arguments import real_number, refuse_others, settings_by_name, takes, whole_number
+from audiotag.arguments import real_number, refuse_others, settings_by_name, take, takes, whole_number
 from audiotag.audio.arrays import Waveform, as_batch, as_floats
+from audiotag.audio.streams import AudioStream
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.engines.interface import Engine, EngineFacts
 from audiotag.engines.opening import as_engine
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.inference.combine import EnsembleMode, scores_of
 from audiotag.inference.decoding import SETTINGS, Decoding
-from audiotag.inference.events import Events, detect_events, named_events
+from audiotag.inference.events import Events, average_cells, detect_events, named_events
 from audiotag.inference.frame_scores import FrameScores, frame_cells, score_frames
 from audiotag.inference.scorer import Answers, Scorer
-from audiotag.inference.sound import Sound, as_clip, as_source, place_of
-from audiotag.inference.tags import TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
+from audiotag.inference.sound import Sound, Source, as_clip, as_recording, as_source, place_of
+from audiotag.inference.tags import DEFAULT_THRESHOLD, TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
+from audiotag.inference.tuned_decoding import OWN_CELLS, Cells, EventReading, TunedDecoding, kept_decoding
 from audiotag.labels import LabelSet
 
 if TYPE_CHECKING:
     import torch
 
     from audiotag.models.model import Model
-
-DEFAULT_THRESHOLD = 0.5
-"""Score from which a class counts as detected where neither the caller nor the model says otherwise."""
 
 
 class Tagger:
@@ -66,6 +65,8 @@ class Tagger:
         single_label: Whether scores are a softmax over classes.
         thresholds: The tuned thresholds of the model or of the ensemble's folder, float64 (classes,); None for none.
         metadata: What the model, or the ensemble's folder, says about itself beyond that.
+        decoding: How events are read off its scores where the caller does not say: what was tuned and kept with the
+            model, or what is assigned (`audiotag.inference.read_decoding`); None for neither.
         sample_rate: Hz that recordings are read at: the highest of the members.
         clip_seconds: Length of clip that the (first) network was trained on.
         frame_seconds: Seconds from frame to frame where the model scores frames (`frame_scores`); None where it scores
@@ -104,6 +105,7 @@ class Tagger:
         self.frame_seconds: float | None = first.frame_seconds if alone and audio_only else None
         self.name: str = self._scorer.name
         self.default_batch_size: int = first.batch_size
+        self.decoding: TunedDecoding | None = kept_decoding(self.metadata, self.labels, self.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As bytes: tensor by tensor, torch would hand a network on in hundreds of shared files, which run out.
@@ -199,7 +201,7 @@ class Tagger:
             AudioError: The recording cannot be read, or the samples are none (see `audiotag.audio.arrays`).
             OptionError: *top* or *threshold* cannot be.
         """
-        source = as_source(recording)
+        source = as_recording(recording)
         if isinstance(source, Clip):
             (result,) = self.tag_files([source], top=top, threshold=threshold, batch_size=batch_size, workers=1)
             return result.unwrap()
@@ -279,7 +281,7 @@ class Tagger:
     @settings_by_name
     def score_windows(
         self,
-        recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        recording: str | Path | Clip | AudioStream | tuple[ArrayLike | torch.Tensor, float],
         *,
         window: float | None = None,
         hop: float | None = None,
@@ -292,7 +294,8 @@ class Tagger:
         recording. A recording shorter than a window is one window.
 
         Args:
-            recording: As `tag` takes it; times count from the start of the clip or the waveform.
+            recording: As `tag` takes it, or an `audiotag.audio.AudioStream`, of which each window comes as soon as
+                *batch_size* are there; times count from the start of the clip, waveform or stream.
             window: Seconds of a window; None for the length the network was trained on.
             hop: Seconds between beginnings, at most *window*; None for half a window.
             batch_size: Windows computed at a time; None for `default_batch_size`.
@@ -310,7 +313,7 @@ class Tagger:
         return self._score_windows(as_source(recording), window, hop, batch_size, embeddings)
 
     def _score_windows(
-        self, source: Clip | Waveform, window: float, hop: float, batch_size: int, embeddings: bool
+        self, source: Source, window: float, hop: float, batch_size: int, embeddings: bool
     ) -> Iterator[WindowScores]:
         shared = self._scorer.shared_frames(window, hop)
         for sounds in self._scorer.windows(source, window, hop, batch_size):
@@ -350,7 +353,7 @@ class Tagger:
     @settings_by_name
     def score_frames(
         self,
-        recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        recording: str | Path | Clip | AudioStream | tuple[ArrayLike | torch.Tensor, float],
         *,
         overlap: float | None = None,
         batch_size: int | None = None,
@@ -361,7 +364,7 @@ class Tagger:
         zeros. Blocks overlap, and the scores of one fade into those of the next.
 
         Args:
-            recording: As `tag` takes it; times count from the start of the clip or the waveform.
+            recording: As `score_windows` takes it; times count from its start.
             overlap: Seconds that blocks have in common, up to half a block; None for a fifth, 0 for none.
             batch_size: Blocks computed at a time; None for `default_batch_size`.
 
@@ -380,7 +383,7 @@ class Tagger:
     @takes(Decoding.of)
     def events(
         self,
-        recording: str | Path | Clip | tuple[ArrayLike | torch.Tensor, float],
+        recording: str | Path | Clip | AudioStream | tuple[ArrayLike | torch.Tensor, float],
         *,
         window: float | None = None,
         hop: float | None = None,
@@ -396,17 +399,18 @@ class Tagger:
         moment (see `audiotag.inference.events`). No event is reported twice and none ends after the recording.
 
         Args:
-            recording: As `tag` takes it.
+            recording: As `score_windows` takes it; a stream is read to its end (`audiotag.live.Listener` tells of
+                events as they happen).
             window: Seconds of a window; None for the length the network was trained on.
             hop: Seconds between windows, and the grid of the times; None for half a window.
             resolution: The grid of the times in place of *hop*: frames are averaged over this long, or windows begin
                 this often; None for single frames, or half a window.
-            threshold: One for all or one for each class; None for the model's tuned ones, or else 0.5.
+            threshold: One for all or one for each class; None for those of `decoding`, the model's tuned ones, or 0.5.
             batch_size: Windows computed at a time; None for `default_batch_size`.
             decoding: ``median``, ``low_threshold``, ``merge`` and ``min_duration``, each one for all or one for each
                 class: seconds of a median filter over the scores; the score down to which an event that reached its
                 threshold goes on; events of a class at most so many seconds apart become one; shorter ones, after
-                merging, are left out. Nothing of it by default (`audiotag.inference.Decoding`).
+                merging, are left out. Nothing of it by default but what `decoding` says.
 
         Returns:
             The events by onset, a list that knows its columns, draws itself (``plot``) and becomes a DataFrame
@@ -420,31 +424,71 @@ class Tagger:
             resolution = real_number("resolution", resolution)
             if hop is not None or not resolution > 0:
                 raise OptionError(f"the resolution is {resolution} s", fix="Give more than 0, and no hop beside it.")
+        given = take(decoding, SETTINGS)
         refuse_others("events", decoding, SETTINGS)
-        rule = Decoding.of(self.event_thresholds(threshold), **decoding)
+        reading = self.reading(Cells(window, hop, resolution), threshold, **given)
         source = as_source(recording)
-        cells, hop = self._cells(source, self._batch_size(batch_size), window, hop, resolution)
-        spans = detect_events(cells, rule, hop=hop)
-        return Events(named_events(spans, self.labels), place_of(source), source)
+        cells = self.score_cells(source, reading.cells, batch_size=batch_size)
+        spans = detect_events(cells, reading.decoding, hop=None)
+        drawn = None if isinstance(source, AudioStream) else source  # a stream is gone
+        return Events(named_events(spans, self.labels), place_of(source), drawn)
 
-    def _cells(
-        self,
-        source: Clip | Waveform,
-        batch_size: int,
-        window: float | None,
-        hop: float | None,
-        resolution: float | None,
-    ) -> tuple[Iterator[WindowScores], float | None]:
-        """What `detect_events` takes: frames, which are cells, or windows and their hop."""
-        if self.uses_frames(window, hop):
-            parts = score_frames(self._scorer, source, overlap=None, batch_size=batch_size)
-            return frame_cells(parts, resolution), None
-        window, hop = self._grid(window, resolution if hop is None else hop)
-        return self._score_windows(source, window, hop, batch_size, embeddings=False), hop
+    def score_cells(
+        self, recording: Source, cells: Cells = OWN_CELLS, *, batch_size: int | None = None
+    ) -> Iterator[WindowScores]:
+        """Scores of what events are read off, in order and without overlap: frames, or hops of windows.
+
+        Args:
+            recording: What is heard.
+            cells: Those asked for.
+            batch_size: As `events` takes it.
+
+        Raises:
+            AudioError: As `events` raises, possibly after some cells.
+            OptionError: *cells* cannot be.
+        """
+        batch_size = self._batch_size(batch_size)
+        if self.uses_frames(cells.window, cells.hop):
+            parts = score_frames(self._scorer, recording, overlap=None, batch_size=batch_size)
+            return frame_cells(parts, cells.resolution)
+        window, hop = self._grid(cells.window, cells.resolution if cells.hop is None else cells.hop)
+        return average_cells(self._score_windows(recording, window, hop, batch_size, embeddings=False), hop)
+
+    def cell_seconds(self, cells: Cells = OWN_CELLS) -> float:
+        """Seconds of one of *cells*."""
+        if self.frame_seconds is not None and self.uses_frames(cells.window, cells.hop):
+            resolution = self.frame_seconds if cells.resolution is None else cells.resolution
+            return max(1, round(resolution / self.frame_seconds)) * self.frame_seconds
+        return self._grid(cells.window, cells.resolution if cells.hop is None else cells.hop)[1]
 
     def uses_frames(self, window: float | None, hop: float | None) -> bool:
         """Whether events come from frames: the model scores them, and nobody asks for windows."""
         return self.frame_seconds is not None and window is None and hop is None
+
+    def reading(self, cells: Cells, threshold: ArrayLike | None = None, **given: Any) -> EventReading:
+        """How events are read off where only some of it is *given*.
+
+        What is not given is that of `decoding`, which is for its own cells: where others are asked for, it has no say.
+        A threshold that is given brings its own low threshold.
+
+        Args:
+            cells: Those asked for.
+            threshold: As `events` takes it.
+            given: What `Decoding.of` takes beside the thresholds; None for what is not given.
+
+        Raises:
+            OptionError: As `Decoding.of` raises.
+        """
+        settings = {name: value for name, value in given.items() if value is not None}
+        kept = self.decoding
+        if kept is None or cells not in (OWN_CELLS, kept.cells):
+            return EventReading(Decoding.of(self.event_thresholds(threshold), **settings), cells)
+        tuned = kept.decoding
+        if threshold is None:
+            settings.setdefault("low_threshold", tuned.low_thresholds)
+        others = {name: getattr(tuned, name) for name in SETTINGS[1:]}
+        thresholds = tuned.thresholds if threshold is None else self.event_thresholds(threshold)
+        return EventReading(Decoding.of(thresholds, **{**others, **settings}), kept.cells)
 
     def event_thresholds(self, threshold: ArrayLike | None = None) -> NDArray[np.float64]:
         """The threshold of each class, float64 (classes,): those given, else the model's tuned ones, else 0.5."""

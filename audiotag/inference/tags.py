@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
+DEFAULT_THRESHOLD = 0.5
+"""Score from which a class counts as detected where neither the caller nor the model says otherwise."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tags:

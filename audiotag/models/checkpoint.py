@@ -28,13 +28,16 @@ from audiotag.files import set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
 from audiotag.host.needs import needed, requirement, warn_of_version
+from audiotag.models.analytic import AnalyticLearner
 from audiotag.models.create import build_backbone, resolved_options
+from audiotag.models.embedding_head import OverEmbedding
 from audiotag.models.facts import (
     COPY_AGAIN,
     FACTS_FILE,
     FILES,
     FORMAT,
     FORMAT_VERSION,
+    LEARNER_FILE,
     TRAINING_FILE,
     WEIGHTS_FILE,
     Classes,
@@ -49,7 +52,13 @@ from audiotag.places import is_file
 from audiotag.specs import BackboneSpec
 
 
-def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[str, Any] | None = None) -> Path:
+def save_checkpoint(
+    folder: str | Path,
+    model: Model,
+    *,
+    training_state: dict[str, Any] | None = None,
+    learner: AnalyticLearner | None = None,
+) -> Path:
     """Write *model* to *folder*, in place of the checkpoint that may be there.
 
     A program killed at any moment leaves the old checkpoint or the new one, whole.
@@ -59,6 +68,7 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
         model: What to write.
         training_state: State of an unfinished training for `load_training_state`: tensors and plain values in
             dicts, lists and tuples.
+        learner: What gave the model its head, to go on from.
 
     Returns:
         *folder*.
@@ -68,7 +78,7 @@ def save_checkpoint(folder: str | Path, model: Model, *, training_state: dict[st
             else.
         OutputError: *folder* cannot be written.
     """
-    return snapshot(model).write(folder, training_state)
+    return snapshot(model).write(folder, training_state, learner)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +93,12 @@ class Snapshot:
     state: Mapping[str, Tensor]
     facts: Mapping[str, Any]
 
-    def write(self, folder: str | Path, training_state: Mapping[str, Any] | None = None) -> Path:
+    def write(
+        self,
+        folder: str | Path,
+        training_state: Mapping[str, Any] | None = None,
+        learner: AnalyticLearner | None = None,
+    ) -> Path:
         """Write it as a checkpoint; see `save_checkpoint`."""
         folder, state = Path(folder), dict(self.state)
         require_replaceable(folder, FILES)
@@ -97,6 +112,8 @@ class Snapshot:
                 (partial / FACTS_FILE).write_text(facts, encoding="utf-8")
                 if training is not None:
                     torch.save(training, partial / TRAINING_FILE)
+                if learner is not None:
+                    (partial / LEARNER_FILE).write_bytes(learner.to_bytes())
         except (SafetensorError, RuntimeError) as error:  # what safetensors and torch make of a full disk
             reason = str(error).partition("\n")[0]
             raise OutputError(
@@ -148,6 +165,7 @@ def _facts(model: Model, extra_state: Any) -> dict[str, Any]:
             "plugin": {"distribution": owner.distribution, "version": owner.version},
             "options": plain_json(resolved_options(model.spec, model.options), "options", error=CheckpointError),
             "extra_state": extra_state,
+            "head": "embedding" if isinstance(model.backbone, OverEmbedding) else "own",
         },
         "sample_rate": model.backbone.sample_rate,
         **Classes(model.labels, model.single_label, model.thresholds).to_dict(),
@@ -215,8 +233,9 @@ def _assemble(facts: Fields, state: dict[str, Tensor], folder: Path) -> Model:
     spec = spec_of(facts, folder)
     made_with, now = f"{distribution} {plugin_version}", get_host().owner(spec).label
     fix = f"Install that version: pip install {requirement(distribution, plugin_version)}"
+    replaced = made_by.get("head") == "embedding"
     try:
-        backbone = build_backbone(spec, len(classes.labels), options)
+        backbone = build_backbone(spec, 1 if replaced else len(classes.labels), options)
     except OptionError as error:
         raise CheckpointError(
             f"{now} cannot make its network {spec_name!r} ({error.what}); the checkpoint was made with {made_with}",
@@ -225,6 +244,8 @@ def _assemble(facts: Fields, state: dict[str, Tensor], folder: Path) -> Model:
         ) from error
     with get_host().computing(spec, f"taking back the state of {folder}"):
         backbone.load_extra_state(made_by["extra_state"])  # which may decide the shapes of weights
+        if replaced:
+            backbone = OverEmbedding(backbone, len(classes.labels))
     own = backbone.state_dict()
     wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
     if wrong:

@@ -29,7 +29,10 @@ WEIGHTS_FILE = "model.safetensors"
 FACTS_FILE = "audiotag.json"
 TRAINING_FILE = "optimizer.pt"
 
-FILES = (WEIGHTS_FILE, FACTS_FILE, TRAINING_FILE)
+LEARNER_FILE = "learner.safetensors"
+"""What an `audiotag.AnalyticLearner` knows that gave a model its head, beside the model."""
+
+FILES = (WEIGHTS_FILE, FACTS_FILE, TRAINING_FILE, LEARNER_FILE)
 _RUN_CHECKPOINTS = ("best", "last")
 
 
@@ -138,6 +141,8 @@ def facts_in(folder: Path) -> Fields:
         fields.text(key)
     for fields, key in ((facts, "metadata"), (made_by, "options"), (made_by, "extra_state")):
         fields.fields(key)
+    if made_by.text("head", "own") not in ("own", "embedding"):
+        raise made_by.refuse("head", "must be own or embedding")
     if "clip_seconds" in facts["metadata"] and facts.fields("metadata").number("clip_seconds") <= 0:
         raise facts.fields("metadata").refuse("clip_seconds", "must be above 0")
     read_classes(facts, folder)

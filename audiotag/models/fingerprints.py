@@ -5,17 +5,26 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from audiotag.errors import UnknownNameError
 from audiotag.host import get_host
 from audiotag.models.create import resolved_options
+from audiotag.models.embedding_head import OverEmbedding
 from audiotag.models.model import Model
 
 
 def backbone_fingerprint(model: Model) -> str:
     """A hash of what the head is given by: options, parameters and statistics, without the head."""
     return model_fingerprint(model, leaving_out=model.backbone.head_keys())
+
+
+def embedding_fingerprint(model: Model) -> str:
+    """A hash of what gives the clip embeddings: the same whatever head follows."""
+    backbone = model.backbone
+    network = replace(model, backbone=backbone.network) if isinstance(backbone, OverEmbedding) else model
+    return backbone_fingerprint(network)
 
 
 def model_fingerprint(model: Model, *, leaving_out: Collection[str] = ()) -> str:

@@ -11,6 +11,7 @@ from audiotag.specs import INTERFACE_VERSION as INTERFACE_VERSION
 from audiotag.specs import LossSpec as LossSpec
 from audiotag.specs import MetricSpec as MetricSpec
 from audiotag.specs import OptimiserSpec as OptimiserSpec
+from audiotag.specs import OutputSpec as OutputSpec
 from audiotag.specs import RecipeSpec as RecipeSpec
 from audiotag.specs import Remote as Remote
 from audiotag.specs import SamplingPolicySpec as SamplingPolicySpec
@@ -26,6 +27,8 @@ from audiotag.data.clips import Dataset as Dataset
 from audiotag.data.published import PublishedDataset as PublishedDataset
 from audiotag.inference.writers.base import FileWriter as FileWriter
 from audiotag.inference.writers.base import Writer as Writer
+from audiotag.live.messages import Output as Output
+from audiotag.live.outputs.delivery import Delivery as Delivery
 from audiotag.models.backbone import Backbone as Backbone
 from audiotag.training.interfaces import BatchSampler as BatchSampler
 from audiotag.training.interfaces import Loss as Loss
@@ -59,6 +62,7 @@ from audiotag.host.options import wrongly_typed as wrongly_typed
 
 # Front ends
 from audiotag.audio.frontends.families import efficientat_log_mel as efficientat_log_mel
+from audiotag.audio.frontends.families import htk_log_mel as htk_log_mel
 from audiotag.audio.frontends.families import kaldi_log_mel as kaldi_log_mel
 from audiotag.audio.frontends.log_mel import LogMel as LogMel
 from audiotag.audio.frontends.families import slaney_log_mel as slaney_log_mel
@@ -113,6 +117,7 @@ from audiotag.data.rows import split_labels as split_labels
 from audiotag.data.sets.base import Listing as Listing
 from audiotag.data.sets.base import RecordedSet as RecordedSet
 from audiotag.data.sniffing import sniff_format as sniff_format
+from audiotag.data.sound_events import SoundEvent as SoundEvent
 from audiotag.data.targets import Targets as Targets
 from audiotag.labels import Label as Label
 from audiotag.labels import LabelSet as LabelSet
@@ -138,6 +143,12 @@ from audiotag.continual.home import train_on_audio_only as train_on_audio_only
 from audiotag.continual.policies.distribution_matching import store_audio_decision as store_audio_decision
 from audiotag.continual.policy import Decision as Decision
 from audiotag.continual.policy import Example as Example
+
+# Live outputs
+from audiotag.live.messages import Message as Message
+from audiotag.live.outputs.delivery import NotDeliveredError as NotDeliveredError
+from audiotag.live.outputs.delivery import RefusedError as RefusedError
+from audiotag.live.outputs.settings import OutputSettings as OutputSettings
 
 # Output formats
 from audiotag.inference.writers.base import WriterSettings as WriterSettings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -73,7 +74,7 @@ def the_factory_makes_a_format(subject: Subject) -> None:
 
 @check("dataset")
 def its_clips_are_sound(subject: Subject) -> None:
-    """Unique names, labels in range and ascending, unknown labels apart from them, possible times."""
+    """Unique names, labels in range and ascending, unknown labels apart from them, possible times, events apart."""
     with source_of(subject) as source:
         clips = read(subject, source)
     require(len(clips) > 0, "there are no clips")
@@ -87,10 +88,22 @@ def its_clips_are_sound(subject: Subject) -> None:
             require(all(0 <= label < count for label in labels), f"{clip.id}: {what} is {labels} of {count} classes")
         require(not set(clip.labels) & set(clip.unknown), f"{clip.id}: a class is both heard and unknown")
         require(clip.start >= 0 and (clip.stop is None or clip.stop > clip.start), f"{clip.id}: impossible times")
+        _require_sound_events(clip)
         if clips.single_label:
             require(len(clip.labels) == 1, f"{clip.id}: {len(clip.labels)} labels in a single-label set")
     require(clips.targets().shape == (len(clips), count), "targets has another shape")
     require(any(clip.labels for clip in clips), "no clip has a label")
+
+
+def _require_sound_events(clip: Clip) -> None:
+    events = clip.events or ()
+    require(list(events) == sorted(events), f"{clip.id}: its events are not ordered")
+    require({event.index for event in events} <= {*clip.labels}, f"{clip.id}: an event's class is not among its labels")
+    heard_until: dict[int, float] = {}
+    for onset, offset, index in events:
+        require(0 <= onset < offset < math.inf, f"{clip.id}: an event has impossible times")
+        require(onset > heard_until.get(index, -1.0), f"{clip.id}: two events of a class overlap or touch")
+        heard_until[index] = offset
 
 
 @check("dataset")

@@ -74,8 +74,12 @@ def the_factory_takes_the_options(subject: Subject) -> None:
         positional = ["targets", "scores", "known"]
     elif subject.kind == "writer":
         positional = ["settings", "file"][: 2 if subject.spec.magic else 1]
+    elif subject.kind == "output":
+        positional = ["settings"]
+    signature = inspect.signature(subject.factory)
     try:
-        inspect.signature(subject.factory).bind(*positional, **given)
+        # Of an output only its user knows the address.
+        (signature.bind_partial if subject.kind == "output" else signature.bind)(*positional, **given)
     except TypeError as error:
         raise CheckFailedError(f"{subject.spec.factory!r} cannot be called as the host does: {error}") from error
 

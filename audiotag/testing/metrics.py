@@ -7,11 +7,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.evaluation.frame_metrics import ScoredFrames
 from audiotag.seeding import numpy_generator
 from audiotag.testing.check import check, require
 from audiotag.testing.subjects import Subject
 
-_CLIPS, _CLASSES = 24, 3
+_CLIPS, _CLASSES, _FRAMES = 24, 3, 4
 
 
 def _data(subject: Subject) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -29,9 +30,28 @@ def _value(
     scores: NDArray[np.float64],
     known: NDArray[np.bool_] | None = None,
 ) -> float:
-    value = subject.factory(targets, scores, known)
+    if subject.spec.task == "events":
+        value = subject.factory(_as_frames(targets, scores))
+    else:
+        value = subject.factory(targets, scores, known)
     require(np.ndim(value) == 0, f"it returns {type(value).__name__} of shape {np.shape(value)}, not a number")
     return float(value)
+
+
+def _as_frames(targets: NDArray[np.bool_], scores: NDArray[np.float64]) -> ScoredFrames:
+    """Every few clips as the frames, of a second each, of a file."""
+    files = {f"{begin}": slice(begin, begin + _FRAMES) for begin in range(0, _CLIPS, _FRAMES)}
+    truth = {
+        name: [(float(frame), float(frame + 1), f"class {index}") for frame, index in np.argwhere(targets[rows])]
+        for name, rows in files.items()
+    }
+    return ScoredFrames(
+        truth,
+        {name: scores[rows] for name, rows in files.items()},
+        tuple(f"class {index}" for index in range(_CLASSES)),
+        frame_seconds=1.0,
+        durations=dict.fromkeys(files, float(_FRAMES)),
+    )
 
 
 @check("metric")
@@ -53,7 +73,7 @@ def the_order_of_clips_does_not_matter(subject: Subject) -> None:
     require(bool((targets == kept[0]).all() and (scores == kept[1]).all()), "it changes the arrays that it is given")
 
 
-@check("metric", applies=lambda spec: spec.task != "singlelabel")
+@check("metric", applies=lambda spec: spec.task not in ("singlelabel", "events"))
 def unknown_labels_count_for_nothing(subject: Subject) -> None:
     """A label that is not known does not change the number, whatever stands there."""
     targets, scores = _data(subject)

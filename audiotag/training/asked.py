@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -84,7 +85,16 @@ def _refusal(
 ) -> AudiotagError | None:
     """Why the settings cannot work for clips of one kind; None where they can."""
     bears = Situation.bears if "waveform" in spec.inputs else ()
-    situation = Situation(single_label=single_label, pretrained=pretrained, bears=bears, taught=request.taught)
+    situation = Situation(
+        single_label=single_label,
+        pretrained=pretrained,
+        bears=bears,
+        taught=request.taught,
+    )
+    metric = vars(chosen).get("metric")
+    if vars(chosen).get("supervision") == "frames" or (metric and get_host().metric(metric).task == "events"):
+        # Whether clips say when is not known before they are read.
+        situation = replace(situation, no_frames="", times_events=True)
     try:
         settings = chosen.resolve(situation)
         Parts.of(settings, single_label, settings.sampler_options, where=request.train)
@@ -115,7 +125,7 @@ def start_of(request: Request) -> tuple[BackboneSpec, bool]:
 
 def own_settings(spec: BackboneSpec, chosen: Settings, pretrained: bool) -> dict[str, Any]:
     """What the backbone's family brings for fine-tuning trained weights as a whole; empty for all else."""
-    if not pretrained or chosen.freeze_backbone or spec.recipe is None:
+    if not pretrained or chosen.freezes or spec.recipe is None:
         return {}
     return load_recipe(spec.recipe).settings
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -25,10 +25,14 @@ from audiotag.models.backbone import Backbone
 from audiotag.seeding import numpy_generator
 from audiotag.training.ahead import ReadAhead
 from audiotag.training.mixing import PARTNER, SetPartners
+from audiotag.training.timed_labels import Excerpt
 
 Draw = tuple[int, int]
 """(index of the clip, place in the epoch): the place seeds what is random about this reading of the clip."""
 
+
+HEARD = "heard"
+"""What the `Excerpt` of a clip is called among its inputs."""
 
 PROBED = 10_000
 """Clips whose recordings are opened before a run begins, some seconds."""
@@ -101,6 +105,7 @@ class ClipReader:
         seed: Seed of the cuts, together with the place in the epoch. None cuts from the clip's beginning.
         cache: Where decoded clips are kept; None decodes each time.
         partners: How clips are mixed with others of the whole set; None mixes none.
+        kinds: bool (clips,); clips are mixed with those of their kind. None: all are alike.
     """
 
     clips: ClipSet
@@ -108,26 +113,29 @@ class ClipReader:
     seed: int | None = None
     cache: SoundCache | None = None
     partners: SetPartners | None = None
+    kinds: NDArray[np.bool_] | None = None
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         """Read a clip: ``waveform`` (samples,) and ``video`` where the network takes them, ``index``, and partners.
+
+        With a waveform comes ``heard`` (3,), the `Excerpt` of the clip that it is.
 
         Raises:
             TrainingError: A clip cannot be read; the message names it.
         """
         index, place = draw
-        sound, inputs = self._read(index, self._generator("cut", place))
+        samples, inputs = self._read(index, self._generator("cut", place))
         item: dict[str, Any] = {"index": index, **inputs}
         if self.partners is not None:
-            drawn = self.partners.draw(len(self.clips), numpy_generator(self.seed or 0, "partner", place))
+            drawn = self.partners.draw(self._alike(index), numpy_generator(self.seed or 0, "partner", place))
             item |= {"partner": index, "share": 1.0}
             if drawn is None:
                 # A batch has one shape: a clip that is left alone brings silence, of which nothing is taken.
-                inputs = {name: np.zeros_like(value) for name, value in inputs.items()}
+                inputs = {name: value if name == HEARD else np.zeros_like(value) for name, value in inputs.items()}
             else:
                 partner, share = drawn
                 item |= {"partner": partner, "share": share}
-                length = len(sound) if self.partners.follows else None
+                length = samples if self.partners.follows else None
                 _, inputs = self._read(partner, self._generator("partner's cut", place), length)
             item |= {f"{PARTNER}{name}": value for name, value in inputs.items()}
         return item
@@ -140,27 +148,41 @@ class ClipReader:
             by_length.setdefault(len(item.get("waveform", ())), []).append(item)
         return [_stack(part) for part in by_length.values()]
 
+    def _alike(self, index: int) -> int | NDArray[np.int64]:
+        """The clips that may be mixed into the one at *index*: how many, or which."""
+        return len(self.clips) if self.kinds is None else self._of_kind[int(self.kinds[index])]
+
+    @cached_property
+    def _of_kind(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        assert self.kinds is not None
+        return np.flatnonzero(~self.kinds), np.flatnonzero(self.kinds)
+
     def _generator(self, *parts: int | str) -> np.random.Generator | None:
         return None if self.seed is None else numpy_generator(self.seed, *parts)
 
     def _read(
         self, index: int, generator: np.random.Generator | None, length: int | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-        """The sound of a clip as it is (empty where none is taken), and what the network takes.
+    ) -> tuple[int, dict[str, NDArray[Any]]]:
+        """How many samples of a clip there are (0 where none are taken), and what the network takes, with ``heard``.
 
         *generator* draws the cut and the picture; *length* samples are what the sound takes on before it is fitted.
         """
         clip, intake = self.clips[index], self.intake
-        sound = np.zeros(0, dtype=np.float32)
-        inputs: dict[str, NDArray[np.float32]] = {}
+        samples = 0
+        inputs: dict[str, NDArray[Any]] = {}
         try:
             if "waveform" in intake.inputs:
-                least = math.ceil(intake.shortest * intake.sample_rate)
-                most = round(intake.longest * intake.sample_rate)
-                sound = self._sound(clip, most, generator)
+                rate = intake.sample_rate
+                least = math.ceil(intake.shortest * rate)
+                most = round(intake.longest * rate)
+                begin, sound = self._sound(clip, most, generator)
+                end = begin + len(sound)
                 if length is not None:
                     sound = _followed(sound, length)
-                inputs["waveform"] = fit_length(sound, min(max(len(sound), least), max(least, most)))
+                samples = len(sound)
+                inputs["waveform"] = fit_length(sound, min(max(samples, least), max(least, most)))
+                heard = Excerpt(begin / rate, min(end, begin + samples) / rate, samples / rate)
+                inputs[HEARD] = np.array(heard, dtype=np.float32)
             if "video" in intake.inputs:
                 from audiotag.data.video import read_frame
 
@@ -169,18 +191,25 @@ class ClipReader:
                 inputs["video"] = read_frame(clip, intake.video_shape, generator=generator)
         except AudiotagError as error:
             raise TrainingError(f"a clip cannot be read: {error}", where=f"clip {clip.id}") from error
-        return sound, inputs
+        return samples, inputs
 
-    def _sound(self, clip: Clip, most: int, generator: np.random.Generator | None) -> NDArray[np.float32]:
-        """A clip of *most* samples at most."""
+    def _sound(self, clip: Clip, most: int, generator: np.random.Generator | None) -> tuple[int, NDArray[np.float32]]:
+        """*most* samples of a clip at most, and where in it they begin."""
         rate = self.intake.sample_rate
         if self.cache is not None:
-            return self.cache.read(clip, rate, lambda samples: _cut(samples, most, generator))
+            cuts: list[tuple[int, int]] = []
+
+            def cut(samples: int) -> tuple[int, int]:
+                cuts.append(_cut(samples, most, generator))
+                return cuts[-1]
+
+            sound = self.cache.read(clip, rate, cut)
+            return cuts[-1][0], sound
         # Cuts are drawn on the grid of the rate, so that they are the same where clips come from the cache.
         samples = round(recording.clip_seconds(clip) * rate)
         begin, end = _cut(samples, most, generator)
         stop = end / rate if end - begin < samples else None
-        return recording.read_clip(clip, rate, start=begin / rate, stop=stop)
+        return begin, recording.read_clip(clip, rate, start=begin / rate, stop=stop)
 
 
 def _followed(sound: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
@@ -215,8 +244,8 @@ class Batches:
     def read(self, of: str, batches: Sequence[Sequence[Draw]]) -> Generator[dict[str, Tensor]]:
         """Yield the planned batches of a set: ``waveform`` (batch, samples), ``video`` where taken, ``index`` (batch,).
 
-        Where clips have partners, also their inputs (``partner_waveform``), ``partner`` (batch,), and ``share``
-        (batch,): how much of the clip itself stays.
+        With waveforms comes ``heard`` (batch, 3), the `Excerpt` of each clip. Where clips have partners, also their
+        inputs (``partner_waveform``), ``partner`` (batch,), and ``share`` (batch,): how much of the clip itself stays.
 
         A batch of clips of several lengths comes in parts of one length each.
 
@@ -281,3 +310,11 @@ def cut_batches(
         list(zip(order[start:stop].tolist(), range(first + start, first + stop), strict=True))[rank::world]
         for start, stop in pairwise([*starts, len(order)])
     ]
+
+
+def whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> list[list[Draw]]:
+    """Every clip once, in order, in batches; each process gets equally many, repeating the last if need be."""
+    share = -(-count // world)
+    mine = [min(rank * share + place, count - 1) for place in range(share)]
+    draws = [(index, index) for index in mine]
+    return [draws[start : start + batch_size] for start in range(0, share, batch_size)]

@@ -20,6 +20,7 @@ from audiotag.host.needs import require_noted
 from audiotag.inference.clip_scores import Compute
 from audiotag.labels import LabelChange
 from audiotag.training.asked import require_possible
+from audiotag.training.closed_form import fit_head
 from audiotag.training.optimisation import freeze_all_but_head, quicken_batch_norm
 from audiotag.training.processes import is_first_process
 from audiotag.training.recipes import asked_for
@@ -146,6 +147,8 @@ def _train(run: TrainingRun, resume: bool) -> FinetuneResult:
     if resume:
         run.take_up()
     run.launch()
+    if run.settings.head == "analytic":
+        return _solve(run)
     trainer = Trainer(run, *_step_and_source(run))
     if resume:
         trainer.resume(run.folder / "last")
@@ -158,6 +161,14 @@ def _train(run: TrainingRun, resume: bool) -> FinetuneResult:
         _summarise(run)
     best = progress.history[(progress.best_epoch or len(progress.history)) - 1]
     return FinetuneResult(run.folder, pd.DataFrame(progress.history), best, run.classes, run.settings)
+
+
+def _solve(run: TrainingRun) -> FinetuneResult:
+    """The head in closed form; a run that goes on does it again."""
+    run.save()
+    row = fit_head(run, make_loggers(run.settings.logger, run.folder, run.settings.to_dict()))
+    _summarise(run)
+    return FinetuneResult(run.folder, pd.DataFrame([row]), row, run.classes, run.settings)
 
 
 def _summarise(run: TrainingRun) -> None:
@@ -180,8 +191,10 @@ def _step_and_source(run: TrainingRun) -> tuple[nn.Module, NetworkSource | HeadS
     supervised = SupervisedLoss(run.loss, settings)
     if settings.freeze_backbone:
         freeze_all_but_head(backbone)
-        return HeadStep(run.model, supervised), HeadSource(run)
-    quicken_batch_norm(backbone, settings, len(run.clips.train))
+        if not supervised.of_frames:
+            return HeadStep(run.model, supervised), HeadSource(run)
+    else:
+        quicken_batch_norm(backbone, settings, len(run.clips.train))
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).
     backbone.to(memory_format=torch.channels_last)
     return NetworkStep(run.model, supervised, settings, run.augmentations), NetworkSource(run)

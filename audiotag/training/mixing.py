@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from audiotag.training.settings import Mixing
@@ -56,7 +57,14 @@ class Mixture:
 
     @classmethod
     def draw(
-        cls, batch: int, alpha: float, rate: float, generator: np.random.Generator, *, dominant: bool = True
+        cls,
+        batch: int,
+        alpha: float,
+        rate: float,
+        generator: np.random.Generator,
+        *,
+        dominant: bool = True,
+        kinds: NDArray[np.bool_] | None = None,
     ) -> Mixture:
         """Draw λ ~ Beta(*alpha*, *alpha*) for a share *rate* of the clips; partners are a random permutation.
 
@@ -66,12 +74,18 @@ class Mixture:
             rate: Probability that a clip is mixed.
             generator: The only source of randomness.
             dominant: Take max(λ, 1 − λ), so that a clip outweighs its partner, as EfficientAT does.
+            kinds: (batch,); clips are mixed with those of their kind. None: all are alike.
         """
         share = generator.beta(alpha, alpha, size=batch)
         if dominant:
             share = np.maximum(share, 1.0 - share)
         share[generator.random(batch) >= rate] = 1.0
-        return cls(torch.from_numpy(generator.permutation(batch)), torch.from_numpy(share.astype(np.float32)))
+        order = generator.permutation(batch)
+        partner = order.copy()
+        if kinds is not None:
+            for kind in (False, True):
+                partner[kinds == kind] = order[kinds[order] == kind]
+        return cls(torch.from_numpy(partner), torch.from_numpy(share.astype(np.float32)))
 
     def apply(self, values: Tensor) -> Tensor:
         """Blend *values* (batch, …): inputs or targets."""
@@ -108,11 +122,11 @@ class SetPartners:
             return cls(settings.mixup_alpha, settings.mixup_rate, follows=True)
         return None
 
-    def draw(self, clips: int, generator: np.random.Generator) -> tuple[int, float] | None:
-        """The index of a partner among *clips* and λ; None where the clip is left alone."""
+    def draw(self, clips: int | NDArray[np.int64], generator: np.random.Generator) -> tuple[int, float] | None:
+        """The index of a partner, of so many *clips* or among these, and λ; None where the clip is left alone."""
         if generator.random() >= self.rate:
             return None
-        partner = int(generator.integers(clips))
+        partner = int(generator.integers(clips) if isinstance(clips, int) else generator.choice(clips))
         share = float(generator.beta(self.alpha, self.alpha))
         return partner, max(share, 1.0 - share) if self.dominant else share
 
@@ -147,7 +161,7 @@ def smooth_targets(targets: Tensor, smoothing: float) -> Tensor:
     """Label smoothing: a positive becomes 1 − s, a negative s / classes.
 
     Args:
-        targets: (batch, classes) in [0, 1].
+        targets: (…, classes) in [0, 1].
         smoothing: s in [0, 1).
     """
-    return targets * (1.0 - smoothing) + (1.0 - targets) * smoothing / targets.shape[1]
+    return targets * (1.0 - smoothing) + (1.0 - targets) * smoothing / targets.shape[-1]

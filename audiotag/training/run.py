@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ from audiotag.host import get_host
 from audiotag.host.needs import Note, note
 from audiotag.labels import LabelChange, LabelSet
 from audiotag.models.create import build_backbone
+from audiotag.models.embedding_head import over_embedding
 from audiotag.models.heads import change_classes
 from audiotag.models.loading import load_model
 from audiotag.models.model import Model
@@ -44,6 +45,7 @@ from audiotag.training.schedules import Schedule
 from audiotag.training.settings import FREE_TO_CHANGE, Sampling, Settings, Situation
 from audiotag.training.supervision import Supervision
 from audiotag.training.teaching import supervise
+from audiotag.training.timed_labels import FrameLabels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,15 +114,22 @@ class TrainingRun:
             pretrained=pretrained,
             bears=model.backbone.augmentations,
             taught=request.taught,
+            no_frames=no_frames(model, train),
+            times_events=clips.val is not None and clips.val.columns.events is not None,
         )
         settings = chosen.resolve(situation)
+        if settings.head == "analytic":
+            over_embedding(model)
         if off := chosen.unborne(situation):
             reporter.message(f"{model.spec.name} takes no augmentation of sound; these are off: {', '.join(off)}.")
         require_enough(len(train), settings.batch_size, settings.devices)  # before there are several
         # What is wrong with these is known before the teacher hears the clips.
         parts = Parts.of(settings, train.single_label, clips.sampler_options(settings), where=train.source)
         seconds = _training_seconds(model, train, settings, reporter)
+        _report_supervision(reporter, settings, situation, train, 1 / model.backbone.frame_rate)
         supervision = supervise(request, train, settings, reporter)
+        if settings.supervision == "frames":
+            supervision = replace(supervision, frames=FrameLabels.of(train, seconds, model.backbone.frame_rate))
         before = Heard.of_models([model.metadata]) | supervision.teacher_heard
         return cls(
             request=request,
@@ -262,6 +271,28 @@ def _report_classes(reporter: Reporter, model: Model, change: LabelChange, pretr
     if change.kept and change.added:  # otherwise the line above has said it of all
         for what, mids in (("kept", change.kept), ("added", change.added)):
             reporter.message(f"  {what}: {few([names[mid] for mid in mids], 8)}")
+
+
+def no_frames(model: Model, clips: ClipSet) -> str:
+    """Why frames cannot be learned from, as a clause; empty where they can."""
+    if not model.backbone.gives_frame_logits or model.backbone.inputs != ("waveform",):
+        return "the model scores whole clips only"
+    return "" if clips.columns.events is not None else "no clip says when its classes are heard"
+
+
+def _report_supervision(
+    reporter: Reporter, settings: Settings, situation: Situation, clips: ClipSet, frame_seconds: float
+) -> None:
+    """Tell what is learned from, where clips say when."""
+    events = clips.columns.events
+    if events is None:
+        return
+    timed = f"{events.said.sum()} of {len(clips)} training clips say when their classes are heard"
+    if settings.supervision == "frames":
+        reporter.message(f"Frames of {frame_seconds * 1000:.3g} ms are learned from: {timed}.")
+    else:
+        why = f"{situation.no_frames}; " if situation.no_frames else ""
+        reporter.message(f"Whole clips are learned from, although {timed} ({why}--supervision).")
 
 
 def _training_seconds(model: Model, clips: ClipSet, settings: Sampling, reporter: Reporter) -> float:

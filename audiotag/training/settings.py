@@ -50,12 +50,16 @@ class Situation:
         pretrained: Whether the backbone starts from trained weights.
         bears: What may be varied (`Backbone.augmentations`); where it is nothing, variation is switched off.
         taught: Whether there is a teacher.
+        no_frames: Why frames cannot be learned from, as a clause; empty where they can.
+        times_events: Whether there are clips to validate on of which it is said when something is heard.
     """
 
     single_label: bool
     pretrained: bool
     bears: tuple[str, ...] = ("waveform", "spectrogram")
     taught: bool = False
+    no_frames: str = "no clip says when its classes are heard"
+    times_events: bool = False
 
 
 class RunLength(SettingsGroup):
@@ -64,8 +68,8 @@ class RunLength(SettingsGroup):
     TITLE = "Training"
 
     epochs: int = setting(
-        by=lambda s, run: 100 if s.freeze_backbone else 15 if run.pretrained else 30,
-        usual="15; 30 from scratch, 100 for a head alone",
+        by=lambda s, run: 100 if s.freeze_backbone and s.supervision == "clips" else 15 if run.pretrained else 30,
+        usual="15; 30 from scratch, 100 for a head alone on embeddings",
         range=FROM_ONE,
         help="Passes over the data.",
     )
@@ -78,6 +82,36 @@ class Learner(SettingsGroup):
     TITLE = "Training"
 
     freeze_backbone: bool = setting(False, help="Train the head alone, on embeddings of the frozen backbone.")
+
+
+class Events(SettingsGroup):
+    """What is learned of sound events."""
+
+    TITLE = "Sound events"
+
+    supervision: Literal["frames", "clips"] = setting(
+        by=lambda s, run: "clips" if run.no_frames or run.single_label else "frames",
+        usual="frames where clips say when and the model scores frames",
+        help="Learn when classes are heard, or in which clips.",
+    )
+    weak_weight: float = setting(
+        1.0, range=NOT_NEGATIVE, help="Weight of clips that do not say when, where frames are learned from."
+    )
+
+    def check(self, situation: Situation) -> None:
+        """Refuse frames that cannot be learned from."""
+        if self.supervision == "frames" and situation.no_frames:
+            raise OptionError(
+                f"frames cannot be learned from: {situation.no_frames}",
+                where="supervision",
+                fix="Give --supervision=clips, or clips with onsets and offsets and a model that scores frames (fmn).",
+            )
+        if self.supervision == "frames" and situation.single_label:
+            raise OptionError(
+                "frames are learned from with any number of classes, and these clips have exactly one each",
+                where="supervision",
+                fix="Give --multi-label, or --supervision=clips.",
+            )
 
 
 class Objective(SettingsGroup):
@@ -287,7 +321,14 @@ class Variation(Augmentation):
     gain_db: float = varied(Augmentation, "gain_db", **_while_it_learns("waveform", 6.0))
     time_shift: float = varied(Augmentation, "time_shift", **_while_it_learns("waveform", 0.5))
     frequency_mask: int = varied(Augmentation, "frequency_mask", **_while_it_learns("spectrogram", 16))
-    time_mask: int = varied(Augmentation, "time_mask", **_while_it_learns("spectrogram", 64))
+    time_mask: int = varied(
+        Augmentation,
+        "time_mask",
+        by=lambda s, run: (
+            64 if "spectrogram" in run.bears and not s.freeze_backbone and s.supervision == "clips" else 0
+        ),
+        usual="64; 0 for a head alone or where frames are learned from",
+    )
     augmentations: tuple[str, ...] = setting(
         (),
         option="--augment",
@@ -371,8 +412,10 @@ class Measuring(SettingsGroup):
     TITLE = "Best epoch"
 
     metric: str = setting(
-        by=lambda s, run: "accuracy" if run.single_label else "mAP",
-        usual="accuracy for single-label data, else mAP",
+        by=lambda s, run: (
+            "accuracy" if run.single_label else "psds1" if s.supervision == "frames" and run.times_events else "mAP"
+        ),
+        usual="accuracy for single-label data, psds1 where frames are learned from, else mAP",
         choices=_registered(MetricSpec),
         help="Metric that selects the best epoch.",
     )
@@ -411,6 +454,7 @@ class Hardware(Processes):
 class Settings(
     RunLength,
     Learner,
+    Events,
     Objective,
     Optimiser,
     RateSchedule,
@@ -429,9 +473,19 @@ class Settings(
     them in tables.
     """
 
+    head: Literal["gradient", "analytic"] = setting(
+        "gradient",
+        group="Training",
+        help="How the head comes about: by steps, or in closed form from embeddings of the frozen backbone.",
+    )
     batch_norm_momentum: float | None = setting(
         None, usual="adapted to the length of the run", range=ABOVE_ZERO, help="Momentum of batch-norm statistics."
     )
+
+    @property
+    def freezes(self) -> bool:
+        """Whether the backbone stays as it is."""
+        return self.freeze_backbone or self.head == "analytic"
 
     @property
     def averaged(self) -> range:
@@ -440,6 +494,8 @@ class Settings(
 
     def resolve(self, situation: Situation) -> Self:
         """The settings with every default filled in; variation of sound is off where the model bears none."""
+        if self.freezes and not self.freeze_backbone:
+            return self.replaced(freeze_backbone=True).resolve(situation)
         if situation.bears:
             return super().resolve(situation)
         off = {name: 0 for name in self.unborne(situation) if name not in self.augmentations}
@@ -452,10 +508,20 @@ class Settings(
         return ours + [name for name in self.augmentations if host.augmentation(name).on not in borne]
 
     def check(self, situation: Situation) -> None:
-        """Refuse to vary what a frozen backbone hears once, or a network does not bear, and averages of no epochs."""
+        """Refuse to vary what is heard once, averages of no epochs, and metrics of what is not learned."""
+        if self.head == "analytic":
+            self._check_analytic(situation)
+        of_events = _host().metric(self.metric).task == "events"
+        if of_events and not (self.supervision == "frames" and situation.times_events):
+            raise OptionError(
+                f"the metric {self.metric!r} is for sound events, which "
+                + ("no clip to validate on has" if self.supervision == "frames" else "are not learned"),
+                where="metric",
+                fix="Choose another, mAP for one, or learn from frames (--supervision=frames).",
+            )
         changing = [name for name, one in declared(type(self)).items() if one.varies and getattr(self, name)]
         changing += self.augmentations
-        if self.freeze_backbone and changing:
+        if self.freeze_backbone and changing and self.supervision == "clips":
             raise OptionError(
                 f"{', '.join(changing)} cannot be used with a frozen backbone, which processes each clip once",
                 where=self.WHERE,
@@ -475,3 +541,18 @@ class Settings(
                 where=self.WHERE,
                 fix="Change --average-from and --average-to; --average-from 0 averages nothing.",
             )
+
+    def _check_analytic(self, situation: Situation) -> None:
+        """Refuse what does nothing where no step is taken."""
+        idle = self.idle(situation, _OF_CLOSED_FORM) + (["teacher"] if situation.taught else [])
+        if idle:
+            raise OptionError(
+                f"{', '.join(idle)} do nothing for a head in closed form, which takes no steps",
+                where=self.WHERE,
+                fix="Leave them out, or train with --head=gradient.",
+            )
+
+
+_OF_CLOSED_FORM = frozenset(
+    {"head", "freeze_backbone", "seed", "seconds", "metric", "summary", "audio_cache_gb"} | FREE_TO_CHANGE
+)

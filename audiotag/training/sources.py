@@ -15,64 +15,14 @@ from torch import Tensor
 from audiotag.cache.ledger import ArrayCache
 from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
-from audiotag.errors import TrainingError
-from audiotag.evaluation.measurement import measure
-from audiotag.evaluation.metrics import accuracy, mean_average_precision
-from audiotag.inference.combine import probabilities
 from audiotag.models.model import Model
 from audiotag.training.clip_keys import embedding_keys
-from audiotag.training.data import Batches, ClipReader, Draw, Intake
-from audiotag.training.interfaces import Loss
+from audiotag.training.data import Batches, ClipReader, Draw, Intake, whole_pass
 from audiotag.training.mixing import SetPartners
 from audiotag.training.run import TrainingRun
+from audiotag.training.validation import measured_frames, validation_metrics
 
 _EMBEDDING_BATCH = 32
-AGAINST_DIVERGENCE = "Use a lower --learning-rate, --clip-grad-norm 1, or --precision 32."
-"""What to do where numbers stop being finite."""
-
-
-def validation_metrics(logits: NDArray[np.float32], clips: ClipSet, loss: Loss, metric: str) -> dict[str, float]:
-    """Loss, mAP and, for single-label data, accuracy of a validation set, and what says which epoch is best.
-
-    Args:
-        logits: (clips, classes).
-        clips: The clips.
-        loss: The training loss.
-        metric: The metric by which the best epoch is chosen.
-
-    Raises:
-        TrainingError: A logit is not finite.
-    """
-    wrong = int((~np.isfinite(logits).all(axis=1)).sum())
-    if wrong:
-        raise TrainingError(
-            f"the network has diverged: its scores of {wrong} of {len(logits)} validation clips are not finite",
-            fix=AGAINST_DIVERGENCE,
-        )
-    targets, known = clips.targets(), clips.known()
-    with torch.no_grad():
-        mask = None if known is None else torch.from_numpy(known)
-        value = float(loss(torch.from_numpy(logits), torch.from_numpy(targets), mask).mean())
-    single_label = loss.task == "singlelabel"
-    measured = {"loss": value}
-    if single_label:
-        scores = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
-        measured |= {"mAP": mean_average_precision(targets, scores), "accuracy": accuracy(targets, scores)}
-    else:
-        measured["mAP"] = mean_average_precision(targets, logits, known)
-    if metric not in measured:
-        measured[metric] = measure(
-            metric, targets, probabilities(logits, single_label), known, single_label=single_label
-        )
-    return measured
-
-
-def _whole_pass(count: int, batch_size: int, rank: int = 0, world: int = 1) -> list[list[Draw]]:
-    """Every clip once, in order, in batches; each process gets equally many, repeating the last if need be."""
-    share = -(-count // world)
-    mine = [min(rank * share + place, count - 1) for place in range(share)]
-    draws = [(index, index) for index in mine]
-    return [draws[start : start + batch_size] for start in range(0, share, batch_size)]
 
 
 class Source(ABC):
@@ -99,6 +49,10 @@ class Source(ABC):
         if val is None:
             return {}
         run.model.backbone.eval()
+        return self._measured(val)
+
+    def _measured(self, val: ClipSet) -> dict[str, float]:
+        run = self._run
         return validation_metrics(self._logits(val).cpu().numpy(), val, run.loss.cpu(), run.settings.metric)
 
     def close(self) -> None:  # noqa: B027 # there may be nothing to end
@@ -112,7 +66,11 @@ class NetworkSource(Source):
         super().__init__(run)
         settings, backbone, clips = run.settings, run.model.backbone, run.clips
         intake = Intake.of(backbone, (run.seconds, run.seconds))
-        readers = {"train": ClipReader(clips.train, intake, settings.seed, run.cache, SetPartners.of(settings))}
+        self._of_frames = settings.supervision == "frames"
+        events = clips.train.columns.events
+        kinds = events.said if self._of_frames and events is not None else None
+        partners = SetPartners.of(settings)
+        readers = {"train": ClipReader(clips.train, intake, settings.seed, run.cache, partners, kinds)}
         if clips.val is not None:
             # Validation hears what the tagger would: each clip at its own length.
             own = Intake.of(backbone, run.model.lengths.bounds)
@@ -128,12 +86,17 @@ class NetworkSource(Source):
         self._batches.close()
 
     def train_mode(self) -> None:
-        """Everything learns."""
-        self._run.model.backbone.train()
+        """Everything learns that is not frozen."""
+        backbone = self._run.model.backbone
+        backbone.train(not self._run.settings.freeze_backbone)
+        backbone.head_module().train()
+
+    def _measured(self, val: ClipSet) -> dict[str, float]:
+        return measured_frames(self._run, self._batches, val) if self._of_frames else super()._measured(val)
 
     def _logits(self, val: ClipSet) -> Tensor:
         run, backbone, fabric = self._run, self._run.model.backbone, self._run.fabric
-        plan = _whole_pass(len(val), run.settings.batch_size, fabric.global_rank, fabric.world_size)
+        plan = whole_pass(len(val), run.settings.batch_size, fabric.global_rank, fabric.world_size)
         mine = torch.full((len(val), len(run.model.labels)), float("-inf"), device=fabric.device)
         with torch.inference_mode():
             for batch in self._batches.read("val", plan):
@@ -145,19 +108,23 @@ class NetworkSource(Source):
 
 
 class HeadSource(Source):
-    """What the frozen network of a run gave for each clip, computed once and kept on disk, over runs."""
+    """What the frozen network of a run gave for each clip, computed once and kept on disk, over runs.
+
+    Attributes:
+        train_inputs: That of the training clips, float32 (clips, …).
+    """
 
     def __init__(self, run: TrainingRun) -> None:
         super().__init__(run)
         embed, val = FrozenEmbedder(run), run.clips.val
-        self._train_inputs = torch.from_numpy(embed(run.clips.train))
+        self.train_inputs = torch.from_numpy(embed(run.clips.train))
         self._val_inputs = torch.empty(0) if val is None else torch.from_numpy(embed(val))
 
     def train_batches(self, batches: list[list[Draw]]) -> Generator[dict[str, Tensor]]:
         """See `Source.train_batches`."""
         for batch in batches:
             index = torch.tensor([draw[0] for draw in batch])
-            yield {"index": index, "head_input": self._train_inputs[index]}
+            yield {"index": index, "head_input": self.train_inputs[index]}
 
     def train_mode(self) -> None:
         """The head learns; the rest stays in eval mode."""

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from audiotag.audio.variation import vary_spectrogram, vary_waveform
+from audiotag.audio.variation import TimeMoves, vary_spectrogram, vary_waveform
 from audiotag.models.model import Model
 from audiotag.seeding import numpy_generator, torch_generator
 from audiotag.training.augmenting import Augmentations
 from audiotag.training.mixing import PARTNER, Mixture, blend, blend_waveforms, mix_style
 from audiotag.training.settings import Settings
-from audiotag.training.supervision import Labels, SupervisedLoss, mixed_labels
+from audiotag.training.supervision import Labels, SupervisedLoss, mixed_labels, moved_labels, with_partners
 
 Place = tuple[int, ...]
 """(seed, epoch, step, rank): what the randomness of a step is derived from."""
@@ -42,14 +42,13 @@ class NetworkStep(nn.Module):
             place: Where in the run this is; the same place draws the same.
         """
         generator = torch_generator("augment", *place)
-        labels = self.loss.smoothed(labels)
-        mixture = self._mixture(len(labels["targets"]), place)
-        if mixture is not None:
-            labels = mixed_labels(labels, mixture)
+        mixture = self._mixture(labels, place)
         spectrogram = None
         if "waveform" in inputs and self.backbone.front_end is not None:
-            waveform = self._waveform(inputs, mixture, generator, place)
-            spectrogram = self._spectrogram(waveform, mixture, generator, place)
+            waveform, labels = self._waveform(inputs, labels, mixture, generator, place)
+            spectrogram, labels = self._spectrogram(waveform, labels, mixture, generator, place)
+        elif mixture is not None:
+            labels = mixed_labels(labels, mixture)
         video = inputs.get("video")
         if video is not None:
             if "share" in inputs:
@@ -58,57 +57,72 @@ class NetworkStep(nn.Module):
                 video = mixture.apply(video)
         with self.model.computing():
             features = self.backbone.forward_spectrogram(spectrogram, video)
-            logits = self.backbone.forward_head(self.backbone.head_input(features))
-        losses: Tensor = self.loss(logits, labels)
+            frame_logits = self.backbone.frame_logits(features) if self.loss.of_frames else None
+            logits = None
+            if self.loss.needs_clips(labels):
+                logits = self.backbone.forward_head(self.backbone.head_input(features))
+        losses: Tensor = self.loss(logits, labels, frame_logits)
         return losses
 
-    def _mixture(self, batch: int, place: Place) -> Mixture | None:
+    def _mixture(self, labels: Labels, place: Place) -> Mixture | None:
         """What is blended within the batch."""
         settings = self.settings
         if not settings.mixup_alpha or settings.mixup_partner == "set":
             return None
         # EfficientAT mixes spectrograms with max(λ, 1 − λ); PSLA and EquiAV mix waveforms with λ itself.
         return Mixture.draw(
-            batch,
+            len(labels["targets"]),
             settings.mixup_alpha,
             settings.mixup_rate,
             numpy_generator("mixup", *place),
             dominant=settings.mixup_on == "spectrogram",
+            # Of a mixture with a clip whose events are not known, those of the other would be of no use.
+            kinds=labels["timed"].cpu().numpy() if "timed" in labels else None,
         )
 
     def _waveform(
-        self, inputs: Mapping[str, Tensor], mixture: Mixture | None, generator: torch.Generator, place: Place
-    ) -> Tensor:
-        rate, settings = self.backbone.sample_rate, self.settings
-        waveform = vary_waveform(settings, inputs["waveform"], rate, generator)
+        self,
+        inputs: Mapping[str, Tensor],
+        labels: Labels,
+        mixture: Mixture | None,
+        generator: torch.Generator,
+        place: Place,
+    ) -> tuple[Tensor, Labels]:
+        """The waveforms as they are heard, and what is known of them."""
+        rate, settings, moves = self.backbone.sample_rate, self.settings, TimeMoves()
+        waveform = vary_waveform(settings, inputs["waveform"], rate, generator, moves)
         waveform = self.augmentations.of_waveform(waveform, rate, *place)
+        labels = moved_labels(labels, moves)
         if "share" in inputs:
             # Each of the two is varied on its own, as in EfficientAT.
-            partner = vary_waveform(settings, inputs[f"{PARTNER}waveform"], rate, generator)
+            moves = TimeMoves()
+            partner = vary_waveform(settings, inputs[f"{PARTNER}waveform"], rate, generator, moves)
             partner = self.augmentations.of_waveform(partner, rate, PARTNER, *place)
             waveform = blend_waveforms(waveform, partner, inputs["share"])
+            labels = with_partners(moved_labels(labels, moves, PARTNER), inputs["share"])
         if mixture is not None and settings.mixup_on == "waveform":
-            waveform = mixture.apply_waveform(waveform)
-        return waveform
+            waveform, labels = mixture.apply_waveform(waveform), mixed_labels(labels, mixture)
+        return waveform, labels
 
     def _spectrogram(
-        self, waveform: Tensor, mixture: Mixture | None, generator: torch.Generator, place: Place
-    ) -> Tensor:
+        self, waveform: Tensor, labels: Labels, mixture: Mixture | None, generator: torch.Generator, place: Place
+    ) -> tuple[Tensor, Labels]:
         front_end = self.backbone.front_end
         assert front_end is not None
-        settings = self.settings
+        settings, moves = self.settings, TimeMoves()
         # Mixed precision is for the network: a logarithm of a power spectrum needs all its bits.
         with torch.autocast(waveform.device.type, enabled=False):
             with self.model.computing("computing the front end of"):
                 spectrogram: Tensor = front_end(waveform.float(), generator)
-            spectrogram = vary_spectrogram(settings, spectrogram, front_end.padding_value, generator)
+            spectrogram = vary_spectrogram(settings, spectrogram, front_end.padding_value, generator, moves)
             spectrogram = self.augmentations.of_spectrogram(spectrogram, front_end, *place)
+            labels = moved_labels(labels, moves)
             if settings.mixstyle_rate:
                 style = numpy_generator("mixstyle", *place)
                 spectrogram = mix_style(spectrogram, settings.mixstyle_alpha, settings.mixstyle_rate, style)
             if mixture is not None and settings.mixup_on == "spectrogram":
-                spectrogram = mixture.apply(spectrogram)
-        return spectrogram
+                spectrogram, labels = mixture.apply(spectrogram), mixed_labels(labels, mixture)
+        return spectrogram, labels
 
 
 class HeadStep(nn.Module):
@@ -124,5 +138,5 @@ class HeadStep(nn.Module):
         """The loss of each clip of a batch, (batch,); *inputs* holds ``head_input`` (batch, …)."""
         with self.model.computing():
             logits = self.backbone.forward_head(inputs["head_input"])
-        losses: Tensor = self.loss(logits, self.loss.smoothed(labels))
+        losses: Tensor = self.loss(logits, labels)
         return losses

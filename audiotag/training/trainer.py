@@ -26,16 +26,18 @@ from audiotag.models.checkpoint import Snapshot, load_training_state, snapshot
 from audiotag.models.epochs import epoch_folder
 from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.averaging import Averages
-from audiotag.training.data import count_batches, cut_batches
+from audiotag.training.data import HEARD, count_batches, cut_batches
 from audiotag.training.interfaces import SamplingContext
 from audiotag.training.loss_record import LossRecord
+from audiotag.training.mixing import PARTNER
 from audiotag.training.optimisation import load_optimiser_state, make_optimiser, optimising
 from audiotag.training.processes import in_any_process
 from audiotag.training.reporting import CsvLog, EpochLogger
 from audiotag.training.run import TrainingRun
 from audiotag.training.schedules import step_warmup
-from audiotag.training.sources import AGAINST_DIVERGENCE, Source
+from audiotag.training.sources import Source
 from audiotag.training.stopping import StopRequests
+from audiotag.training.validation import AGAINST_DIVERGENCE
 
 SAVE_EVERY_SECONDS = 20.0
 """Least time between two writings of checkpoints: of the state to go on from, and of what validation has chosen since.
@@ -246,7 +248,8 @@ class Trainer:
     def _one_step(self, batch: dict[str, Tensor], epoch: int, step: int) -> float:
         place = (self.settings.seed, epoch, step, self.fabric.global_rank)
         index = batch.pop("index")
-        labels = self.supervision.batch(index, batch.pop("partner", None), batch.get("share"))
+        known = {name: batch.pop(name, None) for name in ("partner", HEARD, f"{PARTNER}{HEARD}")}
+        labels = self.supervision.batch(index, share=batch.get("share"), **known)
         labels = self.fabric.to_device(labels)
         inputs = self.fabric.to_device(batch)
         # Dropout and drop path draw from torch's global generator: give them one of this step's own.

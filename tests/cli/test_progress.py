@@ -22,7 +22,7 @@ from audiotag.models.model import Model
 SETTINGS = {
     "format_": "csv", "embeddings": None, "window": None, "hop": None, "threshold": None, "low_threshold": None,
     "resolution": None, "median": None, "merge": None,
-    "min_duration": None, "top": 1, "batch_size": 2, "workers": 1, "strict": False, "resume": False,
+    "min_duration": None, "decoding": None, "top": 1, "batch_size": 2, "workers": 1, "strict": False, "resume": False,
     "overwrite": False, "frames": None, "verbatim": False, "per_window": False, "events": False,
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,9 +19,12 @@ from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
 import audiotag
+from audiotag import AnalyticLearner
 from audiotag.cli.main import main
 from audiotag.continual import OnlineSettings
+from audiotag.continual.analytic_training import read_learner
 from audiotag.continual.exported_pupil import change_exported_classes
+from audiotag.continual.hearing import HeardClip
 from audiotag.continual.listening import StreamClip, Waveform
 from audiotag.continual.online import OnlineEvent, OnlineLearner
 from audiotag.continual.store import ClipStore
@@ -30,8 +34,11 @@ from audiotag.errors import AudiotagError, CheckpointError, OptionError, StoreEr
 from audiotag.export.export import export_model
 from audiotag.host import get_host
 from audiotag.labels import LabelSet
+from audiotag.models.checkpoint import load_checkpoint
 from audiotag.models.create import create_backbone
+from audiotag.models.heads import change_classes
 from audiotag.models.model import Model
+from audiotag.training.settings import Situation
 
 RATE = 8000
 NAMES = ("low", "high", "noise")
@@ -281,3 +288,139 @@ def test_the_command_learns_new_classes_without_torch(
     assert tagger.tag(tmp_path / "1.wav").labels[0] in done.stdout
     refused = CliRunner().invoke(main, [*map(str, begin), "--option", "width=3"])
     assert refused.exit_code == 1 and "which has its own" in str(refused.exception)
+
+
+ANALYTIC = OnlineSettings(learner="analytic", checkpoint_every=4)
+
+
+@pytest.mark.parametrize("single_label", [False, True])
+@pytest.mark.parametrize("head_type", ["linear", "mlp"])
+def test_the_analytic_learner_needs_no_store(
+    make: Callable[..., Model], tmp_path: Path, single_label: bool, head_type: str
+) -> None:
+    export_model(make(single_label, head_type=head_type), tmp_path / "exported")
+    scores, known = [], []
+    for model in (make(single_label, head_type=head_type), read_exported(tmp_path / "exported")):
+        folder = tmp_path / f"{type(model).__name__} run"
+        learner = OnlineLearner(model, None, ANALYTIC, folder=folder)
+        events = list(learner.run(stream(30)))
+        assert sum(event.loss is not None for event in events) == 24
+        assert all(event.addition is None and event.error is None for event in events)
+        early, late = ([event.loss for event in events if event.loss][part] for part in (slice(6), slice(-6, None)))
+        assert np.mean(late) < np.mean(early)
+        tagger = audiotag.load(folder)
+        found = np.concatenate([tagger.scores(wave(number), RATE) for number in range(50, 59)])
+        learnt = AnalyticLearner.load(folder / "last" / "learner.safetensors")
+        embeddings = np.concatenate([tagger.embed(wave(number), RATE) for number in range(51, 54)])
+        np.testing.assert_allclose(found[1:4], learnt.scores(embeddings), atol=1e-4)
+        assert (found.argmax(axis=1) == np.arange(50, 59) % 3).mean() > 0.7
+        scores.append(found)
+        known.append(learnt)
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-3)
+    assert known[0].origin == known[1].origin  # a device with the export and one with the model have one network
+    assert known[0].merge(known[1]).clips == 48
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_the_analytic_learner_goes_on_bit_for_bit(make: Callable[..., Model], tmp_path: Path, exported: bool) -> None:
+    export_model(make(), tmp_path / "exported")
+    for name, parts in (("whole", (20,)), ("cut", (7, 13))):
+        for first, count in zip((0, *parts), parts, strict=False):
+            if first:
+                learner = OnlineLearner.resume(tmp_path / name, None)
+            else:
+                model = read_exported(tmp_path / "exported") if exported else make()
+                learner = OnlineLearner(model, None, ANALYTIC, folder=tmp_path / name)
+            assert learner.position == first
+            list(learner.run(stream(count, first)))
+    files = ("learner.safetensors", "head.safetensors" if exported else "model.safetensors")
+    for file in files:
+        assert (tmp_path / "whole" / "last" / file).read_bytes() == (tmp_path / "cut" / "last" / file).read_bytes()
+
+
+def test_a_kill_loses_no_clip_and_counts_none_twice(make: Callable[..., Model], tmp_path: Path) -> None:
+    learner = OnlineLearner(make(), None, ANALYTIC, folder=tmp_path / "run")
+    for clip in stream(6):
+        learner.hear(clip)  # killed here: nothing was saved since the beginning
+    again = OnlineLearner.resume(tmp_path / "run", None)
+    assert again.position == 0
+    list(again.run(stream(6)))
+    known = read_learner(tmp_path / "run")
+    assert known is not None and known.clips == 4
+
+
+def test_the_analytic_learner_goes_on_from_a_model_that_it_taught(make: Callable[..., Model], tmp_path: Path) -> None:
+    list(OnlineLearner(make(), None, ANALYTIC, folder=tmp_path / "first").run(stream(10)))
+    model, known = load_checkpoint(tmp_path / "first" / "last"), read_learner(tmp_path / "first")
+    change_classes(model, LabelSet.from_names(["bell", *reversed(NAMES)]))
+    list(OnlineLearner(model, None, ANALYTIC, folder=tmp_path / "second", known=known).run(stream(10, 10)))
+    found = read_learner(tmp_path / "second")
+    export_model(tmp_path / "second", tmp_path / "exported")  # a device goes on with the export
+    exported = read_exported(tmp_path / "exported")
+    device = OnlineLearner(
+        exported, None, ANALYTIC, folder=tmp_path / "device", known=read_learner(tmp_path / "exported")
+    )
+    list(device.run(stream(5, 20)))
+    on_device = read_learner(tmp_path / "device")
+    assert on_device is not None and on_device.clips == 20 and device.model.labels.names[0] == "bell"
+    assert found is not None and found.clips == 16 and found.labels.names == ("bell", "noise", "high", "low")
+    assert found.counts[0] == 0 and audiotag.load(tmp_path / "second").scores(wave(1), RATE)[0, 0] == 0
+    other = make()
+    with torch.no_grad():
+        next(iter(other.backbone.parameters())).add_(0.1)
+    with pytest.raises(OptionError, match="another network"):
+        OnlineLearner(other, None, ANALYTIC, known=found)
+    with pytest.raises(OptionError, match="any number of classes"):
+        OnlineLearner(replace(model, single_label=True), None, ANALYTIC, known=found)
+
+
+def test_the_analytic_learner_fills_a_store_too(make: Callable[..., Model], tmp_path: Path) -> None:
+    with store_in(tmp_path / "memory", "herding") as store:
+        events = list(OnlineLearner(make(), store, ANALYTIC, folder=tmp_path / "run").run(stream(12)))
+        assert len(store) == 5 and sum(event.addition is not None for event in events) == 9
+        assert not any(event.replayed for event in events)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"learner": "analytic", "replay": 3},
+        {"learner": "analytic", "loss": "focal", "learning_rate": 0.1},
+        {"learner": "analytic", "freeze_backbone": False},
+        {"forgetting": 0.9},
+    ],
+)
+def test_settings_of_the_other_learner_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=", ".join(name for name in wrong if name != "learner")):
+        OnlineSettings(**wrong).resolve(Situation(single_label=False, pretrained=True))
+
+
+def test_what_has_no_embedding_is_an_error_of_the_clip(make: Callable[..., Model], tmp_path: Path) -> None:
+    learner = OnlineLearner(make(), None, ANALYTIC)
+    learner.pupil.hearing.hear_waveform = lambda *given: HeardClip(np.zeros(3), np.zeros((1, 6), np.float32), 1.0)
+    event = learner.hear(stream(2)[1])
+    assert event.loss is None and "zero" in str(event.error) and learner.position == 1
+    with pytest.raises(OptionError, match="no store"):
+        OnlineLearner(make(), None)
+
+
+def test_the_command_learns_in_closed_form_without_torch(
+    make: Callable[..., Model], tmp_path: Path, run_light: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    rows = []
+    for number in range(9):
+        soundfile.write(tmp_path / f"{number}.wav", wave(number), RATE)
+        rows.append(f"{number}.wav,{NAMES[number % 3]}\n")
+    (tmp_path / "clips.csv").write_text("path,labels\n" + "".join(rows))
+    (tmp_path / "names.csv").write_text("index,mid,display_name\n0,noise,noise\n1,high,high\n2,low,low\n")
+    export_model(make(labels=("low", "bell"), head_type="mlp"), tmp_path / "exported")
+    arguments = ["online", "--learner", "analytic", "--model", tmp_path / "exported"]
+    arguments += ["--labels", tmp_path / "names.csv", "--stream", tmp_path / "clips.csv", "--output", tmp_path / "run"]
+    done = run_light(COMMAND, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "9 learnt, the model in" in done.stderr and "no clip yet" in done.stderr
+    done = run_light(COMMAND, "infer", "--model", tmp_path / "run", tmp_path / "1.wav", "--top", "1")
+    assert done.returncode == 0 and "high" in done.stdout, done.stderr
+    arguments[-1] = tmp_path / "another"
+    refused = CliRunner().invoke(main, [*map(str, arguments), "--steps", "4"])
+    assert refused.exit_code == 1 and "do nothing in the analytic learner" in str(refused.exception)

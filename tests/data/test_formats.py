@@ -405,7 +405,7 @@ class TestReading:
 
     def test_unknown_ending(self, tmp_path):
         with pytest.raises(ManifestError, match=r"no format.*json: .*folder: "):
-            read_clips(table(tmp_path, "x", "clips.txt"))
+            read_clips(table(tmp_path, "x", "clips.doc"))
 
     def test_the_format_can_be_named(self, tmp_path):
         path = table(tmp_path, "path,labels\na,b\n", "clips.txt")

@@ -7,6 +7,7 @@ import pytest
 from audiotag.data.reading import read_clips
 from audiotag.data.sets.segments import Segment, file_stems
 from audiotag.data.sniffing import load_dataset, sniff_format
+from audiotag.data.sound_events import SoundEvent
 from audiotag.errors import ManifestError
 from audiotag.labels import known_labels
 
@@ -204,12 +205,43 @@ class TestVggSound:
         assert (len(clips), clips.absent, len(clips.labels)) == (10, {"train": 3, "test": 2}, 3)
 
 
+class TestAudioSetStrong:
+    def test_clips_are_called_after_segments_and_have_their_events(self, tiny_set):
+        source = tiny_set("audioset_strong")
+        assert sniff_format(source) == sniff_format(source / "audioset_eval_strong.tsv") == "audioset_strong"
+        clips = {clip.id: clip for clip in read_clips(source)}
+        assert clips["tiny001-_aB_30000"].events == (SoundEvent(0, 0.4, 3), SoundEvent(0, 0.5, 1))
+        assert {dict(clip.extra)["split"] for clip in clips.values()} == {"train", "eval"}
+        assert read_clips(source).labels == known_labels("audioset_strong")
+
+    def test_classes_that_nobody_trains_on_are_left_out_and_counted(self, tiny_set):
+        source = tiny_set("audioset_strong")
+        table = source / "audioset_eval_strong.tsv"
+        first, header = table.read_text(), "segment_id\tstart_time_seconds\tend_time_seconds\tlabel"
+        extra = "tiny100-_aB_0\t0\t0.2\t/m/028v0c\ntiny100-_aB_0\t0.3\t0.4\t/m/028v0c\ngone_7000\t1\t2\t/m/07jdr\n"
+        table.write_text(first + extra)
+        clips = read_clips(table)
+        assert (len(clips), clips.skipped, clips.absent) == (4, {"/m/028v0c": 1}, {"eval": 1})
+        table.write_text(first + "tiny100-_aB_0\t0.3\t0.2\t/m/07jdr\n")
+        with pytest.raises(ManifestError, match=r"tiny100-_aB_0.*begins at 0.3 s and ends at 0.2 s"):
+            read_clips(table)
+        table.write_text(f"{header}\nnobegin\t0\t1\t/m/07jdr\n")
+        with pytest.raises(ManifestError, match="line 2: the beginning in segment_id is 'nobegin'"):
+            read_clips(table)
+
+    def test_names_of_recordings(self, tiny_set):
+        source = tiny_set("audioset_strong")
+        for path in (source / "audio" / "eval").iterdir():
+            path.rename(path.with_name(f"Y{path.name}"))
+        assert len(read_clips(source)) == 8
+
+
 class TestDesed:
     def test_clips_have_the_classes_of_their_events(self, tiny_set):
         clips = {clip.id: clip for clip in read_clips(tiny_set("desed"))}
         strong = clips["validation/validation/validation_1.wav"]
         assert strong.labels == (1, 4)
-        assert dict(strong.extra)["events"] == "0-0.5 Blender; 0-0.5 Dog"
+        assert strong.events == (SoundEvent(0, 0.5, 1), SoundEvent(0, 0.5, 4))
         assert clips["validation/validation/validation_3.wav"].labels == ()
         assert clips["train/weak/weak_1.wav"].labels == (1, 4)
 
@@ -235,7 +267,7 @@ class TestEvents:
             ("a.wav", (0, 1), 0.0, None),
             ("b.wav", (), 0.0, None),
         ]
-        assert clips[0].extra == (("events", "0.5-2 Dog; 1.5-3 Speech"),)
+        assert [clip.events for clip in clips] == [(SoundEvent(0.5, 2, 0), SoundEvent(1.5, 3, 1)), ()]
 
     def test_events_as_clips(self, tmp_path):
         clips = read_clips(self.write(tmp_path), check_files=False, events=True)

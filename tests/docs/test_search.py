@@ -30,6 +30,7 @@ QUESTIONS = [
     ("open the results in audacity", "howto_tagging", "--format audacity"),
     ("raven selection table", "howto_tagging", "--format raven"),
     ("extract embeddings from audio", "howto_tagging", "--embeddings"),
+    ("find similar sounds, query by example", "howto_tagging", "index search"),
     ("numpy array in memory instead of file", "howto_tagging", "tagger.scores(waveform"),
     ("why do the scores not add up to 1, softmax or sigmoid", "tutorial_tag_a_folder", "its own sigmoid"),
     ("columns of the csv output, onset offset event_label", "formats", "event_label"),

@@ -10,19 +10,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from audiotag.errors import AudiotagError
 from audiotag.evaluation import (
     PSDS1,
     PSDS2,
+    EventCriteria,
     Psds,
     PsdsScenario,
+    best_event_f1,
     event_based_f1,
     intersection_based_f1,
     psds,
+    segment_auroc,
     segment_based_f1,
 )
 
@@ -107,15 +113,74 @@ def test_false_alarms_of_a_class_without_events_count_where_asked_for(golden: Go
     assert result.micro(all_classes=True) == pytest.approx([wanted["micro"][key] for key in "prf"], rel=1e-12)
 
 
-@pytest.mark.parametrize("tool", ["sed_eval", "sed_eval_all_classes"])
-def test_the_error_rate_is_that_of_sed_eval(golden: Golden, tool: str) -> None:
-    wanted = golden.metrics["segment_based"][tool]["micro"]
-    classes = [name for name in golden.classes if tool != "sed_eval" or name != "Vacuum cleaner"]
-    rate = segment_based_f1(golden.truth, golden.detected, classes=classes).error_rate
-    assert rate is not None
+@pytest.mark.parametrize(
+    ("metric", "kind", "tool", "settings"),
+    [
+        ("event_based", event_based_f1, "sed_eval", {}),
+        ("event_based", event_based_f1, "sed_eval_all_classes", {}),
+        ("event_based", event_based_f1, "sed_eval_onset_only", {"offset_collar": None}),
+        ("segment_based", segment_based_f1, "sed_eval", {}),
+        ("segment_based", segment_based_f1, "sed_eval_all_classes", {}),
+    ],
+)
+def test_the_error_rate_is_that_of_sed_eval(
+    golden: Golden, metric: str, kind: Any, tool: str, settings: dict[str, Any]
+) -> None:
+    wanted = golden.metrics[metric][tool]["micro"]
+    classes = [name for name in golden.classes if tool.endswith("all_classes") or name != "Vacuum cleaner"]
+    rate = kind(golden.truth, golden.detected, classes=classes, **settings).error_rate
     assert [rate.total, rate.substitutions, rate.deletions, rate.insertions] == pytest.approx(
         [wanted[f"{name}_rate"] for name in ("error", "substitution", "deletion", "insertion")], rel=1e-12
     )
+
+
+@pytest.mark.parametrize("criterion", ["event", "segment", "intersection"])
+def test_the_best_f1_is_that_of_sed_scores_eval(golden: Golden, criterion: str) -> None:
+    wanted = golden.metrics[f"{criterion}_based"]["best"]
+    best = best_event_f1(golden.truth, golden.scores, classes=golden.classes, frame_seconds=FRAME, criterion=criterion)
+    averages = [best.scores.macro().f1, best.scores.micro().f1]
+    assert averages == pytest.approx([wanted["macro_f"], wanted["micro_f"]], rel=1e-12)
+    for name, own in wanted["classes"].items():
+        index = golden.classes.index(name)
+        columns = (best.scores.precision, best.scores.recall, best.scores.f1, best.thresholds)
+        assert [column[index] for column in columns] == pytest.approx(
+            [own[key] for key in ("p", "r", "f", "threshold")], rel=1e-12
+        )
+    assert np.isnan(best.thresholds[golden.classes.index("Vacuum cleaner")])
+
+
+@pytest.mark.parametrize(("part", "most"), [("partial", 0.1), ("full", 1.0)])
+def test_the_area_under_the_roc_of_segments_is_the_stable_one(golden: Golden, part: str, most: float) -> None:
+    wanted = golden.metrics["segment_based"]["auroc_values"]["staircase"][part]
+    settings: dict[str, Any] = {"frame_seconds": FRAME, "durations": golden.durations, "max_fpr": most}
+    found = segment_auroc(golden.truth, golden.scores, classes=golden.classes, **settings)
+    by_class = {name: value for name, value in zip(golden.classes, found, strict=True) if not np.isnan(value)}
+    assert {**by_class, "mean": np.nanmean(found)} == pytest.approx(wanted, rel=1e-10)
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["event", "onset", "segment", "intersection"]))
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_the_best_f1_is_the_best_of_all_thresholds(seed: int, criterion: str) -> None:
+    """Short events close together: runs are near several events, and events near several runs."""
+    generator = np.random.default_rng(seed)
+    truth: Lists = {"a": [], "b": [], "c": []}
+    for events in truth.values():
+        for onset in generator.uniform(0, 1.5, generator.integers(0, 4)):
+            events.append((float(onset), float(onset + generator.uniform(0.05, 0.4)), "x"))
+    scores = {name: np.round(generator.random((40, 1)), 1) for name in truth}
+    criteria = EventCriteria(segment=0.3)
+    best = best_event_f1(truth, scores, classes=["x"], frame_seconds=FRAME, criterion=criterion, criteria=criteria)
+    if not any(truth.values()):
+        assert np.isnan(best.scores.f1[0])
+        return
+    tried = {
+        float(threshold): float(criteria.scores(criterion, truth, detections(scores, ["x"], threshold), ["x"]).f1[0])
+        for threshold in np.arange(0, 1, 0.1) + 0.05
+    }
+    assert best.scores.f1[0] == pytest.approx(max(tried.values()))
+    again = criteria.scores(criterion, truth, detections(scores, ["x"], best.thresholds[0]), ["x"])
+    assert again.hits.tolist() == best.scores.hits.tolist()
+    assert again.false_alarms.tolist() == best.scores.false_alarms.tolist()
 
 
 @pytest.mark.parametrize(("name", "scenario"), [("psds1", PSDS1), ("psds2", PSDS2)])

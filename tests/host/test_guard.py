@@ -1,5 +1,6 @@
 """Code of plugins is run in one way: what it raises names the plugin, what it prints stays off standard output."""
 
+import gc
 import io
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -280,3 +282,14 @@ def test_damaged_metadata_fails_one_plugin_only(install_plugin, plugin_folder, m
     records = {record.name: record for record in get_host().plugins}
     assert records["odd"].status == "failed" and "pip install --force-reinstall" in records["odd"].problems[0]
     assert records["good"].status == records["builtin"].status == "loaded"
+
+
+def test_what_stands_in_for_standard_output_stays_alive():
+    """A thread that prints holds it without counting: were it freed when another thread is done, Python would crash."""
+    code = plugin_code("who", "doing")
+    with code:
+        first = weakref.ref(sys.stdout)
+    gc.collect()
+    assert first() is not None
+    with code:
+        assert sys.stdout is first()

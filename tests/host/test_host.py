@@ -376,6 +376,7 @@ def test_names_of_our_plugins_say_what_to_install(monkeypatch, install_plugin):
         (host.loss, "infonce", "equiav"),
         (host.recipe, "efficientat-fsd50k", "mobilenet-baseline"),
         (host.recipe, "convnext-audioset", "convnext"),
+        (host.backbone, "ced-tiny", "ced"),
         (lambda name: host.command("equiav", name), "pretrain", "equiav"),
     ):
         with pytest.raises(UnknownNameError, match=rf"no \w+ '.*{name}'.*pip install audiotag-{distribution}"):
@@ -424,7 +425,9 @@ def test_every_kind_answers_unknown_names(install_plugin, kind):
         getattr(get_host(), kind)("nonesuch")
 
 
-@pytest.mark.parametrize("name", ["losses", "sampling_policies", "optimisers", "schedules", "metrics", "writers"])
+@pytest.mark.parametrize(
+    "name", ["losses", "sampling_policies", "optimisers", "schedules", "metrics", "writers", "outputs"]
+)
 def test_an_unknown_name_among_few_lists_them(install_plugin, name):
     kind = KINDS[name]
     with pytest.raises(UnknownNameError, match="There are: ") as caught:

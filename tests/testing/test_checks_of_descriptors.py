@@ -62,6 +62,27 @@ BROKEN = {
 }
 
 
+def test_a_live_output_takes_the_settings(install_plugin):
+    specs = [f'OutputSpec(name="{name}", factory="odd_lamps:{name}", summary="Odd")' for name in ("Lamp", "nothing")]
+    install_plugin(
+        "audiotag-lamps",
+        "from audiotag.plugin import OutputSpec, hookimpl\n"
+        "def Lamp(settings, *, address: str): ...\n"
+        "def nothing(): ...\n"
+        f"@hookimpl\ndef register_outputs():\n    return [{', '.join(specs)}]\n".replace(
+            "odd_lamps", "{__name__}"
+        ).replace('factory="', 'factory=f"'),
+        entry="lamps",
+    )
+    results = {
+        case.subject.name: run_case(case, {})
+        for case in plan_checks("audiotag-lamps")
+        if case.check.name == "the_factory_takes_the_options"
+    }
+    assert results["Lamp"].status == "passed"
+    assert "too many positional arguments" in results["nothing"].message
+
+
 @pytest.mark.parametrize("check", BROKEN)
 def test_what_breaks_a_rule_fails_its_check(install_plugin, tiny, check):
     kind, specs, message = BROKEN[check]

@@ -396,3 +396,38 @@ class TestSoundCache:
     def test_a_size_that_is_none(self, tones, tmp_path, size):
         with pytest.raises(OptionError, match="audio_cache_gb"):
             finetune("tiny", tones, output=tmp_path / "run", audio_cache_gb=size, **QUICK)
+
+
+ANALYTIC = {"head": "analytic", "workers": 0, "device": "cpu"}
+
+
+@pytest.mark.parametrize("data", ["tones", "overlaps"])
+def test_a_head_in_closed_form_takes_one_pass(data, tmp_path, request):
+    clips = request.getfixturevalue(data)
+    model = finetune("tiny", clips, val_fraction=0, output=tmp_path / "base", **{**QUICK, "epochs": 1}).folder
+    result = finetune(str(model), clips, fold=None, output=tmp_path / "run", val_fraction=0.3, **ANALYTIC)
+    assert list(result.history.epoch) == [1] and result.settings.freeze_backbone
+    assert result.best["val_mAP"] > 0.7 and (tmp_path / "run" / "log.csv").read_text().startswith("epoch,penalty")
+    before, after = (load_checkpoint(folder).backbone for folder in (model, tmp_path / "run"))
+    assert all(
+        torch.equal(value, after.network.state_dict()[key])
+        for key, value in before.state_dict().items()
+        if not key.startswith("classifier.")
+    )
+    known = audiotag.AnalyticLearner.load(tmp_path / "run" / "best" / "learner.safetensors")
+    tagger = audiotag.load(tmp_path / "run")
+    assert known.labels == tagger.labels and known.origin
+    sound, rate = np.sin(np.arange(8000) / 3), 8000
+    np.testing.assert_allclose(tagger.scores(sound, rate), known.scores(tagger.embed(sound, rate)), atol=1e-4)
+    weights = _weights(tmp_path / "run" / "last")
+    again = resume_run(tmp_path / "run")
+    assert _same(weights, _weights(tmp_path / "run" / "last")) and again.best["val_mAP"] == result.best["val_mAP"]
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 3}, {"loss": "focal", "learning_rate": 0.1}, {"mixup_alpha": 0.3}])
+def test_what_does_nothing_without_steps_is_refused(tones, tmp_path, wrong):
+    with pytest.raises(OptionError, match="|".join(wrong)):
+        finetune("tiny", tones, output=tmp_path / "run", **ANALYTIC, **wrong)
+    with pytest.raises(OptionError, match="teacher"):
+        finetune("tiny", tones, output=tmp_path / "run", teacher="tiny", **ANALYTIC)
+    assert not (tmp_path / "run").exists()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from audiotag.audio.frontends.log_mel import BandEdges, LogMel, hann, require
-from audiotag.audio.frontends.mel import kaldi_filters, slaney_filters
+from audiotag.audio.frontends.mel import htk_filters, kaldi_filters, slaney_filters
 
 PRE_EMPHASIS = 0.97
 _LOG_OFFSET, _SHIFT, _SCALE = 1e-5, 4.5, 5.0  # EfficientAT's
@@ -181,6 +182,49 @@ def slaney_log_mel(
         floor=_POWER_FLOOR,
         log_scale=10 / math.log(10),
     )
+
+
+def htk_log_mel(
+    n_mels: int = 64,
+    *,
+    sample_rate: int = 16_000,
+    n_fft: int = 512,
+    hop_size: int = 160,
+    fmin: float = 0.0,
+    fmax: float | None = None,
+    top_db: float | None = None,
+    pad_samples: int = 0,
+) -> LogMel:
+    """Torchaudio's defaults, as CED takes it: power, HTK mel filters of height 1, decibels, perhaps of a bounded range.
+
+    Frames, decibels and padding are those of `slaney_log_mel`. The range is bounded clip by clip: torchaudio's
+    ``AmplitudeToDB`` takes the maximum over all that it is given at once, so that a clip depends on its batch there.
+
+    Args:
+        n_mels: Number of mel bands.
+        sample_rate: Hz of the waveform.
+        n_fft: Points of the Fourier transform, and of its window.
+        hop_size: Samples between frames.
+        fmin: Lower edge of the lowest band, Hz.
+        fmax: Upper edge of the highest band, Hz; None for half the sample rate.
+        top_db: Values further than this below the largest of a clip are raised to that, dB; None for no bound.
+        pad_samples: As for `slaney_log_mel`.
+
+    Raises:
+        OptionError: A setting is out of range.
+    """
+    require(top_db is None or top_db >= 0, f"top_db is {top_db}", "Give 0 or more dB, or None.")
+    fmax = sample_rate / 2 if fmax is None else fmax
+    alike = slaney_log_mel(
+        n_mels,
+        sample_rate=sample_rate,
+        n_fft=n_fft,
+        hop_size=hop_size,
+        fmin=fmin,
+        fmax=fmax,
+        pad_samples=pad_samples,
+    )
+    return replace(alike, filters=htk_filters(n_mels, n_fft, sample_rate, fmin, fmax), dynamic_range=top_db)
 
 
 def _check_sizes(n_mels: int, hop_size: int, n_fft: int) -> None:

@@ -43,7 +43,8 @@ class BandEdges:
 class LogMel:
     """A log-mel spectrogram: frames, window, power spectrum, filters, logarithm, an affine map.
 
-    For each filter's energy e: (`log_scale` · ln(max(e + `offset`, `floor`)) + `shift`) / `scale`.
+    For each filter's energy e: (`log_scale` · ln(max(e + `offset`, `floor`)) + `shift`) / `scale`; then nothing is left
+    more than `dynamic_range` below the clip's largest value.
 
     Frames are of two kinds. *Centred* ones (`centred`) lie around multiples of the hop, with the waveform reflected
     at its ends and the window in the middle of the transform; pre-emphasis y[i] = x[i + 1] − a·x[i] comes first and
@@ -67,6 +68,7 @@ class LogMel:
         log_scale: 1 for natural logarithms, 10 / ln 10 for decibels.
         shift: Added to logarithms.
         scale: Divides them afterwards.
+        dynamic_range: Values further than this below the largest of the clip are raised to that; None leaves them.
         frames: Frames of the result: shorter spectrograms are followed by `padding_value`, longer ones cut. None
             keeps as many as the waveform gives.
         padding_value: Value of a band in silence, for masks and padding.
@@ -89,6 +91,7 @@ class LogMel:
     log_scale: float = 1.0
     shift: float = 0.0
     scale: float = 1.0
+    dynamic_range: float | None = None
     frames: int | None = None
     edges: BandEdges | None = None
 
@@ -101,6 +104,11 @@ class LogMel:
     def frame_rate(self) -> float:
         """Frames per second."""
         return self.sample_rate / self.hop
+
+    @property
+    def frame_by_frame(self) -> bool:
+        """Whether a frame is the same in every waveform that has the sound around it."""
+        return self.dynamic_range is None
 
     def count_frames(self, samples: int) -> int:
         """Frames of a waveform of *samples* samples.
@@ -196,6 +204,7 @@ def log_mel_from(
         log_scale=found.number("log_scale"),
         shift=found.number("shift"),
         scale=found.number("scale"),
+        dynamic_range=found.number("dynamic_range", None, least=0.0),
         frames=found.integer("frames", None, least=1),
         edges=None
         if edges is None

@@ -1,4 +1,4 @@
-"""Triangular mel filters on the two scales that published taggers use."""
+"""Triangular mel filters as published taggers use them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,19 @@ def slaney_filters(bands: int, n_fft: int, sample_rate: int, fmin: float, fmax: 
     edges = _slaney_hz(np.linspace(_slaney_mel(fmin), _slaney_mel(fmax), bands + 2))
     triangles = _triangles(edges, _bins(n_fft // 2 + 1, n_fft, sample_rate))
     return (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
+
+
+def htk_filters(bands: int, n_fft: int, sample_rate: int, fmin: float, fmax: float) -> NDArray[np.float32]:
+    """Filters of height 1 over HTK's scale, mel = 2595·log10(1 + Hz / 700), as torchaudio has them by default.
+
+    Band edges lie at equal distances in mel; each triangle reaches from the centre of the band before to that of the
+    band after, and falls off linearly in Hz.
+
+    Returns:
+        float32 (bands, n_fft / 2 + 1).
+    """
+    edges = 700 * np.expm1(np.linspace(_kaldi_mel(fmin), _kaldi_mel(fmax), bands + 2) / 1127)
+    return _triangles(edges, _bins(n_fft // 2 + 1, n_fft, sample_rate)).astype(np.float32)
 
 
 def _bins(count: int, n_fft: int, sample_rate: int) -> NDArray[np.float64]:

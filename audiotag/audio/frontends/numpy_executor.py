@@ -41,6 +41,9 @@ def log_mel_features(description: LogMel, waveform: ArrayLike) -> NDArray[np.flo
         spectrum = np.fft.rfft(_windowed(description, part, window), n=description.n_fft)
         energies = mel(np.square(spectrum.real) + np.square(spectrum.imag))
         features[:, first : first + len(part)] = _scaled(description, energies)
+    if description.dynamic_range is not None:
+        heard = features[:, : len(frames)]
+        np.maximum(heard, heard.max() - np.float32(description.dynamic_range), out=heard)
     return features
 
 

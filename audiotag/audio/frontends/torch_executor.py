@@ -60,7 +60,8 @@ class LogMelFrontEnd(FrontEnd):
     """Computes what a `LogMel` describes; nothing of it is part of a checkpoint.
 
     Args:
-        description: What to compute: `efficientat_log_mel`, `kaldi_log_mel`, `slaney_log_mel`, or your own.
+        description: What to compute: `efficientat_log_mel`, `htk_log_mel`, `kaldi_log_mel`, `slaney_log_mel`, or your
+            own.
 
     Attributes:
         description: The same.
@@ -113,6 +114,8 @@ class LogMelFrontEnd(FrontEnd):
             if description.log_scale != 1:
                 features = features.mul_(description.log_scale)
             features = features.add_(description.shift).div_(description.scale)
+            if description.dynamic_range is not None:
+                features = features.clamp_(min=features.amax((1, 2), keepdim=True) - description.dynamic_range)
             if (missing := count - features.shape[-1]) == 0:
                 return features
             return functional.pad(features, (0, missing), value=description.padding_value)

@@ -16,15 +16,16 @@ from audiotag.errors import ManifestError
 from audiotag.files import write_text
 
 _SHAPE = '{"data": [{"wav": "a.wav", "labels": "/m/09x0r,/m/05zppz"}, …]}'
-_KNOWN = {"video_id", "wav", "video_path", "labels", "start", "stop", "fold", "unknown"}
+_KNOWN = {"video_id", "wav", "video_path", "labels", "start", "stop", "fold", "unknown", "events"}
 
 
 class JsonManifest(Dataset):
     """``{"data": [{"video_id": …, "wav": …, "video_path": …, "labels": "a,b" or ["a", "b"]}, …]}``.
 
-    ``wav`` and ``labels`` are needed; ``video_id``, ``video_path``, ``fold``, ``start``, ``stop`` (seconds) and
-    ``unknown`` (classes of which nobody has said whether they are heard) are optional, and other plain values are kept
-    in `Clip.extra`. Labels are mids or display names.
+    ``wav`` and ``labels`` or ``events`` are needed; ``video_id``, ``video_path``, ``fold``, ``start``, ``stop``
+    (seconds) and ``unknown`` (classes of which nobody has said whether they are heard) are optional, and other plain
+    values are kept in `Clip.extra`. Labels are mids or display names. ``events`` says when classes are heard, as
+    ``[[onset, offset, label], …]`` in seconds of the recording.
     """
 
     def read(
@@ -86,7 +87,21 @@ class JsonManifest(Dataset):
             video_path=video_path or None,
             extra=extra,
             unknown=() if unknown is None else unknown,
+            events=_events(entry.get("events"), place),
         )
+
+
+def _events(events: object, place: str) -> list[tuple[float, float, str]] | None:
+    if events is None:
+        return None
+    found = []
+    for event in events if isinstance(events, list) else [events]:
+        if not isinstance(event, list) or len(event) != 3 or not isinstance(event[2], str):
+            raise ManifestError(
+                f"an event is {event!r}", where=place, fix='Give [onset, offset, label]: [0.5, 2, "Dog"].'
+            )
+        found.append((read_number(event[0], "onset", place), read_number(event[1], "offset", place), event[2]))
+    return found
 
 
 def _labels(entry: dict[str, Any], key: str, place: str) -> str | list[str] | None:
@@ -103,10 +118,10 @@ def _labels(entry: dict[str, Any], key: str, place: str) -> str | list[str] | No
 
 
 def write_manifest(clips: ClipSet, path: str | Path) -> None:
-    """Write *clips* as a JSON manifest that `JsonManifest` reads back: ids, parts, folds, extra values; mids as labels.
+    """Write *clips* as a JSON manifest that `JsonManifest` reads back, with mids as labels.
 
-    Paths below the folder of *path* are written from there, others in full. Pictures to choose from (`Clip.frames`)
-    are a setting of whoever reads, and are not written.
+    Ids, parts, folds, events and extra values are kept. Paths below the folder of *path* are written from there, others
+    in full. Pictures to choose from (`Clip.frames`) are a setting of whoever reads, and are not written.
 
     Raises:
         ManifestError: A clip lies in an archive, or has an extra value whose name means something else in a manifest;
@@ -136,6 +151,11 @@ def _entry(clip: Clip, clips: ClipSet, folder: Path) -> dict[str, Any]:
     entry["labels"] = [clips.labels[index].mid for index in clip.labels]
     if clip.unknown:
         entry["unknown"] = [clips.labels[index].mid for index in clip.unknown]
+    if clip.events is not None:
+        # 0.3 + 10 - 10 is 0.3 again to the nanosecond.
+        entry["events"] = [
+            [clip.start + onset, clip.start + offset, clips.labels[index].mid] for onset, offset, index in clip.events
+        ]
     if clip.start > 0:
         entry["start"] = clip.start
     if clip.stop is not None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.formats.tables import columns_of, read_columns
-from audiotag.data.rows import Rows, clips_from_rows, read_fold, read_number
+from audiotag.data.rows import Row, Rows, clips_from_rows, read_fold, read_number, split_labels
 from audiotag.data.sets.tiny import write_tiny_recordings
+from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet
 
 _COLUMNS = ("path", "labels")
-_KNOWN = {*_COLUMNS, "id", "fold", "start", "stop", "video_path"}
+_TIMES = ("onset", "offset")
+_KNOWN = {*_COLUMNS, "id", "fold", "start", "stop", "video_path", *_TIMES}
 NO_CLASS = "none"
 """The cell of a clip in which none of the classes is heard."""
 SEPARATORS = ";|,"
@@ -32,6 +36,10 @@ class CsvTable(Dataset):
     first two, unless the classes are given, in which case the longest known names are found. The cell
     ``none`` says that none of the classes is heard (unless the given classes hold one of that name). Other
     columns are kept in `Clip.extra`.
+
+    With the columns ``onset`` and ``offset`` (seconds of the recording) each line is an event, and the lines of a clip
+    are those with the same path, id, start and stop; of other columns its first line counts. Labels in a line without
+    onset and offset are heard nobody knows when; a line without either, or with ``none``, says that nothing is heard.
     """
 
     columns = (_COLUMNS,)
@@ -40,7 +48,11 @@ class CsvTable(Dataset):
         self, source: Path, *, labels_required: bool = True, single_label: bool = False, **reading: Any
     ) -> ClipSet:
         """See `Dataset.read`; *single_label* and *labels_required* are those of `clips_from_rows`."""
-        rows = self._rows(source, reading.get("labels"), _COLUMNS if labels_required else _COLUMNS[:1])
+        required = _COLUMNS if labels_required else _COLUMNS[:1]
+        timed = bool({*_TIMES} & {*columns_of(source)})
+        rows: Iterable[Rows] = self._rows(source, reading.get("labels"), (*required, *_TIMES) if timed else required)
+        if timed:
+            rows = _by_clip(rows, source)
         reading |= {"single_label": single_label, "labels_required": labels_required, "separators": SEPARATORS}
         return clips_from_rows(rows, source=source, **reading)
 
@@ -81,11 +93,14 @@ def _others(cells: dict[str, list[str]], lines: list[int], source: Path) -> dict
 
     found: dict[str, list[Any]] = {}
     if "start" in cells:
-        found["start"] = numbers("start", lambda cell, place: read_number(cell, "start", place), 0.0)
+        found["start"] = numbers("start", partial(_read, "start"), 0.0)
     if "stop" in cells:
-        found["stop"] = numbers("stop", lambda cell, place: read_number(cell, "stop", place), None)
+        found["stop"] = numbers("stop", partial(_read, "stop"), None)
     if "fold" in cells:
         found["fold"] = numbers("fold", read_fold, None)
+    for column in _TIMES:
+        if column in cells:
+            found[column] = numbers(column, partial(_read, column), None)
     if "video_path" in cells:
         found["video_path"] = [cell or None for cell in cells["video_path"]]
     if more := [column for column in cells if column not in _KNOWN]:
@@ -94,3 +109,33 @@ def _others(cells: dict[str, list[str]], lines: list[int], source: Path) -> dict
             tuple((column, cell) for column, cell in zip(more, row, strict=True) if cell) for row in of_each
         ]
     return found
+
+
+def _read(column: str, cell: str, place: str) -> float:
+    return read_number(cell, column, place)
+
+
+def _by_clip(blocks: Iterable[Rows], source: Path) -> Iterator[Rows]:
+    """The lines of each clip as one row with events."""
+    rows: dict[tuple[Any, ...], tuple[Row, list[str], list[tuple[float, float, str]]]] = {}
+    for block in blocks:
+        others = {name: values for name, values in block.others.items() if name not in _TIMES}
+        lines = zip(block.where, block.path, block.labels, block.id or [None] * len(block.path), strict=True)
+        times = zip(*(block.others[name] for name in _TIMES), strict=True)
+        for place, ((where, path, cell, name), (onset, offset)) in enumerate(zip(lines, times, strict=True)):
+            row = Row(where, path, None, name, **{column: values[place] for column, values in others.items()})
+            _, weak, events = rows.setdefault((path, name, row.start, row.stop), (row, [], []))
+            labels = split_labels(cell, SEPARATORS[:-1]) if isinstance(cell, str) else cell or ()
+            if onset is None and offset is None:
+                weak.extend(labels)
+            elif onset is None or offset is None or not labels:
+                what = "label" if not labels else "onset" if onset is None else "offset"
+                raise ManifestError(f"the event has no {what}", where=f"{source}, {where}", fix="Fill in the cell.")
+            else:
+                events.extend((onset, offset, label) for label in labels)
+    # Of a clip with labels alone nobody has said when they are heard.
+    listed = [
+        replace(row, labels=weak, events=None if weak and not events else events) for row, weak, events in rows.values()
+    ]
+    if listed:
+        yield Rows.of(listed)

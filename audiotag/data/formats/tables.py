@@ -14,13 +14,14 @@ from typing import Any
 from audiotag.documents import decode_text, read_text
 from audiotag.errors import ManifestError
 
-_DELIMITERS = (",", "\t", ";")
 _SNIFFED_BYTES = 65_536
 _TOGETHER = 8192
 
 
-def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file as (line, column → cell).
+def read_table(
+    source: Path, required: Sequence[str], *, header: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file as (line, column → cell); *header* names the columns of one whose first line does not.
 
     The delimiter is a comma, tab or semicolon, whichever the first line holds most of, or what a line ``sep=;`` before
     it says. Empty lines, and empty cells behind the last column, are passed over; cells and columns are stripped of
@@ -30,9 +31,9 @@ def read_table(source: Path, required: Sequence[str]) -> Iterator[tuple[int, dic
         ManifestError: The file cannot be read, a column of *required* is missing, a column occurs twice, or a
             line has more or fewer cells than the header.
     """
-    header, rows = _table(source, required)
+    columns, rows = _table(source, required, header)
     for line, cells in rows:
-        yield line, {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
+        yield line, {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}
 
 
 def read_columns(source: Path, required: Sequence[str]) -> Iterator[tuple[list[int], dict[str, list[str]]]]:
@@ -72,10 +73,16 @@ def _in_blocks(
         )
 
 
-def _table(source: Path, required: Sequence[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """The columns, and the rows that have a cell for each of them."""
+def _table(
+    source: Path, required: Sequence[str], given: Sequence[str] = ()
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The columns (those *given* where the first line names none), and the rows that have a cell for each of them."""
     text = read_text(source, error=ManifestError)
-    return _header(_rows(text, source, _first_line(text)[1]), text, source, required)
+    delimiter = _first_line(text)[1]
+    rows = _rows(text, source, delimiter)
+    if given:
+        return list(given), _filled(rows, len(given), source, delimiter)
+    return _header(rows, text, source, required)
 
 
 def _header(
@@ -180,4 +187,5 @@ def _first_line(text: str) -> tuple[str, str]:
     line = next(lines, "")
     if line[:4] == "sep=" and len(line) == 5:  # Excel's word for itself
         return next(lines, ""), line[4]
-    return line, max(_DELIMITERS, key=line.count)
+    # A tab is never part of a name, a comma is.
+    return line, max("\t,;" if "\t" in line else ",;", key=line.count)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Listing:
         absent: Recordings that are listed and not there, where that is the usual state, with their official split
             (empty where there is none); they are not among the rows.
         table: The list, where messages name it rather than the folder.
+        skipped: Labels that the data set itself leaves out, label → number of clips.
     """
 
     rows: tuple[Row, ...]
@@ -57,6 +58,7 @@ class Listing:
     single_label: bool = False
     absent: tuple[tuple[Path, str], ...] = ()
     table: Path | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 class RecordedSet(PublishedDataset):
@@ -103,7 +105,8 @@ class RecordedSet(PublishedDataset):
         clips = clips_from_rows(
             listing.rows, source=listing.table or source, root=listing.root, own_labels=listing.labels, **required
         )
-        return replace(clips, absent=dict(Counter(split for _, split in listing.absent)))
+        skipped = dict(sorted({**listing.skipped, **clips.skipped}.items()))
+        return replace(clips, skipped=skipped, absent=dict(Counter(split for _, split in listing.absent)))
 
     def preparation(self, source: Path) -> Preparation | None:
         """What `prepare` wrote about *source*; None where it did not write it.

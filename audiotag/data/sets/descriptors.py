@@ -90,6 +90,25 @@ PUBLISHED = (
         splits=_AUDIOSET,
     ),
     DatasetSpec(
+        name="audioset_strong",
+        factory="audiotag.data.sets.audioset_strong:AudioSetStrong",
+        summary="AudioSet with strong labels: when 447 classes are heard in 120 000 segments",
+        extensions=("/", ".tsv"),
+        licence="labels CC BY 4.0; each video has the licence of its uploader",
+        citation="Hershey et al., The benefit of temporally-strong labels in audio event classification, ICASSP 2021 "
+        "(arXiv 2105.07031)",
+        homepage="https://research.google.com/audioset/download_strong.html",
+        remotes=tuple(
+            Remote(
+                url=f"http://storage.googleapis.com/us_audioset/youtube_corpus/strong/audioset_{split}_strong.tsv",
+                filename=f"audioset_{split}_strong.tsv",
+                note="The list only: the videos are on YouTube",
+            )
+            for split in ("train", "eval")
+        ),
+        splits=("train", "eval"),
+    ),
+    DatasetSpec(
         name="fsd50k",
         factory="audiotag.data.sets.fsd50k:Fsd50k",
         summary="FSD50K: 51 197 Freesound clips, 200 classes",

@@ -39,9 +39,8 @@ SPLITS = {
 class Desed(RecordedSet):
     """The folder ``dataset`` with ``metadata`` and ``audio``; of the parts with labels those that are there.
 
-    Strong labels become clip labels as `audiotag.data.formats.events.EventTable` makes them; the times stay in
-    `Clip.extra`. The splits are ``weak``, ``synthetic``, ``validation`` and ``public_eval``. Unlabelled recordings are
-    not read.
+    Tables are read as `audiotag.data.formats.events.EventTable` reads them. The splits are ``weak``, ``synthetic``,
+    ``validation`` and ``public_eval``. Unlabelled recordings are not read.
     """
 
     name = "desed"

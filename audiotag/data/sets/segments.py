@@ -28,6 +28,7 @@ class Segment:
         where: How messages call the line.
         split: Official split, empty where there is none.
         id: Name of the clip; empty takes *video*.
+        events: As in `audiotag.data.rows.Row`, in seconds of the segment.
     """
 
     video: str
@@ -37,6 +38,7 @@ class Segment:
     where: str
     split: str = ""
     id: str = ""
+    events: tuple[tuple[float, float, str], ...] | None = None
 
 
 def file_stems(segment: Segment) -> Iterator[str]:
@@ -91,6 +93,7 @@ def segment_listing(
                 id=name,
                 video_path=None if video is None else str(video.relative_to(root)),
                 extra=(("split", segment.split),) if segment.split else (),
+                events=segment.events,
             )
         )
     if not rows:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiotag.audio.decoding import read_audio
-from audiotag.audio.frontends.families import efficientat_log_mel, kaldi_log_mel, slaney_log_mel
+from audiotag.audio.frontends.families import efficientat_log_mel, htk_log_mel, kaldi_log_mel, slaney_log_mel
 from audiotag.audio.frontends.log_mel import LogMel, log_mel_from
 from audiotag.audio.frontends.mel import kaldi_filters
 from audiotag.audio.frontends.numpy_executor import log_mel_features
@@ -26,6 +26,7 @@ FAMILIES = {
     "kaldi": kaldi_log_mel(target_length=1024, mean=-5.081, std=4.4849),
     "kaldi_any_length": kaldi_log_mel(bands=64, remove_mean=False),
     "slaney": slaney_log_mel(224, fmax=14_000.0),
+    "htk": htk_log_mel(top_db=40.0),
 }
 
 
@@ -102,13 +103,23 @@ def test_the_digest_tells_features_apart():
     kaldi = FAMILIES["kaldi"]
     changed = [dataclasses.replace(kaldi, shift=1.0), dataclasses.replace(kaldi, window=kaldi.window * 0.5)]
     changed += [dataclasses.replace(kaldi, frames=1000), dataclasses.replace(kaldi, filters=kaldi.filters[:64])]
-    assert len({kaldi.digest, *(one.digest for one in changed)}) == 5
+    changed += [dataclasses.replace(kaldi, dynamic_range=80.0)]
+    assert len({kaldi.digest, *(one.digest for one in changed)}) == 6
     assert kaldi_log_mel(target_length=1024, mean=-5.081, std=4.4849).digest == kaldi.digest
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("hop", 0), ("hop", "320"), ("n_fft", 4096), ("scale", 0), ("scale", None), ("floor", -1), ("edges", {"fmin": 0})],
+    [
+        ("hop", 0),
+        ("hop", "320"),
+        ("n_fft", 4096),
+        ("scale", 0),
+        ("scale", None),
+        ("floor", -1),
+        ("dynamic_range", -1),
+        ("edges", {"fmin": 0}),
+    ],
 )
 def test_damaged_numbers_are_refused(key, value):
     description = FAMILIES["kaldi"]

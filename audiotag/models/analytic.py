@@ -1,112 +1,40 @@
 """A head that never forgets: ridge regression on sums over clips, which neither their order nor their number changes.
 
 Analytic continual learning: Zhuang et al., ACIL, NeurIPS 2022 (arXiv 2205.14922); the layer of random features:
-McDonnell et al., RanPAC, NeurIPS 2023 (arXiv 2307.02251); generalised cross-validation: Golub, Heath & Wahba,
-Technometrics 21 (2), 1979.
+McDonnell et al., RanPAC, NeurIPS 2023 (arXiv 2307.02251).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from audiotag.arguments import real_number, whole_number
 from audiotag.documents import Fields, json_text, parse_json
-from audiotag.errors import CheckpointError, LabelError, OptionError, TrainingError
-from audiotag.files import atomic_path, set_usual_mode
+from audiotag.errors import CheckpointError, LabelError, OptionError
+from audiotag.files import write_atomically
 from audiotag.labels import Label, LabelSet
-
-Array = NDArray[np.float64]
+from audiotag.models.ridge import (
+    UNKNOWN,
+    Array,
+    Solution,
+    Sums,
+    calibrated,
+    choose_penalty,
+    inverse_at,
+    require_clips,
+    solve,
+)
 
 _FORMAT, _VERSION = "audiotag analytic learner", 1
 _FIX = "Copy it again from where it was written."
-_PENALTIES = np.logspace(3, -4, 29)  # of the mean eigenvalue; the first of equals is taken
-_SHRINKAGE = 0.25  # of the trace; measured in benchmarks/analytic.py
-_ROWS = 64
 _LARGEST_SIDE = 20_000  # features: 1.6 GB
-
-
-@dataclass
-class _Sums:
-    """What is kept of the clips; every entry is a sum over them, so that learners add up.
-
-    Attributes:
-        gram: (features, features), Σ w x xᵀ; what is above its diagonal is not meant.
-        total: (features,), Σ w x.
-        by_class: (features, classes), Σ w x of the clips of each class.
-        counts: (classes,), Σ w of them.
-        weights: (2,), Σ w and Σ w² of all clips.
-    """
-
-    gram: Array
-    total: Array
-    by_class: Array
-    counts: Array
-    weights: Array
-
-    @classmethod
-    def empty(cls, features: int, classes: int) -> Self:
-        square, column = np.zeros((features, features)), np.zeros(features)
-        return cls(square, column, np.zeros((features, classes)), np.zeros(classes), np.zeros(2))
-
-    def add(self, inputs: Array, targets: Array, weights: Array, sign: int) -> None:
-        weighted = sign * weights[:, None] * inputs
-        for row in range(0, len(self.gram), _ROWS):  # blocks that stay in the processor's cache
-            end = row + _ROWS
-            self.gram[row:end, :end] += weighted[:, row:end].T @ inputs[:, :end]
-        self.total += weighted.sum(axis=0)
-        self.by_class += weighted.T @ targets
-        self.counts += sign * (weights @ targets)
-        self.weights += sign * np.array([weights.sum(), (weights**2).sum()])
-
-    def fade(self, factor: float) -> None:
-        for array in (self.gram, self.total, self.by_class, self.counts):
-            array *= factor
-        self.weights *= (factor, factor**2)
-
-    def clear_rounding(self) -> None:
-        """Have nothing left of classes without clips."""
-        gone = self.counts < 1e-9
-        self.counts[gone], self.by_class[:, gone] = 0.0, 0.0
-        if self.weights[0] < 1e-9:
-            for field in fields(self):
-                getattr(self, field.name)[...] = 0.0
-
-    def choose(self, columns: list[int | None]) -> None:
-        """Let the classes be these columns; None for one without clips."""
-        by_class, counts = np.zeros((len(self.total), len(columns))), np.zeros(len(columns))
-        for place, column in enumerate(columns):
-            if column is not None:
-                by_class[:, place], counts[place] = self.by_class[:, column], self.counts[column]
-        self.by_class, self.counts = by_class, counts
-
-
-class _Solution(NamedTuple):
-    """What sums say at one penalty.
-
-    Attributes:
-        penalty: Added to the eigenvalues of the scatter.
-        mean: (features,), of all clips.
-        weight: (features, classes): the regression is ``(x − mean) @ weight + shares``.
-        shares: (classes,), mean target.
-        lift: (classes,), what the clips of a class are regressed to above the shares, on average.
-        errors: (classes,), generalised cross-validation's estimate of the mean squared error on new clips.
-        kept: 1 − (degrees of freedom) / (clips): a residual over this estimates that of a clip left out.
-    """
-
-    penalty: float
-    mean: Array
-    weight: Array
-    shares: Array
-    lift: Array
-    errors: Array
-    kept: float
 
 
 class AnalyticLearner:
@@ -131,9 +59,12 @@ class AnalyticLearner:
             of the weight. The order of clips then matters.
         random_features: Number of random rectified features in place of the embedding itself; 0 for none.
         seed: Of these features.
+        origin: Fingerprint of the network that gives the embeddings, where it is known: learners of different networks
+            are not merged.
 
     Attributes:
         labels: The classes.
+        sums: What is kept of the clips, to look at only.
 
     Raises:
         OptionError: A value is out of range.
@@ -149,8 +80,10 @@ class AnalyticLearner:
         forgetting: float = 1.0,
         random_features: int = 0,
         seed: int = 0,
+        origin: str = "",
     ) -> None:
         self.labels = labels
+        self.origin = origin
         self.dim = whole_number("dim", dim)
         self.single_label = single_label
         self.penalty = None if penalty is None else real_number("penalty", penalty, least=1e-12)
@@ -160,8 +93,8 @@ class AnalyticLearner:
         features = self.random_features or self.dim
         if features > _LARGEST_SIDE:
             raise OptionError(f"there would be {features} features", fix=f"Use at most {_LARGEST_SIDE}.")
-        self._sums = _Sums.empty(features, len(labels))
-        self._solution: _Solution | None = None
+        self.sums = Sums.empty(features, len(labels))
+        self._solution: Solution | None = None
         self._projection: Array | None = None
 
     def __repr__(self) -> str:
@@ -170,12 +103,12 @@ class AnalyticLearner:
     @property
     def clips(self) -> float:
         """Sum of the weights of the clips that are known now."""
-        return float(self._sums.weights[0])
+        return float(self.sums.weights[0])
 
     @property
     def counts(self) -> Array:
         """Sum of the weights of the clips of each class, float64 (classes,)."""
-        return self._sums.counts.copy()
+        return self.sums.counts.copy()
 
     def learn(self, embedding: ArrayLike, labels: str | Iterable[str], weight: float = 1.0) -> None:
         """Learn one clip.
@@ -224,7 +157,12 @@ class AnalyticLearner:
 
     def add_classes(self, labels: Iterable[Label]) -> None:
         """Have more classes; those that are there already stay as they are."""
-        self._set_labels(self.labels.extended(labels))
+        self.set_classes(self.labels.extended(labels))
+
+    def set_classes(self, labels: LabelSet) -> None:
+        """Have these classes, in this order, matched by mid; those that are left out are forgotten (`remove_class`)."""
+        self.sums.choose(labels.positions_in(self.labels))
+        self.labels, self._solution = labels, None
 
     def remove_class(self, label: str) -> None:
         """Forget a class: its clips are then clips of none, as if they had been learnt without this label.
@@ -236,7 +174,7 @@ class AnalyticLearner:
         """
         place = self.labels.index(label)
         kept = [one for index, one in enumerate(self.labels) if index != place]
-        self._set_labels(LabelSet(kept, self.labels.source))
+        self.set_classes(LabelSet(kept, self.labels.source))
 
     def merge(self, other: AnalyticLearner) -> AnalyticLearner:
         """The learner of the clips of both; classes are matched by mid, this one's first.
@@ -246,15 +184,20 @@ class AnalyticLearner:
         """
         mine, its = self._settings(), other._settings()
         differing = [name for name in mine if mine[name] != its[name]]
+        if "origin" in differing:
+            raise OptionError(
+                "the learners learnt from the embeddings of different networks",
+                fix="Merge learners of one model, not fine-tuned in between.",
+            )
         if differing:
             raise OptionError(
                 f"the learners differ in {', '.join(differing)}", fix="Merge learners made with the same settings."
             )
-        merged, added = deepcopy(self), deepcopy(other._sums)
+        merged, added = deepcopy(self), deepcopy(other.sums)
         merged.add_classes(other.labels)
         added.choose(merged.labels.positions_in(other.labels))
-        for field in fields(_Sums):
-            getattr(merged._sums, field.name)[...] += getattr(added, field.name)
+        for field in fields(Sums):
+            getattr(merged.sums, field.name)[...] += getattr(added, field.name)
         merged._solution = None
         return merged
 
@@ -264,7 +207,10 @@ class AnalyticLearner:
         Raises:
             TrainingError: No clip is known.
         """
-        return self._solved().penalty
+        require_clips(self.sums)
+        if self.penalty is not None:
+            return self.penalty
+        return choose_penalty(self.sums, single_label=self.single_label)
 
     def cross_validation_error(self, penalty: float) -> float:
         """Generalised cross-validation's estimate of the squared error on a new clip, summed over classes.
@@ -285,30 +231,25 @@ class AnalyticLearner:
             OptionError: The embeddings cannot be.
             TrainingError: No clip is known.
         """
-        inputs = self._features(np.asarray(embeddings, dtype=np.float64))
-        solution, counts = self._solved(), self._sums.counts
-        present, absent = counts > 0, self._sums.weights[0] - counts
-        values = (inputs - solution.mean) @ solution.weight
-        # What is regressed for the clips of a class, and for the others, as if each had been left out.
-        own = 1 - (1 - solution.shares - solution.lift) / solution.kept
-        rest = solution.shares - solution.lift * np.divide(counts, absent, out=np.zeros_like(counts), where=absent > 0)
-        rest /= solution.kept
-        # With a clip or two a class nothing is seen from outside of it; its own direction is believed a little.
-        gap = np.maximum(own - rest, 0.1 * solution.lift)
-        spread = solution.errors - solution.shares * (1 - own) ** 2 - (1 - solution.shares) * rest**2
-        spread = np.maximum(spread, 1e-3 * gap**2 + 1e-12)
-        if self.single_label:
-            lengths = np.sqrt(np.maximum(counts * solution.lift, 0.0))
-            scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 1e-12)
-            slope = (gap * scale).sum() / max((spread * scale**2).sum(), 1e-300)
-            # Values add up to nearly 0, so that of K the difference of two varies by 2 K / (K − 1) spreads.
-            slope *= 1 - 1 / max(present.sum(), 2)
-            logits = slope * values * scale
-        else:
-            prior = np.log((counts + 0.5) / (absent + 0.5))
-            logits = gap / spread * (values + solution.shares - (own + rest) / 2) + prior
-        decisions: Array = np.where(present, logits, -np.inf)
+        weight, bias = self._affine()
+        decisions: Array = self._features(np.asarray(embeddings, dtype=np.float64)) @ weight + bias
+        decisions[:, bias == UNKNOWN] = -np.inf
         return decisions
+
+    def linear(self) -> tuple[Array, Array]:
+        """The head as a linear layer over embeddings of unit length: weight (classes, dim) and bias (classes,).
+
+        Its outputs are `decisions`, but for −10⁴ in place of −∞. Without any clip all are.
+
+        Raises:
+            OptionError: There are random features before it.
+        """
+        if self.random_features:
+            raise OptionError("random features are no linear layer", fix="Make the learner with random_features=0.")
+        if not self.clips:
+            return np.zeros((len(self.labels), self.dim)), np.full(len(self.labels), UNKNOWN)
+        weight, bias = self._affine()
+        return np.ascontiguousarray(weight.T), bias
 
     def scores(self, embeddings: ArrayLike) -> Array:
         """Calibrated probabilities of clips, float64 (clips, classes) in [0, 1]; 0 for classes without clips.
@@ -337,10 +278,14 @@ class AnalyticLearner:
         Raises:
             OutputError: It cannot be written.
         """
-        from safetensors.numpy import save_file
+        write_atomically(path, self.to_bytes())
 
-        arrays = {field.name: getattr(self._sums, field.name) for field in fields(_Sums)}
-        arrays["gram"] = self._sums.gram[np.tril_indices(len(self._sums.gram))]
+    def to_bytes(self) -> bytes:
+        """What `save` writes."""
+        from safetensors.numpy import save
+
+        arrays = {field.name: getattr(self.sums, field.name) for field in fields(Sums)}
+        arrays["gram"] = self.sums.gram[np.tril_indices(len(self.sums.gram))]
         facts = {
             "format": _FORMAT,
             "format_version": _VERSION,
@@ -348,9 +293,7 @@ class AnalyticLearner:
             "names": self.labels.names,
             **self._settings(),
         }
-        with atomic_path(path) as temporary:
-            save_file(arrays, temporary, metadata={"audiotag": json_text(facts)})
-            set_usual_mode(temporary)
+        return save(arrays, metadata={"audiotag": json_text(facts)})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -384,21 +327,18 @@ class AnalyticLearner:
                 forgetting=facts.number("forgetting"),
                 random_features=random_features,
                 seed=facts.integer("seed"),
+                origin=facts.text("origin"),
             )
         except (OptionError, LabelError) as error:
             raise CheckpointError(f"its settings cannot be ({error})", where=path, fix=_FIX) from error
-        learner._sums.gram[np.tril_indices(side)] = arrays.pop("gram")
+        learner.sums.gram[np.tril_indices(side)] = arrays.pop("gram")
         for name, array in arrays.items():
-            getattr(learner._sums, name)[...] = array
+            getattr(learner.sums, name)[...] = array
         return learner
 
     def _settings(self) -> dict[str, Any]:
-        names = ("dim", "single_label", "penalty", "forgetting", "random_features", "seed")
+        names = ("dim", "single_label", "penalty", "forgetting", "random_features", "seed", "origin")
         return {name: getattr(self, name) for name in names}
-
-    def _set_labels(self, labels: LabelSet) -> None:
-        self._sums.choose(labels.positions_in(self.labels))
-        self.labels, self._solution = labels, None
 
     def _change(self, embeddings: Array, labels: list[str | Iterable[str]], weights: ArrayLike, sign: int) -> None:
         inputs, factors = self._features(embeddings), np.asarray(weights, dtype=np.float64)
@@ -410,7 +350,7 @@ class AnalyticLearner:
         if not (np.isfinite(factors) & (factors > 0)).all():
             raise OptionError("a weight is not above 0", fix="Use unlearn to take a clip out.")
         targets = np.stack([self._targets(one) for one in labels]) if labels else np.zeros((0, len(self.labels)))
-        sums = self._sums
+        sums = self.sums
         if sign < 0:
             if sums.weights[0] < factors.sum() - 1e-9 or (sums.counts < factors @ targets - 1e-9).any():
                 raise OptionError("fewer clips are known", fix="Take out only what was learnt, with its labels.")
@@ -453,43 +393,17 @@ class AnalyticLearner:
         rows = rectified / np.maximum(np.linalg.norm(rectified, axis=1, keepdims=True), 1e-12)
         return rows
 
-    def _solved(self) -> _Solution:
+    def _affine(self) -> tuple[Array, Array]:
+        return calibrated(self.sums, self._solved(), single_label=self.single_label)
+
+    def _solved(self) -> Solution:
         if self._solution is None:
-            self._solution = self._solve(self.penalty)
+            self._solution = self._solve(self.chosen_penalty())
         return self._solution
 
-    def _solve(self, penalty: float | None) -> _Solution:
-        sums = self._sums
-        total, squared = sums.weights
-        if not total > 0:
-            raise TrainingError("no clip has been learnt", fix="Teach the learner some clips first.")
-        mean, shares = sums.total / total, sums.counts / total
-        scatter = sums.gram - np.outer(sums.total, mean)
-        values, vectors = np.linalg.eigh(scatter, UPLO="L")
-        values = np.maximum(values, 0.0)
-        cross = sums.by_class - np.outer(sums.total, shares)
-        rotated = vectors.T @ cross
-        effective = total**2 / squared  # clips, were all weights equal
-
-        def kept_at(candidate: float) -> float:
-            return max(1 - (1 + float((values / (values + candidate)).sum())) / float(effective), 1e-6)
-
-        def errors_at(candidate: float) -> Array:
-            energy, shrunk = rotated**2, 1 / (values + candidate)
-            residual = sums.counts * (1 - shares) - shrunk * (2 - values * shrunk) @ energy
-            errors: Array = np.maximum(residual, 0.0) / total / kept_at(candidate) ** 2
-            return errors
-
-        if penalty is None:
-            trace = max(float(values.sum()), 1e-9)
-            if self.single_label:
-                penalty = _SHRINKAGE * trace
-            else:
-                candidates = trace / len(values) * _PENALTIES
-                penalty = min(candidates.tolist(), key=lambda candidate: float(errors_at(candidate).sum()))
-        weight = vectors @ (rotated / (values + penalty)[:, None])
-        lift = np.divide((cross * weight).sum(axis=0), sums.counts, out=np.zeros_like(shares), where=sums.counts > 0)
-        return _Solution(penalty, mean, weight, shares, lift, errors_at(penalty), kept_at(penalty))
+    def _solve(self, penalty: float) -> Solution:
+        require_clips(self.sums)
+        return solve(self.sums, penalty, inverse_at(self.sums, penalty))
 
 
 def _read(path: Path) -> tuple[Fields, dict[str, Array]]:

@@ -1,0 +1,265 @@
+"""When a detection is right: the criteria of sound event detection, on lists of events and at all thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from audiotag.arguments import real_number
+from audiotag.errors import AudiotagError, OptionError, suggest
+from audiotag.evaluation.event_metrics import (
+    Collars,
+    EventLists,
+    EventScores,
+    Floats,
+    event_based_f1,
+    intersection_based_f1,
+    segment_based_f1,
+    true_spans_of,
+)
+from audiotag.evaluation.score_store import ScoreStore, stored
+from audiotag.evaluation.threshold_curves import (
+    Changes,
+    Runs,
+    Timeline,
+    best_f1,
+    counts_of,
+    intersections,
+    matches,
+    segments,
+)
+
+CRITERIA = ("event", "onset", "segment", "intersection")
+"""Names of what makes a detection right."""
+
+MAX_FPR = 0.1
+"""False positive rate up to which the area under the curve of segments is taken."""
+
+
+@dataclass(frozen=True)
+class EventCriteria:
+    """Parameters of all criteria.
+
+    Attributes:
+        onset_collar: Seconds by which the onset of a detection may differ from the true one.
+        offset_collar: Seconds by which its offset may differ.
+        offset_share: Share of the true event's length by which the offset may differ, if that is more.
+        segment: Seconds of a segment.
+        detection_tolerance: Share of a detection that has to lie in true events of its class (dtc).
+        truth_tolerance: Share of a true event that detections have to cover (gtc).
+
+    Raises:
+        OptionError: One cannot be.
+    """
+
+    onset_collar: float = 0.2
+    offset_collar: float = 0.2
+    offset_share: float = 0.2
+    segment: float = 1.0
+    detection_tolerance: float = 0.5
+    truth_tolerance: float = 0.5
+
+    def __post_init__(self) -> None:
+        self._collars("event")
+        if real_number("segment", self.segment) == 0:
+            raise OptionError("segments are 0 s long", fix="Give more than 0.")
+        real_number("detection_tolerance", self.detection_tolerance, most=1.0)
+        real_number("truth_tolerance", self.truth_tolerance, most=1.0)
+
+    def _collars(self, criterion: str) -> Collars:
+        return Collars(self.onset_collar, self.offset_collar if criterion == "event" else None, self.offset_share)
+
+    def scores(
+        self, criterion: str, truth: EventLists, detected: EventLists, classes: Sequence[str] | None = None
+    ) -> EventScores:
+        """Counts of lists of events by *criterion*, one of `CRITERIA`."""
+        if require_criterion(criterion) == "segment":
+            return segment_based_f1(truth, detected, classes=classes, segment=self.segment)
+        if criterion == "intersection":
+            tolerances = {"detection_tolerance": self.detection_tolerance, "truth_tolerance": self.truth_tolerance}
+            return intersection_based_f1(truth, detected, classes=classes, **tolerances)
+        collars = self._collars(criterion)
+        return event_based_f1(
+            truth,
+            detected,
+            classes=classes,
+            onset_collar=collars.onset,
+            offset_collar=collars.offset,
+            offset_share=collars.share,
+        )
+
+    def changes(self, criterion: str, events: Floats, runs: Runs, timeline: Timeline) -> tuple[Changes, Changes, int]:
+        """Hits and false alarms of a class at all thresholds, and the number of its true events (or segments)."""
+        if require_criterion(criterion) == "segment":
+            return segments(events, runs, timeline, self.segment)
+        if criterion == "intersection":
+            found, wrong, _ = intersections(events, runs, self.detection_tolerance, self.truth_tolerance)
+        else:
+            found, wrong = matches(events, runs, timeline, self._collars(criterion))
+        return found, wrong, len(events)
+
+
+def require_criterion(name: str) -> str:
+    """*name*, which must be one of `CRITERIA`.
+
+    Raises:
+        OptionError: It is none.
+    """
+    if name not in CRITERIA:
+        raise OptionError(
+            f"there is no criterion {name!r}", fix=suggest(name, CRITERIA) or f"Use one of: {', '.join(CRITERIA)}."
+        )
+    return name
+
+
+@dataclass(frozen=True, eq=False)
+class BestF1:
+    """What the best threshold of each class reaches.
+
+    Attributes:
+        thresholds: float64 (classes,); NaN for classes without true events.
+        scores: Counts there.
+    """
+
+    thresholds: Floats
+    scores: EventScores
+
+
+def best_event_f1(
+    truth: EventLists,
+    scores: Mapping[str, ArrayLike],
+    *,
+    classes: Sequence[str],
+    frame_seconds: float,
+    criterion: str = "event",
+    criteria: EventCriteria | None = None,
+) -> BestF1:
+    """The threshold of each class with the highest F1 on these very files, midway between scores: an upper bound.
+
+    Args:
+        truth: True events of each file.
+        scores: File → (frames, classes), for exactly the files of *truth*.
+        classes: Names of the columns of *scores*.
+        frame_seconds: Length of a frame.
+        criterion: ``"event"``, ``"onset"``, ``"segment"`` or ``"intersection"``.
+        criteria: Their parameters; None for the defaults.
+
+    Raises:
+        AudiotagError: Files or shapes do not fit, or a score is no number.
+        OptionError: There is no such criterion.
+    """
+    criteria = criteria or EventCriteria()
+    require_criterion(criterion)
+    with scored_set(truth, scores, classes, frame_seconds) as scored:
+        found = [scored.best(name, criterion, criteria) for name in classes]
+    thresholds, hits, false_alarms, events = (np.array(column) for column in zip(*found, strict=True))
+    return BestF1(thresholds, EventScores(tuple(classes), hits, false_alarms, events))
+
+
+def segment_auroc(
+    truth: EventLists,
+    scores: Mapping[str, ArrayLike],
+    *,
+    classes: Sequence[str],
+    frame_seconds: float,
+    durations: Mapping[str, float],
+    segment: float = 1.0,
+    max_fpr: float = MAX_FPR,
+) -> Floats:
+    """The partial area under the ROC curve of segments, each of which has its highest score.
+
+    Args:
+        truth: True events of each file.
+        scores: File → (frames, classes), for exactly the files of *truth*.
+        classes: Names of the columns of *scores*.
+        frame_seconds: Length of a frame.
+        durations: File → seconds.
+        segment: Seconds of a segment.
+        max_fpr: False positive rate up to which the area is taken; it is divided by it.
+
+    Returns:
+        float64 (classes,), the area under the steps; NaN for classes that are heard in no segment, or in each.
+
+    Raises:
+        AudiotagError: Files or shapes do not fit, or a score is no number.
+    """
+    if not set(truth) <= set(durations):
+        raise AudiotagError("truth, scores and durations are not of the same files", fix="Give all of each file.")
+    total = segments_in([durations[file] for file in truth], segment)
+    with scored_set(truth, scores, classes, frame_seconds) as scored:
+        return np.array([scored.auroc(name, segment, total, max_fpr) for name in classes])
+
+
+def segments_in(durations: Sequence[float], length: float) -> int:
+    """Segments of *length* seconds that begin within files of these *durations*."""
+    return int(np.ceil(np.round(np.array(durations) / length, 6)).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredSet:
+    """Scores of frames and the true events that they are measured with.
+
+    Attributes:
+        classes: Of the columns of *store*.
+        timeline: Where frames and events lie.
+        store: The scores.
+    """
+
+    classes: tuple[str, ...]
+    timeline: Timeline
+    store: ScoreStore
+
+    def __enter__(self) -> ScoredSet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
+
+    def events(self, name: str) -> Floats:
+        """The true events of a class on the line of time, (events, 2)."""
+        return self.timeline.events.get(name, np.zeros((0, 2)))
+
+    def runs(self, name: str) -> Runs:
+        """The runs of frames of a class."""
+        return Runs.of(self.store.column(self.classes.index(name)), self.timeline)
+
+    def best(self, name: str, criterion: str, criteria: EventCriteria) -> tuple[float, int, int, int]:
+        """The best threshold of a class, and hits, false alarms and true events (or segments) there."""
+        events = self.events(name)
+        if not len(events):
+            return np.nan, 0, 0, 0
+        found, wrong, count = criteria.changes(criterion, events, self.runs(name), self.timeline)
+        threshold, _, hits, false_alarms = best_f1(found, wrong, count)
+        return threshold, hits, false_alarms, count
+
+    def auroc(self, name: str, segment: float, total: int, max_fpr: float = MAX_FPR) -> float:
+        """The partial area under the ROC curve of *total* segments; NaN where it is not defined."""
+        events = self.events(name)
+        hits, wrong, count = segments(events, self.runs(name), self.timeline, segment)
+        if not 0 < count < total:
+            return float("nan")
+        _, counts = counts_of(hits, wrong)
+        found, fpr = counts[::-1, 0] / count, counts[::-1, 1] / (total - count)
+        below = fpr < max_fpr
+        return float(np.diff(np.append(fpr[below], max_fpr)) @ found[below] / max_fpr)
+
+
+def scored_set(
+    truth: EventLists, scores: Mapping[str, ArrayLike], classes: Sequence[str], frame_seconds: float
+) -> ScoredSet:
+    """*scores* of the files of *truth*.
+
+    Raises:
+        AudiotagError: Files or shapes do not fit, a score is no number, or the truth has a class without scores.
+    """
+    if set(truth) != set(scores):
+        raise AudiotagError("truth and scores are not of the same files", fix="Give both of each file.")
+    spans = true_spans_of(truth)
+    if other := {name for own in spans.values() for name in own} - set(classes):
+        raise AudiotagError(f"the truth has classes without scores: {', '.join(sorted(other)[:5])}")
+    seconds = real_number("frame_seconds", frame_seconds)
+    store, frames = stored(scores, truth, classes)
+    return ScoredSet(tuple(classes), Timeline.of(spans, frames, seconds), store)

@@ -1,0 +1,1 @@
+"""CED on AudioSet for audiotag."""
