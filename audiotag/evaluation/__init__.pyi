@@ -7,8 +7,9 @@ from audiotag.evaluation.event_criteria import BestF1 as BestF1
 from audiotag.evaluation.event_criteria import EventCriteria as EventCriteria
 from audiotag.evaluation.event_criteria import best_event_f1 as best_event_f1
 from audiotag.evaluation.event_criteria import segment_auroc as segment_auroc
-from audiotag.evaluation.event_evaluation import Detection as Detection
 from audiotag.evaluation.event_evaluation import EventEvaluation as EventEvaluation
+from audiotag.evaluation.event_measurement import Detection as Detection
+from audiotag.evaluation.event_measurement import EventMeasurement as EventMeasurement
 from audiotag.evaluation.event_metrics import Average as Average
 from audiotag.evaluation.event_metrics import ErrorRate as ErrorRate
 from audiotag.evaluation.event_metrics import EventScores as EventScores

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from audiotag.evaluation import definitions
+from audiotag.evaluation.event_measurement import EventMeasurement
 from audiotag.evaluation.event_metrics import Floats
 from audiotag.evaluation.psds_roc import Psds
 from audiotag.pages import render
-
-if TYPE_CHECKING:
-    from audiotag.evaluation.event_evaluation import EventEvaluation
 
 FRAME = (300, 200)
 """Width and height that curves are drawn in, in pixels of the picture; false alarms to the right, rate upwards."""
@@ -97,7 +95,7 @@ class Drawn(NamedTuple):
     left_out: int
 
 
-def render_event_report(result: EventEvaluation) -> str:
+def render_event_report(result: EventMeasurement) -> str:
     """The page as text."""
     name = result.model or "Detections"
     classes = [row for row in result.class_rows() if row["events"]]
@@ -124,7 +122,7 @@ def render_event_report(result: EventEvaluation) -> str:
     )
 
 
-def _facts(result: EventEvaluation) -> dict[str, str]:
+def _facts(result: EventMeasurement) -> dict[str, str]:
     """What was measured, and how: a name → a text; what is not known is left out."""
     one = result.criteria
     facts = {
@@ -143,7 +141,7 @@ def _facts(result: EventEvaluation) -> dict[str, str]:
     return {name: text for name, text in facts.items() if text}
 
 
-def _notes(result: EventEvaluation) -> dict[str, list[str]]:
+def _notes(result: EventMeasurement) -> dict[str, list[str]]:
     """What is counted → its items."""
     names = dict(zip(result.labels.mids, result.labels.names, strict=True))
     return {
@@ -177,7 +175,7 @@ def _steps(curve: Psds, rates: Floats) -> str:
     return f"M0,{y[0]:g} {steps} H{FRAME[0]}"
 
 
-def _drawn(result: EventEvaluation, row: dict[str, Any]) -> Drawn:
+def _drawn(result: EventMeasurement, row: dict[str, Any]) -> Drawn:
     clip = row["clip"]
     names = dict(zip(result.labels.mids, result.labels.names, strict=True))
     is_found, is_right = result.found[clip]

@@ -21,7 +21,8 @@ from audiotag.errors import AudiotagError, ManifestError, OptionError, PluginErr
 from audiotag.evaluation.decoding_tuning import tune_decoding
 from audiotag.evaluation.doubts import Doubts, doubts_about
 from audiotag.evaluation.event_criteria import EventCriteria, ScoredSet, require_criterion
-from audiotag.evaluation.event_evaluation import Detection, EventEvaluation, evaluate_event_lists
+from audiotag.evaluation.event_evaluation import EventEvaluation, evaluate_event_lists
+from audiotag.evaluation.event_measurement import Detection
 from audiotag.evaluation.event_metrics import true_spans_of
 from audiotag.evaluation.measurement import Provenance
 from audiotag.evaluation.score_store import ScoreStore
