@@ -17,9 +17,8 @@ from audiotag.evaluation.event_metrics import (
 )
 from audiotag.evaluation.metrics import Floats
 from audiotag.evaluation.psds_roc import PSDS1, PSDS2, PsdsScenario, psds
-from audiotag.evaluation.thresholds import DEFAULT_THRESHOLD
 from audiotag.inference.decoding import Decoding
-from audiotag.inference.tags import WindowScores
+from audiotag.inference.tags import DEFAULT_THRESHOLD, WindowScores
 
 
 @brief_repr

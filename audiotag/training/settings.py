@@ -508,7 +508,7 @@ class Settings(
         return ours + [name for name in self.augmentations if host.augmentation(name).on not in borne]
 
     def check(self, situation: Situation) -> None:
-        """Refuse what cannot be: sounds varied that are heard once, averages of no epochs, metrics of what is not learned."""
+        """Refuse to vary what is heard once, averages of no epochs, and metrics of what is not learned."""
         if self.head == "analytic":
             self._check_analytic(situation)
         of_events = _host().metric(self.metric).task == "events"
