@@ -229,19 +229,22 @@ def read_exported(folder: str | Path) -> Exported:
     return exported
 
 
-def keep_exported_thresholds(folder: str | Path, thresholds: NDArray[np.float64], metadata: Mapping[str, Any]) -> None:
-    """Write tuned thresholds into an exported folder.
+def keep_exported(
+    folder: str | Path, metadata: Mapping[str, Any], thresholds: NDArray[np.float64] | None = None
+) -> None:
+    """Write what was tuned into an exported folder.
 
     Args:
         folder: The folder.
-        thresholds: float (classes,).
-        metadata: What they were tuned on, for the record; takes its place among the folder's metadata.
+        metadata: What was tuned, and on what; takes its place among its metadata.
+        thresholds: float (classes,); None for those that there are.
 
     Raises:
         CheckpointError: The folder holds no exported network.
     """
     exported = read_exported(folder)
-    changed = replace(exported, thresholds=thresholds, metadata={**exported.metadata, **metadata})
+    kept = exported.thresholds if thresholds is None else thresholds
+    changed = replace(exported, thresholds=kept, metadata={**exported.metadata, **metadata})
     write_facts(changed, current_folder(exported.folder))
 
 
