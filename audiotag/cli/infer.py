@@ -262,9 +262,7 @@ def _planned(settings: dict[str, Any]) -> InferRun | ShardRun:
     if not settings["quiet"]:
         click.echo(f"Shard {shard}.", err=True)
     folder = ResultsFolder(settings["output"])
-    return ShardRun(
-        plan, folder, shard, settings["part_seconds"], settings["retry_failed"], settings["with_embeddings"]
-    )
+    return ShardRun(plan, folder, shard, settings["part_seconds"], settings["retry_failed"])
 
 
 def _refuse_models(paths: tuple[str, ...]) -> None:

@@ -213,8 +213,8 @@ def test_a_damaged_part_does_not_count_and_is_told(
 
 def test_embeddings_go_with_their_clips(run_shard: Run, tagger: Tagger, clips: list[Clip], tmp_path: Path) -> None:
     for index in range(2):
-        run_shard(f"{index}/2", clips, embeddings=True, every=0.0)
-    run_shard("0/1", clips, embeddings=True)
+        run_shard(f"{index}/2", clips, settings={"with_embeddings": True}, every=0.0)
+    run_shard("0/1", clips, settings={"with_embeddings": True})
     survey(tmp_path).write_embeddings(tmp_path / "merged.npz")
     with np.load(tmp_path / "merged.npz", allow_pickle=False) as found:
         order = np.argsort(found["ids"])
@@ -239,7 +239,7 @@ def test_embeddings_of_windows_before_a_failure_do_not_count(
         add(self, clip, onset, *rest)
 
     monkeypatch.setattr(EmbeddingCollector, "add", fail_late)
-    run_shard("0/1", clips, embeddings=True, settings={"window": 1.0, "hop": 1.0})
+    run_shard("0/1", clips, settings={"window": 1.0, "hop": 1.0, "with_embeddings": True})
     assert counts(tmp_path).failed == 2
     survey(tmp_path).write_embeddings(tmp_path / "merged.npz")
     with np.load(tmp_path / "merged.npz") as found:
