@@ -153,6 +153,13 @@ class _Threshold(click.ParamType[float | str]):
     group="Shards",
 )
 @option(
+    "--absolute-times",
+    is_flag=True,
+    help="Add a column `time`: date and time at which each row begins, where the list, the header or the name of the"
+    " recording tells (CSV, JSON, JSON lines, Parquet).",
+    group="Results",
+)
+@option(
     "--since",
     metavar="DATE",
     help="Only recordings (or the parts that a list names) that begin at this date and time or later: 2026-05-17,"
