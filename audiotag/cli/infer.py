@@ -12,7 +12,7 @@ import click
 from audiotag.cli.clip_source import root_option
 from audiotag.cli.command import Command
 from audiotag.cli.completion import complete_value, names_of
-from audiotag.cli.event_options import event_options
+from audiotag.cli.event_options import event_options, threshold_option
 from audiotag.cli.options import (
     OutputFile,
     combine_option,
@@ -48,18 +48,6 @@ MOST = 4096
 """More clips at a time, or threads, than any machine has use for."""
 
 
-class _Threshold(click.ParamType[float | str]):
-    """A score, or the word ``tuned``."""
-
-    name = "score"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
-        try:
-            return "tuned" if value == "tuned" else float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor 'tuned'", param, ctx)
-
-
 @click.command(
     cls=Command,
     short_help="Tag recordings: files, folders, globs or manifests.",
@@ -83,14 +71,7 @@ class _Threshold(click.ParamType[float | str]):
 )
 @event_options("Tags and events", "resolution")
 @option("--per-window", is_flag=True, help="Report the tags of each window instead of events.", group="Tags and events")
-@option(
-    "--threshold",
-    type=_Threshold(),
-    metavar="SCORE|tuned",
-    help="Least score to report (of events: what it exceeds); 'tuned' takes the model's own thresholds."
-    "  [default: for events those of the decoding, the tuned ones or 0.5, for home 0.5, otherwise none]",
-    group="Tags and events",
-)
+@threshold_option
 @event_options("Tags and events", "decoding", "low_threshold", "median", "merge", "min_duration")
 @option(
     "--top",

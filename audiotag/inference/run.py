@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import chain
@@ -131,7 +131,7 @@ class InferRun:
         output: Path | None = settings["output"]
         format = settings["format_"] or format_of(output)
         spec = get_host().writer(format)
-        _check_numbers(settings)
+        check_event_settings(settings)
         about_events = [_option(name) for name in _ABOUT_EVENTS if settings[name] is not None]
         if settings["per_window"]:
             mode = "windows"
@@ -265,15 +265,7 @@ class InferRun:
         Raises:
             OptionError: The model's own are wanted, and it has none.
         """
-        if self.threshold != "tuned":
-            return self.threshold
-        if tagger.thresholds is None:
-            raise OptionError(
-                "the model has no tuned thresholds",
-                where=tagger.name,
-                fix="Tune them with `audiotag evaluate`, or give a number as --threshold.",
-            )
-        return tagger.thresholds
+        return thresholds_of(tagger, self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +414,23 @@ class Results:
         return rows
 
 
+def thresholds_of(tagger: Tagger, threshold: float | str | None) -> ArrayLike | None:
+    """The thresholds that ``--threshold`` means: the number, or the model's own for ``"tuned"``.
+
+    Raises:
+        OptionError: The model's own are wanted, and it has none.
+    """
+    if threshold != "tuned":
+        return threshold
+    if tagger.thresholds is None:
+        raise OptionError(
+            "the model has no tuned thresholds",
+            where=tagger.name,
+            fix="Tune them with `audiotag evaluate`, or give a number as --threshold.",
+        )
+    return tagger.thresholds
+
+
 def _without(clips: Iterable[Clip], done: Counter[Key]) -> Iterator[Clip]:
     """The clips that are not *done*, the first of those with one key before the others."""
     left = done.copy()
@@ -452,8 +461,15 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _check_numbers(settings: dict[str, Any]) -> None:
-    """Refuse what cannot be before any model is loaded or output begun."""
+def check_event_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse what cannot be before any model is loaded or output begun.
+
+    Args:
+        settings: Window, hop, resolution, thresholds, median, merge and min_duration by name; None for the usual.
+
+    Raises:
+        OptionError: Something is out of range, or does not go with the rest.
+    """
     may_be_0 = {"window": False, "hop": False, "resolution": False, "median": True, "merge": True, "min_duration": True}
     for name, least_is_allowed in may_be_0.items():
         value = settings[name]
