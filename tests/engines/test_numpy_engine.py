@@ -154,8 +154,8 @@ class Quiet:
 
 def run(name, **settings):
     names = "embeddings window hop resolution threshold low_threshold median merge min_duration top batch_size".split()
-    names += ["frames", "format_"]
-    flags = dict.fromkeys("events per_window strict resume overwrite verbatim".split(), False)
+    names += ["frames", "format_", "decoding"]
+    flags = dict.fromkeys("events per_window strict resume overwrite verbatim absolute_times".split(), False)
     path = Path(output) / name
     plan = InferRun.plan({**dict.fromkeys(names), **flags, "workers": 2, "output": path, **settings})
     assert plan.run(Tagger(BandEngine()), find_clips([recording]), Quiet())
