@@ -154,6 +154,13 @@ def register_sampling_policies() -> list[SamplingPolicySpec]:
             role="storage",
             citation="Rebuffi, Kolesnikov, Sperl, Lampert, iCaRL, CVPR 2017 (arXiv 1611.07725), algorithm 4",
         ),
+        make(
+            "uncertainty",
+            "continual.policies.uncertainty:Uncertainty",
+            "Of each class clips from those the model is sure of to those it is not; for on-line learning",
+            role="storage",
+            citation="Bang, Kim, Yoo, Ha, Choi, Rainbow memory, CVPR 2021 (arXiv 2103.17230), section 4.1",
+        ),
         make("fifo", "continual.policies.baselines:Fifo", "The newest clips", role="storage"),
         make("none", "continual.policies.baselines:Nothing", "Nothing is stored", role="storage"),
     ]

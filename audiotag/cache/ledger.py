@@ -215,7 +215,7 @@ def _total(ledger: sqlite3.Connection) -> int:
 
 
 class ArrayCache(Ledger):
-    """Arrays of float32 by key, in bounded space.
+    """Arrays of float32 or float16 by key, in bounded space.
 
     Args:
         path: The SQLite file; None for ``embeddings.sqlite`` in the cache.
@@ -230,12 +230,12 @@ class ArrayCache(Ledger):
     def __init__(self, path: Path | None = None, max_bytes: int | None = None) -> None:
         super().__init__(path or cache_folder() / "embeddings.sqlite", max_bytes or cache_bound())
 
-    def get(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    def get(self, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
         """The arrays there are for *keys*."""
         with self._failures():
             return {entry.key: _array(entry.value) for entry in self._find(keys)}
 
-    def put(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    def put(self, arrays: Mapping[str, NDArray[np.float32] | NDArray[np.float16]]) -> None:
         """Keep *arrays* under their keys, in one transaction."""
         values = {key: _value(array) for key, array in arrays.items()}
         with self._failures():
@@ -248,11 +248,18 @@ class ArrayCache(Ledger):
         self.close()
 
 
-def _value(array: NDArray[np.float32]) -> bytes:
-    shape = ",".join(map(str, array.shape))
-    return shape.encode() + b"\n" + np.ascontiguousarray(array, dtype="<f4").tobytes()
+_HALF = b"half "
+"""Before the shape of an array of float16."""
 
 
-def _array(value: bytes) -> NDArray[np.float32]:
-    shape, _, data = value.partition(b"\n")
-    return np.frombuffer(data, dtype="<f4").reshape([int(size) for size in shape.split(b",")])
+def _value(array: NDArray[np.float32] | NDArray[np.float16]) -> bytes:
+    half = array.dtype == np.float16
+    shape = ",".join(map(str, array.shape)).encode()
+    data = np.ascontiguousarray(array, dtype="<f2" if half else "<f4").tobytes()
+    return (_HALF if half else b"") + shape + b"\n" + data
+
+
+def _array(value: bytes) -> NDArray[Any]:
+    head, _, data = value.partition(b"\n")
+    kind, shape = ("<f2", head.removeprefix(_HALF)) if head.startswith(_HALF) else ("<f4", head)
+    return np.frombuffer(data, dtype=kind).reshape([int(size) for size in shape.split(b",")])

@@ -38,6 +38,7 @@ from audiotag.places import exists
 if TYPE_CHECKING:
     from audiotag.data.clips import Clip
     from audiotag.distributed.shard_run import ShardRun
+    from audiotag.inference.moments import Wanted
     from audiotag.inference.run import InferRun
     from audiotag.inference.tagger import Tagger
 
@@ -132,6 +133,27 @@ MOST = 4096
     help="Write what is done at least so often; as much is lost when a shard is killed.",
     group="Shards",
 )
+@option(
+    "--since",
+    metavar="DATE",
+    help="Only recordings (or the parts that a list names) that begin at this date and time or later: 2026-05-17,"
+    " 2026-05-17T04:30. A list's column `date` tells when, or their headers and names do.",
+    group="Choose recordings",
+)
+@option("--until", metavar="DATE", help="Only those that begin before.", group="Choose recordings")
+@option(
+    "--hours",
+    metavar="FROM-TO",
+    help="Only those that begin at this time of day: 4-10, 22:30-4.",
+    group="Choose recordings",
+)
+@option(
+    "--place",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only those of this site or recorder, with * and ?; may be repeated.",
+    group="Choose recordings",
+)
 @root_option
 @frames_option
 @option(
@@ -159,7 +181,7 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     from audiotag.inference.inputs import find_clips, stream_clips
 
     warn_failed_plugins()
-    run = _planned(settings)
+    run, wanted = _planned(settings), _wanted(settings)
     plan = run.plan if isinstance(run, ShardRun) else run
     if settings["ensemble"]:
         _refuse_models(paths)
@@ -184,10 +206,24 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
         use_decoding(tagger, settings["decoding"], Cells(plan.window, plan.hop, plan.resolution))
     shared = plan.output is None and sys.stdout.isatty()
     with InferProgress(silent=settings["quiet"], shared=shared) as progress:
-        complete = run.run(tagger, clips, progress, not_found=not_found)
+        complete = run.run(tagger, wanted.of(clips) if wanted else clips, progress, not_found=not_found)
     progress.summarise(quiet=settings["quiet"])
+    if wanted.unknown:
+        click.echo(f"{wanted.unknown} were left out, because nothing tells when they begin.", err=True)
     if not complete:
         sys.exit(1)
+
+
+def _wanted(settings: dict[str, Any]) -> Wanted:
+    from audiotag.inference.moments import Wanted, parse_hours, parse_moment
+
+    since, until, hours = settings["since"], settings["until"], settings["hours"]
+    return Wanted(
+        None if since is None else parse_moment(since, "--since"),
+        None if until is None else parse_moment(until, "--until"),
+        None if hours is None else parse_hours(hours),
+        settings["place"],
+    )
 
 
 def _planned(settings: dict[str, Any]) -> InferRun | ShardRun:

@@ -161,7 +161,7 @@ class Survey:
         failed = int(kept["failed"].sum())
         superseded = int(self._entries["failed"].sum()) - failed
         last = max(self.folder.ends(), key=lambda end: end.moment, default=None)
-        finished = None if last is None else End.of(last.shard, kept["key"], last.moment)
+        finished = None if last is None else End.of(last.shard, kept["key"].copy(), last.moment)
         complete = last is not None and finished == last
         return Counts(
             listed=None if last is None else last.clips,

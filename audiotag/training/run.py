@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -34,6 +33,7 @@ from audiotag.specs import Spec
 from audiotag.training.asked import Parts, own_settings, start_of
 from audiotag.training.augmenting import Augmentations
 from audiotag.training.data import clip_seconds, require_enough, sample_of
+from audiotag.training.frame_teaching import frame_teacher
 from audiotag.training.interfaces import BatchSampler, Loss
 from audiotag.training.learned import LearnedFrom
 from audiotag.training.processes import make_fabric
@@ -127,9 +127,15 @@ class TrainingRun:
         parts = Parts.of(settings, train.single_label, clips.sampler_options(settings), where=train.source)
         seconds = _training_seconds(model, train, settings, reporter)
         _report_supervision(reporter, settings, situation, train, 1 / model.backbone.frame_rate)
-        supervision = supervise(request, train, settings, reporter)
-        if settings.supervision == "frames":
-            supervision = replace(supervision, frames=FrameLabels.of(train, seconds, model.backbone.frame_rate))
+        frames = settings.supervision == "frames"
+        taught = frame_teacher(request, train, settings, reporter) if frames else None
+        if taught is None:
+            teacher, supervision = None, supervise(request, train, settings, reporter)
+        else:
+            teacher, supervision = taught[0], Supervision.of(train, teacher_heard=taught[1])
+        if frames:
+            labels = FrameLabels.of(train, seconds, model.backbone.frame_rate, teacher)
+            supervision = replace(supervision, frames=labels)
         before = Heard.of_models([model.metadata]) | supervision.teacher_heard
         return cls(
             request=request,
@@ -179,7 +185,7 @@ class TrainingRun:
     @cached_property
     def record(self) -> dict[str, Any]:
         """What the run learns from, to recognise it again."""
-        val, teacher = self.clips.val, self.supervision.teacher
+        val = self.clips.val
         return {
             "audiotag": version("audiotag"),
             "model": self.model.spec.name,
@@ -188,7 +194,7 @@ class TrainingRun:
             "seconds": self.seconds,
             "train": list(self.clips.train.columns.ids),
             "val": None if val is None else list(val.columns.ids),
-            "teacher": None if teacher is None else hashlib.blake2b(teacher.tobytes(), digest_size=16).hexdigest(),
+            "teacher": self.supervision.teacher_digest(),
         }
 
     def plugins(self) -> Note:

@@ -15,12 +15,30 @@ from audiotag.errors import OptionError
 from audiotag.training.interfaces import BatchSampler, SamplingContext
 
 
+def _require_clips(clips: int | None, where: str) -> None:
+    if clips is not None and clips < 1:
+        raise OptionError(f"clips_per_epoch is {clips}", where=where, fix="Give at least 1.")
+
+
+@dataclass(eq=False)
 class Shuffle(BatchSampler):
-    """Every clip once, in random order."""
+    """Every clip once, in random order.
+
+    Args:
+        clips_per_epoch: Take so many of them, others in each epoch; None for all, as where there are fewer.
+
+    Raises:
+        OptionError: *clips_per_epoch* is no number from 1.
+    """
+
+    clips_per_epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_clips(self.clips_per_epoch, "sampler shuffle")
 
     def epoch(self, targets: Targets, generator: np.random.Generator, context: SamplingContext) -> NDArray[np.int64]:
         """See `BatchSampler.epoch`."""
-        return generator.permutation(len(targets))
+        return generator.permutation(len(targets))[: self.clips_per_epoch]
 
 
 @dataclass(eq=False)
@@ -45,11 +63,10 @@ class Balanced(BatchSampler):
     weights: str | Path | Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        clips, where = self.clips_per_epoch, "sampler balanced"
+        where = "sampler balanced"
         if self.offset <= 0:
             raise OptionError(f"offset is {self.offset}", where=where, fix="Give a number above 0.")
-        if clips is not None and clips < 1:
-            raise OptionError(f"clips_per_epoch is {clips}", where=where, fix="Give at least 1.")
+        _require_clips(self.clips_per_epoch, where)
 
     def epoch(self, targets: Targets, generator: np.random.Generator, context: SamplingContext) -> NDArray[np.int64]:
         """See `BatchSampler.epoch`."""

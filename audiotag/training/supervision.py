@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -53,6 +54,12 @@ class Supervision:
     ) -> Supervision:
         """The labels of *clips*, the *teacher*'s probabilities of them, and what it has learned from."""
         return cls(clips.sparse_targets(), clips.sparse_unknown(), teacher, teacher_heard or Heard())
+
+    def teacher_digest(self) -> str | None:
+        """Names the teacher by what it says; None without one."""
+        if self.frames is not None and self.frames.teacher is not None:
+            return self.frames.teacher.digest()
+        return None if self.teacher is None else hashlib.blake2b(self.teacher.tobytes(), digest_size=16).hexdigest()
 
     def batch(
         self,

@@ -68,8 +68,8 @@ def teacher_logits(tagger: Tagger, clips: ClipSet, *, store: Path, reporter: Rep
         OptionError: A teacher's scores mean something else than the data's labels.
         TrainingError: A clip cannot be read.
     """
-    _require_fitting(tagger, clips)
-    columns = _columns(clips.labels, tagger)
+    require_fitting(tagger, clips)
+    columns = teacher_columns(clips.labels, tagger)
     keys = teacher_keys(clips, tagger.engines, tagger.combine)
     with ArrayCache(store) as kept:
         known = kept.get(keys)
@@ -124,7 +124,12 @@ def _read_scores(path: Path, train: ClipSet) -> Scores:
     return ScoresFile.read(path, only=list(train.columns.ids))
 
 
-def _require_fitting(teacher: Tagger, clips: ClipSet) -> None:
+def require_fitting(teacher: Tagger, clips: ClipSet) -> None:
+    """Refuse a teacher whose scores mean something else than the labels of *clips*.
+
+    Raises:
+        OptionError: They do.
+    """
     if teacher.single_label != clips.single_label:
         kinds = {True: "one class a clip", False: "any number of classes a clip"}
         raise OptionError(
@@ -134,7 +139,12 @@ def _require_fitting(teacher: Tagger, clips: ClipSet) -> None:
         )
 
 
-def _columns(labels: LabelSet, teacher: Tagger) -> list[int]:
+def teacher_columns(labels: LabelSet, teacher: Tagger) -> list[int]:
+    """Where the teacher's scores of *labels* stand among its classes.
+
+    Raises:
+        LabelError: It lacks some.
+    """
     positions = labels.positions_in(teacher.labels)
     lacking = [label.name for label, position in zip(labels, positions, strict=True) if position is None]
     if lacking:

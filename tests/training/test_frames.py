@@ -9,15 +9,19 @@ import torch
 from audiotag.audio.augmentation import Augmentation
 from audiotag.audio.variation import TimeMoves, vary_spectrogram, vary_waveform
 from audiotag.data.clips import Clip, ClipSet
+from audiotag.data.frame_scores_file import FrameScoresFile
 from audiotag.data.sound_events import SoundEvent
-from audiotag.errors import OptionError
+from audiotag.errors import ManifestError, OptionError
 from audiotag.host import get_host
+from audiotag.inference.loading import load
+from audiotag.inference.tagger import Tagger
 from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import load_checkpoint
 from audiotag.models.create import create_backbone
 from audiotag.models.model import Model
 from audiotag.training.data import ClipReader, Intake
 from audiotag.training.finetune import finetune, resume_run
+from audiotag.training.frame_teaching import FileFrames, ModelFrames
 from audiotag.training.losses import BinaryCrossEntropy
 from audiotag.training.mixing import Mixture, SetPartners
 from audiotag.training.reporting import Reporter
@@ -326,3 +330,81 @@ def test_a_run_that_is_resumed_goes_on_as_if_nothing_had_been(bursts, tmp_path, 
     again = finetune("tiny", tmp_path / "events.tsv", output=tmp_path / "again", **way)
     pd.testing.assert_frame_equal(whole.history.drop(columns="seconds"), again.history.drop(columns="seconds"))
     assert resume_run(tmp_path / "again").history["val_psds1"].iloc[-1] == whole.history["val_psds1"].iloc[-1]
+
+
+def test_a_teacher_of_frames_is_asked_for_what_is_heard():
+    class Ramp:
+        def scores(self, clip, seconds):
+            return None if clip == 1 else np.repeat(np.nan_to_num(seconds)[:, None], 2, 1).astype(np.float32)
+
+        def digest(self):
+            return "ramp"
+
+    labels = FrameLabels(None, 2, 4, 0.25, Ramp())
+    heard = torch.tensor([[0.5, 1.0, 0.5], [0.0, 1.0, 1.0]])
+    batch = labels.batch(torch.tensor([0, 1]), heard)
+    np.testing.assert_allclose(batch["frame_teacher"][0, :, 0], [0.625, 0.875, 0.625, 0.875])
+    assert batch["taught"].tolist() == [True, False]
+    assert not batch["timed"].any()
+
+
+def test_the_teachers_share_of_the_loss_of_frames_is_the_weight():
+    teacher = torch.rand(2, 5, 3, generator=torch.Generator().manual_seed(4))
+    labels = {**_labels([True, True]), "frame_teacher": teacher, "taught": torch.tensor([True, False])}
+    bce, settings = BinaryCrossEntropy(), Settings(**PLAIN, distill_weight=0.75)
+    settings = settings.resolve(Situation(single_label=False, pretrained=False, no_frames="", taught=True))
+    losses = SupervisedLoss(bce, settings)(None, labels, FRAMES)
+    own = [bce(FRAMES[row], labels["frames"][row]).mean() for row in (0, 1)]
+    assert torch.isclose(losses[0], 0.25 * own[0] + 0.75 * bce(FRAMES[0], teacher[0]).mean())
+    assert torch.isclose(losses[1], 0.25 * own[1])
+
+
+def test_a_run_is_taught_frames_by_a_model_and_what_it_says_is_kept(bursts, tmp_path, monkeypatch):
+    clips, plain = bursts(6), {**QUICK, "epochs": 1, "val_fraction": 0.0, "mixup_alpha": 0.0}
+    finetune("tiny", clips, output=tmp_path / "teacher", **plain)
+    first = finetune("tiny", clips, teacher=str(tmp_path / "teacher"), output=tmp_path / "one", **plain)
+    assert first.settings.distill_weight == 0.9
+    monkeypatch.setattr(Tagger, "score_frames", None)  # not asked again
+    again = finetune("tiny", clips, teacher=str(tmp_path / "teacher"), output=tmp_path / "two", **plain)
+    assert again.history["train_loss"].tolist() == first.history["train_loss"].tolist()
+    alone = finetune("tiny", clips, output=tmp_path / "three", **plain)
+    assert alone.history["train_loss"].tolist() != first.history["train_loss"].tolist()
+
+
+def test_models_that_teach_frames_are_averaged_at_the_times_of_the_pupils_frames(bursts, tmp_path):
+    clips = bursts(2, seconds=2.0, weak=0)
+    finetune("tiny", bursts(6, seed=9), output=tmp_path / "a", **{**QUICK, "epochs": 1, "val_fraction": 0.0})
+    taggers = [load(tmp_path / "a", device="cpu")] * 2
+    teacher = ModelFrames(taggers, clips, 1.0, Reporter())
+    whole = np.concatenate([part.scores for part in taggers[0].score_frames(clips[1])])
+    seconds = Excerpt(0.5, 1.5, 1.0).origins(50, 0.02)
+    np.testing.assert_allclose(teacher.scores(1, seconds), whole[51:150:2], atol=1e-3)
+    assert not teacher.scores(1, np.array([np.nan])).any()
+    soft = ModelFrames(taggers, clips, 2.0, Reporter()).scores(1, seconds)
+    np.testing.assert_allclose(soft, 1 / (1 + np.sqrt(1 / whole[51:150:2] - 1)), atol=2e-3)
+
+
+def test_the_published_scores_of_an_ensemble_teach(bursts, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    clips, path = bursts(3, weak=0), tmp_path / "ensemble.hdf5"
+    logits = np.random.default_rng(0).normal(size=(2, 2, 250)).astype(np.float16)
+    with h5py.File(path, "w") as file:
+        file["filenames"] = np.array([b"0_2.mp3", b"0_0.mp3"])
+        file["strong_logits"] = logits
+    said = Messages()
+    teacher = FileFrames(FrameScoresFile(path), clips, 1.0, said)
+    assert said.texts == ["1 of 3 clips have no teacher scores and are trained on their labels alone."]
+    assert teacher.scores(1, np.array([0.5])) is None
+    expected = 1 / (1 + np.exp(-logits[1, :, 12].astype(np.float64)))
+    np.testing.assert_allclose(teacher.scores(0, np.array([0.5]))[0], expected, rtol=1e-5)
+    way = {**QUICK, "epochs": 1, "val_fraction": 0.0}
+    result = finetune("tiny", clips, teacher_scores=path, output=tmp_path / "run", **way)
+    assert result.settings.distill_weight == 0.9
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["filenames"] = np.array([b"0_2.mp3"])
+        file["strong_logits"] = np.zeros((1, 5, 250), dtype=np.float16)
+    with pytest.raises(OptionError, match="5 classes"):
+        FileFrames(FrameScoresFile(tmp_path / "other.h5"), clips, 1.0, said)
+    (tmp_path / "torn.h5").write_bytes(path.read_bytes()[:700])
+    with pytest.raises(ManifestError, match=r"torn\.h5"):
+        FrameScoresFile(tmp_path / "torn.h5")

@@ -115,3 +115,12 @@ def test_impossible_options_are_refused(wrong):
     with pytest.raises(OptionError, match=next(iter(wrong))):
         Balanced(**wrong)
     assert _draw(Balanced(offset=0.5, clips_per_epoch=1), _alike(1)) == [0]
+
+
+def test_shuffle_takes_so_many_clips_of_an_epoch_others_each_time():
+    first, second = (_draw(Shuffle(clips_per_epoch=5), _alike(40), seed) for seed in (0, 1))
+    assert len(set(first)) == len(set(second)) == 5
+    assert set(first) != set(second)
+    assert len(_draw(Shuffle(clips_per_epoch=50), _alike(40), 0)) == 40
+    with pytest.raises(OptionError, match="clips_per_epoch"):
+        Shuffle(clips_per_epoch=0)

@@ -12,7 +12,7 @@ _EFFICIENT_SED = "https://github.com/theMoro/EfficientSED/releases/download/v0.0
 _PRETRAINED_SED = "https://github.com/fschmid56/PretrainedSED/releases/download/v0.0.1/"
 _FACTORY = "audiotag_mobilenet_baseline.fmn:FMN"
 
-_EFFICIENT_SED_PAPER = (
+EFFICIENT_SED_PAPER = (
     "Morocutti, Schmid, Greif, Foscarin, Widmer, Exploring Performance-Complexity Trade-Offs in Sound Event Detection "
     "Models, EUSIPCO 2025 (arXiv 2503.11373)"
 )
@@ -56,7 +56,7 @@ def fmn_backbones() -> Iterator[BackboneSpec]:
     yield BackboneSpec(
         name="fmn",
         summary="MobileNet that scores frames of 40 ms, for sound events, in any width",
-        citation=_EFFICIENT_SED_PAPER,
+        citation=EFFICIENT_SED_PAPER,
         **_COMMON,
     )
     for width, psds in _PLAIN.items():
@@ -95,7 +95,7 @@ def _spec(
         num_classes=527 if weak else 447,
         options={"width_mult": int(width) / 10, **options},
         weights=Weights(urls=(f"{address}{name}.pt",), filename=f"{name}.pt", licence="MIT"),
-        citation=_PRETRAINED_SED_PAPER if address == _PRETRAINED_SED else _EFFICIENT_SED_PAPER,
+        citation=_PRETRAINED_SED_PAPER if address == _PRETRAINED_SED else EFFICIENT_SED_PAPER,
         **fields,
         **_COMMON,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from audiotag.plugin import BackboneSpec, RecipeSpec, Weights, hookimpl
-from audiotag_mobilenet_baseline.fmn_files import fmn_backbones
+from audiotag_mobilenet_baseline.fmn_files import EFFICIENT_SED_PAPER, fmn_backbones
 from audiotag_mobilenet_baseline.table import embedding_size
 
 AUDIOTAG_INTERFACE = 2
@@ -238,6 +238,7 @@ _RECIPES = {
     "efficientat-fsd50k": "Fine-tuning on FSD50K",
     "efficientat-dcase20": "Fine-tuning on the scenes of DCASE 2020, one class a clip",
     "efficientat-openmic": "Fine-tuning on OpenMIC",
+    "efficientsed-audioset-strong": "Frame-wise MobileNets on AudioSet-strong, from weights of AudioSet",
 }
 """Name, which is the file's too → what it is for."""
 
@@ -250,7 +251,7 @@ def register_recipes() -> list[RecipeSpec]:
             name=name,
             path=f"audiotag_mobilenet_baseline:recipes/{name}.toml",
             summary=summary,
-            citation=_CITATIONS["mn"],
+            citation=EFFICIENT_SED_PAPER if name.startswith("efficientsed") else _CITATIONS["mn"],
         )
         for name, summary in _RECIPES.items()
     ]
