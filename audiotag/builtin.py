@@ -20,6 +20,7 @@ from audiotag.specs import (
     OutputSpec,
     SamplingPolicySpec,
     ScheduleSpec,
+    SourceSpec,
     WriterSpec,
     hookimpl,
 )
@@ -153,6 +154,13 @@ def register_sampling_policies() -> list[SamplingPolicySpec]:
             role="storage",
             citation="Rebuffi, Kolesnikov, Sperl, Lampert, iCaRL, CVPR 2017 (arXiv 1611.07725), algorithm 4",
         ),
+        make(
+            "uncertainty",
+            "continual.policies.uncertainty:Uncertainty",
+            "Of each class clips from those the model is sure of to those it is not; for on-line learning",
+            role="storage",
+            citation="Bang, Kim, Yoo, Ha, Choi, Rainbow memory, CVPR 2021 (arXiv 2103.17230), section 4.1",
+        ),
         make("fifo", "continual.policies.baselines:Fifo", "The newest clips", role="storage"),
         make("none", "continual.policies.baselines:Nothing", "Nothing is stored", role="storage"),
     ]
@@ -258,4 +266,22 @@ def register_outputs() -> list[OutputSpec]:
         make("webhook", "webhook:WebhookDelivery", "JSON posted to an address of HTTP"),
         make("exec", "command:CommandDelivery", "A command, run for each message"),
         make("lines", "lines:LinesOutput", "A file with a line of JSON for each message"),
+    ]
+
+
+@hookimpl
+def register_sources() -> list[SourceSpec]:
+    """What a device hears."""
+    make = _maker(SourceSpec, "audiotag.live.sources.")
+    return [
+        make("mic", "microphone:Microphone", "A microphone, by a part of its name or its number"),
+        make(
+            "url",
+            "streams:UrlStream",
+            "A stream of a camera or a radio station",
+            schemes=("rtsp", "rtsps", "http", "https"),
+        ),
+        make("stdin", "pcm:RawStream", "Raw samples on the standard input: -"),
+        make("file", "files:FileStream", "A recording, heard from its beginning to its end"),
+        make("folder", "files:WatchedFolder", "A folder that recorders drop files into"),
     ]

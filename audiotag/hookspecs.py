@@ -22,6 +22,7 @@ from audiotag.specs import (
     RecipeSpec,
     SamplingPolicySpec,
     ScheduleSpec,
+    SourceSpec,
     WriterSpec,
 )
 
@@ -86,6 +87,17 @@ def register_outputs() -> Iterable[OutputSpec]:
 
     The factory is called as ``factory(settings, **options)`` with an `audiotag.plugin.OutputSettings` and returns an
     `audiotag.plugin.Delivery`, which gets a queue on the disk and a thread, or an `audiotag.plugin.Output`.
+    """
+    return ()
+
+
+@hookspec
+def register_sources() -> Iterable[SourceSpec]:
+    """Sources of ``audiotag listen``.
+
+    The factory is called as ``factory(place, settings)``: the whole address where its scheme is the source's, or what
+    follows ``NAME:``, possibly nothing; and an `audiotag.plugin.SourceSettings`. It returns an
+    `audiotag.plugin.LiveSource` or an `audiotag.plugin.RecordingSource`, and opens nothing yet.
     """
     return ()
 

@@ -376,6 +376,24 @@ class WriterSpec(MadeSpec):
 
 @brief_repr
 @dataclass(frozen=True, kw_only=True)
+class SourceSpec(MadeSpec):
+    """Where ``audiotag listen`` hears sound. The factory returns a `LiveSource` or a `RecordingSource`.
+
+    Attributes:
+        schemes: What its addresses begin with, without ``://``; a source without any is called ``NAME`` or
+            ``NAME:PLACE``.
+    """
+
+    schemes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        right = all(re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) for scheme in self.schemes)
+        self._require(right, "schemes are names in small letters, without ://")
+
+
+@brief_repr
+@dataclass(frozen=True, kw_only=True)
 class OutputSpec(MadeSpec):
     """Who is told of sounds as they happen. The factory returns a `Delivery`, which gets a queue, or an `Output`."""
 

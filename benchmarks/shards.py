@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -29,7 +28,9 @@ _CLIPS_OF_A_PART = 4000
 
 
 def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory that the process has had; what the system counts begins with that of the parent."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def write_folder(path: Path, rows: int, shards: int) -> None:
@@ -55,6 +56,7 @@ def write_folder(path: Path, rows: int, shards: int) -> None:
                 "event_label": [f"Class number {kind}" for kind in kinds],
                 "mid": [f"/m/{kind:05x}" for kind in kinds],
                 "score": generator.random(count, dtype=np.float32),
+                "time": [None] * count,
             }
             nothing = [None] * len(places)
             ledger = {
@@ -70,6 +72,7 @@ def write_folder(path: Path, rows: int, shards: int) -> None:
                 "embeddings": np.zeros(len(places), dtype=np.int64),
                 "error": nothing,
                 "reason": nothing,
+                "moment": nothing,
             }
             folder.write(part.results, encode(results, RESULTS, part.ending))
             folder.write(part.ledger, encode(ledger, LEDGER, part.ending))

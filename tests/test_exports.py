@@ -21,8 +21,8 @@ from audiotag.settings import SettingsGroup
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(".".join(stub.parent.relative_to(ROOT).parts) for stub in (ROOT / "audiotag").rglob("__init__.pyi"))
-MODULES = ["audiotag.errors", "audiotag.labels", "audiotag.seeding"]
-"""Modules of the ground that are public as they are; the first and the last are described as a whole."""
+MODULES = ["audiotag.errors", "audiotag.hear", "audiotag.labels", "audiotag.seeding"]
+"""Modules that are public as they are; all but the third are described as a whole."""
 FOR_DEVELOPERS = ("architecture.md", "CONTRIBUTING.md", "CHANGELOG.md")
 FOR_PLUGINS = ["audiotag.plugin", "audiotag.testing"]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")

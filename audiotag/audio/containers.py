@@ -40,8 +40,13 @@ class MissingDecoderError(AudioError, MissingExtraError):
     """A recording needs PyAV, which is not installed; the other recordings of a run may not."""
 
 
-def _import_av(path: Recording) -> ModuleType:
-    with needed_for(f"reading {path}", error=MissingDecoderError):
+def import_av(purpose: str) -> ModuleType:
+    """The module ``av``.
+
+    Raises:
+        MissingExtraError: It is not installed; *purpose* is what needs it.
+    """
+    with needed_for(purpose, error=MissingDecoderError):
         import av
     module: ModuleType = av
     return module
@@ -55,7 +60,7 @@ def open_container(path: Recording) -> Iterator[Any]:
         AudioError: No decoder knows the file.
         MissingExtraError: PyAV is not installed.
     """
-    av = _import_av(path)
+    av = import_av(f"reading {path}")
     with open_bytes(path) as file:
         # Only these methods: FFmpeg guesses formats from names, and the same bytes must always read alike.
         handle = SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
@@ -69,8 +74,12 @@ def open_container(path: Recording) -> Iterator[Any]:
             yield container
 
 
-def _sound_of(container: Any, path: Recording) -> Any:
-    """The first sound stream that can be decoded."""
+def sound_of(container: Any, path: object) -> Any:
+    """The first sound stream that can be decoded.
+
+    Raises:
+        AudioError: There is none.
+    """
     streams = container.streams.audio
     if not streams:
         raise AudioError("there is no sound in this file", where=path, fix="Leave it out.")
@@ -78,6 +87,33 @@ def _sound_of(container: Any, path: Recording) -> Any:
         if stream.codec_context is not None:
             return stream
     raise AudioError("no decoder knows the encoding of its sound", where=path, fix="Convert it to WAV or FLAC.")
+
+
+class SoundFrames:
+    """Frames of PyAV as samples.
+
+    Args:
+        av: The module.
+
+    Attributes:
+        changed: Whether the last frame had another rate, layout or format than the one before.
+    """
+
+    def __init__(self, av: ModuleType) -> None:
+        self._av = av
+        self._shape: tuple[Any, ...] | None = None
+        self._converter: Any = None
+        self.changed = False
+
+    def samples(self, frame: Any) -> Iterator[NDArray[np.float32]]:
+        """Float32 (samples, channels) at the frame's own rate."""
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        self.changed = shape != self._shape
+        if self.changed:
+            # Only the numbers' format changes here. In one plane: with more than eight, PyAV reads past their list.
+            self._shape, self._converter = shape, self._av.AudioResampler(format="flt")
+        for converted in self._converter.resample(frame):
+            yield converted.to_ndarray().reshape(-1, converted.layout.nb_channels)
 
 
 def probe_container(path: Recording) -> tuple[int, int, float, str]:
@@ -88,7 +124,7 @@ def probe_container(path: Recording) -> tuple[int, int, float, str]:
         MissingExtraError: PyAV is not installed.
     """
     with open_container(path) as container, decoding(path):
-        stream = _sound_of(container, path)
+        stream = sound_of(container, path)
         seconds = _stated(container, stream)
         return stream.rate or 0, stream.channels, seconds, f"{container.format.name} {stream.codec_context.name}"
 
@@ -117,28 +153,25 @@ def container_blocks(path: Recording, rate: int, mix: MonoMix) -> Iterator[NDArr
         AudioError: The file is not a recording, is damaged, or ends before it should.
         MissingExtraError: PyAV is not installed.
     """
-    av = _import_av(path)
+    av = import_av(f"reading {path}")
     with open_container(path) as container, decoding(path):
-        stream = _sound_of(container, path)
+        stream = sound_of(container, path)
         # A film may be longer than its sound.
         alone = len(container.streams) == 1
         exact = container.format.name in _STATE_LENGTHS and (stream.duration is not None or alone)
         promised = _stated(container, stream) if exact else 0.0
         begin = float((stream.start_time or 0) * (stream.time_base or 0))
-        shape: tuple[Any, ...] | None = None
-        resampler = StreamResampler(rate, rate)
+        frames, resampler = SoundFrames(av), StreamResampler(rate, rate)
         reached = heard = 0.0
         for frame in container.decode(stream):
-            if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)):
-                # Only the numbers' format changes here. In one plane: with more than eight, PyAV reads past their list.
-                converter = av.AudioResampler(format="flt")
+            blocks = list(frames.samples(frame))
+            if frames.changed:
                 if (rest := resampler.finish()).size:
                     yield rest
                 resampler = StreamResampler(frame.sample_rate, rate)
             heard += frame.samples / frame.sample_rate
             reached = max(heard, 0.0 if frame.time is None else frame.time - begin + frame.samples / frame.sample_rate)
-            for converted in converter.resample(frame):
-                samples = converted.to_ndarray().reshape(-1, converted.layout.nb_channels)
+            for samples in blocks:
                 if (block := resampler.process(mix(samples))).size:
                     yield block
         if (rest := resampler.finish()).size:

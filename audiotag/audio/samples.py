@@ -79,3 +79,24 @@ class MonoMix:
         if self._alone > _AUDIBLE * self._samples and self._mixed < _CANCELS * self._alone:
             return "its channels cancel each other (is one inverted?): their average is nearly silent"
         return None
+
+
+LEVEL_SECONDS = 0.1
+"""Seconds over which a level is measured: as long as a knock at a door."""
+
+SILENCE_DB = -150.0
+"""The level of digital silence, which has none."""
+
+
+def decibels(amplitude: float) -> float:
+    """Decibels below full scale of an amplitude, at least `SILENCE_DB`."""
+    return 20 * float(np.log10(amplitude)) if amplitude > 10 ** (SILENCE_DB / 20) else SILENCE_DB
+
+
+def loudest_level(waveform: NDArray[np.float32], sample_rate: int) -> float:
+    """The highest root mean square of a tenth of a second in a waveform (samples,), in dB below full scale."""
+    size = max(1, round(LEVEL_SECONDS * sample_rate))
+    starts = np.arange(0, max(waveform.size, 1), size)
+    sums = np.add.reduceat(np.square(waveform, dtype=np.float64), starts) if waveform.size else np.zeros(1)
+    lengths = np.diff(np.append(starts, max(waveform.size, 1)))
+    return decibels(float(np.sqrt((sums / lengths).max())))

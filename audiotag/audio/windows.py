@@ -6,11 +6,14 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.errors import OptionError
+
+WindowMean = Literal["logits", "probabilities"]
 
 LONGEST_PASS_SECONDS = 60.0
 """Longest input in one pass of a network that states no bound: memory grows with the length."""
@@ -164,20 +167,30 @@ class PassLengths:
         shortest: Shorter sound is repeated up to this length.
         clip: What it was trained on, a whole number of samples; sound beyond `longest` goes in windows of this length.
         longest: Longest sound that goes in one piece.
+        window_mean: What is averaged over the windows of longer sound, of a network whose scores are sigmoids.
     """
 
     sample_rate: int
     shortest: float
     clip: float
     longest: float
+    window_mean: WindowMean = "logits"
 
     @classmethod
-    def of(cls, sample_rate: int, *, shortest: float, clip: float, longest: float | None) -> PassLengths:
+    def of(
+        cls,
+        sample_rate: int,
+        *,
+        shortest: float,
+        clip: float,
+        longest: float | None,
+        window_mean: WindowMean = "logits",
+    ) -> PassLengths:
         """The lengths of a network that was trained on *clip* seconds; *longest* is None where it states no bound."""
         if longest is None:
             longest = max(LONGEST_PASS_SECONDS, clip)
         clip_samples = max(1, round(min(clip, longest) * sample_rate))
-        return cls(sample_rate, min(shortest, longest), clip_samples / sample_rate, longest)
+        return cls(sample_rate, min(shortest, longest), clip_samples / sample_rate, longest, window_mean)
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 HELP_ALL = "audiotag.help_all"
 """Key of `click.Context.meta`: whether the help shows every option."""
 
+ARGUMENTS = "audiotag.arguments"
+"""Key of `click.Context.meta`: what was typed behind ``audiotag``, a tuple."""
+
 _OTHER = "Other"
 
 

@@ -17,7 +17,7 @@ from audiotag.cli.completion import names_of
 from audiotag.cli.options import OutputFile, echo_json, json_option, option, overwrite_option
 from audiotag.cli.outputs import check_files, files_of
 from audiotag.cli.printing import print_columns, progress_bar, warn_failed_plugins
-from audiotag.errors import OptionError
+from audiotag.errors import AudiotagError, OptionError
 from audiotag.files import check_place
 from audiotag.folders import check_new_folder
 from audiotag.host import get_host
@@ -108,6 +108,40 @@ def _facts(spec: DatasetSpec) -> dict[str, Any]:
         "remotes": [asdict(remote) for remote in spec.remotes],
         "plugin": get_host().owner(spec).label,
     }
+
+
+@data.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER")
+@option("--output", required=True, type=OutputFile(".csv", ".parquet"), metavar="FILE", help="The list.")
+@option("--workers", type=click.IntRange(1, 256), default=4, help="Threads that read headers.")
+@overwrite_option
+def scan(folder: Path, output: Path, workers: int, overwrite: bool) -> None:
+    """List the recordings below FOLDER for `audiotag infer`: length, rate, channels, date and place.
+
+    Date and place are what common recorders write into headers (GUANO, Wildlife Acoustics, AudioMoth, bext) and
+    names (20260517_043000.WAV, SITE_20260517_043000.wav); without a place, the folder is taken. Recordings that
+    cannot be read are reported and listed without a length.
+    """
+    from audiotag.inference.scan import scan as write_list
+
+    check_files(output, overwrite=overwrite)
+    failures, done = 0, 0
+
+    def failed(error: AudiotagError) -> None:
+        nonlocal failures
+        failures += 1
+        click.echo(f"Error: {error}", err=True)
+
+    with progress_bar("Scanning") as show:
+
+        def scanned() -> None:
+            nonlocal done
+            done += 1
+            if show is not None:
+                show(done, done)
+
+        count = write_list(folder, output, workers=workers, failed=failed, scanned=scanned)
+    click.echo(f"{count} recordings are listed." + (f" {failures} could not be read." if failures else ""), err=True)
 
 
 @data.command()

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import click
+
 from audiotag.cli.options import option
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -22,6 +24,28 @@ _HELP = {
     "merge": "Join events of a class this far apart.  [default: the decoding's, or 0]",
     "min_duration": "Leave out shorter events.  [default: the decoding's, or 0]",
 }
+
+
+class _Threshold(click.ParamType[float | str]):
+    """A score, or the word ``tuned``."""
+
+    name = "score"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        try:
+            return "tuned" if value == "tuned" else float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'tuned'", param, ctx)
+
+
+threshold_option = option(
+    "--threshold",
+    type=_Threshold(),
+    metavar="SCORE|tuned",
+    help="Least score to report (of events: what it exceeds); 'tuned' takes the model's own thresholds."
+    "  [default: for events those of the decoding, the tuned ones or 0.5, for home 0.5, otherwise none]",
+    group="Tags and events",
+)
 
 
 def event_options(group: str, *names: str) -> Callable[[_Function], _Function]:

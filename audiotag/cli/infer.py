@@ -12,7 +12,7 @@ import click
 from audiotag.cli.clip_source import root_option
 from audiotag.cli.command import Command
 from audiotag.cli.completion import complete_value, names_of
-from audiotag.cli.event_options import event_options
+from audiotag.cli.event_options import event_options, threshold_option
 from audiotag.cli.options import (
     OutputFile,
     combine_option,
@@ -38,6 +38,7 @@ from audiotag.places import exists
 if TYPE_CHECKING:
     from audiotag.data.clips import Clip
     from audiotag.distributed.shard_run import ShardRun
+    from audiotag.inference.moments import Wanted
     from audiotag.inference.run import InferRun
     from audiotag.inference.tagger import Tagger
 
@@ -45,18 +46,6 @@ DEFAULT_MODEL = "mn10_as"
 
 MOST = 4096
 """More clips at a time, or threads, than any machine has use for."""
-
-
-class _Threshold(click.ParamType[float | str]):
-    """A score, or the word ``tuned``."""
-
-    name = "score"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
-        try:
-            return "tuned" if value == "tuned" else float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor 'tuned'", param, ctx)
 
 
 @click.command(
@@ -82,14 +71,7 @@ class _Threshold(click.ParamType[float | str]):
 )
 @event_options("Tags and events", "resolution")
 @option("--per-window", is_flag=True, help="Report the tags of each window instead of events.", group="Tags and events")
-@option(
-    "--threshold",
-    type=_Threshold(),
-    metavar="SCORE|tuned",
-    help="Least score to report (of events: what it exceeds); 'tuned' takes the model's own thresholds."
-    "  [default: for events those of the decoding, the tuned ones or 0.5, for home 0.5, otherwise none]",
-    group="Tags and events",
-)
+@threshold_option
 @event_options("Tags and events", "decoding", "low_threshold", "median", "merge", "min_duration")
 @option(
     "--top",
@@ -151,6 +133,34 @@ class _Threshold(click.ParamType[float | str]):
     help="Write what is done at least so often; as much is lost when a shard is killed.",
     group="Shards",
 )
+@option(
+    "--absolute-times",
+    is_flag=True,
+    help="Add a column `time`: date and time at which each row begins, where the list, the header or the name of the"
+    " recording tells (CSV, JSON, JSON lines, Parquet).",
+    group="Results",
+)
+@option(
+    "--since",
+    metavar="DATE",
+    help="Only recordings (or the parts that a list names) that begin at this date and time or later: 2026-05-17,"
+    " 2026-05-17T04:30. A list's column `date` tells when, or their headers and names do.",
+    group="Choose recordings",
+)
+@option("--until", metavar="DATE", help="Only those that begin before.", group="Choose recordings")
+@option(
+    "--hours",
+    metavar="FROM-TO",
+    help="Only those that begin at this time of day: 4-10, 22:30-4.",
+    group="Choose recordings",
+)
+@option(
+    "--place",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only those of this site or recorder, with * and ?; may be repeated.",
+    group="Choose recordings",
+)
 @root_option
 @frames_option
 @option(
@@ -178,7 +188,7 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
     from audiotag.inference.inputs import find_clips, stream_clips
 
     warn_failed_plugins()
-    run = _planned(settings)
+    run, wanted = _planned(settings), _wanted(settings)
     plan = run.plan if isinstance(run, ShardRun) else run
     if settings["ensemble"]:
         _refuse_models(paths)
@@ -203,10 +213,24 @@ def infer(paths: tuple[str, ...], **settings: Any) -> None:
         use_decoding(tagger, settings["decoding"], Cells(plan.window, plan.hop, plan.resolution))
     shared = plan.output is None and sys.stdout.isatty()
     with InferProgress(silent=settings["quiet"], shared=shared) as progress:
-        complete = run.run(tagger, clips, progress, not_found=not_found)
+        complete = run.run(tagger, wanted.of(clips) if wanted else clips, progress, not_found=not_found)
     progress.summarise(quiet=settings["quiet"])
+    if wanted.unknown:
+        click.echo(f"{wanted.unknown} were left out, because nothing tells when they begin.", err=True)
     if not complete:
         sys.exit(1)
+
+
+def _wanted(settings: dict[str, Any]) -> Wanted:
+    from audiotag.inference.moments import Wanted, parse_hours, parse_moment
+
+    since, until, hours = settings["since"], settings["until"], settings["hours"]
+    return Wanted(
+        None if since is None else parse_moment(since, "--since"),
+        None if until is None else parse_moment(until, "--until"),
+        None if hours is None else parse_hours(hours),
+        settings["place"],
+    )
 
 
 def _planned(settings: dict[str, Any]) -> InferRun | ShardRun:
@@ -226,9 +250,7 @@ def _planned(settings: dict[str, Any]) -> InferRun | ShardRun:
     if not settings["quiet"]:
         click.echo(f"Shard {shard}.", err=True)
     folder = ResultsFolder(settings["output"])
-    return ShardRun(
-        plan, folder, shard, settings["part_seconds"], settings["retry_failed"], settings["with_embeddings"]
-    )
+    return ShardRun(plan, folder, shard, settings["part_seconds"], settings["retry_failed"])
 
 
 def _refuse_models(paths: tuple[str, ...]) -> None:

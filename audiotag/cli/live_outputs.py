@@ -16,6 +16,7 @@ from audiotag.cli.options import named_pairs_callback, option
 from audiotag.errors import OptionError
 
 if TYPE_CHECKING:
+    from audiotag.labels import LabelSet
     from audiotag.live.messages import Output
     from audiotag.live.outputs import OutputSettings
 
@@ -23,6 +24,14 @@ _Function = TypeVar("_Function", bound="Callable[..., Any] | click.Command")
 _GROUP = "Telling others"
 
 _OPTIONS = (
+    option(
+        "--class",
+        "classes",
+        multiple=True,
+        metavar="NAME",
+        help="Tell others of this class only, a name or mid of the model; may be repeated.  [default: all]",
+        group=_GROUP,
+    ),
     option(
         "--mqtt",
         metavar="HOST[:PORT]",
@@ -109,15 +118,25 @@ def live_output_options(function: _Function) -> _Function:
     return function
 
 
-def output_settings(values: Mapping[str, Any], **more: Any) -> OutputSettings:
-    """The device that the parameters of a command describe; *more* are other fields of its settings."""
+def output_settings(values: Mapping[str, Any], labels: LabelSet, **more: Any) -> OutputSettings:
+    """The device that the parameters of a command describe.
+
+    Args:
+        values: The parameters.
+        labels: The classes of the model.
+        more: Other fields of the settings.
+
+    Raises:
+        LabelError: The model has no such class.
+    """
     from platformdirs import user_state_path
 
     from audiotag.live.outputs import OutputSettings
 
     device = values["device_name"] or platform.node() or "audiotag"
     folder = values["state"] or user_state_path("audiotag") / "live"
-    return OutputSettings(folder, device, tell=lambda line: click.echo(line, err=True), **more)
+    classes = tuple(labels[labels.index(name)] for name in values["classes"]) or tuple(labels)
+    return OutputSettings(folder, device, classes, tell=lambda line: click.echo(line, err=True), **more)
 
 
 def open_outputs(values: Mapping[str, Any], settings: OutputSettings) -> list[Output]:
@@ -129,6 +148,7 @@ def open_outputs(values: Mapping[str, Any], settings: OutputSettings) -> list[Ou
         OutputError: One cannot be had.
     """
     from audiotag.live.outputs import open_output
+    from audiotag.live.outputs.chosen import ChosenOutput
     from audiotag.live.outputs.systemd import service_output
 
     asked = [(name, {key: value for key, value in own.items() if value is not None}) for name, own in _asked(values)]
@@ -141,7 +161,8 @@ def open_outputs(values: Mapping[str, Any], settings: OutputSettings) -> list[Ou
     opened: list[Output] = []
     with ExitStack() as stack:
         for name, own in asked:
-            opened.append(open_output(name, settings, **own, **values["send_options"].get(name, {})))
+            output = open_output(name, settings, **own, **values["send_options"].get(name, {}))
+            opened.append(ChosenOutput(output, settings.classes))
             stack.callback(opened[-1].close)
         opened += service_output()  # the last: now everything is ready
         stack.pop_all()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiotag.cli.command import Group
+from audiotag.cli.command import ARGUMENTS, Group
 from audiotag.errors import (
     EMPTY,
     AudiotagError,
@@ -34,6 +34,10 @@ VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Tag": {
         "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
         "merge": ("audiotag.cli.merge:merge", "Check and join the results of a run in shards."),
+        "listen": (
+            "audiotag.cli.listen:listen",
+            "Tell of sounds as they happen: microphones, cameras, streams, folders.",
+        ),
     },
     "Learn": {
         "finetune": ("audiotag.cli.finetune:finetune", "Teach a model the sounds of a labelled set."),
@@ -68,8 +72,6 @@ VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
 
 VERBS = {verb: place for group in VERB_GROUPS.values() for verb, place in group.items()}
 
-_ARGUMENTS = "audiotag.arguments"
-
 
 class LazyGroup(Group):
     """The group whose commands are imported when they are called, not when they are listed."""
@@ -94,7 +96,7 @@ class LazyGroup(Group):
             if not (value if named else argument).strip():
                 what = option if named else before if before.startswith("--") else "an argument"
                 raise OptionError(f"{what} is empty", fix=EMPTY)
-        ctx.meta[_ARGUMENTS] = tuple(args)
+        ctx.meta[ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
@@ -131,7 +133,7 @@ class LazyGroup(Group):
         """The verb with those below it: ``audiotag labels extend``."""
         names = [ctx.command_path]
         command: click.Command | None = self
-        for argument in ctx.meta[_ARGUMENTS]:
+        for argument in ctx.meta[ARGUMENTS]:
             command = command.get_command(ctx, argument) if isinstance(command, click.Group) else None
             if command is None:
                 break

@@ -48,7 +48,7 @@ _OF_MODEL = ("model", "weights", "options", "previous_labels", "labels", "single
     cls=Group,
     invoke_without_command=True,
     short_help="Learn from a stream of clips, one by one, with a bounded store.",
-    first="--model --weights --store --stream --labels --output --resume --teacher --pseudo-label --replay --steps"
+    first="--model --weights --store --stream --labels --output --resume --learner --teacher --pseudo-label --replay"
     " --learning-rate --device --json --quiet",
 )
 @option(
@@ -112,9 +112,11 @@ def online(
     tail -f heard.jsonl | audiotag online --model runs/home --store memory --stream - --output runs/live --resume
 
     Each clip is tagged, counted, offered to the store where it has a label, and learnt from together with stored
-    clips. A line of the standard input is a path, or JSON: {"wav": "a.wav", "labels": ["Doorbell"], "id": "a"}; each
-    is answered by one line when store and model have done with it, also where the line is wrong. SIGTERM, SIGHUP and
-    Ctrl-C stop after the current clip; --resume goes on there, with the same model as without the stop.
+    clips. A line of the standard input is a path, or JSON: {"wav": "a.wav", "labels": ["Doorbell"], "id": "a"}; without
+    "wav" it is an answer about a clip that --ask-below asked about. Each is answered by one line when store and model
+    have done with it, also where the line is wrong. SIGTERM, SIGHUP and Ctrl-C stop after the current clip, and
+    a run that goes on there (--resume) has the same model as without the stop. The analytic learner (--learner) needs
+    no store.
     """  # noqa: D301
     if context.invoked_subcommand is not None:
         return
@@ -135,8 +137,10 @@ def online(
     start = {name: settings.pop(name) for name in _OF_MODEL}
     teacher, device = settings.pop("teacher"), settings.pop("device")
     asked = given_settings(settings)
-    if teacher is not None and "pseudo_label" not in asked:
-        raise click.UsageError("--teacher needs --pseudo-label, the confidence from which it is believed.")
+    if teacher is not None and not {"pseudo_label", "ask_below"} & set(asked):
+        raise click.UsageError(
+            "--teacher needs --pseudo-label, the confidence from which it is believed, or --ask-below."
+        )
     wanted, live = OnlineSettings(**asked), stream.clips == "-"
     signals = _StopSignals()
     with plain_warnings(), _opened(store_folder) as store, on_stop(signals.note):
@@ -274,6 +278,8 @@ def _line(event: OnlineEvent) -> str:
         parts.append(f"{'stored' if event.addition.stored else 'not stored'}: {event.addition.reason}{gone}")
     elif event.offered_before:
         parts.append("offered before")
+    if event.asked:
+        parts.append(f"what was it? {event.confidence:.2f} sure")
     if event.loss is not None:
         parts.append(f"loss {event.loss:.3f} with {event.replayed} replayed")
     return f"{event.position} {event.id}: {' | '.join(parts)}"
@@ -295,6 +301,8 @@ def _plain(event: OnlineEvent) -> dict[str, Any]:
         "offered_before": event.offered_before,
         "loss": event.loss,
         "replayed": event.replayed,
+        "confidence": None if event.confidence is None else round(event.confidence, 6),
+        "asked": event.asked,
         "error": None if event.error is None else str(event.error),
     }
 

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @option("--classes-per-task", type=int, default=2, help="Without --task: dealt anew for each seed.")
 @option("--mixtures", is_flag=True, help="Multi-label: the stream and the test are mixtures of two clips.")
 @option("--capacity", least=0, default=40, help="Places in the store.")
-@repeated_runs_options("all six, and the analytic learner")
+@repeated_runs_options("all eight, and the analytic learner")
 @settings_options(OnlineSettings, "replay", "steps", "learning_rate", "loss", "optimiser")
 @option("--output", type=Path, metavar="FOLDER", help="Write runs.csv, summary.csv and scores.csv.")
 @overwrite_option
@@ -77,8 +77,9 @@ def benchmark(
 
     The stream brings task after task, each with classes of its own, every clip once. After each task the model is
     measured on the classes so far. Prints mean and standard deviation over the seeds after the last task: average
-    score, forgetting from best, backward transfer, classes with a stored clip. The row `analytic` is
-    audiotag.AnalyticLearner, which keeps sums in place of a store; --policy leaves it out.
+    score, forgetting from best, backward transfer, classes with a stored clip, and for each clip of the stream the
+    processor time to learn it and the bytes kept. The row `analytic` is `audiotag online --learner analytic`, which
+    keeps sums in place of a store; --policy leaves it out.
     """  # noqa: D301
     from audiotag.continual import benchmark as bench
     from audiotag.data.heard import Heard
@@ -169,13 +170,16 @@ def _show(result: OnlineBenchmark, doubts: Doubts, as_json: bool) -> None:
         "FORGETTING": "forgetting_from_best",
         "BACKWARD TRANSFER": "backward_transfer",
         "CLASSES RETAINED": "classes_retained",
+        "MS A CLIP": "ms_per_clip",
+        "BYTES A CLIP": "bytes_per_clip",
     }
+    plain = {"classes_retained": 1, "ms_per_clip": 2, "bytes_per_clip": 0}  # shown without their deviation
     rows = []
     for _, row in summary.iterrows():
         cells = []
         for name in columns.values():
             spread = row[f"{name}_deviation"]  # none of one run
-            spread_shown = "" if name == "classes_retained" or isnan(spread) else f" ± {spread:.3f}"
-            cells.append(f"{row[name]:z.{1 if name == 'classes_retained' else 3}f}{spread_shown}")
+            spread_shown = "" if name in plain or isnan(spread) else f" ± {spread:.3f}"
+            cells.append(f"{row[name]:z.{plain.get(name, 3)}f}{spread_shown}")
         rows.append((*cells, str(row["policy"])))
     print_columns((*columns, "POLICY"), rows, right=tuple(columns))

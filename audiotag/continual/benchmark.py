@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from audiotag.continual.analytic_training import AnalyticTraining
 from audiotag.continual.create import build_policy
 from audiotag.continual.hearing import Hearing, Sample
 from audiotag.continual.metrics import average_score_after_each_task, backward_transfer, forgetting_from_best
@@ -32,7 +35,11 @@ from audiotag.seeding import numpy_generator, scoped_torch_rng
 from audiotag.training.settings import Situation
 
 CONTENDERS = tuple(
-    Contender(name) for name in ("none", "fifo", "reservoir", "class_balanced", "partitioning", "distribution_matching")
+    Contender(name)
+    for name in (
+        *("none", "fifo", "reservoir", "class_balanced", "partitioning", "distribution_matching"),
+        *("herding", "uncertainty"),
+    )
 )
 
 ANALYTIC = "analytic"
@@ -68,6 +75,11 @@ class TaskStream:
     classes: list[NDArray[np.int64]]
     test: HeardSet
 
+    @property
+    def clips(self) -> int:
+        """Clips to learn from."""
+        return sum(len(part.samples) for part in self.tasks)
+
 
 @dataclass(frozen=True, eq=False)
 class OnlineBenchmark:
@@ -80,6 +92,9 @@ class OnlineBenchmark:
         scores: float64 (policies, seeds, tasks, tasks); [p, s, i, j] is the score on task j after learning 0 … i, NaN
             for j > i.
         retained: int64 (policies, seeds), classes with a stored clip at the end.
+        milliseconds: float64 (policies, seeds), processor time to offer and learn a clip, the mean.
+        kept_bytes: float64 (policies, seeds), what is kept at the end, without the model: embeddings, or sums; for each
+            clip of the stream.
     """
 
     measure: str
@@ -87,10 +102,13 @@ class OnlineBenchmark:
     seeds: tuple[int, ...]
     scores: NDArray[np.float64]
     retained: NDArray[np.int64]
+    milliseconds: NDArray[np.float64]
+    kept_bytes: NDArray[np.float64]
 
     def table(self) -> pd.DataFrame:
         """One row for each run and task learnt: ``policy``, ``seed``, ``task`` (from 1), ``average_score``,
-        ``forgetting_from_best``, ``backward_transfer`` (at the last task), ``classes_retained`` (at the last task).
+        ``forgetting_from_best``, and at the last task ``backward_transfer``, ``classes_retained``, ``ms_per_clip`` and
+        ``bytes_per_clip``.
         """  # noqa: D205
         rows = []
         for place, policy in enumerate(self.policies):
@@ -107,6 +125,8 @@ class OnlineBenchmark:
                         "forgetting_from_best": forgetting[task],
                         "backward_transfer": backward_transfer(matrix) if task == last else np.nan,
                         "classes_retained": float(self.retained[place, run]) if task == last else np.nan,
+                        "ms_per_clip": self.milliseconds[place, run] if task == last else np.nan,
+                        "bytes_per_clip": self.kept_bytes[place, run] if task == last else np.nan,
                     }
                     for task in range(len(matrix))
                 ]
@@ -300,27 +320,35 @@ def run_benchmark(
     names = tuple(contender.name for contender in contenders) + (ANALYTIC,) * analytic
     if not chosen.freeze_backbone or not names or len(set(names)) != len(names):
         raise OptionError("the benchmark takes a frozen backbone and different policies", where="benchmark")
-    scores: list[list[NDArray[np.float64]]] = [[] for _ in names]
-    retained: list[list[int]] = [[] for _ in names]
+    runs: list[list[_Run]] = [[] for _ in names]
     for seed in seeds:
         stream = streams(numpy_generator(seed, "benchmark stream"))
         for place, name in enumerate(names):
             if place < len(contenders):
-                matrix, kept = _one_run(model, stream, contenders[place], capacity, seed, chosen)
+                run = _one_run(model, stream, contenders[place], capacity, seed, chosen)
             else:
-                matrix, kept = _analytic_run(model, stream), 0
-            scores[place].append(matrix)
-            retained[place].append(kept)
+                run = _analytic_run(model, stream)
+            runs[place].append(run)
             if progress is not None:
-                average = average_score_after_each_task(matrix)[-1]
+                average = average_score_after_each_task(run.scores)[-1]
                 progress(f"seed {seed}, {name}: average score {average:.3f}")
     measure = "accuracy" if model.single_label else "mAP"
-    return OnlineBenchmark(measure, names, tuple(seeds), np.array(scores), np.array(retained))
+    figures = [np.array([[getattr(run, field) for run in one] for one in runs]) for field in _Run._fields]
+    return OnlineBenchmark(measure, names, tuple(seeds), *figures)
+
+
+class _Run(NamedTuple):
+    """The figures of one run; see `OnlineBenchmark`."""
+
+    scores: NDArray[np.float64]
+    retained: int
+    milliseconds: float
+    kept_bytes: float
 
 
 def _one_run(
     model: Model, stream: TaskStream, contender: Contender, capacity: int, seed: int, settings: OnlineSettings
-) -> tuple[NDArray[np.float64], int]:
+) -> _Run:
     classes = len(model.labels)
     with model.computing("making a head of"), scoped_torch_rng(seed, "head"):
         model.backbone.reset_head(classes)
@@ -328,7 +356,9 @@ def _one_run(
     policy = build_policy(contender.policy, capacity, classes, contender.options, seed=seed)
     memory: dict[str, tuple[Sample, NDArray[np.float32]]] = {}
     matrix = np.full((len(stream.tasks), len(stream.tasks)), np.nan)
+    spent = 0.0
     for task, part in enumerate(stream.tasks):
+        begun = time.process_time()
         for number, (sample, target) in enumerate(zip(part.samples, part.targets, strict=True)):
             name = f"{task}/{number}"
             decision = policy.offer(
@@ -347,22 +377,28 @@ def _one_run(
             training.learned += 1
             if decision.stored:
                 memory[name] = (sample, target)
+        spent += time.process_time() - begun
         with torch.inference_mode():
             logits = training.logits(stream.test.samples).cpu().numpy()
         matrix[task, : task + 1] = _task_scores(logits, stream, task + 1, single_label=model.single_label)
-    return matrix, int(np.count_nonzero(policy.counts))
+    kept = sum(sample.nbytes + target.nbytes for sample, target in memory.values())
+    return _Run(matrix, int(np.count_nonzero(policy.counts)), 1e3 * spent / stream.clips, kept / stream.clips)
 
 
-def _analytic_run(model: Model, stream: TaskStream) -> NDArray[np.float64]:
+def _analytic_run(model: Model, stream: TaskStream) -> _Run:
     test = np.stack([_embedding(sample, model) for sample in stream.test.samples])
     learner = AnalyticLearner(model.labels, test.shape[1], single_label=model.single_label)
+    training = AnalyticTraining(learner)
     matrix = np.full((len(stream.tasks), len(stream.tasks)), np.nan)
+    spent = 0.0
     for task, part in enumerate(stream.tasks):
+        begun = time.process_time()
         for sample, target in zip(part.samples, part.targets, strict=True):
-            learner.learn(_embedding(sample, model), [model.labels.mids[column] for column in np.flatnonzero(target)])
+            training.learn([sample], target[None], 0)
+        spent += time.process_time() - begun
         logits = learner.decisions(test)
         matrix[task, : task + 1] = _task_scores(logits, stream, task + 1, single_label=model.single_label)
-    return matrix
+    return _Run(matrix, 0, 1e3 * spent / stream.clips, len(learner.to_bytes()) / stream.clips)
 
 
 def _heard(training: OnlineTraining, sample: Sample, needs: Collection[str]) -> dict[str, NDArray[np.float32]]:

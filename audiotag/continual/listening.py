@@ -29,13 +29,13 @@ class StreamClip:
 
     Attributes:
         id: Its name, unique in the stream.
-        sound: The recording, or samples.
+        sound: The recording, or samples; None for an answer about a clip that was heard before, whose id it has.
         labels: Its classes (mids or display names), None or empty where nobody said.
         problem: What is wrong with the line that named it; None where all is well.
     """
 
     id: str
-    sound: Clip | Waveform
+    sound: Clip | Waveform | None
     labels: tuple[str, ...] | None = None
     problem: AudiotagError | None = None
 
@@ -80,7 +80,8 @@ def stream_of_lines(lines: Iterable[str], labels: LabelSet, *, first: int = 0) -
 
     A line is the path of a recording, or a JSON object: ``wav`` (the path), ``labels`` (a list, or text with commas;
     mids or display names), ``id``, ``start`` and ``stop`` (seconds). All but ``wav`` may be missing. A clip without
-    an id gets its path and its number in the stream.
+    an id gets its path and its number in the stream. With ``id`` and ``labels`` alone, a line is an answer about a clip
+    that was asked about.
 
     Args:
         lines: The lines; empty ones are passed over.
@@ -128,15 +129,27 @@ def _from_json(text: str, labels: LabelSet, number: int) -> StreamClip:
                 fix=f"{suggest(key, _KEYS) or ''} A line may have {', '.join(_KEYS)}.".strip(),
             )
     wav = entry.text("wav", "")
+    if not wav and set(entry) == {"id", "labels"} and entry["labels"]:
+        return StreamClip(_identity(entry), None, _mids(entry, labels, where))
     if not wav:
         raise ManifestError("the line names no recording", where=where, fix='Give {"wav": "door.wav", …}.')
     _check_path(wav, number)
-    identity = entry.text("id", readable(f"{wav} #{number}"))
-    if not identity or readable(identity) != identity:
-        raise entry.refuse("id", "is no valid name")
+    identity = _identity(entry, readable(f"{wav} #{number}"))
     start, stop = entry.number("start", None, least=0) or 0.0, entry.number("stop", None, least=0)
     if stop is not None and stop <= start:
         raise entry.refuse("stop", f"is {stop:g}, and start {start:g}")
+    mids = _mids(entry, labels, where)
+    return StreamClip(identity, Clip(id=identity, path=Path(wav), start=start, stop=stop), mids or None)
+
+
+def _identity(entry: Fields, default: str = "") -> str:
+    identity = entry.text("id", default)
+    if not identity or readable(identity) != identity:
+        raise entry.refuse("id", "is no valid name")
+    return identity
+
+
+def _mids(entry: Fields, labels: LabelSet, where: str) -> tuple[str, ...]:
     named = entry.get("labels") or []
     if isinstance(named, str):
         # A name may hold commas itself, so the whole text is tried first.
@@ -145,7 +158,6 @@ def _from_json(text: str, labels: LabelSet, number: int) -> StreamClip:
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise entry.refuse("labels", "must be text or a list of texts")
     try:
-        mids = tuple(dict.fromkeys(labels[labels.index(name)].mid for name in named))
+        return tuple(dict.fromkeys(labels[labels.index(name)].mid for name in named))
     except LabelError as error:
         raise LabelError(error.what, where=where, fix=error.fix) from error
-    return StreamClip(identity, Clip(id=identity, path=Path(wav), start=start, stop=stop), mids or None)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.encoded import EncodedAudio
+from audiotag.continual.asking import Asking, confidence
 from audiotag.continual.hearing import HeardClip, Sample
 from audiotag.continual.listening import StreamClip, Waveform
 from audiotag.continual.memory import ReplayMemory, Target, multi_hot
@@ -68,6 +69,8 @@ class OnlineEvent:
         offered_before: True where it was offered before the run was interrupted, or is in the store already.
         loss: Loss of the first step; None where none was taken.
         replayed: Stored clips in the first step.
+        confidence: How sure the model was of a clip without a label, where it may ask (`asking.confidence`).
+        asked: Whether the clip waits for an answer now.
         error: Why the clip could not be read or stored; None where all went well.
     """
 
@@ -81,6 +84,8 @@ class OnlineEvent:
     offered_before: bool = False
     loss: float | None = None
     replayed: int = 0
+    confidence: float | None = None
+    asked: bool = False
     error: AudiotagError | None = None
 
 
@@ -162,6 +167,7 @@ class OnlineLearner:
             self._memory = ReplayMemory(store, model.labels, self._recall, keep=self._settings.freeze_backbone)
             if self._settings.replay and any(clip.kind == "embedding" for clip in store):
                 self._learned |= Heard(unnamed=True)  # they do not say of what recordings they are
+        self._asking = Asking(self._settings.ask_below or 0.0, self._settings.asked)
         self._run = uuid.uuid4().hex
         self.position = self._offered = 0
         self._last_id: str | None = None
@@ -231,6 +237,7 @@ class OnlineLearner:
         learner._learned = learner._learned_before()  # the run itself has said so of embeddings that it found
         learner.pupil.load_state(training)
         learner._run, learner.position = run, position
+        learner._asking.load_state_dict(state, "asked")
         if store is not None:
             key = learner._note_key
             noted = Fields(store.note(key) or {}, where=store.folder, error=StoreError, name=key)
@@ -324,11 +331,15 @@ class OnlineLearner:
         except AudiotagError as unreadable:
             self.position = position
             return OnlineEvent(position, clip.id, error=unreadable)
+        sure = None
+        if self._settings.ask_below is not None and not columns:
+            sure = confidence(heard.scores, single_label=self.model.single_label, other=teacher_scores)
+        asked = sure is not None and self._asking.offer(clip.id, sure, heard.sample)
         tags = select_tags(heard.scores, self.model.labels, top=5)
         source: LabelSource | None = "given" if columns else None
-        confidence = self._settings.pseudo_label
-        if not columns and confidence is not None:
-            columns = self._confident(heard.scores if teacher_scores is None else teacher_scores, confidence)
+        believed = self._settings.pseudo_label
+        if not columns and believed is not None:
+            columns = self._confident(heard.scores if teacher_scores is None else teacher_scores, believed)
             source = None if not columns else "model" if teacher_scores is None else "teacher"
         addition: Addition | None = None
         error: AudiotagError | None = None
@@ -336,7 +347,10 @@ class OnlineLearner:
         if columns:
             target = multi_hot(columns, len(self.model.labels))
             store = self._store
-            again = position <= self._offered or clip.id == self._last_id or (store is not None and clip.id in store)
+            if clip.sound is None and self._settings.keep != "embedding":
+                store = None  # which keeps sound
+            resent = clip.id == self._last_id and clip.sound is not None
+            again = position <= self._offered or resent or (store is not None and clip.id in store)
             try:
                 if store is not None and not again:
                     addition = self._offer(store, clip, heard, columns, target, position)
@@ -354,11 +368,13 @@ class OnlineLearner:
         self.position = position
         names = tuple(self.model.labels.names[column] for column in columns)
         return OnlineEvent(
-            position, clip.id, heard.seconds, tags, names, source, addition, again, loss, replayed, error
+            position, clip.id, heard.seconds, tags, names, source, addition, again, loss, replayed, sure, asked, error
         )
 
     def _listen(self, clip: StreamClip) -> tuple[HeardClip, NDArray[np.float32] | None]:
         sound = clip.sound
+        if sound is None:
+            return self._kept(clip.id), None
         if isinstance(sound, Waveform):
             heard = self.pupil.hearing.hear_waveform(sound.samples, sound.sample_rate)
         else:
@@ -373,6 +389,14 @@ class OnlineLearner:
             assert result.scores is not None  # unwrap would have raised
             scores = result.scores
         return heard, _by_columns(scores, self._teacher_columns)
+
+    def _kept(self, clip_id: str) -> HeardClip:
+        """A clip that was asked about, as it was heard then."""
+        kept = self._asking.answered(clip_id)
+        if kept is None:
+            raise OptionError("nothing is kept of this clip", where=clip_id, fix="Name its recording (wav) too.")
+        embedding = kept.embedding.mean(axis=0) if kept.embedding.ndim == 2 else None
+        return HeardClip(self.pupil.hearing.scores(kept.embedding), kept.embedding, 0.0, embedding)
 
     def _confident(self, scores: NDArray[np.float32], confidence: float) -> list[int]:
         sure = [int(column) for column in np.flatnonzero(scores >= confidence)]
@@ -415,6 +439,7 @@ class OnlineLearner:
         elif isinstance(sound, Waveform):
             payload = Payload.from_waveform(sound.samples, sound.sample_rate)
         else:
+            assert sound is not None  # of which there would be an embedding
             payload = Payload.from_clip(sound)
         # Among the store's classes are the model's; those that it does not know have the score 0.
         by_store = store.labels.positions_in(self.model.labels) if "scores" in self._needs else []
@@ -467,6 +492,7 @@ class OnlineLearner:
             "position": self.position,
             "settings": settings,
             "plugins": {name: list(brought) for name, brought in note(used).items()},
+            "asked": self._asking.state_dict(),
         }
         metadata = {LEARNED: str(self._learned), "online": {"position": self.position, "settings": settings}}
         self.pupil.save(self._folder / "last", self._folder.name, metadata, state)

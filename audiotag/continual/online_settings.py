@@ -11,7 +11,17 @@ from audiotag.training.settings import Learner, Objective, Optimiser, RateSchedu
 Keep = Literal["audio", "embedding"]
 
 
-_OF_ANALYTIC = ("learner", "forgetting", "seed", "pseudo_label", "threshold", "keep", "checkpoint_every")
+_OF_ANALYTIC = (
+    "learner",
+    "forgetting",
+    "seed",
+    "pseudo_label",
+    "threshold",
+    "keep",
+    "checkpoint_every",
+    "ask_below",
+    "asked",
+)
 
 
 class Replay(SettingsGroup):
@@ -86,6 +96,12 @@ class OnlineSettings(Replay, Learner, Objective, Optimiser, Seeded):
         range=SHARE,
         help="Score at which a class of an unlabelled clip counts as observed.",
     )
+    ask_below: float | None = setting(
+        None,
+        range=SHARE,
+        help="Ask about unlabelled clips of which the model is less sure; their embeddings wait for an answer.",
+    )
+    asked: int = setting(100, range=COUNT, help="Most clips that wait for an answer; the surest give way.")
     keep: Keep = setting(
         by=lambda s, _: "embedding" if s.freeze_backbone else "audio",
         usual="embedding, or audio for the whole network",
@@ -109,6 +125,12 @@ class OnlineSettings(Replay, Learner, Objective, Optimiser, Seeded):
                 "embeddings are useless to a backbone that is trained",
                 where=self.WHERE,
                 fix="Keep audio, or freeze it.",
+            )
+        if self.ask_below is not None and not self.freeze_backbone:
+            raise OptionError(
+                "what waits for an answer is an embedding, which is useless to a backbone that is trained",
+                where=self.WHERE,
+                fix="Leave ask_below out, or freeze the backbone.",
             )
         if self.schedule != "constant" and self.schedule_clips is None:
             raise OptionError(

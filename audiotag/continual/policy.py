@@ -375,6 +375,11 @@ class StoragePolicy(ABC):
         members = self.index.members[label]
         return members[self.draws.below(len(members))]
 
+    def one_of_the_largest(self, counts: NDArray[np.int64]) -> int:
+        """The class with the highest of *counts* (classes,); of several one is drawn."""
+        largest = np.flatnonzero(counts == counts.max())
+        return int(largest[self.draws.below(len(largest)) if len(largest) > 1 else 0])
+
     def _slot(self, example_id: str) -> int:
         try:
             return self.index.slot(example_id)

@@ -22,6 +22,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,12 @@ class End:
 
     @classmethod
     def of(cls, shard: Shard, keys: NDArray[np.int64], moment: float) -> End:
-        """At the end of a list of clips with these *keys*."""
-        distinct = np.unique(keys)
-        return cls(shard, len(distinct), int(distinct.view(np.uint64).sum(dtype=np.uint64)), moment)
+        """At the end of a list of clips with these *keys*, which are sorted in their place."""
+        keys = keys.view(np.uint64)
+        keys.sort()
+        again = keys[1:] == keys[:-1]  # few: a copy without them would take as much memory as all
+        digest = int(keys.sum()) - int(keys[1:][again].sum())
+        return cls(shard, len(keys) - int(again.sum()), digest % (1 << 64), moment)
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -332,9 +336,11 @@ class PartWriter:
         """
         path = str(result.path)
         for row in result.rows:
-            for name, value in zip(RESULTS, (path, row.onset, row.offset, row.label, row.mid, row.score), strict=True):
+            for name, value in zip(
+                RESULTS, (path, row.onset, row.offset, row.label, row.mid, row.score, result.time_of(row)), strict=True
+            ):
                 self._rows.results[name].append(value)
-        self._note(number, key, result.clip, (result.seconds, result.whole, len(result.rows)), None)
+        self._note(number, key, result.clip, (result.seconds, result.whole, len(result.rows)), None, result.moment)
 
     def fail(self, number: int, key: int, clip: Clip, error: AudiotagError) -> None:
         """Note that a clip could not be read; what it has given of embeddings does not count."""
@@ -348,12 +354,13 @@ class PartWriter:
         clip: Clip,
         found: tuple[float, float | None, int],
         error: AudiotagError | None,
+        moment: datetime | None = None,
     ) -> None:
         embeddings = self.collector.count - self._embeddings
         self._embeddings = self.collector.count
         about = (number, key, clip.id, str(clip_path(clip)), clip.start, clip.stop, *found, embeddings)
         failure = (None, None) if error is None else (str(error), f"{type(error).__name__}: {error.what}")
-        for name, value in zip(LEDGER, (*about, *failure), strict=True):
+        for name, value in zip(LEDGER, (*about, *failure, None if moment is None else moment.isoformat()), strict=True):
             self._rows.ledger[name].append(value)
         full = len(self._rows) >= _MOST_ROWS or self.collector.values >= _MOST_EMBEDDINGS
         if full or time.monotonic() - self._since >= self._every:

@@ -16,13 +16,13 @@ import stat
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.frontends.log_mel import LogMel, log_mel_from
-from audiotag.audio.windows import PassLengths
+from audiotag.audio.windows import PassLengths, WindowMean
 from audiotag.display import brief_repr
 from audiotag.documents import Fields, json_text
 from audiotag.engines.network_file import check_network_file
@@ -229,19 +229,22 @@ def read_exported(folder: str | Path) -> Exported:
     return exported
 
 
-def keep_exported_thresholds(folder: str | Path, thresholds: NDArray[np.float64], metadata: Mapping[str, Any]) -> None:
-    """Write tuned thresholds into an exported folder.
+def keep_exported(
+    folder: str | Path, metadata: Mapping[str, Any], thresholds: NDArray[np.float64] | None = None
+) -> None:
+    """Write what was tuned into an exported folder.
 
     Args:
         folder: The folder.
-        thresholds: float (classes,).
-        metadata: What they were tuned on, for the record; takes its place among the folder's metadata.
+        metadata: What was tuned, and on what; takes its place among its metadata.
+        thresholds: float (classes,); None for those that there are.
 
     Raises:
         CheckpointError: The folder holds no exported network.
     """
     exported = read_exported(folder)
-    changed = replace(exported, thresholds=thresholds, metadata={**exported.metadata, **metadata})
+    kept = exported.thresholds if thresholds is None else thresholds
+    changed = replace(exported, thresholds=kept, metadata={**exported.metadata, **metadata})
     write_facts(changed, current_folder(exported.folder))
 
 
@@ -295,7 +298,10 @@ def _lengths(facts: Fields) -> PassLengths:
     shortest, clip, longest = (facts.number(name) for name in ("shortest", "clip", "longest"))
     if not 0 < shortest <= longest or not 0 < clip <= longest or longest > _LONGEST_SECONDS:
         raise facts.refuse("longest", f"must be at least the others, which are above 0, and at most {_LONGEST_SECONDS}")
-    return PassLengths(facts.integer("sample_rate", least=1000), shortest, clip, longest)
+    mean = facts.text("window_mean")
+    if mean not in get_args(WindowMean):
+        raise facts.refuse("window_mean", f"must be one of: {', '.join(get_args(WindowMean))}")
+    return PassLengths(facts.integer("sample_rate", least=1000), shortest, clip, longest, cast(WindowMean, mean))
 
 
 def _video_shape(facts: Fields) -> tuple[int, int, int] | None:

@@ -1,4 +1,5 @@
 from audiotag.evaluation.calibration import Reliability as Reliability
+from audiotag.evaluation.decoding_tuning import tune_decoding as tune_decoding
 from audiotag.evaluation.evaluate import Measuring as Measuring
 from audiotag.evaluation.evaluation import Evaluation as Evaluation
 from audiotag.evaluation.evaluation import evaluate_scores as evaluate_scores
@@ -6,6 +7,9 @@ from audiotag.evaluation.event_criteria import BestF1 as BestF1
 from audiotag.evaluation.event_criteria import EventCriteria as EventCriteria
 from audiotag.evaluation.event_criteria import best_event_f1 as best_event_f1
 from audiotag.evaluation.event_criteria import segment_auroc as segment_auroc
+from audiotag.evaluation.event_evaluation import EventEvaluation as EventEvaluation
+from audiotag.evaluation.event_measurement import Detection as Detection
+from audiotag.evaluation.event_measurement import EventMeasurement as EventMeasurement
 from audiotag.evaluation.event_metrics import Average as Average
 from audiotag.evaluation.event_metrics import ErrorRate as ErrorRate
 from audiotag.evaluation.event_metrics import EventScores as EventScores
@@ -34,6 +38,8 @@ from audiotag.evaluation.psds_roc import PSDS2 as PSDS2
 from audiotag.evaluation.psds_roc import Psds as Psds
 from audiotag.evaluation.psds_roc import PsdsScenario as PsdsScenario
 from audiotag.evaluation.psds_roc import psds as psds
+from audiotag.evaluation.sound_events import EventMeasuring as EventMeasuring
+from audiotag.evaluation.sound_events import evaluate_detections as evaluate_detections
 from audiotag.evaluation.thresholds import TunedThresholds as TunedThresholds
 from audiotag.evaluation.thresholds import read_thresholds as read_thresholds
 from audiotag.evaluation.thresholds import tune_thresholds as tune_thresholds

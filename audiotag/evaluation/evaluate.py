@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,28 +16,22 @@ from audiotag.data.clips import ClipSet
 from audiotag.data.heard import TUNED_ON, Heard
 from audiotag.data.source import READING, ClipSource
 from audiotag.display import brief_repr
-from audiotag.engines.exported import keep_exported_thresholds
 from audiotag.errors import OptionError
 from audiotag.evaluation.doubts import doubts_about
 from audiotag.evaluation.evaluation import Evaluation, evaluate_scores
+from audiotag.evaluation.event_criteria import EventCriteria
+from audiotag.evaluation.event_evaluation import EventEvaluation
+from audiotag.evaluation.keeping import ModelSource, checkpoint_folder, keep_decoding, keep_thresholds
 from audiotag.evaluation.measurement import require_metrics, with_metrics
 from audiotag.evaluation.metrics import Floats
 from audiotag.evaluation.scoring import clips_for, score, weights_of
-from audiotag.evaluation.thresholds import TunedThresholds, read_thresholds, tune_thresholds
-from audiotag.host import get_host
+from audiotag.evaluation.sound_events import EventMeasuring, evaluate_events
+from audiotag.evaluation.thresholds import choose_thresholds, tune_thresholds
 from audiotag.inference.clip_scores import Compute, Progress
 from audiotag.inference.combine import EnsembleMode
-from audiotag.inference.ensemble import is_ensemble, keep_ensemble_thresholds
 from audiotag.inference.loading import load
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import DEFAULT_THRESHOLD
-from audiotag.models.facts import ENSEMBLE_FORMAT, EXPORT_FORMAT, TRAINING_FILE, find_checkpoint, folder_format
-from audiotag.places import exists
-
-if TYPE_CHECKING:
-    from audiotag.models.model import Model
-
-ModelSource: TypeAlias = "str | Path | Model | Tagger | Sequence[str | Path]"
 
 
 @brief_repr
@@ -91,21 +85,32 @@ class Measuring:
         return f"{np.asarray(given).item():g} for every class" if np.ndim(given) == 0 else "given for each class"
 
 
+Data: TypeAlias = "ClipSource | str | Path | ClipSet"
+
 _MEASURING, _COMPUTE = Measuring.__dataclass_fields__, Compute.__dataclass_fields__
 
 
-@takes(ClipSource, Measuring, Compute)
+@overload
+def evaluate(model: ModelSource, data: Data, *, events: Literal[False] = False, **arguments: Any) -> Evaluation: ...
+
+
+@overload
+def evaluate(model: ModelSource, data: Data, *, events: Literal[True], **arguments: Any) -> EventEvaluation: ...
+
+
+@takes(ClipSource, Measuring, EventMeasuring, EventCriteria, Compute)
 def evaluate(
     model: ModelSource,
-    data: ClipSource | str | Path | ClipSet,
+    data: Data,
     *,
     weights: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     combine: EnsembleMode | None = None,
     output: str | Path | None = None,
     progress: Progress | None = None,
+    events: bool = False,
     **arguments: Any,
-) -> Evaluation:
+) -> Evaluation | EventEvaluation:
     """Measure a model on labelled clips.
 
     The clips' classes are matched to the model's by mid. Clips that cannot be read are left out and listed.
@@ -119,18 +124,24 @@ def evaluate(
         combine: As for `audiotag.load`.
         output: Folder for what `Evaluation.save` writes.
         progress: Called with (clips done, clips in all).
+        events: Measure *when* classes are heard, on strongly labelled clips.
         arguments: Fields of `ClipSource` (``split="test", fold=1, labels=…``), of `Measuring` (``thresholds=0.3,
-            tune_thresholds_on="val.json"``) and of `Compute` (``device="cuda", workers=4``).
+            tune_thresholds_on="val.json"``) and of `Compute` (``device="cuda", workers=4``). For *events*, of
+            `EventMeasuring` and `EventCriteria` (``median=0.36, onset_collar=0.1``) instead of `Measuring`.
 
     Raises:
         AudiotagError: The model, the data or an option is wrong, or no clip could be read.
     """
     source = ClipSource.of(data, **take(arguments, READING))
+    # Labels describe the weights only where those come alone.
+    own = source.labels if weights is not None else None
+    loading = {"weights": weights, "options": options, "labels": own, "combine": combine}
+    if events:
+        return _events(model, source, output, loading, {**arguments, "progress": progress})
     measuring = Measuring(**take(arguments, _MEASURING))
     compute = Compute(**take(arguments, _COMPUTE))
     refuse_others("evaluate", arguments, (*READING, *_MEASURING, *_COMPUTE))
-    own = source.labels if weights is not None else None  # labels describe the weights only where those come alone
-    tagger = _tagger(model, compute, weights=weights, options=options, labels=own, combine=combine)
+    tagger = _tagger(model, compute, **loading)
     clips = clips_for(tagger, source)
     cuts: Floats | None = None
     tuned_on: Heard | None = None
@@ -179,74 +190,28 @@ def evaluate(
     return result
 
 
+def _events(
+    model: ModelSource,
+    data: ClipSource,
+    output: str | Path | None,
+    loading: Mapping[str, Any],
+    arguments: dict[str, Any],
+) -> EventEvaluation:
+    """See `evaluate`; *loading* and *arguments* are what it is given."""
+    compute = Compute(**{name: arguments[name] for name in _COMPUTE if name in arguments})
+    tagger = _tagger(model, compute, **loading)
+    result = evaluate_events(tagger, data, **arguments)
+    folder = checkpoint_folder(model) if arguments.get("store_thresholds", True) else None
+    if result.tuned is not None and folder is not None:
+        keep_decoding(folder, result.tuned, tagger.labels)
+    if output is not None:
+        result.save(output)
+    return result
+
+
 def _tagger(model: ModelSource, compute: Compute, **loading: Any) -> Tagger:
     if isinstance(model, Tagger):
         return model
     if not isinstance(model, str | Path | Sequence):
         return Tagger(model, device=compute.device, precision=compute.precision)
     return load(model, device=compute.device, precision=compute.precision, engine=compute.engine, **loading)
-
-
-def choose_thresholds(thresholds: str | Path | ArrayLike | None, tagger: Tagger) -> Floats:
-    """One threshold for each class of *tagger*; see `evaluate`.
-
-    Raises:
-        OptionError: There are no tuned thresholds, the file is wrong, or the number of thresholds does not fit.
-    """
-    if thresholds is None:
-        return tagger.event_thresholds()
-    if isinstance(thresholds, str) and thresholds == "tuned":
-        if tagger.thresholds is None:
-            raise OptionError(
-                "it has no tuned thresholds",
-                where=tagger.name,
-                fix=f"Tune them on a validation set (--tune-thresholds), or give a number such as {DEFAULT_THRESHOLD}.",
-            )
-        return tagger.thresholds
-    if isinstance(thresholds, str | Path):
-        return read_thresholds(thresholds, tagger.labels)
-    return tagger.event_thresholds(thresholds)
-
-
-def checkpoint_folder(model: ModelSource) -> Path | None:
-    """The checkpoint or ensemble of ours that *model* names, or None."""
-    if not isinstance(model, str | Path):
-        return checkpoint_folder(model[0]) if isinstance(model, Sequence) and len(model) == 1 else None
-    if is_ensemble(model):
-        return Path(model)
-    registered = isinstance(model, str) and get_host().knows_backbone(model)
-    return None if registered or not exists(model) else find_checkpoint(model)
-
-
-def keep_thresholds(folder: str | Path, tuned: TunedThresholds, data: ClipSet, beta: float = 1.0) -> None:
-    """Write tuned thresholds into a checkpoint or ensemble of ours; a training that can be resumed from it stays so.
-
-    Args:
-        folder: As `find_checkpoint` takes it, or an ensemble's.
-        tuned: The thresholds, one for each class of the checkpoint.
-        data: What they were tuned on, for the record.
-        beta: What F-beta they maximise, for the record.
-
-    Raises:
-        CheckpointError: The checkpoint cannot be read or written.
-    """
-    about = {
-        "tuned_on": data.source,
-        "clips": len(data),
-        "beta": beta,
-        "classes_without_positives": [data.labels.mids[index] for index in tuned.untuned],
-        "mean_f_score": float(np.nanmean(tuned.f_scores)),
-    }
-    metadata = {"thresholds": about, TUNED_ON: str(Heard.of(data))}
-    keepers = {ENSEMBLE_FORMAT: keep_ensemble_thresholds, EXPORT_FORMAT: keep_exported_thresholds}
-    if (keep := keepers.get(folder_format(folder) or "")) is not None:
-        keep(folder, tuned.thresholds, metadata)
-        return
-    from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
-
-    checkpoint = find_checkpoint(folder)
-    model = load_checkpoint(checkpoint)
-    model.thresholds = tuned.thresholds
-    model.metadata |= metadata
-    resumable = (checkpoint / TRAINING_FILE).is_file()
-    save_checkpoint(checkpoint, model, training_state=load_training_state(checkpoint) if resumable else None)

@@ -39,8 +39,12 @@ RESULT_FILES = (
     "calibration.csv",
     "confusion.csv",
     "folds.csv",
+    "files.csv",
+    "events.csv",
+    "psds.csv",
+    "decoding.json",
     "report.html",
-    *(f"{name}.{format}" for name in FIGURES for format in FORMATS),
+    *(f"{name}.{format}" for name in (*FIGURES, "psds1", "psds2") for format in FORMATS),
 )
 """What an evaluation may leave in a folder."""
 
@@ -120,7 +124,8 @@ def _holds_evaluation(folder: Path) -> bool:
         content = read_json(folder / "metrics.json", error=AudiotagError)
     except AudiotagError:
         return False  # there is none, or it is somebody else's
-    return isinstance(content, dict) and content.get("format") in ("audiotag-metrics", "audiotag-cross-validation")
+    ours = ("audiotag-metrics", "audiotag-cross-validation", "audiotag-event-metrics")
+    return isinstance(content, dict) and content.get("format") in ours
 
 
 @dataclass(frozen=True, eq=False)

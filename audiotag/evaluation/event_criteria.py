@@ -63,13 +63,14 @@ class EventCriteria:
     truth_tolerance: float = 0.5
 
     def __post_init__(self) -> None:
-        self._collars("event")
+        self.collars("event")
         if real_number("segment", self.segment) == 0:
             raise OptionError("segments are 0 s long", fix="Give more than 0.")
         real_number("detection_tolerance", self.detection_tolerance, most=1.0)
         real_number("truth_tolerance", self.truth_tolerance, most=1.0)
 
-    def _collars(self, criterion: str) -> Collars:
+    def collars(self, criterion: str) -> Collars:
+        """How far a detection may be off, by *criterion* ``"event"`` or ``"onset"``."""
         return Collars(self.onset_collar, self.offset_collar if criterion == "event" else None, self.offset_share)
 
     def scores(
@@ -81,7 +82,7 @@ class EventCriteria:
         if criterion == "intersection":
             tolerances = {"detection_tolerance": self.detection_tolerance, "truth_tolerance": self.truth_tolerance}
             return intersection_based_f1(truth, detected, classes=classes, **tolerances)
-        collars = self._collars(criterion)
+        collars = self.collars(criterion)
         return event_based_f1(
             truth,
             detected,
@@ -98,7 +99,7 @@ class EventCriteria:
         if criterion == "intersection":
             found, wrong, _ = intersections(events, runs, self.detection_tolerance, self.truth_tolerance)
         else:
-            found, wrong = matches(events, runs, timeline, self._collars(criterion))
+            found, wrong = matches(events, runs, timeline, self.collars(criterion))
         return found, wrong, len(events)
 
 
@@ -190,7 +191,7 @@ def segment_auroc(
         raise AudiotagError("truth, scores and durations are not of the same files", fix="Give all of each file.")
     total = segments_in([durations[file] for file in truth], segment)
     with scored_set(truth, scores, classes, frame_seconds) as scored:
-        return np.array([scored.auroc(name, segment, total, max_fpr) for name in classes])
+        return np.array([scored.auroc(name, scored.runs(name), segment, total, max_fpr) for name in classes])
 
 
 def segments_in(durations: Sequence[float], length: float) -> int:
@@ -235,10 +236,10 @@ class ScoredSet:
         threshold, _, hits, false_alarms = best_f1(found, wrong, count)
         return threshold, hits, false_alarms, count
 
-    def auroc(self, name: str, segment: float, total: int, max_fpr: float = MAX_FPR) -> float:
+    def auroc(self, name: str, runs: Runs, segment: float, total: int, max_fpr: float = MAX_FPR) -> float:
         """The partial area under the ROC curve of *total* segments; NaN where it is not defined."""
         events = self.events(name)
-        hits, wrong, count = segments(events, self.runs(name), self.timeline, segment)
+        hits, wrong, count = segments(events, runs, self.timeline, segment)
         if not 0 < count < total:
             return float("nan")
         _, counts = counts_of(hits, wrong)

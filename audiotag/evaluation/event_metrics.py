@@ -207,6 +207,37 @@ def event_based_f1(
     )
 
 
+def outcomes(
+    truth: EventLists, detected: EventLists, collars: Collars
+) -> tuple[dict[str, list[tuple[float, float, str]]], dict[str, tuple[list[bool], list[bool]]]]:
+    """Which events are found and which detections are right, one by one.
+
+    Returns:
+        File → its true events by onset, those of a class that overlap or touch joined; and file → for each of these
+        whether it is found, and for each detection, in the order given, whether it is right.
+
+    Raises:
+        AudiotagError: An event is no span of time, or a file is unknown.
+    """
+    joined: dict[str, list[tuple[float, float, str]]] = {}
+    flags: dict[str, tuple[list[bool], list[bool]]] = {}
+    true_spans, _, _ = _prepared(truth, detected, None)
+    for file, own in true_spans.items():
+        joined[file] = sorted((*span, name) for name, spans in own.items() for span in spans.tolist())
+        found = list(detected.get(file, ()))
+        places: dict[str, list[int]] = {}
+        for place, (*_, name) in enumerate(found):
+            places.setdefault(name, []).append(place)
+        is_found, is_right = set(), set()
+        for name, spans in own.items():
+            mine = places.get(name, [])
+            partners = collars.partners(spans, np.array([found[place][:2] for place in mine]).reshape(-1, 2))
+            is_right |= {mine[column] for column in partners}
+            is_found |= {(*spans[row].tolist(), name) for row in partners.values()}
+        flags[file] = [one in is_found for one in joined[file]], [place in is_right for place in range(len(found))]
+    return joined, flags
+
+
 def intersection_based_f1(
     truth: EventLists,
     detected: EventLists,

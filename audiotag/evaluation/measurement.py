@@ -73,6 +73,34 @@ class Provenance:
         """Names of the clips."""
         return tuple(clip.id for clip in self.clips)
 
+    @property
+    def measured_on(self) -> str:
+        """What was measured on, for people: the source, and which split and folds of it."""
+        parts = [] if self.split is None else [f"split {self.split}"]
+        if self.folds is not None:
+            parts.append(f"fold{'s' if len(self.folds) > 1 else ''} {', '.join(map(str, self.folds))}")
+        source = self.data or "the given scores"
+        return f"{source} ({', '.join(parts)})" if parts else source
+
+    def about(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            "model": self.model,
+            "weights": list(self.weights),
+            "data": self.data,
+            "split": self.split,
+            "folds": None if self.folds is None else list(self.folds),
+            "measured_at": self.measured_at,
+            "audiotag": version("audiotag"),
+            "command": self.command,
+            "warnings": list(self.warnings),
+            "learned_clips": list(self.learned),
+            "failed_clips": [{"clip": clip, "reason": reason} for clip, reason in self.failed],
+            "skipped_labels": dict(self.skipped),
+            "absent_clips": self.absent,
+            "clips": list(self.clip_ids),
+        }
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Measurement(Provenance):
@@ -153,15 +181,6 @@ class Measurement(Provenance):
         columns = [values.tolist() for values in self.class_columns.values()]
         return [dict(zip(self.class_columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
-    @property
-    def measured_on(self) -> str:
-        """What was measured on, for people: the source, and which split and folds of it."""
-        parts = [] if self.split is None else [f"split {self.split}"]
-        if self.folds is not None:
-            parts.append(f"fold{'s' if len(self.folds) > 1 else ''} {', '.join(map(str, self.folds))}")
-        source = self.data or "the given scores"
-        return f"{source} ({', '.join(parts)})" if parts else source
-
     def column(self, index: int) -> tuple[metrics.Bools, metrics.Floats]:
         """Targets and scores of a class, bool and float64 (clips of which it is known,)."""
         rows = slice(None) if self.known is None else self.known[:, index]
@@ -172,25 +191,12 @@ class Measurement(Provenance):
         content: dict[str, Any] = {
             "format": "audiotag-metrics",
             "format_version": FORMAT_VERSION,
-            "model": self.model,
-            "weights": list(self.weights),
-            "data": self.data,
-            "split": self.split,
-            "folds": None if self.folds is None else list(self.folds),
-            "measured_at": self.measured_at,
-            "audiotag": version("audiotag"),
-            "command": self.command,
-            "warnings": list(self.warnings),
-            "learned_clips": list(self.learned),
+            **self.about(),
             "single_label": self.single_label,
             "summary": self.summary,
             "per_class": self.class_rows(),
             "classes_without_positives": list(self.without_positives),
             "classes_without_negatives": list(self.without_negatives),
-            "failed_clips": [{"clip": clip, "reason": reason} for clip, reason in self.failed],
-            "skipped_labels": dict(self.skipped),
-            "absent_clips": self.absent,
-            "clips": list(self.clip_ids),
         }
         if self.thresholds is not None:
             content["thresholds_from"] = self.thresholds_from

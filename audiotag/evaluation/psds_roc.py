@@ -70,6 +70,7 @@ class Psds:
         efpr: Ascending false alarms an hour, from 0, at which any curve steps, float64 (points,).
         rates: True positive rate of each class from there on, float64 (points, classes).
         curve: Mean minus weighted standard deviation of *rates*, at least 0, float64 (points,).
+        max_efpr: False alarms an hour at which the curves end.
     """
 
     value: float
@@ -79,6 +80,7 @@ class Psds:
     efpr: Floats
     rates: Floats
     curve: Floats
+    max_efpr: float
 
     @property
     def macro(self) -> float:
@@ -205,4 +207,4 @@ def psds_of(curves: Mapping[str, tuple[Floats, Floats]], without: tuple[str, ...
     )
     curve = np.maximum(rates.mean(axis=1) - scenario.alpha_st * rates.std(axis=1), 0.0)
     widths = np.diff(np.append(grid, scenario.max_efpr)) / scenario.max_efpr
-    return Psds(float(widths @ curve), tuple(curves), without, widths @ rates, grid, rates, curve)
+    return Psds(float(widths @ curve), tuple(curves), without, widths @ rates, grid, rates, curve, scenario.max_efpr)

@@ -223,7 +223,7 @@ def _reached(group: Indices, runs: Runs, weights: Floats, needed: Floats) -> tup
     before = np.concatenate([[0.0], sums])[:-1][new]
     sums = sums - before[np.cumsum(new) - 1]
     there = np.round(sums - needed[groups], DECIMALS) >= 0
-    last = np.append((np.diff(groups) != 0) | (np.diff(levels) > 0), True)[: len(groups)]  # of equal levels
+    last = np.append((np.diff(groups) != 0) | (levels[1:] != levels[:-1]), True)[: len(groups)]  # of equal levels
     groups, levels, there = groups[last], levels[last], there[last]
     was = np.concatenate([[False], there])[:-1] & (np.diff(groups, prepend=-1) == 0)
     changed = there != was

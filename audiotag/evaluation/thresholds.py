@@ -17,6 +17,7 @@ from audiotag.display import brief_repr
 from audiotag.documents import read_fields
 from audiotag.errors import AudiotagError, ManifestError, OptionError
 from audiotag.evaluation.metrics import Bools, Floats, checked, checked_known
+from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import DEFAULT_THRESHOLD
 from audiotag.labels import LabelSet, composed
 from audiotag.printing import few
@@ -107,6 +108,27 @@ def _best_cut(truth: Bools, scores: Floats, beta: float) -> tuple[float, float]:
     # Between neighbouring floats there is no middle; the threshold must not fall on the score below.
     threshold = middle if middle > ranked[ends[best] + 1] else lowest_inside
     return float(threshold), float(f_scores[best])
+
+
+def choose_thresholds(thresholds: str | Path | ArrayLike | None, tagger: Tagger) -> Floats:
+    """One threshold for each class of *tagger*; as `audiotag.evaluate` takes them.
+
+    Raises:
+        OptionError: There are no tuned thresholds, the file is wrong, or the number of thresholds does not fit.
+    """
+    if thresholds is None:
+        return tagger.event_thresholds()
+    if isinstance(thresholds, str) and thresholds == "tuned":
+        if tagger.thresholds is None:
+            raise OptionError(
+                "it has no tuned thresholds",
+                where=tagger.name,
+                fix=f"Tune them on a validation set (--tune-thresholds), or give a number such as {DEFAULT_THRESHOLD}.",
+            )
+        return tagger.thresholds
+    if isinstance(thresholds, str | Path):
+        return read_thresholds(thresholds, tagger.labels)
+    return tagger.event_thresholds(thresholds)
 
 
 def read_thresholds(path: str | Path, labels: LabelSet) -> Floats:

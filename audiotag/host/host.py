@@ -36,6 +36,7 @@ from audiotag.specs import (
     RecipeSpec,
     SamplingPolicySpec,
     ScheduleSpec,
+    SourceSpec,
     Spec,
     WriterSpec,
 )
@@ -93,6 +94,7 @@ class Host:
     metrics, metric = _All(MetricSpec), _Named(MetricSpec)
     writers, writer = _All(WriterSpec), _Named(WriterSpec)
     outputs, output = _All(OutputSpec), _Named(OutputSpec)
+    sources, source = _All(SourceSpec), _Named(SourceSpec)
     commands = _All(CommandSpec)
     recipes, recipe = _All(RecipeSpec), _Named(RecipeSpec)
 

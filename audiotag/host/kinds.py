@@ -54,6 +54,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("metrics", specs.MetricSpec, "metric", "metrics"),
         Kind("writers", specs.WriterSpec, "output format", "output formats"),
         Kind("outputs", specs.OutputSpec, "live output", "live outputs"),
+        Kind("sources", specs.SourceSpec, "source of sound", "sources of sound"),
         Kind("commands", specs.CommandSpec, "command", "commands"),
         Kind("recipes", specs.RecipeSpec, "recipe", "recipes", "audiotag recipes list"),
     )

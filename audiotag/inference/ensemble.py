@@ -243,19 +243,22 @@ def _member(entry: Fields, folder: Path) -> str:
     return str(path_inside(current_folder(folder), name, error=CheckpointError, where=folder).absolute())
 
 
-def keep_ensemble_thresholds(folder: str | Path, thresholds: NDArray[np.float64], metadata: Mapping[str, Any]) -> None:
-    """Write tuned thresholds into an ensemble.
+def keep_ensemble(
+    folder: str | Path, metadata: Mapping[str, Any], thresholds: NDArray[np.float64] | None = None
+) -> None:
+    """Write what was tuned into an ensemble.
 
     Args:
         folder: The ensemble.
-        thresholds: float (classes,).
-        metadata: What they were tuned on, for the record; takes its place among the ensemble's metadata.
+        metadata: What was tuned, and on what; takes its place among its metadata.
+        thresholds: float (classes,); None for those that there are.
 
     Raises:
         CheckpointError: The folder holds no ensemble.
     """
     ensemble = read_ensemble(folder)
     content = _content(ensemble.folder)
-    changed = replace(ensemble, thresholds=thresholds, metadata={**ensemble.metadata, **metadata})
+    kept = ensemble.thresholds if thresholds is None else thresholds
+    changed = replace(ensemble, thresholds=kept, metadata={**ensemble.metadata, **metadata})
     text = ensemble_text(changed, content["members"])
     write_text(current_folder(ensemble.folder) / FACTS_FILE, text)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.audio.samples import loudest_level
 from audiotag.audio.windows import Window
 from audiotag.engines.interface import Engine, Floats
 from audiotag.errors import OptionError
@@ -120,7 +121,9 @@ class FrameGrid:
         return scores[:, : self.block] if missing <= 0 else np.pad(scores, ((0, 0), (0, missing), (0, 0)), "edge")
 
 
-def score_frames(scorer: Scorer, source: Source, *, overlap: float | None, batch_size: int) -> Iterator[FrameScores]:
+def score_frames(
+    scorer: Scorer, source: Source, *, overlap: float | None, batch_size: int, gate_db: float | None = None
+) -> Iterator[FrameScores]:
     """Scores of the frames of a recording by the only engine, a step of the grid at a time.
 
     Args:
@@ -128,6 +131,7 @@ def score_frames(scorer: Scorer, source: Source, *, overlap: float | None, batch
         source: The recording.
         overlap: Seconds for which blocks overlap; None for a tenth of a block.
         batch_size: Blocks computed at a time.
+        gate_db: A block in which no tenth of a second is this loud is not computed: its scores are 0.
 
     Raises:
         AudioError: The recording cannot be read, or the network's answer is not finite; possibly after some frames.
@@ -137,21 +141,40 @@ def score_frames(scorer: Scorer, source: Source, *, overlap: float | None, batch
     grid = FrameGrid.of(engine, overlap)
     blocks = scorer.reader.blocks(source, grid.block_samples, grid.step_samples)
     batches = batches_of(source, blocks, batch_size)
-    return _faded(grid, _scored(scorer, engine, grid, batches, place_of(source)), end_of(source))
+    rows = _Rows(scorer, engine, grid, place_of(source), gate_db)
+    return _faded(grid, rows.of(batches), end_of(source))
 
 
-def _scored(
-    scorer: Scorer, engine: Engine, grid: FrameGrid, batches: Iterable[list[tuple[Window, int]]], where: str
-) -> Iterator[tuple[int, int, Floats]]:
-    """Of each block its number, the samples of the recording up to its end, and its frames' scores."""
-    number = 0
-    for batch in batches:
-        logits = engine.frame_logits(np.stack([window.samples for window, _ in batch]))
-        scorer.require_finite(where, logits)
-        scores = scores_of(logits.reshape(-1, logits.shape[2]), engine.facts.single_label).reshape(logits.shape)
-        for (window, own), block in zip(batch, grid.fitted(scores), strict=True):
-            yield number, window.start + own, block
-            number += 1
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Scores blocks."""
+
+    scorer: Scorer
+    engine: Engine
+    grid: FrameGrid
+    where: str
+    gate_db: float | None
+
+    def of(self, batches: Iterable[list[tuple[Window, int]]]) -> Iterator[tuple[int, int, Floats]]:
+        """Of each block its number, the samples of the recording up to its end, and its frames' scores."""
+        number = 0
+        for batch in batches:
+            loud = [place for place, (window, _) in enumerate(batch) if self._is_loud(window)]
+            scores = np.zeros((len(batch), self.grid.block, len(self.engine.facts.labels)), dtype=np.float32)
+            if loud:
+                scores[loud] = self._scores(np.stack([batch[place][0].samples for place in loud]))
+            for (window, own), block in zip(batch, scores, strict=True):
+                yield number, window.start + own, block
+                number += 1
+
+    def _is_loud(self, window: Window) -> bool:
+        return self.gate_db is None or loudest_level(window.samples, self.grid.sample_rate) >= self.gate_db
+
+    def _scores(self, waveforms: Floats) -> Floats:
+        logits = self.engine.frame_logits(waveforms)
+        self.scorer.require_finite(self.where, logits)
+        single_label = self.engine.facts.single_label
+        return self.grid.fitted(scores_of(logits.reshape(-1, logits.shape[2]), single_label).reshape(logits.shape))
 
 
 def _faded(

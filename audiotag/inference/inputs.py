@@ -123,7 +123,7 @@ def _find(source: str, root: str | Path | None, report: Callable[[AudioError], N
         matches = [Path(match) for match in _fitting(path, report)]
         found = False
         for match in matches:
-            clips = _search(match, report) if isdir(match) else [as_clip(match)]
+            clips = list(map(as_clip, _search(match, report) if isdir(match) else [match]))
             found = found or bool(clips)
             yield from clips
         if not found:
@@ -135,7 +135,7 @@ def _find(source: str, root: str | Path | None, report: Callable[[AudioError], N
 
 def _in_folder(folder: Path, report: Callable[[AudioError], None]) -> list[Clip]:
     errors: list[AudioError] = []
-    clips = _search(folder, errors.append)
+    clips = list(map(as_clip, _search(folder, errors.append)))
     if not clips and not errors:
         raise AudioError("there are no recordings in this folder", where=folder, fix="Check the path.")
     for error in errors:
@@ -143,21 +143,23 @@ def _in_folder(folder: Path, report: Callable[[AudioError], None]) -> list[Clip]
     return clips
 
 
-def _search(folder: Path, report: Callable[[AudioError], None]) -> list[Clip]:
+def _search(folder: Path, report: Callable[[AudioError], None]) -> list[Path]:
     """The recordings below *folder*."""
-    found: list[Path] = []
-    for entries in _folders(str(folder), report).values():
+    return sorted(recordings_below(folder, report))
+
+
+def recordings_below(folder: Path, report: Callable[[AudioError], None]) -> Iterator[Path]:
+    """The recordings in *folder* and in those below it, folder by folder; *report* is told of failures."""
+    for _, entries in _folders(str(folder), report):
         for entry in entries:
             path = Path(entry.path)
             # A link that leads nowhere is a recording that is missing, and is to be reported.
             if path.suffix.lower() in AUDIO_SUFFIXES and (isfile(path) or not exists(path)):
-                found.append(path)
-    return [as_clip(path) for path in sorted(found)]
+                yield path
 
 
-def _folders(folder: str, report: Callable[[AudioError], None]) -> dict[str, list[os.DirEntry[str]]]:
+def _folders(folder: str, report: Callable[[AudioError], None]) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
     """*folder* and those below it, with what is in each; links are followed, and each folder is there once."""
-    found: dict[str, list[os.DirEntry[str]]] = {}
     searched: set[str] = set()
     folders, links = [folder], list[str]()
     while folders or links:
@@ -173,11 +175,11 @@ def _folders(folder: str, report: Callable[[AudioError], None]) -> dict[str, lis
             reason = error.strerror or str(error)
             report(AudioError(f"the folder cannot be searched: {reason}", where=here, fix="Check its permissions."))
             continue
-        found[here] = [entry for entry in entries if not entry.name.startswith(".")]
-        for entry in found[here]:
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+        for entry in shown:
             if isdir(entry.path):
                 (links if entry.is_symlink() else folders).append(entry.path)
-    return found
+        yield here, shown
 
 
 def _fitting(pattern: Path, report: Callable[[AudioError], None]) -> list[str]:
@@ -190,7 +192,7 @@ def _fitting(pattern: Path, report: Callable[[AudioError], None]) -> list[str]:
     rest = parts[at + 1 :]
     if not rest:
         return bases
-    below = [folder for base in bases for folder in _folders(base, report)]
+    below = [folder for base in bases for folder, _ in _folders(base, report)]
     return sorted({match for folder in below for match in _fitting(Path(glob.escape(folder), *rest), report)})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import chain
@@ -22,6 +22,7 @@ from audiotag.host import get_host
 from audiotag.inference.decoding import LONGEST_MEDIAN, SETTINGS, Span
 from audiotag.inference.events import Event, detect_events, named_events
 from audiotag.inference.frame_scores import frame_cells
+from audiotag.inference.moments import begin_of
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores, select_tags
 from audiotag.inference.tuned_decoding import Cells, EventReading
@@ -54,6 +55,7 @@ _DECIDING = (
     "frames",
     "format",
     "verbatim",
+    "absolute_times",
 )
 """Settings that decide what the results are."""
 
@@ -117,6 +119,7 @@ class InferRun:
     overwrite: bool
     frames: int | None
     verbatim: bool
+    absolute_times: bool
 
     @classmethod
     def plan(cls, settings: dict[str, Any]) -> InferRun:
@@ -128,7 +131,7 @@ class InferRun:
         output: Path | None = settings["output"]
         format = settings["format_"] or format_of(output)
         spec = get_host().writer(format)
-        _check_numbers(settings)
+        check_event_settings(settings)
         about_events = [_option(name) for name in _ABOUT_EVENTS if settings[name] is not None]
         if settings["per_window"]:
             mode = "windows"
@@ -184,6 +187,7 @@ class InferRun:
             overwrite=self.overwrite,
             high_frequency=tagger.sample_rate / 2,
             verbatim=self.verbatim,
+            absolute_times=self.absolute_times,
         )
         complete = False
         output: Output | None = None
@@ -261,15 +265,7 @@ class InferRun:
         Raises:
             OptionError: The model's own are wanted, and it has none.
         """
-        if self.threshold != "tuned":
-            return self.threshold
-        if tagger.thresholds is None:
-            raise OptionError(
-                "the model has no tuned thresholds",
-                where=tagger.name,
-                fix="Tune them with `audiotag evaluate`, or give a number as --threshold.",
-            )
-        return tagger.thresholds
+        return thresholds_of(tagger, self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,7 +398,8 @@ class Results:
         # Only where recordings are laid end to end does it matter how long the rest of one is.
         laid = get_host().writer(self.plan.format).end_to_end and clip.stop is not None
         whole = clip_info(clip).seconds if laid else None
-        return Result(clip, seconds, tuple(moved), whole)
+        moment = begin_of(clip) if self.plan.absolute_times else None
+        return Result(clip, seconds, tuple(moved), whole, moment)
 
     def _event_rows(self, windows: Iterable[WindowScores]) -> list[Event]:
         events = detect_events(windows, self._reading.decoding, hop=None if self._by_frames else self._hop)
@@ -415,6 +412,23 @@ class Results:
             tags = select_tags(window.scores, self.tagger.labels, top=self.plan.top, threshold=thresholds)
             rows.extend(tag_rows(tags, window.onset, window.offset))
         return rows
+
+
+def thresholds_of(tagger: Tagger, threshold: float | str | None) -> ArrayLike | None:
+    """The thresholds that ``--threshold`` means: the number, or the model's own for ``"tuned"``.
+
+    Raises:
+        OptionError: The model's own are wanted, and it has none.
+    """
+    if threshold != "tuned":
+        return threshold
+    if tagger.thresholds is None:
+        raise OptionError(
+            "the model has no tuned thresholds",
+            where=tagger.name,
+            fix="Tune them with `audiotag evaluate`, or give a number as --threshold.",
+        )
+    return tagger.thresholds
 
 
 def _without(clips: Iterable[Clip], done: Counter[Key]) -> Iterator[Clip]:
@@ -447,8 +461,15 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _check_numbers(settings: dict[str, Any]) -> None:
-    """Refuse what cannot be before any model is loaded or output begun."""
+def check_event_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse what cannot be before any model is loaded or output begun.
+
+    Args:
+        settings: Window, hop, resolution, thresholds, median, merge and min_duration by name; None for the usual.
+
+    Raises:
+        OptionError: Something is out of range, or does not go with the rest.
+    """
     may_be_0 = {"window": False, "hop": False, "resolution": False, "median": True, "merge": True, "min_duration": True}
     for name, least_is_allowed in may_be_0.items():
         value = settings[name]

@@ -196,7 +196,9 @@ class Scorer:
         seconds = np.zeros(len(sounds))
         for engine, frames in zip(self.engines, shared or [None] * len(self.engines), strict=True):
             before = 0.0
-            logits, pooled = _Means(len(sounds)), _Means(len(sounds))
+            of_scores = engine.facts.lengths.window_mean == "probabilities" and not engine.facts.single_label
+            logits = _MeanScores(len(sounds)) if of_scores else _Means(len(sounds))
+            pooled = _Means(len(sounds))
             for batch in self.passes(engine, sounds, batch_size):
                 output = batch.through(engine, frames, embed)
                 owners = [piece.owner for piece in batch.pieces]
@@ -383,3 +385,19 @@ class _Means:
 
     def values(self) -> Floats:
         return (self._sums / self._parts).astype(np.float32)
+
+
+class _MeanScores(_Means):
+    """The logits of averages of sigmoids, over the pieces of each sound."""
+
+    def add(self, owners: Sequence[int], values: Floats) -> None:
+        # ln p and ln (1 - p) of p = sigmoid(logits); a single piece keeps its logits.
+        of, beside = -np.logaddexp(0.0, -values.astype(np.float64)), -np.logaddexp(0.0, values.astype(np.float64))
+        logs = np.concatenate([of, beside], axis=1)
+        if not self._sums.size:
+            self._sums = np.full((len(self._parts), logs.shape[1]), -np.inf)
+        np.logaddexp.at(self._sums, owners, logs)
+
+    def values(self) -> Floats:
+        of, beside = np.split(self._sums, 2, axis=1)
+        return (of - beside).astype(np.float32)

@@ -15,6 +15,7 @@ from audiotag.arguments import as_path, real_number
 from audiotag.audio.arrays import Waveform, as_waveform
 from audiotag.audio.containers import CONTAINER_SUFFIXES
 from audiotag.audio.resampling import resample
+from audiotag.audio.samples import loudest_level
 from audiotag.audio.streams import AudioStream
 from audiotag.audio.windows import Window, iterate_blocks, iterate_windows
 from audiotag.data.clips import Clip
@@ -98,6 +99,10 @@ class Sound:
     offset: float = 0.0
     is_long: bool = False
     error: AudiotagError | None = None
+
+    def is_below(self, level_db: float) -> bool:
+        """Whether no tenth of a second of it is as loud as that."""
+        return self.waveform is not None and loudest_level(self.waveform, self.sample_rate) < level_db
 
     @classmethod
     def in_memory(cls, waveform: Waveform, picture: NDArray[np.float32] | None = None) -> Sound:

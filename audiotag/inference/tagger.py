@@ -20,10 +20,11 @@ from audiotag.engines.opening import as_engine
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.inference.combine import EnsembleMode, scores_of
 from audiotag.inference.decoding import SETTINGS, Decoding
-from audiotag.inference.events import Events, average_cells, detect_events, named_events
-from audiotag.inference.frame_scores import FrameScores, frame_cells, score_frames
+from audiotag.inference.events import CellAverages, Events, detect_events, named_events
+from audiotag.inference.frame_scores import FrameCells, FrameScores, score_frames
 from audiotag.inference.scorer import Answers, Scorer
 from audiotag.inference.sound import Sound, Source, as_clip, as_recording, as_source, place_of
+from audiotag.inference.stages import Stage, through
 from audiotag.inference.tags import DEFAULT_THRESHOLD, TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
 from audiotag.inference.tuned_decoding import OWN_CELLS, Cells, EventReading, TunedDecoding, kept_decoding
 from audiotag.labels import LabelSet
@@ -287,6 +288,7 @@ class Tagger:
         hop: float | None = None,
         batch_size: int | None = None,
         embeddings: bool = False,
+        gate_db: float | None = None,
     ) -> Iterator[WindowScores]:
         """Scores of the windows over a recording of any length, in bounded memory.
 
@@ -300,6 +302,8 @@ class Tagger:
             hop: Seconds between beginnings, at most *window*; None for half a window.
             batch_size: Windows computed at a time; None for `default_batch_size`.
             embeddings: Whether each window has its embedding.
+            gate_db: A window in which no tenth of a second is this loud (dB below full scale, such as −60) is not
+                computed: its scores are 0, and it has no embedding. None for no gate.
 
         Raises:
             AudioError: The recording cannot be read, or the network's answer is not finite; possibly after some
@@ -310,19 +314,25 @@ class Tagger:
         if embeddings:
             self._scorer.only_engine()
         window, hop = self._grid(window, hop)
-        return self._score_windows(as_source(recording), window, hop, batch_size, embeddings)
+        return self._score_windows(as_source(recording), window, hop, batch_size, embeddings, gate_db)
 
     def _score_windows(
-        self, source: Source, window: float, hop: float, batch_size: int, embeddings: bool
+        self, source: Source, window: float, hop: float, batch_size: int, embeddings: bool, gate_db: float | None
     ) -> Iterator[WindowScores]:
         shared = self._scorer.shared_frames(window, hop)
+        silence = np.zeros(len(self.labels), dtype=np.float32)
         for sounds in self._scorer.windows(source, window, hop, batch_size):
-            answers = self._scorer.score(sounds, batch_size, embed=embeddings, shared=shared)
-            self._scorer.require_finite(place_of(source), answers.logits, answers.embeddings)
-            scores = scores_of(answers.logits, self.single_label)
-            for row, sound in enumerate(sounds):
-                embedding = None if answers.embeddings is None else answers.embeddings[row]
-                yield WindowScores(sound.onset, sound.offset, scores[row], embedding)
+            loud = [sound for sound in sounds if gate_db is None or not sound.is_below(gate_db)]
+            heard: dict[int, WindowScores] = {}
+            if loud:
+                answers = self._scorer.score(loud, batch_size, embed=embeddings, shared=shared)
+                self._scorer.require_finite(place_of(source), answers.logits, answers.embeddings)
+                scores = scores_of(answers.logits, self.single_label)
+                for row, sound in enumerate(loud):
+                    embedding = None if answers.embeddings is None else answers.embeddings[row]
+                    heard[id(sound)] = WindowScores(sound.onset, sound.offset, scores[row], embedding)
+            for sound in sounds:
+                yield heard.get(id(sound)) or WindowScores(sound.onset, sound.offset, silence)
 
     def frame_scores(
         self,
@@ -357,6 +367,7 @@ class Tagger:
         *,
         overlap: float | None = None,
         batch_size: int | None = None,
+        gate_db: float | None = None,
     ) -> Iterator[FrameScores]:
         """Probabilities of the frames of a recording of any length, in bounded memory.
 
@@ -367,6 +378,7 @@ class Tagger:
             recording: As `score_windows` takes it; times count from its start.
             overlap: Seconds that blocks have in common, up to half a block; None for a tenth, 0 for none.
             batch_size: Blocks computed at a time; None for `default_batch_size`.
+            gate_db: As `score_windows` takes it, for blocks.
 
         Raises:
             AudioError: The recording cannot be read, or the network's answer is not finite; possibly after some
@@ -375,9 +387,8 @@ class Tagger:
         """
         if overlap is not None:
             overlap = real_number("overlap", overlap)
-        return score_frames(
-            self._scorer, as_source(recording), overlap=overlap, batch_size=self._batch_size(batch_size)
-        )
+        batch_size = self._batch_size(batch_size)
+        return score_frames(self._scorer, as_source(recording), overlap=overlap, batch_size=batch_size, gate_db=gate_db)
 
     @settings_by_name
     @takes(Decoding.of)
@@ -420,18 +431,34 @@ class Tagger:
             AudioError: The recording cannot be read, or the network's answer is not finite.
             OptionError: A setting cannot be.
         """
+        reading = self.event_reading(window=window, hop=hop, resolution=resolution, threshold=threshold, **decoding)
+        source = as_source(recording)
+        cells = self.score_cells(source, reading.cells, batch_size=batch_size)
+        spans = detect_events(cells, reading.decoding, hop=None)
+        drawn = None if isinstance(source, AudioStream) else source  # a stream is gone
+        return Events(named_events(spans, self.labels), place_of(source), drawn)
+
+    def event_reading(
+        self,
+        *,
+        window: float | None = None,
+        hop: float | None = None,
+        resolution: float | None = None,
+        threshold: ArrayLike | None = None,
+        **decoding: Any,
+    ) -> EventReading:
+        """How `events` reads events off with such settings.
+
+        Raises:
+            OptionError: A setting cannot be.
+        """
         if resolution is not None:
             resolution = real_number("resolution", resolution)
             if hop is not None or not resolution > 0:
                 raise OptionError(f"the resolution is {resolution} s", fix="Give more than 0, and no hop beside it.")
         given = take(decoding, SETTINGS)
         refuse_others("events", decoding, SETTINGS)
-        reading = self.reading(Cells(window, hop, resolution), threshold, **given)
-        source = as_source(recording)
-        cells = self.score_cells(source, reading.cells, batch_size=batch_size)
-        spans = detect_events(cells, reading.decoding, hop=None)
-        drawn = None if isinstance(source, AudioStream) else source  # a stream is gone
-        return Events(named_events(spans, self.labels), place_of(source), drawn)
+        return self.reading(Cells(window, hop, resolution), threshold, **given)
 
     def score_cells(
         self, recording: Source, cells: Cells = OWN_CELLS, *, batch_size: int | None = None
@@ -447,12 +474,33 @@ class Tagger:
             AudioError: As `events` raises, possibly after some cells.
             OptionError: *cells* cannot be.
         """
-        batch_size = self._batch_size(batch_size)
+        return through(self.cell_stage(cells), self.cell_parts(recording, cells, batch_size=batch_size))
+
+    def cell_stage(self, cells: Cells) -> Stage[Any, WindowScores]:
+        """What makes *cells* of `cell_parts`."""
+        grid = self.cell_grid(cells)
+        return FrameCells(cells.resolution) if grid is None else CellAverages(grid[1])
+
+    def cell_parts(
+        self,
+        source: Source,
+        cells: Cells,
+        *,
+        batch_size: int | None = None,
+        embeddings: bool = False,
+        gate_db: float | None = None,
+    ) -> Iterator[WindowScores] | Iterator[FrameScores]:
+        """What *cells* are made of: the scores of frames, or of windows; see `score_frames` and `score_windows`."""
+        batch_size, grid = self._batch_size(batch_size), self.cell_grid(cells)
+        if grid is None:
+            return score_frames(self._scorer, source, overlap=None, batch_size=batch_size, gate_db=gate_db)
+        return self._score_windows(source, *grid, batch_size, embeddings, gate_db)
+
+    def cell_grid(self, cells: Cells) -> tuple[float, float] | None:
+        """Seconds of a window, and between windows; None where *cells* are frames."""
         if self.uses_frames(cells.window, cells.hop):
-            parts = score_frames(self._scorer, recording, overlap=None, batch_size=batch_size)
-            return frame_cells(parts, cells.resolution)
-        window, hop = self._grid(cells.window, cells.resolution if cells.hop is None else cells.hop)
-        return average_cells(self._score_windows(recording, window, hop, batch_size, embeddings=False), hop)
+            return None
+        return self._grid(cells.window, cells.resolution if cells.hop is None else cells.hop)
 
     def cell_seconds(self, cells: Cells = OWN_CELLS) -> float:
         """Seconds of one of *cells*."""

@@ -1,2 +1,9 @@
+from audiotag.live.event_log import EventLog as EventLog
+from audiotag.live.listener import Consumer as Consumer
+from audiotag.live.listener import HeardEvent as HeardEvent
+from audiotag.live.listener import Listener as Listener
 from audiotag.live.messages import Message as Message
 from audiotag.live.messages import Output as Output
+from audiotag.live.opening import open_source as open_source
+from audiotag.live.recordings import ClipFolder as ClipFolder
+from audiotag.live.settings import ListenSettings as ListenSettings

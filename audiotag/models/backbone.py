@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from audiotag.audio.frontends.torch_executor import FrontEnd
+from audiotag.audio.windows import WindowMean
 from audiotag.errors import OptionError
 from audiotag.labels import LabelSet
 from audiotag.models.acceleration import accelerated_copy
@@ -64,6 +65,8 @@ class Backbone(nn.Module, ABC):
             authors' own front end, say).
         video_shape: (channels, height, width) of a picture, None where the network takes none.
         max_seconds: Longest sound taken in one pass where an option decides it, None for what the spec says.
+        window_mean: What is averaged over the windows of sound that is too long for one pass: ``"logits"``, or
+            ``"probabilities"`` where the network itself does so within a pass. (Those with a softmax average logits.)
         head_name: Name of the head's module, dotted where it lies deeper (``"classifier.5"``).
         gives_frame_logits: Whether `frame_logits` is meaningful: the head scores frames and joins them afterwards, or
             scores their mean by a linear layer.
@@ -78,6 +81,7 @@ class Backbone(nn.Module, ABC):
     ignored_keys: tuple[str, ...] = ()
     video_shape: tuple[int, int, int] | None = None
     max_seconds: float | None = None
+    window_mean: WindowMean = "logits"
     head_name: str = "classifier"
     gives_frame_logits: bool = False
     intermediate_names: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from audiotag.models.analytic import AnalyticLearner
 from audiotag.models.ridge import Array, Solution, calibrated, inverse_at, solve
 
 _MOST_COLUMNS = 64
-_DRIFT = 1.5
+_DRIFT = 2.0
 
 
 class Following:
@@ -23,8 +23,8 @@ class Following:
 
     A clip adds a matrix of rank one to the scatter, so that the regression and the inverse follow in a time that grows
     with the square of the embedding, where solving takes the cube. The penalty alone lags: it stays as it was chosen
-    until the clips have spread by half as much again, and then the head is solved for anew, which `refresh` does at any
-    time. The sums themselves, all that is saved, are those of the learner.
+    until the clips have spread twice as far, and then the head is solved for anew, which `refresh` does at any time.
+    The sums themselves, all that is saved, are those of the learner.
 
     Args:
         learner: Made without random features; nothing else changes it meanwhile, or `refresh` is called.

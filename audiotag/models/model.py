@@ -65,6 +65,7 @@ class Model:
             shortest=self.spec.min_seconds,
             clip=self.clip_seconds,
             longest=self.max_seconds,
+            window_mean=self.backbone.window_mean,
         )
 
     def computing(self, doing: str = "computing") -> AbstractContextManager[None]:

@@ -52,7 +52,10 @@ class Sums:
         weighted = sign * weights[:, None] * inputs
         for row in range(0, len(self.gram), _ROWS):  # blocks that stay in the processor's cache
             end = row + _ROWS
-            self.gram[row:end, :end] += weighted[:, row:end].T @ inputs[:, :end]
+            if len(inputs) == 1:
+                self.gram[row:end, :end] += np.multiply.outer(weighted[0, row:end], inputs[0, :end])
+            else:
+                self.gram[row:end, :end] += weighted[:, row:end].T @ inputs[:, :end]
         self.total += weighted.sum(axis=0)
         self.by_class += weighted.T @ targets
         self.counts += sign * (weights @ targets)

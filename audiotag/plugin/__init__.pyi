@@ -16,6 +16,7 @@ from audiotag.specs import RecipeSpec as RecipeSpec
 from audiotag.specs import Remote as Remote
 from audiotag.specs import SamplingPolicySpec as SamplingPolicySpec
 from audiotag.specs import ScheduleSpec as ScheduleSpec
+from audiotag.specs import SourceSpec as SourceSpec
 from audiotag.specs import Weights as Weights
 from audiotag.specs import WriterSpec as WriterSpec
 from audiotag.specs import hookimpl as hookimpl
@@ -29,6 +30,11 @@ from audiotag.inference.writers.base import FileWriter as FileWriter
 from audiotag.inference.writers.base import Writer as Writer
 from audiotag.live.messages import Output as Output
 from audiotag.live.outputs.delivery import Delivery as Delivery
+from audiotag.live.sources.base import LiveSource as LiveSource
+from audiotag.live.sources.base import Recorded as Recorded
+from audiotag.live.sources.base import RecordingSource as RecordingSource
+from audiotag.live.sources.base import SoundBlock as SoundBlock
+from audiotag.live.sources.base import SourceSettings as SourceSettings
 from audiotag.models.backbone import Backbone as Backbone
 from audiotag.training.interfaces import BatchSampler as BatchSampler
 from audiotag.training.interfaces import Loss as Loss

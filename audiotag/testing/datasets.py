@@ -74,7 +74,7 @@ def the_factory_makes_a_format(subject: Subject) -> None:
 
 @check("dataset")
 def its_clips_are_sound(subject: Subject) -> None:
-    """Unique names, labels in range and ascending, unknown labels apart from them, possible times, events apart."""
+    """Unique names, labels in range and ascending, unknown labels apart from them, possible times."""
     with source_of(subject) as source:
         clips = read(subject, source)
     require(len(clips) > 0, "there are no clips")
@@ -88,22 +88,40 @@ def its_clips_are_sound(subject: Subject) -> None:
             require(all(0 <= label < count for label in labels), f"{clip.id}: {what} is {labels} of {count} classes")
         require(not set(clip.labels) & set(clip.unknown), f"{clip.id}: a class is both heard and unknown")
         require(clip.start >= 0 and (clip.stop is None or clip.stop > clip.start), f"{clip.id}: impossible times")
-        _require_sound_events(clip)
         if clips.single_label:
             require(len(clip.labels) == 1, f"{clip.id}: {len(clip.labels)} labels in a single-label set")
     require(clips.targets().shape == (len(clips), count), "targets has another shape")
     require(any(clip.labels for clip in clips), "no clip has a label")
 
 
-def _require_sound_events(clip: Clip) -> None:
-    events = clip.events or ()
-    require(list(events) == sorted(events), f"{clip.id}: its events are not ordered")
-    require({event.index for event in events} <= {*clip.labels}, f"{clip.id}: an event's class is not among its labels")
-    heard_until: dict[int, float] = {}
-    for onset, offset, index in events:
-        require(0 <= onset < offset < math.inf, f"{clip.id}: an event has impossible times")
-        require(onset > heard_until.get(index, -1.0), f"{clip.id}: two events of a class overlap or touch")
-        heard_until[index] = offset
+@check("dataset")
+def its_events_are_sound(subject: Subject) -> None:
+    """Where there are events: ordered, of the clip's classes, those of a class apart, the same with other classes."""
+    with source_of(subject) as source:
+        clips = read(subject, source)
+        given = read(subject, source, labels=LabelSet([*reversed(tuple(clips.labels))]))
+    for clip in clips:
+        events = clip.events or ()
+        require(list(events) == sorted(events), f"{clip.id}: its events are not ordered")
+        require(
+            {event.index for event in events} <= {*clip.labels}, f"{clip.id}: an event's class is not a label of it"
+        )
+        heard_until: dict[int, float] = {}
+        for onset, offset, index in events:
+            require(0 <= onset < offset < math.inf, f"{clip.id}: an event lasts from {onset} to {offset} s")
+            require(onset > heard_until.get(index, -1.0), f"{clip.id}: two events of a class overlap or touch")
+            heard_until[index] = offset
+    for before, after in zip(clips, given, strict=True):
+        same = _by_mid(before, clips.labels) == _by_mid(after, given.labels)
+        require(same, f"{after.id}: another class list changes what is heard when")
+
+
+def _by_mid(clip: Clip, labels: LabelSet) -> list[tuple[float, float, str]] | None:
+    return (
+        None
+        if clip.events is None
+        else sorted((onset, offset, labels.mids[index]) for onset, offset, index in clip.events)
+    )
 
 
 @check("dataset")

@@ -12,7 +12,7 @@ from audiotag.host import get_host
 from audiotag.host.options import check_options
 from audiotag.labels import known_labels
 from audiotag.models.create import create_backbone
-from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, MetricSpec, RecipeSpec, WriterSpec
+from audiotag.specs import BackboneSpec, CommandSpec, DatasetSpec, MetricSpec, RecipeSpec, SourceSpec, WriterSpec
 from audiotag.testing.check import CheckFailedError, check, refused, require
 from audiotag.testing.subjects import Subject
 from audiotag.training.recipes import load_recipe
@@ -63,7 +63,7 @@ def the_factory_takes_the_options(subject: Subject) -> None:
         given = {**subject.spec.options, **given, "num_classes": 2}
     if subject.kind == "store":
         given |= {"capacity": 1, "num_classes": 2, "seed": 0}
-    if not isinstance(subject.spec, DatasetSpec | MetricSpec | WriterSpec):
+    if not isinstance(subject.spec, DatasetSpec | MetricSpec | SourceSpec | WriterSpec):
         check_options(subject.spec, subject.factory, given)
     positional = [given.pop(name) for name in ("capacity", "num_classes") if subject.kind == "store"]
     if subject.kind == "schedule":
@@ -74,6 +74,8 @@ def the_factory_takes_the_options(subject: Subject) -> None:
         positional = ["targets", "scores", "known"]
     elif subject.kind == "writer":
         positional = ["settings", "file"][: 2 if subject.spec.magic else 1]
+    elif subject.kind == "source":
+        positional = ["place", "settings"]
     elif subject.kind == "output":
         positional = ["settings"]
     signature = inspect.signature(subject.factory)

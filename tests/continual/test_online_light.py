@@ -25,7 +25,7 @@ from audiotag.continual import OnlineSettings
 from audiotag.continual.analytic_training import read_learner
 from audiotag.continual.exported_pupil import change_exported_classes
 from audiotag.continual.hearing import HeardClip
-from audiotag.continual.listening import StreamClip, Waveform
+from audiotag.continual.listening import StreamClip, Waveform, stream_of_lines
 from audiotag.continual.online import OnlineEvent, OnlineLearner
 from audiotag.continual.store import ClipStore
 from audiotag.engines.exported import read_exported
@@ -402,6 +402,45 @@ def test_what_has_no_embedding_is_an_error_of_the_clip(make: Callable[..., Model
     assert event.loss is None and "zero" in str(event.error) and learner.position == 1
     with pytest.raises(OptionError, match="no store"):
         OnlineLearner(make(), None)
+
+
+@pytest.mark.parametrize("learner", ["gradient", "analytic"])
+def test_an_answer_that_comes_later_is_learnt(make: Callable[..., Model], tmp_path: Path, learner: str) -> None:
+    export_model(make(), tmp_path / "exported")
+    settings = OnlineSettings(learner=learner, ask_below=1.0, asked=2)
+    bare = [StreamClip(clip.id, clip.sound) for clip in stream(4)]
+    for name, model in (("later", read_exported(tmp_path / "exported")), ("network", make())):
+        with store_in(tmp_path / f"{name} store") as store:
+            online = OnlineLearner(model, store, settings, folder=tmp_path / name)
+            events = list(online.run(bare))
+            assert all(event.confidence is not None and event.loss is None for event in events)
+            assert events[0].asked and events[1].asked
+            waiting = [one.id for one in online._asking]
+            assert len(waiting) == 2
+            again = OnlineLearner.resume(tmp_path / name, store)
+            answers = [StreamClip(one, None, (NAMES[int(one[-1]) % 3],)) for one in [*waiting, "clip 9", waiting[0]]]
+            told = list(again.run(answers))
+            assert [event.error is None for event in told] == [True, True, False, False]
+            assert "nothing is kept" in str(told[2].error) and told[0].loss is not None and not told[0].asked
+            assert sorted(clip.id for clip in store) == sorted(waiting)
+    with pytest.raises(OptionError, match="ask_below"):
+        OnlineSettings(ask_below=0.5, freeze_backbone=False).resolve(Situation(single_label=False, pretrained=True))
+
+
+def test_an_answer_is_the_clip_itself(make: Callable[..., Model], tmp_path: Path) -> None:
+    """What is learnt from a kept embedding is what would have been learnt from the labelled clip."""
+    clips = stream(6)
+    told = OnlineLearner(make(), None, ANALYTIC, folder=tmp_path / "told")
+    list(told.run(clips[:5]))
+    told.hear(replace(clips[5], labels=(NAMES[2],)))
+    told.save()
+    later = OnlineLearner(make(), None, ANALYTIC.replaced(ask_below=1.0), folder=tmp_path / "later")
+    list(later.run([*clips[:5], replace(clips[5], labels=None)]))
+    (line,) = stream_of_lines([json.dumps({"id": "clip 5", "labels": "noise"})], LabelSet.from_names(NAMES))
+    later.hear(line)
+    later.save()
+    one, other = (read_learner(tmp_path / name) for name in ("told", "later"))
+    assert one is not None and other is not None and (one.sums.gram == other.sums.gram).all()
 
 
 def test_the_command_learns_in_closed_form_without_torch(

@@ -175,3 +175,12 @@ def test_downloads_stay_in_their_folder(tmp_path):
     (done,) = fetch([remote], tmp_path / "a" / "b")
     assert "leads out of its folder" in str(done.error)
     assert everything(tmp_path) == [tmp_path / "list.csv"]
+
+
+@pytest.mark.parametrize("name", ["desed", "audioset_strong"])
+def test_what_is_prepared_says_when_classes_are_heard(name, tmp_path):
+    dataset = load_dataset(name)
+    source = dataset.write_tiny(tmp_path / name)
+    clips, prepared = read_clips(source), read_clips(dataset.prepare(source, tmp_path / "out", sample_rate=8000))
+    assert {clip.id: clip.events for clip in prepared} == {clip.id: clip.events for clip in clips}
+    assert any(clip.events for clip in prepared)

@@ -52,6 +52,7 @@ def change(folder: Path, path: str, value: Any) -> None:
         ("lengths.clip", -1.0),
         ("lengths.clip", float("nan")),
         ("lengths.longest", 1e9),
+        ("lengths.window_mean", "scores"),
         ("lengths.shortest", 1e9),
         ("lengths.sample_rate", 16_000),
         ("embedding_dim", 0),

@@ -127,7 +127,7 @@ def _lists(folder: Path) -> list[Path]:
         (folder / name).write_bytes(_clip_bytes())
     entries = [
         {"video_id": "one", "wav": "a.wav", "labels": "/m/0bt9lr,/m/01yrx", "fold": 1, "start": 0, "stop": 0.2},
-        {"wav": "b.wav", "labels": ["/m/0bt9lr"], "split": "test"},
+        {"wav": "b.wav", "labels": ["/m/0bt9lr"], "split": "test", "events": [[0.1, 0.3, "/m/01yrx"]]},
     ]
     contents = {
         "manifest.json": json.dumps({"data": entries}, indent=1),
@@ -135,10 +135,15 @@ def _lists(folder: Path) -> list[Path]:
         "esc50.csv": "filename,fold,target,category,esc10,src_file,take\n"
         "1-a-A-0.wav,1,0,dog,True,1,A\n2-b-A-1.wav,2,1,rooster,False,2,A\n",
         "events.tsv": "filename\tonset\toffset\tevent_label\na.wav\t0.0\t0.2\tdog\nb.wav\t0.1\t0.3\tcat\n",
+        "events_durations.tsv": "filename\tduration\na.wav\t0.4\nb.wav\t0.4\n",
+        "bare.txt": "a.wav\t0.0\t0.2\tdog\nb.wav\t0.1\t0.3\tcat\n",
+        "timed.csv": "path,labels,onset,offset\na.wav,dog,0,0.2\na.wav,cat,0.1,0.3\nb.wav,none,,\n",
+        "a.txt": "0.0\t0.2\tdog\n\\\t100\t200\n0.1\t0.3\tcat\n",
+        "b.Table.1.selections.txt": "Selection\tBegin Time (s)\tEnd Time (s)\tLabel\n1\t0.0\t0.2\tdog\n",
     }
     for name, content in contents.items():
         (folder / name).write_text(content, encoding="utf-8")
-    return [folder / name for name in contents]
+    return [folder / name for name in contents if name != "events_durations.tsv"]
 
 
 def _use_list(path: Path) -> None:

@@ -13,7 +13,7 @@ import soundfile
 
 from audiotag.data.rows import Row, clips_from_rows
 from audiotag.errors import ManifestError
-from audiotag.plugin import Dataset, PublishedDataset
+from audiotag.plugin import Dataset, PublishedDataset, SoundEvent
 from audiotag.data.published import Validation
 
 CLIPS = [(f"{number}.wav", ("low", "high")[number % 2], ("train", "test")[number // 4]) for number in range(8)]
@@ -57,6 +57,13 @@ BROKEN = {
         "        clips = super().read(source, **more)\n"
         "        return replace(clips, clips=(*clips.clips, clips.clips[0]))",
         "names of clips are empty or occur twice",
+    ),
+    "its_events_are_sound": (
+        "    def read(self, source, **more):\n"
+        "        clips = super().read(source, **more)\n"
+        "        events = tuple(SoundEvent(0.0, 1.0, clips[0].labels[0]) for _ in range(2))\n"
+        "        return replace(clips, clips=(replace(clips.clips[0], events=events), *clips.clips[1:]))",
+        "two events of a class overlap or touch",
     ),
     "its_recordings_can_be_decoded": (
         "    def read(self, source, **more):\n"
@@ -140,7 +147,7 @@ def test_a_format_without_a_tiny_source_is_checked_on_one_that_is_given(install_
     install_part("dataset", FORMAT.replace("def write_tiny", "def write_other") + "\nclass Odd(Table):\n    pass\n")
     without, given = run_checks("odd"), run_checks("odd", source=source)
     assert without.ok and given.ok
-    assert given.run - without.run == 8
+    assert given.run - without.run == 9
 
 
 PUBLISHED = (

@@ -53,7 +53,7 @@ class Herding(StoragePolicy):
         vector = self._heard(example)
         counts = self.index.counts.copy()
         counts[list(example.labels)] += 1
-        label = self._one_of_the_largest(counts)
+        label = self.one_of_the_largest(counts)
         slots = self.index.members[label]
         vectors = [self._vectors[slot] for slot in slots] + ([vector] if label in example.labels else [])
         place = self._dispensable(label, np.stack(vectors))
@@ -64,7 +64,7 @@ class Herding(StoragePolicy):
 
     def victim(self) -> int:
         """The slot of the most dispensable example of a largest class."""
-        label = self._one_of_the_largest(self.index.counts)
+        label = self.one_of_the_largest(self.index.counts)
         slots = self.index.members[label]
         return slots[self._dispensable(label, np.stack([self._vectors[slot] for slot in slots]))]
 
@@ -91,10 +91,6 @@ class Herding(StoragePolicy):
             self._sums[label] += vector
             self._seen[label] += 1
         return vector
-
-    def _one_of_the_largest(self, counts: NDArray[np.int64]) -> int:
-        largest = np.flatnonzero(counts == counts.max())
-        return int(largest[self.draws.below(len(largest)) if len(largest) > 1 else 0])
 
     def _dispensable(self, label: int, vectors: Vectors) -> int:
         """The row of *vectors* without which the mean of the others is nearest to the mean of the class."""

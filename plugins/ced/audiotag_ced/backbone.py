@@ -87,6 +87,7 @@ class CED(Backbone):
         self.embedding_dim = width
         self.target_length = target_length
         self.join = join
+        self.window_mean = "logits" if join == "logits" else "probabilities"
         # A patch at least: the authors' own cannot take less.
         self.front_end = LogMelFrontEnd(htk_log_mel(BANDS, top_db=TOP_DB, pad_samples=(PATCH - 1) * HOP))
         self.init_bn = nn.BatchNorm1d(BANDS, momentum=norm_momentum)

@@ -6,6 +6,8 @@ import torch
 from audiotag_ced.backbone import CED
 
 from audiotag import create_backbone, finetune
+from audiotag.engines.onnx_engine import OnnxEngine
+from audiotag.export.folder import write_exported
 from audiotag.models.checkpoint import load_checkpoint, save_checkpoint
 from audiotag.plugin import (
     Model,
@@ -174,6 +176,21 @@ def test_a_checkpoint_of_ours_gives_the_network_back(backbone, tmp_path):
     again = load_checkpoint(tmp_path / "model").backbone.eval()
     with torch.inference_mode():
         assert torch.equal(again(noise()), backbone(noise()))
+
+
+@pytest.mark.parametrize("join", ["probabilities", "logits"])
+def test_windows_of_very_long_sound_are_joined_as_pieces_are(join, tmp_path):
+    options = {"depth": 1, "join": join}
+    model = Model(copy.deepcopy(made(**options)), get_host().backbone("ced"), options, numbered_labels(5), "test")
+    with torch.no_grad():
+        model.backbone.outputlayer[1].weight.mul_(5)
+    sound = noise(70.0, 1) * torch.linspace(0, 3, 70 * 16_000)
+    with torch.inference_mode():
+        logits = model.backbone(sound.reshape(7, 160_000))
+    expected = torch.sigmoid(logits.mean(0) if join == "logits" else torch.special.logit(torch.sigmoid(logits).mean(0)))
+    for engine in (model, OnnxEngine(write_exported(model, tmp_path))):
+        found = Tagger(engine).scores(sound, 16_000)[0]
+        torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
 
 
 def test_frame_embeddings_have_times(backbone):

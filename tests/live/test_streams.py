@@ -8,59 +8,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import soundfile
+from hearing import RATE, Ear, noise, pieces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from audiotag.audio import AudioStream
-from audiotag.audio.windows import PassLengths
-from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats
 from audiotag.errors import AudioError, OptionError
 from audiotag.inference import Decoding, WindowScores
 from audiotag.inference.decoding import Decoder
 from audiotag.inference.tagger import Tagger
-from audiotag.labels import LabelSet
-
-RATE = 8000
-FRAME = 800
-
-
-class Ear(Engine):
-    """Scores how loud a clip is, and its frames of 0.1 s; trained on two seconds."""
-
-    def __init__(self) -> None:
-        lengths = PassLengths.of(RATE, shortest=0.5, clip=2.0, longest=4.0)
-        labels = LabelSet.from_names(["loud", "quiet"])
-        self.facts = EngineFacts(name="ear", labels=labels, lengths=lengths, embedding_dim=1, frame_seconds=0.1)
-
-    def forward(self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False) -> EngineOutput:
-        assert waveforms is not None
-        return EngineOutput(self.frame_logits(waveforms).mean(1), np.abs(waveforms).mean(1, keepdims=True))
-
-    def frame_logits(self, waveforms: Floats) -> Floats:
-        padded = np.pad(waveforms, ((0, 0), (0, -waveforms.shape[1] % FRAME)))
-        level = np.abs(padded.reshape(len(waveforms), -1, FRAME)).mean(2)
-        logits: Floats = (20 * (level - 0.25)).astype(np.float32)
-        return np.stack([logits, -logits], axis=2)
-
-    def fingerprint(self) -> str:
-        return "ear"
-
-    def code_fingerprint(self) -> str:
-        return "1"
-
-
-def noise(samples: int, rate: int, seed: int) -> NDArray[np.float32]:
-    """Noise whose level changes every 0.3 s."""
-    generator = np.random.default_rng(seed)
-    step = max(1, int(0.3 * rate))
-    level = np.repeat(generator.random(samples // step + 1), step)[:samples]
-    return (level * generator.uniform(-1, 1, samples)).astype(np.float32)
-
-
-def pieces(samples: NDArray[np.float32], cuts: list[float]) -> list[NDArray[np.float32]]:
-    return np.split(samples, sorted(round(cut * samples.size) for cut in cuts))
-
 
 STREAMS = {
     "seconds": st.floats(0.001, 12.0),

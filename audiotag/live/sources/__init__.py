@@ -1,0 +1,1 @@
+"""Where sound comes from as it happens."""
