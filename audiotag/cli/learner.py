@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def learner() -> None:
-    """What analytic learners know: merge devices, look, teach and forget.
+    """What analytic learners know: merge devices, look, teach, forget.
 
     STATE is the folder of a model that `audiotag online --learner analytic` or `audiotag finetune --head analytic` gave
     its head, or a learner's file, learner.safetensors.
