@@ -146,7 +146,7 @@ def _listener(source: str, settings: dict[str, Any]) -> Listener:
     if settings["output"] is not None:
         log = {name: settings[name] for name in ("resume", "overwrite")}
         outputs.append(EventLog(settings["output"], settings["format_"], tagger.sample_rate / 2, **log))
-    outputs += open_outputs(settings, output_settings(settings, classes=tuple(tagger.labels)))
+    outputs += open_outputs(settings, output_settings(settings, tagger.labels))
     return Listener(tagger, opened, wanted, outputs=outputs, clips=clips, name=settings["name"], **events)
 
 
