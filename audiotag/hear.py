@@ -155,7 +155,7 @@ class XaresEncoder(nn.Module):
         self.model = HearModel(model)
         self.sampling_rate = self.model.sample_rate
         self.output_dim = self.model.timestamp_embedding_size
-        self.hop_size_in_ms = 1000 * self.model.hop_seconds
+        self.hop_size_in_ms = round(1000 * self.model.hop_seconds, 6)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Embeddings (batch, moments, `output_dim`) of float (batch, samples), or of (samples,) as a batch of one."""

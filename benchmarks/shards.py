@@ -56,6 +56,7 @@ def write_folder(path: Path, rows: int, shards: int) -> None:
                 "event_label": [f"Class number {kind}" for kind in kinds],
                 "mid": [f"/m/{kind:05x}" for kind in kinds],
                 "score": generator.random(count, dtype=np.float32),
+                "time": [None] * count,
             }
             nothing = [None] * len(places)
             ledger = {
@@ -71,6 +72,7 @@ def write_folder(path: Path, rows: int, shards: int) -> None:
                 "embeddings": np.zeros(len(places), dtype=np.int64),
                 "error": nothing,
                 "reason": nothing,
+                "moment": nothing,
             }
             folder.write(part.results, encode(results, RESULTS, part.ending))
             folder.write(part.ledger, encode(ledger, LEDGER, part.ending))

@@ -96,23 +96,23 @@ def measure(folder: Path, kinds: list[str]) -> None:
             print(f"learned from {kind}, {how}: {values}", flush=True)
 
 
-def speed(folder: Path) -> None:
-    """Print seconds and memory for an hour and four of frames, and for an hour of windows."""
+def speed(folder: Path, short: float, long: float) -> None:
+    """Print seconds and memory for frames of so many hours, and for windows of the *short* recording."""
     from long_file import write_recording
 
-    for hours in (1, 4):
+    for hours in (short, long):
         path = folder / f"{hours}h.wav"
         if not path.exists():
             write_recording(path, hours)
     for name, way, hours in (
-        ("frames", {}, 1),
-        ("windows of 10 s without overlap", {"window": 10.0, "hop": 10.0}, 1),
-        ("windows of 10 s every 2.5 s", {"window": 10.0, "hop": 2.5}, 1),
-        ("frames", {}, 4),
+        ("frames", {}, short),
+        ("windows of 10 s without overlap", {"window": 10.0, "hop": 10.0}, short),
+        ("windows of 10 s every 2.5 s", {"window": 10.0, "hop": 2.5}, short),
+        ("frames", {}, long),
     ):
         command = [sys.executable, __file__, str(folder / f"{hours}h.wav"), "--way", json.dumps(way)]
         told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-        print(f"{hours} h, {name}: {told['seconds']:.1f} s of one core, {told['megabytes']:.0f} MB", flush=True)
+        print(f"{hours:g} h, {name}: {told['seconds']:.1f} s of one core, {told['megabytes']:.0f} MB", flush=True)
 
 
 def events_of(recording: Path, way: dict[str, float]) -> None:
@@ -144,6 +144,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kinds", nargs="+", default=["frames", "clips"], help="what to learn from")
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--hours", nargs=2, type=float, default=(1.0, 4.0), help="of the recordings of --speed")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.way is not None:
@@ -151,7 +152,7 @@ def main() -> None:
         return
     asked.folder.mkdir(parents=True, exist_ok=True)
     if asked.speed:
-        speed(asked.folder)
+        speed(asked.folder, *asked.hours)
         return
     learn(asked.folder, asked.kinds)
     measure(asked.folder, asked.kinds)

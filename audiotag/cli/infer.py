@@ -134,6 +134,13 @@ MOST = 4096
     group="Shards",
 )
 @option(
+    "--absolute-times",
+    is_flag=True,
+    help="Add a column `time`: date and time at which each row begins, where the list, the header or the name of the"
+    " recording tells (CSV, JSON, JSON lines, Parquet).",
+    group="Results",
+)
+@option(
     "--since",
     metavar="DATE",
     help="Only recordings (or the parts that a list names) that begin at this date and time or later: 2026-05-17,"
@@ -243,9 +250,7 @@ def _planned(settings: dict[str, Any]) -> InferRun | ShardRun:
     if not settings["quiet"]:
         click.echo(f"Shard {shard}.", err=True)
     folder = ResultsFolder(settings["output"])
-    return ShardRun(
-        plan, folder, shard, settings["part_seconds"], settings["retry_failed"], settings["with_embeddings"]
-    )
+    return ShardRun(plan, folder, shard, settings["part_seconds"], settings["retry_failed"])
 
 
 def _refuse_models(paths: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,7 @@ from audiotag.distributed.results_folder import End, PartName, ResultsFolder, Ru
 from audiotag.distributed.shard import Shard
 from audiotag.errors import OptionError
 from audiotag.files import atomic_path
-from audiotag.inference.events import Event
+from audiotag.inference.events import COLUMNS, Event
 from audiotag.inference.writers import Result, open_output, write_results
 from audiotag.inference.writers.base import WriterSettings
 from audiotag.inference.writers.output import differences
@@ -201,11 +202,18 @@ class Survey:
         Raises:
             AudiotagError: A part is damaged, or the file cannot be written.
         """
-        settings = WriterSettings({**self.run.made_by, "format": format}, self.run.high_frequency, verbatim)
+        made_by = {**self.run.made_by, "format": format}
+        times = bool(made_by.get("absolute_times"))
+        settings = WriterSettings(made_by, self.run.high_frequency, verbatim, absolute_times=times)
         if path is None:
             frequency = settings.high_frequency
             with open_output(
-                format, None, made_by=settings.made_by, high_frequency=frequency, verbatim=verbatim
+                format,
+                None,
+                made_by=settings.made_by,
+                high_frequency=frequency,
+                verbatim=verbatim,
+                absolute_times=times,
             ) as output:
                 for result in self._results():
                     output.write(result)
@@ -230,13 +238,16 @@ class Survey:
         ledgers: dict[int, _Reader] = {}
         for chunk in self._chunks(with_rows=False):
             columns = self._rows(chunk, readers)
-            events = map(Event, *(columns[name].tolist() for name in RESULTS if name != "filename"))
+            events = map(Event, *(columns[name].tolist() for name in COLUMNS[1:]))
             places = chunk - self._begins[self._sequence(chunk)]
             about = self._gathered(chunk, places, np.ones(len(chunk), dtype=np.int64), ledgers, LEDGER)
-            names = ("id", "filename", "start", "stop", "seconds", "whole", "rows")
-            for name, path, start, stop, seconds, whole, rows in zip(*(about[name] for name in names), strict=True):
+            names = ("id", "filename", "start", "stop", "seconds", "whole", "rows", "moment")
+            for name, path, start, stop, seconds, whole, rows, moment in zip(
+                *(about[name] for name in names), strict=True
+            ):
+                begin = None if moment is None else datetime.fromisoformat(moment)
                 clip = Clip(name, Path(path), start=float(start), stop=_number(stop))
-                yield Result(clip, float(seconds), tuple(islice(events, int(rows))), _number(whole))
+                yield Result(clip, float(seconds), tuple(islice(events, int(rows))), _number(whole), begin)
 
     def _chunks(self, *, with_rows: bool) -> Iterator[NDArray[np.int64]]:
         """The entries that were read, in the order of the list, some at a time; *with_rows*: those that have some."""

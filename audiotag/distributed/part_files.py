@@ -24,14 +24,14 @@ Columns = Mapping[str, NDArray[Any]]
 
 RESULTS: Mapping[str, str] = {
     "filename": "string", "onset": "float64", "offset": "float64", "event_label": "string", "mid": "string",
-    "score": "float32",
+    "score": "float32", "time": "string",
 }  # fmt: skip
 """Columns of the rows of results → their types, as Arrow calls them."""
 
 LEDGER: Mapping[str, str] = {
     "number": "int64", "key": "int64", "id": "string", "filename": "string", "start": "float64", "stop": "float64",
     "seconds": "float64", "whole": "float64", "rows": "int32", "embeddings": "int32", "error": "string",
-    "reason": "string",
+    "reason": "string", "moment": "string",
 }  # fmt: skip
 """Columns of the ledger, which has a row for each clip that is finished."""
 

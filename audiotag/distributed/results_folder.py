@@ -22,6 +22,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -335,9 +336,11 @@ class PartWriter:
         """
         path = str(result.path)
         for row in result.rows:
-            for name, value in zip(RESULTS, (path, row.onset, row.offset, row.label, row.mid, row.score), strict=True):
+            for name, value in zip(
+                RESULTS, (path, row.onset, row.offset, row.label, row.mid, row.score, result.time_of(row)), strict=True
+            ):
                 self._rows.results[name].append(value)
-        self._note(number, key, result.clip, (result.seconds, result.whole, len(result.rows)), None)
+        self._note(number, key, result.clip, (result.seconds, result.whole, len(result.rows)), None, result.moment)
 
     def fail(self, number: int, key: int, clip: Clip, error: AudiotagError) -> None:
         """Note that a clip could not be read; what it has given of embeddings does not count."""
@@ -351,12 +354,13 @@ class PartWriter:
         clip: Clip,
         found: tuple[float, float | None, int],
         error: AudiotagError | None,
+        moment: datetime | None = None,
     ) -> None:
         embeddings = self.collector.count - self._embeddings
         self._embeddings = self.collector.count
         about = (number, key, clip.id, str(clip_path(clip)), clip.start, clip.stop, *found, embeddings)
         failure = (None, None) if error is None else (str(error), f"{type(error).__name__}: {error.what}")
-        for name, value in zip(LEDGER, (*about, *failure), strict=True):
+        for name, value in zip(LEDGER, (*about, *failure, None if moment is None else moment.isoformat()), strict=True):
             self._rows.ledger[name].append(value)
         full = len(self._rows) >= _MOST_ROWS or self.collector.values >= _MOST_EMBEDDINGS
         if full or time.monotonic() - self._since >= self._every:

@@ -41,7 +41,8 @@ def shard_plan(settings: dict[str, Any]) -> InferRun:
             f"shards are kept as {' or '.join(_FORMATS)}, not as {format}",
             fix="Leave out --format; `audiotag merge` writes any.",
         )
-    return InferRun.plan({**settings, "format_": format, "resume": False})
+    embeddings = settings["output"] / "embeddings" if settings["with_embeddings"] else None
+    return InferRun.plan({**settings, "format_": format, "resume": False, "embeddings": embeddings})
 
 
 def _has_pyarrow() -> bool:
@@ -60,7 +61,6 @@ class ShardRun:
         shard: Which shard it is.
         every: Seconds from part to part at most.
         retry_failed: Whether recordings that could not be read are tried again.
-        embeddings: Whether embeddings are kept.
     """
 
     plan: InferRun
@@ -68,7 +68,6 @@ class ShardRun:
     shard: Shard
     every: float = EVERY
     retry_failed: bool = False
-    embeddings: bool = False
 
     def run(
         self, tagger: Tagger, clips: Iterable[Clip], progress: Listener, *, not_found: Sequence[AudiotagError] = ()
@@ -88,7 +87,8 @@ class ShardRun:
             AudiotagError: The folder cannot be written, or was made in another way; what was done is kept.
         """
         # Parts of both formats may be in one folder: not each machine has pyarrow.
-        made_by = {**self.plan.made_by(tagger), "format": None, "embeddings": self.embeddings}
+        embed = self.plan.embeddings is not None
+        made_by = {**self.plan.made_by(tagger), "format": None, "embeddings": embed}
         run = Run(made_by, tagger.sample_rate / 2, self.plan.verbatim)
         self.folder.begin(run)
         done = self.folder.done(failed=not self.retry_failed)
@@ -98,7 +98,7 @@ class ShardRun:
             progress.failed(error)
         complete = not not_found
         listed, waiting = array("q"), deque[tuple[int, int]]()
-        results = Results(self.plan, tagger, writer.collector if self.embeddings else None, progress)
+        results = Results(self.plan, tagger, writer.collector if embed else None, progress)
         stopped = False
         try:
             for outcome in results.of(self._own(clips, done, listed, waiting, progress)):

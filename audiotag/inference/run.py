@@ -22,6 +22,7 @@ from audiotag.host import get_host
 from audiotag.inference.decoding import LONGEST_MEDIAN, SETTINGS, Span
 from audiotag.inference.events import Event, detect_events, named_events
 from audiotag.inference.frame_scores import frame_cells
+from audiotag.inference.moments import begin_of
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import WindowScores, select_tags
 from audiotag.inference.tuned_decoding import Cells, EventReading
@@ -54,6 +55,7 @@ _DECIDING = (
     "frames",
     "format",
     "verbatim",
+    "absolute_times",
 )
 """Settings that decide what the results are."""
 
@@ -117,6 +119,7 @@ class InferRun:
     overwrite: bool
     frames: int | None
     verbatim: bool
+    absolute_times: bool
 
     @classmethod
     def plan(cls, settings: dict[str, Any]) -> InferRun:
@@ -184,6 +187,7 @@ class InferRun:
             overwrite=self.overwrite,
             high_frequency=tagger.sample_rate / 2,
             verbatim=self.verbatim,
+            absolute_times=self.absolute_times,
         )
         complete = False
         output: Output | None = None
@@ -394,7 +398,8 @@ class Results:
         # Only where recordings are laid end to end does it matter how long the rest of one is.
         laid = get_host().writer(self.plan.format).end_to_end and clip.stop is not None
         whole = clip_info(clip).seconds if laid else None
-        return Result(clip, seconds, tuple(moved), whole)
+        moment = begin_of(clip) if self.plan.absolute_times else None
+        return Result(clip, seconds, tuple(moved), whole, moment)
 
     def _event_rows(self, windows: Iterable[WindowScores]) -> list[Event]:
         events = detect_events(windows, self._reading.decoding, hop=None if self._by_frames else self._hop)

@@ -376,7 +376,7 @@ class Tagger:
 
         Args:
             recording: As `score_windows` takes it; times count from its start.
-            overlap: Seconds that blocks have in common, up to half a block; None for a fifth, 0 for none.
+            overlap: Seconds that blocks have in common, up to half a block; None for a tenth, 0 for none.
             batch_size: Blocks computed at a time; None for `default_batch_size`.
             gate_db: As `score_windows` takes it, for blocks.
 

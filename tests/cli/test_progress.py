@@ -24,6 +24,7 @@ SETTINGS = {
     "resolution": None, "median": None, "merge": None,
     "min_duration": None, "decoding": None, "top": 1, "batch_size": 2, "workers": 1, "strict": False, "resume": False,
     "overwrite": False, "frames": None, "verbatim": False, "per_window": False, "events": False,
+    "absolute_times": False,
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ SETTINGS = {
     "format_": None, "embeddings": None, "window": None, "hop": None, "threshold": None, "low_threshold": None,
     "resolution": None, "median": None, "merge": None, "min_duration": None, "top": 2, "batch_size": 2, "workers": 1,
     "strict": False, "resume": False, "overwrite": False, "frames": None, "verbatim": False, "per_window": False,
-    "events": False,
+    "events": False, "decoding": None, "with_embeddings": False, "absolute_times": False,
 }  # fmt: skip
 
 

@@ -213,8 +213,8 @@ def test_a_damaged_part_does_not_count_and_is_told(
 
 def test_embeddings_go_with_their_clips(run_shard: Run, tagger: Tagger, clips: list[Clip], tmp_path: Path) -> None:
     for index in range(2):
-        run_shard(f"{index}/2", clips, embeddings=True, every=0.0)
-    run_shard("0/1", clips, embeddings=True)
+        run_shard(f"{index}/2", clips, settings={"with_embeddings": True}, every=0.0)
+    run_shard("0/1", clips, settings={"with_embeddings": True})
     survey(tmp_path).write_embeddings(tmp_path / "merged.npz")
     with np.load(tmp_path / "merged.npz", allow_pickle=False) as found:
         order = np.argsort(found["ids"])
@@ -239,7 +239,7 @@ def test_embeddings_of_windows_before_a_failure_do_not_count(
         add(self, clip, onset, *rest)
 
     monkeypatch.setattr(EmbeddingCollector, "add", fail_late)
-    run_shard("0/1", clips, embeddings=True, settings={"window": 1.0, "hop": 1.0})
+    run_shard("0/1", clips, settings={"window": 1.0, "hop": 1.0, "with_embeddings": True})
     assert counts(tmp_path).failed == 2
     survey(tmp_path).write_embeddings(tmp_path / "merged.npz")
     with np.load(tmp_path / "merged.npz") as found:
@@ -285,3 +285,21 @@ def test_clips_of_one_recording_are_told_apart(run_shard: Run, clips: list[Clip]
     run_shard("0/1", [*parts, clips[0]])
     found = counts(tmp_path)
     assert found.complete and found.tagged == 4 and found.double == 0
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "json", "parquet"])
+def test_absolute_times_are_those_of_one_run(
+    run_shard: Run, one_file: Callable[..., str], clips: list[Clip], tmp_path: Path, format: str
+) -> None:
+    clips[0] = replace(clips[0], start=0.5, extra=(("date", "2026-05-17T04:30:00+02:00"), ("place", "brook")))
+    how = {"absolute_times": True, "threshold": 0.5, "window": 1.0, "hop": 0.5}
+    run_shard("0/1", clips, settings=how)
+    if format == "parquet":
+        survey(tmp_path).write(tmp_path / "merged", format)
+        times = pyarrow.parquet.read_table(tmp_path / "merged")["time"].to_pylist()
+        assert times[0].startswith("2026-05-17T04:30:0") and times[0].endswith("+02:00") and times[-1] is None
+        return
+    text, expected = merged(tmp_path, format), one_file("x", format_=format, **how)
+    if format == "json":
+        text, expected = text.split("recordings", 1)[1], expected.split("recordings", 1)[1]
+    assert text == expected and "2026-05-17T04:30:00.500+02:00" in text

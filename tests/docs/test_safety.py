@@ -625,6 +625,30 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         assert cache_folder() == tmp_path / ".cache" / "audiotag"
 
 
+def test_messages_wait_in_the_state_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from neighbours import message
+
+    from audiotag.cli.live_outputs import live_output_options, open_outputs, output_settings
+    from audiotag.labels import LabelSet
+
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    begin = message(0)
+    assert begin.label is not None
+    context = live_output_options(click.Command("listen")).make_context("listen", ["--exec", "cat"])
+    settings = output_settings(context.params, LabelSet([begin.label]))
+    (output,) = open_outputs(context.params, settings)
+    output.send(begin)
+    output.close()
+    assert json.loads(capfd.readouterr().err) == json.loads(begin.to_json())
+    if sys.platform == "linux":
+        assert settings.folder == tmp_path / ".local" / "state" / "audiotag" / "live"
+        assert {path.suffix for path in settings.folder.iterdir()} == {".sqlite3"}
+
+
 def test_what_the_cache_holds(root: Path, did: list[Did]) -> None:
     assert {path.name for path in (root / "cache").iterdir()} - {"embeddings.sqlite-wal", "embeddings.sqlite-shm"} == {
         "weights",

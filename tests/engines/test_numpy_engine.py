@@ -154,8 +154,8 @@ class Quiet:
 
 def run(name, **settings):
     names = "embeddings window hop resolution threshold low_threshold median merge min_duration top batch_size".split()
-    names += ["frames", "format_"]
-    flags = dict.fromkeys("events per_window strict resume overwrite verbatim".split(), False)
+    names += ["frames", "format_", "decoding"]
+    flags = dict.fromkeys("events per_window strict resume overwrite verbatim absolute_times".split(), False)
     path = Path(output) / name
     plan = InferRun.plan({**dict.fromkeys(names), **flags, "workers": 2, "output": path, **settings})
     assert plan.run(Tagger(BandEngine()), find_clips([recording]), Quiet())
@@ -200,3 +200,20 @@ def test_an_engine_that_states_a_front_end_and_has_no_halves_of_a_pass_is_told(b
     engine.facts = replace(engine.facts, front_end=slaney_log_mel())
     with pytest.raises(OptionError, match=r"bands: .*does not define spectrograms.* Leave front_end out"):
         list(Tagger(engine).score_windows((bands.tones(8.0), bands.RATE), window=2.0, hop=0.5))
+
+
+@pytest.mark.parametrize("window_mean", ["logits", "probabilities"])
+def test_windows_of_long_sound_are_averaged_as_the_network_says(bands: ModuleType, window_mean: str) -> None:
+    engine = bands.BandEngine()
+    engine.facts = replace(engine.facts, lengths=replace(engine.facts.lengths, window_mean=window_mean))
+    tagger = Tagger(engine)
+    sound = bands.tones(6.0, (0, 0.0, 2.0), (1, 3.0, 6.0))
+    windows = engine.forward(sound.reshape(3, -1)).logits
+    mean = windows.mean(0)
+    if window_mean == "probabilities":
+        mean = -np.log(1 / (1 / (1 + np.exp(-windows))).mean(0) - 1)
+    np.testing.assert_allclose(tagger.logits(sound, bands.RATE)[0], mean, atol=1e-5)
+    whole = sound[: 3 * bands.RATE]  # goes in one pass
+    np.testing.assert_array_equal(tagger.logits(whole, bands.RATE), engine.forward(whole[None]).logits)
+    engine.facts = replace(engine.facts, single_label=True)
+    np.testing.assert_allclose(Tagger(engine).logits(sound, bands.RATE)[0], windows.mean(0), atol=1e-5)

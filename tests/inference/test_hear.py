@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -121,6 +122,7 @@ def test_the_encoder_of_x_ares() -> None:
 
 def test_hears_own_validator(monkeypatch: pytest.MonkeyPatch) -> None:
     tensorflow = ModuleType("tensorflow")
+    tensorflow.__spec__ = ModuleSpec("tensorflow", None)  # others look whether it is installed
     tensorflow.Module = type("Module", (), {})  # type: ignore[attr-defined] # all that it is asked about ours
     monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
     validate = pytest.importorskip("hearvalidator.validate")

@@ -59,6 +59,7 @@ def open_output(
     overwrite: bool = False,
     high_frequency: float = 16_000.0,
     verbatim: bool = False,
+    absolute_times: bool = False,
 ) -> Iterator[Output]:
     """An output for the results of many clips.
 
@@ -74,6 +75,7 @@ def open_output(
         overwrite: Begin anew where a run that was stopped has left results.
         high_frequency: Upper edge of Raven's selections, in Hz.
         verbatim: Write names into CSV as they are, also those that a spreadsheet takes for formulas.
+        absolute_times: See `WriterSettings`.
 
     Raises:
         UnknownNameError: There is no such format.
@@ -85,7 +87,7 @@ def open_output(
         check_output(path, overwrite=True)
         path = path if is_written_into(path) else Path(os.path.realpath(path))
     made_by = {} if made_by is None else made_by
-    settings = WriterSettings(made_by, high_frequency, verbatim, sys.stdout if path is None else None)
+    settings = WriterSettings(made_by, high_frequency, verbatim, sys.stdout if path is None else None, absolute_times)
     output = _output(spec, path, settings, resume, overwrite)
     complete = False
     try:

@@ -19,6 +19,7 @@ class WriterSettings:
         made_by: All that decides what the results are, name → plain value.
         high_frequency: The highest frequency that the model hears, in Hz.
         verbatim: Whether names stand in CSV as they are, also those that a spreadsheet takes for formulas.
+        absolute_times: Whether rows say when they begin, as date and time (CSV, JSON, JSON lines, Parquet).
         terminal: What text for people is meant for: its width and colours; None for a file.
     """
 
@@ -26,6 +27,7 @@ class WriterSettings:
     high_frequency: float = 16_000.0
     verbatim: bool = False
     terminal: TextIO | None = None
+    absolute_times: bool = False
 
 
 class Writer(ABC):

@@ -8,7 +8,7 @@ from typing import IO, Any
 from audiotag.errors import needed_for
 from audiotag.inference.events import COLUMNS
 from audiotag.inference.writers.base import FileWriter, WriterSettings
-from audiotag.inference.writers.rows import Result
+from audiotag.inference.writers.rows import TIME, Result
 
 _ROWS_IN_A_GROUP = 65_536
 
@@ -28,18 +28,19 @@ class ParquetWriter(FileWriter):
             import pyarrow.parquet
         text, number = pyarrow.string(), pyarrow.float64()
         types = (text, number, number, text, text, pyarrow.float32())
-        self._schema = pyarrow.schema(list(zip(COLUMNS, types, strict=True)))
+        fields = [*zip(COLUMNS, types, strict=True)] + ([(TIME, text)] if settings.absolute_times else [])
+        self._schema = pyarrow.schema(fields)
         self._pyarrow = pyarrow
         self._writer = pyarrow.parquet.ParquetWriter(file, self._schema)
-        self._columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        self._columns: dict[str, list[Any]] = {name: [] for name in self._schema.names}
 
     def write(self, result: Result) -> None:
         """Add one clip."""
         # Arrow's text is valid UTF-8, and names of files need not be.
         path = str(result.path).encode("utf-8", "backslashreplace").decode()
         for row in result.rows:
-            values = (path, row.onset, row.offset, row.label, row.mid, row.score)
-            for column, value in zip(self._columns.values(), values, strict=True):
+            values = (path, row.onset, row.offset, row.label, row.mid, row.score, result.time_of(row))
+            for column, value in zip(self._columns.values(), values, strict=False):  # without the last, or with it
                 column.append(value)
         if len(self._columns[COLUMNS[0]]) >= _ROWS_IN_A_GROUP:
             self._flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from audiotag.data.clips import Clip
@@ -15,6 +16,9 @@ from audiotag.inference.tags import Tags
 NOT_FINITE = "Check the weights of the model (a lower --precision may overflow)."
 """What can be done about scores that are NaN or infinite."""
 
+
+TIME = "time"
+"""The column for when a row begins, as date and time."""
 
 Key = tuple[str, float, float | None, str | None]
 """What tells the clips of an output apart: the recording, start, stop, and the name of its picture where it has one."""
@@ -30,6 +34,7 @@ class Result:
         seconds: Its length.
         rows: What is heard in it, possibly nothing.
         whole: Seconds of the whole recording; None where the clip ends with it.
+        moment: When the recording begins; None where nobody has asked, or nothing tells.
 
     Raises:
         AudioError: A score is not finite.
@@ -39,6 +44,7 @@ class Result:
     seconds: float
     rows: tuple[Event, ...]
     whole: float | None = None
+    moment: datetime | None = None
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -49,6 +55,12 @@ class Result:
     def path(self) -> Path:
         """What outputs call the recording."""
         return clip_path(self.clip)
+
+    def time_of(self, row: Event) -> str | None:
+        """When a row begins, in ISO 8601 to the millisecond."""
+        if self.moment is None:
+            return None
+        return (self.moment + timedelta(seconds=row.onset)).isoformat(timespec="milliseconds")
 
     @property
     def end(self) -> float:

@@ -9,18 +9,21 @@ from typing import Any
 from audiotag.csv_text import csv_text
 from audiotag.inference.events import COLUMNS
 from audiotag.inference.writers.base import EndToEnd, Writer, WriterSettings, seconds_text
-from audiotag.inference.writers.rows import Place, Result
+from audiotag.inference.writers.rows import TIME, Place, Result
 
 
 class CsvWriter(Writer):
     """CSV with a header; one line for each class heard: filename, onset, offset, event_label, mid, score."""
 
-    head = csv_text([COLUMNS])
+    def __init__(self, settings: WriterSettings) -> None:
+        super().__init__(settings)
+        self.head = csv_text([(*COLUMNS, TIME) if settings.absolute_times else COLUMNS])
 
     def text(self, result: Result) -> str:
         """The lines of one clip."""
         rows = (
             (result.path, seconds_text(row.onset), seconds_text(row.offset), row.label, row.mid, f"{row.score:.6g}")
+            + ((result.time_of(row),) if self.settings.absolute_times else ())
             for row in result.rows
         )
         return csv_text(rows, verbatim=self.settings.verbatim)
@@ -31,7 +34,9 @@ class JsonLinesWriter(Writer):
 
     def text(self, result: Result) -> str:
         """The lines of one clip."""
-        return "".join(_json({COLUMNS[0]: str(result.path), **row}) + "\n" for row in _row_objects(result))
+        return "".join(
+            _json({COLUMNS[0]: str(result.path), **row}) + "\n" for row in _row_objects(result, self.settings)
+        )
 
 
 class JsonWriter(Writer):
@@ -52,7 +57,7 @@ class JsonWriter(Writer):
             "start": result.clip.start,
             "seconds": result.seconds,
         }
-        return self._before + _json({**about, "events": _row_objects(result)})
+        return self._before + _json({**about, "events": _row_objects(result, self.settings)})
 
     def follow(self, place: Place) -> None:
         """A comma goes before the next."""
@@ -132,9 +137,10 @@ class HomeWriter(Writer):
         return csv_text([(result.clip.id, ",".join(row.label for row in result.rows))], verbatim=True)
 
 
-def _row_objects(result: Result) -> list[dict[str, Any]]:
+def _row_objects(result: Result, settings: WriterSettings) -> list[dict[str, Any]]:
     return [
         dict(zip(COLUMNS[1:], (row.onset, row.offset, row.label, row.mid, row.score), strict=True))
+        | ({TIME: result.time_of(row)} if settings.absolute_times else {})
         for row in result.rows
     ]
 

@@ -182,8 +182,8 @@ class QueuedOutput(Output):
         self._queue.remove(waiting.number)
 
     def _set_aside(self, waiting: Waiting, why: str) -> None:
-        self._counts["refused"] += 1
         self._refused_file.write(waiting.text)
+        self._counts["refused"] += 1
         self._tell(f"{why} The message is set aside in {self._refused_file.path}.")
 
     def _wait(self, why: str, after: float | None) -> None:

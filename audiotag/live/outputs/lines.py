@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from io import FileIO
@@ -43,7 +44,7 @@ class LinesFile:
                 length = 0
             try:
                 if file.write(content) < len(content):
-                    raise OSError(28, os.strerror(28))  # half of it, and the disk is full
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # half of it, and the disk is full
             except OSError:
                 file.truncate(length)
                 file.seek(length)
