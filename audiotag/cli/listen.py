@@ -44,7 +44,7 @@ _OF_EVENTS = ("window", "hop", "resolution", "threshold", "low_threshold", "medi
 
 @click.command(
     cls=Command,
-    short_help="Tell of sounds as they happen: microphones, cameras, streams, folders.",
+    short_help="Tell of sounds as they happen, from microphones and streams.",
     first="--model --hop --threshold --gate-db --output --resume --clips --keep-mb --rate --json --quiet",
 )
 @click.argument("source", shell_complete=complete_value)

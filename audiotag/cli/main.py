@@ -34,10 +34,7 @@ VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Tag": {
         "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
         "merge": ("audiotag.cli.merge:merge", "Check and join the results of a run in shards."),
-        "listen": (
-            "audiotag.cli.listen:listen",
-            "Tell of sounds as they happen: microphones, cameras, streams, folders.",
-        ),
+        "listen": ("audiotag.cli.listen:listen", "Tell of sounds as they happen, from microphones and streams."),
     },
     "Learn": {
         "finetune": ("audiotag.cli.finetune:finetune", "Teach a model the sounds of a labelled set."),

@@ -263,6 +263,7 @@ class Segments:
                     return None
             elif item.block is None:
                 self._away = item.arrived if self._away is None else self._away
+                self._idle()  # that it has gone is told at once
             else:
                 self._next = item
         return self._next
