@@ -14,7 +14,7 @@ from neighbours import MOSQUITTO, Address, Broker, Home
 def make_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
     """Makes a broker; *lines* go into its configuration, in place of the one that lets everybody in."""
     if MOSQUITTO is None:
-        if os.environ.get("AUDIOTAG_REQUIRE_ASSETS") == "1":
+        if os.environ.get("AUDIOTAG_REQUIRE_SERVERS") == "1":
             pytest.fail("mosquitto is not installed (apt install mosquitto)")
         pytest.skip("mosquitto is not installed")
     pytest.importorskip("paho.mqtt")

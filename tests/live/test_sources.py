@@ -281,7 +281,7 @@ def camera(tmp_path: Path) -> Iterator[Callable[[np.ndarray], str]]:
     python = "/usr/bin/python3"
     gi = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
     if not Path(python).exists() or subprocess.run([python, "-c", gi], capture_output=True, check=False).returncode:
-        if os.environ.get("AUDIOTAG_REQUIRE_ASSETS") == "1":
+        if os.environ.get("AUDIOTAG_REQUIRE_SERVERS") == "1":
             pytest.fail("gst-rtsp-server is not installed (apt install gir1.2-gst-rtsp-server-1.0 python3-gi)")
         pytest.skip("gst-rtsp-server is not installed")
     pytest.importorskip("av")
