@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from audiotag.arguments import real_number
+from audiotag.data.sound_events import DECIMALS
 from audiotag.errors import AudiotagError, OptionError, suggest
 from audiotag.evaluation.event_metrics import (
-    DECIMALS,
     Collars,
     EventLists,
     EventScores,
