@@ -59,7 +59,8 @@ def learn(folder: Path, kinds: list[str]) -> None:
 def measure(folder: Path, kinds: list[str]) -> None:
     """Print PSDS1 and F1 of events on files that were never heard."""
     from audiotag.data.reading import read_clips
-    from audiotag.evaluation.frame_metrics import ScoredFrames, event_f1, psds1, segment_f1
+    from audiotag.evaluation.event_criteria import scored_set
+    from audiotag.evaluation.frame_metrics import event_f1, psds1, segment_f1
     from audiotag.inference.events import average_cells
     from audiotag.inference.loading import load
 
@@ -88,11 +89,11 @@ def measure(folder: Path, kinds: list[str]) -> None:
         if kind in kinds:
             tagger = load(folder / kind, device="cpu")
             scores = {clip.id: scores_of(tagger, clip) for clip in clips}
-            scored = ScoredFrames(truth, scores, names, seconds, dict.fromkeys(truth, 10.0))
-            values = ", ".join(
-                f"{what} {metric(scored):.3f}"
-                for what, metric in (("PSDS1", psds1), ("event F1", event_f1), ("segment F1", segment_f1))
-            )
+            with scored_set(truth, scores, names, seconds, dict.fromkeys(truth, 10.0)) as scored:
+                values = ", ".join(
+                    f"{what} {metric(scored):.3f}"
+                    for what, metric in (("PSDS1", psds1), ("event F1", event_f1), ("segment F1", segment_f1))
+                )
             print(f"learned from {kind}, {how}: {values}", flush=True)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.arguments import real_number
+from audiotag.data.sound_events import DECIMALS, joined_spans
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.evaluation.metrics import mean_defined
 
@@ -35,9 +36,6 @@ _NOTHING = np.zeros((0, 2))
 
 _Count = Callable[[Floats, Floats], tuple[int, int]]
 """True events and detections of a class in a file → true events found, false alarms."""
-
-DECIMALS = 6
-"""Times are compared after rounding to so many."""
 
 
 class Average(NamedTuple):
@@ -343,15 +341,10 @@ def _spans(lists: EventLists) -> Spans:
 
 
 def _joined(spans: Floats) -> Floats:
-    if not len(spans):
+    if len(spans) < 2:
         return spans
-    joined = [spans[0].copy()]
-    for span in spans[1:]:
-        if round(span[0] - joined[-1][1], DECIMALS) <= 0:
-            joined[-1][1] = max(joined[-1][1], span[1])
-        else:
-            joined.append(span.copy())
-    return np.array(joined)
+    begins, offsets = joined_spans(spans[:, 0], spans[:, 1], np.zeros(len(spans), dtype=np.int64))
+    return np.stack([spans[begins, 0], offsets], axis=1)
 
 
 def _prepared(

@@ -342,7 +342,7 @@ def _hear(
         )
     truth = true_spans_of(truth_of([clip for clip in clips if clip.id in seconds], tagger.labels))
     timeline = Timeline.of(truth, frames, tagger.cell_seconds(cells))
-    scored = ScoredSet(tuple(mids[index] for index in occurring), timeline, store)
+    scored = ScoredSet(tuple(mids[index] for index in occurring), timeline, store, np.array(list(seconds.values())))
     return _Heard(scored, seconds, detections, tuple(failed))
 
 

@@ -24,6 +24,7 @@ from audiotag.evaluation import (
 )
 from audiotag.evaluation import score_store as score_store_module
 from audiotag.evaluation.event_criteria import scored_set
+from audiotag.evaluation.frame_metrics import event_f1, intersection_f1, segment_f1
 from audiotag.evaluation.score_store import ScoreStore
 from audiotag.inference import Decoding, WindowScores, read_decoding
 from audiotag.inference.tuned_decoding import Cells
@@ -125,6 +126,32 @@ def test_a_tuned_decoding_is_kept_with_the_model_and_used(tiny, checkpoint, scap
     doubtful = measure(model, scapes / "val.tsv")
     assert any("thresholds were tuned on 5 of the 5 clips" in one for one in doubtful.warnings)
     assert not result.warnings
+
+
+def test_metrics_by_name_are_those_of_the_events_at_a_threshold_of_one_half():
+    """Events end with their file, in the middle of the last frame too."""
+    generator = np.random.default_rng(7)
+    truth, scores, durations = {}, {}, {}
+    for name in map(str, range(12)):
+        onset, length = generator.uniform(0, 1.5), generator.uniform(0.3, 0.49)
+        truth[name] = [(onset, onset + length, "xy"[int(name) % 2])]
+        scores[name] = generator.uniform(0, 0.6, size=(51, 2)).astype(np.float32)
+        scores[name][round(onset / 0.04) : round((onset + length) / 0.04), int(name) % 2] += 0.4
+        scores[name][-1] = 0.5, 0.9
+        durations[name] = 2.0 + 0.01 * (int(name) % 3)
+    found = {
+        name: [
+            (one.onset, one.offset, "xy"[one.index])
+            for one in Decoding.of(np.full(2, 0.5)).spans(
+                WindowScores(0.04 * i, min(0.04 * (i + 1), durations[name]), row) for i, row in enumerate(rows)
+            )
+        ]
+        for name, rows in scores.items()
+    }
+    with scored_set(truth, scores, ["x", "y"], 0.04, durations) as scored:
+        for metric, criterion in ((event_f1, "event"), (segment_f1, "segment"), (intersection_f1, "intersection")):
+            expected = EventCriteria().scores(criterion, truth, found, ["x", "y"]).macro().f1
+            assert metric(scored) == pytest.approx(expected) and 0 < expected < 1
 
 
 def test_a_tuned_decoding_finds_on_its_own_clips_what_it_says():

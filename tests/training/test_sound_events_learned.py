@@ -5,7 +5,8 @@ import pytest
 
 from audiotag.data.reading import read_clips
 from audiotag.data.soundscapes import write_soundscapes
-from audiotag.evaluation.frame_metrics import ScoredFrames, event_f1, psds1
+from audiotag.evaluation.event_criteria import scored_set
+from audiotag.evaluation.frame_metrics import event_f1, psds1
 from audiotag.inference.events import average_cells
 from audiotag.inference.loading import load
 from audiotag.training.finetune import finetune
@@ -33,8 +34,8 @@ def test_frames_tell_when_and_windows_do_not(tmp_path, monkeypatch):
     truth = {clip.id: [(one.onset, one.offset, names[one.index]) for one in clip.events] for clip in clips}
 
     def measured(scores, seconds):
-        scored = ScoredFrames(truth, scores, names, seconds, dict.fromkeys(truth, 10.0))
-        return event_f1(scored), psds1(scored)
+        with scored_set(truth, scores, names, seconds, dict.fromkeys(truth, 10.0)) as scored:
+            return event_f1(scored), psds1(scored)
 
     frames, windows = (load(tmp_path / kind, device="cpu") for kind in ("frames", "clips"))
     found = {clip.id: np.concatenate([part.scores for part in frames.score_frames(clip)]) for clip in clips}
