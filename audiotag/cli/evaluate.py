@@ -51,7 +51,7 @@ _MAX_CLASSES = 25
     cls=Command,
     short_help="Measure a model on labelled clips.",
     first="--model --weights --ensemble --data --events --predictions --split --fold --folds --labels --thresholds"
-    " --tune-thresholds --output --with-audio --figures --json --device",
+    " --tune-thresholds --output --with-audio --figures --device",
 )
 @option(
     "--events",
