@@ -35,6 +35,7 @@ from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import DEFAULT_THRESHOLD, WindowScores
 from audiotag.inference.tuned_decoding import Cells, EventReading, TunedDecoding
 from audiotag.labels import LabelSet
+from audiotag.printing import few
 
 _TOGETHER = 512
 """Cells that are kept at a time."""
@@ -218,21 +219,24 @@ def evaluate_detections(
     given = ClipSource.of(predictions)
     found = replace(given, labels=clips.labels, unknown_labels="skip").read(check_files=False)
     detections, unmatched = _matched_by_recording(clips, found)
-    doubts = Doubts()
+    warnings = []
     if unmatched:
-        doubts = Doubts(
-            warnings=(
-                f"{len(unmatched)} recordings of the detections are not among those of the truth and were left out "
-                f"({unmatched[0]} for one).",
-            )
+        warnings.append(
+            f"{len(unmatched)} recordings of the detections are not among those of the truth and were left out "
+            f"({unmatched[0]} for one)."
         )
+    if found.skipped:
+        told = [f"{label} (in {count} recordings)" for label, count in found.skipped.items()]
+        warnings.append(f"Detections of {len(told)} classes that the truth lacks were left out: {few(told)}.")
     return evaluate_event_lists(
         truth_of(clips, clips.labels),
         detections,
         {},
         clips.labels,
         criteria=criteria,
-        provenance=_provenance(source, clips, tuple(clips), doubts, model=str(given), thresholds_from=""),
+        provenance=_provenance(
+            source, clips, tuple(clips), Doubts(warnings=tuple(warnings)), model=str(given), thresholds_from=""
+        ),
     )
 
 

@@ -193,7 +193,7 @@ def test_detections_in_a_table_are_measured_like_those_of_a_model(tiny, checkpoi
     lines = ["filename\tonset\toffset\tevent_label"]
     for clip, found in expected.detections.items():
         lines += [f"{clip}\t{one.onset}\t{one.offset}\t{one.mid}" for one in found]
-    lines.append("elsewhere.wav\t0\t1\thum")
+    lines += ["elsewhere.wav\t0\t1\thum", "test0.wav\t0\t1\tgong", "test0.wav\t1\t2\tdrum", "test1.wav\t1\t2\tdrum"]
     (scapes / "found.tsv").write_text("\n".join(lines))
     labels = LabelSet.from_names(NAMES)
     result = evaluate_detections(scapes / "test.tsv", scapes / "found.tsv", labels=labels)
@@ -201,8 +201,13 @@ def test_detections_in_a_table_are_measured_like_those_of_a_model(tiny, checkpoi
     assert {name: result.summary[name] for name in shared} == {name: expected.summary[name] for name in shared}
     assert "psds1" not in result.summary and not result.curves
     assert "elsewhere.wav" in result.warnings[0]
+    left_out = (
+        "Detections of 2 classes that the truth lacks were left out: drum (in 2 recordings), gong (in 1 recordings)."
+    )
+    assert result.warnings[1] == left_out
     told = run("--data", scapes / "test.tsv", "--predictions", scapes / "found.tsv", "--json")
     assert json.loads(told.stdout)["summary"]["event_macro_f1"] == expected.summary["event_macro_f1"]
+    assert any("drum (in 2 recordings)" in warning for warning in json.loads(told.stdout)["warnings"])
     with pytest.raises(OptionError, match="--model has no meaning with --predictions"):
         run("--data", scapes / "test.tsv", "--predictions", scapes / "found.tsv", "--model", model)
 
