@@ -57,6 +57,20 @@ _OF_EVENTS = ("window", "hop", "resolution", "threshold", "low_threshold", "medi
 @event_options("Tags and events", "decoding", "low_threshold", "median", "merge", "min_duration")
 @settings_options(ListenSettings)
 @option("--clips", type=Path, metavar="FOLDER", help="Keep recordings of events in this folder.", group="Recordings")
+@option(
+    "--ask-below",
+    type=float,
+    metavar="SCORE",
+    help="Keep events of which the model is less sure in --asked, so that somebody can be asked what they were.",
+    group="Asking",
+)
+@option(
+    "--asked",
+    type=Path,
+    metavar="FOLDER",
+    help="Where the embeddings, and with --clips the recordings, of a hundred such events wait; the surest give way.",
+    group="Asking",
+)
 @option("--rate", type=int, metavar="HZ", help="Sample rate, of raw samples or a microphone.", group="Source")
 @option("--channels", least=1, help="Channels, of raw samples (1 by default) or a microphone.", group="Source")
 @option(
@@ -110,6 +124,8 @@ def listen(source: str, **settings: Any) -> None:
         return
     warn_failed_plugins()
     check_event_settings(settings)
+    if (settings["ask_below"] is None) != (settings["asked"] is None):
+        raise click.UsageError("--ask-below and --asked need each other.")
     check_files(settings["output"], overwrite=settings["overwrite"] or settings["resume"])
     signals = _Stop()
     listener = _listener(source, settings)
@@ -121,11 +137,13 @@ def listen(source: str, **settings: Any) -> None:
 
 
 def _listener(source: str, settings: dict[str, Any]) -> Listener:
+    from audiotag.continual.asking import Asking
     from audiotag.inference.loading import load, use_decoding
     from audiotag.inference.run import thresholds_of
     from audiotag.inference.tuned_decoding import Cells
+    from audiotag.live.asked import AskedEvents
     from audiotag.live.event_log import EventLog
-    from audiotag.live.listener import Listener
+    from audiotag.live.listener import Consumer, Listener
     from audiotag.live.messages import Output
     from audiotag.live.opening import open_source
     from audiotag.live.recordings import ClipFolder
@@ -133,6 +151,7 @@ def _listener(source: str, settings: dict[str, Any]) -> Listener:
     from audiotag.settings import declared
 
     wanted = ListenSettings(**given_settings({name: settings[name] for name in declared(ListenSettings)}))
+    asking = None if settings["ask_below"] is None else Asking(settings["ask_below"])
     opened = open_source(source, SourceSettings(settings["rate"], settings["channels"], settings["sample_format"]))
     model = {name: settings[name] for name in _OF_MODEL}
     tagger = load(model.pop("model"), **model, progress=True)
@@ -142,12 +161,16 @@ def _listener(source: str, settings: dict[str, Any]) -> Listener:
     if "threshold" in events:
         events["threshold"] = thresholds_of(tagger, events["threshold"])
     clips = None if settings["clips"] is None else ClipFolder(settings["clips"], wanted)
+    consumers: list[Consumer] = []
+    if asking is not None:
+        consumers.append(AskedEvents(settings["asked"], asking, single_label=tagger.single_label))
     outputs: list[Output] = []
     if settings["output"] is not None:
         log = {name: settings[name] for name in ("resume", "overwrite")}
         outputs.append(EventLog(settings["output"], settings["format_"], tagger.sample_rate / 2, **log))
     outputs += open_outputs(settings, output_settings(settings, tagger.labels))
-    return Listener(tagger, opened, wanted, outputs=outputs, clips=clips, name=settings["name"], **events)
+    given: dict[str, Any] = {"outputs": outputs, "consumers": consumers, "name": settings["name"]}
+    return Listener(tagger, opened, wanted, clips=clips, **given, **events)
 
 
 class _Stop:
@@ -195,6 +218,8 @@ def _event_line(message: Message) -> str:
     else:
         what = "was not confirmed"
     kept = "" if message.clip is None else f"  {message.clip}"
+    if message.details.get("asked"):
+        kept += f"  what was {message.id}? {message.details['confidence']:.2f} sure"
     return f"{_clock(message)} {message.label.name} {what}{kept}"
 
 

@@ -492,6 +492,8 @@ class Tagger:
     ) -> Iterator[WindowScores] | Iterator[FrameScores]:
         """What *cells* are made of: the scores of frames, or of windows; see `score_frames` and `score_windows`."""
         batch_size, grid = self._batch_size(batch_size), self.cell_grid(cells)
+        if embeddings:
+            self._scorer.only_engine()
         if grid is None:
             return score_frames(self._scorer, source, overlap=None, batch_size=batch_size, gate_db=gate_db)
         return self._score_windows(source, *grid, batch_size, embeddings, gate_db)

@@ -1,3 +1,4 @@
+from audiotag.live.asked import AskedEvents as AskedEvents
 from audiotag.live.event_log import EventLog as EventLog
 from audiotag.live.listener import Consumer as Consumer
 from audiotag.live.listener import HeardEvent as HeardEvent

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class HeardEvent:
     """An event that has ended, for whoever learns from it.
 
     Attributes:
-        message: What is told of it.
+        message: What will be told of it, but for what consumers have to say.
         scores: float32 (classes,), of the window in which its class had the highest score.
         embedding: float32 (dim,), of that window.
     """
@@ -49,12 +49,19 @@ class Consumer(ABC):
     """Is given every event that has ended, with its embedding: what learns while the device listens."""
 
     @abstractmethod
-    def heard(self, event: HeardEvent) -> None:
+    def heard(self, event: HeardEvent) -> Mapping[str, Any]:
         """Take one event, without making the sound wait for long.
+
+        Returns:
+            What the message's details are to say of it, as values of JSON.
 
         Raises:
             AudiotagError: It cannot go on; nor does the listening then.
         """
+
+    def problems(self) -> Mapping[str, int]:
+        """As `Output.problems`."""
+        return {}
 
     @abstractmethod
     def close(self) -> None:
@@ -274,6 +281,8 @@ class _Stream:
         problems: dict[str, int] = {}
         for output in listener._outputs:
             problems |= output.problems()
+        for consumer in listener._consumers:
+            problems |= consumer.problems()
         if listener._clips is not None and listener._clips.failed:
             problems["recordings that could not be written"] = listener._clips.failed
         self._tell(details | ({"problems": problems} if problems else {}))
@@ -323,7 +332,10 @@ class _Stream:
             clip,
             {"confirmed": one.confirmed},
         )
-        listener._send(message)
         if one.ended and one.best is not None and one.best.embedding is not None:
+            event = HeardEvent(message, one.best.scores, one.best.embedding)
+            details = dict(message.details)
             for consumer in listener._consumers:
-                consumer.heard(HeardEvent(message, one.best.scores, one.best.embedding))
+                details |= consumer.heard(event)
+            message = replace(message, details=details)
+        listener._send(message)

@@ -86,7 +86,7 @@ QUICK: list[tuple[str, dict[str, Any]]] = [
     ("merge parts --output joined.csv", {"FOLDER": "parts"}),
     (
         "listen clip.wav --model tiny_home --output events.jsonl --clips kept --lines lines.jsonl --state state "
-        "--threshold 0.01 --exec true",
+        "--threshold 0.01 --hop 1 --ask-below 1 --asked asked --exec true",
         {"SOURCE": "clip.wav"},
     ),
     ("index build alike sounds --model tiny_home", {"INDEX": "alike", "PATH": "sounds"}),

@@ -264,8 +264,9 @@ class Learner(Consumer):
         self.events: list[HeardEvent] = []
         self.closed = False
 
-    def heard(self, event: HeardEvent) -> None:
+    def heard(self, event: HeardEvent) -> dict[str, Any]:
         self.events.append(event)
+        return {}
 
     def close(self) -> None:
         self.closed = True
