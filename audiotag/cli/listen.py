@@ -204,7 +204,7 @@ class _Printer:
             click.echo(message.to_json())
         elif message.kind != "status":
             click.echo(_event_line(message))
-        elif not self._quiet or {"error", "source", "lost"} & set(message.details):
+        elif not self._quiet or "heard" not in message.details or "problems" in message.details:
             told = ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in message.details.items())
             click.echo(f"{_clock(message)} {message.source}: {told}", err=True)
 
