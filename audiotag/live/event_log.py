@@ -34,7 +34,7 @@ class EventLog(Output):
         overwrite: Whether one is begun anew.
 
     Raises:
-        OptionError: The format does not grow line by line, or the file exists and neither is wanted.
+        OptionError: The format does not grow line by line, the file is of another, or it exists and neither is wanted.
         OutputError: The file cannot be written.
     """
 
