@@ -263,21 +263,22 @@ def strongly_labelled(clips: ClipSet) -> ClipSet:
     Raises:
         ManifestError: That are all of them.
     """
-    kept = [row for row, clip in enumerate(clips) if clip.events is not None]
-    if not kept:
+    events = clips.columns.events
+    if events is None:
         raise ManifestError(
             "the clips have no strong labels: nobody has said when something is heard in them",
             where=clips.source,
             fix="Give a table with onset and offset of each event (see docs/data.md), or measure tags.",
         )
-    return clips if len(kept) == len(clips) else replace(clips, clips=[clips[row] for row in kept])
+    return clips.subset(np.flatnonzero(events.said))
 
 
 def _left_out(source: ClipSource, clips: ClipSet) -> list[str]:
     """What is to be said of the *clips* that `strongly_labelled` leaves out."""
-    weak = [clip.id for clip in clips if clip.events is None]
-    if not weak:
+    events = clips.columns.events
+    if events is None or events.said.all():
         return []
+    weak = [clips[int(row)].id for row in np.flatnonzero(~events.said)]
     return [f"{len(weak)} clips of {source} do not say when something is heard and were left out ({few(weak)})."]
 
 
