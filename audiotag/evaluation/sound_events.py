@@ -35,7 +35,7 @@ from audiotag.inference.clip_scores import Compute, Progress
 from audiotag.inference.loading import use_decoding
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import DEFAULT_THRESHOLD, WindowScores
-from audiotag.inference.tuned_decoding import Cells, EventReading, TunedDecoding
+from audiotag.inference.tuned_decoding import OWN_CELLS, Cells, EventReading, TunedDecoding
 from audiotag.labels import LabelSet
 from audiotag.printing import few
 
@@ -113,11 +113,13 @@ class EventMeasuring:
         said = []
         if self.decoding is not None:
             said.append(f"read from {self.decoding}")
-        elif tagger.decoding is not None:
+        elif tagger.decoding is not None and self.cells in (OWN_CELLS, tagger.decoding.cells):
             said.append("that of the model")
         elif self.thresholds in (None, "tuned"):
             own = f"{DEFAULT_THRESHOLD} for every class"
             said.append(own if tagger.thresholds is None else "the thresholds of the model")
+            if tagger.decoding is not None:
+                said.append("not that of the model, which is for other windows or another resolution")
         for name in ("thresholds", *_SETTINGS):
             value = getattr(self, name)
             if value is not None and value != "tuned":

@@ -365,3 +365,10 @@ def test_scores_are_kept_by_class_in_bounded_memory(monkeypatch):
         store.add(rows[:2])
         for index in range(3):
             assert store.column(index).tolist() == [*rows[:294, index].tolist(), *rows[:2, index].tolist()]
+
+
+def test_a_decoding_for_other_windows_is_said_not_to_count(checkpoint, scapes):
+    model = checkpoint()
+    measure(model, scapes / "test.tsv", tune_thresholds_on=scapes / "val.tsv")
+    assert measure(model, scapes / "test.tsv").thresholds_from == "that of the model"
+    assert "not that of the model" in measure(model, scapes / "test.tsv", window=0.5).thresholds_from
