@@ -18,6 +18,7 @@ from audiotag.evaluation.event_metrics import (
     Floats,
     event_based_f1,
     intersection_based_f1,
+    require_segment,
     segment_based_f1,
     true_spans_of,
 )
@@ -48,7 +49,7 @@ class EventCriteria:
         onset_collar: Seconds by which the onset of a detection may differ from the true one.
         offset_collar: Seconds by which its offset may differ.
         offset_share: Share of the true event's length by which the offset may differ, if that is more.
-        segment: Seconds of a segment.
+        segment: Seconds of a segment, 0.01 to 60.
         detection_tolerance: Share of a detection that has to lie in true events of its class (dtc).
         truth_tolerance: Share of a true event that detections have to cover (gtc).
 
@@ -65,8 +66,7 @@ class EventCriteria:
 
     def __post_init__(self) -> None:
         self.collars("event")
-        if real_number("segment", self.segment) == 0:
-            raise OptionError("segments are 0 s long", fix="Give more than 0.")
+        require_segment(self.segment)
         real_number("detection_tolerance", self.detection_tolerance, most=1.0)
         real_number("truth_tolerance", self.truth_tolerance, most=1.0)
 
@@ -179,7 +179,7 @@ def segment_auroc(
         classes: Names of the columns of *scores*.
         frame_seconds: Length of a frame.
         durations: File → seconds.
-        segment: Seconds of a segment.
+        segment: Seconds of a segment, 0.01 to 60.
         max_fpr: False positive rate up to which the area is taken; it is divided by it.
 
     Returns:
