@@ -156,10 +156,11 @@ def _listener(source: str, settings: dict[str, Any]) -> Listener:
     model = {name: settings[name] for name in _OF_MODEL}
     tagger = load(model.pop("model"), **model, progress=True)
     events = given_settings({name: settings[name] for name in _OF_EVENTS})
+    cells = Cells(settings["window"], settings["hop"], settings["resolution"])
     if settings["decoding"] is not None:
-        use_decoding(tagger, settings["decoding"], Cells(settings["window"], settings["hop"], settings["resolution"]))
+        use_decoding(tagger, settings["decoding"], cells)
     if "threshold" in events:
-        events["threshold"] = thresholds_of(tagger, events["threshold"])
+        events["threshold"] = thresholds_of(tagger, events["threshold"], cells)
     clips = None if settings["clips"] is None else ClipFolder(settings["clips"], wanted)
     consumers: list[Consumer] = []
     if asking is not None:

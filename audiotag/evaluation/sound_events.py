@@ -35,7 +35,7 @@ from audiotag.inference.clip_scores import Compute, Progress
 from audiotag.inference.loading import use_decoding
 from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import DEFAULT_THRESHOLD, WindowScores
-from audiotag.inference.tuned_decoding import OWN_CELLS, Cells, EventReading, TunedDecoding
+from audiotag.inference.tuned_decoding import Cells, EventReading, TunedDecoding
 from audiotag.labels import LabelSet
 from audiotag.printing import few
 
@@ -102,7 +102,7 @@ class EventMeasuring:
             OptionError: A setting cannot be.
         """
         thresholds = None
-        if self.thresholds is not None and not (self.thresholds == "tuned" and tagger.decoding is not None):
+        if self.thresholds is not None and not (self.thresholds == "tuned" and tagger.decodes(self.cells)):
             thresholds = choose_thresholds(self.thresholds, tagger)
         return tagger.reading(self.cells, thresholds, **{name: getattr(self, name) for name in _SETTINGS})
 
@@ -113,7 +113,7 @@ class EventMeasuring:
         said = []
         if self.decoding is not None:
             said.append(f"read from {self.decoding}")
-        elif tagger.decoding is not None and self.cells in (OWN_CELLS, tagger.decoding.cells):
+        elif tagger.decodes(self.cells):
             said.append("that of the model")
         elif self.thresholds in (None, "tuned"):
             own = f"{DEFAULT_THRESHOLD} for every class"

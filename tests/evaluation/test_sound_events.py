@@ -27,6 +27,7 @@ from audiotag.evaluation.event_criteria import scored_set
 from audiotag.evaluation.frame_metrics import event_f1, intersection_f1, segment_f1
 from audiotag.evaluation.score_store import ScoreStore
 from audiotag.inference import Decoding, WindowScores, read_decoding
+from audiotag.inference.run import thresholds_of
 from audiotag.inference.tuned_decoding import Cells
 from audiotag.labels import Label, LabelSet
 
@@ -372,3 +373,12 @@ def test_a_decoding_for_other_windows_is_said_not_to_count(checkpoint, scapes):
     measure(model, scapes / "test.tsv", tune_thresholds_on=scapes / "val.tsv")
     assert measure(model, scapes / "test.tsv").thresholds_from == "that of the model"
     assert "not that of the model" in measure(model, scapes / "test.tsv", window=0.5).thresholds_from
+
+
+def test_tuned_thresholds_are_those_of_the_decoding_and_refused_for_other_windows(checkpoint, scapes):
+    model = checkpoint()
+    measure(model, scapes / "test.tsv", tune_thresholds_on=scapes / "val.tsv")
+    tagger = audiotag.load(model)
+    assert thresholds_of(tagger, "tuned", Cells(None, None, None)) is None
+    with pytest.raises(OptionError, match="for other windows"):
+        thresholds_of(tagger, "tuned", Cells(0.5, None, None))
