@@ -65,6 +65,10 @@ CREATE TABLE verdicts (
     version INTEGER NOT NULL,
     undoes INTEGER REFERENCES verdicts
 );
+CREATE TABLE vectors (
+    one INTEGER PRIMARY KEY CHECK (one = 1), dim INTEGER NOT NULL, model TEXT NOT NULL, rows INTEGER NOT NULL
+);
+CREATE TABLE embedded (event INTEGER PRIMARY KEY REFERENCES events, row INTEGER NOT NULL);
 CREATE TABLE counts (class INTEGER, status INTEGER, events INTEGER NOT NULL, PRIMARY KEY (class, status)) WITHOUT ROWID;
 CREATE INDEX verdicts_of_event ON verdicts (event);
 CREATE INDEX verdicts_of_person ON verdicts (who);
@@ -76,6 +80,7 @@ CREATE INDEX by_class ON events (class, score DESC, number DESC, status, drawn);
 CREATE INDEX by_moment ON events (moment, number, status, class, score, drawn);
 CREATE INDEX by_recording ON events (recording, onset, number, status, class, score, drawn);
 CREATE INDEX by_review ON events (reviewed, number, status, class, score, drawn);
+CREATE INDEX by_draw ON events (drawn, chance, number, status, class, score, first_class);
 CREATE INDEX by_chance ON events (first_class, chance, number, first_score, drawn, status);
 """
 
@@ -234,7 +239,7 @@ def event_of(row: Sequence[Any], labels: LabelSet) -> Reviewed:
         reviewed=utc_of(row[10]),
         drawn=bool(row[11]),
         detected=None if first is None else labels[first],
-        detected_score=row[13],
+        detected_score=None if row[13] is None or row[13] < 0 else row[13],
     )
 
 
@@ -351,8 +356,11 @@ def select_page(query: Query, labels: LabelSet, limit: int, after: str | None) -
         place = _place(after, len(columns))
         text += f" AND {_beyond(columns)}"
         values += tuple(place[number] for number in _places(len(columns)))
-    order = ", ".join(f"e.{name} {'DESC' if down else 'ASC'}" for name, down in columns)
-    return Filter(f"SELECT {_EVENT} {_FROM} WHERE {text} ORDER BY {order} LIMIT {limit + 1}", values)
+    order = "ORDER BY " + ", ".join(f"e.{name} {'DESC' if down else 'ASC'}" for name, down in columns)
+    index = "INDEXED BY by_draw" if query.drawn else ""
+    # The numbers come from an index alone, and only those of the page are looked up.
+    numbers = f"SELECT e.number FROM events e {index} WHERE {text} {order} LIMIT {limit + 1}"
+    return Filter(f"SELECT {_EVENT} {_FROM} WHERE e.number IN ({numbers}) {order}", values)
 
 
 def cursor_of(row: Sequence[Any], query: Query, recording: int) -> str:

@@ -6,9 +6,8 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from audiotag.arguments import as_path, real_number, whole_number
+from audiotag.data.detections import Detections
 from audiotag.databases import transaction
 from audiotag.display import line
 from audiotag.errors import OptionError
@@ -45,6 +45,7 @@ from audiotag.review.database import (
     select_page,
     state_text,
 )
+from audiotag.review.measuring import Draws, Precision
 from audiotag.review.records import (
     STATUSES,
     ClassCounts,
@@ -80,7 +81,7 @@ class ReviewStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = as_path("folder", folder)
-        self._connections = Connections(self.folder)
+        self.connections = Connections(self.folder)  # for this package
         self._labels: LabelSet | None = None
 
     @classmethod
@@ -131,7 +132,7 @@ class ReviewStore:
 
     def close(self) -> None:
         """Let go of its file."""
-        self._connections.close()
+        self.connections.close()
 
     def __len__(self) -> int:
         return self.count(Query())
@@ -142,12 +143,12 @@ class ReviewStore:
     @property
     def settings(self) -> dict[str, Any]:
         """What it was made with."""
-        return dict(self._connections.settings)
+        return dict(self.connections.settings)
 
     @property
     def labels(self) -> LabelSet:
         """Its classes."""
-        with self._connections.reading() as database:
+        with self.connections.reading() as database:
             (count,) = database.execute("SELECT count(*) FROM classes").fetchone()
         if self._labels is None or len(self._labels) != count:  # they are only ever added to
             self._labels = self._classes().labels
@@ -159,16 +160,16 @@ class ReviewStore:
         return self._classes().thresholds
 
     def _classes(self) -> Classes:
-        with self._connections.reading() as database:
-            return read_classes(database, self._connections.path)
+        with self.connections.reading() as database:
+            return read_classes(database, self.connections.path)
 
     # What there is to review
 
     def add_classes(self, labels: Iterable[Label], threshold: float = 0.5) -> LabelSet:
         """Have more classes; those that are there already stay as they are. Returns all of them."""
         bound = real_number("threshold", threshold, most=1.0)
-        with self._connections.changing() as database:
-            known = read_classes(database, self._connections.path).labels
+        with self.connections.changing() as database:
+            known = read_classes(database, self.connections.path).labels
             extended = known.extended(labels)
             new = extended[len(known) :]
             insert_classes(database, len(known), new, [bound] * len(new))
@@ -182,67 +183,51 @@ class ReviewStore:
             OptionError: The threshold is outside [0, 1].
         """
         bound, place = real_number("threshold", threshold, most=1.0), self.labels.index(label)
-        with self._connections.changing() as database:
+        with self.connections.changing() as database:
             database.execute("UPDATE classes SET threshold = ? WHERE position = ?", (bound, place))
 
-    def add_columns(
-        self,
-        paths: Sequence[str | Path],
-        labels: LabelSet,
-        *,
-        recordings: ArrayLike,
-        classes: ArrayLike,
-        onsets: ArrayLike,
-        offsets: ArrayLike,
-        scores: ArrayLike,
-        begins: Mapping[Path, datetime] | None = None,
-    ) -> int:
+    def add_detections(self, detections: Detections) -> int:
         """Add detections; those that are there already (recording, class, onset, offset) stay as they are.
 
         Args:
-            paths: The recordings.
-            labels: The classes; those that the review lacks are added to it.
-            recordings: int (events,), places in *paths*.
-            classes: int (events,), places in *labels*.
-            onsets: float (events,), seconds from the beginning of the recording.
-            offsets: float (events,), likewise.
-            scores: float (events,), in [0, 1].
-            begins: When recordings begin, by the clock of the recorder, where that is known.
+            detections: As `audiotag.read_detections` reads them. Classes that the review lacks are added to it; those
+                of a source that has names only are found by name.
 
         Returns:
             How many were not there before.
-
-        Raises:
-            OptionError: A column is of another length, or an event cannot be.
         """
-        columns = [np.asarray(column) for column in (recordings, classes, onsets, offsets, scores)]
-        _check_columns(columns, len(paths), len(labels))
-        places = np.array(labels.positions_in(self.add_classes(labels)))
-        known = {path_bytes(Path(path)): moment for path, moment in (begins or {}).items()}
-        names = [path_bytes(Path(path)) for path in paths]
-        with self._connections.changing() as database:
+        if not len(detections):
+            return 0
+        known = self.labels
+        classes = self.add_classes([label for label in detections.labels if label not in known])
+        places = np.array([classes.index(label.mid) for label in detections.labels])
+        names = [path_bytes(detections.path(place)) for place in range(len(detections.names))]
+        rows = detections.recordings
+        with self.connections.changing() as database:
             database.executemany(
                 "INSERT OR IGNORE INTO recordings (path, begin) VALUES (?, ?)",
-                [(name, epoch_of(known.get(name))) for name in names],
+                zip(names, map(epoch_of, detections.begins), strict=True),
             )
             found = "SELECT number, begin FROM recordings WHERE path = ?"
-            own = np.array([database.execute(found, (name,)).fetchone() for name in names]).reshape(-1, 2)
+            own = [database.execute(found, (name,)).fetchone() for name in names]
+            numbers, begins = np.array([number for number, _ in own]), np.array([begin for _, begin in own])
             (before,) = database.execute("SELECT count(*) FROM events").fetchone()
-            chances = numpy_generator(self._connections.settings.integer("seed"), "chance", before)
-            begin = own[columns[0], 1]
-            first = (own[columns[0], 0].astype(np.int64), places[columns[1]], *columns[2:4])
-            rows = zip(
-                *(column.tolist() for column in (*first, columns[4])),
-                np.where(begin < 0, NONE, begin + columns[2]).tolist(),
-                chances.random(len(columns[0])).tolist(),
-                strict=True,
+            chances = numpy_generator(self.connections.settings.integer("seed"), "chance", before)
+            columns = (
+                numbers[rows],
+                places[detections.indices],
+                detections.onsets,
+                detections.offsets,
+                np.nan_to_num(detections.scores.astype(np.float64), nan=NONE),
+                np.where(begins[rows] < 0, NONE, begins[rows] + detections.onsets),
+                chances.random(len(detections)),
             )
             with adding_many(database):
                 database.executemany(
                     "INSERT OR IGNORE INTO events (recording, class, onset, offset, score, moment, chance, first_class,"
                     " first_onset, first_offset, first_score, status, note, reviewed, version, drawn)"
                     f" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?2, ?3, ?4, ?5, 0, '', {NONE}, 0, 0)",
-                    rows,
+                    zip(*(column.tolist() for column in columns), strict=True),
                 )
             (after,) = database.execute("SELECT count(*) FROM events").fetchone()
         return int(after - before)
@@ -264,7 +249,7 @@ class ReviewStore:
         query = query or Query()
         labels = self.labels
         statement, values = select_page(query, labels, whole_number("limit", limit), after)
-        with self._connections.reading() as database:
+        with self.connections.reading() as database:
             rows = database.execute(statement, values).fetchall()
             end = None
             if len(rows) > limit:
@@ -280,7 +265,7 @@ class ReviewStore:
             LabelError: A class is unknown.
         """
         condition, values = Filter.of(query, self.labels)
-        with self._connections.reading() as database:
+        with self.connections.reading() as database:
             (count,) = database.execute(f"SELECT count(*) FROM events e WHERE {condition}", values).fetchone()
         return int(count)
 
@@ -291,14 +276,14 @@ class ReviewStore:
             OptionError: There is none of that number.
         """
         labels = self.labels
-        with self._connections.reading() as database:
+        with self.connections.reading() as database:
             return read_event(database, number, labels)
 
     def counts(self) -> list[ClassCounts]:
         """How many events of each class there are, of all classes in their order."""
         classes = self._classes()
         table = np.zeros((len(classes.labels), len(STATUSES)), dtype=np.int64)
-        with self._connections.reading() as database:
+        with self.connections.reading() as database:
             for place, status, count in database.execute("SELECT class, status, events FROM counts"):
                 table[place, status] = count
         return [
@@ -309,7 +294,7 @@ class ReviewStore:
     def recordings(self, *, limit: int = 1000, after: Path | None = None) -> list[RecordingCounts]:
         """Recordings by path, with how many events they have; those behind the recording *after*."""
         values = (b"" if after is None else path_bytes(after), whole_number("limit", limit))
-        with self._connections.reading() as database:
+        with self.connections.reading() as database:
             rows = database.execute(
                 "SELECT path, begin, count(e.number), ifnull(sum(e.status IN (1, 2)), 0) FROM"
                 " (SELECT * FROM recordings WHERE path > ? ORDER BY path LIMIT ?) r"
@@ -323,14 +308,111 @@ class ReviewStore:
         condition, values = "number > ?", [after]
         if event is not None:
             condition, values = "number > ? AND event = ?", [after, event]
-        with self._connections.reading() as database:
+        with self.connections.reading() as database:
             return read_verdicts(
                 database,
-                self._connections.path,
+                self.connections.path,
                 f"{condition} ORDER BY number LIMIT ?",
                 *values,
                 whole_number("limit", limit),
             )
+
+    # What to ask next
+
+    def uncertain(self, query: Query | None = None, *, limit: int = 20) -> tuple[Reviewed, ...]:
+        """The unreviewed events that *query* wants whose scores are nearest to the thresholds of their classes."""
+        labels = self.labels
+        condition, values = _unreviewed(query, labels)
+        with self.connections.reading() as database:
+            numbers = database.execute(
+                f"SELECT e.number FROM events e JOIN classes c ON c.position = e.class WHERE {condition}"
+                " AND e.score >= 0 ORDER BY abs(e.score - c.threshold), e.number LIMIT ?",
+                (*values, whole_number("limit", limit)),
+            ).fetchall()
+            return tuple(read_event(database, number, labels) for (number,) in numbers)
+
+    def draw(self, query: Query | None = None, *, limit: int = 20) -> tuple[Reviewed, ...]:
+        """Unreviewed detections at random, of those that *query* wants, which `precision` then counts.
+
+        Every detection has a place in a random order since it came. The first ones that are not drawn yet are drawn;
+        those among them that were judged already count as drawn and are not given. Drawn ones that still wait for a
+        verdict are given first.
+
+        Args:
+            query: Which ones; its status and order do not matter.
+            limit: How many at most.
+        """
+        labels, limit = self.labels, whole_number("limit", limit)
+        condition, values = Filter.of(replace(query or Query(), status=(), drawn=None), labels)
+        condition += " AND e.first_class NOT NULL"
+        with self.connections.changing() as database:
+            waiting = database.execute(
+                f"SELECT e.number FROM events e WHERE {condition} AND e.drawn = 1 AND e.status = 0"
+                " ORDER BY e.chance LIMIT ?",
+                (*values, limit),
+            ).fetchall()
+            numbers = [number for (number,) in waiting]
+            drawn = []
+            rows = database.execute(
+                f"SELECT e.number, e.status FROM events e WHERE {condition} AND e.drawn = 0 ORDER BY e.chance", values
+            )
+            for number, status in rows:
+                if len(numbers) == limit:
+                    break
+                drawn.append((number,))
+                if STATUSES[status] == "unreviewed":
+                    numbers.append(number)
+            rows.close()
+            database.executemany("UPDATE events SET drawn = 1 WHERE number = ?", drawn)
+            return tuple(read_event(database, number, labels) for number in numbers)
+
+    def precision(self, label: str, threshold: float | None = None, *, confidence: float = 0.95) -> Precision:
+        """Which share of a class's detections is right, from those that `draw` gave and people judged.
+
+        Scores and classes are those that the model gave, so that neither corrections nor what was learnt from them
+        make the number better than it is. A detection counts as right where it is confirmed and still of that class.
+
+        Args:
+            label: The class.
+            threshold: Score from which detections count; None for that of the class.
+            confidence: Of Wilson's interval.
+
+        Raises:
+            LabelError: There is no such class.
+        """
+        place = self.labels.index(label)
+        threshold = self.thresholds[place] if threshold is None else real_number("threshold", threshold, most=1.0)
+        return self._draws(place).precision(self.labels[place], threshold, confidence)
+
+    def threshold_for(
+        self, label: str, precision: float, *, confidence: float = 0.95, least: int = 10
+    ) -> Precision | None:
+        """The lowest threshold whose estimated precision is at least *precision*; see `precision`.
+
+        Args:
+            label: The class.
+            precision: What is wanted.
+            confidence: Of the interval that is given with it.
+            least: How many judged draws there must be from that threshold on.
+
+        Returns:
+            The estimate there; None where no threshold reaches it.
+
+        Raises:
+            LabelError: There is no such class.
+        """
+        place, wanted = self.labels.index(label), real_number("precision", precision, most=1.0)
+        return self._draws(place).threshold_for(self.labels[place], wanted, confidence, whole_number("least", least))
+
+    def _draws(self, place: int) -> Draws:
+        with self.connections.reading() as database:
+            rows = database.execute(
+                "SELECT first_score, drawn, status IN (1, 2), status = 1 AND class = first_class FROM events"
+                " WHERE first_class = ? AND first_score >= 0 ORDER BY chance",
+                (place,),
+            ).fetchall()
+        table = np.array(rows, dtype=np.float64).reshape(-1, 4)
+        return Draws(table[:, 0], *(table[:, column] > 0 for column in (1, 2, 3)))
 
     # Verdicts
 
@@ -389,7 +471,7 @@ class ReviewStore:
         labels = self.labels
         state = State(labels[labels.index(label)].mid, *_borders(onset, offset), "confirmed", _note(note))
         who = _name(who)
-        with self._connections.changing() as database:
+        with self.connections.changing() as database:
             found = database.execute(
                 "SELECT number, begin FROM recordings WHERE path = ?", (path_bytes(Path(recording)),)
             ).fetchone()
@@ -426,7 +508,7 @@ class ReviewStore:
             OptionError: There is no such verdict, or it is undone already.
         """
         labels, who = self.labels, _name(who)
-        with self._connections.changing() as database:
+        with self.connections.changing() as database:
             wrong, standing = self._in_force(database, who, verdict)
             event = read_event(database, wrong.event, labels)
             if wrong.number != standing:
@@ -440,7 +522,7 @@ class ReviewStore:
         for number, event in database.execute(
             f"SELECT number, event FROM verdicts WHERE {chosen} ORDER BY number DESC", values
         ):
-            history = read_verdicts(database, self._connections.path, "event = ? ORDER BY number", event)
+            history = read_verdicts(database, self.connections.path, "event = ? ORDER BY number", event)
             standing = in_force(history)
             wrong = next(one for one in history if one.number == number)
             if wrong.undoes is not None:
@@ -453,7 +535,7 @@ class ReviewStore:
     def _judge(self, number: int, version: int, who: str, action: str, change: Callable[[State], State]) -> Reviewed:
         who = _name(who)
         labels = self.labels
-        with self._connections.changing() as database:
+        with self.connections.changing() as database:
             event = read_event(database, number, labels)
             state = State(event.label.mid, event.onset, event.offset, event.status, event.note)
             after = change(state)
@@ -523,6 +605,10 @@ def _change(
     return read_event(database, event.number, labels)
 
 
+def _unreviewed(query: Query | None, labels: LabelSet) -> Filter:
+    return Filter.of(replace(query or Query(), status=("unreviewed",)), labels)
+
+
 def _with(**changed: Any) -> Callable[[State], State]:
     return lambda state: replace(state, **changed)
 
@@ -544,20 +630,3 @@ def _borders(onset: float, offset: float) -> tuple[float, float]:
     if not onset < offset < math.inf:
         raise OptionError(f"the event begins at {onset:g} s and ends at {offset:g} s", fix="Give 0 ≤ onset < offset.")
     return onset, offset
-
-
-def _check_columns(columns: Sequence[Any], paths: int, classes: int) -> None:
-    recordings, labels, onsets, offsets, scores = columns
-    if any(column.shape != (len(recordings),) for column in columns):
-        raise OptionError(f"the columns are of the shapes {[column.shape for column in columns]}")
-    for name, column, most in (("recordings", recordings, paths), ("classes", labels, classes)):
-        if column.dtype.kind not in "iu" or not ((column >= 0) & (column < most)).all():
-            raise OptionError(f"a place in {name} is none of the {most}")
-    times = np.isfinite(onsets) & np.isfinite(offsets) & (onsets >= 0) & (onsets < offsets)
-    fits = times & (scores >= 0) & (scores <= 1)
-    if not fits.all():
-        row = int(np.flatnonzero(~fits)[0])
-        what = (
-            f"detection {row} begins at {onsets[row]:g} s, ends at {offsets[row]:g} s and has the score {scores[row]:g}"
-        )
-        raise OptionError(what, fix="0 ≤ onset < offset and 0 ≤ score ≤ 1 must hold.")

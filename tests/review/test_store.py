@@ -17,6 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from audiotag import read_detections
+from audiotag.data.detections import Detections
 from audiotag.errors import LabelError, OptionError, StoreError
 from audiotag.labels import Label, LabelSet
 from audiotag.review import ConflictError, Query, Reviewed, ReviewStore
@@ -30,15 +32,19 @@ PATHS = [Path("/sounds/a.wav"), Path("/sounds/b.wav"), Path("/sounds/c.wav")]
 def fill(review: ReviewStore, count: int = 60, seed: int = 0) -> int:
     draws = np.random.default_rng(seed)
     onsets = draws.integers(0, 50, count) / 4
-    return review.add_columns(
-        PATHS,
-        LABELS,
-        recordings=draws.integers(0, 3, count),
-        classes=draws.integers(0, 3, count),
-        onsets=onsets,
-        offsets=onsets + 0.25 + draws.integers(0, 4, count) / 4,
-        scores=draws.integers(0, 8, count) / 8,  # with ties, and zeros
-        begins={path: BEGIN + timedelta(days=day) for day, path in enumerate(PATHS[:2])},
+    return review.add_detections(
+        Detections(
+            recordings=draws.integers(0, 3, count).astype(np.int32),
+            indices=draws.integers(0, 3, count).astype(np.int32),
+            onsets=onsets,
+            offsets=onsets + 0.25 + draws.integers(0, 4, count) / 4,
+            scores=(draws.integers(0, 8, count) / 8).astype(np.float32),  # with ties, and zeros
+            names=[str(path) for path in PATHS],
+            begins=[BEGIN, BEGIN + timedelta(days=1), None],
+            labels=LABELS,
+            root=Path(),
+            source="made up",
+        )
     )
 
 
@@ -131,21 +137,20 @@ def test_a_query_gives_what_it_says_and_nothing_else(review: ReviewStore) -> Non
         review.page(after="[1]")
 
 
-def test_detections_come_once_and_new_ones_later(review: ReviewStore) -> None:
+def test_detections_come_once_and_new_ones_later(review: ReviewStore, tmp_path: Path) -> None:
     before = everything(review, Query())
     judged = review.move(before[0].number, 0.0, 99.0, version=0, who="Ada")
     assert fill(review) == 0
     assert review.event(judged.number) == judged
     assert fill(review, 200, seed=1) == len(review) - len(before) > 0
-    cat = LabelSet([Label("/m/cat", "Cat")])
-    assert review.add_columns(["d.wav"], cat, recordings=[0], classes=[0], onsets=[0], offsets=[1], scores=[0.5]) == 1
+    (tmp_path / "more.csv").write_text("filename,onset,offset,event_label,mid,score\nd.wav,0,1,Cat,/m/cat,0.5\n")
+    assert review.add_detections(read_detections(tmp_path / "more.csv")) == 1
     assert review.labels[3].name == "Cat"
     (event,) = review.page(Query(labels=("Cat",))).events
-    assert event.recording == Path.cwd() / "d.wav" and event.detected == event.label and event.detected_score == 0.5
-    with pytest.raises(OptionError, match="detection 1 begins at 2 s"):
-        review.add_columns(
-            PATHS, LABELS, recordings=[0, 0], classes=[0, 0], onsets=[1, 2], offsets=[2, 2], scores=[0.5, 0.5]
-        )
+    assert event.recording == tmp_path / "d.wav" and event.detected == event.label and event.detected_score == 0.5
+    (tmp_path / "unscored.tsv").write_text("filename\tonset\toffset\tevent_label\nd.wav\t0\t2\tCat\n")
+    assert review.add_detections(read_detections(tmp_path / "unscored.tsv")) == 1
+    assert review.page(Query(labels=("Cat",))).events[1].detected_score is None
 
 
 def test_a_verdict_says_who_when_before_and_after(review: ReviewStore) -> None:
