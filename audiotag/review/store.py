@@ -196,7 +196,7 @@ class ReviewStore:
         Returns:
             How many were not there before.
         """
-        if not len(detections):
+        if not detections.names:
             return 0
         known = self.labels
         classes = self.add_classes([label for label in detections.labels if label not in known])

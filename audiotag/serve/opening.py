@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,12 +40,7 @@ def open_review(source: Path, folder: Path, labels: LabelSet | None) -> ReviewSt
     found = None if _holds_recordings_alone(source) else read_detections(source, labels=labels)
     known = labels or (read_labels("audioset") if found is None else found.labels)
     store = ReviewStore(folder) if exists(folder / FILENAME) else ReviewStore.create(folder, known)
-    if found is None:
-        paths = sorted({clip.path for clip in find_clips([str(source)])})
-        none = np.zeros(0, np.int64)
-        store.add_columns(paths, known, recordings=none, classes=none, onsets=[], offsets=[], scores=[])
-    else:
-        _add(store, found)
+    store.add_detections(_silence(source, known) if found is None else found)
     return store
 
 
@@ -61,16 +57,18 @@ def _holds_recordings_alone(source: Path) -> bool:
     return source.is_dir() and not any(source.glob("run-*.json")) and not any(source.rglob("*.txt"))
 
 
-def _add(store: ReviewStore, found: Detections) -> None:
-    paths = [found.path(number) for number in range(len(found.names))]
-    begins = {path: begin for path, begin in zip(paths, found.begins, strict=True) if begin is not None}
-    store.add_columns(
-        paths,
-        found.labels,
-        recordings=found.recordings,
-        classes=found.indices,
-        onsets=found.onsets,
-        offsets=found.offsets,
-        scores=np.nan_to_num(found.scores, nan=1.0).astype(np.float64),  # said without a score: as sure as can be
-        begins=begins,
+def _silence(source: Path, labels: LabelSet) -> Detections:
+    """The recordings of a folder, with nothing found in them."""
+    paths = sorted({clip.path for clip in find_clips([str(source)])})
+    whole, real = np.zeros(0, np.int32), np.zeros(0)
+    columns: dict[str, Any] = {
+        "recordings": whole,
+        "onsets": real,
+        "offsets": real,
+        "indices": whole,
+        "scores": real.astype(np.float32),
+    }
+    names = [str(path.absolute()) for path in paths]
+    return Detections(
+        **columns, names=names, begins=[None] * len(names), labels=labels, root=source, source=str(source)
     )

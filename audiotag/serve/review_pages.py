@@ -18,7 +18,7 @@ from audiotag.errors import AudioError, LabelError, OptionError
 from audiotag.labels import Label
 from audiotag.pages import render
 from audiotag.printing import printable_name
-from audiotag.review.records import ConflictError, RecordingCounts, Reviewed
+from audiotag.review.records import ConflictError, Query, RecordingCounts, Reviewed
 from audiotag.review.store import ReviewStore
 from audiotag.serve.filters import REVIEWED, Filters
 from audiotag.serve.recordings import OutsideError, Recordings, key_of, piece
@@ -54,6 +54,7 @@ def review_routes(store: ReviewStore, recordings: Recordings) -> list[BaseRoute]
         Route("/recordings/{key}/sound", pages.sound),
         Route("/recordings/{key}/piece.wav", pages.piece),
         Route("/recordings/{key}/{kind}/{level:int}/{index:int}.png", pages.tile),
+        Route("/ask", pages.asking),
         Route("/classes", pages.classes),
         Route("/events/{number:int}/history", pages.history),
         Route("/events/{number:int}", pages.judge, methods=["POST"]),
@@ -89,6 +90,19 @@ class ReviewPages:
             orders=ORDER_NAMES,
             reviewed=REVIEWED,
         )
+
+    def asking(self, request: Request) -> Response:
+        """What to ask next: events near the threshold of their class, or drawn at random for an honest precision."""
+        label = request.query_params.get("label", "")
+        by = request.query_params.get("by", "uncertain")
+        if by not in ("uncertain", "random"):
+            raise HTTPException(404)
+        ask = self._store.uncertain if by == "uncertain" else self._store.draw
+        try:
+            events = ask(Query(labels=(label,) if label else ()), limit=_ROWS)
+        except LabelError as error:
+            raise HTTPException(404, str(error)) from error
+        return _page("ask", events=[_row(event) for event in events], by=by, label=label, labels=self._names())
 
     def recordings(self, request: Request) -> Response:
         """All recordings."""
@@ -126,7 +140,12 @@ class ReviewPages:
     def classes(self, request: Request) -> Response:
         """What was said about each class."""
         counts = [one for one in self._store.counts() if one.unreviewed + one.confirmed + one.rejected]
-        return _page("classes", counts=counts, filters=Filters())
+        wanted = 0.9
+        measured = {
+            one.label.mid: (self._store.precision(one.label.mid), self._store.threshold_for(one.label.mid, wanted))
+            for one in counts
+        }
+        return _page("classes", counts=counts, measured=measured, wanted=wanted, filters=Filters())
 
     # Sound
 

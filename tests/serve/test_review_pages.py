@@ -6,7 +6,7 @@ import io
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from html import unescape
 from pathlib import Path
@@ -19,6 +19,7 @@ from PIL import Image
 from reviewed import NASTY, RATE, Made
 from starlette.testclient import TestClient
 
+from audiotag.data.detections import Detections
 from audiotag.labels import Label, LabelSet
 from audiotag.review.store import ReviewStore
 from audiotag.serve.access import Access
@@ -31,6 +32,25 @@ from audiotag.serve.review_pages import paths_of, review_routes
 def _client(store: ReviewStore, roots: list[Path]) -> TestClient:
     recordings = Recordings(lambda: paths_of(store), roots)
     return TestClient(create_app(Access(), review_routes(store, recordings)), base_url="http://localhost")
+
+
+def _detections(
+    names: list[str], recordings: list[int], onsets: Sequence[int], begins: list[datetime | None]
+) -> Detections:
+    """Detections of one class, a second long."""
+    times = np.array(onsets, float)
+    return Detections(
+        recordings=np.array(recordings, np.int32),
+        onsets=times,
+        offsets=times + 1,
+        indices=np.zeros(len(times), np.int32),
+        scores=np.full(len(times), 0.5, np.float32),
+        names=names,
+        begins=begins,
+        labels=LabelSet([Label("a", "A")]),
+        root=Path("/"),
+        source="a test",
+    )
 
 
 @pytest.fixture
@@ -72,10 +92,8 @@ def test_the_list_is_sorted_and_filtered_by_its_address(client: TestClient) -> N
 
 def test_days_are_whole(tmp_path: Path) -> None:
     with ReviewStore.create(tmp_path / "review", [Label("a", "A")]) as store:
-        paths, moments = ["a.wav", "b.wav"], [datetime(2026, 5, 1, 23, 59), datetime(2026, 5, 2)]
-        columns: dict[str, Any] = {"recordings": [0, 1], "classes": [0, 0], "onsets": [0, 0], "offsets": [1, 1]}
-        begins = {Path(path): moment for path, moment in zip(paths, moments, strict=True)}
-        store.add_columns(paths, store.labels, scores=[0.5, 0.6], begins=begins, **columns)
+        moments = [datetime(2026, 5, 1, 23, 59), datetime(2026, 5, 2)]
+        store.add_detections(_detections(["a.wav", "b.wav"], [0, 1], [0, 0], moments))
         client = _client(store, [tmp_path])
         assert len(_shown(client, begin="2026-05-01", end="2026-05-01")) == 1
         assert len(_shown(client, begin="2026-05-01", end="2026-05-02")) == 2
@@ -102,8 +120,7 @@ def test_an_address_that_asks_for_what_there_is_not_is_told(
 def test_pages_follow_each_other_without_gaps(tmp_path: Path) -> None:
     with ReviewStore.create(tmp_path / "review", [Label("a", "A")]) as store:
         count = 250
-        columns: dict[str, Any] = {"recordings": [0] * count, "classes": [0] * count, "onsets": np.arange(count)}
-        store.add_columns(["a.wav"], store.labels, offsets=np.arange(count) + 1.0, scores=[0.5] * count, **columns)
+        store.add_detections(_detections(["a.wav"], [0] * count, range(count), [None]))
         client, address, seen = _client(store, [tmp_path]), "/", []
         while address:
             page = client.get(address).text
@@ -134,6 +151,16 @@ def test_a_verdict_is_kept_with_who_and_undone(client: TestClient, store: Review
     undone = client.post("/undo", json={"who": "Ann"}).json()["event"]
     assert undone["onset"] == 1 and store.event(1).onset == 1
     assert client.post("/undo", json={"who": "Bob"}).status_code == 422
+
+
+def test_random_ones_are_asked_and_counted_for_the_precision(client: TestClient) -> None:
+    asked = re.findall(r'<tr id="event-(\d+)"', client.get("/ask", params={"by": "random", "label": "Dog"}).text)
+    assert sorted(asked) == ["1", "4"]
+    assert "0.00 (" not in client.get("/classes").text
+    assert _say(client, 1, "reject").status_code == 200
+    assert "0.00 (0.00 – " in client.get("/classes").text
+    assert '<tr id="event-1"' not in client.get("/ask", params={"label": "Dog"}).text
+    assert client.get("/ask", params={"label": "Nothing"}).status_code == 404
 
 
 def test_two_people_at_once_lose_nothing(client: TestClient, store: ReviewStore) -> None:
@@ -228,8 +255,7 @@ def test_nothing_outside_the_folders_is_read(made: Made, tmp_path: Path) -> None
     with ReviewStore.create(tmp_path / "review", [Label("a", "A")]) as store:
         names = [tmp_path / "secret.wav", made.folder / "link.wav", made.folder / "text.wav"]
         names += [made.folder / ".." / "secret.wav"]
-        columns: dict[str, Any] = dict.fromkeys(("recordings", "classes"), np.zeros(0, int))
-        store.add_columns(names, store.labels, onsets=[], offsets=[], scores=[], **columns)
+        store.add_detections(_detections([str(name) for name in names], [], [], [None] * len(names)))
         client = _client(store, [made.folder])
         for path in (*names[:2], Path(tmp_path / "secret.wav")):
             for what in ("sound", "piece.wav?start=0&stop=1", "spectrogram/1/0.png", "waveform/1/0.png"):
