@@ -59,7 +59,7 @@ def serve(
     """
     from audiotag.labels import read_labels
     from audiotag.serve.app import create_app
-    from audiotag.serve.opening import open_review, review_of, roots_of
+    from audiotag.serve.opening import learning_of, open_review, review_of, roots_of
     from audiotag.serve.recordings import Recordings
     from audiotag.serve.review_pages import paths_of, review_routes
     from audiotag.serve.running import address_of, listening_socket, run
@@ -84,7 +84,7 @@ def serve(
                     click.launch(address)
 
             try:
-                number = run(create_app(access, review_routes(store, recordings)), bound, begun)
+                number = run(create_app(access, review_routes(store, recordings, learning_of(store))), bound, begun)
             finally:
                 recordings.close()
     if number is not None:

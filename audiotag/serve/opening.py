@@ -14,6 +14,8 @@ from audiotag.inference.inputs import find_clips
 from audiotag.labels import LabelSet, read_labels
 from audiotag.places import exists
 from audiotag.review.database import FILENAME
+from audiotag.review.embeddings import read_matrix
+from audiotag.review.learning import Learning
 from audiotag.review.store import ReviewStore
 
 
@@ -42,6 +44,15 @@ def open_review(source: Path, folder: Path, labels: LabelSet | None) -> ReviewSt
     store = ReviewStore(folder) if exists(folder / FILENAME) else ReviewStore.create(folder, known)
     store.add_detections(_silence(source, known) if found is None else found)
     return store
+
+
+def learning_of(store: ReviewStore) -> Learning | None:
+    """What verdicts teach, with those that there are already; None where the review has no embeddings."""
+    if read_matrix(store) is None:
+        return None
+    learning = Learning(store)
+    learning.update()
+    return learning
 
 
 def roots_of(source: Path, given: Sequence[Path]) -> list[Path]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from audiotag.errors import AudioError, LabelError, OptionError
 from audiotag.labels import Label
 from audiotag.pages import render
 from audiotag.printing import printable_name
+from audiotag.review.learning import Learning
 from audiotag.review.records import ConflictError, Query, RecordingCounts, Reviewed
 from audiotag.review.store import ReviewStore
 from audiotag.serve.filters import REVIEWED, Filters
@@ -39,14 +41,15 @@ ORDER_NAMES = {
 }
 
 
-def review_routes(store: ReviewStore, recordings: Recordings) -> list[BaseRoute]:
+def review_routes(store: ReviewStore, recordings: Recordings, learning: Learning | None = None) -> list[BaseRoute]:
     """The pages of a review.
 
     Args:
         store: The review.
         recordings: Its recordings, as far as they may be read.
+        learning: What each verdict teaches, so that all other events get new scores; None for nothing.
     """
-    pages = ReviewPages(store, recordings)
+    pages = ReviewPages(store, recordings, learning)
     return [
         Route("/", pages.listing),
         Route("/recordings", pages.recordings),
@@ -66,8 +69,8 @@ def review_routes(store: ReviewStore, recordings: Recordings) -> list[BaseRoute]
 class ReviewPages:
     """What answers the requests; each method is one route of `review_routes`."""
 
-    def __init__(self, store: ReviewStore, recordings: Recordings) -> None:
-        self._store, self._recordings = store, recordings
+    def __init__(self, store: ReviewStore, recordings: Recordings, learning: Learning | None) -> None:
+        self._store, self._recordings, self._learning = store, recordings, learning
 
     # Pages
 
@@ -240,7 +243,9 @@ class ReviewPages:
             event, error = conflict.current, str(conflict)
         row = _row(event)
         html = render("serve/row.html", event=row)
-        return JSONResponse({"event": row, "row": html, "error": error}, 200 if error is None else 409)
+        # Learnt when the answer is sent: nobody waits for it.
+        task = None if self._learning is None or error is not None else BackgroundTask(self._learning.update)
+        return JSONResponse({"event": row, "row": html, "error": error}, 200 if error is None else 409, background=task)
 
     # What requests name
 

@@ -21,10 +21,11 @@ from starlette.testclient import TestClient
 
 from audiotag.data.detections import Detections
 from audiotag.labels import Label, LabelSet
+from audiotag.review.embeddings import keep_embeddings
 from audiotag.review.store import ReviewStore
 from audiotag.serve.access import Access
 from audiotag.serve.app import create_app
-from audiotag.serve.opening import open_review, roots_of
+from audiotag.serve.opening import learning_of, open_review, roots_of
 from audiotag.serve.recordings import Recordings, key_of
 from audiotag.serve.review_pages import paths_of, review_routes
 
@@ -161,6 +162,17 @@ def test_random_ones_are_asked_and_counted_for_the_precision(client: TestClient)
     assert "0.00 (0.00 – " in client.get("/classes").text
     assert '<tr id="event-1"' not in client.get("/ask", params={"label": "Dog"}).text
     assert client.get("/ask", params={"label": "Nothing"}).status_code == 404
+
+
+def test_a_verdict_teaches_the_scores_of_the_others(made: Made, store: ReviewStore) -> None:
+    vectors = np.eye(4)[[0, 1, 2, 0, 1, 2]] + np.eye(4)[3]
+    keep_embeddings(store, [[number] for number in range(1, 7)], vectors, model="a test")
+    recordings = Recordings(lambda: paths_of(store), [made.folder])
+    app = create_app(Access(), review_routes(store, recordings, learning_of(store)))
+    client, before = TestClient(app, base_url="http://localhost"), store.event(4).score
+    assert _say(client, 1, "reject").status_code == 200
+    after = store.event(4).score
+    assert before is not None and after is not None and after < before
 
 
 def test_two_people_at_once_lose_nothing(client: TestClient, store: ReviewStore) -> None:
