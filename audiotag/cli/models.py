@@ -10,7 +10,7 @@ import click
 
 from audiotag.cli.command import Group
 from audiotag.cli.completion import names_of
-from audiotag.cli.models_combine import average, ensemble, summary
+from audiotag.cli.models_combine import average, ensemble, merge, summary
 from audiotag.cli.options import echo_json, json_option, option, option_option
 from audiotag.cli.printing import print_columns, warn_failed_plugins
 from audiotag.errors import AudiotagError, OptionError
@@ -28,7 +28,7 @@ def models() -> None:
     warn_failed_plugins()
 
 
-for _command in (average, ensemble, summary):
+for _command in (average, merge, ensemble, summary):
     models.add_command(_command)
 
 
@@ -95,18 +95,43 @@ def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
     return found
 
 
+def folder_facts(name: str) -> dict[str, Any]:
+    """What the checkpoint in a folder says of itself, as plain JSON types."""
+    from audiotag.folders import current_folder
+    from audiotag.models.facts import WEIGHTS_FILE, find_checkpoint, read_facts
+
+    told = read_facts(name)
+    made_by, metadata = told["backbone"], told["metadata"]
+    return {
+        "name": told["name"],
+        "folder": str(find_checkpoint(name)),
+        "model": made_by["spec"],
+        "family": made_by["family"],
+        "plugin": made_by["plugin"]["distribution"],
+        "plugin_version": made_by["plugin"]["version"],
+        "sample_rate": told["sample_rate"],
+        "num_classes": len(told["labels"]),
+        "single_label": told["single_label"],
+        "options": made_by["options"],
+        "adapters": made_by.get("adapters"),
+        "bytes": (current_folder(find_checkpoint(name)) / WEIGHTS_FILE).stat().st_size,
+        "metrics": {key: one for key, one in metadata.get("metrics", {}).items() if one is not None},
+    }
+
+
 def _fields(spec: BackboneSpec | Weights, *names: str) -> dict[str, Any]:
     return {name: getattr(spec, name) for name in names}
 
 
 @models.command("info")
-@click.argument("name", shell_complete=names_of("backbones"))
+@click.argument("name", shell_complete=names_of("backbones"), metavar="NAME|FOLDER")
 @json_option
 def info(name: str, as_json: bool) -> None:
-    """Show what is known of one model."""
+    """Show what is known of one model: a registered one, a run or a checkpoint."""
+    from audiotag.models.facts import folder_format
     from audiotag.models.store import WeightsStore
 
-    found = facts(get_host().backbone(name), WeightsStore())
+    found = facts(get_host().backbone(name), WeightsStore()) if folder_format(name) is None else folder_facts(name)
     if as_json:
         echo_json(found)
         return

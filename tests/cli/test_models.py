@@ -190,3 +190,17 @@ def test_names_that_two_plugins_have_are_listed_in_full(install_plugin):
     assert "audiotag-one:twice" in text and "audiotag-two:twice" in text
     listed = json.loads(CliRunner().invoke(main, ["models", "list", "--json"]).output)
     assert {"audiotag-one:twice", "audiotag-two:twice"} <= {one["name"] for one in listed}
+
+
+def test_info_of_a_run_with_adapters_and_merging_them(audiotag, low_and_high, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = "finetune --backbone ced --option depth=1 --adapter rank=2,alpha=4 --train clips.csv --output run"
+    result = audiotag(*command.split(), "--epochs", "1", "--workers", "0", "--batch-size", "3", "--device", "cpu")
+    assert "Adapters: rank 2, alpha 4" in result.output
+    assert audiotag("models", "info", "run", "--json").exit_code == 0
+    shown = audiotag("models", "info", "run").output
+    assert "adapters:" in shown and "  rank: 2" in shown and "  alpha: 4" in shown
+    assert "rank 2, alpha 4 merged into ced" in audiotag("models", "merge", "run", "--output", "whole").output
+    assert "adapters" not in audiotag("models", "info", "whole").output
+    with pytest.raises(OptionError, match="no adapters"):
+        audiotag("models", "merge", "whole", "--output", "more")

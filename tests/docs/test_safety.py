@@ -135,6 +135,12 @@ QUICK: list[tuple[str, dict[str, Any]]] = [
     ("data scan sounds --output list.csv", {"FOLDER": "sounds"}),
     ("data weights sounds --output weights.csv", {"SOURCE": "sounds"}),
     ("models average runs/a/best runs/a/last --output mean", {"CHECKPOINT": "runs/a"}),
+    (
+        "finetune --backbone ced --option depth=1 --adapter rank=2 --train sounds --output runs/low --epochs 1 "
+        "--workers 0 --batch-size 4",
+        {},
+    ),
+    ("models merge runs/low --output merged", {"CHECKPOINT": "runs/low"}),
     ("models complexity tiny --num-classes 3", {}),
     ("models download tiny_other", {}),
     ("models ensemble runs/a runs/a/last --output both", {"MEMBER": "runs/a"}),
@@ -563,6 +569,7 @@ def test_weights_come_from_the_stated_address_alone(anew: list[Did]) -> None:
     said = {tuple(words) for row in rows() for words in row.commands if row.connects.endswith("for weights")}
     tried = {tuple(words) for one in far for words in row_of(one.arguments).commands}
     own = {("finetune", "--resume"), ("evaluate", "--tune-thresholds"), ("index", "search")}
+    own |= {("models", one) for one in ("average", "merge", "summary")}  # of adapters of published weights
     assert said == tried | own
     for one in far:
         hosts = {event[1] for event in one.connections}
