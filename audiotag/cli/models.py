@@ -11,6 +11,7 @@ import click
 from audiotag.cli.command import Group
 from audiotag.cli.completion import names_of
 from audiotag.cli.models_combine import average, ensemble, merge, summary
+from audiotag.cli.models_hub import pull, push
 from audiotag.cli.options import echo_json, json_option, option, option_option
 from audiotag.cli.printing import print_columns, warn_failed_plugins
 from audiotag.errors import AudiotagError, OptionError
@@ -28,7 +29,7 @@ def models() -> None:
     warn_failed_plugins()
 
 
-for _command in (average, merge, ensemble, summary):
+for _command in (average, merge, ensemble, summary, push, pull):
     models.add_command(_command)
 
 

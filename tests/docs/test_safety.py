@@ -243,6 +243,7 @@ ATTACKS = {
         "labels extend runs/a --labels home --output sounds",
     ],
     "publisher": ["data download esc50 --output downloaded"],
+    "hub": ["models push runs/a hf:me/a", "models pull hf:me/a --output pulled"],
     "changed": ["models verify tiny_other"],
     "visitor": [f"store add visited clip.wav --label {DOOR}", f"store add linked clip.wav --label {DOOR}"],
     "by hand": [
@@ -542,7 +543,7 @@ def test_every_command_has_a_row() -> None:
     there = set(verbs(main, click.Context(main), ()))
     named = {tuple(word for word in words if word[0] != "-") for row in rows() for words in row.commands}
     assert named == {path for path in there if path[0] != "x" or path[1] == "equiav"}
-    run = {command for command, _ in (*QUICK, *SLOW)} | {"data download"}
+    run = {command for command, _ in (*QUICK, *SLOW)} | {"data download", "models push", "models pull"}
     assert all(any(command.startswith(" ".join(verb)) for command in run) for verb in named)
 
 
@@ -583,6 +584,12 @@ def test_a_data_set_comes_from_the_stated_address_alone(attacks: dict[str, list[
     hosts = {event[1] for event in one.connections}
     assert hosts and all(f"//{host}/" in info.printed for host in hosts)
     assert not one.written
+
+
+def test_models_go_to_the_hub_alone_and_come_from_there(attacks: dict[str, list[Did]]) -> None:
+    for one in attacks["hub"]:
+        assert {event[1] for event in one.connections} == {"huggingface.co"} and one.code, one
+        assert not one.written and not one.removed, one
 
 
 def test_weights_that_have_changed_are_refused(attacks: dict[str, list[Did]]) -> None:
