@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from audiotag.specs import BackboneSpec, Weights
 
 
+_SORTS = {"score": "score", "params": "parameters", "macs": "macs", "speed": "speed", "memory": "memory"}
+"""What the list is sorted by → what `KnownModels.sorted` calls it."""
+
+_COSTS = ("parameters", "macs", "torch_ms", "onnx_ms", "torch_mb", "onnx_mb")
+_COST_TITLES = ("mAP", "PARAMS (M)", "GMAC", "TORCH (ms)", "ONNX (ms)", "TORCH (MB)", "ONNX (MB)")
+
+
 @click.group(cls=Group)
 def models() -> None:
     """Known models: list, facts, weights; average and ensemble."""
@@ -37,27 +44,45 @@ for _command in (average, merge, ensemble, summary, push, pull):
 @json_option
 @option("--family", metavar="NAME", help="Only the models of one family.")
 @option("--published", is_flag=True, help="Only models with published weights, no bare families.")
-def list_models(as_json: bool, family: str | None, published: bool) -> None:
+@option("--sort", type=list(_SORTS), help="Compare what published models cost, best first.")
+def list_models(as_json: bool, family: str | None, published: bool, sort: str | None) -> None:
     """List models and families.
 
-    A family (without weights) makes fresh networks; a model has published weights.
+    A family (without weights) makes fresh networks; a model has published weights. With --sort: mAP on AudioSet,
+    millions of parameters, billions of multiply-accumulates, and for ten seconds of sound on one thread milliseconds
+    and the most memory, by torch and by an export (ONNX); docs/models.md says on which machine.
     """
     from audiotag.models.known import known_models
     from audiotag.models.store import WeightsStore
 
-    known = known_models(family, published=published)
+    known = known_models(family, published=published or sort is not None)
+    if sort is not None:
+        known = known.sorted(_SORTS[sort], reverse=sort == "score")
     if as_json:
         store = WeightsStore()
-        echo_json([{**facts(get_host().backbone(name), store), "name": name} for name in known.names])
+        costs = {one.name: {each: getattr(one, each) for each in _COSTS} for one in known}
+        echo_json(
+            [{**facts(get_host().backbone(one.name), store), "name": one.name, **costs[one.name]} for one in known]
+        )
         return
     if not known:
         click.echo("No model is registered. Plugins bring them: pip install audiotag-mobilenet-baseline")
+        return
+    if sort is not None:
+        print_columns(("NAME", *_COST_TITLES), [_cost_row(one) for one in known], right=_COST_TITLES)
         return
     print_columns(
         ("NAME", "FAMILY", "RATE", "CLASSES", "HERE", "PUBLISHED RESULT"),
         [_row(one) for one in known],
         right=("RATE", "CLASSES"),
     )
+
+
+def _cost_row(model: KnownModel) -> tuple[str, ...]:
+    values = (model.score, *(getattr(model, name) for name in _COSTS))
+    scales = (1, 1e6, 1e9, 1, 1, 1, 1)
+    texts = ["" if value is None else f"{value / scale:.3g}" for value, scale in zip(values, scales, strict=True)]
+    return (model.name, *texts)
 
 
 def _row(model: KnownModel) -> tuple[str, ...]:
@@ -129,10 +154,11 @@ def _fields(spec: BackboneSpec | Weights, *names: str) -> dict[str, Any]:
 @json_option
 def info(name: str, as_json: bool) -> None:
     """Show what is known of one model: a registered one, a run or a checkpoint."""
-    from audiotag.models.facts import folder_format
     from audiotag.models.store import WeightsStore
+    from audiotag.places import exists
 
-    found = facts(get_host().backbone(name), WeightsStore()) if folder_format(name) is None else folder_facts(name)
+    is_folder = name not in get_host().backbones and exists(name)
+    found = folder_facts(name) if is_folder else facts(get_host().backbone(name), WeightsStore())
     if as_json:
         echo_json(found)
         return
