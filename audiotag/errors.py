@@ -26,6 +26,7 @@ EXTRAS: Mapping[str, str] = {
     "h5py": "audiotag[hdf5]",
     "huggingface_hub": "audiotag[hub]",
     "usearch": "audiotag[search]",
+    **dict.fromkeys(("starlette", "uvicorn", "python_multipart", "prometheus_client"), "audiotag[serve]"),
     "sounddevice": "audiotag[live]",
     "tensorboard": "audiotag[tensorboard]",
     "wandb": "audiotag[wandb]",
