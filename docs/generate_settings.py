@@ -27,6 +27,7 @@ KINDS = {
     "a word": "text",
     "true or false": "`true`, `false`",
     "a dict": "table",
+    "a dict of numbers": "table of numbers",
     "a dict of dicts": "table of tables",
     "a list of words": "list of text",
     "a list of numbers": "list of numbers",
