@@ -71,6 +71,13 @@ _OF_EVENTS = ("window", "hop", "resolution", "threshold", "low_threshold", "medi
     help="Where the embeddings, and with --clips the recordings, of a hundred such events wait; the surest give way.",
     group="Asking",
 )
+@option(
+    "--learn",
+    type=Path,
+    metavar="FOLDER",
+    help="Learn from labels of asked events that come in over MQTT; what is known is kept in this folder.",
+    group="Asking",
+)
 @option("--rate", type=int, metavar="HZ", help="Sample rate, of raw samples or a microphone.", group="Source")
 @option("--channels", least=1, help="Channels, of raw samples (1 by default) or a microphone.", group="Source")
 @option(
@@ -126,6 +133,8 @@ def listen(source: str, **settings: Any) -> None:
     check_event_settings(settings)
     if (settings["ask_below"] is None) != (settings["asked"] is None):
         raise click.UsageError("--ask-below and --asked need each other.")
+    if settings["learn"] is not None and settings["asked"] is None:
+        raise click.UsageError("--learn needs --ask-below and --asked.")
     check_files(settings["output"], overwrite=settings["overwrite"] or settings["resume"])
     signals = _Stop()
     listener = _listener(source, settings)
@@ -140,9 +149,11 @@ def _listener(source: str, settings: dict[str, Any]) -> Listener:
     from audiotag.continual.asking import Asking
     from audiotag.inference.loading import load, use_decoding
     from audiotag.inference.run import thresholds_of
+    from audiotag.inference.tagger import Tagger
     from audiotag.inference.tuned_decoding import Cells
     from audiotag.live.asked import AskedEvents
     from audiotag.live.event_log import EventLog
+    from audiotag.live.learning import LearningEngine, LiveLearner, learner_for
     from audiotag.live.listener import Consumer, Listener
     from audiotag.live.messages import Output
     from audiotag.live.opening import open_source
@@ -155,6 +166,11 @@ def _listener(source: str, settings: dict[str, Any]) -> Listener:
     opened = open_source(source, SourceSettings(settings["rate"], settings["channels"], settings["sample_format"]))
     model = {name: settings[name] for name in _OF_MODEL}
     tagger = load(model.pop("model"), **model, progress=True)
+    learning = None
+    if settings["learn"] is not None:
+        learner = learner_for(settings["learn"], settings["model"])
+        learning = LearningEngine(tagger.engines[0], learner)
+        tagger = Tagger([learning])
     events = given_settings({name: settings[name] for name in _OF_EVENTS})
     if settings["decoding"] is not None:
         use_decoding(tagger, settings["decoding"], Cells(settings["window"], settings["hop"], settings["resolution"]))
@@ -162,13 +178,18 @@ def _listener(source: str, settings: dict[str, Any]) -> Listener:
         events["threshold"] = thresholds_of(tagger, events["threshold"])
     clips = None if settings["clips"] is None else ClipFolder(settings["clips"], wanted)
     consumers: list[Consumer] = []
+    learn = None
     if asking is not None:
-        consumers.append(AskedEvents(settings["asked"], asking, single_label=tagger.single_label))
+        asked = AskedEvents(settings["asked"], asking, single_label=tagger.single_label)
+        consumers.append(asked)
+        if learning is not None:
+            teacher = LiveLearner(learning, asked, settings["learn"])
+            consumers, learn = [teacher], teacher.learn
     outputs: list[Output] = []
     if settings["output"] is not None:
         log = {name: settings[name] for name in ("resume", "overwrite")}
         outputs.append(EventLog(settings["output"], settings["format_"], tagger.sample_rate / 2, **log))
-    outputs += open_outputs(settings, output_settings(settings, tagger.labels))
+    outputs += open_outputs(settings, output_settings(settings, tagger.labels, learn=learn))
     given: dict[str, Any] = {"outputs": outputs, "consumers": consumers, "name": settings["name"]}
     return Listener(tagger, opened, wanted, clips=clips, **given, **events)
 
