@@ -6,6 +6,7 @@ import inspect
 import math
 import operator
 import os
+import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,6 +40,15 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     if number is None or isinstance(value, bool) or not least <= number <= sys.maxsize:
         raise OptionError(f"{name} is {shortened(repr(value))}", fix=f"Give a whole number of at least {least}.")
     return number
+
+
+def count_in(text: str) -> int | None:
+    """The whole number from 0 that *text* writes in up to 18 of the digits 0 to 9, or None.
+
+    ``int`` takes other digits too, signs and underscores, raises at "²", for which ``str.isdigit`` is true, and at
+    thousands of digits.
+    """
+    return int(text) if re.fullmatch(r"\s*[0-9]{1,18}\s*", text) else None
 
 
 def real_number(name: str, value: Any, *, least: float = 0.0, most: float = math.inf) -> float:

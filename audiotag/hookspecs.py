@@ -142,7 +142,7 @@ def register_metrics() -> Iterable[MetricSpec]:
 
     The factory is the metric: called as ``metric(targets, scores, known)`` with arrays (clips, classes) of zeros and
     ones, of scores, and of which labels are known (None where all are), it returns a number, NaN where it has none. One
-    for sound events (``task="events"``) is called with an `audiotag.evaluation.frame_metrics.ScoredFrames`.
+    for sound events (``task="events"``) is called with a `audiotag.evaluation.event_criteria.ScoredSet`.
     """
     return ()
 

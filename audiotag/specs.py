@@ -443,7 +443,7 @@ class MetricSpec(MadeSpec):
     Attributes:
         title: What reports call it; empty for its name.
         task: The data that it is for: ``"multilabel"``, ``"singlelabel"`` or ``"any"``; or ``"events"`` for one of
-            sound events, which is called with `audiotag.evaluation.frame_metrics.ScoredFrames` alone.
+            sound events, which is called with `audiotag.evaluation.event_criteria.ScoredSet` alone.
     """
 
     title: str = ""

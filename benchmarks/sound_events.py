@@ -4,8 +4,8 @@
     python benchmarks/sound_events.py FOLDER --speed    # time an hour and four, fresh parameters
 
 The sounds are made up (`audiotag data tiny --strong`): ten classes, events of 0.2 to 4 s that overlap in noise. Both
-networks are the same, start from the same parameters and hear the same clips for as many epochs. What learned from
-whole clips is asked for windows: of the length that it learned from, and of a second. Models that FOLDER holds already
+networks are the same, start from the same parameters and hear the same clips for as many epochs. Each is asked for
+frames and for windows: of the length that it learned from, and of a second. Models that FOLDER holds already
 are measured again, not learned again.
 """
 
@@ -16,7 +16,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,11 @@ def learn(folder: Path, kinds: list[str]) -> None:
         print(result.history.iloc[-1].to_string(), flush=True)
 
 
-def measure(folder: Path, kinds: list[str]) -> None:
-    """Print PSDS1 and F1 of events on files that were never heard."""
+def measure(folder: Path, kinds: list[str]) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """What was learned from, how scores were asked for, and metric → value, on files that were never heard."""
     from audiotag.data.reading import read_clips
-    from audiotag.evaluation.frame_metrics import ScoredFrames, event_f1, psds1, segment_f1
+    from audiotag.evaluation.event_criteria import scored_set
+    from audiotag.evaluation.frame_metrics import event_f1, psds1, segment_f1
     from audiotag.inference.events import average_cells
     from audiotag.inference.loading import load
 
@@ -78,22 +79,18 @@ def measure(folder: Path, kinds: list[str]) -> None:
 
         return scores
 
-    ways = [("frames", 0.04, "frames of 40 ms", frames)]
-    ways += [("clips", 0.04, "frames of 40 ms", frames)]
+    ways = [(0.04, "frames of 40 ms", frames)]
     ways += [
-        ("clips", hop, f"windows of {window:g} s every {hop:g} s", windows(window, hop))
+        (hop, f"windows of {window:g} s every {hop:g} s", windows(window, hop))
         for window, hop in ((5.0, 2.5), (1.0, 0.25))
     ]
-    for kind, seconds, how, scores_of in ways:
-        if kind in kinds:
-            tagger = load(folder / kind, device="cpu")
+    for kind in kinds:
+        tagger = load(folder / kind, device="cpu")
+        for seconds, how, scores_of in ways:
             scores = {clip.id: scores_of(tagger, clip) for clip in clips}
-            scored = ScoredFrames(truth, scores, names, seconds, dict.fromkeys(truth, 10.0))
-            values = ", ".join(
-                f"{what} {metric(scored):.3f}"
-                for what, metric in (("PSDS1", psds1), ("event F1", event_f1), ("segment F1", segment_f1))
-            )
-            print(f"learned from {kind}, {how}: {values}", flush=True)
+            metrics = (("PSDS1", psds1), ("event F1", event_f1), ("segment F1", segment_f1))
+            with scored_set(truth, scores, names, seconds, dict.fromkeys(truth, 10.0)) as scored:
+                yield kind, how, {name: metric(scored) for name, metric in metrics}
 
 
 def speed(folder: Path, short: float, long: float) -> None:
@@ -155,7 +152,9 @@ def main() -> None:
         speed(asked.folder, *asked.hours)
         return
     learn(asked.folder, asked.kinds)
-    measure(asked.folder, asked.kinds)
+    for kind, how, values in measure(asked.folder, asked.kinds):
+        told = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+        print(f"learned from {kind}, {how}: {told}", flush=True)
 
 
 if __name__ == "__main__":

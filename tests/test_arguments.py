@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import audiotag
-from audiotag.arguments import as_path, real_number, whole_number
+from audiotag.arguments import as_path, count_in, real_number, whole_number
 from audiotag.errors import OptionError
 
 ODD: list[Any] = [None, "3", b"3", True, float("nan"), float("inf"), -1, 10**400, 1j, [1], {}, np.zeros(2)]
@@ -33,6 +33,17 @@ def test_numbers_of_any_kind_are_taken(whole: int, real: float) -> None:
     assert whole_number("n", np.int64(whole)) == whole_number("n", whole) == whole
     assert real_number("x", np.float64(real)) == real_number("x", real) == real
     assert real_number("x", np.float32(0.5)) == 0.5
+
+
+@given(st.integers(0, 10**18 - 1))
+def test_counts_are_read_from_text(number: int) -> None:
+    assert count_in(str(number)) == count_in(f" {number:018}\n") == number
+
+
+@given(st.text(max_size=6) | st.sampled_from(["²", "٣", "1_0", "+1", "-1", "1 0", "9" * 19, "9" * 5000]))
+def test_other_text_is_no_count(text: str) -> None:
+    if not set(text.strip()) <= set("0123456789") or len(text.strip()) > 18 or not text.strip():
+        assert count_in(text) is None
 
 
 def test_paths() -> None:

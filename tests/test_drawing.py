@@ -149,7 +149,8 @@ def test_lines_that_lie_on_each_other_are_all_seen(tmp_path, drawn):
 
     scores = np.where(np.tri(9, dtype=bool), 0.5, np.nan)[None, None].repeat(4, axis=0)
     names = ("a", "b", "c", "d")
-    plot_benchmark(OnlineBenchmark("accuracy", names, (0,), scores, np.zeros((4, 1), int)), tmp_path / "a.png")
+    none = np.zeros((4, 1))
+    plot_benchmark(OnlineBenchmark("accuracy", names, (0,), scores, none.astype(int), none, none), tmp_path / "a.png")
     lines = drawn[0].axes[0].lines
     assert len(lines) == 4
     for sizes in ([line.get_linewidth() for line in lines], [line.get_markersize() for line in lines]):

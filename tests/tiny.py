@@ -57,7 +57,9 @@ class TinyBackbone(Backbone):
         return self.front_end.frame_rate
 
     def forward_spectrogram(self, spectrogram: Tensor | None, video: Tensor | None = None) -> Tensor:
-        return torch.relu(self.norm(self.conv(spectrogram)))
+        # Not relu: three of its units with random weights are dead often enough for embeddings of zeros in some order
+        # of the tests.
+        return nn.functional.leaky_relu(self.norm(self.conv(spectrogram)))
 
     def pool(self, features: Tensor) -> Tensor:
         return features.mean(-1)

@@ -45,5 +45,7 @@ def truncated(recording: object, promised: str, found: str) -> AudioError:
 
 
 def _words(error: Exception) -> str:
+    if type(error).__name__ == "ExitError":  # FFmpeg's "Immediate exit requested", of a wait that has become too long
+        return "nothing has come for too long"
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return str(text).strip().rstrip(".") or type(error).__name__

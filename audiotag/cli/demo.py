@@ -53,7 +53,7 @@ def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
         val=data.val,
         labels=data.labels,
         output=output / "run",
-        options={"width_mult": 0.1},
+        options={"width_mult": 0.1, "head_type": "fully_convolutional"},  # whose map of scores says when
         epochs=epochs,
         batch_size=8,
         seconds=3.0,
@@ -68,8 +68,9 @@ def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
     )
     click.echo("3. Measuring it on clips it has never heard")
     evaluation = evaluate(str(result.folder), data.test, device=device, output=output / "report")
-    click.echo("4. Tagging a recording with timestamps")
-    events = load(str(result.folder), device=device).events(data.recording, window=2.0, hop=1.0)
+    tagger = load(str(result.folder), device=device)
+    click.echo(f"4. Finding when sounds are heard in a recording, from scores of frames of {tagger.frame_seconds:g} s")
+    events = tagger.events(data.recording)
     events_file = output / "events.csv"
     events_file.write_text(frame_csv(events.to_frame()), encoding="utf-8", newline="")
     click.echo(events[:8])
@@ -85,4 +86,4 @@ def demo(output: Path, clips: int, epochs: int, seed: int, device: str) -> None:
         ("what is really in it", data.events),
     ):
         click.echo(f"  {what + ':':<25}{path}")
-    click.echo(f"\nTry: audiotag infer {data.recording} --model {result.folder} --window 2 --hop 1")
+    click.echo(f"\nTry: audiotag infer {data.recording} --model {result.folder} --events")

@@ -120,11 +120,11 @@ def forget(state: Path, names: tuple[str, ...], clips: ClipSource | None, output
 
 
 def _require_place(output: Path, overwrite: bool, *states: Path) -> None:
-    from audiotag.continual.knowledge import is_file_name
+    from audiotag.continual.knowledge import files_of, is_file_name
     from audiotag.folders import check_new_folder
 
     if is_file_name(output):
-        check_files(output, overwrite=overwrite, inputs=states)
+        check_files(output, overwrite=overwrite, inputs=[file for state in states for file in files_of(state)])
     elif overwrite:
         raise OptionError("a model's folder is not overwritten", where=output, fix="Name a new one.")
     else:

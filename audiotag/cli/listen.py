@@ -172,10 +172,11 @@ def _listener(source: str, settings: dict[str, Any]) -> Listener:
         learning = LearningEngine(tagger.engines[0], learner)
         tagger = Tagger([learning])
     events = given_settings({name: settings[name] for name in _OF_EVENTS})
+    cells = Cells(settings["window"], settings["hop"], settings["resolution"])
     if settings["decoding"] is not None:
-        use_decoding(tagger, settings["decoding"], Cells(settings["window"], settings["hop"], settings["resolution"]))
+        use_decoding(tagger, settings["decoding"], cells)
     if "threshold" in events:
-        events["threshold"] = thresholds_of(tagger, events["threshold"])
+        events["threshold"] = thresholds_of(tagger, events["threshold"], cells)
     clips = None if settings["clips"] is None else ClipFolder(settings["clips"], wanted)
     consumers: list[Consumer] = []
     learn = None
@@ -225,7 +226,7 @@ class _Printer:
             click.echo(message.to_json())
         elif message.kind != "status":
             click.echo(_event_line(message))
-        elif not self._quiet or {"error", "source", "lost"} & set(message.details):
+        elif not self._quiet or "heard" not in message.details or "problems" in message.details:
             told = ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in message.details.items())
             click.echo(f"{_clock(message)} {message.source}: {told}", err=True)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from audiotag.arguments import count_in
 from audiotag.cli.command import Command
 from audiotag.cli.options import (
     echo_json,
@@ -174,12 +175,13 @@ def _from_counts(text: str) -> StreamMaker:
 
 
 def _pair(text: str) -> tuple[str, int]:
-    name, _, number = text.rpartition("=")
-    if not name.strip() or not number.strip().isdigit():
+    name, _, written = text.rpartition("=")
+    number = count_in(written)
+    if not name.strip() or number is None:
         raise OptionError(
             f"{text!r} is no file, and not of the form NAME=N", where="--counts", fix="For example: dog=100,rain=20"
         )
-    return name.strip(), int(number)
+    return name.strip(), number
 
 
 def _from_log(path: Path, labels: str | None) -> StreamMaker:

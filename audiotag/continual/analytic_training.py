@@ -67,13 +67,18 @@ class AnalyticTraining:
         return Head(weight.astype(np.float32), bias.astype(np.float32), over_embedding=True)
 
 
+def learner_file(folder: str | Path) -> Path:
+    """Where what the analytic learner of a model in *folder* knows stands, if there is one."""
+    return current_folder(model_folder(folder)) / LEARNER_FILE
+
+
 def read_learner(folder: str | Path) -> AnalyticLearner | None:
     """What the analytic learner of a model in *folder* (a run, a checkpoint, an export) knows; None for others.
 
     Raises:
         CheckpointError: The file is damaged.
     """
-    path = current_folder(model_folder(folder)) / LEARNER_FILE
+    path = learner_file(folder)
     return AnalyticLearner.load(path) if is_file(path) else None
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from audiotag.continual.analytic_training import read_learner
+from audiotag.continual.analytic_training import learner_file, read_learner
 from audiotag.continual.online_settings import OnlineSettings
 from audiotag.continual.pupil import Pupil, Teachable
 from audiotag.continual.pupils import make_pupil
@@ -16,7 +18,7 @@ from audiotag.data.clips import ClipSet
 from audiotag.data.heard import LEARNED, Heard
 from audiotag.display import brief_repr
 from audiotag.engines.exported import read_exported
-from audiotag.errors import CheckpointError, OptionError
+from audiotag.errors import AudiotagWarning, CheckpointError, OptionError
 from audiotag.folders import check_new_folder
 from audiotag.labels import LabelSet
 from audiotag.models.analytic import AnalyticLearner
@@ -88,6 +90,11 @@ class Knowledge:
         self.pupil().save(output, output.name, {LEARNED: str(self.learned)}, {})
 
 
+def files_of(place: Path) -> tuple[Path, ...]:
+    """What `Knowledge.open` reads at *place*."""
+    return (place, learner_file(place)) if is_folder(place) else (place,)
+
+
 def is_file_name(output: Path) -> bool:
     """Whether a learner is written there alone, and no model."""
     return output.suffix == ".safetensors"
@@ -96,10 +103,22 @@ def is_file_name(output: Path) -> bool:
 def merge(states: Sequence[Knowledge]) -> Knowledge:
     """What all of them know together, with the model of the first that has one.
 
+    Recordings that two of them have learnt count twice, of which an `AudiotagWarning` tells.
+
     Raises:
-        OptionError: They learnt from embeddings of different networks, or with different settings.
+        OptionError: They learnt from embeddings of different networks, or with different settings; or two are the same.
     """
+    for one, other in combinations(states, 2):
+        if one.learner.clips and one.learner.to_bytes() == other.learner.to_bytes():
+            raise OptionError(
+                "two of the states are the same, and all their clips would count twice", fix="Name each device once."
+            )
     learner = reduce(AnalyticLearner.merge, (state.learner for state in states))
+    for one, other in combinations(states, 2):
+        if shared := one.learned.shared(other.learned):
+            warnings.warn(
+                f"{shared} recordings were learnt by two of the states, and count twice", AudiotagWarning, stacklevel=2
+            )
     learned = reduce(Heard.__or__, (state.learned for state in states))
     return Knowledge(learner, next((state.folder for state in states if state.folder is not None), None), learned)
 

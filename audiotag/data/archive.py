@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.arguments import count_in
 from audiotag.audio.encoded import EncodedAudio
 from audiotag.errors import AudioError, ManifestError, needed_for
 from audiotag.files import atomic_path
@@ -217,7 +218,7 @@ def read_member(path: Path, member: str) -> EncodedAudio:
     """
     require_h5py(f"reading {path}")
     place = f"{path}, row {member}"
-    if not member.isdecimal():
+    if count_in(member) is None:
         raise AudioError(f"the archive has no row {member!r}", where=path, fix="Rows are numbered from 0.")
     header, parts = _readers.get(path).ask(member)
     if "error" in header:

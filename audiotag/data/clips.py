@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,6 +87,25 @@ _TYPES: Final[Mapping[str, Any]] = {"start": np.float64, "stop": np.float64, "fo
 _DEFAULTS: Final = {name: Clip.__dataclass_fields__[name].default for name in _READ}
 
 
+def _refuse_wrong_events(clips: Iterable[Clip], classes: int) -> None:
+    for clip in clips:
+        for event in clip.events or ():
+            if not _can_be(event, classes):
+                raise ManifestError(
+                    f"the event {event!r} cannot be",
+                    where=f"clip {clip.id!r}",
+                    fix="Give SoundEvent(onset, offset, index): 0 ≤ onset < offset in seconds, and index one of the "
+                    f"{classes} classes of the set.",
+                )
+
+
+def _can_be(event: Any, classes: int) -> bool:
+    match event:
+        case (Real() as onset, Real() as offset, Integral() as index):
+            return 0 <= float(onset) < float(offset) < math.inf and 0 <= int(index) < classes
+    return False
+
+
 @dataclass(frozen=True, eq=False)
 class ClipColumns(Sequence[Clip]):
     """Clips as columns, for lists of millions: a `Clip` is made when it is asked for.
@@ -111,7 +131,12 @@ class ClipColumns(Sequence[Clip]):
 
     @classmethod
     def of(cls, clips: Sequence[Clip], classes: int) -> ClipColumns:
-        """*clips* as columns."""
+        """*clips* as columns.
+
+        Raises:
+            ManifestError: What somebody has put into `Clip.events` is no event.
+        """
+        _refuse_wrong_events(clips, classes)
         unknown = Targets.of([clip.unknown for clip in clips], classes)
         columns = {name: values_of(name, [getattr(clip, name) for clip in clips]) for name in _READ}
         return cls(

@@ -137,6 +137,10 @@ class Heard:
         self._bound(2 * MOST)  # sorting for each clip that comes would take longer than hearing it
         return self
 
+    def shared(self, other: Heard) -> int:
+        """How many recordings both have heard, whichever parts; the least that there are (`whole`)."""
+        return len(self._parts.keys() & other._parts.keys())
+
     def __str__(self) -> str:
         """The text that `parse` takes."""
         self._bound(MOST)

@@ -73,6 +73,10 @@ class Row:
     seconds: float | None = None
 
 
+class NoClipsError(ManifestError):
+    """A list is as it should be, and there is nothing in it."""
+
+
 def clips_from_rows(
     rows: Iterable[Row] | Iterable[Rows],
     *,
@@ -325,7 +329,7 @@ class _Listed:
                 so_far.extend(values)
             count += len(block.path)
         if not count:
-            raise ManifestError("there are no clips in it", where=source, fix="List at least one clip.")
+            raise NoClipsError("there are no clips in it", where=source, fix="List at least one clip.")
         for name, values in others.items():
             values.extend([_OTHERS[name]] * (count - len(values)))
         unknown.add(others.pop("unknown", ()))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from audiotag.data.texts import gathered, offsets_of
 from audiotag.display import brief_repr
 
-_DECIMALS = 6
+DECIMALS = 6
 """Times, and numbers of frames, are compared after rounding to so many decimals."""
 
 
@@ -51,8 +51,8 @@ def frame_targets(events: Iterable[SoundEvent], frames: int, frame_seconds: floa
     targets = np.zeros((frames, classes), dtype=np.float32)
     for onset, offset, index in events:
         # 7 · 0.04 s / 0.04 s is a little more than 7.
-        first = math.floor(round(onset / frame_seconds, _DECIMALS))
-        end = math.ceil(round(offset / frame_seconds, _DECIMALS))
+        first = math.floor(round(onset / frame_seconds, DECIMALS))
+        end = math.ceil(round(offset / frame_seconds, DECIMALS))
         targets[max(first, 0) : max(end, first + 1, 0), index] = 1.0
     return targets
 
@@ -130,14 +130,30 @@ class EventColumns:
         clips, onsets, offsets, indices = clips[order], self.onsets[order], self.offsets[order], self.indices[order]
         new_class = np.ones(len(clips), dtype=np.bool_)
         new_class[1:] = (clips[1:] != clips[:-1]) | (indices[1:] != indices[:-1])
-        last = _latest(offsets, np.cumsum(new_class))
-        begins = new_class.copy()
-        begins[1:] |= np.round(onsets[1:] - last[:-1], _DECIMALS) > 0
-        ends = np.append(np.flatnonzero(begins)[1:] - 1, len(clips) - 1)[: begins.sum()]
-        clips, onsets, offsets, indices = clips[begins], onsets[begins], last[ends], indices[begins]
+        begins, offsets = joined_spans(onsets, offsets, np.cumsum(new_class))
+        clips, onsets, indices = clips[begins], onsets[begins], indices[begins]
         order = np.lexsort((indices, offsets, onsets, clips))
         bounds = offsets_of(np.bincount(clips, minlength=len(self)))
         return type(self)(onsets[order], offsets[order], indices[order], bounds, self.said)
+
+
+def joined_spans(
+    onsets: NDArray[np.float64], offsets: NDArray[np.float64], groups: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Join spans of a group that overlap or touch.
+
+    Args:
+        onsets: Ascending in each group, (spans,).
+        offsets: (spans,).
+        groups: Ascending, (spans,).
+
+    Returns:
+        Which spans a joined one begins with, bool (spans,); and the offset of each joined one.
+    """
+    last = _latest(offsets, groups)
+    begins = np.ones(len(onsets), dtype=np.bool_)
+    begins[1:] = (groups[1:] != groups[:-1]) | (np.round(onsets[1:] - last[:-1], DECIMALS) > 0)
+    return begins, last[np.append(begins[1:], True)[: len(onsets)]]
 
 
 def _latest(offsets: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:

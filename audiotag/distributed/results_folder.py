@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.arguments import count_in
 from audiotag.data.clips import Clip
 from audiotag.distributed.part_files import ENDINGS, LEDGER, RESULTS, Columns, columns_of, encode
 from audiotag.distributed.shard import Shard
@@ -130,9 +131,10 @@ class PartName:
         """From the name of a ledger or of results; None where it is none."""
         stem, dot, ending = name.rpartition(".")
         writer, _, number = stem.rpartition(".")
-        if f"{dot}{ending}" not in ENDINGS or not number.isdigit() or not writer or name.startswith("."):
+        place = count_in(number)
+        if f"{dot}{ending}" not in ENDINGS or place is None or not writer or name.startswith("."):
             return None
-        return cls(writer, int(number), f"{dot}{ending}")
+        return cls(writer, place, f"{dot}{ending}")
 
     @property
     def run(self) -> str:

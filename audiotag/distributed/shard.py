@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from audiotag.arguments import count_in
 from audiotag.data.clips import Clip
 from audiotag.errors import OptionError
 
@@ -104,8 +105,9 @@ def _of_job(environment: Mapping[str, str], count: int | None) -> Shard:
         return Shard.of(own, {})
 
     def number(variable: str) -> int | None:
-        text = variable if variable.isdigit() else environment.get(variable, "")
-        return int(text) if text.isdigit() else None  # Grid Engine says "undefined" where there is no array
+        return count_in(
+            variable if variable.isdigit() else environment.get(variable, "")
+        )  # Grid Engine says "undefined" where there is no array
 
     for job in _JOBS:
         index = number(job.index)

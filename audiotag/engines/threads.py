@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from audiotag.arguments import whole_number
+from audiotag.arguments import count_in, whole_number
 
 
 def usable_threads(threads: int | None = None) -> int:
@@ -18,9 +18,8 @@ def usable_threads(threads: int | None = None) -> int:
     """
     if threads is not None:
         return whole_number("threads", threads)
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    if told.isdecimal() and int(told) > 0:
-        return int(told)
+    if told := count_in(os.environ.get("OMP_NUM_THREADS", "")):
+        return told
     try:
         return max(1, len(os.sched_getaffinity(0)))
     except AttributeError:  # not on macOS and Windows

@@ -17,6 +17,7 @@ from audiotag.evaluation.event_metrics import event_based_f1 as event_based_f1
 from audiotag.evaluation.event_metrics import intersection_based_f1 as intersection_based_f1
 from audiotag.evaluation.event_metrics import segment_based_f1 as segment_based_f1
 from audiotag.evaluation.folds import evaluate_folds as evaluate_folds
+from audiotag.evaluation.measurement import MeasuredClasses as MeasuredClasses
 from audiotag.evaluation.measurement import Measurement as Measurement
 from audiotag.evaluation.measurement import Provenance as Provenance
 from audiotag.evaluation.metrics import PrecisionRecall as PrecisionRecall

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from audiotag.arguments import real_number
+from audiotag.data.sound_events import DECIMALS
 from audiotag.errors import AudiotagError, OptionError, suggest
 from audiotag.evaluation.event_metrics import (
     Collars,
@@ -17,6 +18,7 @@ from audiotag.evaluation.event_metrics import (
     Floats,
     event_based_f1,
     intersection_based_f1,
+    require_segment,
     segment_based_f1,
     true_spans_of,
 )
@@ -47,7 +49,7 @@ class EventCriteria:
         onset_collar: Seconds by which the onset of a detection may differ from the true one.
         offset_collar: Seconds by which its offset may differ.
         offset_share: Share of the true event's length by which the offset may differ, if that is more.
-        segment: Seconds of a segment.
+        segment: Seconds of a segment, 0.01 to 60.
         detection_tolerance: Share of a detection that has to lie in true events of its class (dtc).
         truth_tolerance: Share of a true event that detections have to cover (gtc).
 
@@ -64,8 +66,7 @@ class EventCriteria:
 
     def __post_init__(self) -> None:
         self.collars("event")
-        if real_number("segment", self.segment) == 0:
-            raise OptionError("segments are 0 s long", fix="Give more than 0.")
+        require_segment(self.segment)
         real_number("detection_tolerance", self.detection_tolerance, most=1.0)
         real_number("truth_tolerance", self.truth_tolerance, most=1.0)
 
@@ -178,7 +179,7 @@ def segment_auroc(
         classes: Names of the columns of *scores*.
         frame_seconds: Length of a frame.
         durations: File → seconds.
-        segment: Seconds of a segment.
+        segment: Seconds of a segment, 0.01 to 60.
         max_fpr: False positive rate up to which the area is taken; it is divided by it.
 
     Returns:
@@ -187,16 +188,8 @@ def segment_auroc(
     Raises:
         AudiotagError: Files or shapes do not fit, or a score is no number.
     """
-    if not set(truth) <= set(durations):
-        raise AudiotagError("truth, scores and durations are not of the same files", fix="Give all of each file.")
-    total = segments_in([durations[file] for file in truth], segment)
-    with scored_set(truth, scores, classes, frame_seconds) as scored:
-        return np.array([scored.auroc(name, scored.runs(name), segment, total, max_fpr) for name in classes])
-
-
-def segments_in(durations: Sequence[float], length: float) -> int:
-    """Segments of *length* seconds that begin within files of these *durations*."""
-    return int(np.ceil(np.round(np.array(durations) / length, 6)).sum())
+    with scored_set(truth, scores, classes, frame_seconds, durations) as scored:
+        return np.array([scored.auroc(name, scored.runs(name), segment, max_fpr) for name in classes])
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,17 +200,24 @@ class ScoredSet:
         classes: Of the columns of *store*.
         timeline: Where frames and events lie.
         store: The scores.
+        seconds: Length of each file, float64 (files,).
     """
 
     classes: tuple[str, ...]
     timeline: Timeline
     store: ScoreStore
+    seconds: Floats
 
     def __enter__(self) -> ScoredSet:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.store.close()
+
+    @property
+    def hours(self) -> float:
+        """Of sound."""
+        return float(self.seconds.sum()) / 3600
 
     def events(self, name: str) -> Floats:
         """The true events of a class on the line of time, (events, 2)."""
@@ -236,9 +236,28 @@ class ScoredSet:
         threshold, _, hits, false_alarms = best_f1(found, wrong, count)
         return threshold, hits, false_alarms, count
 
-    def auroc(self, name: str, runs: Runs, segment: float, total: int, max_fpr: float = MAX_FPR) -> float:
-        """The partial area under the ROC curve of *total* segments; NaN where it is not defined."""
+    def counts(self, name: str, threshold: float, criterion: str, criteria: EventCriteria) -> tuple[int, int, int]:
+        """Hits, false alarms and true events (or segments) of a class at *threshold*; 0 for one without true events.
+
+        The last frame is a detection up to the end of its file only.
+        """
         events = self.events(name)
+        if not len(events):
+            return 0, 0, 0
+        runs = self.runs(name)
+        runs = runs.where((runs.low <= threshold) & (threshold < runs.high))
+        ends = (self.timeline.begins + self.seconds)[self.timeline.file_of(runs.spans[:, 0])]
+        runs = replace(runs, spans=np.minimum(runs.spans, ends[:, None]))
+        runs = runs.where(np.round(runs.spans[:, 1] - runs.spans[:, 0], DECIMALS) > 0)
+        found, wrong, count = criteria.changes(criterion, events, runs, self.timeline)
+        levels, counts = counts_of(found, wrong)
+        hits, false_alarms = counts[np.searchsorted(levels, threshold, "right") - 1]
+        return round(hits), round(false_alarms), count
+
+    def auroc(self, name: str, runs: Runs, segment: float, max_fpr: float = MAX_FPR) -> float:
+        """The partial area under the ROC curve of segments; NaN where it is not defined."""
+        events = self.events(name)
+        total = int(np.ceil(np.round(self.seconds / segment, DECIMALS)).sum())
         hits, wrong, count = segments(events, runs, self.timeline, segment)
         if not 0 < count < total:
             return float("nan")
@@ -249,18 +268,25 @@ class ScoredSet:
 
 
 def scored_set(
-    truth: EventLists, scores: Mapping[str, ArrayLike], classes: Sequence[str], frame_seconds: float
+    truth: EventLists,
+    scores: Mapping[str, ArrayLike],
+    classes: Sequence[str],
+    frame_seconds: float,
+    durations: Mapping[str, float] | None = None,
 ) -> ScoredSet:
-    """*scores* of the files of *truth*.
+    """*scores* of the files of *truth*, which are as long as their frames where no *durations* are given.
 
     Raises:
         AudiotagError: Files or shapes do not fit, a score is no number, or the truth has a class without scores.
     """
-    if set(truth) != set(scores):
-        raise AudiotagError("truth and scores are not of the same files", fix="Give both of each file.")
+    if set(truth) != set(scores) or (durations is not None and not set(truth) <= set(durations)):
+        raise AudiotagError("truth, scores and durations are not of the same files", fix="Give all of each file.")
     spans = true_spans_of(truth)
     if other := {name for own in spans.values() for name in own} - set(classes):
         raise AudiotagError(f"the truth has classes without scores: {', '.join(sorted(other)[:5])}")
     seconds = real_number("frame_seconds", frame_seconds)
     store, frames = stored(scores, truth, classes)
-    return ScoredSet(tuple(classes), Timeline.of(spans, frames, seconds), store)
+    lengths = durations or {file: count * seconds for file, count in frames.items()}
+    return ScoredSet(
+        tuple(classes), Timeline.of(spans, frames, seconds), store, np.array([lengths[file] for file in truth])
+    )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.evaluation.evaluation import save_results
-from audiotag.evaluation.event_criteria import CRITERIA, EventCriteria, ScoredSet, segments_in
+from audiotag.evaluation.event_criteria import CRITERIA, EventCriteria, ScoredSet
 from audiotag.evaluation.event_measurement import Detection, EventMeasurement
 from audiotag.evaluation.event_metrics import EventLists, EventScores, Floats, outcomes
 from audiotag.evaluation.event_report import render_event_report
@@ -106,7 +106,7 @@ def evaluate_event_lists(
     occurring = {mid for events in joined.values() for *_, mid in events}
     evaluated = [mid for mid in labels.mids if mid in occurring]
     by_criterion = {name: criteria.scores(name, joined, plain, evaluated) for name in CRITERIA}
-    of_scores, curves = _of_scores(scored, evaluated, seconds, criteria) if scored is not None else ({}, {})
+    of_scores, curves = _of_scores(scored, evaluated, criteria) if scored is not None else ({}, {})
     others = sum(one.mid not in occurring for found in detections.values() for one in found)
     if not evaluated:
         doubt = "Nothing was measured: no clip has a true event of a class. Add clips with events."
@@ -139,12 +139,10 @@ def evaluate_event_lists(
 
 
 def _of_scores(
-    scored: ScoredSet, evaluated: Sequence[str], seconds: Mapping[str, float], criteria: EventCriteria
+    scored: ScoredSet, evaluated: Sequence[str], criteria: EventCriteria
 ) -> tuple[dict[str, Floats], dict[str, Psds]]:
     """What needs no threshold: name → value of each evaluated class; and the curves."""
-    timeline = scored.timeline
-    hours = sum(seconds.values()) / 3600
-    total = segments_in(list(seconds.values()), criteria.segment)
+    timeline, hours = scored.timeline, scored.hours
     points: dict[str, dict[str, tuple[Floats, Floats]]] = {name: {} for name in SCENARIOS}
     values: dict[str, list[float]] = {"segment_auroc": [], "best_threshold": []}
     values |= {f"best_{name}_f1": [] for name in _BEST}
@@ -152,7 +150,7 @@ def _of_scores(
         runs = scored.runs(mid)
         for name, scenario in SCENARIOS.items():
             points[name][mid] = psds_curve(mid, runs, timeline, hours=hours, scenario=scenario)
-        values["segment_auroc"].append(scored.auroc(mid, runs, criteria.segment, total))
+        values["segment_auroc"].append(scored.auroc(mid, runs, criteria.segment))
         for name in _BEST:
             threshold, f1 = _best(scored, mid, runs, name, criteria)
             values[f"best_{name}_f1"].append(f1)

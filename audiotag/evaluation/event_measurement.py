@@ -5,26 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audiotag.csv_text import csv_text
 from audiotag.display import Shown, html_table, line
 from audiotag.documents import json_text, plain_json
-from audiotag.errors import needed_for
 from audiotag.evaluation.event_criteria import EventCriteria
 from audiotag.evaluation.event_metrics import EventLists, Floats
-from audiotag.evaluation.measurement import FORMAT_VERSION, Provenance
+from audiotag.evaluation.measurement import FORMAT_VERSION, MeasuredClasses
 from audiotag.evaluation.psds_roc import Psds
 from audiotag.inference.events import COLUMNS
 from audiotag.inference.tuned_decoding import TunedDecoding
 from audiotag.labels import LabelSet
-
-if TYPE_CHECKING:
-    import pandas
 
 
 class Detection(NamedTuple):
@@ -44,7 +38,7 @@ class Detection(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EventMeasurement(Provenance):
+class EventMeasurement(MeasuredClasses):
     """What came out of measuring events.
 
     Attributes:
@@ -63,8 +57,6 @@ class EventMeasurement(Provenance):
         tuned: The decoding that was tuned for this measurement, None where none was.
     """
 
-    summary: dict[str, float | int]
-    class_columns: Mapping[str, NDArray[Any]]
     file_columns: Mapping[str, Sequence[Any]]
     labels: LabelSet
     without_events: tuple[str, ...]
@@ -92,22 +84,6 @@ class EventMeasurement(Provenance):
         kept = self.class_columns["events"] > 0
         classes = html_table({name: self.class_columns[name][kept] for name in shown})
         return html_table(names, f"{self.model} on {self.measured_on}") + classes
-
-    @cached_property
-    def per_class(self) -> pandas.DataFrame:
-        """One row a class, in the order of `labels`; the columns are those of ``per_class.csv``.
-
-        Raises:
-            MissingExtraError: pandas is not installed.
-        """
-        with needed_for("a DataFrame"):
-            import pandas
-        return pandas.DataFrame(dict(self.class_columns))
-
-    def class_rows(self) -> list[dict[str, Any]]:
-        """The rows of `per_class`, plain types."""
-        columns = [values.tolist() for values in self.class_columns.values()]
-        return [dict(zip(self.class_columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def file_rows(self) -> list[dict[str, Any]]:
         """The rows of ``files.csv``."""

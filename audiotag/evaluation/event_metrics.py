@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.arguments import real_number
-from audiotag.errors import AudiotagError, OptionError
+from audiotag.data.sound_events import DECIMALS, joined_spans
+from audiotag.errors import AudiotagError
 from audiotag.evaluation.metrics import mean_defined
 
 Floats = NDArray[np.float64]
@@ -35,9 +36,6 @@ _NOTHING = np.zeros((0, 2))
 
 _Count = Callable[[Floats, Floats], tuple[int, int]]
 """True events and detections of a class in a file → true events found, false alarms."""
-
-DECIMALS = 6
-"""Times are compared after rounding to so many."""
 
 
 class Average(NamedTuple):
@@ -284,10 +282,9 @@ def segment_based_f1(
 
     Raises:
         AudiotagError: An event is no span of time, or a file is unknown.
-        OptionError: *segment* is not above 0.
+        OptionError: *segment* is not from 0.01 to 60.
     """
-    if real_number("segment", segment) == 0:
-        raise OptionError("segments are 0 s long", fix="Give more than 0.")
+    require_segment(segment)
     true_spans, spans, names = _prepared(truth, detected, classes)
     hits, false_alarms, events = np.zeros((3, len(names)), dtype=np.int64)
     errors = np.zeros(3, dtype=np.int64)
@@ -343,15 +340,10 @@ def _spans(lists: EventLists) -> Spans:
 
 
 def _joined(spans: Floats) -> Floats:
-    if not len(spans):
+    if len(spans) < 2:
         return spans
-    joined = [spans[0].copy()]
-    for span in spans[1:]:
-        if round(span[0] - joined[-1][1], DECIMALS) <= 0:
-            joined[-1][1] = max(joined[-1][1], span[1])
-        else:
-            joined.append(span.copy())
-    return np.array(joined)
+    begins, offsets = joined_spans(spans[:, 0], spans[:, 1], np.zeros(len(spans), dtype=np.int64))
+    return np.stack([spans[begins, 0], offsets], axis=1)
 
 
 def _prepared(
@@ -394,6 +386,15 @@ def _scores(
     whole = int(events.sum())
     rates = [count / whole if whole else math.nan for count in (sum(errors), *errors)]
     return EventScores(names, hits, false_alarms, events, ErrorRate(*rates))
+
+
+def require_segment(seconds: object) -> None:
+    """Refuse lengths of segments of which a recording has millions, or that leave nothing of an event when rounded.
+
+    Raises:
+        OptionError: *seconds* is none from 0.01 to 60.
+    """
+    real_number("segment", seconds, least=0.01, most=60.0)
 
 
 def _segments(spans: Floats, length: float) -> set[int]:

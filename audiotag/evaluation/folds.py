@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audiotag.arguments import refuse_others, take, takes
+from audiotag.arguments import count_in, refuse_others, take, takes
 from audiotag.csv_text import frame_csv
 from audiotag.data.clips import ClipSet
 from audiotag.data.source import READING, ClipSource
@@ -178,10 +178,10 @@ def _deviation(values: NDArray[np.float64]) -> float:
 def _runs(folder: Path, checkpoint: str) -> dict[int, Path]:
     runs: dict[int, Path] = {}
     for inside in folder.glob("fold_*"):
-        number = inside.name.removeprefix("fold_")
-        if number.isdecimal():
+        number = count_in(inside.name.removeprefix("fold_"))
+        if number is not None:
             chosen = inside / checkpoint
-            runs[int(number)] = find_checkpoint(chosen if chosen.is_dir() else inside)
+            runs[number] = find_checkpoint(chosen if chosen.is_dir() else inside)
     if not runs:
         raise CheckpointError(
             "there are no runs called fold_1, fold_2, … in it",

@@ -103,12 +103,44 @@ class Provenance:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Measurement(Provenance):
+class MeasuredClasses(Provenance):
+    """What every measurement has.
+
+    Attributes:
+        summary: Name → number.
+        class_columns: The columns of `per_class`.
+    """
+
+    summary: dict[str, float | int]
+    class_columns: Mapping[str, NDArray[Any]]
+
+    @cached_property
+    def per_class(self) -> pandas.DataFrame:
+        """One row a class, in the order of `labels`; the columns are those of ``per_class.csv``.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        with needed_for("a DataFrame"):
+            import pandas
+        return pandas.DataFrame(dict(self.class_columns))
+
+    def class_rows(self) -> list[dict[str, Any]]:
+        """The rows of `per_class`, plain types."""
+        columns = [values.tolist() for values in self.class_columns.values()]
+        return [dict(zip(self.class_columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Measurement(MeasuredClasses):
     """What came out of one evaluation, and where it comes from.
 
     Attributes:
         summary: Name → number. ``docs/metrics.md`` defines each.
-        class_columns: The columns of `per_class`.
+        class_columns: The columns of `per_class`: ``index``, ``mid``, ``name``, ``support`` (clips that have it),
+            ``detected`` (clips decided for), ``average_precision``, ``roc_auc``, ``d_prime``, ``precision``,
+            ``recall``, ``f1``, ``ece`` and, for multi-label data, ``threshold``. NaN where a number is not defined.
+            Where labels are unknown, ``known`` follows ``support``: clips of which it is known.
         labels: The classes.
         single_label: Whether each clip has exactly one class and decisions are the highest score.
         thresholds: float64 (classes,) used for decisions; None for single-label data.
@@ -123,8 +155,6 @@ class Measurement(Provenance):
         calibration: The reliability curve; see `reliability_of`. None where the scores are no probabilities.
     """
 
-    summary: dict[str, float | int]
-    class_columns: Mapping[str, NDArray[Any]]
     labels: LabelSet
     single_label: bool
     thresholds: metrics.Floats | None
@@ -159,27 +189,6 @@ class Measurement(Provenance):
         shown = ("name", "support", "detected", "average_precision", "roc_auc", "precision", "recall", "f1")
         classes = html_table({name: self.class_columns[name] for name in shown})
         return html_table(names, f"{self.model} on {self.measured_on}") + classes
-
-    @cached_property
-    def per_class(self) -> pandas.DataFrame:
-        """One row a class, in the order of `labels`.
-
-        Columns are ``index``, ``mid``, ``name``, ``support`` (clips that have it), ``detected`` (clips decided for),
-        ``average_precision``, ``roc_auc``, ``d_prime``, ``precision``, ``recall``, ``f1``, ``ece`` and, for multi-label
-        data, ``threshold``. NaN where a number is not defined. Where labels are unknown, ``known`` follows ``support``:
-        clips of which it is known.
-
-        Raises:
-            MissingExtraError: pandas is not installed.
-        """
-        with needed_for("a DataFrame"):
-            import pandas
-        return pandas.DataFrame(dict(self.class_columns))
-
-    def class_rows(self) -> list[dict[str, Any]]:
-        """The rows of `per_class`, plain types."""
-        columns = [values.tolist() for values in self.class_columns.values()]
-        return [dict(zip(self.class_columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def column(self, index: int) -> tuple[metrics.Bools, metrics.Floats]:
         """Targets and scores of a class, bool and float64 (clips of which it is known,)."""

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from audiotag.arguments import real_number
 from audiotag.errors import AudiotagError, OptionError
-from audiotag.evaluation.event_criteria import scored_set
+from audiotag.evaluation.event_criteria import ScoredSet, scored_set
 from audiotag.evaluation.event_metrics import EventLists, Floats, covered, enough
 from audiotag.evaluation.metrics import mean_defined
 from audiotag.evaluation.threshold_curves import Changes, Runs, Timeline, counts_of, intersections, ranges
@@ -112,17 +112,23 @@ def psds(
     Raises:
         AudiotagError: Files or shapes do not fit, a score is no number, or no class has events.
     """
-    if not set(truth) <= set(durations):
-        raise AudiotagError("truth and durations are not of the same files", fix="Give both of each file.")
-    hours = sum(durations[file] for file in truth) / 3600
-    with scored_set(truth, scores, classes, frame_seconds) as scored:
-        timeline = scored.timeline
-        curves = {
-            name: psds_curve(name, scored.runs(name), timeline, hours=hours, scenario=scenario, thresholds=thresholds)
-            for name in classes
-            if name in timeline.events
-        }
-    return psds_of(curves, tuple(name for name in classes if name not in curves), scenario)
+    with scored_set(truth, scores, classes, frame_seconds, durations) as scored:
+        return psds_of_set(scored, scenario, thresholds)
+
+
+def psds_of_set(scored: ScoredSet, scenario: PsdsScenario, thresholds: ArrayLike | None = None) -> Psds:
+    """The PSDS of a set, whose parameters are as those of `psds`.
+
+    Raises:
+        AudiotagError: No class has events.
+    """
+    timeline, hours = scored.timeline, scored.hours
+    curves = {
+        name: psds_curve(name, scored.runs(name), timeline, hours=hours, scenario=scenario, thresholds=thresholds)
+        for name in scored.classes
+        if name in timeline.events
+    }
+    return psds_of(curves, tuple(name for name in scored.classes if name not in curves), scenario)
 
 
 def psds_curve(

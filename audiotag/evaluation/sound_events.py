@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from audiotag.arguments import refuse_others, take, takes
+from audiotag.arguments import real_number, refuse_others, take, takes
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.data.heard import TUNED_ON, Heard
+from audiotag.data.rows import NoClipsError
 from audiotag.data.selection import require_files
 from audiotag.data.source import READING, ClipSource
 from audiotag.display import brief_repr
@@ -35,6 +37,7 @@ from audiotag.inference.tagger import Tagger
 from audiotag.inference.tags import DEFAULT_THRESHOLD, WindowScores
 from audiotag.inference.tuned_decoding import Cells, EventReading, TunedDecoding
 from audiotag.labels import LabelSet
+from audiotag.printing import few
 
 _TOGETHER = 512
 """Cells that are kept at a time."""
@@ -81,6 +84,8 @@ class EventMeasuring:
         require_criterion(self.criterion)
         if self.hop is not None and self.resolution is not None:
             raise OptionError("hop and resolution both give the grid of times", fix="Give one of them.")
+        if self.resolution is not None and real_number("resolution", self.resolution) == 0:
+            raise OptionError("the resolution is 0 s", fix="Give more than 0.")
         given = [name for name in ("thresholds", "decoding", *_SETTINGS) if getattr(self, name) is not None]
         if self.tune_thresholds_on is not None and given:
             raise OptionError(f"{', '.join(given)}: given, and to be tuned", fix="Do one of them.")
@@ -97,7 +102,7 @@ class EventMeasuring:
             OptionError: A setting cannot be.
         """
         thresholds = None
-        if self.thresholds is not None and not (self.thresholds == "tuned" and tagger.decoding is not None):
+        if self.thresholds is not None and not (self.thresholds == "tuned" and tagger.decodes(self.cells)):
             thresholds = choose_thresholds(self.thresholds, tagger)
         return tagger.reading(self.cells, thresholds, **{name: getattr(self, name) for name in _SETTINGS})
 
@@ -108,11 +113,13 @@ class EventMeasuring:
         said = []
         if self.decoding is not None:
             said.append(f"read from {self.decoding}")
-        elif tagger.decoding is not None:
+        elif tagger.decodes(self.cells):
             said.append("that of the model")
         elif self.thresholds in (None, "tuned"):
             own = f"{DEFAULT_THRESHOLD} for every class"
             said.append(own if tagger.thresholds is None else "the thresholds of the model")
+            if tagger.decoding is not None:
+                said.append("not that of the model, which is for other windows or another resolution")
         for name in ("thresholds", *_SETTINGS):
             value = getattr(self, name)
             if value is not None and value != "tuned":
@@ -161,7 +168,8 @@ def evaluate_events(
     refuse_others("evaluate", arguments, _known())
     if measuring.decoding is not None:
         use_decoding(tagger, measuring.decoding, measuring.cells)
-    clips = strongly_labelled(clips_for(tagger, source))
+    listed = clips_for(tagger, source)
+    clips = strongly_labelled(listed)
     validation: ClipSet | None = None
     tuned: TunedDecoding | None = None
     if (held_out := source.other(measuring.tune_thresholds_on)) is not None:
@@ -173,6 +181,8 @@ def evaluate_events(
     heard = _hear(tagger, clips, reading.cells, compute, progress, reading)
     kept = tuple(clip for clip in clips if clip.id in heard.seconds)
     doubts = doubts_about(tagger.facts, kept, tuned_on=tuned_on, tuning=validation or ())
+    told = (*doubts.warnings, *_left_out(source, listed), *_behind_the_end(kept, heard.seconds))
+    doubts = replace(doubts, warnings=told)
     with heard.scored as scored:
         result = evaluate_event_lists(
             truth_of(kept, tagger.labels),
@@ -205,7 +215,8 @@ def evaluate_detections(
         data: The truth.
         predictions: Detections, in any format that strong labels can have (``filename, onset, offset, event_label``);
             recordings need not exist. Times count from the beginning of the recording. Classes are matched by mid or
-            name with those of the truth, recordings by path or, where it is unambiguous, by name.
+            name with those of the truth, recordings by path or, where one of each has it, by name. An empty table
+            says that nothing was detected.
         arguments: Fields of `ClipSource` for the truth, and of `EventCriteria`.
 
     Raises:
@@ -214,25 +225,37 @@ def evaluate_detections(
     source = ClipSource.of(data, **take(arguments, READING))
     criteria = EventCriteria(**take(arguments, EventCriteria.__dataclass_fields__))
     refuse_others("evaluate_detections", arguments, (*READING, *EventCriteria.__dataclass_fields__))
-    clips = strongly_labelled(source.read(check_files=False))
+    clips = source.read(check_files=False)
     given = ClipSource.of(predictions)
-    found = replace(given, labels=clips.labels, unknown_labels="skip").read(check_files=False)
+    warnings = _left_out(source, clips)
+    clips = strongly_labelled(clips)
+    found: Sequence[Clip] = ()
+    skipped: Mapping[str, int] = {}
+    try:
+        read = replace(given, labels=clips.labels, unknown_labels="skip").read(check_files=False)
+    except NoClipsError:
+        warnings.append(f"There is no detection in {given}.")
+    else:
+        found, skipped = strongly_labelled(read), read.skipped
+        warnings += _left_out(given, read)
     detections, unmatched = _matched_by_recording(clips, found)
-    doubts = Doubts()
     if unmatched:
-        doubts = Doubts(
-            warnings=(
-                f"{len(unmatched)} recordings of the detections are not among those of the truth and were left out "
-                f"({unmatched[0]} for one).",
-            )
+        warnings.append(
+            f"{len(unmatched)} recordings of the detections are not, or not clearly, among those of the truth and were "
+            f"left out ({unmatched[0]} for one)."
         )
+    if skipped:
+        told = [f"{label} (in {count} recordings)" for label, count in skipped.items()]
+        warnings.append(f"Detections of {len(told)} classes that the truth lacks were left out: {few(told)}.")
     return evaluate_event_lists(
         truth_of(clips, clips.labels),
         detections,
         {},
         clips.labels,
         criteria=criteria,
-        provenance=_provenance(source, clips, tuple(clips), doubts, model=str(given), thresholds_from=""),
+        provenance=_provenance(
+            source, clips, tuple(clips), Doubts(warnings=tuple(warnings)), model=str(given), thresholds_from=""
+        ),
     )
 
 
@@ -242,14 +265,34 @@ def strongly_labelled(clips: ClipSet) -> ClipSet:
     Raises:
         ManifestError: That are all of them.
     """
-    kept = [row for row, clip in enumerate(clips) if clip.events is not None]
-    if not kept:
+    events = clips.columns.events
+    if events is None:
         raise ManifestError(
             "the clips have no strong labels: nobody has said when something is heard in them",
             where=clips.source,
-            fix="Give a table with onset and offset of each event (see docs/formats.md), or measure tags.",
+            fix="Give a table with onset and offset of each event (see docs/data.md), or measure tags.",
         )
-    return clips if len(kept) == len(clips) else replace(clips, clips=[clips[row] for row in kept])
+    return clips.subset(np.flatnonzero(events.said))
+
+
+def _left_out(source: ClipSource, clips: ClipSet) -> list[str]:
+    """What is to be said of the *clips* that `strongly_labelled` leaves out."""
+    events = clips.columns.events
+    if events is None or events.said.all():
+        return []
+    weak = [clips[int(row)].id for row in np.flatnonzero(~events.said)]
+    return [f"{len(weak)} clips of {source} do not say when something is heard and were left out ({few(weak)})."]
+
+
+def _behind_the_end(clips: Sequence[Clip], seconds: Mapping[str, float]) -> list[str]:
+    """What is to be said of events that begin where the sound has ended, and so cannot be found."""
+    late = [clip.id for clip in clips for event in clip.events or () if event.onset >= seconds[clip.id]]
+    if not late:
+        return []
+    return [
+        f"{len(late)} true events begin behind the end of their recording and count as missed ({few([*{*late}])}). "
+        "Correct their times."
+    ]
 
 
 def truth_of(clips: Sequence[Clip], labels: LabelSet) -> dict[str, list[tuple[float, float, str]]]:
@@ -342,7 +385,7 @@ def _hear(
         )
     truth = true_spans_of(truth_of([clip for clip in clips if clip.id in seconds], tagger.labels))
     timeline = Timeline.of(truth, frames, tagger.cell_seconds(cells))
-    scored = ScoredSet(tuple(mids[index] for index in occurring), timeline, store)
+    scored = ScoredSet(tuple(mids[index] for index in occurring), timeline, store, np.array(list(seconds.values())))
     return _Heard(scored, seconds, detections, tuple(failed))
 
 
@@ -366,19 +409,20 @@ class _Kept:
             self._store.add(np.stack(waiting))
 
 
-def _matched_by_recording(clips: ClipSet, found: ClipSet) -> tuple[dict[str, list[Detection]], list[str]]:
+def _matched_by_recording(clips: ClipSet, found: Sequence[Clip]) -> tuple[dict[str, list[Detection]], list[str]]:
     """Clip → the detections in its part of the recording; and the recordings that no clip is of."""
     by_path: dict[Path, list[Clip]] = {}
     by_name: dict[str, set[Path]] = {}
     for clip in clips:
         by_path.setdefault(clip.path, []).append(clip)
         by_name.setdefault(clip.path.name, set()).add(clip.path)
+    bearing = Counter(path.name for path in {one.path for one in found})
     detections: dict[str, list[Detection]] = {clip.id: [] for clip in clips}
     unmatched = []
     for one in found:
         path, same = one.path, by_name.get(one.path.name, set())
         if path not in by_path:
-            if len(same) != 1:
+            if len(same) != 1 or bearing[path.name] != 1:
                 unmatched.append(one.id)
                 continue
             (path,) = same

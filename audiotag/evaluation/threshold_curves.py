@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.data.sound_events import DECIMALS
 from audiotag.evaluation.event_metrics import (
-    DECIMALS,
     Collars,
     Floats,
     Spans,

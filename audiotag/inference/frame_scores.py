@@ -222,7 +222,7 @@ class FrameCells:
         scores = part.scores if self._held is None else np.concatenate([self._held, part.scores])
         whole = len(scores) // count
         self._held = scores[whole * count :]
-        return [self._next(cell) for cell in scores[: whole * count].reshape(whole, count, -1).mean(1)]
+        return [self._next(cell) for cell in scores[: whole * count].reshape(whole, count, scores.shape[1]).mean(1)]
 
     def finish(self) -> list[WindowScores]:
         """The last cell, where it is shorter than the others."""

@@ -253,11 +253,10 @@ class InferRun:
             OptionError: As `Tagger.reading` and `thresholds` raise.
         """
         settings = {name: getattr(self, name) for name in SETTINGS}
-        thresholds = None if self.threshold == "tuned" and tagger.decoding is not None else self.thresholds(tagger)
         cells = Cells(self.window, self.hop, self.resolution)
         if self.embeddings is not None and tagger.uses_frames(self.window, self.hop):
             cells = cells._replace(window=tagger.clip_seconds)  # embeddings are those of windows
-        return tagger.reading(cells, thresholds, **settings)
+        return tagger.reading(cells, thresholds_of(tagger, self.threshold, cells), **settings)
 
     def thresholds(self, tagger: Tagger) -> ArrayLike | None:
         """Least scores, one for all or one for each class; None for no bound.
@@ -414,19 +413,27 @@ class Results:
         return rows
 
 
-def thresholds_of(tagger: Tagger, threshold: float | str | None) -> ArrayLike | None:
-    """The thresholds that ``--threshold`` means: the number, or the model's own for ``"tuned"``.
+def thresholds_of(tagger: Tagger, threshold: float | str | None, cells: Cells | None = None) -> ArrayLike | None:
+    """The thresholds that ``--threshold`` means: the number, or for ``"tuned"`` the model's own.
+
+    Args:
+        tagger: The model.
+        threshold: As it was given.
+        cells: What events are read off; None for tags. Where the model's decoding is for them, it has the thresholds.
 
     Raises:
         OptionError: The model's own are wanted, and it has none.
     """
     if threshold != "tuned":
         return threshold
+    if cells is not None and tagger.decodes(cells):
+        return None
     if tagger.thresholds is None:
+        what = "the model has no tuned thresholds"
+        if cells is not None and tagger.decoding is not None:
+            what = "the tuned decoding of the model is for other windows, or another resolution"
         raise OptionError(
-            "the model has no tuned thresholds",
-            where=tagger.name,
-            fix="Tune them with `audiotag evaluate`, or give a number as --threshold.",
+            what, where=tagger.name, fix="Tune them with `audiotag evaluate`, or give a number as --threshold."
         )
     return tagger.thresholds
 

@@ -531,7 +531,7 @@ class Tagger:
         """
         settings = {name: value for name, value in given.items() if value is not None}
         kept = self.decoding
-        if kept is None or cells not in (OWN_CELLS, kept.cells):
+        if kept is None or not self.decodes(cells):
             return EventReading(Decoding.of(self.event_thresholds(threshold), **settings), cells)
         tuned = kept.decoding
         if threshold is None:
@@ -539,6 +539,10 @@ class Tagger:
         others = {name: getattr(tuned, name) for name in SETTINGS[1:]}
         thresholds = tuned.thresholds if threshold is None else self.event_thresholds(threshold)
         return EventReading(Decoding.of(thresholds, **{**others, **settings}), kept.cells)
+
+    def decodes(self, cells: Cells) -> bool:
+        """Whether `decoding` has a say where *cells* are asked for: it is for its own."""
+        return self.decoding is not None and cells in (OWN_CELLS, self.decoding.cells)
 
     def event_thresholds(self, threshold: ArrayLike | None = None) -> NDArray[np.float64]:
         """The threshold of each class, float64 (classes,): those given, else the model's tuned ones, else 0.5."""

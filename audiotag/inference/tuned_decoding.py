@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from audiotag.arguments import as_path
+from audiotag.data.heard import Heard
 from audiotag.documents import Fields, read_json, read_toml
 from audiotag.errors import CheckpointError, OptionError
 from audiotag.inference.decoding import LONGEST_MEDIAN, SETTINGS, Decoding
@@ -107,9 +109,14 @@ def read_decoding(path: str | Path, labels: LabelSet) -> TunedDecoding:
     Raises:
         OptionError: The file cannot be read, something in it cannot be, or none of its classes is among *labels*.
     """
-    read = read_toml if Path(path).suffix.lower() == ".toml" else read_json
+    path = as_path("the decoding", path)
+    read = read_toml if path.suffix.lower() == ".toml" else read_json
     fields = Fields(read(path, error=OptionError, fix=_FIX), where=path, error=OptionError, fix=_FIX)
     named = fields.fields("classes", {})
+    for name in named:
+        if (text := composed(name)) not in labels.mids and text in labels.names:
+            mid = labels.mids[labels.names.index(text)]
+            raise fields.refuse(f"classes.{name}", f"must be called by its mid, {mid}")
     if named and not {*map(composed, named)} & {*labels.mids}:
         raise OptionError(f"none of its classes is the model's ({few(list(named))})", where=path, fix=_FIX)
     return decoding_from(fields, labels)
@@ -148,9 +155,17 @@ def decoding_from(fields: Fields, labels: LabelSet) -> TunedDecoding:
             **dict(zip(SETTINGS[1:], others, strict=True)),
         ),
         _cells(cells),
-        fields.text("tuned_on", ""),
+        _tuned_on(fields),
         dict(fields.fields("about", {})),
     )
+
+
+def _tuned_on(fields: Fields) -> str:
+    text = fields.text("tuned_on", "")
+    try:
+        return str(Heard.parse(text))
+    except ValueError as error:
+        raise fields.refuse("tuned_on", f"is damaged ({error})") from error
 
 
 def _values(fields: Fields | None, default: tuple[Any, ...]) -> tuple[Any, ...]:

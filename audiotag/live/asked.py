@@ -19,6 +19,7 @@ from audiotag.files import atomic_path, check_place, remove_abandoned, write_tex
 from audiotag.live.listener import Consumer, HeardEvent
 
 _FORMAT, _VERSION = "audiotag asked event", 1
+_ENDINGS = ("flac", "wav")
 _FIX = "Remove the file: nobody can then answer for this event."
 
 
@@ -118,9 +119,10 @@ class AskedEvents(Consumer):
         facts.require_format(_FORMAT, _VERSION, "an event to ask about")
         key, clip = facts.text("id"), facts.text("clip", None)
         embedding = unpack(facts.fields("embedding")).astype(np.float32, copy=False)
-        if embedding.ndim != 1 or path.stem != key or (clip is not None and Path(clip).stem != key):
+        # A file that is none of ours is never removed, whatever the record calls its recording.
+        if embedding.ndim != 1 or path.stem != key or clip not in (None, *(f"{key}.{ending}" for ending in _ENDINGS)):
             raise CheckpointError("the file is damaged", where=path, fix=_FIX)
-        self._kept[key] = [path, *([] if clip is None else [self._folder / Path(clip).name])]
+        self._kept[key] = [path, *([] if clip is None else [self._folder / clip])]
         self._asking.offer(key, facts.number("confidence"), embedding[None])
 
     def _remove_gone(self) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.samples import check_samples
-from audiotag.errors import AudiotagError
+from audiotag.errors import AudioError, AudiotagError
 from audiotag.live.sources.base import LiveSource, SoundBlock
 
 LONGEST_FILLED = 1.0
@@ -95,11 +95,7 @@ class Capture:
             yield self._news.popleft()
 
     def take(self, timeout: float) -> Captured | None:
-        """The next sound; None where none has come within *timeout* seconds, or none comes any more (`over`).
-
-        Raises:
-            AudiotagError: The source cannot be opened at all.
-        """
+        """The next sound; None where none has come within *timeout* seconds, or none comes any more (`over`)."""
         deadline = time.monotonic() + timeout
         with self._changed:
             # Not without end: a signal's handler that stops the reading must not need the lock.
@@ -107,12 +103,21 @@ class Capture:
                 self._changed.wait(min(0.2, timeout))
             if self._items:
                 item = self._items.popleft()
-                self._held -= 0.0 if item.block is None else _length(item.block)
+                length = 0.0 if item.block is None else _length(item.block)
+                # Exactly nothing where nothing waits: what rounding leaves would keep a long block waiting for ever.
+                self._held = self._held - length if self._items else 0.0
                 self._changed.notify_all()
                 return item
-            if self._error is not None:
-                raise self._error
             return None
+
+    def check(self) -> None:
+        """Say what has ended the reading.
+
+        Raises:
+            AudiotagError: The source cannot be opened at all, or what has an end has failed before it.
+        """
+        if self._error is not None:
+            raise self._error
 
     @property
     def over(self) -> bool:
@@ -131,7 +136,7 @@ class Capture:
 
     def _read(self) -> None:
         """Read until the end, or until stopped; open the source again where it goes away."""
-        heard = False
+        heard, broken = False, 0.0
         wait = self._patience
         while not self._stopped.is_set():
             try:
@@ -140,20 +145,30 @@ class Capture:
                         return
                     if not block.samples.size:
                         continue
-                    check_samples(block.samples, self._source.name)
+                    try:
+                        check_samples(block.samples, self._source.name)
+                    except AudioError as error:
+                        if not heard:
+                            raise
+                        if not broken:
+                            self._news.append({"error": str(error)})
+                        broken += block.lost + _length(block)  # the sound before and after has its times
+                        continue
                     if heard and wait > self._patience:
                         self._news.append({"source": "back"})
                     heard, wait = True, self._patience
-                    self._put(Captured(block, time.monotonic(), block.lost))
+                    self._put(Captured(block, time.monotonic(), block.lost + broken))
+                    broken = 0.0
                 reason = "it has ended"
             except AudiotagError as error:
-                if not heard:
+                if not heard or not self._source.endless:  # one with an end would be heard from its beginning again
                     raise
                 reason = error.what
             if self._stopped.is_set() or (not self._source.endless and reason == "it has ended"):
                 return
             self._news.append({"source": "away", "reason": reason, "tried_again_in": wait})
             self._put(Captured(None, time.monotonic()))
+            broken = 0.0
             self._stopped.wait(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 
@@ -234,6 +249,7 @@ class Segments:
             if self._away is not None:
                 begin = self._position + max(item.lost, item.arrived - _length(item.block) - self._away)
             yield Segment(begin, item.block.sample_rate, self._blocks(begin, item.block.sample_rate))
+        self._capture.check()  # now that what came before has been heard
 
     def _blocks(self, begin: float, rate: int) -> Iterator[NDArray[np.float32]]:
         first, samples = True, 0

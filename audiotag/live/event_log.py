@@ -11,8 +11,8 @@ from pathlib import Path
 
 from audiotag.data.clips import Clip
 from audiotag.display import line
-from audiotag.errors import OptionError
-from audiotag.files import check_output, write_text
+from audiotag.errors import OptionError, OutputError
+from audiotag.files import check_output, write_text, writing
 from audiotag.host import get_host
 from audiotag.inference.events import Event
 from audiotag.inference.writers import Result, format_of
@@ -34,7 +34,7 @@ class EventLog(Output):
         overwrite: Whether one is begun anew.
 
     Raises:
-        OptionError: The format does not grow line by line, or the file exists and neither is wanted.
+        OptionError: The format does not grow line by line, the file is of another, or it exists and neither is wanted.
         OutputError: The file cannot be written.
     """
 
@@ -57,6 +57,10 @@ class EventLog(Output):
             write_text(self._path, "")
         self._waiting: list[str] = []
         self._failed = 0
+        self._check_head()
+        if self._path == self._pattern:
+            with writing(self._path):  # one without events has a head, too; and that it cannot be written is told now
+                self._append()
 
     def __repr__(self) -> str:
         return line(self, str(self._pattern))
@@ -90,13 +94,36 @@ class EventLog(Output):
         return {name: count for name, count in counts.items() if count}
 
     def close(self) -> None:
-        """Try once more to write what could not be written."""
-        self._flush()
+        """Try once more to write what could not be written.
+
+        Raises:
+            OutputError: It still cannot be, and is lost.
+        """
+        if self._waiting:
+            try:
+                self._append()
+            except OSError as error:
+                raise OutputError(
+                    f"{len(self._waiting)} events are lost: {error.strerror}",
+                    where=self._path,
+                    fix="Make room, or name another file.",
+                ) from error
 
     def _flush(self) -> None:
         with suppress(OSError):  # they wait, which `problems` tells
             if self._waiting:
                 self._append()
+
+    def _check_head(self) -> None:
+        """Refuse to go on with a file of another format."""
+        head = self._writer.head.encode()
+        if self._path.is_file():
+            with self._path.open("rb") as file:
+                found = file.read(len(head))
+            if not head.startswith(found):
+                raise OptionError(
+                    "it is not of this format, or has other columns", where=self._path, fix="Name another file."
+                )
 
     def _append(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

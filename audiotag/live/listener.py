@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,19 +146,17 @@ class Listener:
             tell: Called with each message, before the outputs.
 
         Raises:
-            AudiotagError: The source cannot be opened, or the model fails.
+            AudiotagError: The source cannot be opened, what has an end fails before it, the model fails, or an output
+                has lost what it was told.
         """
         self._tell = tell
-        try:
+        with ExitStack() as closing:  # each is closed, also where another cannot be
+            for close in reversed([*(one.close for one in self._consumers), *(one.close for one in self._outputs)]):
+                closing.callback(close)
             if isinstance(self._source, LiveSource):
                 self._hear_live(self._source)
             else:
                 self._hear_recordings(self._source)
-        finally:
-            for consumer in self._consumers:
-                consumer.close()
-            for output in self._outputs:
-                output.close()
 
     def _hear_live(self, source: LiveSource) -> None:
         stream = _Stream(self, self._name or source.name, Clock(follows=not source.waits))

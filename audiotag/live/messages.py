@@ -140,4 +140,8 @@ class Output(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of it; what has not arrived yet stays where it is kept, for the next time."""
+        """Let go of it; what has not arrived yet stays where it is kept, for the next time.
+
+        Raises:
+            OutputError: It is kept nowhere, and lost.
+        """

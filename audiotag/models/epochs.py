@@ -24,7 +24,7 @@ def kept_epochs(run: str | Path) -> dict[int, Path]:
     found = {
         int(match[1]): path
         for path in inside.iterdir()
-        if path.is_dir() and (match := re.fullmatch(r"epoch_(\d+)", path.name))
+        if path.is_dir() and (match := re.fullmatch(r"epoch_(\d{3,6})", path.name))
     }
     return dict(sorted(found.items()))
 
@@ -43,7 +43,7 @@ def parse_epochs(text: str, kept: list[int]) -> list[int]:
         return sorted(kept)
     chosen: set[int] = set()
     for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:\s*-\s*(\d+))?", part.strip())
+        match = re.fullmatch(r"(\d{1,6})(?:\s*-\s*(\d{1,6}))?", part.strip())
         begin, end = (0, 0) if match is None else (int(match[1]), int(match[2] or match[1]))
         if begin < 1 or end < begin:
             raise OptionError(f"{text!r} names no epochs", where="epochs", fix="Give all, 16-30, or 1,3,5-8.")

@@ -71,7 +71,7 @@ def the_factory_takes_the_options(subject: Subject) -> None:
     elif subject.kind == "optimiser":
         positional = ["groups"]
     elif subject.kind == "metric":
-        positional = ["targets", "scores", "known"]
+        positional = ["scored"] if subject.spec.task == "events" else ["targets", "scores", "known"]
     elif subject.kind == "writer":
         positional = ["settings", "file"][: 2 if subject.spec.magic else 1]
     elif subject.kind == "source":

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from audiotag.arguments import count_in
 from audiotag.data.formats.tables import read_table
 from audiotag.data.targets import Targets
 from audiotag.display import brief_repr
@@ -89,7 +90,7 @@ class HearTask:
 
     def recordings(self, part: str, rate: int) -> list[Path]:
         """Paths of the recordings of *part*, at *rate* Hz, or the next higher rate there is, or else the highest."""
-        rates = sorted(int(one.name) for one in self.folder.iterdir() if one.name.isdecimal())
+        rates = sorted(found for one in self.folder.iterdir() if (found := count_in(one.name)) is not None)
         if not rates:
             raise ManifestError("it has no folder of recordings (16000, 48000, …)", where=self.folder, fix=_FIX)
         nearest = next((one for one in rates if one >= rate), rates[-1])
@@ -123,8 +124,11 @@ def _read(folder: Path, facts: Fields) -> HearTask:
     metric = next((METRICS[name] for name in facts.texts("evaluation") if name in METRICS), None)
     if metric is None:
         raise facts.refuse("evaluation", f"names none of: {', '.join(METRICS)}")
-    rows = [(int(row["idx"]), row["label"]) for _, row in read_table(folder / _VOCABULARY, ("idx", "label"))]
-    labels = tuple(label for _, label in sorted(rows))
+    table = [(count_in(row["idx"]), row["label"]) for _, row in read_table(folder / _VOCABULARY, ("idx", "label"))]
+    rows = sorted((index, label) for index, label in table if index is not None)
+    if [index for index, _ in rows] != list(range(len(table))):
+        raise ManifestError("the idx are not the whole numbers from 0, each once", where=folder / _VOCABULARY, fix=_FIX)
+    labels = tuple(label for _, label in rows)
     names = ["train", "valid", "test"]
     if "kfold" in facts.text("split_mode"):
         names = sorted(path.stem for path in folder.glob("fold*.json"))

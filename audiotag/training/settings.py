@@ -513,11 +513,13 @@ class Settings(
             self._check_analytic(situation)
         of_events = _host().metric(self.metric).task == "events"
         if of_events and not (self.supervision == "frames" and situation.times_events):
+            what, fix = "are not learned", "learn from frames (--supervision=frames)"
+            if self.supervision == "frames":
+                what, fix = "no clip to validate on has", "validate on clips that say when their classes are heard"
             raise OptionError(
-                f"the metric {self.metric!r} is for sound events, which "
-                + ("no clip to validate on has" if self.supervision == "frames" else "are not learned"),
+                f"the metric {self.metric!r} is for sound events, which {what}",
                 where="metric",
-                fix="Choose another, mAP for one, or learn from frames (--supervision=frames).",
+                fix=f"Choose another, mAP for one, or {fix}.",
             )
         changing = [name for name, one in declared(type(self)).items() if one.varies and getattr(self, name)]
         changing += self.augmentations

@@ -12,9 +12,12 @@ from torch import Tensor
 
 from audiotag.data.clips import ClipSet
 from audiotag.errors import TrainingError
-from audiotag.evaluation.frame_metrics import ScoredFrames
+from audiotag.evaluation.event_criteria import ScoredSet
+from audiotag.evaluation.event_metrics import true_spans_of
 from audiotag.evaluation.measurement import measure
 from audiotag.evaluation.metrics import accuracy, mean_average_precision
+from audiotag.evaluation.score_store import ScoreStore
+from audiotag.evaluation.threshold_curves import Timeline
 from audiotag.host import get_host
 from audiotag.inference.combine import probabilities
 from audiotag.seeding import numpy_generator
@@ -31,7 +34,7 @@ EVENT_METRICS = ("psds1", "event_f1")
 """What is measured after each epoch where frames are learned from."""
 
 MEASURED = 1000
-"""Clips at most whose events are measured after an epoch, for half a minute and a gigabyte with hundreds of classes."""
+"""Clips at most whose events are measured after an epoch, for half a minute with hundreds of classes."""
 
 
 def validation_metrics(logits: NDArray[np.float32], clips: ClipSet, loss: Loss, metric: str) -> dict[str, float]:
@@ -94,13 +97,13 @@ def measured_frames(run: TrainingRun, batches: Batches, val: ClipSet) -> dict[st
     measured = validation_metrics(heard.logits.numpy(), val, run.loss, "mAP" if of_events else run.settings.metric)
     measured["loss"] = float(heard.losses.mean())
     if heard.frames:
-        scored = heard.scored()
         names = dict.fromkeys((*EVENT_METRICS, *([run.settings.metric] if of_events else [])))
-        measured |= {name: _of_events(name, scored) for name in names}
+        with heard.scored() as scored:
+            measured |= {name: _of_events(name, scored) for name in names}
     return measured
 
 
-def _of_events(name: str, scored: ScoredFrames) -> float:
+def _of_events(name: str, scored: ScoredSet) -> float:
     host = get_host()
     spec = host.metric(name)
     with host.running(spec, f"computing {name!r}"):
@@ -162,15 +165,17 @@ class _Heard:
         fabric = self._run.fabric
         return cast(Tensor, fabric.all_gather(values.to(fabric.device))).amax(0).cpu()
 
-    def scored(self) -> ScoredFrames:
+    def scored(self) -> ScoredSet:
         """The events of the measured clips, and the scores of their frames."""
-        mids, truth, scores, durations = self._val.labels.mids, {}, {}, {}
+        mids, truth, frames, seconds = self._val.labels.mids, {}, {}, []
+        store = ScoreStore(len(mids))
         for clip, (excerpt, rows) in self.frames.items():
-            name, seconds = self._val.columns.ids[clip], excerpt.stop - excerpt.start
-            truth[name] = list(self._events(clip, excerpt, seconds))
-            scores[name] = probabilities(rows.astype(np.float32), single_label=False)
-            durations[name] = seconds
-        return ScoredFrames(truth, scores, tuple(mids), 1 / self._run.model.backbone.frame_rate, durations)
+            name = self._val.columns.ids[clip]
+            seconds.append(excerpt.stop - excerpt.start)
+            truth[name], frames[name] = list(self._events(clip, excerpt, seconds[-1])), len(rows)
+            store.add(probabilities(rows.astype(np.float32), single_label=False))
+        timeline = Timeline.of(true_spans_of(truth), frames, 1 / self._run.model.backbone.frame_rate)
+        return ScoredSet(tuple(mids), timeline, store, np.array(seconds))
 
     def _events(self, clip: int, excerpt: Excerpt, seconds: float) -> Iterator[tuple[float, float, str]]:
         events = self._val[clip].events

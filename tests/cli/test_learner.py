@@ -16,7 +16,7 @@ import audiotag
 from audiotag import AnalyticLearner
 from audiotag.cli.main import main
 from audiotag.data.heard import LEARNED
-from audiotag.errors import AudiotagError
+from audiotag.errors import AudiotagError, AudiotagWarning
 from audiotag.host import get_host
 from audiotag.labels import LabelSet
 from audiotag.models.checkpoint import save_checkpoint
@@ -128,9 +128,11 @@ def test_what_cannot_be_is_refused(home: Path) -> None:
     state = home / "hall" / "last" / "learner.safetensors"
     for wrong, told in (
         (("merge", home / "hall", home / "o", "--output", home / "new"), "different networks"),
-        (("merge", state, state, "--output", home / "new"), "no model"),
+        (("merge", state, "--output", home / "new"), "no model"),
         (("merge", home / "hall", home / "kitchen", "--output", home / "all"), "not empty"),
-        (("merge", home / "hall", "--output", state), "input|exist|part of"),
+        (("merge", home / "hall", "--output", state), "it is read"),
+        (("merge", home / "hall", home / "hall", "--output", home / "new"), "two of the states are the same"),
+        (("teach", home / "hall", "--clips", home / "kitchen.csv", "--output", state, "--overwrite"), "it is read"),
         (("forget", home / "hall", "--output", home / "new"), "nothing to forget"),
         (("forget", home / "hall", "--class", "unheard of", "--output", home / "new"), "unheard of"),
         (("forget", home / "hall", "--clips", home / "kitchen.csv", "--output", home / "new"), "fewer clips"),
@@ -140,3 +142,9 @@ def test_what_cannot_be_is_refused(home: Path) -> None:
         with pytest.raises(AudiotagError, match=told):
             run("learner", *wrong)
     assert not (home / "new").exists()
+
+
+def test_recordings_that_two_devices_learnt_are_told(home: Path) -> None:
+    with pytest.warns(AudiotagWarning, match="7 recordings were learnt by two of the states"):
+        run("learner", "merge", home / "all", home / "kitchen", "--output", home / "both")
+    assert known(home / "both").clips == 19

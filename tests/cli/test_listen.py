@@ -46,6 +46,8 @@ def test_events_are_printed_for_people_and_programs(ear: None, tmp_path: Path) -
     kinds = [json.loads(line)["kind"] for line in done.stdout.splitlines()]
     assert kinds.count("end") == len(expected) and "status" in kinds
     assert len(output.read_text().splitlines()) == 2 * len(expected)
+    done = CliRunner().invoke(main, [*arguments, "--resume", "--quiet"], catch_exceptions=False)
+    assert done.stdout and not done.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def damage_by_sql(store: Path, rng: random.Random) -> str:
     while True:
         table = rng.choice(tables)
         columns = [row[1].decode() for row in database.execute(f"PRAGMA table_info({table})")]
-        keys = "1" if not columns else f"(SELECT {columns[0]} FROM {table} ORDER BY random() LIMIT 1)"
+        keys = f"(SELECT {columns[0]} FROM {table} LIMIT 1 OFFSET {rng.randrange(9)})" if columns else "1"
         statement = rng.choice(
             [
                 f"UPDATE {table} SET {rng.choice(columns)} = {rng.choice(NONSENSE)} WHERE {columns[0]} = {keys}",
@@ -128,6 +129,30 @@ def test_no_damage_is_an_exception(whole: Path, tmp_path: Path, damage: Callable
             warnings.simplefilter("ignore", RuntimeWarning)  # files that a damaged index no longer knows
             survive(home / "store", damage(home / "store", rng))
         shutil.rmtree(home)
+
+
+@pytest.mark.parametrize("key", ["capacity", "capacity_bytes", "format", "seed"])
+@pytest.mark.parametrize("value", ["3", "'3'", f"'{'9' * 5000}'", "'²'", "'-1'", "'1e999'"])
+def test_no_damaged_setting_is_an_exception(whole: Path, tmp_path: Path, key: str, value: str) -> None:
+    store = shutil.copytree(whole, tmp_path / "store")
+    with closing(sqlite3.connect(store / "store.sqlite3", isolation_level=None)) as database:
+        database.execute(f"UPDATE settings SET value = {value} WHERE key = '{key}'")
+    survive(store, f"{key} = {value}")
+
+
+def test_repair_raises_bounds_below_what_is_stored(whole: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(whole, tmp_path / "store")
+    with closing(sqlite3.connect(store / "store.sqlite3", isolation_level=None)) as database:
+        database.execute("UPDATE settings SET value = '3' WHERE key IN ('capacity', 'capacity_bytes')")
+    with StoreView(store) as view:
+        before = [clip.id for clip in view.clips()]
+    report = ClipStore.repair(store)
+    assert [line for line in report if "raised" in line] == [
+        "the setting capacity is 3, and 5 are there; it is raised",
+        "the setting capacity_bytes is 3, and 800 are there; it is raised",
+    ]
+    with ClipStore(store) as again:
+        assert [clip.id for clip in again.clips()] == before and again.verify().ok
 
 
 @pytest.mark.filterwarnings("ignore::audiotag.errors.AudiotagWarning")  # another version is a word, and no error

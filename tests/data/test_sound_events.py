@@ -227,3 +227,13 @@ def test_statistics_tell_of_events(tmp_path):
     assert found.to_dict()["events"]["overlapping"] == 2
     weak = describe(read(rows[2], root=tmp_path))
     assert weak.events is None and "events" not in weak.classes[0]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [SoundEvent(1, 2, 9), SoundEvent(1, 2, -1), SoundEvent(2, 1, 0), SoundEvent(math.nan, 2, 0), (1, 2), "abc"],
+)
+def test_events_that_cannot_be_are_refused_by_the_clip_that_somebody_made(event):
+    clips = ClipSet((Clip("a", Path("a.wav"), (0,), events=(event,)),), LabelSet.from_names(["hum"]))
+    with pytest.raises(ManifestError, match=r"clip 'a': the event .* cannot be"):
+        clips.columns  # noqa: B018

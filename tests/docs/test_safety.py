@@ -111,8 +111,8 @@ QUICK: list[tuple[str, dict[str, Any]]] = [
         {"lists": ["sounds"]},
     ),
     ("learner info runs/knows", {"STATE": "runs/knows"}),
-    ("learner merge runs/knows runs/knows --output runs/merged", {"STATE": "runs/knows"}),
     ("learner teach runs/knows --clips stream.csv --output runs/taught", {"STATE": "runs/knows", "lists": ["sounds"]}),
+    ("learner merge runs/knows runs/taught --output runs/merged", {"STATE": "runs"}),
     ("learner forget runs/knows --clips stream.csv --output runs/less", {"STATE": "runs/knows", "lists": ["sounds"]}),
     (
         "online benchmark --model tiny_home --data esc50.csv --test-fold 3 --seeds 1 --policy reservoir "

@@ -91,7 +91,8 @@ class Runner:
 
     def smaller(self, arguments: list[str]) -> list[str]:
         extra: list[str] = []
-        if arguments[0] in ("finetune", "compare", "demo") and not {"--epochs", "--resume"} & set(arguments):
+        steps = not {"--epochs", "--resume", "analytic"} & set(arguments)
+        if arguments[0] in ("finetune", "compare", "demo") and steps:
             extra += ["--epochs", "2"]
         if arguments[0] in ("finetune", "compare") and "--workers" not in arguments:
             extra += ["--workers", "0"]

@@ -24,10 +24,12 @@ from audiotag.evaluation import (
 )
 from audiotag.evaluation import score_store as score_store_module
 from audiotag.evaluation.event_criteria import scored_set
+from audiotag.evaluation.frame_metrics import event_f1, intersection_f1, segment_f1
 from audiotag.evaluation.score_store import ScoreStore
 from audiotag.inference import Decoding, WindowScores, read_decoding
+from audiotag.inference.run import thresholds_of
 from audiotag.inference.tuned_decoding import Cells
-from audiotag.labels import LabelSet
+from audiotag.labels import Label, LabelSet
 
 NAMES = ["hum", "hiss", "beep"]
 
@@ -127,6 +129,32 @@ def test_a_tuned_decoding_is_kept_with_the_model_and_used(tiny, checkpoint, scap
     assert not result.warnings
 
 
+def test_metrics_by_name_are_those_of_the_events_at_a_threshold_of_one_half():
+    """Events end with their file, in the middle of the last frame too."""
+    generator = np.random.default_rng(7)
+    truth, scores, durations = {}, {}, {}
+    for name in map(str, range(12)):
+        onset, length = generator.uniform(0, 1.5), generator.uniform(0.3, 0.49)
+        truth[name] = [(onset, onset + length, "xy"[int(name) % 2])]
+        scores[name] = generator.uniform(0, 0.6, size=(51, 2)).astype(np.float32)
+        scores[name][round(onset / 0.04) : round((onset + length) / 0.04), int(name) % 2] += 0.4
+        scores[name][-1] = 0.5, 0.9
+        durations[name] = 2.0 + 0.01 * (int(name) % 3)
+    found = {
+        name: [
+            (one.onset, one.offset, "xy"[one.index])
+            for one in Decoding.of(np.full(2, 0.5)).spans(
+                WindowScores(0.04 * i, min(0.04 * (i + 1), durations[name]), row) for i, row in enumerate(rows)
+            )
+        ]
+        for name, rows in scores.items()
+    }
+    with scored_set(truth, scores, ["x", "y"], 0.04, durations) as scored:
+        for metric, criterion in ((event_f1, "event"), (segment_f1, "segment"), (intersection_f1, "intersection")):
+            expected = EventCriteria().scores(criterion, truth, found, ["x", "y"]).macro().f1
+            assert metric(scored) == pytest.approx(expected) and 0 < expected < 1
+
+
 def test_a_tuned_decoding_finds_on_its_own_clips_what_it_says():
     """The sweep over all thresholds and the decoding itself agree, whatever is tuned for."""
     generator = np.random.default_rng(5)
@@ -166,7 +194,7 @@ def test_detections_in_a_table_are_measured_like_those_of_a_model(tiny, checkpoi
     lines = ["filename\tonset\toffset\tevent_label"]
     for clip, found in expected.detections.items():
         lines += [f"{clip}\t{one.onset}\t{one.offset}\t{one.mid}" for one in found]
-    lines.append("elsewhere.wav\t0\t1\thum")
+    lines += ["elsewhere.wav\t0\t1\thum", "test0.wav\t0\t1\tgong", "test0.wav\t1\t2\tdrum", "test1.wav\t1\t2\tdrum"]
     (scapes / "found.tsv").write_text("\n".join(lines))
     labels = LabelSet.from_names(NAMES)
     result = evaluate_detections(scapes / "test.tsv", scapes / "found.tsv", labels=labels)
@@ -174,10 +202,59 @@ def test_detections_in_a_table_are_measured_like_those_of_a_model(tiny, checkpoi
     assert {name: result.summary[name] for name in shared} == {name: expected.summary[name] for name in shared}
     assert "psds1" not in result.summary and not result.curves
     assert "elsewhere.wav" in result.warnings[0]
+    left_out = (
+        "Detections of 2 classes that the truth lacks were left out: drum (in 2 recordings), gong (in 1 recordings)."
+    )
+    assert result.warnings[1] == left_out
     told = run("--data", scapes / "test.tsv", "--predictions", scapes / "found.tsv", "--json")
     assert json.loads(told.stdout)["summary"]["event_macro_f1"] == expected.summary["event_macro_f1"]
+    assert any("drum (in 2 recordings)" in warning for warning in json.loads(told.stdout)["warnings"])
     with pytest.raises(OptionError, match="--model has no meaning with --predictions"):
         run("--data", scapes / "test.tsv", "--predictions", scapes / "found.tsv", "--model", model)
+
+
+def test_the_mids_of_our_own_tables_fit_a_truth_that_has_names(scapes):
+    (scapes / "found.csv").write_text(
+        "filename,onset,offset,event_label,mid,score\n"
+        "test0.wav,0,1,hum,/m/1,0.9\ntest0.wav,1,2,hiss,/m/2,0.9\ntest1.wav,0,1,gong,/m/3,0.9\n"
+    )
+    result = evaluate_detections(scapes / "test.tsv", scapes / "found.csv", labels=["hum", "hiss"])
+    assert [one.mid for one in result.detections["test0.wav"]] == ["hum", "hiss"]
+    assert result.warnings == ("Detections of 1 classes that the truth lacks were left out: /m/3 (in 1 recordings).",)
+
+
+def test_an_empty_table_says_that_nothing_was_detected(scapes):
+    (scapes / "found.tsv").write_text("filename\tonset\toffset\tevent_label\n")
+    result = evaluate_detections(scapes / "test.tsv", scapes / "found.tsv")
+    assert result.summary["detections"] == 0 and result.summary["event_micro_f1"] == 0
+    assert result.warnings == (f"There is no detection in {scapes / 'found.tsv'}.",)
+
+
+def test_detections_without_times_are_none(scapes):
+    (scapes / "found.csv").write_text("path,labels\ntest0.wav,hum\n")
+    with pytest.raises(ManifestError, match=r"found\.csv.*no strong labels"):
+        evaluate_detections(scapes / "test.tsv", scapes / "found.csv")
+
+
+def test_recordings_of_the_same_name_are_not_taken_for_one(scapes):
+    header = "filename\tonset\toffset\tevent_label\n"
+    (scapes / "found.tsv").write_text(
+        header + "x/test0.wav\t0\t1\thum\ny/test0.wav\t0\t1\thum\nx/test1.wav\t0\t1\thum\n"
+    )
+    result = evaluate_detections(scapes / "test.tsv", scapes / "found.tsv")
+    assert not result.detections["test0.wav"] and len(result.detections["test1.wav"]) == 1
+    assert result.warnings[0].startswith("2 recordings of the detections are not, or not clearly, among")
+
+
+def test_what_counts_for_nothing_is_said(checkpoint, scapes):
+    rows = [{"wav": "test0.wav", "events": [[0.2, 0.5, "hum"], [1.9, 40, "hum"], [50, 60, "hum"]]},
+            {"wav": "test1.wav", "labels": ["hum"]}]  # fmt: skip
+    (scapes / "mixed.json").write_text(json.dumps({"data": rows}))
+    result = measure(checkpoint(), scapes / "mixed.json", thresholds=0.9)
+    assert result.warnings == (
+        f"1 clips of {scapes / 'mixed.json'} do not say when something is heard and were left out (test1.wav).",
+        "1 true events begin behind the end of their recording and count as missed (test0.wav). Correct their times.",
+    )
 
 
 def test_files_and_page(run, checkpoint, scapes, read_page):
@@ -215,6 +292,15 @@ def test_what_cannot_be_measured_is_said(run, checkpoint, scapes):
         measure(model, scapes / "weak.tsv")
     with pytest.raises(OptionError, match=r"onset.collar"):
         run("--model", model, "--data", scapes / "test.tsv", "--onset-collar", -1)
+    for segment in (0, 1e-9, 1e9):  # the second would take all memory, the third has no events left
+        with pytest.raises(OptionError, match="segment is"):
+            measure(model, scapes / "test.tsv", segment=segment)
+        with pytest.raises(OptionError, match="segment is"):
+            segment_based_f1({"a": []}, {}, segment=segment)
+    with pytest.raises(OptionError, match="resolution is 0"):
+        measure(model, scapes / "test.tsv", resolution=0)
+    with pytest.raises(OptionError, match="the decoding is 5"):
+        measure(model, scapes / "test.tsv", decoding=5)
     with pytest.raises(OptionError, match="--median has no meaning without --events"):
         result = CliRunner().invoke(
             main, ["evaluate", "--model", str(model), "--data", str(scapes / "test.tsv"), "--median", "1"]
@@ -248,10 +334,16 @@ def test_a_decoding_that_somebody_wrote(tmp_path):
         ({"classes": {"dog": {"threshold": 0.5}}}, "none of its classes is the model's"),
         ({"cells": {"hop": 1.0, "resolution": 1.0}}, "both give the grid"),
         ({"format": "other"}, "does not describe a decoding"),
+        ({"tuned_on": "garbage"}, r"wrong\.json: tuned_on is damaged"),
     ):
         (tmp_path / "wrong.json").write_text(json.dumps({**content, **wrong}))
         with pytest.raises(OptionError, match=message):
             read_decoding(tmp_path / "wrong.json", labels)
+    (tmp_path / "wrong.json").write_text(
+        json.dumps({**content, "classes": {"/m/1": {"merge": 1}, "Hiss": {"merge": 1}}})
+    )
+    with pytest.raises(OptionError, match=r"classes\.Hiss must be called by its mid, /m/2"):
+        read_decoding(tmp_path / "wrong.json", LabelSet([Label("/m/1", "Hum"), Label("/m/2", "Hiss")]))
 
 
 def test_a_damaged_decoding_is_refused_with_the_model(tiny, checkpoint):
@@ -274,3 +366,19 @@ def test_scores_are_kept_by_class_in_bounded_memory(monkeypatch):
         store.add(rows[:2])
         for index in range(3):
             assert store.column(index).tolist() == [*rows[:294, index].tolist(), *rows[:2, index].tolist()]
+
+
+def test_a_decoding_for_other_windows_is_said_not_to_count(checkpoint, scapes):
+    model = checkpoint()
+    measure(model, scapes / "test.tsv", tune_thresholds_on=scapes / "val.tsv")
+    assert measure(model, scapes / "test.tsv").thresholds_from == "that of the model"
+    assert "not that of the model" in measure(model, scapes / "test.tsv", window=0.5).thresholds_from
+
+
+def test_tuned_thresholds_are_those_of_the_decoding_and_refused_for_other_windows(checkpoint, scapes):
+    model = checkpoint()
+    measure(model, scapes / "test.tsv", tune_thresholds_on=scapes / "val.tsv")
+    tagger = audiotag.load(model)
+    assert thresholds_of(tagger, "tuned", Cells(None, None, None)) is None
+    with pytest.raises(OptionError, match="for other windows"):
+        thresholds_of(tagger, "tuned", Cells(0.5, None, None))

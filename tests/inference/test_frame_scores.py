@@ -283,6 +283,8 @@ def test_a_coarser_grid_averages_frames() -> None:
     assert [round(cell.offset, 6) for cell in odd[-2:]] == [5.6, 6.0]
     frames, _ = tagger.frame_scores(*sound)
     np.testing.assert_allclose(odd[-1].scores, frames[56:].mean(0), atol=1e-6)
+    (whole,) = frame_cells(tagger.score_frames(sound), 1e6)  # longer than a block, and than the recording
+    np.testing.assert_allclose(whole.scores, frames.mean(0), atol=1e-6)
 
 
 def test_windows_are_taken_where_they_are_asked_for() -> None:

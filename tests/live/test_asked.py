@@ -73,6 +73,17 @@ def test_what_cannot_be_written_is_not_asked_and_counted(tmp_path: Path, monkeyp
     assert list(asked.problems().values()) == [1]
 
 
+@pytest.mark.parametrize("name", ["e1.txt", "e1.json", "../e1.wav"])
+def test_only_recordings_of_its_own_are_ever_removed(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "asked"
+    opened(folder).heard(unsure(1, 0.6))
+    path = folder / "e1.json"
+    path.write_text(path.read_text().replace('"clip": null', f'"clip": "{name}"', 1))
+    assert name in path.read_text()
+    with pytest.raises(CheckpointError, match=r"e1\.json"):
+        opened(folder)
+
+
 def test_damaged_files_are_refused_by_name(tmp_path: Path) -> None:
     opened(tmp_path).heard(unsure(1, 0.6))
     path = tmp_path / "e1.json"

@@ -171,6 +171,44 @@ def test_what_is_no_sound_is_a_fault_of_the_source() -> None:
         listen(Fed([broken]))
 
 
+def test_what_is_no_sound_later_on_is_lost_and_moves_nothing() -> None:
+    sound = bursts(8, (1, 3), (5, 7))
+    broken = sound.copy()
+    broken[4 * RATE] = np.nan
+    told = listen(Fed(np.split(broken, 16)), hop=0.5)
+    sound[4 * RATE : 4 * RATE + RATE // 2] = 0
+    assert told.events() == in_file(sound, RATE, hop=0.5)
+    assert told.details("lost")[0] == 0.5
+    assert told.details("error") == [
+        "fed: 1 of 4000 samples are NaN or infinite. Leave it out, or repair the program that wrote it."
+    ]
+
+
+def test_what_has_an_end_and_fails_before_it_is_not_heard_again() -> None:
+    sound = bursts(4, (1, 3))
+    source, output = Fed([sound, AudioError("the file is damaged"), sound]), Told()
+    with pytest.raises(AudioError, match="the file is damaged"):
+        Listener(Tagger(Ear()), source, outputs=[output], hop=0.5).run()
+    assert source.opened == 1 and output.closed
+    assert output.events() == in_file(sound, RATE, hop=0.5)
+
+
+def test_a_block_longer_than_the_buffer_waits_for_nothing_only() -> None:
+    taken = threading.Event()
+    short = np.zeros(RATE // 10, dtype=np.float32)
+    # 0.1 + 0.1 + 0.1 - 0.1 - 0.1 - 0.1 is not quite nothing.
+    capture = Capture(Fed([short, short, short, partial(taken.wait, 10), bursts(3, (0, 1))]), 2.0)
+    capture.start()
+    while capture.behind < 0.25:
+        taken.wait(0.01)
+    for _ in range(3):
+        capture.take(1.0)
+    taken.set()
+    longer = capture.take(5.0)
+    capture.close()
+    assert longer is not None and longer.block is not None and len(longer.block.samples) == 3 * RATE
+
+
 class Slow(Ear):
     """Takes its time for the first window."""
 
@@ -352,12 +390,30 @@ def test_events_wait_for_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.Mo
         patch.setattr("audiotag.live.event_log.os.write", full)
         output = Told()
         tagger = Tagger(Ear())
-        Listener(tagger, Fed([sound]), outputs=[output, log], hop=0.5).run()
+        with pytest.raises(OutputError, match=r"events.csv: [0-9]+ events are lost: No space left"):
+            Listener(tagger, Fed([sound]), outputs=[log, output], hop=0.5).run()
+        assert output.closed
         assert log.problems() == {"events that wait for room on the disk": len(output.events())}
     log.close()
     assert log.problems() == {}
     lines = (tmp_path / "events.csv").read_text().splitlines()
     assert lines[0].startswith("filename,onset") and len(lines) == 1 + len(output.events())
+
+
+def test_a_file_without_events_has_a_head_and_no_other_format_is_mixed_into_it(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    EventLog(path, None, 4000.0).close()
+    assert path.read_text().startswith("filename,onset")
+    EventLog(path, None, 4000.0, resume=True).close()
+    assert len(path.read_text().splitlines()) == 1
+    with pytest.raises(OptionError, match="not of this format"):
+        EventLog(path, "raven", 4000.0, resume=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_file_of_events_that_cannot_be_written_is_told_at_the_beginning() -> None:
+    with pytest.raises(OutputError, match="No space left"):
+        EventLog(Path("/dev/full"), "csv", 4000.0)
 
 
 def test_files_of_events_are_gone_on_with(tmp_path: Path) -> None:

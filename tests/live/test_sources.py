@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -83,6 +84,12 @@ def test_raw_samples_that_nobody_describes_are_refused() -> None:
         open_source("-", SourceSettings(RATE, 0))
     with pytest.raises(OptionError, match="is 's8'"):
         open_source("-", SourceSettings(RATE, 1, "s8"))
+
+
+def test_a_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(AudioError, match="standard input is closed"):
+        listen(open_source("-", SourceSettings(RATE)))
 
 
 def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
@@ -273,6 +280,13 @@ def test_a_stream_that_is_not_there_is_an_error() -> None:
     pytest.importorskip("av")
     with pytest.raises(AudioError, match=r"^http://127\.0\.0\.1:1/a: the stream cannot be opened"):
         listen(open_source("http://me:secret@127.0.0.1:1/a"))
+
+
+def test_an_address_that_does_not_answer_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    monkeypatch.setattr("audiotag.live.sources.streams._PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(AudioError, match="nothing has come for too"):
+        listen(open_source(f"http://127.0.0.1:{server.getsockname()[1]}/a"))
 
 
 @pytest.fixture

@@ -87,6 +87,16 @@ def test_what_is_no_task_is_refused(tmp_path: Path, changed: dict[str, Any], mes
         read_tasks(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "lines", ["x,low\n0,high", "1,low\n1,high", "²,low\n0,high", "1,low\n2,high", "-1,low\n0,high"]
+)
+def test_a_vocabulary_numbered_otherwise_is_refused(tmp_path: Path, lines: str) -> None:
+    folder = write_task(tmp_path / "a", {name: tones(name) for name in ("train", "valid", "test")})
+    (folder / "labelvocabulary.csv").write_text(f"idx,label\n{lines}\n")
+    with pytest.raises(ManifestError, match=r"labelvocabulary\.csv.*each once"):
+        read_tasks(folder)
+
+
 def test_a_folder_without_tasks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no task"):
         read_tasks(tmp_path)

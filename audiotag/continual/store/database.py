@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from audiotag.arguments import count_in
 from audiotag.continual.store.files import own_file
 from audiotag.documents import Fields, parse_json
 from audiotag.errors import StoreError
@@ -207,9 +208,10 @@ def _open(folder: Path, *, write: bool) -> Opened:
             if "no such" not in str(error):
                 raise
             row = None  # whoever reads the settings says so
-        if row is not None and str(row[0]).isdecimal() and int(row[0]) > FORMAT:
+        written = None if row is None else count_in(str(row[0]))
+        if written is not None and written > FORMAT:
             raise StoreError(
-                f"the store is of format {row[0]}, and this audiotag reads {FORMAT}",
+                f"the store is of format {written}, and this audiotag reads {FORMAT}",
                 where=path,
                 fix="Upgrade audiotag.",
             )

@@ -50,10 +50,15 @@ def rebuild_index(database: sqlite3.Connection, files: PayloadFiles, folder: Pat
     policy, offers = _policy(database, settings, clips, observed, report, folder)
     report += [f"the clip {clip.id!r} is dropped: the policy keeps none" for _, clip in clips if clip.id not in policy]
     clips = [(number, clip) for number, clip in clips if clip.id in policy]
+    size = sum(clip.bytes for _, clip in clips)
+    for key, stored in (("capacity", len(clips)), ("capacity_bytes", size)):
+        if settings.get(key) is not None and settings[key] < stored:
+            report.append(f"the setting {key} is {settings[key]}, and {stored} are there; it is raised")
+            settings[key] = stored
     newest = max([0, *(number for number, _ in clips), *files.numbers()])
     with suppress(sqlite3.Error, StoreError):
         newest = max(newest, read_head(database, folder).files)
-    head = Head(0, offers, newest, sum(clip.bytes for _, clip in clips))
+    head = Head(0, offers, newest, size)
     rows = [(number, f"{clip.path.parent.name}/{clip.path.name}", clip) for number, clip in clips]
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
         fill_database(fresh, settings, labels, head, policy, rows, notes)
@@ -187,9 +192,6 @@ def _policy(
     for position, more in enumerate((observed - policy.observed).tolist()):
         if more > 0:
             policy.observe((position,), more)
-    if settings["capacity"] is not None and settings["capacity"] < len(policy):
-        report.append(f"the capacity is {settings['capacity']}, and {len(clips)} clips are there; it is raised")
-        settings["capacity"] = len(policy)
     offers = len(clips)
     with suppress(sqlite3.Error, StoreError):
         offers = max(offers, read_head(database, folder).offers)

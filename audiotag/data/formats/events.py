@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,8 @@ class EventTable(Dataset):
 
     The lists of sed_eval are read too: with ``event_onset``, ``event_offset`` and ``scene_label``, and without a line
     that names the columns (file, onset, offset, label; or file, scene, onset, offset, label; or file and scene, whose
-    scene is the label); and the CSV of ``audiotag infer``, whose ``mid`` names the class.
+    scene is the label); and the CSV of ``audiotag infer``, whose ``mid`` names the class
+    (and its name where the class list lacks the mid).
 
     The events of a recording become one clip with `Clip.events`. With *events* True each event is a clip of its own
     instead, from onset to offset, with all that is heard in it. A row without onset, offset and label says that nothing
@@ -50,6 +52,7 @@ class EventTable(Dataset):
         source: Path,
         *,
         root: Path | None = None,
+        labels: LabelSet | None = None,
         single_label: bool = False,
         events: bool = False,
         durations: str | Path | None = None,
@@ -57,7 +60,10 @@ class EventTable(Dataset):
     ) -> ClipSet:
         """See `audiotag.data.clips.Dataset.read`; for *events* and *durations* see the class."""
         rows = event_rows(source, events=events, durations=None if durations is None else Path(durations))
-        reading |= {"single_label": single_label, "labels_required": False, "own_labels": _own_labels(source)}
+        own = _own_labels(source)
+        if labels is not None and own is not None:
+            rows = _called_as_in(labels, own, rows)
+        reading |= {"labels": labels, "single_label": single_label, "labels_required": False, "own_labels": own}
         return clips_from_rows(rows, source=source, root=root or audio_folder(source), **reading)
 
     def recognises(self, source: Path) -> bool:
@@ -255,6 +261,16 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _called_as_in(labels: LabelSet, own: LabelSet, rows: list[Row]) -> list[Row]:
+    """*rows* with those of their *own* classes by name whose mid *labels* lacks: there the name may be the mid."""
+    mids, called = {*labels.mids}, Counter(labels.names)
+    names = {one.mid: one.name for one in own if one.mid not in mids and called[one.name] == 1}
+    return [
+        replace(row, events=[(onset, offset, names.get(mid, mid)) for onset, offset, mid in row.events or ()])
+        for row in rows
+    ]
 
 
 def _own_labels(table: Path) -> LabelSet | None:

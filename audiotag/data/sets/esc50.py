@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from audiotag.arguments import count_in
 from audiotag.data.clips import ClipSet
 from audiotag.data.formats.tables import columns_of, read_table
 from audiotag.data.rows import Row, read_fold
@@ -16,6 +17,7 @@ from audiotag.data.sets.base import Listing, RecordedSet
 from audiotag.data.sets.tiny import write_lines, write_tiny_sound
 from audiotag.errors import ManifestError
 from audiotag.labels import LabelSet, composed
+from audiotag.printing import shortened
 
 _COLUMNS = ("filename", "fold", "target", "category")
 ESC10_CLASSES = (
@@ -61,9 +63,9 @@ class Esc50(RecordedSet):
             if self.only_esc10 and not _is_esc10(cells, place):
                 continue
             target, category = cells["target"], composed(cells["category"])
-            if not target.isdecimal():
-                raise ManifestError(f"target is {target!r}, not a whole number from 0", where=place)
-            number = int(target)
+            number = count_in(target)
+            if number is None:
+                raise ManifestError(f"target is {shortened(target)!r}, not a whole number from 0", where=place)
             if categories.setdefault(number, category) != category:
                 raise ManifestError(
                     f"target {target} is {category!r} here and {categories[number]!r} above",

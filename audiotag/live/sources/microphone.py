@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from audiotag.arguments import count_in
 from audiotag.audio.arrays import check_rate
 from audiotag.errors import AudioError, MissingExtraError, OptionError, needed_for
 from audiotag.live.sources.base import LiveSource, SoundBlock, SourceSettings
@@ -35,7 +36,8 @@ class Microphone(LiveSource):
         if settings.sample_format is not None:
             raise OptionError("a microphone has no --sample-format", where="mic", fix="Leave it out.")
         self.name = f"mic:{place}" if place else "mic"
-        self._place: int | str | None = int(place) if place.isdecimal() else place or None
+        number = count_in(place)
+        self._place: int | str | None = (place or None) if number is None else number
         self._settings = settings
         self._rate = 0 if settings.sample_rate is None else check_rate(settings.sample_rate)
         self._blocks: queue.Queue[SoundBlock | None] = queue.Queue(_WAITING)

@@ -54,6 +54,8 @@ class RawStream(LiveSource):
 
     def blocks(self) -> Iterator[SoundBlock]:
         """See `LiveSource.blocks`; ends with the input."""
+        if sys.stdin is None:
+            raise AudioError("the standard input is closed", where=self.name, fix="Pipe raw samples into it.")
         handle = sys.stdin.fileno()
         width = FORMATS[self._format] * self._channels
         rest = b""
