@@ -14,67 +14,18 @@ import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from home_sound import HomeSound, HomeSource
 
 from audiotag.audio import AudioStream
 from audiotag.inference import Decoding
 from audiotag.inference.events import detect_events
 from audiotag.inference.loading import load
 from audiotag.live import ClipFolder, EventLog, Listener, ListenSettings, Message
-from audiotag.live.sources.base import LiveSource, SoundBlock
 
-RATE = 16_000
 THRESHOLD = 0.2
-
-
-def home_sound(seconds: int) -> Iterator[NDArray[np.float32]]:
-    """A block a second: noise at −60 dB; every half a minute or so, for a second or five, noise, tones or knocks."""
-    generator = np.random.default_rng(0)
-    begin, length, kind = 10, 2, 0
-    times = np.arange(RATE) / RATE
-    for second in range(seconds):
-        block = 0.001 * generator.standard_normal(RATE)
-        if begin <= second < begin + length:
-            pitch = 200.0 * (1 + kind)
-            tone = np.sin(2 * np.pi * pitch * times) * (0.5 + 0.5 * np.sign(np.sin(2 * np.pi * 4 * times)))
-            block += (0.2 * generator.standard_normal(RATE), 0.5 * tone, 0.5 * tone * np.exp(-20 * (times % 0.25)))[
-                kind
-            ]
-        if second == begin + length:
-            begin = second + int(generator.integers(10, 50))
-            length, kind = int(generator.integers(1, 6)), int(generator.integers(3))
-        yield block.astype(np.float32)
-
-
-class MadeUp(LiveSource):
-    """Home sound, as fast as it is taken or at the pace of time."""
-
-    name = "made up"
-    endless = False
-
-    def __init__(self, seconds: int, paced: bool = False) -> None:
-        self.waits = not paced
-        self._seconds, self._paced, self._closed = seconds, paced, False
-        self.came: list[tuple[float, float]] = []
-
-    def blocks(self) -> Iterator[SoundBlock]:  # noqa: D102
-        begin, position = time.monotonic(), 0.0
-        for block in home_sound(self._seconds):
-            for piece in np.split(block, 10) if self._paced else [block]:
-                position += len(piece) / RATE
-                if self._paced:
-                    time.sleep(max(0.0, begin + position - time.monotonic()))
-                    self.came.append((position, time.monotonic()))
-                yield SoundBlock(piece[:, None], RATE)
-            if self._closed:
-                return
-
-    def close(self) -> None:  # noqa: D102
-        self._closed = True
 
 
 def megabytes() -> float:
@@ -83,7 +34,7 @@ def megabytes() -> float:
 
 
 def soak(arguments: argparse.Namespace) -> None:
-    seconds = round(arguments.hours * 3600)
+    sound = HomeSound(round(arguments.hours * 3600))
     tagger = load(arguments.model)
     wanted = ListenSettings(gate_db=arguments.gate_db, keep_mb=20, longest_clip=10.0, status=600)
     ended: list[tuple[float, float, str, float]] = []
@@ -102,21 +53,21 @@ def soak(arguments: argparse.Namespace) -> None:
             else:
                 sizes.append(megabytes())
 
-        log = EventLog(folder / "events.csv", None, RATE / 2)
+        log = EventLog(folder / "events.csv", None, sound.sample_rate / 2)
         clips = ClipFolder(folder / "clips", wanted)
         listener = Listener(
-            tagger, MadeUp(seconds), wanted, outputs=[log], clips=clips, hop=arguments.hop, threshold=THRESHOLD
+            tagger, HomeSource(sound), wanted, outputs=[log], clips=clips, hop=arguments.hop, threshold=THRESHOLD
         )
         began = time.perf_counter()
         listener.run(tell)
         took = time.perf_counter() - began
         lines = len((folder / "events.csv").read_text(encoding="utf-8").splitlines()) - 1
-        print(f"{seconds / 3600:g} h of sound in {took:.0f} s: {seconds / took:.0f} x real time")
+        print(f"{sound.seconds / 3600:g} h of sound in {took:.0f} s: {sound.seconds / took:.0f} x real time")
         print(f"memory: {sizes[min(5, len(sizes) - 1)]:.1f} MB after the first hour, {sizes[-1]:.1f} MB at the end")
         print(f"recordings: {len(clips)}, {clips.bytes / 1e6:.1f} MB of {wanted.keep_mb:g}")
         print(f"events: {len(ended)} told, {lines} in the file, {len(begun)} without an end")
     windows = tagger.score_windows(
-        AudioStream(home_sound(seconds), RATE), hop=arguments.hop, batch_size=1, gate_db=arguments.gate_db
+        AudioStream(sound.blocks(), sound.sample_rate), hop=arguments.hop, batch_size=1, gate_db=arguments.gate_db
     )
     rule = Decoding.of(tagger.event_thresholds(THRESHOLD))
     spans = detect_events(windows, rule, hop=arguments.hop)
@@ -126,7 +77,7 @@ def soak(arguments: argparse.Namespace) -> None:
 
 def live(arguments: argparse.Namespace) -> None:
     tagger = load(arguments.model)
-    source = MadeUp(arguments.seconds, paced=True)
+    source = HomeSource(HomeSound(arguments.seconds), paced=True)
     delays: list[float] = []
 
     def tell(message: Message) -> None:
