@@ -37,6 +37,9 @@ class Bands(Ear):
         super().__init__()
         self.facts = replace(self.facts, labels=LabelSet.from_names(NAMES), embedding_dim=BANDS + 1, single_label=True)
 
+    def embedding_fingerprint(self) -> str:
+        return "bands"
+
     def forward(self, waveforms: Floats | None, video: Floats | None = None, *, embed: bool = False) -> EngineOutput:
         assert waveforms is not None
         spectrum = np.abs(np.fft.rfft(waveforms, axis=1))[:, 1:]
@@ -55,7 +58,7 @@ def silence(seconds: float = 2.0) -> Floats:
 
 def taught() -> AnalyticLearner:
     """Knows a bell (500 Hz) and a hiss (3500 Hz), none of them well, and of knocks (1500 Hz) nothing."""
-    learner = AnalyticLearner(LabelSet.from_names(NAMES), BANDS + 1, single_label=True)
+    learner = AnalyticLearner(LabelSet.from_names(NAMES), BANDS + 1, single_label=True, origin="bands")
     generator = np.random.default_rng(0)
     for _ in range(20):
         for hertz, name in ((500, "bell"), (3500, "hiss")):
@@ -71,7 +74,7 @@ class Device:
         asking = Asking(0.9)
         self.asked = AskedEvents(folder / "asked", asking, single_label=True)
         self.now = 0.0
-        self.learner = LiveLearner(self.engine, self.asked, folder / "known", lambda: self.now)
+        self.learner = LiveLearner(self.engine, self.asked, folder / "known", steady=lambda: self.now)
         settings = OutputSettings(folder / "state", "Hall", tuple(self.engine.facts.labels), learn=self.learner.learn)
         self.output, self.told = open_output("mqtt", settings, broker=broker), Told()
 
@@ -128,7 +131,7 @@ def test_what_cannot_be_learnt_is_refused_and_writes_are_rare(tmp_path: Path) ->
     engine = LearningEngine(Bands(), taught())
     asked = AskedEvents(tmp_path / "asked", Asking(0.9), single_label=True)
     now = [0.0]
-    learner = LiveLearner(engine, asked, tmp_path / "known", lambda: now[0])
+    learner = LiveLearner(engine, asked, tmp_path / "known", steady=lambda: now[0])
     file = tmp_path / "known" / LEARNER_FILE
     for number in range(3):
         scores, embedding = np.array([0.5, 0.0, 0.5], np.float32), np.full(BANDS + 1, number + 1, np.float32)
@@ -143,8 +146,7 @@ def test_what_cannot_be_learnt_is_refused_and_writes_are_rare(tmp_path: Path) ->
             learner.learn(event, labels)
     assert engine.learner.clips == before
     learner.learn("e0", ["knock"])
-    with pytest.raises(AudiotagError, match="answered already"):
-        learner.learn("e0", ["knock"])
+    learner.learn("e0", "knock")  # the same again, as MQTT may bring it
     assert engine.learner.clips == before + 1 and not file.exists() and len(asked) == 3
     now[0] = 20.0
     learner.learn("e1", [])

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from audiotag.documents import Fields, json_text, parse_json
 from audiotag.errors import AudiotagError, OptionError, OutputError, needed_for
 from audiotag.labels import Label
+from audiotag.live.answers import take_answer
 from audiotag.live.messages import Message, MessageKind
 from audiotag.live.outputs.delivery import Delivery, NotDeliveredError
 from audiotag.live.outputs.home_assistant import LEVEL, device_config, without_gone
@@ -108,7 +109,7 @@ class MqttDelivery(Delivery):
 
     Topics, below the prefix: ``availability`` (``online``, or ``offline`` by last will), ``status`` and ``level``,
     ``event/CLASS`` (each begin and end as JSON), ``sound/CLASS`` (``ON`` while it lasts, retained). On ``label`` it
-    takes ``{"id": EVENT, "labels": [NAME, …]}``, also what was sent while the device was away.
+    takes ``{"id": EVENT, "labels": [NAME, …]}`` (`take_answer`), also what was sent while the device was away.
 
     Args:
         settings: The device.
@@ -282,10 +283,9 @@ class MqttDelivery(Delivery):
 
     def _take_label(self, payload: bytes) -> None:
         fields = self._fields(payload)
-        event, labels = fields.text("id"), fields.texts("labels")
         if self._settings.learn is None:
-            raise OptionError(f"nobody learns from the label of {event!r}", where=self._topics.label)
-        self._settings.learn(event, labels)
+            raise OptionError(f"nobody learns from the label of {fields.text('id')!r}", where=self._topics.label)
+        take_answer(fields, self._settings.learn)
 
     def _take_away_gone(self, payload: bytes) -> None:
         try:
