@@ -112,6 +112,11 @@ QUICK: list[tuple[str, dict[str, Any]]] = [
         "online --learner analytic --model tiny_home --stream stream.csv --output runs/knows",
         {"lists": ["sounds"]},
     ),
+    (
+        "listen clip.wav --model runs/knows --hop 1 --threshold 0.01 --ask-below 1 --asked asked_more --learn known "
+        "--answers answers.jsonl --state state",
+        {"SOURCE": "clip.wav"},
+    ),
     ("learner info runs/knows", {"STATE": "runs/knows"}),
     ("learner teach runs/knows --clips stream.csv --output runs/taught", {"STATE": "runs/knows", "lists": ["sounds"]}),
     ("learner merge runs/knows runs/taught --output runs/merged", {"STATE": "runs"}),
