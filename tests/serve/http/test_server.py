@@ -171,3 +171,19 @@ def test_torch_is_shared_by_threads(tiny: object, recording: Callable[..., bytes
         with ThreadPoolExecutor(6) as pool:
             together = list(pool.map(lambda one: httpx.post(f"{address}{TAGS}", content=one).json()["tags"], contents))
     assert together == alone and np.ptp([tag["score"] for tags in alone for tag in tags]) > 0
+
+
+def test_the_client_of_the_page(
+    serving: Callable[..., object],
+    recording: Callable[..., bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "http.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "doorbell.wav").write_bytes(recording(20.3, (0, 1.0, 6.0), (2, 8.0, 16.0)))
+    with serving() as address:  # type: ignore[attr-defined]
+        exec(code.replace("http://127.0.0.1:8765", address), {})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["Low", "High"]
