@@ -34,6 +34,7 @@ VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Tag": {
         "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
         "merge": ("audiotag.cli.merge:merge", "Check and join the results of a run in shards."),
+        "segments": ("audiotag.cli.segments:segments", "Cut what was detected out of recordings."),
         "listen": ("audiotag.cli.listen:listen", "Tell of sounds as they happen, from microphones and streams."),
     },
     "Learn": {
@@ -47,6 +48,7 @@ VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "compare": ("audiotag.cli.compare:compare", "Fine-tune and measure several models in the same way."),
         "data": ("audiotag.cli.data:data", "Labelled sets: known ones, preparation, checks, numbers."),
         "index": ("audiotag.cli.index:index", "Find recordings that sound alike."),
+        "serve": ("audiotag.cli.serve:serve", "A page in the browser: listen to detections and correct them."),
     },
     "Devices": {
         "export": ("audiotag.cli.export:export", "Write a model as a folder that tags without torch."),
