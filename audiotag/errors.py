@@ -25,6 +25,7 @@ EXTRAS: Mapping[str, str] = {
     **dict.fromkeys(("av", "PIL"), "audiotag[video]"),
     "h5py": "audiotag[hdf5]",
     "usearch": "audiotag[search]",
+    **dict.fromkeys(("starlette", "uvicorn", "python_multipart", "prometheus_client"), "audiotag[serve]"),
     "sounddevice": "audiotag[live]",
     "tensorboard": "audiotag[tensorboard]",
     "wandb": "audiotag[wandb]",

@@ -147,6 +147,6 @@ def test_what_an_installation_may_lack_comes_with_an_extra_and_the_rest_is_requi
         if f"audiotag[{extra}]" in EXTRAS.values()
         for requirement in requirements
     }
-    modules = {"scikit-learn": "sklearn", "pillow": "PIL", "lightning-fabric": "lightning_fabric", "paho-mqtt": "paho"}
-    assert {modules.get(name, name): extra for name, extra in brought_by.items()} == EXTRAS
+    modules = {"scikit-learn": "sklearn", "pillow": "PIL", "paho-mqtt": "paho"}
+    assert {modules.get(name, name.replace("-", "_")): extra for name, extra in brought_by.items()} == EXTRAS
     assert not {re.split(r"[<>=\[]", requirement)[0] for requirement in core["dependencies"]} & {*brought_by}

@@ -48,6 +48,7 @@ VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "compare": ("audiotag.cli.compare:compare", "Fine-tune and measure several models in the same way."),
         "data": ("audiotag.cli.data:data", "Labelled sets: known ones, preparation, checks, numbers."),
         "index": ("audiotag.cli.index:index", "Find recordings that sound alike."),
+        "serve": ("audiotag.cli.serve:serve", "A page in the browser: listen to detections and correct them."),
     },
     "Devices": {
         "export": ("audiotag.cli.export:export", "Write a model as a folder that tags without torch."),

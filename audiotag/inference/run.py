@@ -38,7 +38,9 @@ from audiotag.inference.writers import (
 )
 from audiotag.inference.writers.rows import Key
 
-_DEFAULT_TOP = 10
+DEFAULT_TOP = 10
+"""Classes that are reported of a recording where neither their number nor a threshold is given."""
+
 _FEW = 20
 
 _DECIDING = (
@@ -152,7 +154,7 @@ class InferRun:
         if threshold is None:
             threshold = spec.least_score
         if threshold is None and top is None and mode != "events":
-            top = _DEFAULT_TOP
+            top = DEFAULT_TOP
         decided: dict[str, Any] = {
             "mode": mode,
             "format": format,

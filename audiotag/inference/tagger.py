@@ -17,6 +17,7 @@ from audiotag.audio.streams import AudioStream
 from audiotag.data.clips import Clip, ClipSet
 from audiotag.engines.interface import Engine, EngineFacts
 from audiotag.engines.opening import as_engine
+from audiotag.engines.turns import Turn, TurnsEngine
 from audiotag.errors import AudiotagError, OptionError
 from audiotag.inference.combine import EnsembleMode, scores_of
 from audiotag.inference.decoding import SETTINGS, Decoding
@@ -114,6 +115,14 @@ class Tagger:
 
     def __repr__(self) -> str:
         return f"Tagger({self.name!r}, {len(self.labels)} classes, {self.sample_rate} Hz, {self.facts[0].device})"
+
+    def taking_turns(self, turn: Turn) -> Tagger:
+        """The same tagger for one of several threads: *turn* is entered around every pass of an engine."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._scorer = Scorer([TurnsEngine(engine, turn) for engine in self.engines], self.combine)
+        other.engines = other._scorer.engines
+        return other
 
     def logits(
         self, waveform: ArrayLike | torch.Tensor, sample_rate: int, *, video: ArrayLike | torch.Tensor | None = None

@@ -1,0 +1,123 @@
+"""What the HTTP interface takes at most, and who is let in."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+from audiotag.serve.problems import Refusal
+from audiotag.settings import COUNT, FROM_ONE, POSITIVE, SettingsGroup, setting
+
+
+class Limits(SettingsGroup):
+    """Limits of the HTTP interface."""
+
+    WHERE = "limits"
+    TITLE = "HTTP interface"
+
+    upload_mb: float = setting(200.0, help="Largest upload, in megabytes.", range=POSITIVE)
+    uploads_mb: float = setting(
+        1000.0, help="Megabytes that all uploads at work have on disk together.", range=POSITIVE
+    )
+    sound_seconds: float = setting(3600.0, help="Longest recording that is taken.", range=POSITIVE)
+    at_once: int = setting(2, help="Uploads that are computed at once.", range=FROM_ONE)
+    waiting: int = setting(8, help="Uploads that are received or wait beside them; more are refused.", range=COUNT)
+    request_seconds: float = setting(300.0, help="Longest time that an upload and its answer take.", range=POSITIVE)
+
+
+class Room:
+    """The places of uploads, and their megabytes. For one thread: that of the event loop.
+
+    Attributes:
+        taken: Numbers of the places in use.
+        held: Bytes of the uploads.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._places = limits.at_once + limits.waiting
+        self._usual_seconds = 1.0
+        self.taken: set[int] = set()
+        self.held = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody else is let in."""
+        return len(self.taken) == self._places
+
+    @contextmanager
+    def place(self) -> Iterator[int]:
+        """A place among the uploads that are at work: its number, from 0.
+
+        Raises:
+            Refusal: All are taken.
+        """
+        if self.is_full:
+            raise self._too_many(f"{self._places} uploads are at work")
+        number = min(set(range(self._places)) - self.taken)
+        self.taken.add(number)
+        begin = time.monotonic()
+        try:
+            yield number
+        finally:
+            self.taken.remove(number)
+            self._usual_seconds += (time.monotonic() - begin - self._usual_seconds) / 8
+
+    @contextmanager
+    def bytes(self) -> Iterator[Share]:
+        """The bytes of one upload."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self.held -= share.size
+
+    def check(self, share: Share, size: int) -> None:
+        """See `Share.check`."""
+        if share.size + size > self._limits.upload_mb * 1e6:
+            raise Refusal(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"the upload is larger than {self._limits.upload_mb:g} MB",
+                fix="Send a shorter recording, or a compressed one (FLAC, Ogg).",
+            )
+        if self.held + size > self._limits.uploads_mb * 1e6:
+            raise self._too_many(f"the uploads at work have {self._limits.uploads_mb:g} MB together")
+
+    def _too_many(self, what: str) -> Refusal:
+        turns = len(self.taken) / self._limits.at_once
+        seconds = min(max(1, math.ceil(self._usual_seconds * turns)), math.ceil(self._limits.request_seconds))
+        return Refusal(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            what,
+            fix=f"Try again in {seconds} s.",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+class Share:
+    """Bytes of one upload.
+
+    Attributes:
+        size: Their number.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self.size = 0
+
+    def check(self, size: int) -> None:
+        """Refuse *size* more bytes where there is no room for them.
+
+        Raises:
+            Refusal: The upload is too large, or all are together.
+        """
+        self._room.check(self, size)
+
+    def grow(self, size: int) -> None:
+        """Take *size* more bytes, as `check` lets it."""
+        self.check(size)
+        self.size += size
+        self._room.held += size
