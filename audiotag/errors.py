@@ -24,6 +24,7 @@ EXTRAS: Mapping[str, str] = {
     "pyarrow": "audiotag[parquet]",
     **dict.fromkeys(("av", "PIL"), "audiotag[video]"),
     "h5py": "audiotag[hdf5]",
+    "huggingface_hub": "audiotag[hub]",
     "usearch": "audiotag[search]",
     **dict.fromkeys(("starlette", "uvicorn", "python_multipart", "prometheus_client"), "audiotag[serve]"),
     "sounddevice": "audiotag[live]",

@@ -135,7 +135,8 @@ class Setting:
         kinds = get_args(self.hint)
         if isinstance(value, tuple) and ... not in kinds and len(value) != len(kinds):
             raise self._refused(value, f"{len(kinds)} numbers", where)
-        for number in value if isinstance(value, tuple) else (value,):
+        numbers = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
+        for number in numbers:
             if self.range is not None and not self.range.holds(number):
                 raise self._refused(value, str(self.range), where)
         return value

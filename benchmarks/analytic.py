@@ -80,6 +80,7 @@ def costs(dim, classes=50, clips=500):
     for clip in generator.standard_normal((clips, dim)):
         begin = time.process_time()
         following.learn(clip, [len(times) % classes])
+        following.head()
         times.append((time.process_time() - begin) * 1e3)
     begin = time.process_time()
     learner.scores(generator.standard_normal((1, dim)))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from audiotag.host import get_host
 from audiotag.models.complexity import Complexity, measure_complexity
+from audiotag.models.costs import Cost, known_costs
 from audiotag.models.create import create_backbone
 from audiotag.plugin import BackboneSpec
 
@@ -27,6 +28,14 @@ seconds of audio, without the front end; {CLASSES} classes where a network has n
 `audiotag models complexity NAME`. *Published* results are the authors' own. `audiotag models info NAME` shows
 everything known about a model, with its citation and where its weights are; `audiotag models download NAME` fetches
 them. Quote names with brackets in a shell: `'mn40_as(2)'`.
+
+*ms* and *MB*, by torch / by an export in ONNX Runtime, are the processor time that ten seconds of sound took from
+waveform to logits, and the most memory of a process that loads the model and tags one clip. `python
+benchmarks/models.py` measured them in ten minutes on one thread while other programs computed, with random weights,
+which cost the same (MACHINE).
+`audiotag models list --sort score` (or `params`, `macs`, `speed`, `memory`) compares models.
+
+![mAP on AudioSet against processor time; a line joins those that nothing quicker surpasses](pictures/models.png)
 """
 
 
@@ -67,6 +76,19 @@ def _licence(spec: BackboneSpec) -> str:
     return f"[{spec.weights.licence}](<{address}>)" if address.startswith("http") else spec.weights.licence
 
 
+def _costs(cost: Cost | None) -> tuple[str, str]:
+    """Milliseconds and MB, by torch and by ONNX Runtime."""
+    if cost is None:
+        return "–", "–"
+    pairs = ((cost.torch_ms, cost.onnx_ms), (cost.torch_mb, cost.onnx_mb))
+    return tuple(" / ".join("–" if one is None else f"{one:.3g}" for one in pair) for pair in pairs)  # type: ignore[return-value]
+
+
+def machines() -> str:
+    """The machine on which costs were measured, or several."""
+    return " or ".join(_unique(cost.machine for cost in known_costs().values()))
+
+
 def _row(spec: BackboneSpec, alike: dict[tuple[str, str, int], str]) -> str:
     measured = complexity(spec, alike)
     cells = (
@@ -75,6 +97,7 @@ def _row(spec: BackboneSpec, alike: dict[tuple[str, str, int], str]) -> str:
         "–" if spec.num_classes is None else spec.labels or str(spec.num_classes),
         f"{measured.parameters / 1e6:.3g}",
         f"{measured.macs / 1e9:.3g}",
+        *_costs(known_costs().get(spec.name)),
         _figures(spec),
         _licence(spec),
     )
@@ -89,8 +112,8 @@ def section(family: str, specs: list[BackboneSpec], alike: dict[tuple[str, str, 
     facts = f"`{owner}`; {' and '.join(first.inputs)}, {first.sample_rate / 1000:g} kHz; code: {licences}."
     notes = _unique(spec.weights.note for spec in specs if spec.weights is not None)
     text = [f"## {family}\n", " ".join([facts, *(f"{note.rstrip('.')}." for note in notes)]) + "\n"]
-    text.append("| name | | classes | parameters (M) | GMAC | published | weights |")
-    text.append("| --- | --- | --- | ---: | ---: | --- | --- |")
+    text.append("| name | | classes | parameters (M) | GMAC | ms | MB | published | weights |")
+    text.append("| --- | --- | --- | ---: | ---: | ---: | ---: | --- | --- |")
     text += [_row(spec, alike) for spec in specs]
     return "\n".join(text) + "\n"
 
@@ -98,7 +121,9 @@ def section(family: str, specs: list[BackboneSpec], alike: dict[tuple[str, str, 
 def render() -> str:
     """The whole page."""
     alike: dict[tuple[str, str, int], str] = {}
-    return "\n".join([HEAD, *(section(family, specs, alike) for family, specs in families().items())])
+    return "\n".join(
+        [HEAD.replace("MACHINE", machines()), *(section(family, specs, alike) for family, specs in families().items())]
+    )
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ OPTION_HABITS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("--overlap", "--stride", "--step"), ("--hop",)),
     **dict.fromkeys(("--amp", "--fp16", "--bf16", "--half"), ("--precision",)),
     **dict.fromkeys(("--freeze", "--frozen", "--linear-probe"), ("--freeze-backbone",)),
+    **dict.fromkeys(("--lora", "--lora-rank", "--lora-r", "--peft", "--adapters"), ("--adapter",)),
     **dict.fromkeys(("--mixup",), ("--mixup-alpha",)),
     **dict.fromkeys(("--freqm", "--freq-mask"), ("--frequency-mask",)),
     **dict.fromkeys(("--timem",), ("--time-mask",)),

@@ -31,11 +31,13 @@ from audiotag.cli.options import (
 from audiotag.cli.outputs import check_files
 from audiotag.cli.printing import warn_failed_plugins
 from audiotag.cli.service import print_service, service_option
+from audiotag.errors import OptionError
 from audiotag.live.settings import ListenSettings
 from audiotag.signals import on_stop
 
 if TYPE_CHECKING:
-    from audiotag.live.listener import Listener
+    from audiotag.live.learning import LiveLearner
+    from audiotag.live.listener import Consumer, Listener
     from audiotag.live.messages import Message
 
 _OF_MODEL = ("model", "weights", "labels", "options", "device", "engine")
@@ -71,6 +73,20 @@ _OF_EVENTS = ("window", "hop", "resolution", "threshold", "low_threshold", "medi
     help="Where the embeddings, and with --clips the recordings, of a hundred such events wait; the surest give way.",
     group="Asking",
 )
+@option(
+    "--learn",
+    type=Path,
+    metavar="FOLDER",
+    help="Learn from labels of asked events that come over MQTT or --answers; what is known is kept in this folder.",
+    group="Asking",
+)
+@option(
+    "--answers",
+    metavar="FILE",
+    help="Also take labels from this file (CSV or JSON lines) as it grows, or from the standard input (-).",
+    group="Asking",
+)
+@option("--new-classes", is_flag=True, help="Begin a class where a label names none of the model's.", group="Asking")
 @option("--rate", type=int, metavar="HZ", help="Sample rate, of raw samples or a microphone.", group="Source")
 @option("--channels", least=1, help="Channels, of raw samples (1 by default) or a microphone.", group="Source")
 @option(
@@ -126,6 +142,12 @@ def listen(source: str, **settings: Any) -> None:
     check_event_settings(settings)
     if (settings["ask_below"] is None) != (settings["asked"] is None):
         raise click.UsageError("--ask-below and --asked need each other.")
+    if settings["learn"] is not None and settings["asked"] is None:
+        raise click.UsageError("--learn needs --ask-below and --asked.")
+    if settings["learn"] is None and (settings["answers"] is not None or settings["new_classes"]):
+        raise click.UsageError("--answers and --new-classes need --learn.")
+    if source == settings["answers"] == "-":
+        raise click.UsageError("The standard input is the sound; give --answers a file.")
     check_files(settings["output"], overwrite=settings["overwrite"] or settings["resume"])
     signals = _Stop()
     listener = _listener(source, settings)
@@ -140,10 +162,12 @@ def _listener(source: str, settings: dict[str, Any]) -> Listener:
     from audiotag.continual.asking import Asking
     from audiotag.inference.loading import load, use_decoding
     from audiotag.inference.run import thresholds_of
+    from audiotag.inference.tagger import Tagger
     from audiotag.inference.tuned_decoding import Cells
     from audiotag.live.asked import AskedEvents
     from audiotag.live.event_log import EventLog
-    from audiotag.live.listener import Consumer, Listener
+    from audiotag.live.learning import LearningEngine, LiveLearner, known_learner
+    from audiotag.live.listener import Listener
     from audiotag.live.messages import Output
     from audiotag.live.opening import open_source
     from audiotag.live.recordings import ClipFolder
@@ -155,6 +179,12 @@ def _listener(source: str, settings: dict[str, Any]) -> Listener:
     opened = open_source(source, SourceSettings(settings["rate"], settings["channels"], settings["sample_format"]))
     model = {name: settings[name] for name in _OF_MODEL}
     tagger = load(model.pop("model"), **model, progress=True)
+    learning = None
+    if settings["learn"] is not None:
+        if len(tagger.engines) > 1:
+            raise OptionError("an ensemble has no embedding to learn from", where=tagger.name, fix="Name one model.")
+        learning = LearningEngine(tagger.engines[0], known_learner(settings["learn"], settings["model"]))
+        tagger = Tagger([learning])
     events = given_settings({name: settings[name] for name in _OF_EVENTS})
     cells = Cells(settings["window"], settings["hop"], settings["resolution"])
     if settings["decoding"] is not None:
@@ -163,15 +193,31 @@ def _listener(source: str, settings: dict[str, Any]) -> Listener:
         events["threshold"] = thresholds_of(tagger, events["threshold"], cells)
     clips = None if settings["clips"] is None else ClipFolder(settings["clips"], wanted)
     consumers: list[Consumer] = []
+    learn = None
     if asking is not None:
-        consumers.append(AskedEvents(settings["asked"], asking, single_label=tagger.single_label))
+        asked = AskedEvents(settings["asked"], asking, single_label=tagger.single_label)
+        consumers.append(asked)
+        if learning is not None:
+            teacher = LiveLearner(learning, asked, settings["learn"], new_classes=settings["new_classes"])
+            consumers, learn = [*_answers(settings["answers"], teacher), teacher], teacher.learn
     outputs: list[Output] = []
     if settings["output"] is not None:
         log = {name: settings[name] for name in ("resume", "overwrite")}
         outputs.append(EventLog(settings["output"], settings["format_"], tagger.sample_rate / 2, **log))
-    outputs += open_outputs(settings, output_settings(settings, tagger.labels))
+    outputs += open_outputs(settings, output_settings(settings, tagger.labels, learn=learn))
     given: dict[str, Any] = {"outputs": outputs, "consumers": consumers, "name": settings["name"]}
     return Listener(tagger, opened, wanted, clips=clips, **given, **events)
+
+
+def _answers(place: str | None, teacher: LiveLearner) -> list[Consumer]:
+    from audiotag.live.answer_lines import AnswerFile, AnswerInput
+
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
+
+    if place is None:
+        return []
+    return [AnswerInput(teacher, tell) if place == "-" else AnswerFile(Path(place), teacher, tell)]
 
 
 class _Stop:

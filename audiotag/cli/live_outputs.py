@@ -162,7 +162,7 @@ def open_outputs(values: Mapping[str, Any], settings: OutputSettings) -> list[Ou
     with ExitStack() as stack:
         for name, own in asked:
             output = open_output(name, settings, **own, **values["send_options"].get(name, {}))
-            opened.append(ChosenOutput(output, settings.classes))
+            opened.append(ChosenOutput(output, settings.classes) if values["classes"] else output)
             stack.callback(opened[-1].close)
         opened += service_output()  # the last: now everything is ready
         stack.pop_all()

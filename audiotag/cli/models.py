@@ -10,7 +10,8 @@ import click
 
 from audiotag.cli.command import Group
 from audiotag.cli.completion import names_of
-from audiotag.cli.models_combine import average, ensemble, summary
+from audiotag.cli.models_combine import average, ensemble, merge, summary
+from audiotag.cli.models_hub import pull, push
 from audiotag.cli.options import echo_json, json_option, option, option_option
 from audiotag.cli.printing import print_columns, warn_failed_plugins
 from audiotag.errors import AudiotagError, OptionError
@@ -22,13 +23,20 @@ if TYPE_CHECKING:
     from audiotag.specs import BackboneSpec, Weights
 
 
+_SORTS = {"score": "score", "params": "parameters", "macs": "macs", "speed": "speed", "memory": "memory"}
+"""What the list is sorted by → what `KnownModels.sorted` calls it."""
+
+_COSTS = ("parameters", "macs", "torch_ms", "onnx_ms", "torch_mb", "onnx_mb")
+_COST_TITLES = ("mAP", "PARAMS (M)", "GMAC", "TORCH (ms)", "ONNX (ms)", "TORCH (MB)", "ONNX (MB)")
+
+
 @click.group(cls=Group)
 def models() -> None:
     """Known models: list, facts, weights; average and ensemble."""
     warn_failed_plugins()
 
 
-for _command in (average, ensemble, summary):
+for _command in (average, merge, ensemble, summary, push, pull):
     models.add_command(_command)
 
 
@@ -36,27 +44,45 @@ for _command in (average, ensemble, summary):
 @json_option
 @option("--family", metavar="NAME", help="Only the models of one family.")
 @option("--published", is_flag=True, help="Only models with published weights, no bare families.")
-def list_models(as_json: bool, family: str | None, published: bool) -> None:
+@option("--sort", type=list(_SORTS), help="Compare what published models cost, best first.")
+def list_models(as_json: bool, family: str | None, published: bool, sort: str | None) -> None:
     """List models and families.
 
-    A family (without weights) makes fresh networks; a model has published weights.
+    A family (without weights) makes fresh networks; a model has published weights. With --sort: mAP on AudioSet,
+    millions of parameters, billions of multiply-accumulates, and for ten seconds of sound on one thread milliseconds
+    and the most memory, by torch and by an export (ONNX); docs/models.md says on which machine.
     """
     from audiotag.models.known import known_models
     from audiotag.models.store import WeightsStore
 
-    known = known_models(family, published=published)
+    known = known_models(family, published=published or sort is not None)
+    if sort is not None:
+        known = known.sorted(_SORTS[sort], reverse=sort == "score")
     if as_json:
         store = WeightsStore()
-        echo_json([{**facts(get_host().backbone(name), store), "name": name} for name in known.names])
+        costs = {one.name: {each: getattr(one, each) for each in _COSTS} for one in known}
+        echo_json(
+            [{**facts(get_host().backbone(one.name), store), "name": one.name, **costs[one.name]} for one in known]
+        )
         return
     if not known:
         click.echo("No model is registered. Plugins bring them: pip install audiotag-mobilenet-baseline")
+        return
+    if sort is not None:
+        print_columns(("NAME", *_COST_TITLES), [_cost_row(one) for one in known], right=_COST_TITLES)
         return
     print_columns(
         ("NAME", "FAMILY", "RATE", "CLASSES", "HERE", "PUBLISHED RESULT"),
         [_row(one) for one in known],
         right=("RATE", "CLASSES"),
     )
+
+
+def _cost_row(model: KnownModel) -> tuple[str, ...]:
+    values = (model.score, *(getattr(model, name) for name in _COSTS))
+    scales = (1, 1e6, 1e9, 1, 1, 1, 1)
+    texts = ["" if value is None else f"{value / scale:.3g}" for value, scale in zip(values, scales, strict=True)]
+    return (model.name, *texts)
 
 
 def _row(model: KnownModel) -> tuple[str, ...]:
@@ -95,18 +121,44 @@ def facts(spec: BackboneSpec, store: WeightsStore) -> dict[str, Any]:
     return found
 
 
+def folder_facts(name: str) -> dict[str, Any]:
+    """What the checkpoint in a folder says of itself, as plain JSON types."""
+    from audiotag.folders import current_folder
+    from audiotag.models.facts import WEIGHTS_FILE, find_checkpoint, read_facts
+
+    told = read_facts(name)
+    made_by, metadata = told["backbone"], told["metadata"]
+    return {
+        "name": told["name"],
+        "folder": str(find_checkpoint(name)),
+        "model": made_by["spec"],
+        "family": made_by["family"],
+        "plugin": made_by["plugin"]["distribution"],
+        "plugin_version": made_by["plugin"]["version"],
+        "sample_rate": told["sample_rate"],
+        "num_classes": len(told["labels"]),
+        "single_label": told["single_label"],
+        "options": made_by["options"],
+        "adapters": made_by.get("adapters"),
+        "bytes": (current_folder(find_checkpoint(name)) / WEIGHTS_FILE).stat().st_size,
+        "metrics": {key: one for key, one in metadata.get("metrics", {}).items() if one is not None},
+    }
+
+
 def _fields(spec: BackboneSpec | Weights, *names: str) -> dict[str, Any]:
     return {name: getattr(spec, name) for name in names}
 
 
 @models.command("info")
-@click.argument("name", shell_complete=names_of("backbones"))
+@click.argument("name", shell_complete=names_of("backbones"), metavar="NAME|FOLDER")
 @json_option
 def info(name: str, as_json: bool) -> None:
-    """Show what is known of one model."""
+    """Show what is known of one model: a registered one, a run or a checkpoint."""
     from audiotag.models.store import WeightsStore
+    from audiotag.places import exists
 
-    found = facts(get_host().backbone(name), WeightsStore())
+    is_folder = name not in get_host().backbones and exists(name)
+    found = folder_facts(name) if is_folder else facts(get_host().backbone(name), WeightsStore())
     if as_json:
         echo_json(found)
         return

@@ -1,4 +1,4 @@
-"""``audiotag models average``, ``ensemble``, ``summary``: one model of several, and how those of a run compare."""
+"""``audiotag models average``, ``merge``, ``ensemble``, ``summary``: one model of several, and how those compare."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from audiotag.cli.command import Command
 from audiotag.cli.options import batch_size_option, device_option, option, precision_option, workers_option
+from audiotag.errors import OptionError
 
 _EPOCHS_HELP = "Of run folders, these kept epochs (16-30, 1,3,5-8, all) instead of the best one."
 
@@ -16,7 +17,6 @@ def _expand(sources: tuple[str, ...], epochs: str | None) -> list[str | Path]:
     """The models that were named, with the kept epochs in place of each run."""
     if epochs is None:
         return list(sources)
-    from audiotag.errors import OptionError
     from audiotag.models.epochs import choose_epochs
     from audiotag.models.facts import FACTS_FILE
 
@@ -53,6 +53,29 @@ def average(checkpoints: tuple[str, ...], epochs: str | None, output: Path) -> N
     sources = _expand(checkpoints, epochs)
     model = average_checkpoints(sources, output)
     click.echo(f"{len(sources)} checkpoints of {model.spec.name} averaged: {output}")
+
+
+@click.command("merge", cls=Command)
+@click.argument("checkpoint", metavar="CHECKPOINT")
+@option("--output", required=True, type=Path, metavar="FOLDER", help="The new checkpoint.")
+def merge(checkpoint: str, output: Path) -> None:
+    """Merge low-rank adapters into the network that they were learned for, as one checkpoint without them.
+
+    \b
+    audiotag models merge runs/home --output home
+
+    Tagging and export do so by themselves; the new checkpoint needs nothing beside it.
+    """  # noqa: D301
+    from audiotag.folders import check_new_folder
+    from audiotag.models.checkpoint import load_checkpoint, merge, save_checkpoint
+
+    check_new_folder(output)
+    model = load_checkpoint(checkpoint, merged=False)
+    adapters = model.adapters
+    if adapters is None:
+        raise OptionError("the checkpoint has no adapters to merge", where=checkpoint, fix="It can be used as it is.")
+    save_checkpoint(output, merge(model))
+    click.echo(f"Adapters of {adapters} merged into {model.spec.name}: {output}")
 
 
 @click.command("ensemble", cls=Command)

@@ -79,6 +79,11 @@ def pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: Sequen
         raise click.BadParameter(str(error), ctx=ctx, param=parameter) from error
 
 
+def numbers_callback(ctx: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
+    """KEY=NUMBER, several between commas, any number of times, as a dict."""
+    return pairs_callback(ctx, parameter, [part for pair in pairs for part in pair.split(",")])
+
+
 def named_pairs_callback(ctx: click.Context, parameter: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
     """NAME.KEY=VALUE, any number of times, as a dict for each name."""
     named: dict[str, list[str]] = {}
@@ -289,7 +294,9 @@ def _option(one: Setting) -> Callable[[_Function], _Function]:
     kind = next((kind for kind in (one.hint, *get_args(one.hint)) if kind in _KINDS), str)
     if isinstance(one.default, Mapping):
         told |= {"multiple": True, "metavar": "KEY=VALUE", "callback": pairs_callback}
-        if get_origin(get_args(one.hint)[1]) is not None:  # options of several things
+        if get_args(one.hint)[1] is float:
+            told |= {"metavar": "KEY=NUMBER[,...]", "callback": numbers_callback}
+        elif get_origin(get_args(one.hint)[1]) is not None:  # options of several things
             told |= {"metavar": "NAME.KEY=VALUE", "callback": named_pairs_callback}
     elif ... in get_args(one.hint):
         told |= {"multiple": True, "metavar": "NAME"}

@@ -16,7 +16,7 @@ SERVICE = "--service"
 _SECRETS = ("--mqtt-login", "--webhook-secret")
 """Options that name files which the service's own user may not read: systemd hands them over."""
 
-_WRITTEN = ("--output", "--clips", "--lines", "--state")
+_WRITTEN = ("--output", "--clips", "--asked", "--learn", "--lines", "--state")
 """Options that name what is written; relative ones lie in the folder of the service."""
 
 _UNIT = """\

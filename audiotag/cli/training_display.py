@@ -118,6 +118,9 @@ class RichReporter(Reporter):
         shown = ", ".join(f"{name.removeprefix('val_')} {_number(value)}" for name, value in best.items())
         out = Console(highlight=False, soft_wrap=True, quiet=not is_first_process())
         out.print(f"Best: {shown}", markup=False)
+        if result.settings.adapter:
+            shape = ", ".join(f"{name} {value:g}" for name, value in result.settings.adapter.items())
+            out.print(f"Adapters: {shape}, merged whenever the run is loaded", markup=False)
         out.print(f"Run:  {result.folder}", markup=False)
 
     def table(self, frame: pd.DataFrame, title: str) -> None:

@@ -82,6 +82,20 @@ def read_learner(folder: str | Path) -> AnalyticLearner | None:
     return AnalyticLearner.load(path) if is_file(path) else None
 
 
+def require_network(known: AnalyticLearner, dim: int, origin: str) -> None:
+    """Refuse a learner that has not learnt from embeddings of length *dim* of the network *origin*.
+
+    Raises:
+        OptionError: It has not.
+    """
+    if (known.origin, known.dim, known.random_features) != (origin, dim, 0):
+        raise OptionError(
+            "what the learner knows are embeddings of another network",
+            where=known.labels.source,
+            fix="Start from the model that it learnt with.",
+        )
+
+
 def begin(
     known: AnalyticLearner | None, labels: LabelSet, dim: int, *, single_label: bool, forgetting: float, origin: str
 ) -> AnalyticLearner:
@@ -100,12 +114,7 @@ def begin(
     """
     if known is None:
         return AnalyticLearner(labels, dim, single_label=single_label, forgetting=forgetting, origin=origin)
-    if (known.origin, known.dim, known.random_features) != (origin, dim, 0):
-        raise OptionError(
-            "what the learner knows are embeddings of another network",
-            where=known.labels.source,
-            fix="Start from the model that it learnt with.",
-        )
+    require_network(known, dim, origin)
     if known.single_label != single_label:
         kind = "one class" if known.single_label else "any number of classes"
         raise OptionError(

@@ -167,7 +167,7 @@ class OnlineLearner:
             self._memory = ReplayMemory(store, model.labels, self._recall, keep=self._settings.freeze_backbone)
             if self._settings.replay and any(clip.kind == "embedding" for clip in store):
                 self._learned |= Heard(unnamed=True)  # they do not say of what recordings they are
-        self._asking = Asking(self._settings.ask_below or 0.0, self._settings.asked)
+        self._asking = Asking(self._settings.ask_below or 0.0, self._settings.ask_capacity)
         self._run = uuid.uuid4().hex
         self.position = self._offered = 0
         self._last_id: str | None = None

@@ -20,7 +20,7 @@ _OF_ANALYTIC = (
     "keep",
     "checkpoint_every",
     "ask_below",
-    "asked",
+    "ask_capacity",
 )
 
 
@@ -101,7 +101,7 @@ class OnlineSettings(Replay, Learner, Objective, Optimiser, Seeded):
         range=SHARE,
         help="Ask about unlabelled clips of which the model is less sure; their embeddings wait for an answer.",
     )
-    asked: int = setting(100, range=COUNT, help="Most clips that wait for an answer; the surest give way.")
+    ask_capacity: int = setting(100, range=COUNT, help="Most clips that wait for an answer; the surest give way.")
     keep: Keep = setting(
         by=lambda s, _: "embedding" if s.freeze_backbone else "audio",
         usual="embedding, or audio for the whole network",

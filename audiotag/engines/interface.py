@@ -122,6 +122,14 @@ class Engine(ABC):
     def fingerprint(self) -> str:
         """A hash of the numbers that decide its logits (parameters, options)."""
 
+    def embedding_fingerprint(self) -> str:
+        """A hash of what gives the clip embeddings, whatever head follows.
+
+        Raises:
+            OptionError: The engine does not say.
+        """
+        raise OptionError("it does not say what gives its embeddings", where=self.facts.name, fix="Learn elsewhere.")
+
     @abstractmethod
     def code_fingerprint(self) -> str:
         """A hash of the code that computes with them; another one may give other numbers."""

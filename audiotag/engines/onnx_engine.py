@@ -187,7 +187,7 @@ class OnnxEngine(Engine):
         return self.body_fingerprint() if head is None else _digest(self.body_fingerprint(), head.digest)
 
     def embedding_fingerprint(self) -> str:
-        """A hash of what gives the clip embeddings; that of the model where the weights are kept as they were."""
+        """See `Engine.embedding_fingerprint`; that of the model where the weights are kept as they were."""
         of_model = self.exported.source.get("embedding")
         if self.exported.precision == "fp32" and isinstance(of_model, str):
             return of_model

@@ -15,7 +15,7 @@ from torch import Tensor
 from audiotag.audio.frontends.torch_executor import LogMelFrontEnd
 from audiotag.engines.interface import Engine, EngineFacts, EngineOutput, Floats
 from audiotag.errors import OptionError
-from audiotag.models.fingerprints import code_fingerprint, model_fingerprint
+from audiotag.models.fingerprints import code_fingerprint, embedding_fingerprint, model_fingerprint
 from audiotag.models.model import Model
 
 _CPU_BATCH = 4
@@ -185,6 +185,10 @@ class TorchEngine(Engine):
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
         return model_fingerprint(self.model)
+
+    def embedding_fingerprint(self) -> str:
+        """See `Engine.embedding_fingerprint`."""
+        return embedding_fingerprint(self.model)
 
     def code_fingerprint(self) -> str:
         """See `Engine.code_fingerprint`."""

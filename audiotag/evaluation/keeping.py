@@ -82,7 +82,7 @@ def _keep(folder: str | Path, metadata: Mapping[str, Any], thresholds: Floats | 
     from audiotag.models.checkpoint import load_checkpoint, load_training_state, save_checkpoint
 
     checkpoint = find_checkpoint(folder)
-    model = load_checkpoint(checkpoint)
+    model = load_checkpoint(checkpoint, merged=False)
     if thresholds is not None:
         model.thresholds = thresholds
     model.metadata |= metadata

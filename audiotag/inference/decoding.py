@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from audiotag.arguments import real_number
 from audiotag.errors import OptionError
 from audiotag.inference.stages import through
-from audiotag.inference.tags import WindowScores, per_class_thresholds
+from audiotag.inference.tags import DEFAULT_THRESHOLD, WindowScores, per_class_thresholds
 
 TOLERANCE = 1e-6
 """Seconds by which times may differ from rounding alone."""
@@ -116,6 +116,18 @@ class Decoding:
             _per_class("min_duration", min_duration, classes),
         )
 
+    def widened(self, classes: int) -> Decoding:
+        """It for so many classes: of each setting, new ones have what all the others have, or else the default."""
+        missing = classes - len(self.thresholds)
+
+        def more(values: NDArray[np.float64], default: float) -> NDArray[np.float64]:
+            alike = len(values) and (values == values[0]).all()
+            return np.append(values, np.full(missing, values[0] if alike else default))
+
+        thresholds = more(self.thresholds, DEFAULT_THRESHOLD)
+        low = np.minimum(more(self.low_thresholds, DEFAULT_THRESHOLD), thresholds)
+        return Decoding(thresholds, low, more(self.median, 0), more(self.merge, 0), more(self.min_duration, 0))
+
     def tobytes(self) -> bytes:
         """All of its numbers."""
         return b"".join(getattr(self, one.name).tobytes() for one in fields(self))
@@ -152,6 +164,7 @@ class _MedianFilter:
     def __init__(self, seconds: NDArray[np.float64], at_once: int) -> None:
         self._seconds = seconds
         self._at_once = at_once
+        self._length = 0.0
         self._halves: NDArray[np.intp] | None = None
         self._most = 0
         self._waiting: list[WindowScores] = []
@@ -159,9 +172,8 @@ class _MedianFilter:
 
     def push(self, cell: WindowScores) -> list[WindowScores]:
         if self._halves is None:
-            length = cell.offset - cell.onset
-            odd = self._seconds / length - 1 if length > 0 else np.zeros(len(self._seconds))
-            self._halves = np.maximum(0, np.rint(odd / 2)).astype(np.intp)
+            self._length = cell.offset - cell.onset
+            self._halves = self._half_widths()
             self._most = int(self._halves.max(initial=0))
         if not self._most:
             return [cell]
@@ -184,6 +196,20 @@ class _MedianFilter:
         else:
             padded = _reflected(np.concatenate([self._before, scores]), 0, self._most)
         return _with_scores(self._waiting, medians(padded, self._halves))
+
+    def widen(self, seconds: NDArray[np.float64]) -> None:
+        """Filter cells of more classes from now on; none of them more than the others were."""
+        missing = len(seconds) - len(self._seconds)
+        self._seconds = seconds
+        if self._halves is not None:
+            self._halves = self._half_widths()
+        self._waiting = [one.widened(len(seconds)) for one in self._waiting]
+        if self._before is not None:
+            self._before = np.pad(self._before, ((0, 0), (0, missing)))
+
+    def _half_widths(self) -> NDArray[np.intp]:
+        odd = self._seconds / self._length - 1 if self._length > 0 else np.zeros(len(self._seconds))
+        return np.maximum(0, np.rint(odd / 2)).astype(np.intp)
 
     def _scores(self) -> NDArray[np.float32]:
         return np.stack([one.scores for one in self._waiting])
@@ -250,6 +276,13 @@ class _Runs:
     def finish(self) -> list[Span]:
         return self._ended(self.running)
 
+    def widen(self, decoding: Decoding) -> None:
+        """Have more classes from now on."""
+        more = (0, len(decoding.thresholds) - len(self.running))
+        self._decoding = decoding
+        self.running, self.sure = np.pad(self.running, more), np.pad(self.sure, more)
+        self.onsets, self.peaks = np.pad(self.onsets, more), np.pad(self.peaks, more)
+
     def _ended(self, which: NDArray[np.bool_]) -> list[Span]:
         return [self.span(index) for index in np.flatnonzero(which & self.sure).tolist()]
 
@@ -264,10 +297,13 @@ class Decoder:
     Args:
         decoding: The settings.
         at_once: Cells that the median filter takes at a time: 1 where an event is to be known as soon as it can be.
+
+    Attributes:
+        decoding: The settings, of all classes that there are by now.
     """
 
     def __init__(self, decoding: Decoding, *, at_once: int = _FILTERED) -> None:
-        self._decoding = decoding
+        self.decoding = decoding
         self._filter = _MedianFilter(decoding.median, at_once)
         self._runs = _Runs(decoding)
         self._waiting: dict[int, Span] = {}  # the last run of a class, as long as another may be joined to it
@@ -290,6 +326,13 @@ class Decoder:
         spans += filter(self._is_long_enough, self._waiting.values())
         self._waiting.clear()
         return spans
+
+    def widen(self, classes: int) -> None:
+        """Read cells of so many classes from now on; those that are new begin here (`Decoding.widened`)."""
+        if classes > len(self.decoding.thresholds):
+            self.decoding = self.decoding.widened(classes)
+            self._filter.widen(self.decoding.median)
+            self._runs.widen(self.decoding)
 
     def begun(self) -> list[Span]:
         """The events that will be reported whatever comes, and have not ended yet, up to here."""
@@ -325,8 +368,8 @@ class Decoder:
         return Span(run.index, last.onset, run.offset, max(last.score, run.score))
 
     def _is_close(self, last: Span, onset: float) -> bool:
-        return bool(onset - last.offset <= self._decoding.merge[last.index] + TOLERANCE)
+        return bool(onset - last.offset <= self.decoding.merge[last.index] + TOLERANCE)
 
     def _is_long_enough(self, span: Span) -> bool:
         length = span.offset - span.onset
-        return length > 0 and length >= self._decoding.min_duration[span.index] - TOLERANCE
+        return length > 0 and length >= self.decoding.min_duration[span.index] - TOLERANCE

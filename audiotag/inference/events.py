@@ -188,7 +188,8 @@ class Events(Sequence[Event]):
 class CellAverages:
     """From the scores of windows to those of consecutive cells, the last one cut at the end of the last window.
 
-    Windows are ordered by onset, without a gap between them, the first from 0 s.
+    Windows are ordered by onset, without a gap between them, the first from 0 s. One may have more classes than those
+    before it.
 
     Args:
         hop: Seconds of a cell.
@@ -206,6 +207,8 @@ class CellAverages:
 
     def push(self, window: WindowScores) -> list[WindowScores]:
         """The cells that end before *window* begins: later windows begin later still, so that nothing is added."""
+        if self._held and len(self._held[0].scores) < len(window.scores):
+            self._held = [other.widened(len(window.scores)) for other in self._held]
         cells = []
         while self._held and (self._cell + 1) * self._hop <= window.onset + TOLERANCE:
             cells.append(self._next((self._cell + 1) * self._hop))

@@ -28,7 +28,7 @@ from audiotag.inference.sound import Sound, Source, as_clip, as_recording, as_so
 from audiotag.inference.stages import Stage, through
 from audiotag.inference.tags import DEFAULT_THRESHOLD, TaggedFile, Tags, WindowScores, per_class_thresholds, select_tags
 from audiotag.inference.tuned_decoding import OWN_CELLS, Cells, EventReading, TunedDecoding, kept_decoding
-from audiotag.labels import LabelSet
+from audiotag.labels import Label, LabelSet
 
 if TYPE_CHECKING:
     import torch
@@ -108,6 +108,18 @@ class Tagger:
         self.name: str = self._scorer.name
         self.default_batch_size: int = first.batch_size
         self.decoding: TunedDecoding | None = kept_decoding(self.metadata, self.labels, self.name)
+
+    def new_classes(self) -> tuple[Label, ...]:
+        """The classes that its only engine has begun since this was asked last; `labels` ends with them now.
+
+        Scores have the columns of classes that have begun as soon as there are any.
+        """
+        labels = self.engines[0].facts.labels
+        if len(self.engines) > 1 or len(labels) <= len(self.labels):
+            return ()
+        new = tuple(labels[len(self.labels) :])
+        self.labels = self.labels.extended(new)
+        return new
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As bytes: tensor by tensor, torch would hand a network on in hundreds of shared files, which run out.

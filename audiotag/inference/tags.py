@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,3 +193,8 @@ class WindowScores:
     def __iter__(self) -> Iterator[Any]:
         """onset, offset, scores."""
         return iter((self.onset, self.offset, self.scores))
+
+    def widened(self, classes: int) -> WindowScores:
+        """It with a score for each of so many classes: 0 for those that began later, which come last."""
+        missing = classes - len(self.scores)
+        return self if missing <= 0 else replace(self, scores=np.pad(self.scores, (0, missing)))

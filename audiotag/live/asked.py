@@ -72,6 +72,11 @@ class AskedEvents(Consumer):
             self._remove_gone()
             return {"asked": True, "confidence": round(sure, 6)} if key in self._kept else {}
 
+    def kept(self, key: str) -> Asked | None:
+        """What is kept of an event, which goes on waiting; None where nothing is."""
+        with self._lock:
+            return next((one for one in self._asking if one.id == key), None)
+
     def answered(self, key: str) -> Asked | None:
         """What was kept of an event, which waits no more; None where nothing is."""
         with self._lock:

@@ -18,6 +18,7 @@ from audiotag.inference.events import Event
 from audiotag.inference.writers import Result, format_of
 from audiotag.inference.writers.base import Writer, WriterSettings
 from audiotag.live.messages import Message, Output
+from audiotag.places import is_file
 
 _MOST_WAITING = 1 << 20
 
@@ -80,7 +81,9 @@ class EventLog(Output):
             self._flush()
             self._path = path
         event = Event(message.onset, message.offset, message.label.name, message.label.mid, message.score)
-        result = Result(Clip(id=message.source, path=Path(message.source)), event.offset, (event,))
+        source = message.source
+        clip = Clip(id=source, path=Path(source))
+        result = Result(clip, event.offset, (event,), source=None if is_file(source) else source)
         self._waiting.append(self._writer.text(result))
         self._writer.follow(result.place)
         while sum(map(len, self._waiting)) > _MOST_WAITING:

@@ -197,6 +197,14 @@ class Listener:
         if not self._stopped:
             recorded.done()
 
+    def _begun_classes(self) -> list[str]:
+        """The classes that have begun since this was asked last; the outputs know them now."""
+        new = self._tagger.new_classes()
+        for label in new:
+            for output in self._outputs:
+                output.add_class(label)
+        return [label.name for label in new]
+
     def _send(self, message: Message) -> None:
         self._tell(message)
         for output in self._outputs:
@@ -264,6 +272,7 @@ class _Stream:
         capture = self._of._capture
         for news in capture.news() if capture is not None else ():
             self._tell(dict(news))
+        self._tell_classes()
         if (jump := self._clock.jump()) != 0:
             self._tell({"clock_set_by": round(jump, 3)})
         if max(self._position, self._clock.running) - self._reported >= self._settings.status:
@@ -286,12 +295,17 @@ class _Stream:
             problems["recordings that could not be written"] = listener._clips.failed
         self._tell(details | ({"problems": problems} if problems else {}))
 
+    def _tell_classes(self) -> None:
+        if new := self._of._begun_classes():
+            self._tell({"new_classes": new})
+
     def _tell(self, details: dict[str, Any]) -> None:
         time = self._clock.at(self._position)
         self._of._send(self._of._status(self._name, self._position, time, details))
 
     def _follow(self, told: Sequence[Tracked], *, last: bool = False) -> None:
         """Tell of events; where they are recorded, of an end when the sound after it has come."""
+        self._tell_classes()
         recorder = self._recorder
         for one in told:
             if one.ended:

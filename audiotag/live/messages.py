@@ -134,6 +134,9 @@ class Output(ABC):
         Never raises for a failure of the output, which `problems` tells.
         """
 
+    def add_class(self, label: Label) -> None:  # noqa: B027 # many take whatever comes
+        """From now on there is this class as well: it has begun while the device listens."""
+
     def problems(self) -> Mapping[str, int]:
         """What went wrong since the beginning, in words that name the output, and how often."""
         return {}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audiotag.display import brief_repr
 from audiotag.inference.decoding import TOLERANCE, Decoder, Decoding, Span
@@ -55,6 +56,8 @@ class _Open:
 class EventTracker:
     """Follows the events of one segment.
 
+    A window may have more classes than those before it: the new ones begin there, and the others go on.
+
     Args:
         decoding: From cells to events.
         cells: Makes cells of windows or frames (`Tagger.cell_stage`).
@@ -65,20 +68,20 @@ class EventTracker:
     def __init__(
         self, decoding: Decoding, cells: Stage[Any, WindowScores], first: int = 0, *, early: bool = True
     ) -> None:
-        self._thresholds = decoding.thresholds
         self._cells = cells
         self._decoder = Decoder(decoding, at_once=1)
         self._early = early
         self._open: dict[int, _Open] = {}
         self._best: dict[int, WindowScores] = {}
         self._ended: dict[int, float] = {}
-        self._before = np.zeros(len(self._thresholds), dtype=bool)
+        self._before = np.zeros(len(decoding.thresholds), dtype=bool)
         self._heard = 0.0
         self.number = first
 
     def push(self, part: Any) -> list[Tracked]:
         """What begins and ends with one window, or the next frames."""
         if isinstance(part, WindowScores):
+            part = self._fitted(part)
             self._note_best(part)
         told = self._decoded(span for cell in self._cells.push(part) for span in self._decoder.push(cell))
         if self._early and isinstance(part, WindowScores):
@@ -90,6 +93,16 @@ class EventTracker:
         spans = [span for cell in self._cells.finish() for span in self._decoder.push(cell)]
         told = self._decoded([*spans, *self._decoder.finish()])
         return told + [self._end(index, one.span, confirmed=False) for index, one in list(self._open.items())]
+
+    @property
+    def _thresholds(self) -> NDArray[np.float64]:
+        return self._decoder.decoding.thresholds
+
+    def _fitted(self, window: WindowScores) -> WindowScores:
+        """*window* with all classes that there are by now, which it may bring."""
+        self._decoder.widen(len(window.scores))
+        self._before = np.pad(self._before, (0, max(0, len(window.scores) - len(self._before))))
+        return window.widened(len(self._before))
 
     def _decoded(self, ended: Iterable[Span]) -> list[Tracked]:
         told = []

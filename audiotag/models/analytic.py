@@ -6,6 +6,7 @@ McDonnell et al., RanPAC, NeurIPS 2023 (arXiv 2307.02251).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import fields
@@ -273,7 +274,7 @@ class AnalyticLearner:
     def save(self, path: str | Path) -> None:
         """Write the learner to a safetensors file, in one step.
 
-        It holds half of the matrix, a column for each class, and no clip.
+        It holds half of the matrix, a column for each class, a checksum, and no clip.
 
         Raises:
             OutputError: It cannot be written.
@@ -293,7 +294,8 @@ class AnalyticLearner:
             "names": self.labels.names,
             **self._settings(),
         }
-        return save(arrays, metadata={"audiotag": json_text(facts)})
+        facts["checksum"] = _checksum(facts, arrays)
+        return save(arrays, metadata={"audiotag": json_text(facts)})  # one entry: their order is by chance
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -303,7 +305,6 @@ class AnalyticLearner:
             CheckpointError: The file is no learner, or damaged.
         """
         facts, arrays = _read(Path(path))
-        facts.require_format(_FORMAT, _VERSION, "an analytic learner")
         mids, names = facts.texts("mids"), facts.texts("names")
         dim, random_features = facts.integer("dim", least=1), facts.integer("random_features", least=0)
         side = random_features or dim
@@ -417,4 +418,17 @@ def _read(path: Path) -> tuple[Fields, dict[str, Array]]:
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"the file cannot be read ({error})", where=path, fix=_FIX) from error
     content = parse_json(text, where=path, error=CheckpointError, fix=_FIX)
-    return Fields(content, where=path, error=CheckpointError, name="learner"), arrays
+    facts = Fields(content, where=path, error=CheckpointError, name="learner")
+    facts.require_format(_FORMAT, _VERSION, "an analytic learner")
+    if content.pop("checksum", None) != _checksum(content, arrays):
+        raise CheckpointError("its content is not what its checksum says", where=path, fix=_FIX)
+    return facts, arrays
+
+
+def _checksum(facts: dict[str, Any], arrays: dict[str, Array]) -> str:
+    """Of all that a file says, so that a single wrong bit is noticed."""
+    found = hashlib.blake2b(json_text(facts).encode(errors="surrogatepass"), digest_size=16)
+    for name in sorted(arrays):
+        found.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        found.update(np.ascontiguousarray(arrays[name]).data)
+    return found.hexdigest()

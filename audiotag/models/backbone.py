@@ -71,6 +71,8 @@ class Backbone(nn.Module, ABC):
         gives_frame_logits: Whether `frame_logits` is meaningful: the head scores frames and joins them afterwards, or
             scores their mean by a linear layer.
         intermediate_names: Names of modules whose outputs `intermediates` gives, from the input on.
+        adapter_layers: Names of the linear layers that low-rank adapters are for (``finetune --adapter``), none of the
+            head's; empty for a network without. Each must be called as a module.
     """
 
     inputs: tuple[str, ...] = ("waveform",)
@@ -85,6 +87,7 @@ class Backbone(nn.Module, ABC):
     head_name: str = "classifier"
     gives_frame_logits: bool = False
     intermediate_names: tuple[str, ...] = ()
+    adapter_layers: tuple[str, ...] = ()
 
     @property
     def augmentations(self) -> tuple[str, ...]:

@@ -4,6 +4,9 @@
     audiotag.json       format version, model, plugin, options, labels, thresholds, metrics, training settings
     optimizer.pt        state of an unfinished training, only for resuming
 
+Where low-rank adapters are learned, model.safetensors holds them and the head alone; the rest is what the registry
+publishes, or base.safetensors in the folder of the run.
+
 Folders are replaced whole (`audiotag.folders`): one writer to a folder, any number of readers.
 """
 
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,14 +27,16 @@ from torch import Tensor
 
 from audiotag.documents import Fields, plain_json
 from audiotag.errors import CheckpointError, OptionError, OutputError
-from audiotag.files import set_usual_mode
+from audiotag.files import atomic_path, set_usual_mode
 from audiotag.folders import atomic_folder, current_folder
 from audiotag.host import get_host
 from audiotag.host.needs import needed, requirement, warn_of_version
+from audiotag.models.adapters import Adapters, add_adapters, learned_keys, merge_adapters
 from audiotag.models.analytic import AnalyticLearner
 from audiotag.models.create import build_backbone, resolved_options
 from audiotag.models.embedding_head import OverEmbedding
 from audiotag.models.facts import (
+    BASE_FILE,
     COPY_AGAIN,
     FACTS_FILE,
     FILES,
@@ -46,8 +51,9 @@ from audiotag.models.facts import (
     read_classes,
     require_replaceable,
 )
+from audiotag.models.fingerprints import state_digest
 from audiotag.models.model import Model
-from audiotag.models.published import read_safetensors, require_weights
+from audiotag.models.published import load_published, read_safetensors, registered_weights, require_weights
 from audiotag.places import is_file
 from audiotag.specs import BackboneSpec
 
@@ -86,7 +92,7 @@ class Snapshot:
     """What a checkpoint holds of a model.
 
     Attributes:
-        state: Parameters and buffers, on the CPU.
+        state: Parameters and buffers, on the CPU; of a network with adapters these and the head.
         facts: All else, as JSON has it.
     """
 
@@ -144,7 +150,9 @@ def _detached_state(model: Model, copy: bool) -> dict[str, Tensor]:
     """The state on the CPU; entries that share memory are copied, as safetensors needs it."""
     state: dict[str, Tensor] = {}
     seen: set[int] = set()
-    for key, value in model.backbone.state_dict().items():
+    entries = model.backbone.state_dict()
+    kept = entries if model.adapters is None else learned_keys(model.backbone)
+    for key, value in ((key, value) for key, value in entries.items() if key in kept):
         tensor = value.detach().to("cpu", copy=copy).contiguous()
         storage = tensor.untyped_storage().data_ptr()
         state[key] = tensor.clone() if storage in seen else tensor
@@ -166,6 +174,7 @@ def _facts(model: Model, extra_state: Any) -> dict[str, Any]:
             "options": plain_json(resolved_options(model.spec, model.options), "options", error=CheckpointError),
             "extra_state": extra_state,
             "head": "embedding" if isinstance(model.backbone, OverEmbedding) else "own",
+            **({} if model.adapters is None else {"adapters": asdict(model.adapters)}),
         },
         "sample_rate": model.backbone.sample_rate,
         **Classes(model.labels, model.single_label, model.thresholds).to_dict(),
@@ -191,15 +200,16 @@ def _plain_state(value: Any, place: str) -> Any:
     )
 
 
-def load_checkpoint(folder: str | Path) -> Model:
+def load_checkpoint(folder: str | Path, *, merged: bool = True) -> Model:
     """Read a checkpoint of ours, on the CPU, in eval mode.
 
     Args:
         folder: As `find_checkpoint` takes it.
+        merged: Whether low-rank adapters become part of the layers that they are for; False to go on learning them.
 
     Raises:
-        CheckpointError: There is none, it is damaged or holds numbers that cannot be weights, or its plugin is missing
-            (and what to install).
+        CheckpointError: There is none, it is damaged or holds numbers that cannot be weights, its plugin is missing
+            (and what to install), or the network that its adapters are for is another or not there.
     """
     proper = find_checkpoint(folder)
     while True:
@@ -213,7 +223,8 @@ def load_checkpoint(folder: str | Path) -> Model:
                 raise
             continue
         if _identity(current_folder(proper)) == identity:  # otherwise a writer has come between the two files
-            return _assemble(facts, state, proper)
+            model = _assemble(facts, state, proper)
+            return merge(model) if merged else model
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
@@ -242,12 +253,17 @@ def _assemble(facts: Fields, state: dict[str, Tensor], folder: Path) -> Model:
             where=folder,
             fix=fix,
         ) from error
+    adapters = adapters_in(facts)
     with get_host().computing(spec, f"taking back the state of {folder}"):
         backbone.load_extra_state(made_by["extra_state"])  # which may decide the shapes of weights
         if replaced:
             backbone = OverEmbedding(backbone, len(classes.labels))
+        if adapters is not None:
+            add_adapters(backbone, adapters.rank, adapters.alpha)
+    base = {} if adapters is None else _base_of(adapters, spec, options, folder)
+    twice, state = base.keys() & state.keys(), {**base, **state}
     own = backbone.state_dict()
-    wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
+    wrong = sorted(set(own) ^ set(state) | twice) or [key for key in own if own[key].shape != state[key].shape]
     if wrong:
         raise CheckpointError(
             f"{len(wrong)} weights do not fit the network {spec_name!r} as {now} makes it "
@@ -269,7 +285,72 @@ def _assemble(facts: Fields, state: dict[str, Tensor], folder: Path) -> Model:
         name=facts["name"],
         **classes._asdict(),
         metadata=facts["metadata"],
+        adapters=adapters,
     )
+
+
+def adapters_in(facts: Fields) -> Adapters | None:
+    """The low-rank adapters that the *facts* of a checkpoint tell of.
+
+    Raises:
+        CheckpointError: They are damaged.
+    """
+    kept = facts.fields("backbone").fields("adapters", None)
+    return None if kept is None else Adapters.read(kept)
+
+
+def merge(model: Model) -> Model:
+    """*model* with its adapters, if it has any, merged into the layers that they are for; changed in place."""
+    if model.adapters is not None:
+        merge_adapters(model.backbone)
+        model.adapters = None
+    return model
+
+
+def write_base(model: Model, path: Path) -> None:
+    """Write the network that the adapters of *model* are for, without its head.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with atomic_path(path) as partial:
+        save_file(base_state(model), partial, metadata={"format": "pt"})
+
+
+def base_state(model: Model) -> dict[str, Tensor]:
+    """The entries of a network, on the CPU, that stay as they are while adapters and the head learn."""
+    left_out = learned_keys(model.backbone)
+    entries = model.backbone.state_dict().items()
+    return {key: value.detach().cpu().contiguous() for key, value in entries if key not in left_out}
+
+
+def _base_of(adapters: Adapters, spec: BackboneSpec, options: Mapping[str, Any], folder: Path) -> dict[str, Tensor]:
+    """The network that the adapters of the checkpoint in *folder* are for, without its head."""
+    if adapters.base == "published" and spec.weights is not None:
+        network = build_backbone(spec, spec.num_classes or 1, options)
+        source, where = registered_weights(spec)
+        load_published(network, source, where=where)
+        left_out = {*network.head_keys()}
+        state = {key: value for key, value in network.state_dict().items() if key not in left_out}
+    else:
+        # A run's own is in its folder, of which best is a folder and epochs/epoch_001 one of a folder's.
+        near = [place / BASE_FILE for place in (folder, *folder.absolute().parents[:2])]
+        found = next((path for path in near if is_file(path)), None)
+        if found is None:
+            raise CheckpointError(
+                f"the checkpoint holds low-rank adapters, and the network that they are for ({BASE_FILE}) is not there",
+                where=folder,
+                fix=f"Copy {BASE_FILE} of the run beside it, or give a merged model (audiotag models merge).",
+            )
+        where = found
+        state = read_safetensors(where, "the network of the adapters cannot be read", COPY_AGAIN)
+    if state_digest(state) != adapters.digest:
+        raise CheckpointError(
+            "these weights are others than those that the checkpoint's adapters were learned for",
+            where=where,
+            fix="Take the weights that the run started from, or start a new run.",
+        )
+    return state
 
 
 def spec_of(facts: Fields, folder: Path) -> BackboneSpec:

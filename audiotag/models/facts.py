@@ -29,6 +29,9 @@ WEIGHTS_FILE = "model.safetensors"
 FACTS_FILE = "audiotag.json"
 TRAINING_FILE = "optimizer.pt"
 
+BASE_FILE = "base.safetensors"
+"""What a run with adapters keeps beside its checkpoints: the network that they are for, where nobody publishes it."""
+
 LEARNER_FILE = "learner.safetensors"
 """What an `audiotag.AnalyticLearner` knows that gave a model its head, beside the model."""
 

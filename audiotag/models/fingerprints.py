@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+
+from torch import Tensor
 
 from audiotag.errors import UnknownNameError
 from audiotag.host import get_host
@@ -34,11 +36,21 @@ def model_fingerprint(model: Model, *, leaving_out: Collection[str] = ()) -> str
     with model.computing("asking for the state of"):
         extra_state, state = model.backbone.extra_state(), model.backbone.state_dict()
     digest.update(repr((model.spec.factory, options, extra_state)).encode())
-    for key, tensor in sorted(state.items()):
-        if key not in leaving_out:
-            digest.update(key.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    _add_state(digest, {key: tensor for key, tensor in state.items() if key not in leaving_out})
     return digest.hexdigest()
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """A hash of parameters and statistics alone."""
+    digest = hashlib.blake2b(digest_size=16)
+    _add_state(digest, state)
+    return digest.hexdigest()
+
+
+def _add_state(digest: hashlib.blake2b, state: Mapping[str, Tensor]) -> None:
+    for key, tensor in sorted(state.items()):
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
 
 
 def code_fingerprint(model: Model) -> str:

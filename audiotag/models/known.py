@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from audiotag.display import brief_repr, html_table, line
 from audiotag.errors import OptionError, needed_for
 from audiotag.host import get_host
+from audiotag.models.costs import known_costs
 from audiotag.models.store import WeightsStore
 from audiotag.specs import BackboneSpec
 
@@ -33,6 +34,13 @@ class KnownModel:
         figures: Published results, name → number.
         inputs: What it takes: ``"waveform"``, ``"video"``.
         plugin: Distribution that brings it.
+        parameters: Trainable numbers; this and what follows as `audiotag.models.costs` tells of it, None where it does
+            not.
+        macs: Multiply-accumulates for ten seconds of sound.
+        torch_ms: Milliseconds for ten seconds of sound on one thread, by torch.
+        torch_mb: Most memory in MB, by torch.
+        onnx_ms: Milliseconds by ONNX Runtime.
+        onnx_mb: Most memory by ONNX Runtime.
     """
 
     name: str
@@ -46,6 +54,27 @@ class KnownModel:
     figures: Mapping[str, float] = field(default_factory=dict)
     inputs: tuple[str, ...] = ("waveform",)
     plugin: str = ""
+    parameters: int | None = None
+    macs: int | None = None
+    torch_ms: float | None = None
+    torch_mb: float | None = None
+    onnx_ms: float | None = None
+    onnx_mb: float | None = None
+
+    @property
+    def score(self) -> float | None:
+        """Published mAP on AudioSet, by which most can be compared."""
+        return self.figures.get("AudioSet mAP")
+
+    @property
+    def speed(self) -> float | None:
+        """Milliseconds of the quicker engine."""
+        return self.torch_ms if self.onnx_ms is None else min(self.onnx_ms, self.torch_ms or self.onnx_ms)
+
+    @property
+    def memory(self) -> float | None:
+        """MB of the smaller engine."""
+        return self.torch_mb if self.onnx_mb is None else min(self.onnx_mb, self.torch_mb or self.onnx_mb)
 
     @property
     def result(self) -> str:
@@ -91,15 +120,17 @@ class KnownModels(Sequence[KnownModel]):
         """The same models in another order; those that do not have what is asked for come last.
 
         Args:
-            by: An attribute (``"name"``, ``"bytes"``), or one of the published results (``"AudioSet mAP"``).
+            by: An attribute (``"name"``, ``"score"``, ``"speed"``), or one of the published results
+                (``"ESC-50 accuracy"``).
             reverse: The highest first.
 
         Raises:
             OptionError: No model has anything of that name.
         """
-        values: dict[str, Any] = {one.name: getattr(one, by) if by in _FIELDS else one.figures.get(by) for one in self}
-        if self and by not in (*_FIELDS, *self.figures):
-            raise OptionError(f"no model has {by!r}", fix=f"There are: {', '.join([*_FIELDS, *self.figures])}.")
+        known = (*_FIELDS, *_OF_SEVERAL)
+        values: dict[str, Any] = {one.name: getattr(one, by) if by in known else one.figures.get(by) for one in self}
+        if self and by not in (*known, *self.figures):
+            raise OptionError(f"no model has {by!r}", fix=f"There are: {', '.join([*known, *self.figures])}.")
         having = [one for one in self if values[one.name] is not None]
         lacking = [one for one in self if values[one.name] is None]
         return KnownModels([*sorted(having, key=lambda one: values[one.name], reverse=reverse), *lacking])
@@ -126,6 +157,8 @@ class KnownModels(Sequence[KnownModel]):
 
 
 _FIELDS = tuple(KnownModel.__dataclass_fields__)
+_OF_SEVERAL = ("score", "speed", "memory")
+_COSTS = ("parameters", "macs", "torch_ms", "torch_mb", "onnx_ms", "onnx_mb")
 
 
 def known_models(family: str | None = None, *, published: bool = False) -> KnownModels:
@@ -153,6 +186,7 @@ def _known(name: str, spec: BackboneSpec, store: WeightsStore) -> KnownModel:
     weights = spec.weights
     files = () if weights is None else weights.files
     sizes = [file.bytes for file in files]
+    cost = known_costs().get(name)
     return KnownModel(
         name=name,
         family=spec.family,
@@ -165,4 +199,5 @@ def _known(name: str, spec: BackboneSpec, store: WeightsStore) -> KnownModel:
         figures=spec.figures,
         inputs=spec.inputs,
         plugin=get_host().owner(spec).distribution,
+        **({} if cost is None else {one: getattr(cost, one) for one in _COSTS}),
     )

@@ -17,8 +17,13 @@ from audiotag.models.checkpoint import load_checkpoint
 from audiotag.models.create import build_backbone
 from audiotag.models.facts import FACTS_FILE, find_checkpoint
 from audiotag.models.model import Model
-from audiotag.models.published import LoadReport, load_published, published_classes, read_weights
-from audiotag.models.store import WeightsStore
+from audiotag.models.published import (
+    LoadReport,
+    load_published,
+    published_classes,
+    read_weights,
+    registered_weights,
+)
 from audiotag.places import exists, is_folder
 from audiotag.specs import BackboneSpec
 
@@ -220,7 +225,6 @@ def _warn_of_order(given: LabelSet, family: str) -> None:
 def _of_registry(
     spec: BackboneSpec, labels: LabelSet | None, options: dict[str, Any], untrained_head: bool, progress: bool
 ) -> _Found:
-    assert spec.weights is not None  # the caller has looked
     if spec.num_classes is None and not untrained_head:
         raise _no_head(spec.name)
     classes = spec.num_classes or (1 if labels is None else len(labels))
@@ -236,9 +240,8 @@ def _of_registry(
             labels = _same_classes(labels, known, repr(spec.name))
         _require_count(labels, classes, repr(spec.name))
     backbone = build_backbone(spec, classes, options)
-    store = WeightsStore()
-    paths = [store.fetch(one, name=spec.name, progress=progress) for one in spec.weights.files]
-    return _Found(backbone, labels or known or numbered_labels(classes), read_weights(spec, paths), paths[0])
+    source, path = registered_weights(spec, progress=progress)
+    return _Found(backbone, labels or known or numbered_labels(classes), source, path)
 
 
 def _of_file(

@@ -14,6 +14,7 @@ from audiotag.audio.windows import PassLengths
 from audiotag.display import Shown, line
 from audiotag.host import get_host
 from audiotag.labels import LabelSet
+from audiotag.models.adapters import Adapters
 from audiotag.models.backbone import Backbone
 from audiotag.specs import BackboneSpec
 
@@ -31,6 +32,7 @@ class Model:
         single_label: True where scores are a softmax over classes, False for a sigmoid of each.
         thresholds: Score from which a class counts as detected, float (classes,); None where none were tuned.
         metadata: What a checkpoint of ours says beyond that (metrics, training settings).
+        adapters: The adapters that the network has while it learns them; None where they are merged or there are none.
     """
 
     backbone: Backbone
@@ -41,6 +43,7 @@ class Model:
     single_label: bool = False
     thresholds: NDArray[np.float64] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    adapters: Adapters | None = None
 
     def __repr__(self) -> str:
         network = type(self.backbone).__name__

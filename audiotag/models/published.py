@@ -20,6 +20,7 @@ from audiotag.display import brief_repr
 from audiotag.errors import CheckpointError, PluginError
 from audiotag.host import get_host
 from audiotag.models.backbone import Backbone, ClassRows
+from audiotag.models.store import WeightsStore
 from audiotag.places import is_file, is_folder
 from audiotag.specs import BackboneSpec
 
@@ -267,6 +268,19 @@ def read_weights(spec: BackboneSpec, paths: Sequence[Path]) -> Mapping[str, Tens
             )
         entries |= found
     return entries
+
+
+def registered_weights(spec: BackboneSpec, *, progress: bool = False) -> tuple[Mapping[str, Tensor] | Path, Path]:
+    """What `load_published` takes of the weights that the registry has of a model, and the path of its first file.
+
+    Raises:
+        WeightsError: They cannot be had.
+        CheckpointError: As `read_weights` raises.
+    """
+    assert spec.weights is not None  # the caller has looked
+    store = WeightsStore()
+    paths = [store.fetch(one, name=spec.name, progress=progress) for one in spec.weights.files]
+    return read_weights(spec, paths), paths[0]
 
 
 def _read_by_plugin(spec: BackboneSpec, reader: str, path: Path) -> dict[str, Tensor]:

@@ -20,7 +20,19 @@ UNKNOWN = -1e4
 
 _PENALTIES = np.logspace(3, -4, 29)  # of the mean eigenvalue; the first of equals is taken
 _SHRINKAGE = 0.25  # of the trace; measured in benchmarks/analytic.py
-_ROWS = 64
+_ROWS, _BLOCK = 64, 30_000
+
+
+def add_outer(matrix: Array, column: Array, row: Array, *, lower: bool = False) -> None:
+    """Add *column* times *row* to a *matrix*; with *lower*, at least what is not above its diagonal."""
+    rows = _ROWS if lower else max(_BLOCK // max(len(row), 1), 1)
+    room = np.empty(rows * len(row))  # blocks that stay in the processor's cache
+    for begin in range(0, len(column), rows):
+        end = min(begin + rows, len(column))
+        width = end if lower else len(row)
+        product = room[: (end - begin) * width].reshape(-1, width)
+        np.dot(column[begin:end, None], row[None, :width], out=product)
+        matrix[begin:end, :width] += product
 
 
 @dataclass
@@ -50,14 +62,15 @@ class Sums:
     def add(self, inputs: Array, targets: Array, weights: Array, sign: int) -> None:
         """Take in clips, or with a *sign* of −1 take them out: (clips, features), (clips, classes) and (clips,)."""
         weighted = sign * weights[:, None] * inputs
-        for row in range(0, len(self.gram), _ROWS):  # blocks that stay in the processor's cache
-            end = row + _ROWS
-            if len(inputs) == 1:
-                self.gram[row:end, :end] += np.multiply.outer(weighted[0, row:end], inputs[0, :end])
-            else:
+        if len(inputs) == 1:
+            add_outer(self.gram, weighted[0], inputs[0], lower=True)
+            add_outer(self.by_class, weighted[0], targets[0])
+        else:
+            for row in range(0, len(self.gram), _ROWS):
+                end = row + _ROWS
                 self.gram[row:end, :end] += weighted[:, row:end].T @ inputs[:, :end]
+            self.by_class += weighted.T @ targets
         self.total += weighted.sum(axis=0)
-        self.by_class += weighted.T @ targets
         self.counts += sign * (weights @ targets)
         self.weights += sign * np.array([weights.sum(), (weights**2).sum()])
 
@@ -126,11 +139,11 @@ class Solution(NamedTuple):
     def of(cls, sums: Sums, penalty: float, weight: Array, inverse_trace: float) -> Self:
         """From the regression itself, and the trace of the inverse of (scatter + penalty)."""
         total, squared = sums.weights
-        shares, cross = sums.counts / total, sums.cross
+        shares = sums.counts / total
         freedom = len(sums.total) - penalty * inverse_trace
         kept = max(1 - (1 + freedom) / float(total**2 / squared), 1e-6)  # clips, were all weights equal
-        fitted = (weight * cross).sum(axis=0)
-        residual = sums.counts * (1 - shares) - fitted - penalty * (weight**2).sum(axis=0)
+        fitted = np.einsum("fc,fc->c", weight, sums.by_class) - sums.total @ weight * shares
+        residual = sums.counts * (1 - shares) - fitted - penalty * np.einsum("fc,fc->c", weight, weight)
         errors = np.maximum(residual, 0.0) / total / kept**2
         lift = np.divide(fitted, sums.counts, out=np.zeros_like(shares), where=sums.counts > 0)
         return cls(penalty, sums.total / total, weight, shares, lift, errors, kept)
@@ -148,8 +161,12 @@ def require_clips(sums: Sums) -> None:
 
 def inverse_at(sums: Sums, penalty: float) -> Array:
     """The inverse of (scatter + penalty), (features, features)."""
-    lower = np.tril(sums.scatter)
-    matrix = lower + np.tril(lower, -1).T
+    matrix = sums.scatter
+    for begin in range(0, len(matrix), _ROWS):
+        end = begin + _ROWS
+        block = matrix[begin:end, begin:end]
+        block[:] = np.tril(block) + np.tril(block, -1).T
+        matrix[begin:end, end:] = matrix[end:, begin:end].T
     matrix.flat[:: len(matrix) + 1] += penalty
     inverse: Array = np.linalg.inv(matrix).astype(np.float64, copy=False)
     return inverse
@@ -160,13 +177,17 @@ def solve(sums: Sums, penalty: float, inverse: Array) -> Solution:
     return Solution.of(sums, penalty, inverse @ sums.cross, float(np.trace(inverse)))
 
 
-def choose_penalty(sums: Sums, *, single_label: bool) -> float:
-    """A share of the trace for one class a clip; otherwise what generalised cross-validation finds best."""
+def choose_penalty(sums: Sums, *, single_label: bool, factor: Array | None = None) -> float:
+    """A share of the trace for one class a clip; otherwise what generalised cross-validation finds best.
+
+    Args:
+        sums: Of the clips.
+        single_label: Whether a clip has one class.
+        factor: (clips, features), whose product with itself is the scatter, where it is known: quicker for few clips.
+    """
     if single_label:
         return _SHRINKAGE * max(sums.trace, 1e-9)
-    values, vectors = np.linalg.eigh(sums.scatter, UPLO="L")
-    values = np.maximum(values, 0.0)
-    energy = (vectors.T @ sums.cross) ** 2
+    values, energy = _spectrum(sums) if factor is None else _spectrum_of_few(sums, factor)
     total, squared = sums.weights
     spread = float((sums.counts * (1 - sums.counts / total)).sum())
 
@@ -176,8 +197,22 @@ def choose_penalty(sums: Sums, *, single_label: bool) -> float:
         fitted = float((shrunk * (2 - values * shrunk) @ energy).sum())
         return float(max(spread - fitted, 0.0) / kept**2)
 
-    candidates: list[float] = (max(float(values.sum()), 1e-9) / len(values) * _PENALTIES).tolist()
+    candidates: list[float] = (max(float(values.sum()), 1e-9) / len(sums.total) * _PENALTIES).tolist()
     return min(candidates, key=error)
+
+
+def _spectrum(sums: Sums) -> tuple[Array, Array]:
+    """The eigenvalues of the scatter, and along each what the classes have of it squared, (features, classes)."""
+    values, vectors = np.linalg.eigh(sums.scatter, UPLO="L")
+    return np.maximum(values, 0.0), (vectors.T @ sums.cross) ** 2
+
+
+def _spectrum_of_few(sums: Sums, factor: Array) -> tuple[Array, Array]:
+    """As `_spectrum`, without the eigenvalues that are 0."""
+    values, vectors = np.linalg.eigh(factor @ factor.T)
+    along = (vectors.T @ (factor @ sums.cross)) ** 2
+    known = values > 1e-12 * values.max(initial=0.0)
+    return values[known], along[known] / values[known, None]
 
 
 def calibrated(sums: Sums, solution: Solution, *, single_label: bool) -> tuple[Array, Array]:
@@ -202,5 +237,5 @@ def calibrated(sums: Sums, solution: Solution, *, single_label: bool) -> tuple[A
     else:
         factor = gap / spread
         bias += factor * (solution.shares - (own + rest) / 2) + np.log((counts + 0.5) / (absent + 0.5))
-    weight = np.where(present, solution.weight * factor, 0.0)
+    weight = solution.weight * np.where(present, factor, 0.0)
     return weight, np.where(present, bias - solution.mean @ weight, UNKNOWN)

@@ -77,6 +77,7 @@ from audiotag.audio.frontends.torch_executor import LogMelFrontEnd as LogMelFron
 # Networks and their weights
 from audiotag.models.acceleration import batch_norm_affine as batch_norm_affine
 from audiotag.models.acceleration import fold_batch_norm as fold_batch_norm
+from audiotag.models.adapters import linear_layers as linear_layers
 from audiotag.models.backbone import ClassRows as ClassRows
 from audiotag.models.create import create_backbone as create_backbone
 from audiotag.models.heads import change_classes as change_classes

@@ -2,6 +2,9 @@ from audiotag.review.embeddings import Embedded as Embedded
 from audiotag.review.embeddings import embed_events as embed_events
 from audiotag.review.embeddings import embed_from_index as embed_from_index
 from audiotag.review.embeddings import keep_embeddings as keep_embeddings
+from audiotag.review.exchange import export_events as export_events
+from audiotag.review.exchange import export_manifest as export_manifest
+from audiotag.review.exchange import import_events as import_events
 from audiotag.review.learning import Learning as Learning
 from audiotag.review.learning import Move as Move
 from audiotag.review.measuring import Precision as Precision

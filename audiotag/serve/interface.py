@@ -27,10 +27,11 @@ from starlette.types import Receive, Scope, Send
 from audiotag.data.clips import Clip
 from audiotag.inference.tagger import Tagger
 from audiotag.serve.endpoints import LINES, PREFIX, Endpoint, description
-from audiotag.serve.limits import Limits, Room
 from audiotag.serve.metrics import MEDIA_TYPE, Metrics
 from audiotag.serve.problems import Failed, Refusal
 from audiotag.serve.replies import Reply, read_on, while_connected
+from audiotag.serve.room import Room
+from audiotag.serve.settings import Limits
 from audiotag.serve.tagging import (
     Embedded,
     EventsAsked,

@@ -15,8 +15,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from audiotag.arguments import count_in
-from audiotag.serve.limits import Room, Share
 from audiotag.serve.problems import Refusal
+from audiotag.serve.room import Room, Share
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

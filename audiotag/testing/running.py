@@ -21,6 +21,7 @@ _MODULES = (
     "backbones",
     "backbone_inputs",
     "backbone_heads",
+    "backbone_adapters",
     "losses",
     "samplers",
     "stores",

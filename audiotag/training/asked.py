@@ -125,7 +125,7 @@ def start_of(request: Request) -> tuple[BackboneSpec, bool]:
 
 def own_settings(spec: BackboneSpec, chosen: Settings, pretrained: bool) -> dict[str, Any]:
     """What the backbone's family brings for fine-tuning trained weights as a whole; empty for all else."""
-    if not pretrained or chosen.freezes or spec.recipe is None:
+    if not pretrained or chosen.freezes or chosen.adapter or spec.recipe is None:
         return {}
     return load_recipe(spec.recipe).settings
 

@@ -193,7 +193,7 @@ def _step_and_source(run: TrainingRun) -> tuple[nn.Module, NetworkSource | HeadS
         freeze_all_but_head(backbone)
         if not supervised.of_frames:
             return HeadStep(run.model, supervised), HeadSource(run)
-    else:
+    elif run.model.adapters is None:
         quicken_batch_norm(backbone, settings, len(run.clips.train))
     # Depthwise convolutions learn 1.6 times as fast in this layout, on one CPU thread (benchmarks/finetuning.py).
     backbone.to(memory_format=torch.channels_last)

@@ -22,10 +22,14 @@ from audiotag.files import write_text
 from audiotag.host import get_host
 from audiotag.host.needs import Note, note
 from audiotag.labels import LabelChange, LabelSet
+from audiotag.models.adapters import Adapters, add_adapters
+from audiotag.models.checkpoint import base_state, load_checkpoint, write_base
 from audiotag.models.create import build_backbone
 from audiotag.models.embedding_head import over_embedding
+from audiotag.models.facts import BASE_FILE
+from audiotag.models.fingerprints import state_digest
 from audiotag.models.heads import change_classes
-from audiotag.models.loading import load_model
+from audiotag.models.loading import load_model, named_folder
 from audiotag.models.model import Model
 from audiotag.printing import few
 from audiotag.settings import layered, read_settings, write_settings
@@ -120,6 +124,8 @@ class TrainingRun:
         settings = chosen.resolve(situation)
         if settings.head == "analytic":
             over_embedding(model)
+        if settings.adapter:
+            _adapt(model, settings, request, reporter)
         if off := chosen.unborne(situation):
             reporter.message(f"{model.spec.name} takes no augmentation of sound; these are off: {', '.join(off)}.")
         require_enough(len(train), settings.batch_size, settings.devices)  # before there are several
@@ -216,6 +222,9 @@ class TrainingRun:
         """Write into the folder what the run is, before its first step."""
         if self.request.repeatable:  # first, so that a run that is killed from here on can go on
             self.request.save(self.folder, self.asked, self.plugins())
+        adapters = self.model.adapters
+        if adapters is not None and adapters.base == "file":
+            write_base(self.model, self.folder / BASE_FILE)
         write_settings(self.settings, self.folder / SETTINGS_FILE)
         write_text(self.folder / DATA_FILE, json.dumps(self.record, indent=1, allow_nan=False))
 
@@ -226,7 +235,7 @@ class TrainingRun:
             TrainingError: The folder's run began with other data or settings.
         """
         self._require_same()
-        saved = load_model(str(self.folder / "last")).backbone
+        saved = load_checkpoint(self.folder / "last", merged=False).backbone
         with self.model.computing("taking back the state of"):
             self.model.backbone.load_extra_state(saved.extra_state())
             self.model.backbone.load_state_dict(saved.state_dict())
@@ -265,6 +274,23 @@ def starting_model(request: Request, labels: LabelSet, seed: int, reporter: Repo
         report=lambda report: reporter.message(str(report)),
     )
     return model, True
+
+
+def _adapt(model: Model, settings: Settings, request: Request, reporter: Reporter) -> None:
+    """Give the model the adapters that are to learn, in the place of what they are for."""
+    rank, alpha = settings.adapter_shape
+    with model.computing("adding adapters to"):
+        add_adapters(model.backbone, rank, alpha, seed=settings.seed)
+    published = request.weights is None and model.spec.weights is not None and named_folder(request.backbone) is None
+    model.adapters = Adapters(
+        rank=rank, alpha=alpha, base="published" if published else "file", digest=state_digest(base_state(model))
+    )
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.backbone.parameters()]
+    learning = sum(size for size, learns in sizes if learns)
+    reporter.message(
+        f"Adapters of {model.adapters} for {len(model.backbone.adapter_layers)} layers: {learning:,} of "
+        f"{sum(size for size, _ in sizes):,} parameters learn, with the head."
+    )
 
 
 def _report_classes(reporter: Reporter, model: Model, change: LabelChange, pretrained: bool) -> None:

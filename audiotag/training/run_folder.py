@@ -19,7 +19,7 @@ RUN_FILE = "run.json"
 DATA_FILE = "data.json"
 SETTINGS_FILE = "settings.toml"
 
-_FILES = r"(run\.json|data\.json|settings\.toml|log\.csv)"
+_FILES = r"(run\.json|data\.json|settings\.toml|log\.csv|base\.safetensors)"
 _FOLDERS = r"(best|best_loss|last|averaged|ema|epochs)"
 _OF_A_RUN = re.compile(rf"{_FILES}|{_FOLDERS}|tensorboard|wandb|\.{_FILES}\..*\.audiotag-part|\.{_FOLDERS}\.audiotag")
 """What there may be in a run's folder before its first state is saved."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from audiotag.arguments import whole_number
 from audiotag.audio.augmentation import Augmentation
 from audiotag.errors import OptionError, suggest
 from audiotag.settings import (
@@ -84,6 +85,31 @@ class Learner(SettingsGroup):
     freeze_backbone: bool = setting(False, help="Train the head alone, on embeddings of the frozen backbone.")
 
 
+class Adapting(SettingsGroup):
+    """What learns inside a network that stays as it is."""
+
+    TITLE = "Training"
+
+    adapter: Mapping[str, float] = setting(
+        {}, range=POSITIVE, help="Train low-rank adapters of a frozen transformer, and the head: rank=8[,alpha=8]."
+    )
+
+    @property
+    def adapter_shape(self) -> tuple[int, float]:
+        """Rank and alpha of the adapters."""
+        rank = int(self.adapter["rank"])
+        return rank, float(self.adapter.get("alpha", rank))
+
+    def check(self, situation: Any) -> None:
+        """Refuse adapters that there cannot be."""
+        for name in self.adapter:
+            if name not in ("rank", "alpha"):
+                fix = suggest(name, ("rank", "alpha")) or "Give rank=8 or rank=8,alpha=16."
+                raise OptionError(f"an adapter has no {name!r}", where="adapter", fix=fix)
+        if self.adapter:
+            whole_number("the adapter's rank", self.adapter.get("rank"))
+
+
 class Events(SettingsGroup):
     """What is learned of sound events."""
 
@@ -127,14 +153,19 @@ class Objective(SettingsGroup):
     loss_options: Mapping[str, Any] = setting({}, of="loss", option="--loss-option", help="Option of the loss.")
 
 
+def _begins_anew(s: Any, run: Situation) -> bool:
+    """Whether all that learns begins untrained."""
+    return s.freeze_backbone or bool(getattr(s, "adapter", None)) or not run.pretrained
+
+
 class AdamW(SettingsGroup):
     """The least that an optimiser takes."""
 
     TITLE = "Optimiser"
 
     learning_rate: float = setting(
-        by=lambda s, run: 1e-3 if s.freeze_backbone or not run.pretrained else 3e-4,
-        usual="3e-4; 1e-3 for a head alone or from scratch",
+        by=lambda s, run: 1e-3 if _begins_anew(s, run) else 3e-4,
+        usual="3e-4; 1e-3 for a head alone, adapters, or from scratch",
         range=Range(0, 1e38, above=True),  # what float32 holds
         help="Base learning rate.",
     )
@@ -156,8 +187,8 @@ class Optimiser(AdamW):
     )
     momentum: float = setting(0.9, range=BELOW_ONE, help="Momentum of sgd.")
     head_lr_ratio: float = setting(
-        by=lambda s, run: 1.0 if s.freeze_backbone or not run.pretrained else 5.0,
-        usual="5; 1 for a head alone or from scratch",
+        by=lambda s, run: 1.0 if _begins_anew(s, run) else 5.0,
+        usual="5; 1 for a head alone, adapters, or from scratch",
         range=POSITIVE,
         help="The head's learning rate as a multiple of the base rate.",
     )
@@ -454,6 +485,7 @@ class Hardware(Processes):
 class Settings(
     RunLength,
     Learner,
+    Adapting,
     Events,
     Objective,
     Optimiser,
@@ -509,6 +541,14 @@ class Settings(
 
     def check(self, situation: Situation) -> None:
         """Refuse to vary what is heard once, averages of no epochs, and metrics of what is not learned."""
+        if self.adapter and (
+            idle := [name for name in ("freeze_backbone", "batch_norm_momentum") if getattr(self, name)]
+        ):
+            raise OptionError(
+                f"with adapters the network stays as it is and learns beside them: {', '.join(idle)} do nothing",
+                where="adapter",
+                fix="Leave out one or the other.",
+            )
         if self.head == "analytic":
             self._check_analytic(situation)
         of_events = _host().metric(self.metric).task == "events"

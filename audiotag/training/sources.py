@@ -15,6 +15,7 @@ from torch import Tensor
 from audiotag.cache.ledger import ArrayCache
 from audiotag.cache.place import cache_folder
 from audiotag.data.clips import ClipSet
+from audiotag.models.adapters import hold_statistics
 from audiotag.models.model import Model
 from audiotag.training.clip_keys import embedding_keys
 from audiotag.training.data import Batches, ClipReader, Draw, Intake, whole_pass
@@ -89,6 +90,8 @@ class NetworkSource(Source):
         """Everything learns that is not frozen."""
         backbone = self._run.model.backbone
         backbone.train(not self._run.settings.freeze_backbone)
+        if self._run.model.adapters is not None:
+            hold_statistics(backbone)
         backbone.head_module().train()
 
     def _measured(self, val: ClipSet) -> dict[str, float]:

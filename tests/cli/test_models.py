@@ -7,6 +7,8 @@ from click.testing import CliRunner
 from audiotag.cli.main import main
 from audiotag.cli.options import parse_options
 from audiotag.errors import AudiotagError, OptionError, UnknownNameError
+from audiotag.host import get_host
+from audiotag.models import costs
 
 
 @pytest.fixture
@@ -190,3 +192,48 @@ def test_names_that_two_plugins_have_are_listed_in_full(install_plugin):
     assert "audiotag-one:twice" in text and "audiotag-two:twice" in text
     listed = json.loads(CliRunner().invoke(main, ["models", "list", "--json"]).output)
     assert {"audiotag-one:twice", "audiotag-two:twice"} <= {one["name"] for one in listed}
+
+
+def test_info_of_a_run_with_adapters_and_merging_them(audiotag, low_and_high, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = "finetune --backbone ced --option depth=1 --adapter rank=2,alpha=4 --train clips.csv --output run"
+    result = audiotag(*command.split(), "--epochs", "1", "--workers", "0", "--batch-size", "3", "--device", "cpu")
+    assert "Adapters: rank 2, alpha 4" in result.output
+    assert audiotag("models", "info", "run", "--json").exit_code == 0
+    shown = audiotag("models", "info", "run").output
+    assert "adapters:" in shown and "  rank: 2" in shown and "  alpha: 4" in shown
+    assert "rank 2, alpha 4 merged into ced" in audiotag("models", "merge", "run", "--output", "whole").output
+    assert "adapters" not in audiotag("models", "info", "whole").output
+    with pytest.raises(OptionError, match="no adapters"):
+        audiotag("models", "merge", "whole", "--output", "more")
+
+
+def test_what_models_cost_can_be_compared(audiotag, tmp_path, monkeypatch):
+    table = tmp_path / "costs.csv"
+    lines = [
+        "name,parameters,macs,torch_ms,torch_mb,onnx_ms,onnx_mb,machine",
+        "mn04_as,1000000,200000000,30,600,20,50,a",
+    ]
+    table.write_text("\n".join([*lines, "mn10_as,5000000,900000000,15,700,,,a"]) + "\n")
+    monkeypatch.setattr(costs, "TABLE", table)
+    costs.known_costs.cache_clear()
+    try:
+        header, first, second, *rest = audiotag("models", "list", "--sort", "speed").stdout.splitlines()
+        found = json.loads(audiotag("models", "list", "--sort", "params", "--json").stdout)
+        by_memory, by_score = (
+            audiotag("models", "list", "--sort", by).stdout.split("\n")[1] for by in ("memory", "score")
+        )
+    finally:
+        costs.known_costs.cache_clear()
+    assert header.split()[:2] == ["NAME", "mAP"] and len(rest) > 10
+    assert first.split() == ["mn10_as", "0.471", "5", "0.9", "15", "700"]  # what there is not is left out
+    assert second.split() == ["mn04_as", "0.432", "1", "0.2", "30", "20", "600", "50"]
+    assert [one["name"] for one in found[:2]] == ["mn04_as", "mn10_as"] and found[1]["onnx_ms"] is None
+    assert by_memory.startswith("mn04_as ") and by_score.startswith("ced")
+
+
+def test_the_table_of_costs_is_of_models_that_there_are():
+    known = costs.known_costs()
+    assert known and set(known) <= set(get_host().backbones)
+    for one in known.values():
+        assert one.parameters > 0 and one.macs > 0 and one.torch_ms > 0 and one.torch_mb > 0 and one.machine

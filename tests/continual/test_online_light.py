@@ -407,7 +407,7 @@ def test_what_has_no_embedding_is_an_error_of_the_clip(make: Callable[..., Model
 @pytest.mark.parametrize("learner", ["gradient", "analytic"])
 def test_an_answer_that_comes_later_is_learnt(make: Callable[..., Model], tmp_path: Path, learner: str) -> None:
     export_model(make(), tmp_path / "exported")
-    settings = OnlineSettings(learner=learner, ask_below=1.0, asked=2)
+    settings = OnlineSettings(learner=learner, ask_below=1.0, ask_capacity=2)
     bare = [StreamClip(clip.id, clip.sound) for clip in stream(4)]
     for name, model in (("later", read_exported(tmp_path / "exported")), ("network", make())):
         with store_in(tmp_path / f"{name} store") as store:

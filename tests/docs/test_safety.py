@@ -84,6 +84,8 @@ QUICK: list[tuple[str, dict[str, Any]]] = [
         {"PATH": "sounds"},
     ),
     ("merge parts --output joined.csv", {"FOLDER": "parts"}),
+    ("segments joined.csv --output cut --per-class 2", {"DETECTIONS": "joined.csv", "lists": ["sounds"]}),
+    ("segments joined.csv --output cut --total 1 --overwrite", {"DETECTIONS": "joined.csv", "lists": ["sounds"]}),
     (
         "listen clip.wav --model tiny_home --output events.jsonl --clips kept --lines lines.jsonl --state state "
         "--threshold 0.01 --hop 1 --ask-below 1 --asked asked --exec true",
@@ -110,6 +112,11 @@ QUICK: list[tuple[str, dict[str, Any]]] = [
         "online --learner analytic --model tiny_home --stream stream.csv --output runs/knows",
         {"lists": ["sounds"]},
     ),
+    (
+        "listen clip.wav --model runs/knows --hop 1 --threshold 0.01 --ask-below 1 --asked asked_more --learn known "
+        "--answers answers.jsonl --state state",
+        {"SOURCE": "clip.wav"},
+    ),
     ("learner info runs/knows", {"STATE": "runs/knows"}),
     ("learner teach runs/knows --clips stream.csv --output runs/taught", {"STATE": "runs/knows", "lists": ["sounds"]}),
     ("learner merge runs/knows runs/taught --output runs/merged", {"STATE": "runs"}),
@@ -135,6 +142,12 @@ QUICK: list[tuple[str, dict[str, Any]]] = [
     ("data scan sounds --output list.csv", {"FOLDER": "sounds"}),
     ("data weights sounds --output weights.csv", {"SOURCE": "sounds"}),
     ("models average runs/a/best runs/a/last --output mean", {"CHECKPOINT": "runs/a"}),
+    (
+        "finetune --backbone ced --option depth=1 --adapter rank=2 --train sounds --output runs/low --epochs 1 "
+        "--workers 0 --batch-size 4",
+        {},
+    ),
+    ("models merge runs/low --output merged", {"CHECKPOINT": "runs/low"}),
     ("models complexity tiny --num-classes 3", {}),
     ("models download tiny_other", {}),
     ("models ensemble runs/a runs/a/last --output both", {"MEMBER": "runs/a"}),
@@ -237,6 +250,7 @@ ATTACKS = {
         "labels extend runs/a --labels home --output sounds",
     ],
     "publisher": ["data download esc50 --output downloaded"],
+    "hub": ["models push runs/a hf:me/a", "models pull hf:me/a --output pulled"],
     "changed": ["models verify tiny_other"],
     "visitor": [f"store add visited clip.wav --label {DOOR}", f"store add linked clip.wav --label {DOOR}"],
     "by hand": [
@@ -537,7 +551,7 @@ def test_every_command_has_a_row() -> None:
     named = {tuple(word for word in words if word[0] != "-") for row in rows() for words in row.commands}
     assert named == {path for path in there if path[0] != "x" or path[1] == "equiav"}
     # What serves until it is stopped is watched in tests/serve and tests/cli/test_serve.py.
-    run = {command for command, _ in (*QUICK, *SLOW)} | {"data download", "serve"}
+    run = {command for command, _ in (*QUICK, *SLOW)} | {"data download", "models push", "models pull", "serve"}
     assert all(any(command.startswith(" ".join(verb)) for command in run) for verb in named)
 
 
@@ -564,6 +578,7 @@ def test_weights_come_from_the_stated_address_alone(anew: list[Did]) -> None:
     said = {tuple(words) for row in rows() for words in row.commands if row.connects.endswith("for weights")}
     tried = {tuple(words) for one in far for words in row_of(one.arguments).commands}
     own = {("finetune", "--resume"), ("evaluate", "--tune-thresholds"), ("index", "search")}
+    own |= {("models", one) for one in ("average", "merge", "summary")}  # of adapters of published weights
     assert said == tried | own
     for one in far:
         hosts = {event[1] for event in one.connections}
@@ -577,6 +592,12 @@ def test_a_data_set_comes_from_the_stated_address_alone(attacks: dict[str, list[
     hosts = {event[1] for event in one.connections}
     assert hosts and all(f"//{host}/" in info.printed for host in hosts)
     assert not one.written
+
+
+def test_models_go_to_the_hub_alone_and_come_from_there(attacks: dict[str, list[Did]]) -> None:
+    for one in attacks["hub"]:
+        assert {event[1] for event in one.connections} == {"huggingface.co"} and one.code, one
+        assert not one.written and not one.removed, one
 
 
 def test_weights_that_have_changed_are_refused(attacks: dict[str, list[Did]]) -> None:

@@ -267,6 +267,21 @@ def _use_weights(path: Path) -> None:
         _use_checkpoint(path)
 
 
+def _learners(folder: Path) -> list[Path]:
+    from audiotag.models.analytic import AnalyticLearner
+
+    learner = AnalyticLearner(_three(), 5)
+    learner.learn_clips(np.eye(5)[:3], _three().mids)
+    learner.save(folder / "learner.safetensors")
+    return [folder / "learner.safetensors"]
+
+
+def _use_learner(path: Path) -> None:
+    from audiotag.models.analytic import AnalyticLearner
+
+    AnalyticLearner.load(path).scores(np.ones((1, 5)))
+
+
 def _store(folder: Path) -> ClipStore:
     from audiotag.continual.store import ClipStore, Payload
 
@@ -511,6 +526,7 @@ SUBJECTS: dict[str, Subject] = {
     "settings": Subject(_settings, _use_settings, text=True),
     "checkpoints": Subject(_checkpoint_facts, _use_checkpoint, text=True),
     "weights": Subject(_weights, _use_weights),
+    "learners": Subject(_learners, _use_learner),
     "stores": Subject(_stores, _use_store),
     "exports": Subject(_exports, _use_export, text=True),
     "archives": Subject(_archives, _use_archive),

@@ -11,8 +11,8 @@ import pytest
 
 HERE = Path(__file__).parent
 KINDS = (
-    "recordings", "lists", "labels", "settings", "checkpoints", "weights", "stores", "exports", "archives", "scores",
-    "ensembles", "records", "recipes", "runs", "online",
+    "recordings", "lists", "labels", "settings", "checkpoints", "weights", "learners", "stores", "exports", "archives",
+    "scores", "ensembles", "records", "recipes", "runs", "online",
 )  # fmt: skip
 
 

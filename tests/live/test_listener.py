@@ -416,6 +416,15 @@ def test_a_file_of_events_that_cannot_be_written_is_told_at_the_beginning() -> N
         EventLog(Path("/dev/full"), "csv", 4000.0)
 
 
+@pytest.mark.parametrize(("name", "column"), [("a.csv", 0), ("a.tsv", 0), ("a.jsonl", 3), ("a.selections.txt", 8)])
+def test_files_of_events_call_an_address_as_it_was_typed(tmp_path: Path, name: str, column: int) -> None:
+    source, path = "rtsp://camera.local//stream/?channel=1", tmp_path / name
+    log = EventLog(path, "raven" if "selections" in name else None, 4000.0)
+    Listener(Tagger(Ear()), Fed([bursts(8, (2, 4))]), outputs=[log], hop=0.5, name=source).run()
+    last = path.read_text().splitlines()[-1]
+    assert last.split({".csv": ",", ".jsonl": '"'}.get(path.suffix, "\t"))[column] == source
+
+
 def test_files_of_events_are_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     sound = bursts(8, (2, 4))

@@ -279,6 +279,27 @@ def test_lines_go_on_and_begin_anew_when_the_file_is_long(opener: Opener, tmp_pa
     assert all((path.parent / name).stat().st_size <= 3000 for name in names)
 
 
+@pytest.mark.parametrize(
+    "content", ["notes of mine\n", "notes", '{"kind": "tin"}\n', '{"id": 1}\n{"kind": "begin"}\n', "\n"]
+)
+def test_lines_are_not_appended_to_a_file_of_other_things(opener: Opener, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "notes.jsonl"
+    path.write_text(content)
+    with pytest.raises(OutputError, match=r"notes.jsonl: it holds other things than messages. Name another"):
+        opener("lines", path=str(path))
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("content", ["", '{"ki', '{"kind": "begin", "id'])
+def test_lines_go_on_in_what_a_power_cut_left(opener: Opener, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text(content)
+    output = opener("lines", path=str(path))
+    output.send(message(0))
+    output.close()
+    assert Message.from_json(path.read_text()).key == "e0-begin"
+
+
 def test_a_file_that_cannot_be_written_is_told_and_counted(
     opener: Opener, tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -440,3 +440,16 @@ def test_a_plugin_brings_a_source(install_plugin: Callable[..., str]) -> None:
     with pytest.raises(PluginError):
         open_source("odd")
     reset_host()
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("rtsp://me:se@cr:et@camera//live/?a=1", "rtsp://camera//live/?a=1"),
+        ("http://camera/video?usr=me&pwd=secret&channel=2#x", "http://camera/video?usr=***&pwd=***&channel=2#x"),
+        ("HTTP://Radio.example/a@b?to=me@home", "HTTP://Radio.example/a@b?to=me@home"),
+    ],
+)
+def test_a_stream_is_called_as_it_was_typed_without_its_password(address: str, name: str) -> None:
+    pytest.importorskip("av")
+    assert open_source(address).name == name

@@ -242,6 +242,22 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         taught(0).save(path / "within a file")
 
 
+def test_every_byte_that_is_flipped_is_noticed(tmp_path: Path) -> None:
+    path, generator = tmp_path / "learner", np.random.default_rng(0)
+    taught(0).save(path)
+    whole, known = path.read_bytes(), AnalyticLearner.load(path)
+    noticed = 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ int(generator.integers(1, 256))]) + whole[place + 1 :])
+        try:
+            again = AnalyticLearner.load(path)
+        except CheckpointError as error:
+            noticed += "checksum" in str(error)
+        else:  # nothing that is meant has changed: a space between
+            assert again.to_bytes() == known.to_bytes()
+    assert noticed > 8 * DIM * (DIM + 1) // 2
+
+
 @pytest.mark.parametrize(
     ("embedding", "labels", "weight", "error"),
     [

@@ -9,6 +9,7 @@ import pytest
 
 from audiotag import AnalyticLearner, LabelSet
 from audiotag.models.following import Following
+from audiotag.models.ridge import calibrated, inverse_at, solve
 
 NAMES = ["bell", "knock", "bark"]
 DIM = 7
@@ -61,6 +62,32 @@ def test_the_penalty_follows_the_spread_of_the_clips(settings: dict[str, Any]) -
     exact = one.decisions(embeddings)
     assert (logits.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.98
     assert np.abs(logits - exact).max() < 0.2 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("settings", [{}, {"single_label": False}, {"forgetting": 0.97}, {"penalty": 0.3}])
+def test_from_the_first_clip_on_it_is_what_solving_gives(settings: dict[str, Any]) -> None:
+    """Through few clips, many, and all changes of the penalty, which is chosen where the clips spread twice as far."""
+    generator = np.random.default_rng(1)
+    labels = LabelSet.from_names(NAMES)
+    one, last = (AnalyticLearner(labels, 24, **settings) for _ in range(2))
+    quick = Following(one)
+    penalty = spread = factor = 1.0
+    choices = 0
+    for number in range(80):
+        place = int(generator.integers(len(NAMES)))
+        embedding = 2 * np.eye(len(NAMES), 24)[place] + generator.standard_normal(24)
+        quick.learn(embedding, [place], 1.0 + number % 3)
+        last.learn(embedding, NAMES[place], 1.0 + number % 3)
+        factor *= last.forgetting
+        if number == 0 or not spread / 2 <= last.sums.trace / factor <= spread * 2:
+            penalty, spread, factor, choices = last.chosen_penalty(), last.sums.trace, 1.0, choices + 1
+        exact = solve(last.sums, penalty * factor, inverse_at(last.sums, penalty * factor))
+        weight, bias = calibrated(last.sums, exact, single_label=last.single_label)
+        scale = max(np.abs(weight).max(), 1.0)
+        np.testing.assert_allclose(quick.head()[0] / scale, weight.T / scale, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(quick.head()[1] / scale, bias / scale, rtol=1e-9, atol=1e-9)
+    assert choices > 5
+    assert (one.sums.gram == last.sums.gram).all()
 
 
 def test_the_first_clip_is_known_at_once() -> None:

@@ -174,6 +174,17 @@ BROKEN = {
         "        return torch.relu_(self.norm(self.conv(spectrogram)))",
         "the map norm is changed in place",
     ),
+    "adapters_merge_into_its_layers": (
+        """
+    adapter_layers = ("mix",)
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.mix = nn.Linear(4, 4)
+    def pool(self, features):
+        return nn.functional.linear(features.mean(-1), self.mix.weight, self.mix.bias)
+        """,
+        "no gradient reaches the adapters of \\['mix'\\]",
+    ),
     "each_parameter_is_in_one_group": (
         "    def parameter_groups(self): return super().parameter_groups()[:-1]",
         "classifier.0.weight is in 0 groups",

@@ -31,6 +31,7 @@ class Result:
         rows: What is heard in it, possibly nothing.
         whole: Seconds of the whole recording; None where the clip ends with it.
         moment: When the recording begins; None where nobody has asked, or nothing tells.
+        source: What the sound came from where that is no file: an address, a microphone.
 
     Raises:
         AudioError: A score is not finite.
@@ -41,6 +42,7 @@ class Result:
     rows: tuple[Event, ...]
     whole: float | None = None
     moment: datetime | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -49,8 +51,13 @@ class Result:
 
     @property
     def path(self) -> Path:
-        """What outputs call the recording."""
+        """What outputs call the recording, where it is a file."""
         return clip_path(self.clip)
+
+    @property
+    def name(self) -> Path | str:
+        """What outputs call the recording, or the source."""
+        return self.path if self.source is None else self.source
 
     def time_of(self, row: Event) -> str | None:
         """When a row begins, in ISO 8601 to the millisecond."""
@@ -66,7 +73,8 @@ class Result:
     @property
     def place(self) -> Place:
         """Where it is, without what is heard."""
-        return Place(clip_key(self.clip), self.end if self.whole is None else self.whole, len(self.rows))
+        key = (str(self.name), *clip_key(self.clip)[1:])
+        return Place(key, self.end if self.whole is None else self.whole, len(self.rows))
 
 
 @dataclass(frozen=True, slots=True)

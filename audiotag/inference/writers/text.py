@@ -22,7 +22,7 @@ class CsvWriter(Writer):
     def text(self, result: Result) -> str:
         """The lines of one clip."""
         rows = (
-            (result.path, seconds_text(row.onset), seconds_text(row.offset), row.label, row.mid, f"{row.score:.6g}")
+            (result.name, seconds_text(row.onset), seconds_text(row.offset), row.label, row.mid, f"{row.score:.6g}")
             + ((result.time_of(row),) if self.settings.absolute_times else ())
             for row in result.rows
         )
@@ -35,7 +35,7 @@ class JsonLinesWriter(Writer):
     def text(self, result: Result) -> str:
         """The lines of one clip."""
         return "".join(
-            _json({COLUMNS[0]: str(result.path), **row}) + "\n" for row in _row_objects(result, self.settings)
+            _json({COLUMNS[0]: str(result.name), **row}) + "\n" for row in _row_objects(result, self.settings)
         )
 
 
@@ -53,7 +53,7 @@ class JsonWriter(Writer):
         """The object of one clip."""
         about = {
             "id": result.clip.id,
-            COLUMNS[0]: str(result.path),
+            COLUMNS[0]: str(result.name),
             "start": result.clip.start,
             "seconds": result.seconds,
         }
@@ -71,7 +71,7 @@ class SedEvalWriter(Writer):
 
     def text(self, result: Result) -> str:
         """The lines of one clip."""
-        rows = ((result.path, seconds_text(row.onset), seconds_text(row.offset), row.label) for row in result.rows)
+        rows = ((result.name, seconds_text(row.onset), seconds_text(row.offset), row.label) for row in result.rows)
         return csv_text(rows, delimiter="\t", verbatim=True)
 
 
@@ -87,7 +87,7 @@ class AudacityWriter(Writer):
 
     def text(self, result: Result) -> str:
         """The labels of one clip."""
-        begin = self._sequence.begin(result.path, result.place.whole)
+        begin = self._sequence.begin(result.name, result.place.whole)
         return "".join(
             f"{begin + row.onset:.6f}\t{begin + row.offset:.6f}\t{' '.join(row.label.split())}\n" for row in result.rows
         )
@@ -113,11 +113,12 @@ class RavenWriter(Writer):
 
     def text(self, result: Result) -> str:
         """The selections of one clip."""
-        begin = self._sequence.begin(result.path, result.place.whole)
+        begin = self._sequence.begin(result.name, result.place.whole)
+        path = result.path.absolute() if result.source is None else result.source
         rows = []
         for number, row in enumerate(result.rows, start=self._selections + 1):
             times = seconds_text(begin + row.onset), seconds_text(begin + row.offset)
-            file = result.path.name, result.path.absolute(), seconds_text(row.onset)
+            file = result.path.name, path, seconds_text(row.onset)
             rows.append((number, "Spectrogram 1", 1, *times, 0, self._high, *file, row.label, f"{row.score:.6g}"))
         return csv_text(rows, delimiter="\t", verbatim=True)
 

@@ -9,7 +9,7 @@ from audiotag.live.messages import Message, Output
 
 
 class ChosenOutput(Output):
-    """Hands on what is about some classes, and how the device is.
+    """Hands on what is about some classes, and how the device is; not that others begin.
 
     Args:
         output: Takes it; closed with this one.

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from audiotag.errors import AudiotagError, OutputError
+from audiotag.labels import Label
 from audiotag.live.messages import Message, MessageKind, Output
 from audiotag.live.outputs.lines import LinesFile
 from audiotag.live.outputs.queue import MessageQueue, Waiting
@@ -73,6 +74,9 @@ class Delivery(ABC):
     def open(self) -> None:  # noqa: B027 # many have nothing to open
         """Called once in the thread, before the first message."""
 
+    def add_class(self, label: Label) -> None:  # noqa: B027
+        """As `Output.add_class`; called from another thread, also before `open`."""
+
     def close(self) -> None:  # noqa: B027
         """Let go; called once from another thread, also while `deliver` still waits, which is to end it."""
 
@@ -126,6 +130,14 @@ class QueuedOutput(Output):
         if lost >= 2 * self._told_lost + 1:  # again when there are twice as many
             self._told_lost = lost
             self._tell(f"the queue is full, and {lost} messages had to go")
+
+    def add_class(self, label: Label) -> None:
+        """Hand it on."""
+        try:
+            with self._running:
+                self._delivery.add_class(label)
+        except AudiotagError as error:
+            self._tell(str(error))
 
     def problems(self) -> Mapping[str, int]:
         """How many messages wait, were dropped, refused or not saved, and how many tries have failed."""

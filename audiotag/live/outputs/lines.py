@@ -12,6 +12,10 @@ from audiotag.errors import OutputError
 from audiotag.files import open_unfinished, writing
 from audiotag.live.messages import Message, Output
 from audiotag.live.outputs.settings import OutputSettings
+from audiotag.places import is_file
+
+_LONGEST_MESSAGE = 1 << 20
+_BEGIN = b'{"kind": "'
 
 
 class LinesFile:
@@ -113,11 +117,12 @@ class LinesOutput(Output):
         keep: How many earlier files are kept.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written, or holds something else.
     """
 
     def __init__(self, settings: OutputSettings, *, path: str, max_bytes: int = 100_000_000, keep: int = 1) -> None:
         self._settings = settings
+        _require_messages(Path(path))
         self._file = LinesFile(Path(path), max_bytes, keep)
         self._file.open()
         self._lost = 0
@@ -142,3 +147,19 @@ class LinesOutput(Output):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _require_messages(path: Path) -> None:
+    """Refuse a file that begins with anything but a message, or as much of one as a power cut left."""
+    if not is_file(path):
+        return
+    with writing(path), path.open("rb") as file:
+        first = file.readline(_LONGEST_MESSAGE)
+    try:
+        own = first.startswith(_BEGIN) or _BEGIN.startswith(first)
+        if own and first.endswith(b"\n"):
+            Message.from_json(first.decode(errors="replace"))
+    except OutputError:
+        own = False
+    if not own:
+        raise OutputError("it holds other things than messages", where=path, fix="Name another file.")

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from audiotag.documents import Fields, json_text, parse_json
 from audiotag.errors import AudiotagError, OptionError, OutputError, needed_for
+from audiotag.labels import Label
+from audiotag.live.answers import take_answer
 from audiotag.live.messages import Message, MessageKind
 from audiotag.live.outputs.delivery import Delivery, NotDeliveredError
 from audiotag.live.outputs.home_assistant import LEVEL, device_config, without_gone
@@ -107,7 +109,7 @@ class MqttDelivery(Delivery):
 
     Topics, below the prefix: ``availability`` (``online``, or ``offline`` by last will), ``status`` and ``level``,
     ``event/CLASS`` (each begin and end as JSON), ``sound/CLASS`` (``ON`` while it lasts, retained). On ``label`` it
-    takes ``{"id": EVENT, "labels": [NAME, …]}``, also what was sent while the device was away.
+    takes ``{"id": EVENT, "labels": [NAME, …]}`` (`take_answer`), also what was sent while the device was away.
 
     Args:
         settings: The device.
@@ -147,7 +149,8 @@ class MqttDelivery(Delivery):
             raise OptionError(f"{prefix!r} cannot begin a topic", fix="Leave out +, # and leading or closing slashes.")
         self._topics = Topics(prefix, settings.classes)
         self._config_topic = f"{discovery.strip('/')}/device/{node}/config" if discovery.strip("/") else None
-        self._config = device_config(node, settings.device, self._topics, settings.classes)
+        self._node, self._classes = node, list(settings.classes)
+        self._config = self._device_config()
         self._lock = threading.Lock()
         self._sounding: dict[str, set[str]] = {self._topics.sound(label): set() for label in settings.classes}
         self._wrong_labels = 0
@@ -198,6 +201,17 @@ class MqttDelivery(Delivery):
             publications.append((topic, self._state_after(message, topic), True))
         self._publish_all(publications)
 
+    def add_class(self, label: Label) -> None:
+        """See `Delivery.add_class`: homes are told at once."""
+        self._topics.add(label)
+        self._classes.append(label)
+        with self._lock:
+            self._sounding[self._topics.sound(label)] = set()
+            self._config = self._device_config()
+            if self._connected.is_set():
+                self._client.publish(self._topics.sound(label), _state(set()), qos=1, retain=True)
+                self._publish_config(self._config)
+
     def close(self) -> None:
         """Say that the device is offline, and leave."""
         if self._connected.is_set():
@@ -241,14 +255,13 @@ class MqttDelivery(Delivery):
             return
         client.subscribe(self._topics.label, qos=1)
         client.publish(self._topics.availability, "online", qos=1, retain=True)
-        with self._lock:
-            states = {topic: _state(sounding) for topic, sounding in self._sounding.items()}
-        for topic, state in states.items():  # a process that was killed has left some ON
-            client.publish(topic, state, qos=1, retain=True)
         if self._config_topic is not None:
             client.subscribe(self._config_topic, qos=1)  # what we said of ourselves the last time comes back
-            client.publish(self._config_topic, json_text(self._config), qos=1, retain=True)
-        self._connected.set()
+        with self._lock:
+            for topic, sounding in self._sounding.items():  # a process that was killed has left some ON
+                client.publish(topic, _state(sounding), qos=1, retain=True)
+            self._publish_config(self._config)
+            self._connected.set()
 
     def _on_connect_fail(self, client: Client, data: Any) -> None:
         self._why = "it cannot be reached"
@@ -270,10 +283,9 @@ class MqttDelivery(Delivery):
 
     def _take_label(self, payload: bytes) -> None:
         fields = self._fields(payload)
-        event, labels = fields.text("id"), fields.texts("labels")
         if self._settings.learn is None:
-            raise OptionError(f"nobody learns from the label of {event!r}", where=self._topics.label)
-        self._settings.learn(event, labels)
+            raise OptionError(f"nobody learns from the label of {fields.text('id')!r}", where=self._topics.label)
+        take_answer(fields, self._settings.learn)
 
     def _take_away_gone(self, payload: bytes) -> None:
         try:
@@ -281,7 +293,14 @@ class MqttDelivery(Delivery):
         except OptionError:
             return  # somebody else's, and ours is in its place now
         for one in (config, self._config) if config is not None else ():
-            self._client.publish(str(self._config_topic), json_text(one), qos=1, retain=True)
+            self._publish_config(one)
+
+    def _device_config(self) -> dict[str, Any]:
+        return device_config(self._node, self._settings.device, self._topics, self._classes)
+
+    def _publish_config(self, config: Mapping[str, Any]) -> None:
+        if self._config_topic is not None:
+            self._client.publish(self._config_topic, json_text(config), qos=1, retain=True)
 
     def _fields(self, payload: bytes) -> Fields:
         text = payload.decode(errors="replace")

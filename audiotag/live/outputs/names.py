@@ -45,6 +45,15 @@ class Topics:
         self.level = f"{prefix}/level"
         self.label = f"{prefix}/label"
         self._taken = Counter(plain_name(label.name) for label in classes)
+        self._later = set[str]()
+
+    def add(self, label: Label) -> None:
+        """Have one class more; the topics of the others stay what they are."""
+        name = plain_name(label.name)
+        if name in self._taken:
+            self._later.add(label.mid)
+        else:
+            self._taken[name] = 1
 
     def event(self, label: Label) -> str:
         """Every message about sounds of a class."""
@@ -56,4 +65,5 @@ class Topics:
 
     def _name(self, label: Label) -> str:
         name = plain_name(label.name)
-        return name if name and self._taken[name] < 2 else "_".join(filter(None, [name, object_id(label)]))
+        alone = name and self._taken[name] < 2 and label.mid not in self._later
+        return name if alone else "_".join(filter(None, [name, object_id(label)]))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 from audiotag.errors import AudiotagError
 from audiotag.host import get_host
 from audiotag.host.options import check_options
+from audiotag.labels import Label
 from audiotag.live.messages import Message, Output
 from audiotag.live.outputs.delivery import Delivery, QueuedOutput
 from audiotag.live.outputs.settings import OutputSettings
+
+_Given = TypeVar("_Given")
 
 
 def open_output(name: str, settings: OutputSettings, **options: Any) -> Output:
@@ -45,9 +48,15 @@ class _GuardedOutput(Output):
         self._failed = 0
 
     def send(self, message: Message) -> None:
+        self._guarded(self._output.send, message)
+
+    def add_class(self, label: Label) -> None:
+        self._guarded(self._output.add_class, label)
+
+    def _guarded(self, call: Callable[[_Given], object], given: _Given) -> None:
         try:
             with self._running:
-                self._output.send(message)
+                call(given)
         except AudiotagError as error:
             self._failed += 1
             if self._failed == 1:

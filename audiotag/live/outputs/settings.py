@@ -8,6 +8,7 @@ from pathlib import Path
 
 from audiotag.display import brief_repr
 from audiotag.labels import Label
+from audiotag.live.answers import Learn
 
 
 @brief_repr
@@ -23,8 +24,8 @@ class OutputSettings:
         max_messages: Most messages that wait for delivery.
         max_bytes: Most bytes of their text.
         tell: Takes a line about what goes wrong, and that it is well again.
-        learn: Takes the id of an event and what somebody says it was, once a label comes; raises `AudiotagError` where
-            that cannot be. None where nobody learns.
+        learn: Takes the id of an event and what somebody says it was, or None where that is taken back; raises
+            `AudiotagError` where it cannot be. None where nobody learns.
     """
 
     folder: Path
@@ -34,4 +35,4 @@ class OutputSettings:
     max_messages: int = 10_000
     max_bytes: int = 16_000_000
     tell: Callable[[str], None] = lambda line: None
-    learn: Callable[[str, list[str]], None] | None = None
+    learn: Learn | None = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from audiotag.audio.containers import OPTIONS, SoundFrames, import_av, sound_of
 from audiotag.audio.failures import decoding
@@ -22,6 +22,7 @@ _RTSP = {
     "rtsp_transport": "tcp",
     "allowed_media_types": "audio",
 }
+_SECRET = re.compile(r"([?&;](?:usr|user|username|login|pwd|pass|passwd|password|auth|key|token|secret)=)[^&;#]*", re.I)
 _HTTP = {"protocol_whitelist": "http,https,httpproxy,tcp,tls,crypto", "reconnect": "0"}
 
 
@@ -40,7 +41,7 @@ class UrlStream(LiveSource):
     """
 
     def __init__(self, place: str, settings: SourceSettings) -> None:
-        self.name = _without_password(place)
+        self.name = _without_credentials(place)
         settings.refuse(self.name)
         self._av = import_av("listening to a stream")
         self._address = place
@@ -90,6 +91,7 @@ class UrlStream(LiveSource):
         self._closed = True
 
 
-def _without_password(address: str) -> str:
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def _without_credentials(address: str) -> str:
+    """*address* as it was typed, but for user and password, wherever they stand."""
+    address = re.sub(r"^([^:/?#]+://)[^/?#]*@", r"\1", address)
+    return _SECRET.sub(r"\1***", address)

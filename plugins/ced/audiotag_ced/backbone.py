@@ -16,6 +16,7 @@ from audiotag.plugin import (
     ParameterGroup,
     group_parameters,
     htk_log_mel,
+    linear_layers,
     require_choice,
     require_option,
 )
@@ -99,6 +100,7 @@ class CED(Backbone):
         self.norm = nn.LayerNorm(width, eps=NORM_EPSILON)
         self.outputlayer = self.make_head(num_classes)
         self.intermediate_names = tuple(f"blocks.{index}" for index in range(depth))
+        self.adapter_layers = linear_layers(self, "blocks")
         initialise(self)
         for table in (self.time_pos_embed, self.freq_pos_embed):
             nn.init.trunc_normal_(table, std=0.02)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from audiotag.plugin import Backbone, LabelSet, LogMelFrontEnd, OptionError, kaldi_log_mel
+from audiotag.plugin import Backbone, LabelSet, LogMelFrontEnd, OptionError, kaldi_log_mel, linear_layers
 from audiotag_equiav.branches import PATCH, PICTURE, SOUND, BranchConfig, Branches, initialise, require
 from audiotag_equiav.projections import HEADS, Projection, make_head
 from audiotag_equiav.published import fresh_keys, published_entries
@@ -159,6 +159,7 @@ class EquiAV(Branches, Backbone):
         self.intermediate_names = tuple(
             f"blocks_{modality}.{block}" for modality in self.modalities for block in range(depth)
         )
+        self.adapter_layers = linear_layers(self, *(f"blocks_{modality}" for modality in self.modalities))
 
     @property
     def frame_rate(self) -> float:

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from audiotag.inference.tagger import Tagger
 from audiotag.serve.interface import interface_routes
-from audiotag.serve.limits import Limits
+from audiotag.serve.settings import Limits
 
 ENGINE = Path(__file__).parents[2] / "engines" / "band_engine.py"
 

@@ -25,7 +25,7 @@ from starlette.testclient import TestClient
 from audiotag.errors import PluginError
 from audiotag.inference.tagger import Tagger
 from audiotag.serve.interface import ENDPOINTS, interface_routes
-from audiotag.serve.limits import Limits
+from audiotag.serve.settings import Limits
 
 TAGS, EVENTS, EMBEDDINGS = "/api/v1/tags", "/api/v1/events", "/api/v1/embeddings"
 UPLOADS = (TAGS, EVENTS, EMBEDDINGS)

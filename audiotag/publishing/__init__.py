@@ -1,0 +1,1 @@
+"""Models on the Hugging Face Hub: what goes there, the page beside it, and back."""
