@@ -1,5 +1,7 @@
 from audiotag.continual.online import OnlineLearner as OnlineLearner
 from audiotag.continual.store import ClipStore as ClipStore
+from audiotag.cutting.cut import segments as segments
+from audiotag.distributed.detections import read_detections as read_detections
 from audiotag.errors import AudiotagError as AudiotagError
 from audiotag.evaluation.evaluate import evaluate as evaluate
 from audiotag.inference.loading import load as load

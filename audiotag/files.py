@@ -265,6 +265,17 @@ def write_text(path: str | Path, text: str) -> None:
     write_atomically(path, text.encode(errors="backslashreplace"))
 
 
+def safe_name(text: str, most: int = 60) -> str:
+    """*text* as a part of a file's name, the same on every system: letters, digits, blanks and ``,.()'-``.
+
+    Args:
+        text: Whatever somebody has called something.
+        most: Bytes that the name has at most, in UTF-8.
+    """
+    name = "".join(letter if letter.isalnum() or letter in " ,.()'-" else "-" for letter in text)
+    return name.encode()[:most].decode(errors="ignore").strip(" .-") or "-"
+
+
 def file_digest(path: Path) -> str:
     """Hash of a file's content."""
     with path.open("rb") as file:

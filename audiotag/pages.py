@@ -1,4 +1,4 @@
-"""HTML pages from the templates in ``audiotag/templates/pages``: no scripts, nothing loaded from elsewhere."""
+"""HTML pages from the templates in ``audiotag/templates/pages``: nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def render(template: str, **content: Any) -> str:
     """The page that *template* makes of *content*, all of which is escaped.
 
-    Every page shows ``eyebrow``, ``name``, ``data`` and ``warnings``, and has its ``title``; see ``page.html``.
+    Reports show ``eyebrow``, ``name``, ``data`` and ``warnings``, and have their ``title``; see ``page.html``. Pages of
+    the server are in the folder ``serve``.
 
     Args:
         template: Name of a file in the folder of templates.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from audiotag.arguments import description
 from audiotag.continual.online_settings import OnlineSettings
+from audiotag.cutting.settings import SegmentSettings
 from audiotag.live.settings import ListenSettings
 from audiotag.settings import Setting, SettingsGroup, declared
 from audiotag.training.settings import Settings
@@ -68,6 +69,7 @@ def render() -> str:
     shared = ", ".join(f"`{name}`" for name in online if name not in own)
     parts = [HEAD, "## `audiotag finetune`, `audiotag compare`", "", *_tables(Settings, training)]
     parts += ["## `audiotag listen`", "", *_tables(ListenSettings, _rows(ListenSettings))]
+    parts += ["## `audiotag segments`", "", *_tables(SegmentSettings, _rows(SegmentSettings))]
     parts += ["## `audiotag online`", "", f"As for `finetune`: {shared}.", "", *_tables(OnlineSettings, own)]
     return "\n".join(parts)
 

@@ -33,6 +33,31 @@ def write_sound(path: Path, waveform: NDArray[np.floating[Any]], sample_rate: in
     write_atomically(path, _encoded(waveform, sample_rate, path.suffix[1:], subtype))
 
 
+def write_pcm16(path: Path, waveform: NDArray[np.float32], sample_rate: int) -> None:
+    """Write samples to *path*, a ``.wav`` or ``.flac``, with 16 bits: those that were read from 16 bits are the same.
+
+    Args:
+        path: The file.
+        waveform: float32 (samples,); what leaves [−1, 1) is clipped.
+        sample_rate: Hz.
+
+    Raises:
+        AudioError: The format has no such sample rate.
+        OutputError: It cannot be written.
+    """
+    # libsndfile multiplies by 32767, and decoders divide by 32768.
+    samples = np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
+    try:
+        content = _encoded(samples, sample_rate, path.suffix[1:], "PCM_16")
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            f"{sample_rate} Hz cannot be written as {path.suffix[1:]} ({error.error_string.rstrip('.')})",
+            where=path,
+            fix="Take wav, or another --sample-rate.",
+        ) from error
+    write_atomically(path, content)
+
+
 def encode_lossless(waveform: NDArray[np.float32], sample_rate: int) -> tuple[bytes, str]:
     """Samples as 24-bit FLAC, or as a WAV of floats where they leave [−1, 1], as resampled sound may.
 
@@ -70,7 +95,9 @@ def encode_mp3(waveform: NDArray[np.float32], sample_rate: int) -> bytes:
         ) from error
 
 
-def _encoded(waveform: NDArray[np.floating[Any]], rate: int, container: str, subtype: str, **how: Any) -> bytes:
+def _encoded(
+    waveform: NDArray[np.floating[Any] | np.int16], rate: int, container: str, subtype: str, **how: Any
+) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, waveform, rate, format=container, subtype=subtype, **how)
     return buffer.getvalue()

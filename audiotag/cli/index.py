@@ -182,7 +182,7 @@ def _add(opened: SimilarityIndex, tagger: Tagger, paths: Sequence[str], quiet: b
 
     clips = find_clips(paths)
     known = failed = 0
-    with InferProgress(silent=quiet) as progress:
+    with InferProgress(silent=quiet, work="Indexing") as progress:
         progress.begin(len(clips), 0, None)
         for added in opened.add(tagger, clips, heard=progress.heard):
             known += added.known

@@ -26,13 +26,14 @@ class InferProgress:
     Args:
         silent: Draw no bar.
         shared: Results go to the same terminal: the bar is there only while none is written, if that takes a while.
+        work: What is done to the recordings.
     """
 
-    def __init__(self, *, silent: bool = False, shared: bool = False) -> None:
+    def __init__(self, *, silent: bool = False, shared: bool = False, work: str = "Tagging") -> None:
         self._shared = shared
         self._console = Console(file=unfiltered(sys.stderr), highlight=False, soft_wrap=True)
         self._progress = Progress(
-            TextColumn("Tagging"),
+            TextColumn(work),
             BarColumn(),
             TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(),

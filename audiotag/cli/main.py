@@ -34,6 +34,7 @@ VERB_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Tag": {
         "infer": ("audiotag.cli.infer:infer", "Tag recordings: files, folders, globs or manifests."),
         "merge": ("audiotag.cli.merge:merge", "Check and join the results of a run in shards."),
+        "segments": ("audiotag.cli.segments:segments", "Cut what was detected out of recordings."),
         "listen": ("audiotag.cli.listen:listen", "Tell of sounds as they happen, from microphones and streams."),
     },
     "Learn": {

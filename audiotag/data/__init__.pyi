@@ -1,5 +1,7 @@
 from audiotag.data.clips import Clip as Clip
 from audiotag.data.clips import ClipSet as ClipSet
+from audiotag.data.detections import Detection as Detection
+from audiotag.data.detections import Detections as Detections
 from audiotag.data.formats.manifest import write_manifest as write_manifest
 from audiotag.data.reading import read_clips as read_clips
 from audiotag.data.rows import Row as Row

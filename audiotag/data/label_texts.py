@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from audiotag.data.texts import offsets_of
 from audiotag.errors import LabelError
 from audiotag.labels import LabelSet, composed
 
+_Thing = TypeVar("_Thing")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SEQUENCE, _NONE = -1, -2
 _UNKNOWN, _EMPTY, _AMBIGUOUS = -1, -2, -3
@@ -27,11 +29,11 @@ def separator_in(text: str, separators: str) -> str:
     return next((mark for mark in separators if mark in text), separators[0])
 
 
-class _Codes(dict[str, int]):
-    """Text → its number, a new one where it has none."""
+class Codes(dict[_Thing, int]):
+    """Thing → its number, a new one where it has none."""
 
-    def __missing__(self, text: str) -> int:
-        self[text] = code = len(self)
+    def __missing__(self, thing: _Thing) -> int:
+        self[thing] = code = len(self)
         return code
 
 
@@ -46,7 +48,7 @@ class LabelTexts:
 
     def __init__(self, separators: str) -> None:
         self.separators = separators
-        self._codes = _Codes()
+        self._codes = Codes[str]()
         self._flat, self._counts, self._kinds = array("i"), array("i"), array("b")
 
     def add(self, labels: Sequence[str | Sequence[str] | None]) -> None:

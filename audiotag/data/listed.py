@@ -65,7 +65,9 @@ class ListedClips:
         """
         folder = self.source.parent if self.root is None else self.root
         frames = FRAMES if self.frames is None else self.frames
-        for lines, columns in _parquet(self.source) if is_parquet(self.source) else stream_columns(self.source, [PATH]):
+        for lines, columns in (
+            parquet_columns(self.source, [PATH]) if is_parquet(self.source) else stream_columns(self.source, [PATH])
+        ):
             more = [name for name in columns if name not in _KNOWN and name not in _LEFT_OUT]
             nothing = [None] * len(lines)
             known = [columns.get(name, nothing) for name in _KNOWN]
@@ -99,18 +101,24 @@ class ListedClips:
                 )
 
 
-def _parquet(source: Path) -> Iterator[tuple[Sequence[int], Mapping[str, Sequence[Any]]]]:
-    """The rows of a Parquet file, some thousand at a time."""
+def parquet_columns(
+    source: Path, required: Sequence[str]
+) -> Iterator[tuple[Sequence[int], Mapping[str, Sequence[Any]]]]:
+    """The rows of a Parquet file, some thousand at a time, as (their numbers from 1, column → values).
+
+    Raises:
+        ManifestError: It cannot be read, or a column of *required* is missing.
+        MissingExtraError: pyarrow is not installed.
+    """
     with needed_for(f"reading {source}"):
         import pyarrow
         import pyarrow.parquet
     try:
         # In small pieces: a group of rows may be a million.
         file = pyarrow.parquet.ParquetFile(source, buffer_size=1 << 16, pre_buffer=False)
-        if PATH not in file.schema_arrow.names:
-            raise ManifestError(
-                f"the column 'path' is missing; there are: {', '.join(file.schema_arrow.names)}", where=source
-            )
+        found = file.schema_arrow.names
+        if missing := [name for name in required if name not in found]:
+            raise ManifestError(f"the column {missing[0]!r} is missing; there are: {', '.join(found)}", where=source)
         done = 0
         for batch in file.iter_batches(batch_size=_TOGETHER):
             yield range(done + 1, done + 1 + batch.num_rows), batch.to_pydict()

@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.data.clips import Clip
+from audiotag.data.detections import COLUMNS
 from audiotag.distributed.part_files import LEDGER, RESULTS, Columns, blocks_of, rows_in
 from audiotag.distributed.results_folder import End, PartName, ResultsFolder, Run, sequences
 from audiotag.distributed.shard import Shard
 from audiotag.errors import OptionError
 from audiotag.files import atomic_path
-from audiotag.inference.events import COLUMNS, Event
+from audiotag.inference.events import Event
 from audiotag.inference.writers import Result, open_output, write_results
 from audiotag.inference.writers.base import WriterSettings
 from audiotag.inference.writers.output import differences
@@ -228,10 +229,15 @@ class Survey:
 
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             writer = ParquetWriter(settings, file)
-            readers: dict[int, _Reader] = {}
-            for chunk in self._chunks(with_rows=True):
-                writer.write_columns(self._rows(chunk, readers))
+            for columns in self.rows():
+                writer.write_columns(columns)
             writer.close()
+
+    def rows(self) -> Iterator[Columns]:
+        """What is heard, in the order of the list, some rows at a time: the columns of `RESULTS`."""
+        readers: dict[int, _Reader] = {}
+        for chunk in self._chunks(with_rows=True):
+            yield self._rows(chunk, readers)
 
     def _results(self) -> Iterator[Result]:
         readers: dict[int, _Reader] = {}

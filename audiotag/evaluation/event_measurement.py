@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from audiotag.csv_text import csv_text
+from audiotag.data.detections import COLUMNS
 from audiotag.display import Shown, html_table, line
 from audiotag.documents import json_text, plain_json
 from audiotag.evaluation.event_criteria import EventCriteria
 from audiotag.evaluation.event_metrics import EventLists, Floats
 from audiotag.evaluation.measurement import FORMAT_VERSION, MeasuredClasses
 from audiotag.evaluation.psds_roc import Psds
-from audiotag.inference.events import COLUMNS
 from audiotag.inference.tuned_decoding import TunedDecoding
 from audiotag.labels import LabelSet
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from audiotag.audio.arrays import Waveform
 from audiotag.data.clips import Clip
+from audiotag.data.detections import COLUMNS
 from audiotag.display import brief, html_table
 from audiotag.errors import OptionError, needed_for
 from audiotag.inference.decoding import TOLERANCE, Decoding, Span
@@ -30,9 +31,6 @@ from audiotag.printing import printable_name
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
-
-COLUMNS = ("filename", "onset", "offset", "event_label", "mid", "score")
-"""Columns of events as tables, in order."""
 
 
 @dataclass(frozen=True, slots=True)

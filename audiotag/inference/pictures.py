@@ -11,8 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiotag.audio.arrays import Waveform
-from audiotag.audio.frontends.families import slaney_log_mel
-from audiotag.audio.frontends.numpy_executor import log_mel_features
+from audiotag.audio.columns import (
+    DECIBELS,
+    MOST_RATE,
+    band_columns,
+    extreme_columns,
+    frequency_heights,
+    picture_bands,
+)
 from audiotag.audio.resampling import resample
 from audiotag.data.clips import Clip
 from audiotag.data.recording import clip_info, clip_seconds, stream_clip
@@ -38,14 +44,10 @@ class Bar(NamedTuple):
 MAX_LANES = 20
 """Classes with a line in a picture of events: those heard for longest."""
 
-_MOST_RATE = 32_000
-"""Hz that sound is drawn at, or at its own where that is lower."""
 _COLUMNS = 1200
 """Of a picture of sound, however long it is."""
 _SOUND = 9.0
 """Lines that the sound has the room of."""
-_DECIBELS = 80.0
-"""Below the loudest moment, that are told apart."""
 _LONG = 180.0
 """Seconds from which times are in minutes."""
 _BLOCK_SECONDS = 15.0
@@ -125,23 +127,10 @@ def _draw_lanes(events: Sequence[Bar], lanes: dict[str, list[Bar]], axes: Axes) 
 
 def _draw_spectrogram(source: Clip | Waveform, seconds: float, axes: Axes) -> dict[float, str]:
     """Decibels of mel bands above the lanes; returns height → frequency."""
-    rate = min(_rate(source), _MOST_RATE)
-    bands = slaney_log_mel(
-        64,
-        sample_rate=rate,
-        n_fft=2 ** round(math.log2(0.032 * rate)),
-        hop_size=round(rate * (0.01 if seconds < 60 else 0.03)),
-    )
+    rate = min(_rate(source), MOST_RATE)
+    bands = picture_bands(64, rate, 0.01 if seconds < 60 else 0.03)
     count = min(_COLUMNS, max(1, int(seconds * rate / bands.hop)))
-    sums, counts, at = np.zeros((bands.bands, count)), np.zeros(count), 0
-    for block in _blocks(source, rate):
-        features = log_mel_features(bands, block)[:, : max(1, len(block) // bands.hop)]
-        times = (at + (np.arange(features.shape[1]) + 0.5) * bands.hop) / rate
-        columns = np.minimum((times / seconds * count).astype(int), count - 1)
-        np.add.at(sums.T, columns, features.T)
-        np.add.at(counts, columns, 1)
-        at += len(block)
-    picture = (sums / np.maximum(counts, 1))[:, np.maximum.accumulate(np.where(counts > 0, np.arange(count), 0))]
+    picture = band_columns(_blocks(source, rate), bands, seconds, count)
     loudest = picture.max()
     top, bottom = -0.6 - _SOUND, -0.6
     axes.imshow(
@@ -150,28 +139,19 @@ def _draw_spectrogram(source: Clip | Waveform, seconds: float, axes: Axes) -> di
         aspect="auto",
         origin="lower",
         cmap=SHADES,
-        vmin=loudest - _DECIBELS,
+        vmin=loudest - DECIBELS,
         vmax=loudest,
         interpolation="nearest",
         zorder=2,
     )
-    middles = bands.filters.argmax(axis=1) * rate / bands.n_fft
-    shown = [hertz for hertz in (250, 1000, 4000, 12_000) if middles[0] < hertz < middles[-1]]
-    heights = np.interp(shown, middles, bottom + (np.arange(len(middles)) + 0.5) / len(middles) * (top - bottom))
-    names = (f"{hertz} Hz" if hertz < 1000 else f"{hertz // 1000} kHz" for hertz in shown)
-    return dict(zip(heights.tolist(), names, strict=True))
+    return {bottom + at * (top - bottom): name for name, at in frequency_heights(bands).items()}
 
 
 def _draw_waveform(source: Clip | Waveform, seconds: float, axes: Axes) -> dict[float, str]:
     """The lowest and the highest sample of each column above the lanes; returns height → level."""
-    rate = min(_rate(source), _MOST_RATE)
+    rate = min(_rate(source), MOST_RATE)
     count = min(_COLUMNS, max(1, round(seconds * rate)))
-    low, high, at = np.zeros(count), np.zeros(count), 0
-    for block in _blocks(source, rate):
-        columns = np.minimum(((at + np.arange(len(block))) / rate / seconds * count).astype(int), count - 1)
-        np.minimum.at(low, columns, block)
-        np.maximum.at(high, columns, block)
-        at += len(block)
+    low, high = extreme_columns(_blocks(source, rate), rate, seconds, count)
     peak = max(-low.min(), high.max(), 1e-4)
     middle, half = -0.6 - _SOUND / 2, 0.46 * _SOUND
     times = (np.arange(count) + 0.5) / count * seconds

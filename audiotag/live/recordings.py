@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from audiotag.audio.encoding import write_sound
 from audiotag.display import Shown, line
 from audiotag.errors import OutputError
-from audiotag.files import check_place, remove_abandoned
+from audiotag.files import check_place, remove_abandoned, safe_name
 from audiotag.labels import Label
 from audiotag.live.settings import KeptClips
 
@@ -119,10 +119,9 @@ class ClipFolder:
             label: What it is.
             score: How certain that is.
         """
-        name = "".join(letter if letter.isalnum() or letter in " ,.()'-" else "-" for letter in label.name)[:60]
         mid = re.sub(r"[^\w.-]", "_", label.mid)[:60]
         stamp = f"{time.astimezone(UTC):%Y%m%dT%H%M%S}.{time.microsecond // 1000:03d}Z"
-        path = self._folder / f"{stamp} {score:.3f} {mid} {name.strip(' .')}.{self._settings.clip_format}"
+        path = self._folder / f"{stamp} {score:.3f} {mid} {safe_name(label.name)}.{self._settings.clip_format}"
         new = _Kept(path, sound.size * 2, time, score, mid)
         try:
             if not self._make_room(new):

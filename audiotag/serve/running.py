@@ -63,6 +63,7 @@ def run(app: Starlette, bound: socket.socket, begun: Callable[[], None]) -> int 
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         ws="none",
         loop="asyncio",
         http="h11",

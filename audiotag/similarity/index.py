@@ -75,6 +75,7 @@ class SimilarityIndex:
     Attributes:
         folder: As above.
         model: Name of the model that makes its embeddings.
+        fingerprint: What tells its embeddings from those of others.
         settings: How the index was made.
 
     Raises:
@@ -88,7 +89,7 @@ class SimilarityIndex:
         self.model = settings.text("model")
         self.settings: dict[str, Any] = dict(settings)
         self._dim = settings.integer("dim", least=1)
-        self._fingerprint = settings.text("fingerprint")
+        self.fingerprint = settings.text("fingerprint")
         self._window, self._hop = settings.number("window", least=0.0), settings.number("hop", least=0.0)
         self._graph: Graph | None = None
 
@@ -116,7 +117,7 @@ class SimilarityIndex:
         """
         folder = as_path("folder", folder)
         check_new_folder(folder)
-        fingerprint = _fingerprint(tagger)
+        fingerprint = embedding_fingerprint(tagger)
         window = real_number("window", tagger.clip_seconds if window is None else window, least=0.001)
         hop = real_number("hop", window if hop is None else hop, least=0.001, most=window)
         silence = np.zeros(round(window * tagger.sample_rate), dtype=np.float32)
@@ -324,13 +325,28 @@ class SimilarityIndex:
         assert result.embedding is not None  # it was asked for
         return self.search(result.embedding, k, exact=exact, without=source.path)
 
+    def embeddings_of(self, path: str | Path) -> tuple[NDArray[np.float64], Floats]:
+        """What there is of a recording.
+
+        Returns:
+            float64 (n, 2), seconds at which each part begins and ends, and float32 (n, dim), their embeddings, of unit
+            length; of a recording that is not there, none.
+
+        Raises:
+            StoreError: The index is damaged.
+        """
+        rows = self._database.rows_of(_place(Path(path)))
+        entries = self._database.entries(rows)
+        times = [(entries[row].onset, entries[row].offset) for row in rows]
+        return np.array(times, dtype=np.float64).reshape(-1, 2), np.array(self._matrix(self._database.rows)[rows])
+
     def check_model(self, tagger: Tagger) -> None:
         """Refuse another model than the one that made the embeddings.
 
         Raises:
             OptionError: It is another.
         """
-        if _fingerprint(tagger) != self._fingerprint:
+        if embedding_fingerprint(tagger) != self.fingerprint:
             raise OptionError(
                 f"the index holds embeddings of {self.model}, and this model is another, or computed by another engine",
                 where=self.folder,
@@ -385,7 +401,12 @@ class SimilarityIndex:
         return np.concatenate([np.empty(0, dtype=np.float32), *blocks])
 
 
-def _fingerprint(tagger: Tagger) -> str:
+def embedding_fingerprint(tagger: Tagger) -> str:
+    """What tells the embeddings of *tagger* from those of others.
+
+    Raises:
+        OptionError: It is an ensemble, which has none.
+    """
     if len(tagger.engines) != 1:
         raise OptionError("an ensemble has no embeddings", where=tagger.name, fix="Take one of its models.")
     return tagger.engines[0].fingerprint()

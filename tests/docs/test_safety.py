@@ -84,6 +84,8 @@ QUICK: list[tuple[str, dict[str, Any]]] = [
         {"PATH": "sounds"},
     ),
     ("merge parts --output joined.csv", {"FOLDER": "parts"}),
+    ("segments joined.csv --output cut --per-class 2", {"DETECTIONS": "joined.csv", "lists": ["sounds"]}),
+    ("segments joined.csv --output cut --total 1 --overwrite", {"DETECTIONS": "joined.csv", "lists": ["sounds"]}),
     (
         "listen clip.wav --model tiny_home --output events.jsonl --clips kept --lines lines.jsonl --state state "
         "--threshold 0.01 --hop 1 --ask-below 1 --asked asked --exec true",

@@ -15,9 +15,10 @@ import pandas
 import pytest
 
 from audiotag.data.clips import Clip
+from audiotag.data.detections import COLUMNS
 from audiotag.errors import AudioError, OptionError, PluginError, UnknownNameError
 from audiotag.host import get_host
-from audiotag.inference.events import COLUMNS, Event
+from audiotag.inference.events import Event
 from audiotag.inference.writers import (
     EmbeddingCollector,
     Result,

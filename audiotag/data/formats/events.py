@@ -68,7 +68,7 @@ class EventTable(Dataset):
 
     def recognises(self, source: Path) -> bool:
         """Whether the first line names the columns of strong or of weak labels, or is one of sed_eval's."""
-        return _columns(source) is not None
+        return event_columns(source) is not None
 
     def write_tiny(self, folder: Path, *, seed: int = 0) -> Path:
         """Write a table of the events in a few made-up recordings to a new *folder*, and return its path."""
@@ -98,16 +98,18 @@ class Span(NamedTuple):
         offset: Likewise.
         label: Mid or name.
         where: How messages call the line.
+        score: Text of a number from 0 to 1; empty where there is none.
     """
 
     onset: float
     offset: float
     label: str
     where: str
+    score: str = ""
 
     @classmethod
-    def read(cls, cells: Sequence[str], table: Path, line: int) -> Span:
-        """From the *cells* of onset, offset and label.
+    def read(cls, cells: Sequence[str], table: Path, line: int, score: str = "") -> Span:
+        """From the *cells* of onset, offset and label, and that of the score.
 
         Raises:
             ManifestError: They are none.
@@ -122,7 +124,7 @@ class Span(NamedTuple):
             )
         if not cells[2]:
             raise ManifestError("the event has no label", where=place, fix="Name the class, or remove the line.")
-        return cls(onset, offset, cells[2], f"{table.name}, line {line}")
+        return cls(onset, offset, cells[2], f"{table.name}, line {line}", score)
 
 
 def whole_clip(path: str, spans: Sequence[Span], where: str) -> Row:
@@ -148,7 +150,7 @@ def event_rows(
         OptionError: *events* of a table of weak labels.
     """
     extra = () if split is None else (("split", split),)
-    found = _columns(table) or _Columns(())
+    found = event_columns(table) or EventTableColumns(())
     if found.weak is not None:
         if events:
             raise OptionError("weak labels have no events to cut out", where=table, fix="Read it without events=True.")
@@ -205,14 +207,14 @@ def _durations_beside(table: Path) -> Path | None:
 
 
 def _event_clips(name: str, spans: list[Span]) -> Iterator[Row]:
-    for number, (onset, offset, _, where) in enumerate(spans):
+    for number, (onset, offset, _, where, _) in enumerate(spans):
         within = [span for span in spans if span.onset < offset and span.offset > onset]
         identity = f"{name}@{exact(onset)}-{exact(offset)}#{number}"
         yield replace(whole_clip(name, within, where), where=where, id=identity, start=onset, stop=offset)
 
 
 @dataclass(frozen=True)
-class _Columns:
+class EventTableColumns:
     """Which columns of a table say what.
 
     Attributes:
@@ -229,6 +231,7 @@ class _Columns:
 
     @property
     def required(self) -> tuple[str, ...]:
+        """The columns of file, onset, offset and label."""
         called = dict(self.names)
         return tuple(called.get(name, name) for name in _STRONG)
 
@@ -238,24 +241,25 @@ class _Columns:
         return name, onset, offset, read_cell(cells["mid"]) if self.written else label
 
 
-def _columns(table: Path) -> _Columns | None:
+def event_columns(table: Path) -> EventTableColumns | None:
     """What the columns of *table* are; None where it is no such table."""
     found = columns_of(table)
     named = tuple((_ALIASES[name], name) for name in found if name in _ALIASES and _ALIASES[name] not in found)
     known = {*found, *(name for name, _ in named)}
     if set(_STRONG) <= known:
-        return _Columns((), named, written={"mid", "score"} <= known)
+        return EventTableColumns((), named, written={"mid", "score"} <= known)
     if set(_WEAK) <= known and "onset" not in known:
-        return _Columns((), named, weak="event_labels")
+        return EventTableColumns((), named, weak="event_labels")
     for columns, first in _BARE:
-        if len(found) >= len(columns) and _is_number(found[first]) and _is_number(found[first + 1]):
-            return _Columns((*columns, *(f"column {place}" for place in range(len(columns), len(found)))))
+        if len(found) >= len(columns) and is_number(found[first]) and is_number(found[first + 1]):
+            return EventTableColumns((*columns, *(f"column {place}" for place in range(len(columns), len(found)))))
     if len(found) == 2 and is_recording_name(found[0]):
-        return _Columns(_SCENE, weak=_SCENE[1])
+        return EventTableColumns(_SCENE, weak=_SCENE[1])
     return None
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a cell holds a number."""
     try:
         float(text)
     except ValueError:
@@ -275,7 +279,7 @@ def _called_as_in(labels: LabelSet, own: LabelSet, rows: list[Row]) -> list[Row]
 
 def _own_labels(table: Path) -> LabelSet | None:
     """The classes that a table written by ``audiotag infer`` names, sorted by mid; None for other tables."""
-    found = _columns(table)
+    found = event_columns(table)
     if found is None or not found.written:
         return None
     names = {read_cell(cells["mid"]): read_cell(cells[found.required[3]]) for _, cells in read_table(table, ("mid",))}

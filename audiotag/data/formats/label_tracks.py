@@ -12,7 +12,7 @@ from typing import Any
 from audiotag.audio.decoding import AUDIO_SUFFIXES
 from audiotag.data.checking import is_recording_name, recordings_below
 from audiotag.data.clips import ClipSet, Dataset
-from audiotag.data.formats.events import Span, whole_clip
+from audiotag.data.formats.events import Span, is_number, whole_clip
 from audiotag.data.formats.tables import beginning
 from audiotag.data.rows import Row, clips_from_rows
 from audiotag.data.sets.tiny import write_lines, write_tiny_recordings
@@ -70,6 +70,20 @@ class LabelTracks(Dataset):
         for name, label in write_tiny_recordings(folder, seed):
             write_lines(folder / f"{Path(name).stem}.txt", [f"0.100000\t0.400000\t{label}"])
         return folder
+
+
+def labels_in(source: Path, folder: Path) -> Iterator[tuple[str, Span]]:
+    """The recording, below *folder*, and the event of each label of a track, or of the tracks in a folder.
+
+    Raises:
+        ManifestError: A track is wrong.
+    """
+    if source.is_dir():
+        for path, tracks in labelled_recordings(source, _tracks_of, "silent"):
+            yield from ((str(path.relative_to(source)), span) for track in tracks for span in _spans(track))
+    else:
+        name = recording_beside(source, source.stem, folder).name
+        yield from ((name, span) for span in _spans(source))
 
 
 def labelled_recordings(
@@ -156,7 +170,15 @@ def _spans(track: Path) -> Iterator[Span]:
     for number, line in enumerate(_lines(read_text(track, error=ManifestError)), start=1):
         if line.strip() and not line.startswith("\\"):  # frequencies of the label before
             cells = [cell.strip() for cell in line.split(_separator(line), 2)]
-            yield Span.read([*cells, "", ""][:3], track, number)
+            onset, offset, text = [*cells, "", ""][:3]
+            label, score = _scored(text)
+            yield Span.read((onset, offset, label), track, number, score)
+
+
+def _scored(text: str) -> tuple[str, str]:
+    """A label, and the score in a fourth column, as BirdNET writes it."""
+    label, _, score = text.rpartition("\t")
+    return (label.strip(), score) if label and is_number(score) else (text, "")
 
 
 def _lines(text: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ _BEGIN, _END = "Begin Time (s)", "End Time (s)"
 _FILE, _PATH, _FILE_OFFSET = "Begin File", "Begin Path", "File Offset (s)"
 _LABELS = ("label", "annotation", "common name", "species", "species code", "class", "call type", "type", "tag", "code")
 """Columns that people keep labels in, in lower case, the likeliest first; Raven has none of its own for them."""
-_OF_RAVEN = ("Selection", "View", "Channel", _FILE, _PATH, "End File", "End Path", "Score", "Confidence")
+_SCORES = ("Score", "Confidence")
+_OF_RAVEN = ("Selection", "View", "Channel", _FILE, _PATH, "End File", "End Path", *_SCORES)
 _NAME = re.compile(r"(\.Table\.\d+)?(\.BirdNET)?(\.selections?)?(\.table)?\.txt$", re.IGNORECASE)
 
 
@@ -77,6 +78,21 @@ class SelectionTables(Dataset):
         return folder
 
 
+def selections_of(source: Path, folder: Path) -> Iterator[tuple[str, Span]]:
+    """The recording, below *folder*, and the event of each selection in a table, or beside a recording in a folder.
+
+    Raises:
+        ManifestError: A table is wrong.
+    """
+    if source.is_dir():
+        for path, tables in labelled_recordings(source, _tables_of(), "silent"):
+            for table in tables:
+                yield from ((str(path.relative_to(source)), span) for _, span in _selections(table, None))
+    else:
+        recording = cache(partial(_recording, table=source, folder=folder))
+        yield from ((recording(named), span) for named, span in _selections(source, None))
+
+
 def _of_folder(folder: Path, column: str | None, without_labels: str) -> Iterator[Row]:
     for path, tables in labelled_recordings(folder, _tables_of(), without_labels):
         spans = [span for table in tables for _, span in _selections(table, column)]
@@ -124,7 +140,8 @@ def _selections(table: Path, column: str | None) -> Iterator[tuple[tuple[str, st
                 where=f"{table}, line {line}",
                 fix="Add that column in Raven (Choose Measurements), or save a table for each recording.",
             )
-        yield (cells.get(_PATH, ""), cells.get(_FILE, "")), Span.read((begin, end, cells[label]), table, line)
+        score = next((cells[name] for name in _SCORES if name in cells), "")
+        yield (cells.get(_PATH, ""), cells.get(_FILE, "")), Span.read((begin, end, cells[label]), table, line, score)
 
 
 def _label_column(table: Path) -> str:

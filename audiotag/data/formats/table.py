@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from audiotag.csv_text import read_cell
 from audiotag.data.clips import ClipSet, Dataset
 from audiotag.data.formats.tables import columns_of, read_columns
 from audiotag.data.rows import Row, Rows, clips_from_rows, read_fold, read_number, split_labels
 from audiotag.data.sets.tiny import write_tiny_recordings
-from audiotag.errors import ManifestError
-from audiotag.labels import LabelSet
+from audiotag.errors import LabelError, ManifestError
+from audiotag.labels import Label, LabelSet
 
 _COLUMNS = ("path", "labels")
 _TIMES = ("onset", "offset")
@@ -23,6 +24,17 @@ NO_CLASS = "none"
 """The cell of a clip in which none of the classes is heard."""
 SEPARATORS = ";|,"
 """What may stand between the labels in a cell; the first of them that the cell holds does."""
+
+
+def written_label(label: Label) -> str:
+    """The cell of a class alone, by its mid.
+
+    Raises:
+        LabelError: No cell can hold it.
+    """
+    if ";" in label.mid:
+        raise LabelError("the mid holds a semicolon, which separates labels", where=label.mid, fix="Give it another.")
+    return f"{label.mid};" if label.mid == NO_CLASS or any(mark in label.mid for mark in SEPARATORS) else label.mid
 
 
 class CsvTable(Dataset):
@@ -70,7 +82,8 @@ class CsvTable(Dataset):
     def _rows(self, source: Path, known: LabelSet | None, required: tuple[str, ...]) -> Iterator[Rows]:
         has_class_none = known is not None and NO_CLASS in (*known.mids, *known.names)
         for lines, cells in read_columns(source, required):
-            labels: Sequence[str | tuple[str, ...] | None] = cells.get("labels") or [None] * len(lines)
+            labels: Sequence[str | tuple[str, ...] | None] = [*map(read_cell, cells.get("labels", ()))]
+            labels = labels or [None] * len(lines)
             if not has_class_none:
                 labels = [() if cell == NO_CLASS else cell for cell in labels]
             yield Rows(

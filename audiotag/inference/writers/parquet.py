@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import IO, Any
 
+from audiotag.data.detections import COLUMNS, TIME
 from audiotag.errors import needed_for
-from audiotag.inference.events import COLUMNS
 from audiotag.inference.writers.base import FileWriter, WriterSettings
-from audiotag.inference.writers.rows import TIME, Result
+from audiotag.inference.writers.rows import Result
 
 _ROWS_IN_A_GROUP = 65_536
 

@@ -16,10 +16,6 @@ from audiotag.inference.tags import Tags
 NOT_FINITE = "Check the weights of the model (a lower --precision may overflow)."
 """What can be done about scores that are NaN or infinite."""
 
-
-TIME = "time"
-"""The column for when a row begins, as date and time."""
-
 Key = tuple[str, float, float | None, str | None]
 """What tells the clips of an output apart: the recording, start, stop, and the name of its picture where it has one."""
 

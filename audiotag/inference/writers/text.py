@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 from audiotag.csv_text import csv_text
-from audiotag.inference.events import COLUMNS
+from audiotag.data.detections import COLUMNS, TIME
 from audiotag.inference.writers.base import EndToEnd, Writer, WriterSettings, seconds_text
-from audiotag.inference.writers.rows import TIME, Place, Result
+from audiotag.inference.writers.rows import Place, Result
 
 
 class CsvWriter(Writer):

@@ -1,0 +1,2 @@
+from audiotag.cutting.cut import Segments as Segments
+from audiotag.cutting.settings import SegmentSettings as SegmentSettings

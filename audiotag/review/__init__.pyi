@@ -1,0 +1,16 @@
+from audiotag.review.embeddings import Embedded as Embedded
+from audiotag.review.embeddings import embed_events as embed_events
+from audiotag.review.embeddings import embed_from_index as embed_from_index
+from audiotag.review.embeddings import keep_embeddings as keep_embeddings
+from audiotag.review.learning import Learning as Learning
+from audiotag.review.learning import Move as Move
+from audiotag.review.measuring import Precision as Precision
+from audiotag.review.measuring import wilson_interval as wilson_interval
+from audiotag.review.records import ClassCounts as ClassCounts
+from audiotag.review.records import ConflictError as ConflictError
+from audiotag.review.records import Page as Page
+from audiotag.review.records import Query as Query
+from audiotag.review.records import RecordingCounts as RecordingCounts
+from audiotag.review.records import Reviewed as Reviewed
+from audiotag.review.records import Verdict as Verdict
+from audiotag.review.store import ReviewStore as ReviewStore
