@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +39,7 @@ TOKEN = "AUDIOTAG_SERVE_TOKEN"
 @click.command(
     cls=Command,
     short_help="A page in the browser: listen to detections and correct them.",
-    first="--review --recordings --host --port --token-file --open --model --weights --labels --upload-mb "
-    "--sound-seconds --at-once --waiting --quiet",
+    first="--review --recordings --labels --host --port --token-file --open --model --weights --quiet",
 )
 @click.argument("source", required=False, type=click.Path(exists=True, path_type=Path), shell_complete=complete_value)
 @option(
@@ -59,6 +57,7 @@ TOKEN = "AUDIOTAG_SERVE_TOKEN"
     metavar="FOLDER",
     help="A folder whose recordings may be played, besides the current one and that of SOURCE; may be repeated.",
 )
+@labels_option
 @option("--host", default="127.0.0.1", metavar="ADDRESS", help="Address to listen on: 0.0.0.0 for every network.")
 @option("--port", type=click.IntRange(0, 65535), default=8765, metavar="N", help="Port; 0 takes a free one.")
 @option(
@@ -70,91 +69,79 @@ TOKEN = "AUDIOTAG_SERVE_TOKEN"
 @option("--open", "open_browser", is_flag=True, help="Open the page in this machine's browser.")
 @model_option()
 @weights_option
-@labels_option
 @option_option
 @engine_option
 @device_option
 @settings_options(Limits)
 @quiet_option
 def serve(
-    source: Path | None,
-    host: str,
-    port: int,
-    token_file: str | None,
-    open_browser: bool,
-    quiet: bool,
-    **settings: Any,
+    source: Path | None, host: str, port: int, token_file: str | None, open_browser: bool, quiet: bool, **of: Any
 ) -> None:
     """Show detections in a browser, to listen to them and to correct them.
 
     SOURCE is what `audiotag infer` has written, a folder of recordings, or a review. With --model the server answers
-    programs too: they send recordings, and get tags, events and embeddings; then SOURCE may be left out.
+    programs too, or without SOURCE them alone: they send recordings, and get tags, events and embeddings.
 
-    Only this machine reaches the page, unless --host says otherwise: then whoever comes needs a token. Ctrl-C and
+    Only this machine reaches the server, unless --host says otherwise: then whoever comes needs a token. Ctrl-C and
     SIGTERM end it; every verdict is on the disk before the page shows it.
     """
     from audiotag.serve.app import create_app
     from audiotag.serve.running import address_of, listening_socket, run
 
+    if source is None and of["model"] is None:
+        raise click.UsageError("Give what is to be shown, or a --model that answers programs.")
+    if of["model"] is None and (of["weights"] is not None or of["options"]):
+        raise click.UsageError("--weights and --option are about a --model.")
     warn_failed_plugins()
     access = _access(host, token_file)
-    review = {name: settings.pop(name) for name in ("review", "recordings")}
-    if source is None and settings["model"] is None:
-        raise click.UsageError("There is nothing to serve: name a SOURCE, a --model, or both.")
-    groups = _interface(settings)
-    with listening_socket(host, port) as bound, _pages(source, settings["labels"], **review) as (pages, folder):
+    with listening_socket(host, port) as bound, ExitStack() as stack:
+        groups: list[list[BaseRoute]] = []
+        if source is not None:
+            groups.append(_page(source, of, stack, quiet=quiet))
+        if of["model"] is not None:
+            groups.append(_interface(of))
         address = address_of(bound) + ("" if access.token is None else f"?token={access.token}")
 
         def begun() -> None:
             click.echo(address)
             if not quiet:
-                kept = "" if folder is None else f"Verdicts are kept in {folder}. "
-                click.echo(f"{kept}Stop with Ctrl-C.", err=True)
+                click.echo("Stop with Ctrl-C.", err=True)
             if open_browser:
                 click.launch(address)
 
-        number = run(create_app(access, *groups, *pages), bound, begun)
+        number = run(create_app(access, *groups), bound, begun)
     if number is not None:
         sys.exit(128 + number)
 
 
-@contextmanager
-def _pages(
-    source: Path | None, labels: str | None, review: Path | None, recordings: tuple[Path, ...]
-) -> Iterator[tuple[list[list[BaseRoute]], Path | None]]:
-    """The routes of the pages and where verdicts are kept; none without a *source*."""
+def _page(source: Path, of: dict[str, Any], stack: ExitStack, *, quiet: bool) -> list[BaseRoute]:
+    """The routes of the page about *source*, whose review is open as long as *stack*."""
     from audiotag.labels import read_labels
     from audiotag.serve.opening import learning_of, open_review, review_of, roots_of
     from audiotag.serve.recordings import Recordings
     from audiotag.serve.review_pages import paths_of, review_routes
 
-    if source is None:
-        if review is not None or recordings:
-            raise click.UsageError("--review and --recordings are about a SOURCE.")
-        yield [], None
-        return
-    folder = review_of(source, review)
-    with open_review(source, folder, None if labels is None else read_labels(labels)) as store:
-        players = Recordings(lambda: paths_of(store), roots_of(source, recordings))
-        try:
-            for lacking in players.outside()[:1]:
-                click.echo(f"Warning: {lacking}", err=True)
-            yield [review_routes(store, players, learning_of(store))], folder
-        finally:
-            players.close()
+    labels = None if of["labels"] is None else read_labels(of["labels"])
+    folder = review_of(source, of["review"])
+    store = stack.enter_context(open_review(source, folder, labels))
+    recordings = Recordings(lambda: paths_of(store), roots_of(source, of["recordings"]))
+    stack.callback(recordings.close)
+    outside = recordings.outside()
+    if outside:
+        click.echo(f"Warning: {outside[0]}", err=True)
+    if not quiet:
+        click.echo(f"Verdicts are kept in {folder}.", err=True)
+    return review_routes(store, recordings, learning_of(store))
 
 
-def _interface(settings: dict[str, Any]) -> list[list[BaseRoute]]:
-    """The routes of the HTTP interface, where there is a model to answer with."""
-    limits = {name: settings.pop(name) for name in declared(Limits)}
-    if settings["model"] is None:
-        if settings["weights"] is not None or settings["options"]:
-            raise click.UsageError("--weights and --option are about a --model.")
-        return []
+def _interface(of: dict[str, Any]) -> list[BaseRoute]:
+    """The routes for programs."""
     from audiotag.inference.loading import load
     from audiotag.serve.interface import interface_routes
 
-    return [interface_routes(load(**settings, progress=True), Limits(**given_settings(limits)))]
+    model = {name: of[name] for name in ("weights", "labels", "options", "engine", "device")}
+    limits = Limits(**given_settings({name: of[name] for name in declared(Limits)}))
+    return interface_routes(load(of["model"], **model, progress=True), limits)
 
 
 def _access(host: str, token_file: str | None) -> Access:
