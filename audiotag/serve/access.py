@@ -108,7 +108,7 @@ class Guard:
         if self._access.token is None and _name(host) not in (*LOOPBACK, self._access.host):
             return PlainTextResponse("This server answers to names of its own machine only.\n", 421)
         origin = headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        foreign = origin is not None and _place(origin) != host.lower()
         if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             followed = scope["method"] in _READING and headers.get("sec-fetch-mode") == "navigate"
             foreign = foreign or not followed or headers.get("sec-fetch-dest") not in (None, "document")
@@ -140,6 +140,14 @@ class Guard:
     def _is_token(self, shown: str) -> bool:
         assert self._access.token is not None
         return hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), self._access.token.encode())
+
+
+def _place(origin: str) -> str | None:
+    """Name and port in an ``Origin``; None where it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:
