@@ -104,9 +104,9 @@ class DatabaseKind:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All changes of the block or none; other writers wait."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(connection: sqlite3.Connection, *, exclusive: bool = False) -> Iterator[None]:
+    """All changes of the block or none; other writers wait, and with *exclusive* readers too."""
+    connection.execute("BEGIN EXCLUSIVE" if exclusive else "BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")

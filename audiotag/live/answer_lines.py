@@ -130,7 +130,10 @@ class AnswerFile(AnswerLines):
     def _read_lines(self, file: BufferedReader) -> None:
         columns = None
         if self._path.suffix.lower() == ".csv":
-            columns = _cells(file.readline().decode(errors="replace").removeprefix("\ufeff").strip())
+            header = file.readline()
+            if not header.endswith(b"\n"):  # it is still being written
+                return
+            columns = _cells(header.decode(errors="replace").removeprefix("\ufeff").strip())
         position = file.tell()
         known = self._learner.read_up_to
         if known is not None and known == self._up_to(file, known.offset):

@@ -13,17 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from audiotag.documents import Fields, json_text, parse_json
+from audiotag.databases import SETTINGS, DatabaseKind, transaction
 from audiotag.errors import StoreError
 
 FILENAME = "index.sqlite3"
-FORMAT = 1
 
-_PATIENCE_SECONDS = 30.0
 _MOST_ROWS = 10**12
 _FIX = "Build the index again with: audiotag index build"
-_SCHEMA = """
-CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+_KIND = DatabaseKind("the index", _FIX, format=1)
+_SCHEMA = f"""
+{SETTINGS}
 CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), rows INTEGER NOT NULL);
 CREATE TABLE recordings (
     number INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, bytes INTEGER NOT NULL, modified INTEGER NOT NULL
@@ -45,6 +44,9 @@ CREATE TABLE graph (
 );
 INSERT INTO state VALUES (1, 0);
 """
+
+
+explained = _KIND.explained
 
 
 class Entry(NamedTuple):
@@ -73,20 +75,6 @@ class GraphRecord(NamedTuple):
     components: bytes
 
 
-@contextmanager
-def explained(where: Path) -> Iterator[None]:
-    """Turn errors of SQLite and of the disk into a `StoreError` that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        what = f"the index cannot be used: {error.strerror or error}"
-        raise StoreError(what, where=error.filename or where, fix="Check space and permissions.") from error
-    except sqlite3.Error as error:
-        busy = "locked" in str(error) or "busy" in str(error)
-        fix = "Another process is writing to it; try again when it is done." if busy else _FIX
-        raise StoreError(f"the database of the index fails: {error}", where=where, fix=fix) from error
-
-
 class Database:
     """The database of an index that exists.
 
@@ -102,12 +90,9 @@ class Database:
         if not self._where.is_file():
             raise StoreError("there is no index here", where=folder, fix="Make one with: audiotag index build")
         with explained(folder):
-            uri = self._where.resolve().as_uri() + "?mode=rw"
-            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_PATIENCE_SECONDS)
+            self._connection = _KIND.connect(self._where)
             try:
-                self._connection.execute("PRAGMA foreign_keys = ON")
-                self._connection.execute("PRAGMA trusted_schema = OFF")
-                self.settings = self._read_settings()
+                self.settings = _KIND.read_settings(self._connection, self._where)
             except BaseException:
                 self._connection.close()
                 raise
@@ -118,10 +103,7 @@ class Database:
         connection = sqlite3.connect(folder / FILENAME, isolation_level=None)
         try:
             connection.executescript(_SCHEMA)
-            rows = {"format": FORMAT, **settings}.items()
-            connection.executemany(
-                "INSERT INTO settings VALUES (?, ?)", [(key, json_text(value)) for key, value in rows]
-            )
+            _KIND.write_settings(connection, settings)
         finally:
             connection.close()
 
@@ -135,26 +117,11 @@ class Database:
         """Let go of it."""
         self._connection.close()
 
-    def _read_settings(self) -> Fields:
-        rows = self._connection.execute("SELECT key, value FROM settings").fetchall()
-        values = {key: parse_json(value, where=self._where, error=StoreError, fix=_FIX) for key, value in rows}
-        settings = Fields(values, where=self._where, error=StoreError, fix=_FIX)
-        if settings.integer("format") > FORMAT:
-            what = f"the index is of format {settings.integer('format')}, and this audiotag reads {FORMAT}"
-            raise StoreError(what, where=self._where, fix="Upgrade audiotag.")
-        return settings
-
     @contextmanager
     def change(self) -> Iterator[None]:
         """All changes of the block or none; other writers wait."""
-        with explained(self._where):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+        with explained(self._where), transaction(self._connection):
+            yield
 
     @property
     def rows(self) -> int:

@@ -87,8 +87,11 @@ def test_new_classes_begin_only_where_they_may(device: Opener) -> None:
 def test_answers_come_from_a_file_that_grows(device: Opener, tmp_path: Path) -> None:
     told: list[str] = []
     path = tmp_path / "answers.csv"
-    path.write_text("id,who,labels\ne0,me,bell\ne9,me,bell\n")
+    path.write_text("id,wh")
     learner = device()
+    AnswerFile(path, learner, told.append).close()
+    assert not told and learner.read_up_to is None  # the first line is still being written
+    path.write_text("id,who,labels\ne0,me,bell\ne9,me,bell\n")
     file = AnswerFile(path, learner, told.append)
     engine = learner._engine
     assert engine.learner.counts[0] == 21 and len(told) == 1 and "e9" in told[0]

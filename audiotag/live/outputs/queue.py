@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from audiotag.databases import transaction
 from audiotag.errors import OutputError
 from audiotag.live.messages import Message
 
@@ -138,7 +137,7 @@ class MessageQueue:
 
     def _save(self) -> None:
         self._database.execute("PRAGMA synchronous = FULL")
-        with _transaction(self._database):
+        with transaction(self._database, exclusive=True):
             self._delete_done()
             self._database.executemany("INSERT INTO messages VALUES (?, ?, ?, ?)", self._memory)
             dropped = self._drop_from_disk()
@@ -187,24 +186,12 @@ def _open(path: Path) -> sqlite3.Connection:
         # Held until the process is gone, however it goes: two would both deliver everything.
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("PRAGMA journal_mode = WAL")
-        with _transaction(database):
+        with transaction(database, exclusive=True):
             database.execute(_TABLE)
     except BaseException:
         database.close()
         raise
     return database
-
-
-@contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN EXCLUSIVE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:  # SQLite itself has ended it where the disk is full
-            database.execute("ROLLBACK")
-        raise
 
 
 def _advice(text: str) -> str:

@@ -104,7 +104,7 @@ def test_another_site_may_not_ask(serving: Callable[..., object], recording: Cal
 def test_under_load_nothing_is_lost_and_what_is_answered_is_right(
     serving: Callable[..., object], recording: Callable[..., bytes], scratch: Path
 ) -> None:
-    """benchmarks/http.py does it for a minute, with a network and the memory that it takes."""
+    """benchmarks/http_interface.py does it for a minute, with a network and the memory that it takes."""
     contents = [recording(1.0 + index, (index % 3, 0.3 * index, 9.0)) for index in range(8)]
     with serving(at_once=2, waiting=3) as address, httpx.Client(base_url=address) as client:  # type: ignore[attr-defined]
         expected = [client.post(TAGS, content=content).json() for content in contents]
