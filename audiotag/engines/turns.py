@@ -65,6 +65,10 @@ class TurnsEngine(Engine):
         """See `Engine.fingerprint`."""
         return self._engine.fingerprint()
 
+    def embedding_fingerprint(self) -> str:
+        """See `Engine.embedding_fingerprint`."""
+        return self._engine.embedding_fingerprint()
+
     def code_fingerprint(self) -> str:
         """See `Engine.code_fingerprint`."""
         return self._engine.code_fingerprint()
