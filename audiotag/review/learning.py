@@ -107,6 +107,7 @@ class Learning:
         self._matrix: Matrix = matrix
         self._events = _read_events(self.review, matrix)
         self._by_row = np.argsort(self._events.rows, kind="stable")
+        self._ordered = self._events.rows[self._by_row]
         self._labels: LabelSet = self.review.labels
         self.learner = AnalyticLearner(self._labels, matrix.vectors.shape[1], single_label=False)
         self._taught: dict[int, tuple[str, ...]] = {}
@@ -224,8 +225,7 @@ class Learning:
 
     def _classes_of(self, row: int, thresholds: NDArray[np.float64]) -> tuple[str, ...] | None:
         """What is heard in a part of a recording, by mid; None where nobody has judged anything in it."""
-        order = self._events.rows[self._by_row]
-        own = self._by_row[slice(*np.searchsorted(order, [row, row + 1]))]
+        own = self._by_row[slice(*np.searchsorted(self._ordered, [row, row + 1]))]
         status, classes = self._events.status[own], self._events.classes[own]
         if not np.isin(status, (_CONFIRMED, _REJECTED)).any():
             return None
