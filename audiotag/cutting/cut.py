@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -34,6 +35,7 @@ from audiotag.inference.ahead import map_ahead
 from audiotag.inference.writers.output import differences
 from audiotag.labels import Label
 from audiotag.places import is_file
+from audiotag.printing import few
 
 MANIFEST = "segments.csv"
 """The list of what was cut out."""
@@ -197,7 +199,11 @@ class _Cutting:
                 where=self._folder,
                 fix="Go on with --resume, replace them with --overwrite, or name another folder.",
             )
-        for name in [*fields.texts("files"), MANIFEST]:
+        names = fields.texts("files")
+        if odd := [name for name in names if not _OWN_NAME.fullmatch(name)]:
+            # A record that somebody sent would have files of others removed.
+            raise OptionError(f"{few(odd)} cannot be of our making", where=record, fix="Name another folder.")
+        for name in [*names, MANIFEST]:
             path_inside(self._folder, name, error=OptionError, where=record).unlink(missing_ok=True)
 
     def _try(self, own: list[_Segment]) -> tuple[list[_Segment], AudiotagError | None]:
@@ -250,6 +256,9 @@ class _Cutting:
     def _write_manifest(self) -> None:
         rows = (row for segment in self._segments for row in self._rows.get(segment.name, ()))
         write_text(self._folder / MANIFEST, csv_text([_HEADER, *rows]))
+
+
+_OWN_NAME = re.compile(r"[^/\\\\]+ \d{5,}\.\d{3}-\d{5,}\.\d{3}(?: \(\d+\))?\.(?:flac|wav)")
 
 
 @dataclass(frozen=True, slots=True)
